@@ -1,0 +1,70 @@
+# Everything a newcomer, a developer and CI do with this repository. `make` alone prints the list.
+# Each target sets up what it needs first; locks/install.sh makes that free when nothing changed.
+
+VENV   := .venv
+# For flake8-async: what runs on an event loop. Not the shim, the examples, the loader and the runner.
+ASYNC_FILES = $(shell find leoflowd agent sensors loadtests -name '*.py' \
+	-not -path '*/airflow_shim/*' -not -path '*/examples/*' -not -path '*/runner/*' -not -name loader.py)
+UV_COMPILE = $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	--no-emit-find-links --universal --python-version 3.11 $(if $(UPGRADE),--upgrade)
+# Off: 127 wants another HTTP library than the one that was measured: a decision, not a lint. 124: Quart runs what is not
+# async in a thread, so handlers without an await stay async. 910-912: an early return without a checkpoint is accepted;
+# a loop without one (913) is not.
+ASYNC_OFF := ASYNC127,ASYNC124,ASYNC910,ASYNC911,ASYNC912
+# Functions that are started with `await nursery.start(...)`; flake8-async asks for their names to check the calls.
+STARTABLE := run,running,keeping,_keep_agent,_wait_signal
+
+# Set on some build machines; it would make every start import from source.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev lite test check bench lock pin-migrations docs clean chromium
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+
+setup: ## make .venv and install what users need (locks/lite.txt)
+	@locks/install.sh lite
+
+setup-dev: ## the same, plus tests and linters (locks/dev.txt)
+	@locks/install.sh dev
+
+lite: setup ## run Leoflow Lite; ARGS="--workspace DIR --port N --data-dir DIR"
+	@exec $(VENV)/bin/leoflow lite $(ARGS)
+
+test: setup-dev chromium ## run all tests; ARGS="tests/unit -k word" for some
+	$(VENV)/bin/python -m pytest --junitxml=tests/artifacts/junit.xml $(ARGS)
+
+check: setup-dev ## the whole gate besides tests: format, lint, types, import contracts, house rules
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/flake8-async --enable=ASYNC --disable=$(ASYNC_OFF) --startable-in-context-manager=$(STARTABLE) $(ASYNC_FILES)
+	$(VENV)/bin/lint-imports --no-cache
+	$(VENV)/bin/python -m pytest -q tests/house
+
+bench: setup-dev ## measure latency and throughput on this machine; raw results go to loadtests/results/
+	$(VENV)/bin/python -m loadtests.latency --json --save $(ARGS)
+
+lock: | $(VENV)/bin/uv ## resolve the locks again from pyproject.toml; UPGRADE=1 takes the newest versions
+	$(UV_COMPILE) pyproject.toml --extra lite --group dev --output-file locks/dev.txt
+	$(UV_COMPILE) pyproject.toml --extra lite --group build --constraints locks/dev.txt --output-file locks/lite.txt
+	echo uv | $(UV_COMPILE) - --constraints locks/dev.txt --output-file locks/uv.txt
+	$(UV_COMPILE) locks/task-default.in --constraints locks/dev.txt --output-file locks/task-default.txt
+
+$(VENV)/bin/uv:
+	@locks/install.sh lite
+
+pin-migrations: ## pin the checksums of new migrations; part of a release
+	@locks/pin-migrations.sh
+
+docs: setup-dev ## write docs/pictures/*.svg and docs/cli.md again
+	$(VENV)/bin/python docs/pictures/draw.py
+	$(VENV)/bin/python docs/cli_reference.py
+
+chromium:
+	@tests/e2e/install-chromium.sh
+
+clean: ## remove .venv, caches and test output
+	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/artifacts dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

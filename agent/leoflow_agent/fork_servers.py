@@ -1,0 +1,272 @@
+"""Warm interpreters: one `runner/start.py serve` per (interpreter, preloaded modules); each try is a fork of it.
+
+`running_try` asks for a process and gets its pid and a future of its end. A fork server that dies takes its tries with
+it (parent-death signal); their futures then say so, and the next try starts a new one. Code that cannot be forked
+safely (threads after preloading) and `warm=False` specs get a fresh interpreter each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from leoflow_agent.environment import clean_environment
+from leoflow_agent.outcomes import Exit
+from leoflow_agent.processes import Children
+from leoflow_agent.reports import fields
+
+log = logging.getLogger(__name__)
+
+START = Path(__file__).parent / "runner" / "start.py"
+HELLO_WITHIN_S = 60.0
+"""Preloading imports other people's modules; one that takes longer gets fresh interpreters."""
+IDLE_S = 60.0
+_MESSAGE_BYTES = 65_536
+
+
+class CannotStart(Exception):
+    """The interpreter cannot be started at all; no further try would help."""
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A started try."""
+
+    pid: int
+    ended: asyncio.Future[Exit]
+
+
+class Descriptors(msgspec.Struct, frozen=True):
+    """The child's ends; whoever opened them closes them after the start."""
+
+    stdout: int
+    stderr: int
+    control: int
+
+
+class ForkServer:
+    """One warm interpreter. Constructed by `start_fork_server`."""
+
+    def __init__(self, connection: socket.socket, pid: int, ended: asyncio.Future[Exit]) -> None:
+        loop = asyncio.get_running_loop()
+        self.pid = pid
+        self.idle_since = loop.time()
+        self.hello: asyncio.Future[dict[str, Any]] = loop.create_future()
+        self._connection = connection
+        self._ended = ended
+        self._starting: dict[str, asyncio.Future[Process]] = {}
+        self._running: dict[str, asyncio.Future[Exit]] = {}
+        connection.setblocking(False)
+        loop.add_reader(connection.fileno(), self._readable)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._connection.fileno() >= 0
+
+    @property
+    def tries(self) -> int:
+        return len(self._running) + len(self._starting)
+
+    async def start_try(self, try_id: str, folder: Path, descriptors: Descriptors) -> Process:
+        started: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
+        self._starting[try_id] = started
+        request = json.dumps({"try_id": try_id, "folder": str(folder)}).encode()
+        ends = [descriptors.stdout, descriptors.stderr, descriptors.control]
+        try:
+            await self._send(request, ends)
+        except OSError:
+            self._lost()
+        return await started
+
+    async def _send(self, request: bytes, ends: list[int]) -> None:
+        while True:  # noqa: ASYNC913  # ends with the first send that does not block
+            try:
+                socket.send_fds(self._connection, [request], ends)
+            except BlockingIOError:  # many starts at once: the queue of the socket is short
+                await asyncio.sleep(0.001)
+            else:
+                return
+
+    def close(self) -> None:
+        """It ends when its socket closes, and its tries with it."""
+        self._lost("the agent closed the warm interpreter of this try")
+
+    def _readable(self) -> None:
+        while self.is_alive:
+            try:
+                body = self._connection.recv(_MESSAGE_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                body = b""
+            if not body:
+                self._lost()
+                return
+            self._handle(json.loads(body))
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        match message:
+            case {"hello": _}:
+                if not self.hello.done():
+                    self.hello.set_result(message)
+            case {"forked": try_id, "pid": pid}:
+                ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+                self._running[try_id] = ended
+                _resolve(self._starting.pop(try_id), Process(pid, ended))
+            case {"exited": try_id, "code": code, "signal": number}:
+                _resolve(self._running.pop(try_id), Exit(code=code, signal=number))
+                self.idle_since = asyncio.get_running_loop().time()
+            case {"failed": try_id, "because": because}:
+                _fail(self._starting.pop(try_id), RuntimeError(f"the warm interpreter could not fork: {because}"))
+            case _:
+                raise AssertionError(f"unknown message of a fork server: {message!r}")
+
+    def _lost(self, because: str = "the warm interpreter of this try ended, and the try with it") -> None:
+        if not self.is_alive:
+            return
+        asyncio.get_running_loop().remove_reader(self._connection.fileno())
+        self._connection.close()
+        if not self.hello.done():
+            self.hello.set_exception(ConnectionError("the fork server ended before it was ready"))
+            self.hello.exception()
+        for started in self._starting.values():
+            _fail(started, ConnectionError(because))
+        for ended in self._running.values():
+            _resolve(ended, Exit(lost=f"Lost: {because}."))
+        self._starting.clear()
+        self._running.clear()
+
+
+def _resolve(future: asyncio.Future[Any], value: object) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+class Interpreters:
+    """Starts tries, warm where possible."""
+
+    def __init__(
+        self, children: Children, *, shim: Path, idle_s: float = IDLE_S, source: Mapping[str, str] = os.environ
+    ) -> None:
+        self._children = children
+        self._shim = shim
+        self._idle_s = idle_s
+        self._source = source
+        self._servers: dict[tuple[str, tuple[str, ...]], asyncio.Task[ForkServer | None]] = {}
+
+    async def start_try(
+        self, *, try_id: str, folder: Path, python: str, preload: tuple[str, ...], warm: bool, descriptors: Descriptors
+    ) -> Process:
+        """Raises `CannotStart` when the interpreter is not there, ConnectionError when its fork server just died."""
+        server = await self.warm_up(python, preload) if warm else None
+        if server is None:
+            return self._start_cold(python, folder, descriptors)
+        return await server.start_try(try_id, folder, descriptors)
+
+    async def warm_up(self, python: str, preload: tuple[str, ...] = ()) -> ForkServer | None:
+        """The fork server of this environment; None when forking it would not be safe."""
+        key = (python, preload)
+        present = self._servers.get(key)
+        if present is None or (present.done() and _is_over(present)):
+            present = self._servers[key] = asyncio.create_task(self._start_server(python, preload))
+        return await asyncio.shield(present)
+
+    async def _start_server(self, python: str, preload: tuple[str, ...]) -> ForkServer | None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        argv = [python, "-I", "-B", str(START), "serve", "--shim", str(self._shim), "--parent", str(os.getpid())]
+        argv += ["--preload", json.dumps(preload)]
+        try:
+            pid, ended = self._spawn(argv, {0: _devnull(), 3: theirs.fileno()})
+        except CannotStart:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        server = ForkServer(ours, pid, ended)
+        try:
+            hello = await asyncio.wait_for(server.hello, HELLO_WITHIN_S)
+        except (TimeoutError, ConnectionError) as error:
+            log.warning("fork_server_not_ready", extra=fields(python=python, preload=preload, error=repr(error)))
+            self._end(server)
+            return None
+        log.info("fork_server_ready", extra=fields(python=python, pid=pid, **hello))
+        if hello["threads"] > 1:
+            # A fork copies only the calling thread; locks that the others hold would stay locked for ever.
+            log.warning("fork_server_has_threads", extra=fields(python=python, preload=preload, **hello))
+            self._end(server)
+            return None
+        return server
+
+    def _start_cold(self, python: str, folder: Path, descriptors: Descriptors) -> Process:
+        argv = [python, "-I", "-B", str(START), "once", "--shim", str(self._shim), "--parent", str(os.getpid())]
+        argv += ["--folder", str(folder)]
+        ends = {0: _devnull(), 1: descriptors.stdout, 2: descriptors.stderr, 3: descriptors.control}
+        return Process(*self._spawn(argv, ends))
+
+    def _spawn(self, argv: list[str], descriptors: dict[int, int]) -> tuple[int, asyncio.Future[Exit]]:
+        try:
+            return self._children.spawn(argv, env=clean_environment(argv[0], self._source), descriptors=descriptors)
+        except OSError as error:
+            raise CannotStart(
+                f"cannot start the interpreter {argv[0]}: {error.strerror}; build the DAG's environment again"
+            ) from error
+        finally:
+            os.close(descriptors[0])
+
+    def end_idle(self, *, keep: tuple[str, tuple[str, ...]] | None = None) -> None:
+        """End the fork servers that had no try for a while, except `keep`."""
+        now = asyncio.get_running_loop().time()
+        for key, task in list(self._servers.items()):
+            if not task.done() or key == keep or _is_cold(task):
+                continue
+            if _is_over(task):
+                del self._servers[key]
+                continue
+            server = task.result()
+            if server is not None and server.tries == 0 and now - server.idle_since >= self._idle_s:
+                del self._servers[key]
+                self._end(server)
+
+    def close(self) -> None:
+        for task in self._servers.values():
+            if not task.done():
+                task.cancel()
+            elif not _is_over(task) and (server := task.result()) is not None:
+                self._end(server)
+        self._servers.clear()
+
+    def _end(self, server: ForkServer) -> None:
+        server.close()
+        if not server._ended.done():  # noqa: SLF001  same module; the process may hang in a preload
+            try:
+                os.kill(server.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+
+def _is_cold(task: asyncio.Task[ForkServer | None]) -> bool:
+    return task.exception() is None and task.result() is None
+
+
+def _is_over(task: asyncio.Task[ForkServer | None]) -> bool:
+    if task.cancelled() or task.exception() is not None:
+        return True
+    server = task.result()
+    return server is not None and not server.is_alive
+
+
+def _devnull() -> int:
+    return os.open(os.devnull, os.O_RDWR)

@@ -1,0 +1,371 @@
+"""The task's context: what templates and `get_current_context()` see, under Airflow 3.2's names.
+
+https://airflow.apache.org/docs/apache-airflow/stable/templates-ref.html is the list. A run without a logical date has
+none of the names that depend on it, as in Airflow 3. Dates are pendulum's where pendulum is importable.
+"""
+
+# mypy: disable-error-code="explicit-override"
+# `typing.override` may be newer than the author's interpreter.
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from . import xcom
+from .control import Control
+from .files import TryFiles
+
+_NOT_SET: Any = object()
+_RUN_DATES = (
+    "run_after",
+    "logical_date",
+    "data_interval_start",
+    "data_interval_end",
+    "start_date",
+    "end_date",
+    "queued_at",
+)
+
+
+def moment(text: Any) -> Any:
+    """RFC 3339 text -> pendulum's DateTime, or datetime where there is no pendulum; None stays None."""
+    if text is None or isinstance(text, datetime):
+        return text
+    parsed = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    try:
+        import pendulum
+    except ImportError:
+        return parsed
+    return pendulum.instance(parsed)
+
+
+class DagRun:
+    """The dag run's facts, as attributes."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.end_date = None
+        for name, value in facts.items():
+            setattr(self, name, moment(value) if name in _RUN_DATES else value)
+        for name in _RUN_DATES:
+            self.__dict__.setdefault(name, None)
+        self.conf: dict[str, Any] = facts.get("conf") or {}
+        self.external_trigger = facts.get("run_type") == "manual"
+
+    def __repr__(self) -> str:
+        return f"<DagRun {self.dag_id} @ {self.run_id}>"  # type: ignore[attr-defined]  # set from the facts
+
+
+class XComs:
+    """Reads and writes XComs of this try; a value that came along with the try is not asked for."""
+
+    def __init__(self, spec: dict[str, Any], control: Control, files: TryFiles) -> None:
+        self._control = control
+        self._files = files
+        self._is_complete = bool(spec.get("xcoms_complete", True))
+        self._known: dict[tuple[str, str], dict[int, Any]] = {}
+        for item in spec.get("xcoms", ()):
+            values = self._known.setdefault((item["task_id"], item["key"]), {})
+            values[item.get("map_index", -1)] = item["value"]
+
+    def of_reference(self, task_id: str, key: str, missing: Any) -> Any:
+        """The output that an argument of the task names."""
+        known = self._known.get((task_id, key))
+        if known is None:
+            if self._is_complete:
+                return missing
+            known = self.ask(task_ids=[task_id], key=key).get(task_id)
+            if not known:
+                return missing
+        return xcom.decode(_single_or_list(known))
+
+    def of_task(self, task_id: str, key: str) -> dict[int, Any]:
+        """map_index -> value; empty when nothing was pushed."""
+        known = self._known.get((task_id, key))
+        return known if known is not None else self.ask(task_ids=[task_id], key=key).get(task_id, {})
+
+    def ask(self, *, task_ids: list[str], key: str, **filters: Any) -> dict[str, dict[int, Any]]:
+        answer = self._control.ask("pull", {"key": key, "task_ids": task_ids, **filters})
+        found: dict[str, dict[int, Any]] = {}
+        for item in answer["values"]:
+            found.setdefault(item["task_id"], {}).setdefault(item.get("map_index", -1), item["value"])
+        return found
+
+    def push(self, key: str, value: Any) -> None:
+        if not self._control.is_usable:
+            raise RuntimeError("cannot push an XCom in a process that the task forked; do it in the task's own process")
+        self._files.add_event({"push": {"key": key, "value": xcom.encode(value, key=key)}})
+        self._control.send({"events": 1})
+
+
+def _single_or_list(values: dict[int, Any]) -> Any:
+    """A mapped task's outputs are a list in the order of the map; else the one value."""
+    if set(values) == {-1}:
+        return values[-1]
+    return [values[index] for index in sorted(values)]
+
+
+class TaskInstance:
+    """`ti` of the context."""
+
+    def __init__(self, spec: dict[str, Any], task: Any, xcoms: XComs, control: Control, started: datetime) -> None:
+        run = spec["dag_run"]
+        self.id = spec["try_id"]
+        self.task = task
+        self.task_id = spec["task_id"]
+        self.dag_id = run["dag_id"]
+        self.run_id = run["run_id"]
+        self.map_index = spec.get("map_index", -1)
+        self.try_number = spec["try_number"]
+        self.max_tries = spec["max_tries"]
+        self.dag_version_number = spec.get("dag_version_number", 1)
+        self.operator = spec["operator"]
+        self.state = "running"
+        self.start_date = moment(started)
+        self.end_date = None
+        self.pid = os.getpid()
+        self.hostname = os.uname().nodename
+        self.is_mapped = self.map_index >= 0
+        self._xcoms = xcoms
+        self._control = control
+        self._context: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<TaskInstance {self.dag_id}.{self.task_id} {self.run_id} try {self.try_number}>"
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Store a value for other tasks at once, whatever becomes of this task."""
+        self._xcoms.push(key, value)
+
+    def xcom_pull(
+        self,
+        task_ids: str | Iterable[str] | None = None,
+        dag_id: str | None = None,
+        key: str = xcom.RETURN_KEY,
+        include_prior_dates: bool = False,
+        *,
+        map_indexes: int | Iterable[int] | None = _NOT_SET,
+        default: Any = None,
+        run_id: str | None = None,
+    ) -> Any:
+        """Airflow's rules: one task id gives one value (or `default`), several give a list in their order.
+
+        Without `map_indexes` all of a mapped task's values come; None means "of an unmapped task".
+        """
+        names = [self.task_id] if task_ids is None else [task_ids] if isinstance(task_ids, str) else list(task_ids)
+        is_elsewhere = run_id not in (None, self.run_id) or dag_id not in (None, self.dag_id) or include_prior_dates
+        if is_elsewhere:
+            filters = {"dag_id": dag_id, "run_id": run_id, "include_prior_dates": include_prior_dates}
+            found = self._xcoms.ask(task_ids=names, key=key, **filters)
+        else:
+            found = {name: self._xcoms.of_task(name, key) for name in names}
+        is_single = task_ids is None or isinstance(task_ids, str)
+        if map_indexes is _NOT_SET:
+            values = [value for name in names for value in self._all_of(found.get(name), default)]
+            return values[0] if is_single and len(values) == 1 else values
+        is_single = is_single and (map_indexes is None or isinstance(map_indexes, int))
+        indexes = (
+            [-1 if map_indexes is None else map_indexes]
+            if isinstance(map_indexes, (int, type(None)))
+            else list(map_indexes)
+        )
+        values = [_one_of(found.get(name), index, default) for name in names for index in indexes]
+        return values[0] if is_single else values
+
+    @staticmethod
+    def _all_of(values: dict[int, Any] | None, default: Any) -> list[Any]:
+        return [xcom.decode(values[index]) for index in sorted(values)] if values else [default]
+
+    def get_template_context(self) -> dict[str, Any]:
+        return self._context
+
+    def get_previous_dagrun(self, state: str | None = None) -> DagRun | None:
+        """The dag run before this one; `state="success"` skips those that did not succeed."""
+        if state not in (None, "success"):
+            raise ValueError(f"get_previous_dagrun can look for any state or 'success', not for {state!r}")
+        answer = self._control.ask("previous", {"only_success": state == "success"})
+        return None if answer["run"] is None else DagRun(answer["run"])
+
+
+def _one_of(values: dict[int, Any] | None, index: int, default: Any) -> Any:
+    value = (values or {}).get(index)
+    return default if value is None else xcom.decode(value)
+
+
+class Lazy:
+    """A value that is fetched when it is first used; looks like that value in templates and in most Python code."""
+
+    def __init__(self, fetch: Callable[[], Any]) -> None:
+        object.__setattr__(self, "_fetch", fetch)
+        object.__setattr__(self, "_fetched", _NOT_SET)
+
+    @property
+    def _value(self) -> Any:
+        if object.__getattribute__(self, "_fetched") is _NOT_SET:
+            object.__setattr__(self, "_fetched", object.__getattribute__(self, "_fetch")())
+        return object.__getattribute__(self, "_fetched")
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # isinstance() asks this, and nobody sets it
+        return type(self._value)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._value, name)
+
+    def __str__(self) -> str:
+        return str(self._value)
+
+    def __repr__(self) -> str:
+        return repr(self._value)
+
+    def __format__(self, pattern: str) -> str:
+        return format(self._value, pattern)
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._value == other)
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self._value < other)
+
+    def __le__(self, other: Any) -> bool:
+        return bool(self._value <= other)
+
+    def __gt__(self, other: Any) -> bool:
+        return bool(self._value > other)
+
+    def __ge__(self, other: Any) -> bool:
+        return bool(self._value >= other)
+
+    def __add__(self, other: Any) -> Any:
+        return self._value + other
+
+    def __sub__(self, other: Any) -> Any:
+        return self._value - other
+
+    def __rsub__(self, other: Any) -> Any:
+        return other - self._value
+
+
+class VariableAccessor:
+    """`var.value.name`, `var.json.name`, and `.get(name, default)`; values come from `AIRFLOW_VAR_<NAME>`."""
+
+    def __init__(self, *, is_json: bool) -> None:
+        self._is_json = is_json
+
+    def __getattr__(self, key: str) -> Any:
+        value = self.get(key, _NOT_SET)
+        if value is _NOT_SET:
+            raise KeyError(f"variable {key!r} is not defined; set it in the environment as AIRFLOW_VAR_{key.upper()}")
+        return value
+
+    __getitem__ = __getattr__
+
+    def get(self, key: str, default: Any = None) -> Any:
+        text = os.environ.get(f"AIRFLOW_VAR_{key.upper()}")
+        if text is None:
+            return default
+        return json.loads(text) if self._is_json else text
+
+
+class ConnectionAccessor:
+    """`conn.name`; connections come from `AIRFLOW_CONN_<NAME>`."""
+
+    def __getattr__(self, conn_id: str) -> Any:
+        return importlib.import_module("airflow.sdk").Connection.get(conn_id)
+
+    __getitem__ = __getattr__
+
+    def get(self, conn_id: str, default: Any = None) -> Any:
+        return self.__getattr__(conn_id) if f"AIRFLOW_CONN_{conn_id.upper()}" in os.environ else default
+
+
+def build(spec: dict[str, Any], dag: Any, task: Any, ti: TaskInstance) -> dict[str, Any]:
+    """The context, as one dict that all of this try shares."""
+    run = DagRun(spec["dag_run"])
+    context: dict[str, Any] = {
+        "dag": dag,
+        "dag_run": run,
+        "task": task,
+        "ti": ti,
+        "task_instance": ti,
+        "run_id": ti.run_id,
+        "try_number": ti.try_number,
+        "task_instance_key_str": f"{ti.dag_id}__{ti.task_id}__{ti.run_id}",
+        "task_reschedule_count": 0,
+        "params": _params(dag, task, run.conf),
+        "macros": importlib.import_module("airflow.macros"),
+        "var": {"value": VariableAccessor(is_json=False), "json": VariableAccessor(is_json=True)},
+        "conn": ConnectionAccessor(),
+        "inlets": [],
+        "outlets": [],
+        "inlet_events": {},
+        "outlet_events": {},
+        "triggering_asset_events": {},
+        "map_index_template": None,
+        "templates_dict": getattr(task, "templates_dict", None),
+        "partition_key": None,
+        "partition_date": None,
+        "test_mode": False,
+        "prev_start_date_success": _of_previous(ti, "start_date"),
+        "prev_end_date_success": _of_previous(ti, "end_date"),
+    }
+    if run.logical_date is not None:  # type: ignore[attr-defined]  # set from the facts
+        context.update(_dates(run, ti))
+    ti._context = context  # noqa: SLF001  the two name each other
+    return context
+
+
+def _dates(run: Any, ti: TaskInstance) -> dict[str, Any]:
+    logical_date = run.logical_date
+    ds = logical_date.strftime("%Y-%m-%d")
+    ts = logical_date.isoformat()
+    return {
+        "logical_date": logical_date,
+        "ds": ds,
+        "ds_nodash": ds.replace("-", ""),
+        "ts": ts,
+        "ts_nodash": logical_date.strftime("%Y%m%dT%H%M%S"),
+        "ts_nodash_with_tz": ts.replace("-", "").replace(":", ""),
+        "task_instance_key_str": f"{ti.dag_id}__{ti.task_id}__{ds.replace('-', '')}",
+        "data_interval_start": run.data_interval_start,
+        "data_interval_end": run.data_interval_end,
+        "prev_data_interval_start_success": _of_previous(ti, "data_interval_start"),
+        "prev_data_interval_end_success": _of_previous(ti, "data_interval_end"),
+    }
+
+
+def _of_previous(ti: TaskInstance, name: str) -> Lazy:
+    return Lazy(lambda: getattr(ti.get_previous_dagrun("success"), name, None))
+
+
+def _params(dag: Any, task: Any, conf: dict[str, Any]) -> dict[str, Any]:
+    """The DAG's, then the task's, then the run's conf: the later one counts. Checked against their schemas."""
+    params = type(task.params)()
+    params.update(dag.params)
+    params.update(task.params)
+    params.update(conf)
+    return dict(params.validate())
+
+
+def environment_of(context: dict[str, Any]) -> dict[str, str]:
+    """`AIRFLOW_CTX_*`, which Airflow sets for the task and the programs it starts."""
+    ti, run = context["ti"], context["dag_run"]
+    values = {
+        "DAG_OWNER": getattr(context["task"], "owner", None),
+        "DAG_ID": ti.dag_id,
+        "TASK_ID": ti.task_id,
+        "LOGICAL_DATE": run.logical_date.isoformat() if run.logical_date is not None else None,
+        "TRY_NUMBER": str(ti.try_number),
+        "DAG_RUN_ID": ti.run_id,
+    }
+    return {f"AIRFLOW_CTX_{name}": str(value) for name, value in values.items() if value}

@@ -1,0 +1,73 @@
+"""The line to the agent: JSON lines over a socket. Log records go out; questions about XComs and runs come back."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import threading
+from typing import Any
+
+_DEATH_TAKES_MS = 1000
+
+
+class AgentGone(RuntimeError):
+    """The agent does not answer; the kernel is about to end this process too."""
+
+
+class Control:
+    """Shared by all threads of the task process; a forked child of it must not use it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._socket.set_inheritable(False)
+        self._lock = threading.RLock()  # a signal handler may log while its own thread is sending
+        self._owner = os.getpid()
+        self._asked = 0
+        self._received = b""
+
+    @property
+    def is_usable(self) -> bool:
+        """False in a process that user code forked: two writers would mix their lines."""
+        return os.getpid() == self._owner
+
+    def send(self, message: dict[str, Any]) -> None:
+        line = json.dumps(message).encode() + b"\n"
+        with self._lock:
+            self._socket.sendall(line)
+
+    def ask(self, kind: str, question: dict[str, Any]) -> dict[str, Any]:
+        """Send a question and wait for its answer; as long as the daemon is away, this waits."""
+        if not self.is_usable:
+            raise AgentGone(f"cannot {kind} in a process that the task forked; do it in the task's own process")
+        with self._lock:
+            self._asked += 1
+            request_id = self._asked
+            self.send({kind: {**question, "request_id": request_id}})
+            while True:
+                answer = json.loads(self._line())
+                # An answer to a question that an exception cut off may still arrive.
+                if answer.get("request_id") == request_id:
+                    return dict(answer)
+
+    def is_agent_gone(self) -> bool:
+        """Whether the agent was killed. The kernel closes its descriptors one by one and kills us only after that, so
+        when an output pipe is broken already, this waits a moment for the control socket to follow."""
+        broken = select.poll()
+        for output in (1, 2):
+            broken.register(output, 0)  # POLLERR always counts: nobody reads this pipe any more
+        is_broken = any(event & select.POLLERR for _, event in broken.poll(0))
+        control = select.poll()
+        control.register(self._socket, 0)
+        # POLLNVAL: the task closed our descriptor itself, which says nothing about the agent.
+        return any(not event & select.POLLNVAL for _, event in control.poll(_DEATH_TAKES_MS if is_broken else 0))
+
+    def _line(self) -> bytes:
+        while b"\n" not in self._received:
+            piece = self._socket.recv(65536)
+            if not piece:
+                raise AgentGone("the agent closed the connection of this task")
+            self._received += piece
+        line, _, self._received = self._received.partition(b"\n")
+        return line

@@ -1,0 +1,129 @@
+"""Jinja in the task process, as Airflow renders it: sandboxed, undefined names are errors, files by their ending.
+
+jinja2 is a library of the DAG's environment; it is only needed when a text really has something to render.
+"""
+
+# mypy: disable-error-code="explicit-override"
+# `typing.override` may be newer than the author's interpreter.
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+_FIELD_LENGTH = 4096
+"""Airflow's `max_templated_field_length`."""
+_SENSITIVE = (
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "access_key",
+    "private_key",
+    "authorization",
+    "keyfile_dict",
+    "service_account",
+)
+
+
+class CannotRender(RuntimeError):
+    """Something that rendering needs is not there."""
+
+
+def renderer(dag: Any, operator: Any, context: Any, folder: str) -> Callable[[str], Any]:
+    """`render(text)`: a text that ends like `operator.template_ext` names a file in `folder` or the search path."""
+    endings = tuple(getattr(operator, "template_ext", ()) or ())
+    native = getattr(operator, "render_template_as_native_obj", None)
+    is_native = bool(dag.render_template_as_native_obj if native is None else native)
+    options = dict(dag.jinja_environment_kwargs or {})
+    environment: Any = None
+
+    def render(text: str) -> Any:
+        nonlocal environment
+        is_file = bool(endings) and text.endswith(endings)
+        if not is_file and not is_native and not options and "{" not in text and not text.endswith("\n"):
+            return text
+        if environment is None:
+            environment = _environment(dag, folder, is_native=is_native, options=options)
+        template = environment.get_template(text) if is_file else environment.from_string(text)
+        return template.render(context)
+
+    return render
+
+
+def _environment(dag: Any, folder: str, *, is_native: bool, options: dict[str, Any]) -> Any:
+    try:
+        import jinja2
+        import jinja2.nativetypes
+        import jinja2.sandbox
+    except ImportError as error:
+        raise CannotRender(
+            "this task has templates, and jinja2 is not in the DAG's environment; "
+            "add jinja2 to `dependencies` in leoflow.yaml"
+        ) from error
+
+    class Sandboxed(jinja2.sandbox.SandboxedEnvironment):
+        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+            # As in Airflow: `_names` of the author's own objects are allowed, Python's internals are not.
+            return not jinja2.sandbox.is_internal_attribute(obj, attr)
+
+    base = jinja2.nativetypes.NativeEnvironment if is_native else Sandboxed
+    search_path = [folder, *(os.path.join(folder, path) for path in dag.template_searchpath or ())]
+    settings: dict[str, Any] = {
+        "loader": jinja2.FileSystemLoader(search_path),
+        "undefined": dag.template_undefined or jinja2.StrictUndefined,
+        "extensions": ["jinja2.ext.do"],
+        "cache_size": 0,
+        **options,
+    }
+    environment = base(**settings)
+    environment.filters.update(_FILTERS)
+    environment.filters.update(dag.user_defined_filters or {})
+    environment.globals.update(dag.user_defined_macros or {})
+    return environment
+
+
+def _date_filter(convert: Callable[[Any], str]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else convert(value)
+
+
+_FILTERS = {
+    "ds": _date_filter(lambda value: value.strftime("%Y-%m-%d")),
+    "ds_nodash": _date_filter(lambda value: value.strftime("%Y%m%d")),
+    "ts": _date_filter(lambda value: value.isoformat()),
+    "ts_nodash": _date_filter(lambda value: value.strftime("%Y%m%dT%H%M%S")),
+    "ts_nodash_with_tz": _date_filter(lambda value: value.isoformat().replace("-", "").replace(":", "")),
+}
+
+
+def shown_fields(operator: Any) -> dict[str, Any]:
+    """Rendered template fields for the UI: JSON-ready, without secrets by name, long values cut."""
+    return {name: _cut(_shown(getattr(operator, name, None), name)) for name in operator.template_fields}
+
+
+def _shown(value: Any, name: str = "") -> Any:
+    if value and any(word in name.lower() for word in _SENSITIVE):
+        return "***"
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else str(value)
+    if isinstance(value, dict):
+        return {str(key): _shown(item, str(key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_shown(item) for item in value]
+    if callable(value):
+        return f"<callable {getattr(value, '__qualname__', type(value).__qualname__)}>"
+    return str(value)
+
+
+def _cut(value: Any) -> Any:
+    text = value if isinstance(value, str) else json.dumps(value)
+    if len(text) <= _FIELD_LENGTH:
+        return value
+    return f"{text[:_FIELD_LENGTH]}... (cut: {len(text)} characters)"

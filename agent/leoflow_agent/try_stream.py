@@ -1,0 +1,266 @@
+"""Reports one try to the daemon over its `Try` stream, as often as the connection breaks, until the outcome is stored.
+
+Everything that it sends is in the try's folder, so that it can begin again after a restart of the daemon (from the log
+offset that the daemon names) and of the agent. Order on the stream: events and log before whatever depends on them, so
+all of the log and all XCom pushes come before the outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, Self
+
+import msgspec
+from grpclib.client import Stream
+
+from leoflow_agent.connection import DISCONNECTED, Connections, pauses
+from leoflow_agent.outcomes import as_message
+from leoflow_agent.reports import fields
+from leoflow_agent.running_try import Ask
+from leoflow_agent.spool import StoredOutcome, TryFolder
+from leoflowd.contract.agent_messages import (
+    LOG_CHUNK_BYTES,
+    Beat,
+    FromTry,
+    LogChunk,
+    OutcomeKind,
+    OutcomeStored,
+    PreviousRun,
+    RenderedFields,
+    Terminate,
+    ToTry,
+    TryHello,
+    Welcome,
+    XComPush,
+    XComValues,
+)
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 10.0
+ANSWER_WITHIN_S = 30.0
+"""A daemon that takes longer for its first word is asked again, on a new stream."""
+GATHER_S = 0.03
+"""While the task runs, output is gathered this long, so that a chatty task does not send a message per line."""
+
+
+class Reported(Protocol):
+    """What a `TryStream` reports: a `RunningTry`, or an `EndedTry` that an earlier agent left."""
+
+    folder: TryFolder
+    pid: int | None
+    started_at: datetime
+    outcome: StoredOutcome | None
+    changed: asyncio.Event
+    urgent: asyncio.Event
+    asks: dict[int, Ask]
+
+    def stop(self, kind: OutcomeKind, because: str, *, grace_s: float = ...) -> None: ...
+    def kill(self) -> None: ...
+    def answer(self, request_id: int, answer: object) -> None: ...
+
+
+class EndedTry:
+    """A try of an earlier agent: only its outcome is left to report."""
+
+    def __init__(self, folder: TryFolder, outcome: StoredOutcome) -> None:
+        self.folder = folder
+        self.pid: int | None = None
+        self.started_at = outcome.start_date
+        self.outcome: StoredOutcome | None = outcome
+        self.changed = asyncio.Event()
+        self.urgent = asyncio.Event()
+        self.asks: dict[int, Ask] = {}
+
+    def stop(self, kind: OutcomeKind, because: str, *, grace_s: float = 0.0) -> None:
+        """Nothing runs."""
+
+    def kill(self) -> None:
+        """Nothing runs."""
+
+    def answer(self, request_id: int, answer: object) -> None:
+        """Nothing asks."""
+
+
+class _Finished(Exception):
+    """The daemon needs nothing more of this try."""
+
+
+class TryStream:
+    """Reports one try; `run` returns when the daemon has stored the outcome or disowned the try."""
+
+    def __init__(self, reported: Reported, token: str, connections: Connections) -> None:
+        self._try = reported
+        self._token = token
+        self._connections = connections
+        self._is_connected = False
+
+    async def run(self) -> None:
+        waits = pauses()
+        while True:
+            is_finished = False
+            try:
+                await self._report_once()
+            except* _Finished:
+                is_finished = True
+            except* DISCONNECTED as broken:
+                log.info(
+                    "try_stream_broken", extra=fields(try_id=self._try.folder.try_id, error=repr(broken.exceptions))
+                )
+            if is_finished:
+                return
+            if self._is_connected:  # this time the daemon was there: start with short pauses again
+                self._is_connected, waits = False, pauses()
+            await asyncio.sleep(next(waits))
+
+    async def _report_once(self) -> None:
+        async with self._connections.open_try() as stream:
+            await stream.send_message(
+                TryHello(
+                    try_id=self._try.folder.try_id,
+                    token=self._token,
+                    hostname=socket.gethostname(),
+                    pid=self._try.pid,
+                    started_at=self._try.started_at,
+                )
+            )
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                first = await stream.recv_message()
+            self._is_connected = True
+            log_offset = self._handle(first)
+            async with asyncio.TaskGroup() as group:
+                receiving = group.create_task(self._receive(stream))
+                await self._send(stream, log_offset)
+                await receiving
+
+    # --- what the daemon says ------------------------------------------------------------------------------------
+
+    async def _receive(self, stream: Stream[FromTry, ToTry]) -> None:
+        while True:
+            self._handle(await stream.recv_message())
+
+    def _handle(self, message: ToTry | None) -> int:
+        """Returns the log offset to go on from."""
+        match message:
+            case Welcome(log_offset=offset):
+                return offset
+            case Terminate(stale=True):
+                self._try.kill()
+                raise _Finished
+            case Terminate(reason=reason, grace_s=grace_s):
+                self._try.stop(OutcomeKind.TERMINATED, reason, grace_s=grace_s)
+            case XComValues(request_id=request_id, values=values):
+                self._try.answer(request_id, {"request_id": request_id, "values": values})
+            case PreviousRun(request_id=request_id, run=run):
+                self._try.answer(request_id, {"request_id": request_id, "run": run})
+            case OutcomeStored():
+                raise _Finished
+            case None:
+                raise ConnectionError("the daemon ended the stream")
+        return 0
+
+    # --- what we say ---------------------------------------------------------------------------------------------
+
+    async def _send(self, stream: Stream[FromTry, ToTry], log_offset: int) -> None:
+        """Ends after the outcome was sent."""
+        with (
+            _Reader(self._try.folder.events_path, 0) as events,
+            _Reader(self._try.folder.log_path, log_offset) as lines,
+        ):
+            asked: set[int] = set()
+            while True:
+                self._try.changed.clear()
+                self._try.urgent.clear()
+                outcome = self._try.outcome  # read first: what is in the files now was written before it
+                await self._send_files(stream, events, lines)
+                if outcome is not None:
+                    await stream.send_message(as_message(outcome))
+                    return
+                for request_id, ask in list(self._try.asks.items()):
+                    if request_id not in asked:
+                        asked.add(request_id)
+                        await stream.send_message(ask)
+                if not await self._wait_for_change():
+                    await stream.send_message(Beat())
+
+    async def _send_files(self, stream: Stream[FromTry, ToTry], events: _Reader, lines: _Reader) -> None:
+        for piece in events.pieces():
+            for event in piece.splitlines():
+                message = _event_message(event)
+                if message is not None:
+                    await stream.send_message(message)
+        for offset, piece in lines.located_pieces():
+            await stream.send_message(LogChunk(offset=offset, content=piece))
+
+    async def _wait_for_change(self) -> bool:
+        """False when nothing happened for so long that a sign of life is due."""
+        try:
+            async with asyncio.timeout(BEAT_S):
+                await self._try.changed.wait()
+        except TimeoutError:
+            return False
+        try:
+            async with asyncio.timeout(GATHER_S):
+                await self._try.urgent.wait()
+        except TimeoutError:
+            pass
+        return True
+
+
+class _Reader:
+    """Whole lines of a growing file, at most `LOG_CHUNK_BYTES` at a time, except for one longer line."""
+
+    def __init__(self, path: Path, offset: int) -> None:
+        self._path = path
+        self._offset = offset
+        self._file: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+    def pieces(self) -> Iterator[bytes]:
+        for _, piece in self.located_pieces():
+            yield piece
+
+    def located_pieces(self) -> Iterator[tuple[int, bytes]]:
+        if self._file is None:
+            try:
+                self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return
+        size = LOG_CHUNK_BYTES
+        while piece := os.pread(self._file, size, self._offset):
+            end = piece.rfind(b"\n") + 1
+            if end == 0:
+                if len(piece) < size:
+                    return  # a line that is still being written
+                size *= 4  # an event may be as long as the largest XCom
+                continue
+            yield self._offset, piece[:end]
+            self._offset += end
+            size = LOG_CHUNK_BYTES
+
+
+def _event_message(line: bytes) -> RenderedFields | XComPush | None:
+    try:
+        match msgspec.json.decode(line):
+            case {"push": {"key": str(key), "value": str(value)}}:
+                return XComPush(key=key, value=value)
+            case {"rendered": dict(rendered)}:
+                return RenderedFields(fields=rendered)
+            case _:
+                pass
+    except msgspec.DecodeError:
+        pass
+    log.warning("unreadable_event", extra=fields(line=line[:200].decode(errors="replace")))
+    return None

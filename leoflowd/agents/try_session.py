@@ -1,0 +1,118 @@
+"""One try's conversation with its agent, from hello to stored outcome. Runs in Trio; `service` moves the messages.
+
+Log chunks go to files at once; XComs and rendered fields of a running try to Postgres, fenced by the try id; start and
+outcome to the scheduler, which commits them together with what follows from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol
+
+from leoflowd.contract import agent_messages as m
+from leoflowd.contract.errors import Invalid
+from leoflowd.store import dag_runs, tries
+from leoflowd.store.database import Database
+from leoflowd.store.log_files import LogFiles
+from leoflowd.store.tries import TryRow
+
+
+class Reports(Protocol):
+    """Where starts and outcomes go: the scheduler's inbox."""
+
+    async def try_started(self, row: TryRow, *, at: datetime, hostname: str, pid: int | None) -> None: ...
+
+    async def try_ended(self, row: TryRow, outcome: m.Outcome, rendered: dict[str, Any] | None) -> None:
+        """Returns when the outcome is committed, or was refused because the try is no longer current."""
+
+
+class TrySession:
+    def __init__(
+        self, db: Database, logs: LogFiles, reports: Reports, row: TryRow, now: Callable[[], datetime]
+    ) -> None:
+        self.row = row
+        self._db = db
+        self._logs = logs
+        self._reports = reports
+        self._now = now
+        self._log = logs.path(row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number)
+        self._rendered: dict[str, Any] | None = None
+        self._started = False
+
+    @property
+    def log_offset(self) -> int:
+        return self._logs.size(self._log)
+
+    def append_log(self, chunk: m.LogChunk) -> None:
+        self._logs.append(self._log, chunk.offset, chunk.content)
+
+    async def started(self, hello: m.TryHello) -> None:
+        if hello.started_at is not None and not self._started:
+            self._started = True
+            await self._reports.try_started(self.row, at=hello.started_at, hostname=hello.hostname, pid=hello.pid)
+
+    async def handle(self, message: Any) -> m.ToTry | None:
+        """Act on one message that needs Postgres or the scheduler; the answer, if it has one."""
+        match message:
+            case m.RenderedFields():
+                # Shown when the task has run for a moment or ended; most tasks are over before anyone could look.
+                self._rendered = message.fields
+                return None
+            case m.XComPush():
+                await self._push(message)
+                return None
+            case m.XComPull():
+                async with self._db.agents.connection() as conn:
+                    values = await tries.pull_xcoms(conn, self.row, message)
+                return m.XComValues(request_id=message.request_id, values=values)
+            case m.PreviousRunAsk():
+                return m.PreviousRun(request_id=message.request_id, run=await self._previous(message))
+            case m.Outcome():
+                _check_xcoms(message)
+                rendered, self._rendered = self._rendered, None
+                await self._reports.try_ended(self.row, message, rendered)
+                return m.OutcomeStored()
+            case _:
+                raise Invalid(f"{type(message).__name__} is no message of a running try")
+
+    async def flush_rendered(self) -> None:
+        """Write the rendered fields of a try that runs for longer than a moment."""
+        if self._rendered is not None:
+            fields, self._rendered = self._rendered, None
+            async with self._db.agents.connection() as conn:
+                await tries.put_rendered_fields(conn, str(self.row.id), fields, self._now())
+
+    async def _push(self, push: m.XComPush) -> None:
+        if len(push.value.encode()) > m.XCOM_MAX_BYTES:
+            raise Invalid(f"XCom {push.key!r} is larger than {m.XCOM_MAX_BYTES} bytes; the runner must refuse it")
+        async with self._db.agents.connection() as conn:
+            await tries.put_xcom(conn, str(self.row.id), key=push.key, value=push.value, now=self._now())
+
+    async def _previous(self, ask: m.PreviousRunAsk) -> m.DagRunFacts | None:
+        async with self._db.agents.connection() as conn:
+            run = await dag_runs.fetch_previous_run(conn, self.row.dag_run_id, only_success=ask.only_success)
+        if run is None:
+            return None
+        return m.DagRunFacts(
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+            run_type=run.run_type,
+            state=run.state,
+            run_after=run.run_after,
+            logical_date=run.logical_date,
+            data_interval_start=run.data_interval_start,
+            data_interval_end=run.data_interval_end,
+            start_date=run.start_date,
+            queued_at=run.queued_at,
+            triggered_by=run.triggered_by,
+            triggering_user_name=run.triggering_user_name,
+            conf=run.conf,
+            note=run.note,
+        )
+
+
+def _check_xcoms(outcome: m.Outcome) -> None:
+    for item in outcome.xcoms:
+        if len(item.value.encode()) > m.XCOM_MAX_BYTES:
+            raise Invalid(f"XCom {item.key!r} is larger than {m.XCOM_MAX_BYTES} bytes; the runner must refuse it")

@@ -1,0 +1,159 @@
+"""The Quart-Trio application: which modules serve routes, and what happens around every request.
+
+`daemon.py` runs it through `server.ApiServer`; tests use its test client. A route module exposes `blueprint`; to add
+one, name it in MODULES and, unless it only reads, its routes in `rights.RIGHTS`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from typing import Any, cast
+
+import trio
+from quart import Response, g, request
+from quart_trio import QuartTrio
+from quart_trio.asgi import TrioASGIHTTPConnection
+from typing_extensions import override
+from werkzeug.exceptions import HTTPException
+
+from leoflowd.api import auth, problems
+from leoflowd.api.compression import compress
+from leoflowd.api.context import ApiContext, bind_context, context
+from leoflowd.config import LOOPBACK
+from leoflowd.contract.errors import LeoflowError
+
+MODULES: tuple[str, ...] = (
+    "public.login",
+    "public.monitor",
+    "public.dags",
+    "public.dag_versions",
+    "public.dag_runs",
+    "public.tasks",
+    "public.task_instances",
+    "public.task_instance_changes",
+    "public.logs",
+    "public.xcoms",
+    "public.records",
+    "public.pools",
+    "public.plugins",
+    "public.nothing_yet",
+    "public.leoflow",
+    "ui.shell",
+    "ui.dags",
+    "ui.grid",
+    "ui.structure",
+    "ui.calendar",
+    "static",
+)
+"""Modules of `leoflowd.api` that have a `blueprint`; `ui.*`, `own.*` and `static` are named here too."""
+
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""The largest body is a pushed artifact; 5,000 tasks take about 4 MiB."""
+SEND_TIMEOUT_S = 60.0
+"""How long a client may take to read an answer that is complete already."""
+
+SECURITY_HEADERS = {
+    # worker-src blob: the graph layout runs in a worker; img-src data:, style inline: the UI's own build
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        "font-src 'self' data:; worker-src 'self' blob:; base-uri 'self'; frame-ancestors 'self'; object-src 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+Fallback = Callable[[], Awaitable[Response | None]]
+
+
+def create_app(value: ApiContext) -> QuartTrio:
+    app = QuartTrio(__name__, static_folder=None)
+    app.asgi_http_class = ShieldedConnection
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False
+    bind_context(cast(dict[str, object], app.config), value)
+    auth.bind_auth_state(cast(dict[str, object], app.config))
+
+    app.before_request(start_request)
+    app.before_request(auth.authenticate_request)
+    app.after_request(auth.clear_stale_cookie)
+    app.after_request(finish_answer)
+    app.register_error_handler(LeoflowError, problems.leoflow_problem)
+    app.register_error_handler(HTTPException, cast(Any, _http_problem(_fallback())))
+    app.register_error_handler(Exception, problems.bug)
+    for module in MODULES:
+        app.register_blueprint(import_module(f"leoflowd.api.{module}").blueprint)
+    return app
+
+
+def _fallback() -> Fallback:
+    """`static.page_fallback`: the UI's index page for a GET that no route serves, or None for a plain 404."""
+    if "static" not in MODULES:
+        return _no_page
+    return cast(Fallback, import_module("leoflowd.api.static").page_fallback)
+
+
+async def _no_page() -> Response | None:
+    return None
+
+
+def _http_problem(fallback: Fallback) -> Callable[[HTTPException], Awaitable[Response]]:
+    async def http_problem(error: HTTPException) -> Response:
+        is_page = request.method in ("GET", "HEAD") and not request.path.startswith(("/api/", "/ui/"))
+        if error.code == 404 and is_page:
+            page = await fallback()
+            if page is not None:
+                return page
+        return problems.http_problem(error)
+
+    return http_problem
+
+
+async def start_request() -> None:
+    """Runs before the authentication: an id for the log, and the Host header (DNS rebinding)."""
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if given.isascii() and given.isprintable() and 0 < len(given) <= 64 else uuid.uuid4().hex
+    if not is_allowed_host(request.host, context().config.host, context().config.allowed_hosts):
+        raise problems.BadRequest(
+            "This server does not answer for the host name of the request; add it to allowed_hosts in the configuration"
+        )
+
+
+def is_allowed_host(header: str, bound_host: str, allowed_hosts: tuple[str, ...]) -> bool:
+    """Loopback names, the address we listen on, what the configuration names (`*` = any)."""
+    name = header.rsplit(":", 1)[0] if not header.endswith("]") else header
+    name = name.strip("[]").lower()
+    allowed = {*LOOPBACK, bound_host.lower(), *(host.lower() for host in allowed_hosts)}
+    return "*" in allowed or name in allowed
+
+
+async def finish_answer(answer: Response) -> Response:
+    answer.headers["X-Request-Id"] = g.get("request_id", "")
+    for name, text in SECURITY_HEADERS.items():
+        answer.headers.setdefault(name, text)
+    if answer.mimetype in ("application/json", "application/x-ndjson"):
+        answer.headers.setdefault("Cache-Control", "no-store")
+    return await compress(answer, request.headers.get("Accept-Encoding", ""))
+
+
+class ShieldedConnection(TrioASGIHTTPConnection):
+    """Sends a complete answer inside a shield with a deadline.
+
+    quart-trio 0.12 cancels the request's nursery as soon as the answer is out. That cancellation lands in hypercorn's
+    bookkeeping after the last byte: `Connection: close` is then not honoured and idle connections never time out. A
+    streamed answer is not shielded, because a client that leaves must end it.
+    """
+
+    @override
+    async def handle_request(self, nursery: trio.Nursery, request: Any, send: Any) -> None:  # type: ignore[override]
+        response = await self.app.handle_request(request)
+        if isinstance(response, Response) and response.timeout is None:
+            await self._send_response(send, response)
+        else:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_TIMEOUT_S):
+                await self._send_response(send, response)
+        nursery.cancel_scope.cancel()

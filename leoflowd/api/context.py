@@ -1,0 +1,60 @@
+"""What every route may use, built once by `daemon.py` and handed to `create_app`.
+
+Routes reach it through `context()`. It holds no state of a request; who is calling is in `auth.caller()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from quart import current_app
+
+from leoflowd.config import ApiConfig
+from leoflowd.store.database import Database, Lane
+from leoflowd.store.log_files import LogFiles
+
+_KEY = "LEOFLOW_CONTEXT"
+
+
+class LeaderStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Who schedules at the moment, as this replica knows it."""
+
+    is_leader: bool
+    """This process leads."""
+    holder: str
+    """Name of the leading replica; empty when there is none."""
+    heartbeat_at: datetime | None
+    """Last sign of life of the leader (UTC)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiContext:
+    db: Database
+    logs: LogFiles
+    config: ApiConfig
+    now: Callable[[], datetime]
+    """The UTC clock; no route reads another one."""
+    tree: Callable[[], object]
+    """JSON-ready tree of the daemon's components with state, restarts and statistics."""
+    version: str
+    leader: Callable[[], LeaderStatus]
+
+
+def context() -> ApiContext:
+    """The context of the application that answers the current request."""
+    found = current_app.config[_KEY]
+    assert isinstance(found, ApiContext)
+    return found
+
+
+def lane() -> Lane:
+    """The connections that browser and API traffic shares; `async with lane().transaction() as conn`."""
+    return context().db.api
+
+
+def bind_context(config: dict[str, object], value: ApiContext) -> None:
+    """Called by `create_app` alone."""
+    config[_KEY] = value

@@ -1,0 +1,363 @@
+"""Dag runs: lists in both paging modes, trigger, mark, note, clear, delete, wait. Blueprint `public_dag_runs`."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+import trio
+from quart import Blueprint, Response, request
+
+from leoflowd.api.answers import collection, json_answer, no_content
+from leoflowd.api.audit import record
+from leoflowd.api.auth import caller
+from leoflowd.api.context import context, lane
+from leoflowd.api.paging import Query, cursor_collection, decode_cursor, every, read_body
+from leoflowd.api.problems import BadRequest, FieldError, Unprocessable
+from leoflowd.api.public.conf import checked_conf
+from leoflowd.api.streaming import LineStream
+from leoflowd.contract.errors import NotFound
+from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState, TriggeredBy
+from leoflowd.core import selection
+from leoflowd.core.timetable import manual_interval, run_id_for
+from leoflowd.store import api_dag_runs, api_dags, api_task_instances, api_xcoms, dag_runs, dags, task_instances
+from leoflowd.store.database import Connection
+
+blueprint = Blueprint("public_dag_runs", __name__)
+
+RANGES = ("run_after", "logical_date", "start_date", "end_date", "updated_at")
+WAIT_INTERVAL_MIN_S = 0.5
+NOTE_MAX = 1000
+
+Note = Annotated[str, msgspec.Meta(max_length=NOTE_MAX)]
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class TriggerBody(_Body, frozen=True, kw_only=True):
+    logical_date: datetime | None
+    dag_run_id: str | None = None
+    data_interval_start: datetime | None = None
+    data_interval_end: datetime | None = None
+    run_after: datetime | None = None
+    conf: dict[str, Any] | None = None
+    note: str | None = None
+    partition_key: str | None = None
+
+
+class DagRunPatchBody(_Body, frozen=True, kw_only=True):
+    state: Literal["queued", "success", "failed"] | msgspec.UnsetType | None = msgspec.UNSET
+    note: Note | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class DagRunClearBody(_Body, frozen=True, kw_only=True):
+    dry_run: bool = True
+    only_failed: bool = False
+    only_new: bool = False
+    run_on_latest_version: bool = False
+
+
+class DagRunsBatchBody(_Body, frozen=True, kw_only=True):
+    order_by: str | None = None
+    page_offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+    page_limit: Annotated[int, msgspec.Meta(ge=0)] = 100
+    dag_ids: list[str] | None = None
+    states: list[str | None] | None = None
+    run_after_gte: datetime | None = None
+    run_after_gt: datetime | None = None
+    run_after_lte: datetime | None = None
+    run_after_lt: datetime | None = None
+    logical_date_gte: datetime | None = None
+    logical_date_gt: datetime | None = None
+    logical_date_lte: datetime | None = None
+    logical_date_lt: datetime | None = None
+    start_date_gte: datetime | None = None
+    start_date_gt: datetime | None = None
+    start_date_lte: datetime | None = None
+    start_date_lt: datetime | None = None
+    end_date_gte: datetime | None = None
+    end_date_gt: datetime | None = None
+    end_date_lte: datetime | None = None
+    end_date_lt: datetime | None = None
+    duration_gte: float | None = None
+    duration_gt: float | None = None
+    duration_lte: float | None = None
+    duration_lt: float | None = None
+    conf_contains: str | None = None
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+@blueprint.get("/api/v2/dags/<dag_id>/dagRuns")
+async def list_dag_runs(dag_id: str) -> Response:
+    query = Query()
+    filters = {"dag_id": every(dag_id), **_filters(query)}
+    limit, offset = query.page()
+    order_by = query.order_by() or ["id"]
+    query.check()
+    token = query.text("cursor")
+    async with lane().connection() as conn:
+        if every(dag_id) is not None:
+            await api_dags.fetch_dag(conn, dag_id)
+        if token is not None:
+            page = await api_dag_runs.list_dag_runs_from(
+                conn, filters, order_by=order_by, limit=limit, cursor=decode_cursor(token)
+            )
+            return cursor_collection("dag_runs", page)
+        rows, total = await api_dag_runs.list_dag_runs(conn, filters, order_by=order_by, limit=limit, offset=offset)
+    return json_answer({"dag_runs": rows, "total_entries": total, "next_cursor": None, "previous_cursor": None})
+
+
+@blueprint.post("/api/v2/dags/<dag_id>/dagRuns/list")
+async def list_dag_runs_batch(dag_id: str) -> Response:
+    if every(dag_id) is not None:
+        raise Unprocessable(
+            FieldError(type="literal_error", loc=("path", "dag_id"), msg="Input should be '~'", input=dag_id)
+        )
+    body = await read_body(DagRunsBatchBody)
+    filters = msgspec.structs.asdict(body)
+    filters["state"] = filters.pop("states")
+    limit, offset = filters.pop("page_limit"), filters.pop("page_offset")
+    order_by = filters.pop("order_by")
+    async with lane().connection() as conn:
+        rows, total = await api_dag_runs.list_dag_runs(
+            conn, filters, order_by=[order_by] if order_by else ["id"], limit=min(limit or 50, 100), offset=offset
+        )
+    return json_answer({"dag_runs": rows, "total_entries": total, "next_cursor": None, "previous_cursor": None})
+
+
+@blueprint.get("/api/v2/dags/<dag_id>/dagRuns/<run_id>")
+async def get_dag_run(dag_id: str, run_id: str) -> Response:
+    async with lane().connection() as conn:
+        return json_answer(await api_dag_runs.fetch_dag_run_answer(conn, dag_id, run_id))
+
+
+@blueprint.get("/api/v2/dags/<dag_id>/dagRuns/<run_id>/upstreamAssetEvents")
+async def list_upstream_asset_events(dag_id: str, run_id: str) -> Response:
+    async with lane().connection() as conn:
+        await dag_runs.fetch_dag_run(conn, dag_id, run_id)
+    return collection("asset_events", (), 0)
+
+
+@blueprint.get("/api/v2/dags/<dag_id>/dagRuns/<run_id>/wait")
+async def wait_dag_run(dag_id: str, run_id: str) -> Response:
+    """One `{"state": ...}` line per look until the run is over; the last one has `results` for each `result=<task_id>`.
+
+    Without a Content-Type, like the reference: with one, Airflow's Python client refuses the answer.
+    """
+    query = Query()
+    interval = query.number("interval")
+    query.check()
+    if interval is None or interval <= 0:
+        raise Unprocessable(
+            FieldError(
+                type="greater_than", loc=("query", "interval"), msg="Input should be greater than 0", input=interval
+            )
+        )
+    task_ids = query.texts("result") or []
+    async with lane().connection() as conn:
+        await dag_runs.fetch_dag_run(conn, dag_id, run_id)
+    is_over = False
+
+    async def next_line(first: bool) -> bytes | None:
+        nonlocal is_over
+        if is_over:
+            return None
+        if not first:
+            await trio.sleep(max(interval, WAIT_INTERVAL_MIN_S))
+        line, is_over = await _state_line(dag_id, run_id, task_ids)
+        return line
+
+    # the context of the request is gone while the answer streams, so the line reader holds on to the lane
+    return LineStream(next_line).answer()
+
+
+# --- changing ----------------------------------------------------------------------------------------------------
+
+
+@blueprint.post("/api/v2/dags/<dag_id>/dagRuns")
+async def trigger_dag_run(dag_id: str) -> Response:
+    body = await read_body(TriggerBody)
+    now = context().now()
+    logical_date = None if body.logical_date is None else _utc("logical_date", body.logical_date)
+    run_after = now if body.run_after is None else _utc("run_after", body.run_after)
+    if (body.data_interval_start is None) != (body.data_interval_end is None):
+        message = "Either both data_interval_start and data_interval_end must be provided or both must be None"
+        raise Unprocessable(FieldError(type="value_error", loc=("body",), msg=f"Value error, {message}"))
+    if body.partition_key is not None:
+        raise BadRequest(
+            "partition_key is not supported: no DAG here has a partitioned timetable; leave it out or null"
+        )
+    async with lane().transaction() as conn:
+        dag = await api_dags.fetch_dag(conn, dag_id)
+        if dag["is_stale"]:
+            raise NotFound(f"Dag with dag_id: '{dag_id}' not found")
+        if dag["has_import_errors"]:
+            raise BadRequest(f"Dag with dag_id: '{dag_id}' has import errors and cannot be triggered")
+        version = await dags.fetch_version(conn, dag_id)
+        interval = None
+        if logical_date is not None:
+            interval = manual_interval(version.spec.timetable, logical_date)
+            if body.data_interval_start is not None and body.data_interval_end is not None:
+                interval = (
+                    _utc("data_interval_start", body.data_interval_start),
+                    _utc("data_interval_end", body.data_interval_end),
+                )
+        # a run without logical date may share its moment with another one
+        unique = "" if logical_date is not None else secrets.token_hex(4)
+        run_id = body.dag_run_id or run_id_for(DagRunType.MANUAL, logical_date or run_after, unique=unique)
+        _check_run_id(run_id)
+        await dag_runs.insert_dag_run(
+            conn,
+            version=version,
+            run_id=run_id,
+            run_type=DagRunType.MANUAL,
+            logical_date=logical_date,
+            data_interval_start=interval[0] if interval else None,
+            data_interval_end=interval[1] if interval else None,
+            run_after=run_after,
+            conf=checked_conf(version.spec.params, body.conf),
+            triggered_by=TriggeredBy.UI if request.headers.get("Referer") else TriggeredBy.REST_API,
+            triggering_user_name=caller().username,
+            note=body.note,
+            now=now,
+        )
+        await record(conn, "trigger_dag_run", dag_id, run_id=run_id, logical_date=logical_date, extra=body)
+        return json_answer(await api_dag_runs.fetch_dag_run_answer(conn, dag_id, run_id))
+
+
+@blueprint.patch("/api/v2/dags/<dag_id>/dagRuns/<run_id>")
+async def patch_dag_run(dag_id: str, run_id: str) -> Response:
+    """Mark the run, or write its note."""
+    mask = Query().texts("update_mask")
+    body = await read_body(DagRunPatchBody)
+    changes = {
+        name: value
+        for name, value in msgspec.structs.asdict(body).items()
+        if value is not msgspec.UNSET and (mask is None or name in mask)
+    }
+    now = context().now()
+    async with lane().transaction() as conn:
+        run = await dag_runs.lock_dag_run(conn, dag_id, run_id)
+        if changes.get("state") is not None:
+            because = f"marked {changes['state']} by {caller().username}"
+            await dag_runs.mark_dag_run(conn, run.id, DagRunState(changes["state"]), now=now, because=because)
+        if "note" in changes:
+            await dag_runs.set_dag_run_note(conn, run.id, changes["note"], now)
+        await record(conn, "patch_dag_run", dag_id, run_id=run_id, logical_date=run.logical_date, extra=changes)
+        return json_answer(await api_dag_runs.fetch_dag_run_answer(conn, dag_id, run_id))
+
+
+@blueprint.delete("/api/v2/dags/<dag_id>/dagRuns/<run_id>")
+async def delete_dag_run(dag_id: str, run_id: str) -> Response:
+    async with lane().transaction() as conn:
+        run = await dag_runs.lock_dag_run(conn, dag_id, run_id)
+        await dag_runs.delete_dag_run(conn, run.id)
+        await record(conn, "delete_dag_run", dag_id, run_id=run_id, logical_date=run.logical_date)
+    await trio.to_thread.run_sync(context().logs.delete_run, dag_id, run_id)
+    return no_content()
+
+
+@blueprint.post("/api/v2/dags/<dag_id>/dagRuns/<run_id>/clear")
+async def clear_dag_run(dag_id: str, run_id: str) -> Response:
+    """A dry run (the default) answers what would be cleared, the real thing the dag run."""
+    body = await read_body(DagRunClearBody)
+    if body.only_new and body.only_failed:
+        message = "Value error, only_new and only_failed are mutually exclusive"
+        raise Unprocessable(FieldError(type="value_error", loc=("body",), msg=message))
+    async with lane().transaction() as conn:
+        run = await dag_runs.lock_dag_run(conn, dag_id, run_id)
+        latest = await dags.fetch_version(conn, dag_id)
+        states = await api_task_instances.list_states(conn, [run.id])
+        chosen = [s for s in states if _clears(body, TaskInstanceState(s.state or "none"))]
+        if body.dry_run:
+            if body.only_new:
+                return _new_tasks(latest, {state.task_id for state in states})
+            rows = await api_task_instances.list_touched(conn, [(run.id, s.task_id, s.map_index) for s in chosen])
+            return collection("task_instances", rows, len(rows))
+        await task_instances.clear_instances(
+            conn,
+            run.id,
+            [(s.task_id, s.map_index) for s in chosen],
+            now=context().now(),
+            because=f"cleared by {caller().username}",
+            reset_dag_run=True,
+            version=latest if body.run_on_latest_version or body.only_new else None,
+        )
+        await record(conn, "clear_dag_run", dag_id, run_id=run_id, logical_date=run.logical_date, extra=body)
+        return json_answer(await api_dag_runs.fetch_dag_run_answer(conn, dag_id, run_id))
+
+
+def _clears(body: DagRunClearBody, state: TaskInstanceState) -> bool:
+    return not body.only_new and (not body.only_failed or state in selection.ONLY_FAILED)
+
+
+def _new_tasks(latest: dags.VersionRow, known: set[str]) -> Response:
+    rows = [
+        {"task_id": task.task_id, "task_display_name": task.task_display_name or task.task_id}
+        for task in sorted(latest.spec.tasks, key=lambda task: task.task_id)
+        if task.task_id not in known
+    ]
+    return collection("task_instances", rows, len(rows))
+
+
+def _filters(query: Query) -> dict[str, Any]:
+    filters: dict[str, Any] = {
+        "state": query.texts("state"),
+        "run_type": query.texts("run_type"),
+        "dag_version": query.integers("dag_version"),
+        "bundle_version": query.text("bundle_version"),
+        "conf_contains": query.text("conf_contains") or None,
+        **query.patterns("run_id"),
+        **query.patterns("dag_id"),
+        **query.patterns("triggering_user_name"),
+        **query.number_range("duration"),
+        # runs have neither partition keys nor assets yet, so asking for one finds none
+        "nothing": any(query.patterns("partition_key").values())
+        or query.patterns("consuming_asset")["consuming_asset_ilike"] is not None,
+    }
+    for name in RANGES:
+        filters |= query.range(name)
+    return filters
+
+
+def _utc(name: str, value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise Unprocessable(
+            FieldError(
+                type="timezone_aware",
+                loc=("body", name),
+                msg="Input should have timezone info",
+                input=value.isoformat(),
+            )
+        )
+    return value.astimezone(UTC)
+
+
+def _check_run_id(run_id: str) -> None:
+    """A slash could never be asked for again in a path; the rest of Airflow's rule is about file names."""
+    if len(run_id) > 250 or "/" in run_id or not run_id.isprintable() or run_id in (".", "..", "~"):
+        raise BadRequest(
+            f"The dag_run_id `{run_id[:300]}` is not possible: at most 250 printable characters, no slash, "
+            "not `.`, `..` or `~`"
+        )
+
+
+async def _state_line(dag_id: str, run_id: str, task_ids: list[str]) -> tuple[bytes, bool]:
+    async with lane().connection() as conn:
+        run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
+        is_over = run.state in ("success", "failed")
+        line: dict[str, Any] = {"state": run.state}
+        if is_over and task_ids:
+            line["results"] = {task_id: await _result(conn, dag_id, run_id, task_id) for task_id in task_ids}
+    return msgspec.json.encode(line) + b"\n", is_over
+
+
+async def _result(conn: Connection, dag_id: str, run_id: str, task_id: str) -> msgspec.Raw | None:
+    found = await api_xcoms.fetch_xcom_value(conn, dag_id, run_id, task_id, -1, "return_value")
+    return None if found is None else msgspec.Raw(found.encode())

@@ -1,0 +1,97 @@
+"""What Airflow's API has no word for: push an artifact, explain an instance, the tree. Blueprint `public_leoflow`."""
+
+from __future__ import annotations
+
+import msgspec
+from quart import Blueprint, Response
+
+from leoflowd.api.answers import json_answer
+from leoflowd.api.audit import record
+from leoflowd.api.context import context, lane
+from leoflowd.api.paging import Query, decode_body, raw_body
+from leoflowd.api.public.task_instances import explain_row
+from leoflowd.contract.dag_spec import SCHEMA_VERSION, DagSpec
+from leoflowd.contract.errors import Conflict, NotFound
+from leoflowd.store import api_task_instances, dag_runs
+from leoflowd.store.dags import register_dag
+from leoflowd.store.run_views import load_view
+
+blueprint = Blueprint("public_leoflow", __name__)
+
+PUSHED = "pushed"
+"""bundle_name of DAGs that came over this route, not from a workspace."""
+
+
+@blueprint.post("/api/v2/leoflow/dags")
+async def register() -> Response:
+    """Register a compiled `dag.json`: 201 for a new version, 200 for one that is known (it becomes the current one)."""
+    spec = decode_body(await raw_body(), DagSpec)
+    _check_spec(spec)
+    _check_code_is_here(spec)
+    async with lane().transaction() as conn:
+        registered = await register_dag(
+            conn,
+            spec,
+            now=context().now(),
+            fileloc=spec.source_path,
+            relative_fileloc=spec.source_path,
+            bundle_name=PUSHED,
+        )
+        await record(conn, "register_dag", spec.dag_id, extra={"version_number": registered.version_number})
+    return json_answer(
+        {
+            "dag_id": spec.dag_id,
+            "version_id": registered.version_id,
+            "version_number": registered.version_number,
+            "created": registered.created,
+        },
+        201 if registered.created else 200,
+    )
+
+
+def _check_code_is_here(spec: DagSpec) -> None:
+    bundles = context().config.bundles
+    if bundles is not None and not (bundles / spec.bundle_digest).is_dir():
+        raise Conflict(
+            f"the code of this version of Dag `{spec.dag_id}` (bundle {spec.bundle_digest[:12]}) is not here: "
+            "Lite runs the projects of its workspace, so put the project's folder there; an artifact alone can be "
+            "pushed to bring back a version that was there before"
+        )
+
+
+@blueprint.get("/api/v2/leoflow/explain/<dag_id>/<run_id>/<task_id>")
+async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
+    """Why is this task instance in its state, and what does it wait for: sentences, the state first."""
+    query = Query()
+    map_index = query.integer("map_index", -1)
+    query.check()
+    assert map_index is not None
+    async with lane().connection() as conn:
+        run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
+        loaded = await load_view(conn, run.id)
+        earlier = await api_task_instances.list_earlier_tries(conn, run.id, task_id, map_index)
+    sentences = () if loaded is None else explain_row(loaded.view, task_id, map_index)
+    if not sentences:
+        raise NotFound(
+            f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and "
+            f"map_index: `{map_index}` was not found"
+        )
+    before = (f"try {row['try_number']} ended in state {row['state']}: {row['because']}" for row in earlier)
+    because = (*sentences, *before)
+    return json_answer(
+        {"dag_id": dag_id, "dag_run_id": run_id, "task_id": task_id, "map_index": map_index, "because": because}
+    )
+
+
+@blueprint.get("/api/v2/leoflow/tree")
+async def tree() -> Response:
+    return json_answer(msgspec.to_builtins(context().tree()))
+
+
+def _check_spec(spec: DagSpec) -> None:
+    """Raises `Conflict` for an artifact of another release; graph and timetable are checked where it is stored."""
+    if spec.schema_version != SCHEMA_VERSION:
+        raise Conflict(
+            f"the artifact has schema_version {spec.schema_version}, this server reads {SCHEMA_VERSION}; compile it "
+            "with the `leoflow` of the server's version"
+        )

@@ -1,0 +1,50 @@
+"""Version, health and jobs: what a client asks before and without anything else. Blueprint `public_monitor`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import trio
+from quart import Blueprint, Response
+
+from leoflowd.api.answers import json_answer
+from leoflowd.api.context import context
+from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.store.api_monitor import fetch_leader
+
+blueprint = Blueprint("public_monitor", __name__)
+
+AIRFLOW_VERSION = "3.2.2"
+"""The API and UI that we answer for; a client that compares versions sees this one."""
+HEARTBEAT_MAX_AGE = timedelta(seconds=30)
+DATABASE_DEADLINE_S = 5.0
+
+
+@blueprint.get("/api/v2/version")
+async def version() -> Response:
+    return json_answer({"version": AIRFLOW_VERSION, "git_version": f"leoflow {context().version}"})
+
+
+@blueprint.get("/api/v2/monitor/health")
+async def health() -> Response:
+    """Always 200, as Airflow: the statuses are in the body."""
+    heartbeat, database = None, "healthy"
+    try:
+        with trio.fail_after(DATABASE_DEADLINE_S):
+            async with context().db.api.connection() as conn:
+                leader = await fetch_leader(conn)
+        heartbeat = leader.heartbeat_at if leader.holder else None
+    except (StoreUnavailable, trio.TooSlowError):
+        database = "unhealthy"
+    alive = heartbeat is not None and context().now() - heartbeat <= HEARTBEAT_MAX_AGE
+    beat = None if heartbeat is None else heartbeat.isoformat()
+    status = "healthy" if alive else "unhealthy"
+    return json_answer(
+        {
+            "metadatabase": {"status": database},
+            "scheduler": {"status": status, "latest_scheduler_heartbeat": beat},
+            # waits live in the same process as the scheduler
+            "triggerer": {"status": status, "latest_triggerer_heartbeat": beat},
+            "dag_processor": {"status": status, "latest_dag_processor_heartbeat": beat},
+        }
+    )

@@ -1,0 +1,114 @@
+"""Pools: slot limits that task instances share. Blueprint `public_pools`; the bulk form is not served yet."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from quart import Blueprint, Response
+
+from leoflowd.api.answers import collection, json_answer, no_content
+from leoflowd.api.audit import record
+from leoflowd.api.context import lane
+from leoflowd.api.paging import Query, read_body
+from leoflowd.api.problems import BadRequest
+from leoflowd.store import api_pools
+
+blueprint = Blueprint("public_pools", __name__)
+
+DEFAULT_POOL = "default_pool"
+Slots = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
+
+
+class PoolBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    slots: Slots
+    description: str | None = None
+    include_deferred: bool = False
+    team_name: str | None = None
+
+
+class PoolPatchBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """airflowctl sends every key, most of them null; null leaves a field as it is."""
+
+    pool: str | None = None
+    name: str | None = None
+    slots: Slots | None = None
+    description: str | msgspec.UnsetType | None = msgspec.UNSET
+    include_deferred: bool | None = None
+    team_name: str | None = None
+
+
+@blueprint.get("/api/v2/pools")
+async def list_pools() -> Response:
+    query = Query()
+    filters = query.patterns("pool_name")
+    limit, offset = query.page()
+    async with lane().connection() as conn:
+        rows, total = await api_pools.list_pools(
+            conn, filters, order_by=query.order_by() or ["name"], limit=limit, offset=offset
+        )
+    return collection("pools", rows, total)
+
+
+@blueprint.get("/api/v2/pools/<path:pool_name>")
+async def get_pool(pool_name: str) -> Response:
+    async with lane().connection() as conn:
+        return json_answer(await api_pools.fetch_pool(conn, pool_name))
+
+
+@blueprint.post("/api/v2/pools")
+async def create_pool() -> Response:
+    body = await read_body(PoolBody)
+    _no_team(body.team_name)
+    async with lane().transaction() as conn:
+        await api_pools.insert_pool(
+            conn,
+            name=body.name,
+            slots=body.slots,
+            description=body.description,
+            include_deferred=body.include_deferred,
+        )
+        await record(conn, "post_pool", extra=body)
+        return json_answer(await api_pools.fetch_pool(conn, body.name), 201)
+
+
+@blueprint.patch("/api/v2/pools/<path:pool_name>")
+async def update_pool(pool_name: str) -> Response:
+    mask = Query().texts("update_mask")
+    body = await read_body(PoolPatchBody)
+    _no_team(body.team_name)
+    new_name = body.pool or body.name
+    if new_name not in (None, pool_name):
+        raise BadRequest("Invalid body, pool name from request body doesn't match uri parameter")
+    async with lane().transaction() as conn:
+        old = await api_pools.fetch_pool(conn, pool_name)
+        changes = {
+            name: value
+            for name, value in msgspec.structs.asdict(body).items()
+            if name in ("slots", "description", "include_deferred")
+            and value is not msgspec.UNSET
+            and (value is not None or name == "description")
+            and (mask is None or name in mask)
+        }
+        if pool_name == DEFAULT_POOL and "description" in changes:
+            raise BadRequest("Only slots and include_deferred can be modified on Default Pool")
+        fields = {name: old[name] for name in ("slots", "description", "include_deferred")} | changes
+        await api_pools.update_pool(conn, name=pool_name, **fields)
+        await record(conn, "patch_pool", extra={"name": pool_name, **changes})
+        return json_answer(await api_pools.fetch_pool(conn, pool_name))
+
+
+@blueprint.delete("/api/v2/pools/<path:pool_name>")
+async def delete_pool(pool_name: str) -> Response:
+    if pool_name == DEFAULT_POOL:
+        raise BadRequest("Default Pool can't be deleted")
+    async with lane().transaction() as conn:
+        await api_pools.delete_pool(conn, pool_name)
+        await record(conn, "delete_pool", extra={"name": pool_name})
+    return no_content()
+
+
+def _no_team(team_name: str | None) -> None:
+    if team_name:
+        raise BadRequest("team_name is not supported: teams are off here; leave it out or null")

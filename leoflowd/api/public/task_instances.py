@@ -1,0 +1,274 @@
+"""Task instances and their tries, to read. Blueprint `public_task_instances`; see also `task_instance_changes`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from quart import Blueprint, Response
+
+from leoflowd.api.answers import collection, empty_collection, json_answer
+from leoflowd.api.context import context, lane
+from leoflowd.api.paging import Query, cursor_collection, decode_cursor, every, path_integer, read_body
+from leoflowd.contract.errors import NotFound
+from leoflowd.core.explain import explain_instance
+from leoflowd.core.graph import list_group_members
+from leoflowd.store import api_task_instances, dag_runs, dags
+from leoflowd.store.database import Connection
+from leoflowd.store.run_views import load_view
+
+blueprint = Blueprint("public_task_instances", __name__)
+
+RUN = "/api/v2/dags/<dag_id>/dagRuns/<run_id>"
+TASK = f"{RUN}/taskInstances/<task_id>"
+NO_STATE = frozenset({"none", "None", "no_status"})
+"""How a filter asks for task instances that nobody has scheduled yet."""
+WAITING = frozenset({None, "scheduled", "up_for_retry", "up_for_reschedule", "queued"})
+PATTERNS = ("task_display_name", "dag_id", "run_id", "pool_name", "queue_name", "operator_name", "rendered_map_index")
+RANGES = ("run_after", "logical_date", "start_date", "end_date", "updated_at")
+
+
+class TaskInstancesBatchBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    dag_ids: list[str] | None = None
+    dag_run_ids: list[str] | None = None
+    task_ids: list[str] | None = None
+    state: list[str | None] | None = None
+    run_after_gte: datetime | None = None
+    run_after_gt: datetime | None = None
+    run_after_lte: datetime | None = None
+    run_after_lt: datetime | None = None
+    logical_date_gte: datetime | None = None
+    logical_date_gt: datetime | None = None
+    logical_date_lte: datetime | None = None
+    logical_date_lt: datetime | None = None
+    start_date_gte: datetime | None = None
+    start_date_gt: datetime | None = None
+    start_date_lte: datetime | None = None
+    start_date_lt: datetime | None = None
+    end_date_gte: datetime | None = None
+    end_date_gt: datetime | None = None
+    end_date_lte: datetime | None = None
+    end_date_lt: datetime | None = None
+    duration_gte: float | None = None
+    duration_gt: float | None = None
+    duration_lte: float | None = None
+    duration_lt: float | None = None
+    pool: list[str] | None = None
+    queue: list[str] | None = None
+    executor: list[str] | None = None
+    page_offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+    page_limit: Annotated[int, msgspec.Meta(ge=0)] = 100
+    order_by: str | None = None
+
+
+@blueprint.get(f"{RUN}/taskInstances")
+async def list_task_instances(dag_id: str, run_id: str) -> Response:
+    query = Query()
+    filters = {"dag_id": every(dag_id), "run_id": every(run_id), "task_id": query.text("task_id"), **_filters(query)}
+    limit, offset = query.page()
+    order_by = query.order_by() or ["map_index"]
+    query.check()
+    token, group_id = query.text("cursor"), query.text("task_group_id")
+    async with lane().connection() as conn:
+        await _check_parents(conn, every(dag_id), every(run_id))
+        if group_id is not None:
+            filters["task_ids"] = await _tasks_of_group(conn, every(dag_id), group_id)
+        if token is not None:
+            page = await api_task_instances.list_task_instances_from(
+                conn, filters, order_by=order_by, limit=limit, cursor=decode_cursor(token)
+            )
+            return cursor_collection("task_instances", page)
+        rows, total = await api_task_instances.list_task_instances(
+            conn, filters, order_by=order_by, limit=limit, offset=offset
+        )
+    return _page(rows, total)
+
+
+@blueprint.post(f"{RUN}/taskInstances/list")
+async def list_task_instances_batch(dag_id: str, run_id: str) -> Response:
+    body = await read_body(TaskInstancesBatchBody)
+    filters = msgspec.structs.asdict(body)
+    states = filters.pop("state")
+    filters |= _states(None if states is None else [state or "none" for state in states])
+    filters["run_ids"] = filters.pop("dag_run_ids")
+    limit, offset = filters.pop("page_limit"), filters.pop("page_offset")
+    order_by = filters.pop("order_by")
+    filters |= {"dag_id": every(dag_id), "run_id": every(run_id)}
+    async with lane().connection() as conn:
+        await _check_parents(conn, every(dag_id), every(run_id))
+        rows, total = await api_task_instances.list_task_instances(
+            conn, filters, order_by=[order_by] if order_by else ["id"], limit=min(limit or 50, 100), offset=offset
+        )
+    return _page(rows, total)
+
+
+@blueprint.get(f"{TASK}/listMapped")
+async def list_mapped(dag_id: str, run_id: str, task_id: str) -> Response:
+    query = Query()
+    filters = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "mapped": True, **_filters(query)}
+    limit, offset = query.page()
+    async with lane().connection() as conn:
+        await dag_runs.fetch_dag_run(conn, dag_id, run_id)
+        rows, total = await api_task_instances.list_task_instances(
+            conn, filters, order_by=query.order_by() or ["map_index"], limit=limit, offset=offset
+        )
+    return _page(rows, total)
+
+
+@blueprint.get(TASK)
+async def get_task_instance(dag_id: str, run_id: str, task_id: str) -> Response:
+    return await _one(dag_id, run_id, task_id, -1)
+
+
+@blueprint.get(f"{TASK}/<map_index>")
+async def get_mapped_task_instance(dag_id: str, run_id: str, task_id: str, map_index: str) -> Response:
+    return await _one(dag_id, run_id, task_id, path_integer("map_index", map_index))
+
+
+@blueprint.get(f"{TASK}/tries")
+async def list_tries(dag_id: str, run_id: str, task_id: str) -> Response:
+    return await _tries(dag_id, run_id, task_id, _map_index())
+
+
+@blueprint.get(f"{TASK}/<map_index>/tries")
+async def list_mapped_tries(dag_id: str, run_id: str, task_id: str, map_index: str) -> Response:
+    return await _tries(dag_id, run_id, task_id, path_integer("map_index", map_index))
+
+
+@blueprint.get(f"{TASK}/tries/<task_try_number>")
+async def get_try(dag_id: str, run_id: str, task_id: str, task_try_number: str) -> Response:
+    return await _try(dag_id, run_id, task_id, _map_index(), path_integer("task_try_number", task_try_number))
+
+
+@blueprint.get(f"{TASK}/<map_index>/tries/<task_try_number>")
+async def get_mapped_try(dag_id: str, run_id: str, task_id: str, map_index: str, task_try_number: str) -> Response:
+    index = path_integer("map_index", map_index)
+    return await _try(dag_id, run_id, task_id, index, path_integer("task_try_number", task_try_number))
+
+
+@blueprint.get(f"{TASK}/dependencies")
+async def list_dependencies(dag_id: str, run_id: str, task_id: str) -> Response:
+    return await _dependencies(dag_id, run_id, task_id, _map_index())
+
+
+@blueprint.get(f"{TASK}/<map_index>/dependencies")
+async def list_mapped_dependencies(dag_id: str, run_id: str, task_id: str, map_index: str) -> Response:
+    return await _dependencies(dag_id, run_id, task_id, path_integer("map_index", map_index))
+
+
+@blueprint.get(f"{TASK}/links")
+async def list_extra_links(dag_id: str, run_id: str, task_id: str) -> Response:
+    """Extra links are made by operator classes, which the daemon never imports."""
+    async with lane().connection() as conn:
+        await api_task_instances.fetch_task_instance(conn, dag_id, run_id, task_id, _map_index())
+    return json_answer({"extra_links": {}, "total_entries": 0})
+
+
+@blueprint.get(f"{RUN}/hitlDetails")
+async def list_hitl_details(dag_id: str, run_id: str) -> Response:
+    """Nothing asks a person yet; the UI looks here on every page. Unknown states are accepted (3.3 sends one)."""
+    Query().page()
+    return empty_collection("hitl_details")
+
+
+# --- shared ------------------------------------------------------------------------------------------------------
+
+
+async def _one(dag_id: str, run_id: str, task_id: str, map_index: int) -> Response:
+    async with lane().connection() as conn:
+        row = await api_task_instances.fetch_task_instance(conn, dag_id, run_id, task_id, map_index)
+        if row["rendered_fields"] is None:
+            # what the author wrote, until the task process reports what it rendered
+            version = await dags.fetch_version(conn, dag_id, row["dag_version"]["version_number"])
+            task = next((task for task in version.spec.tasks if task.task_id == task_id), None)
+            row["rendered_fields"] = {} if task is None else task.template_values
+    return json_answer(row)
+
+
+async def _tries(dag_id: str, run_id: str, task_id: str, map_index: int) -> Response:
+    async with lane().connection() as conn:
+        rows = await api_task_instances.list_tries(conn, dag_id, run_id, task_id, map_index)
+    return collection("task_instances", rows, len(rows))
+
+
+async def _try(dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int) -> Response:
+    async with lane().connection() as conn:
+        rows = await api_task_instances.list_tries(conn, dag_id, run_id, task_id, map_index)
+    for row in rows:
+        if row["try_number"] == try_number:
+            return json_answer(row)
+    raise NotFound(
+        f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}`, "
+        f"try_number: `{try_number}` and map_index: `{map_index}` was not found"
+    )
+
+
+async def _dependencies(dag_id: str, run_id: str, task_id: str, map_index: int) -> Response:
+    """What an unfinished task instance waits for, in the scheduler's own words."""
+    async with lane().connection() as conn:
+        row = await api_task_instances.fetch_task_instance(conn, dag_id, run_id, task_id, map_index)
+        if row["state"] not in WAITING:
+            return json_answer({"dependencies": []})
+        run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
+        loaded = await load_view(conn, run.id)
+    reasons = [] if loaded is None else explain_row(loaded.view, task_id, map_index)
+    return json_answer({"dependencies": [{"name": "Blocked by", "reason": reason} for reason in reasons[1:]]})
+
+
+def explain_row(view: Any, task_id: str, map_index: int) -> tuple[str, ...]:
+    """`core.explain` of one instance; empty when this version of the DAG does not have it."""
+    for index, facts in enumerate(view.facts):
+        if facts.map_index == map_index and view.node_of(index).spec.task_id == task_id:
+            return explain_instance(view, index, context().now())
+    return ()
+
+
+def _map_index() -> int:
+    query = Query()
+    value = query.integer("map_index", -1)
+    query.check()
+    assert value is not None
+    return value
+
+
+def _filters(query: Query) -> dict[str, Any]:
+    filters: dict[str, Any] = {
+        "map_index": query.integers("map_index"),
+        "try_number": query.integers("try_number"),
+        "version_number": query.integers("version_number"),
+        "pool": query.texts("pool"),
+        "queue": query.texts("queue"),
+        "executor": query.texts("executor"),
+        "operator": query.texts("operator"),
+        **_states(query.texts("state")),
+        **query.number_range("duration"),
+    }
+    for name in PATTERNS:
+        filters |= query.patterns(name)
+    for name in RANGES:
+        filters |= query.range(name)
+    return filters
+
+
+def _states(states: list[str] | None) -> dict[str, Any]:
+    """A state that does not exist matches nothing: the next UI release asks for some that we do not know."""
+    return {"state": states, "state_none": states is not None and bool(NO_STATE & set(states))}
+
+
+async def _check_parents(conn: Connection, dag_id: str | None, run_id: str | None) -> None:
+    if dag_id is not None and run_id is not None:
+        await dag_runs.fetch_dag_run(conn, dag_id, run_id)
+    elif dag_id is not None:
+        await dags.fetch_version(conn, dag_id)
+
+
+async def _tasks_of_group(conn: Connection, dag_id: str | None, group_id: str) -> list[str]:
+    if dag_id is None:
+        return []
+    version = await dags.fetch_version(conn, dag_id)
+    return [task_id for group, task_id in list_group_members(version.spec) if group == group_id]
+
+
+def _page(rows: list[dict[str, Any]], total: int) -> Response:
+    return json_answer({"task_instances": rows, "total_entries": total, "next_cursor": None, "previous_cursor": None})

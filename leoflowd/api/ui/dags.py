@@ -1,0 +1,112 @@
+"""The Dag list with its latest runs, a Dag's header, and the dashboard's figures."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response
+
+from leoflowd.api import auth
+from leoflowd.api.answers import json_answer, json_bytes
+from leoflowd.api.context import context, lane
+from leoflowd.api.paging import Query
+from leoflowd.api.problems import BadRequest, FieldError, Unprocessable
+from leoflowd.api.ui.ordering import read_order
+from leoflowd.contract.errors import NotFound
+from leoflowd.contract.states import DagRunState
+from leoflowd.store import ui_dags, ui_grid
+
+blueprint = Blueprint("ui_dags", __name__, url_prefix="/ui")
+
+MAX_DAG_RUNS = 100
+"""Latest runs per Dag; the UI asks for 14."""
+
+
+@blueprint.get("/dags")
+async def list_dags() -> Response:
+    """Favourites and their filters are the caller's own."""
+    chosen = read_filter(Query(), auth.caller().username)
+    async with lane().connection() as conn:
+        return json_bytes(await ui_dags.fetch_dag_list(conn, chosen=chosen))
+
+
+def read_filter(query: Query, username: str) -> ui_dags.DagFilter:
+    tags = query.texts("tags")
+    match_all = query.choice("tags_match_mode", ("any", "all"), "any") == "all"
+    dag_runs_limit = query.integer("dag_runs_limit", 10, minimum=0)
+    order_by = read_order(query, ui_dags.ORDERINGS, "dag_id")
+    filters = {
+        "exclude_stale": query.boolean("exclude_stale", True),
+        "paused": query.boolean("paused"),
+        "dag_ids": query.texts("dag_ids"),
+        "any_tags": None if match_all else tags,
+        "all_tags": tags if match_all else None,
+        "owners": query.texts("owners"),
+        "bundle_name": query.text("bundle_name"),
+        "bundle_version": query.text("bundle_version"),
+        "last_dag_run_state": query.choice("last_dag_run_state", [state.value for state in DagRunState]),
+        "is_favorite": query.boolean("is_favorite"),
+        "has_import_errors": query.boolean("has_import_errors"),
+        **query.patterns("dag_id"),
+        **query.patterns("dag_display_name"),
+    }
+    if _asks_for_what_no_dag_has(query):
+        filters["dag_ids"] = []
+    limit, offset = query.page()
+    return ui_dags.DagFilter(
+        username=username,
+        order_by=order_by,
+        limit=limit,
+        offset=offset,
+        dag_runs_limit=min(dag_runs_limit or 0, MAX_DAG_RUNS),
+        filters=filters,
+    )
+
+
+def _asks_for_what_no_dag_has(query: Query) -> bool:
+    """Asset schedules and pending actions: no Dag has one yet, so asking for those that do finds none."""
+    return bool(
+        query.boolean("has_asset_schedule") or query.boolean("has_pending_actions") or query.text("asset_dependency")
+    )
+
+
+@blueprint.get("/dags/<dag_id>/latest_run")
+async def latest_run(dag_id: str) -> Response:
+    """`null` for a Dag without runs."""
+    if dag_id == "~":
+        raise BadRequest("`~` was supplied as dag_id, but querying multiple dags is not supported.")
+    async with lane().connection() as conn:
+        return json_bytes(await ui_grid.fetch_latest_run(conn, dag_id=dag_id) or "null")
+
+
+@blueprint.get("/next_run_assets/<dag_id>")
+async def next_run_assets(dag_id: str) -> Response:
+    """What an asset-scheduled Dag waits for; no Dag is, until assets exist."""
+    async with lane().connection() as conn:
+        if not await ui_dags.is_known_dag(conn, dag_id=dag_id):
+            raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
+    return json_answer({"asset_expression": None, "events": []})
+
+
+@blueprint.get("/dags/<dag_id>/dagRuns/<path:run_id>/deadlines")
+async def deadlines(dag_id: str, run_id: str) -> Response:
+    """Airflow's experimental deadlines; no run has one."""
+    return json_answer({"deadlines": [], "total_entries": 0})
+
+
+@blueprint.get("/dashboard/dag_stats")
+async def dag_stats() -> Response:
+    async with lane().connection() as conn:
+        return json_bytes(await ui_dags.fetch_dag_stats(conn))
+
+
+@blueprint.get("/dashboard/historical_metrics_data")
+async def historical_metrics_data() -> Response:
+    query = Query()
+    start_date, end_date = query.moment("start_date"), query.moment("end_date")
+    query.check()
+    if start_date is None:
+        raise Unprocessable(FieldError(type="missing", loc=("query", "start_date"), msg="Field required"))
+    now = context().now()
+    async with lane().connection() as conn:
+        return json_bytes(
+            await ui_dags.fetch_historical_metrics(conn, start_date=start_date, end_date=end_date, now=now)
+        )

@@ -1,0 +1,109 @@
+"""The grid of a Dag page: bars (runs), rows (structure), squares (task instance summaries), and the Gantt chart."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from quart import Blueprint, Response, request
+
+from leoflowd.api.answers import NDJSON, json_answer, json_bytes
+from leoflowd.api.compression import accepts_gzip
+from leoflowd.api.context import ApiContext, context, lane
+from leoflowd.api.paging import Query
+from leoflowd.api.ui.selection import read_page, read_subset
+from leoflowd.api.ui.structures import grid_of, members_of
+from leoflowd.contract.errors import NotFound
+from leoflowd.core.graph import build_grid, merge_grids
+from leoflowd.store import dags, ui_dags, ui_grid
+
+blueprint = Blueprint("ui_grid", __name__, url_prefix="/ui")
+
+MAX_SUMMARY_RUNS = 1000
+"""Run ids in one request; the grid shows at most a few hundred."""
+
+
+@blueprint.get("/grid/runs/<dag_id>")
+async def grid_runs(dag_id: str) -> Response:
+    page = read_page(Query())
+    async with lane().connection() as conn:
+        return json_bytes(await ui_grid.fetch_grid_runs(conn, dag_id=dag_id, page=page, now=context().now()))
+
+
+@blueprint.get("/grid/structure/<dag_id>")
+async def grid_structure(dag_id: str) -> Response:
+    """Rows of the current version; tasks that only older versions of the shown runs have come after them."""
+    query = Query()
+    subset = read_subset(query)
+    page = read_page(query)
+    async with lane().connection() as conn:
+        current = await dags.fetch_version(conn, dag_id)
+        older = [i for i in await ui_grid.list_grid_versions(conn, dag_id=dag_id, page=page) if i != current.id]
+        versions = [current, *[await dags.fetch_version_by_id(conn, version_id) for version_id in older]]
+    rows = [grid_of(v) if subset is None else build_grid(subset.of(v.spec)) for v in versions]
+    merged = rows[0]
+    for grid in rows[1:]:
+        merged = merge_grids(merged, grid)
+    return json_answer(merged)
+
+
+@blueprint.get("/grid/ti_summaries/<dag_id>")
+async def ti_summaries(dag_id: str) -> Response:
+    """One NDJSON line per known run, sent as soon as it is there, so that the first columns paint at once."""
+    run_ids = list(dict.fromkeys(request.args.getlist("run_ids")))[:MAX_SUMMARY_RUNS]
+    async with lane().connection() as conn:
+        if not await ui_dags.is_known_dag(conn, dag_id=dag_id):
+            raise NotFound(f"Dag with id {dag_id} was not found")
+        runs = await ui_grid.list_summary_runs(conn, dag_id=dag_id, run_ids=run_ids) if run_ids else ()
+    is_packed = accepts_gzip(request.headers.get("Accept-Encoding", ""))
+    answer = Response(SummaryLines(context(), dag_id, runs, is_packed=is_packed), content_type=NDJSON)
+    answer.timeout = None
+    answer.vary.add("Accept-Encoding")
+    if is_packed:
+        answer.content_encoding = "gzip"
+    return answer
+
+
+class SummaryLines:
+    """The body of `ti_summaries`. A connection is held per line only: a slow reader must not keep it from others."""
+
+    def __init__(self, ctx: ApiContext, dag_id: str, runs: tuple[ui_grid.SummaryRun, ...], *, is_packed: bool) -> None:
+        self._db = ctx.db
+        self._dag_id = dag_id
+        self._runs: Iterator[ui_grid.SummaryRun] = iter(runs)
+        # level 1: lines are repetitive, and the loop waits while it packs (0.5 ms for 500 tasks)
+        self._packer = zlib.compressobj(1, wbits=31) if is_packed else None
+        self._is_done = False
+
+    def __aiter__(self) -> SummaryLines:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._is_done:
+            raise StopAsyncIteration
+        run = next(self._runs, None)
+        if run is None:
+            self._is_done = True
+            return self._packer.flush() if self._packer else b""
+        line = await self._line(run)
+        if self._packer is None:
+            return line
+        return self._packer.compress(line) + self._packer.flush(zlib.Z_SYNC_FLUSH)
+
+    async def _line(self, run: ui_grid.SummaryRun) -> bytes:
+        async with self._db.api.connection() as conn:
+            version = await dags.fetch_version_by_id(conn, run.dag_version_id)
+            group_ids, member_ids = members_of(version)
+            document = await ui_grid.fetch_ti_summaries(
+                conn, dag_id=self._dag_id, run=run, group_ids=group_ids, member_ids=member_ids
+            )
+        return document.encode() + b"\n"
+
+
+@blueprint.get("/gantt/<dag_id>/<path:run_id>")
+async def gantt(dag_id: str, run_id: str) -> Response:
+    async with lane().connection() as conn:
+        document = await ui_grid.fetch_gantt(conn, dag_id=dag_id, run_id=run_id)
+    if document is None:
+        raise NotFound(f"No task instances for dag_id={dag_id} run_id={run_id}")
+    return json_bytes(document)

@@ -1,0 +1,103 @@
+"""What the UI asks for on every page before anything is painted: configuration, menus, the user, a token."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from quart import Blueprint, Response
+
+from leoflowd.api import auth
+from leoflowd.api.answers import empty_collection, json_answer
+from leoflowd.api.context import context
+from leoflowd.api.paging import read_body
+from leoflowd.api.ui.theme import build_theme
+from leoflowd.config import ApiConfig
+from leoflowd.contract.errors import NotAllowed
+
+blueprint = Blueprint("ui_auth", __name__, url_prefix="/ui")
+
+FALLBACK_PAGE_LIMIT = 50
+
+MENU = ("Dags", "Audit Log", "XComs", "Pools", "Plugins", "Docs")
+"""Airflow's names. A page joins with its routes: not yet Assets, Required Actions, Variables, Connections, Jobs, ..."""
+
+
+class TokenBody(msgspec.Struct, frozen=True, kw_only=True):
+    """As in Airflow, unknown keys are ignored here alone."""
+
+    token_type: Literal["api", "cli"] = "api"  # noqa: S105  # a kind, not a secret
+
+
+@blueprint.get("/config")
+async def config() -> Response:
+    """The key `theme` must be there: without it, the UI stays a white page."""
+    return json_answer(build_config(context().config))
+
+
+def build_config(api: ApiConfig) -> dict[str, Any]:
+    return {
+        "fallback_page_limit": FALLBACK_PAGE_LIMIT,
+        "auto_refresh_interval": api.auto_refresh_interval_s,
+        "hide_paused_dags_by_default": False,
+        "instance_name": f"{api.instance_name} {api.edition}".strip(),
+        "enable_swagger_ui": False,
+        "require_confirmation_dag_change": False,
+        "default_wrap": False,
+        "test_connection": "Disabled",
+        "dashboard_alert": [],
+        "show_external_log_redirect": False,
+        "external_log_name": None,
+        "theme": build_theme(api),
+        "multi_team": False,
+    }
+
+
+@blueprint.get("/auth/menus")
+async def menus() -> Response:
+    return json_answer({"authorized_menu_items": MENU, "extra_menu_items": []})
+
+
+@blueprint.get("/auth/me")
+async def me() -> Response:
+    username = auth.caller().username
+    return json_answer({"id": username, "username": username})
+
+
+@blueprint.post("/auth/token")
+async def create_token() -> Response:
+    """A further token for the user who is logged in, e.g. for a script."""
+    body = await read_body(TokenBody)
+    caller, api = auth.caller(), context().config
+    ttl_s = {"api": api.token_ttl_s, "cli": api.cli_token_ttl_s}[body.token_type]
+    token = await auth.issue_token(caller.username, caller.role, ttl_s)
+    return json_answer({"access_token": token, "token_type": body.token_type, "expires_in_seconds": ttl_s})
+
+
+@blueprint.get("/teams")
+async def teams() -> Response:
+    raise NotAllowed("Multi-team mode is not configured in this Leoflow: there are no teams to list")
+
+
+@blueprint.get("/connections/hook_meta")
+async def hook_meta() -> Response:
+    """Connection types of the connection form; none until connections are stored."""
+    return json_answer([])
+
+
+@blueprint.get("/backfills")
+async def backfills() -> Response:
+    """Asked for on every Dag page; an empty list until backfills exist."""
+    return empty_collection("backfills")
+
+
+@blueprint.get("/partitioned_dag_runs")
+async def partitioned_dag_runs() -> Response:
+    """An experimental notion of Airflow's assets; no run here has a partition."""
+    return json_answer({"partitioned_dag_runs": [], "total": 0, "asset_expressions": None})
+
+
+@blueprint.get("/dependencies")
+async def dependencies() -> Response:
+    """The graph of assets; empty until assets exist."""
+    return json_answer({"edges": [], "nodes": []})

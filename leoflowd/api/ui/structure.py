@@ -1,0 +1,34 @@
+"""The graph of a Dag: nodes and edges of one version."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response
+
+from leoflowd.api.answers import json_bytes
+from leoflowd.api.context import lane
+from leoflowd.api.paging import Query
+from leoflowd.api.problems import FieldError, Unprocessable
+from leoflowd.api.ui.selection import read_subset
+from leoflowd.api.ui.structures import encode_graph, graph_document_of
+from leoflowd.core.graph import build_graph
+from leoflowd.store import dags
+
+blueprint = Blueprint("ui_structure", __name__, url_prefix="/ui")
+
+
+@blueprint.get("/structure/structure_data")
+async def structure_data() -> Response:
+    """Of the version asked for, or of the current one. No assets yet: `external_dependencies` adds nothing."""
+    query = Query()
+    dag_id = query.text("dag_id")
+    version_number = query.integer("version_number", minimum=1)
+    query.boolean("external_dependencies")
+    subset = read_subset(query)
+    query.check()
+    if not dag_id:
+        raise Unprocessable(FieldError(type="missing", loc=("query", "dag_id"), msg="Field required"))
+    async with lane().connection() as conn:
+        version = await dags.fetch_version(conn, dag_id, version_number)
+    if subset is None:
+        return json_bytes(graph_document_of(version))
+    return json_bytes(encode_graph(build_graph(subset.of(version.spec))))

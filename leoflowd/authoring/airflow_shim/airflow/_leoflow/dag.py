@@ -1,0 +1,205 @@
+"""`DAG`: a workflow with its tasks, its schedule and how its runs behave.
+
+Arguments are only stored here; `serialize.py` refuses those we cannot honour, because attributes may also be set after
+construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow._leoflow import context
+from airflow._leoflow.errors import (
+    AuthoringError,
+    ShimUnsupported,
+    TaskAlreadyInTaskGroup,
+    TaskNotFound,
+    user_location,
+)
+from airflow._leoflow.ids import validate_id
+from airflow._leoflow.params import NOTSET, DagParam, ParamsDict
+from airflow._leoflow.task_group import TaskGroup
+from airflow._leoflow.timetables import create_timetable, timezone_name
+
+if TYPE_CHECKING:
+    from airflow._leoflow.base_operator import BaseOperator
+    from airflow._leoflow.task import Task
+
+
+class DAG:
+    """A workflow: its tasks, its schedule, and how its runs behave."""
+
+    def __init__(
+        self,
+        dag_id: str,
+        description: str | None = None,
+        default_args: Mapping[str, Any] | None = None,
+        start_date: Any = None,
+        end_date: Any = None,
+        schedule: Any = None,
+        template_searchpath: str | Iterable[str] | None = None,
+        template_undefined: Any = None,
+        user_defined_macros: dict[str, Any] | None = None,
+        user_defined_filters: dict[str, Any] | None = None,
+        max_active_tasks: int = 16,
+        max_active_runs: int = 16,
+        max_consecutive_failed_dag_runs: int = 0,
+        dagrun_timeout: timedelta | None = None,
+        deadline: Any = None,
+        sla_miss_callback: Any = None,
+        catchup: bool = False,
+        on_success_callback: Any = None,
+        on_failure_callback: Any = None,
+        doc_md: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        access_control: Any = None,
+        is_paused_upon_creation: bool | None = None,
+        jinja_environment_kwargs: dict[str, Any] | None = None,
+        render_template_as_native_obj: bool = False,
+        tags: Iterable[str] | None = None,
+        owner_links: dict[str, str] | None = None,
+        auto_register: bool = True,
+        fail_fast: bool = False,
+        allowed_run_types: Any = None,
+        dag_display_name: str | None = None,
+        disable_bundle_versioning: bool = False,
+        rerun_with_latest_version: bool | None = None,
+        **unknown: Any,
+    ) -> None:
+        self._location = user_location()
+        if unknown:
+            raise _unknown_dag_arguments(dag_id, unknown)
+        self.dag_id = validate_id(dag_id, "dag_id")
+        self.description = description
+        self.default_args: dict[str, Any] = dict(default_args or {})
+        self.start_date = start_date if start_date is not None else self.default_args.get("start_date")
+        self.end_date = end_date if end_date is not None else self.default_args.get("end_date")
+        self.timezone = timezone_name(getattr(self.start_date, "tzinfo", None))
+        self.schedule = schedule
+        self.timetable = create_timetable(schedule, self.timezone)
+        searchpath = [template_searchpath] if isinstance(template_searchpath, str) else template_searchpath or ()
+        self.template_searchpath: tuple[str, ...] = tuple(searchpath)
+        self.template_undefined = template_undefined
+        self.user_defined_macros = user_defined_macros
+        self.user_defined_filters = user_defined_filters
+        self.jinja_environment_kwargs = jinja_environment_kwargs
+        self.render_template_as_native_obj = bool(render_template_as_native_obj)
+        self.max_active_tasks = max_active_tasks
+        self.max_active_runs = max_active_runs
+        self.max_consecutive_failed_dag_runs = max_consecutive_failed_dag_runs
+        self.dagrun_timeout = dagrun_timeout
+        self.deadline = deadline
+        self.sla_miss_callback = sla_miss_callback
+        self.catchup = bool(catchup)
+        self.on_success_callback = on_success_callback
+        self.on_failure_callback = on_failure_callback
+        self.doc_md = doc_md
+        self.params = ParamsDict(self.default_args.get("params"))
+        self.params.update(params or {})
+        self.access_control = access_control
+        self.is_paused_upon_creation = is_paused_upon_creation
+        self.tags: set[str] = set(tags or ())
+        self.owner_links: dict[str, str] = dict(owner_links or {})
+        self.auto_register = auto_register
+        self.fail_fast = fail_fast
+        self.allowed_run_types = allowed_run_types
+        self.dag_display_name = dag_display_name or dag_id
+        self.disable_bundle_versioning = disable_bundle_versioning
+        self.rerun_with_latest_version = rerun_with_latest_version
+        self.task_dict: dict[str, BaseOperator] = {}
+        self.used_ids: set[str] = set()
+        self.suffixes: dict[str, int] = {}
+        self.edge_labels: dict[tuple[str, str], str] = {}
+        self.task_group = TaskGroup(None, dag=self)
+        self.fileloc = self._location[0]
+
+    def add_task(self, task: Task) -> None:
+        """Take a task in; called by the operator itself, and for tasks that were made before their DAG."""
+        if task._dag is self:
+            return
+        if task.task_group is None:
+            task.task_group = self.task_group
+            self.task_group.add(task)
+        elif task.task_group.dag is not self:
+            raise TaskAlreadyInTaskGroup(f"task {task.task_id!r} is in a group of dag {task.task_group.dag.dag_id!r}")
+        task._dag = self
+        self.task_dict[task.task_id] = task  # type: ignore[assignment]  # the only tasks that there are
+
+    def add_tasks(self, tasks: Iterable[Task]) -> None:
+        for task in tasks:
+            self.add_task(task)
+
+    @property
+    def tasks(self) -> list[BaseOperator]:
+        return list(self.task_dict.values())
+
+    @property
+    def task_ids(self) -> list[str]:
+        return list(self.task_dict)
+
+    @property
+    def task_count(self) -> int:
+        return len(self.task_dict)
+
+    @property
+    def roots(self) -> list[BaseOperator]:
+        return [task for task in self.tasks if not task.upstream_task_ids]
+
+    @property
+    def leaves(self) -> list[BaseOperator]:
+        return [task for task in self.tasks if not task.downstream_task_ids]
+
+    def has_task(self, task_id: str) -> bool:
+        return task_id in self.task_dict
+
+    def get_task(self, task_id: str) -> BaseOperator:
+        try:
+            return self.task_dict[task_id]
+        except KeyError:
+            raise TaskNotFound(f"dag {self.dag_id!r} has no task {task_id!r}") from None
+
+    def param(self, name: str, default: Any = NOTSET) -> DagParam:
+        return DagParam(self, name, default)
+
+    def set_edge_info(self, upstream_task_id: str, downstream_task_id: str, info: Mapping[str, Any]) -> None:
+        self.edge_labels[(upstream_task_id, downstream_task_id)] = info.get("label") or ""
+
+    def __enter__(self) -> DAG:
+        context.open_dags.append(self)
+        context.open_groups.append(self.task_group)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        context.open_dags.pop()
+        context.open_groups.pop()
+        if self.auto_register and self not in context.registered_dags:
+            context.registered_dags.append(self)
+
+    def test(self, *_: Any, **__: Any) -> None:
+        raise ShimUnsupported(
+            f"dag {self.dag_id!r} calls .test()", "a DAG file only describes the DAG", "run `leoflow test FOLDER`"
+        )
+
+    def cli(self) -> None:
+        raise ShimUnsupported(
+            f"dag {self.dag_id!r} calls .cli()", "a DAG file only describes the DAG", "use the `leoflow` command"
+        )
+
+    def __repr__(self) -> str:
+        return f"<DAG: {self.dag_id}>"
+
+
+_RENAMED = {
+    "schedule_interval": "rename it to schedule",
+    "timetable": "rename it to schedule",
+    "concurrency": "rename it to max_active_tasks",
+    "fail_stop": "rename it to fail_fast",
+}
+
+
+def _unknown_dag_arguments(dag_id: str, unknown: Mapping[str, Any]) -> AuthoringError:
+    names = sorted(unknown)
+    remedy = "; ".join(f"{name}: {_RENAMED.get(name, 'remove it')}" for name in names)
+    return AuthoringError(f"dag {dag_id!r} has the argument {', '.join(names)}", "Airflow 3 does not know it", remedy)

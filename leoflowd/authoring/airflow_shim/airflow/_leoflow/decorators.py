@@ -1,0 +1,255 @@
+"""`@task`, `@dag`, `@task_group`, `@setup`, `@teardown`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from airflow._leoflow.context import KNOWN_CONTEXT_KEYS
+from airflow._leoflow.dag import DAG
+from airflow._leoflow.errors import NO_MAPPING, AuthoringError, ShimUnsupported, describe
+from airflow._leoflow.operators import _BashDecoratedOperator, _PythonDecoratedOperator
+from airflow._leoflow.task_group import TaskGroup
+from airflow._leoflow.xcom_arg import XComArg
+
+OTHER_DECORATORS = {
+    "branch": "branching is not supported yet",
+    "branch_virtualenv": "branching is not supported yet",
+    "branch_external_python": "branching is not supported yet",
+    "short_circuit": "short-circuiting is not supported yet",
+    "sensor": "sensors are not supported yet",
+    "virtualenv": "each DAG has one environment, built from `dependencies:` in leoflow.yaml",
+    "external_python": "each DAG has one environment, built from `dependencies:` in leoflow.yaml",
+    "docker": "on Kubernetes each task is a pod of the DAG's own image",
+    "kubernetes": "on Kubernetes each task is a pod already",
+    "kubernetes_cmd": "on Kubernetes each task is a pod already",
+    "pyspark": "it needs Airflow's Spark provider",
+    "run_if": "conditional running is not supported yet",
+    "skip_if": "conditional running is not supported yet",
+    "stub": "tasks in other languages are not supported",
+    "llm": "it needs an Airflow provider",
+    "agent": "it needs an Airflow provider",
+}
+
+
+class TaskDecorator:
+    """A decorated function; calling it inside a DAG makes a task and gives its output."""
+
+    def __init__(self, function: Callable[..., Any], operator_class: type, kwargs: Mapping[str, Any]) -> None:
+        if isinstance(function, staticmethod):
+            function = function.__func__
+        if not callable(function):
+            raise AuthoringError(
+                f"@task is applied to {describe(function)}", "it decorates functions", "put it above a `def`"
+            )
+        self.function = function
+        self.operator_class = operator_class
+        self.kwargs = dict(kwargs)
+        self.is_setup = False
+        self.is_teardown = False
+        self.on_failure_fail_dagrun = False
+        functools.update_wrapper(self, function)
+        self._signature = _signature(function)
+        if "self" in self._signature.parameters:
+            raise TypeError("@task does not support methods")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> XComArg:
+        arguments = {"task_id": self.function.__name__, **self.kwargs}
+        if self.is_teardown and "trigger_rule" in arguments:
+            raise ValueError("Trigger rule not configurable for teardown tasks.")
+        if self.is_teardown:
+            arguments["trigger_rule"] = "all_done_setup_success"
+        fail_dagrun = arguments.pop("on_failure_fail_dagrun", self.on_failure_fail_dagrun)
+        if arguments.get("multiple_outputs") is None:
+            arguments["multiple_outputs"] = returns_mapping(self.function)
+        check_arguments(self._signature, args, kwargs)
+        operator = self.operator_class(python_callable=self.function, op_args=args, op_kwargs=kwargs, **arguments)
+        operator.is_setup = self.is_setup
+        operator.is_teardown = self.is_teardown
+        operator.on_failure_fail_dagrun = fail_dagrun
+        docs = (operator.doc, operator.doc_json, operator.doc_md, operator.doc_rst, operator.doc_yaml)
+        if self.function.__doc__ and not any(docs):
+            operator.doc_md = self.function.__doc__
+        return XComArg(operator)
+
+    def override(self, **kwargs: Any) -> TaskDecorator:
+        """The same function with other task arguments."""
+        other = TaskDecorator(self.function, self.operator_class, {**self.kwargs, **kwargs})
+        other.is_setup, other.is_teardown = self.is_setup, self.is_teardown
+        other.on_failure_fail_dagrun = self.on_failure_fail_dagrun
+        return other
+
+    def _refuse(self, name: str) -> ShimUnsupported:
+        return ShimUnsupported(f"task {self.function.__name__!r} uses .{name}()", *NO_MAPPING)
+
+    def partial(self, **_: Any) -> Any:
+        raise self._refuse("partial")
+
+    def expand(self, **_: Any) -> Any:
+        raise self._refuse("expand")
+
+    def expand_kwargs(self, *_: Any, **__: Any) -> Any:
+        raise self._refuse("expand_kwargs")
+
+    def __rshift__(self, other: Any) -> Any:
+        raise self.not_called()
+
+    __lshift__ = __rrshift__ = __rlshift__ = __rshift__
+
+    def not_called(self) -> AuthoringError:
+        name = self.function.__name__
+        return AuthoringError(
+            f"the function {name!r} is used as a task",
+            "a @task function becomes a task when it is called",
+            f"write {name}() instead of {name}",
+        )
+
+
+@functools.lru_cache(maxsize=512)
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """A comprehension over `task.override(...)` asks for the same one again and again."""
+    return inspect.signature(function)
+
+
+def check_arguments(signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Raise TypeError as a call would, but let context keys be absent: they are filled in when the task runs."""
+    provided = signature.bind_partial(*args, **kwargs).arguments
+    for name, parameter in signature.parameters.items():
+        in_context = name in KNOWN_CONTEXT_KEYS
+        if in_context and parameter.default not in (None, parameter.empty):
+            raise ValueError(f"Context key parameter {name} can't have a default other than None")
+        if in_context or name in provided or parameter.default is not parameter.empty:
+            continue
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise TypeError(f"missing a required argument: {name!r}")
+
+
+def returns_mapping(function: Callable[..., Any]) -> bool:
+    """Airflow's rule for `multiple_outputs`: the return annotation is a dict, a Mapping or a TypedDict."""
+    annotations = getattr(function, "__annotations__", {})
+    if "return" not in annotations:
+        return False
+
+    def only_return() -> None: ...
+
+    only_return.__annotations__ = {"return": annotations["return"]}
+    try:
+        returned = typing.get_type_hints(only_return, getattr(function, "__globals__", None)).get("return")
+    except (NameError, TypeError):
+        return False
+    kind = getattr(returned, "__origin__", returned)
+    return isinstance(kind, type) and issubclass(kind, Mapping)
+
+
+class _TaskFactory:
+    """The name `task`: bare, with arguments, and as `task.python`, `task.bash`."""
+
+    def __call__(self, python_callable: Any = None, multiple_outputs: bool | None = None, **kwargs: Any) -> Any:
+        return _decorate(_PythonDecoratedOperator, python_callable, {**kwargs, "multiple_outputs": multiple_outputs})
+
+    def python(self, python_callable: Any = None, multiple_outputs: bool | None = None, **kwargs: Any) -> Any:
+        return self(python_callable, multiple_outputs, **kwargs)
+
+    def bash(self, python_callable: Any = None, **kwargs: Any) -> Any:
+        return _decorate(_BashDecoratedOperator, python_callable, {"multiple_outputs": False, **kwargs})
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise ShimUnsupported(
+            f"@task.{name} is used",
+            OTHER_DECORATORS.get(name, "no such decorator is known"),
+            "use @task, @task.bash or an operator from airflow.providers.standard",
+        )
+
+
+def _decorate(operator_class: type, function: Any, kwargs: Mapping[str, Any]) -> Any:
+    if function is None:
+        return lambda function: TaskDecorator(function, operator_class, kwargs)
+    return TaskDecorator(function, operator_class, kwargs)
+
+
+task = _TaskFactory()
+
+
+def setup(function: Any) -> TaskDecorator:
+    """Marks a task as setup; also makes a task of a plain function."""
+    decorator = function if isinstance(function, TaskDecorator) else task(function)
+    decorator.is_setup = True
+    return typing.cast(TaskDecorator, decorator)
+
+
+def teardown(function: Any = None, *, on_failure_fail_dagrun: bool = False) -> Any:
+    """Marks a task as teardown, optionally one whose failure fails the dag run."""
+    if function is None:
+        return lambda inner: teardown(inner, on_failure_fail_dagrun=on_failure_fail_dagrun)
+    decorator = function if isinstance(function, TaskDecorator) else task(function)
+    decorator.is_teardown = True
+    decorator.on_failure_fail_dagrun = on_failure_fail_dagrun
+    return decorator
+
+
+# --- @dag and @task_group ----------------------------------------------------------------------------------------
+
+
+def dag(dag_id: Any = "", **kwargs: Any) -> Any:
+    """Calling the decorated function makes the DAG; its parameters become params of the DAG."""
+    if callable(dag_id):
+        return _dag_factory(dag_id, "", {})
+    return lambda function: _dag_factory(function, dag_id, kwargs)
+
+
+def _dag_factory(function: Callable[..., Any], dag_id: str, kwargs: Mapping[str, Any]) -> Callable[..., DAG]:
+    @functools.wraps(function)
+    def factory(*args: Any, **arguments: Any) -> DAG:
+        bound = inspect.signature(function).bind(*args, **arguments)
+        bound.apply_defaults()
+        with DAG(dag_id or function.__name__, **kwargs) as made:
+            if made.doc_md is None and function.__doc__:
+                made.doc_md = function.__doc__
+            made.fileloc = function.__code__.co_filename
+            made._location = (function.__code__.co_filename, function.__code__.co_firstlineno)
+            function(**{name: made.param(name, value) for name, value in bound.arguments.items()})
+        return made
+
+    return factory
+
+
+class TaskGroupDecorator:
+    """A decorated function; calling it makes a group of the tasks that it creates."""
+
+    def __init__(self, function: Callable[..., Any], kwargs: Mapping[str, Any]) -> None:
+        self.function = function
+        self.kwargs = dict(kwargs)
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        arguments = {"group_id": self.function.__name__, "add_suffix_on_collision": True, **self.kwargs}
+        with TaskGroup(**arguments) as group:
+            if self.function.__doc__:
+                group.tooltip = group.tooltip or self.function.__doc__
+            returned = self.function(*args, **kwargs)
+        return group if returned is None else returned
+
+    def override(self, **kwargs: Any) -> TaskGroupDecorator:
+        return TaskGroupDecorator(self.function, {**self.kwargs, **kwargs})
+
+    def expand(self, **_: Any) -> Any:
+        raise ShimUnsupported(f"task group {self.function.__name__!r} uses .expand()", *NO_MAPPING)
+
+    def expand_kwargs(self, *_: Any) -> Any:
+        raise ShimUnsupported(f"task group {self.function.__name__!r} uses .expand_kwargs()", *NO_MAPPING)
+
+    def partial(self, **_: Any) -> Any:
+        raise ShimUnsupported(f"task group {self.function.__name__!r} uses .partial()", *NO_MAPPING)
+
+
+def task_group(group_id: Any = None, **kwargs: Any) -> Any:
+    if callable(group_id):
+        return TaskGroupDecorator(group_id, kwargs)
+    if group_id is not None:
+        kwargs["group_id"] = group_id
+    return lambda function: TaskGroupDecorator(function, kwargs)

@@ -1,0 +1,90 @@
+"""Airflow's enumerations, and class names that DAG files use in annotations only."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class _Text(str, Enum):
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class TriggerRule(_Text):
+    ALL_SUCCESS = "all_success"
+    ALL_FAILED = "all_failed"
+    ALL_DONE = "all_done"
+    ALL_DONE_MIN_ONE_SUCCESS = "all_done_min_one_success"
+    ALL_DONE_SETUP_SUCCESS = "all_done_setup_success"
+    ALL_SKIPPED = "all_skipped"
+    ONE_SUCCESS = "one_success"
+    ONE_FAILED = "one_failed"
+    ONE_DONE = "one_done"
+    NONE_FAILED = "none_failed"
+    NONE_FAILED_MIN_ONE_SUCCESS = "none_failed_min_one_success"
+    NONE_SKIPPED = "none_skipped"
+    ALWAYS = "always"
+
+
+class WeightRule(_Text):
+    DOWNSTREAM = "downstream"
+    UPSTREAM = "upstream"
+    ABSOLUTE = "absolute"
+
+
+class TaskInstanceState(_Text):
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UPSTREAM_FAILED = "upstream_failed"
+    UP_FOR_RETRY = "up_for_retry"
+    UP_FOR_RESCHEDULE = "up_for_reschedule"
+    DEFERRED = "deferred"
+    RESTARTING = "restarting"
+    REMOVED = "removed"
+
+
+class TerminalTIState(_Text):
+    SUCCESS = "success"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UPSTREAM_FAILED = "upstream_failed"
+    REMOVED = "removed"
+
+
+class DagRunState(_Text):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+
+
+class DagRunType(_Text):
+    MANUAL = "manual"
+    SCHEDULED = "scheduled"
+    BACKFILL_JOB = "backfill"
+    ASSET_TRIGGERED = "asset_triggered"
+
+
+class State:
+    """Airflow 2's class of constants."""
+
+    SUCCESS = TaskInstanceState.SUCCESS
+    RUNNING = TaskInstanceState.RUNNING
+    FAILED = TaskInstanceState.FAILED
+    SKIPPED = TaskInstanceState.SKIPPED
+    QUEUED = TaskInstanceState.QUEUED
+    UPSTREAM_FAILED = TaskInstanceState.UPSTREAM_FAILED
+    UP_FOR_RETRY = TaskInstanceState.UP_FOR_RETRY
+    NONE = None
+
+
+class TaskInstance:
+    """For annotations: the object that a task gets as `ti` is the runner's."""
+
+
+class DagRun:
+    """For annotations: the object that a task gets as `dag_run` is the runner's."""

@@ -1,0 +1,161 @@
+"""Exceptions of a DAG file: what we refuse (with the place and the remedy), and Airflow's own classes.
+
+`AuthoringError` carries what `leoflowd.authoring.compiler` prints as `path:line: what; why; what to do`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime
+from typing import Any
+
+SHIM_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
+
+_NOT_THE_AUTHOR = (SHIM_ROOT, os.path.join(os.path.dirname(SHIM_ROOT[:-1]), "loader.py"), "<frozen")
+
+Location = tuple[str, int]
+
+
+def user_location() -> Location:
+    """File and line of the innermost caller outside the shim; ("", 0) when there is none."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_NOT_THE_AUTHOR):
+            return name, frame.f_lineno
+        frame = frame.f_back
+    return "", 0
+
+
+class AuthoringError(Exception):
+    """A DAG that we cannot accept. `location` defaults to the author's line that led here."""
+
+    def __init__(self, what: str, why: str, remedy: str, location: Location | None = None) -> None:
+        super().__init__(f"{what}; {why}; {remedy}")
+        self.what = what
+        self.why = why
+        self.remedy = remedy
+        self.location = location or user_location()
+
+
+class ShimUnsupported(AuthoringError):
+    """A construct of Airflow that Leoflow does not run (yet)."""
+
+
+class UnsupportedImport(ShimUnsupported, ImportError):
+    """An `airflow` name that is not there. An ImportError, so that a DAG file may catch it and use another name."""
+
+
+NO_MAPPING = (
+    "dynamic task mapping is not supported yet",
+    "build the tasks with a list comprehension over values known when the file is loaded: [f(x) for x in [1, 2, 3]]",
+)
+"""Why and remedy, wherever mapping could be asked for."""
+
+
+# --- Airflow's exceptions ----------------------------------------------------------------------------------------
+
+
+class AirflowException(Exception):
+    """Base of Airflow's errors; the task fails and may be retried."""
+
+
+class AirflowFailException(AirflowException):
+    """The task fails for good: no retry."""
+
+
+class AirflowSkipException(AirflowException):
+    """The task is skipped."""
+
+
+class AirflowBadRequest(AirflowException):
+    """The application or server cannot handle the request."""
+
+
+class AirflowNotFoundException(AirflowException):
+    """The requested object does not exist."""
+
+
+class AirflowConfigException(AirflowException):
+    """Something is configured wrongly."""
+
+
+class AirflowSensorTimeout(AirflowException):
+    """A sensor waited longer than its `timeout`."""
+
+
+class AirflowRescheduleException(AirflowException):
+    """The task wants to run again at `reschedule_date`, as the same try."""
+
+    def __init__(self, reschedule_date: datetime) -> None:
+        super().__init__(f"run again at {reschedule_date.isoformat()}")
+        self.reschedule_date = reschedule_date
+
+
+class AirflowTaskTimeout(BaseException):
+    """`execution_timeout` has passed."""
+
+
+class AirflowTaskTerminated(BaseException):
+    """The task was asked to end."""
+
+
+class AirflowTimetableInvalid(AirflowException):
+    """The schedule cannot be right."""
+
+
+class AirflowDagCycleException(AirflowException):
+    """The dependencies form a circle."""
+
+
+class DuplicateTaskIdFound(AirflowException):
+    """Two tasks or groups of one DAG have the same id."""
+
+
+class TaskAlreadyInTaskGroup(AirflowException):
+    """A task cannot be in two groups."""
+
+
+class TaskNotFound(AirflowException):
+    """No task of this id."""
+
+
+class NodeNotFound(TaskNotFound, KeyError):
+    """No task or group of this id."""
+
+
+class DagNotFound(AirflowNotFoundException):
+    """No DAG of this id."""
+
+
+class ParamValidationError(AirflowException, ValueError):
+    """A param has a value that its schema does not allow."""
+
+
+class FailFastDagInvalidTriggerRule(AirflowException):
+    """`fail_fast` allows only the trigger rule `all_success`."""
+
+
+class XComNotFound(AirflowException):
+    """The output that a task asks for was never pushed."""
+
+    def __init__(self, dag_id: str, task_id: str, key: str) -> None:
+        super().__init__(f"XCom {key!r} of task {task_id!r} (dag {dag_id!r}) was never pushed")
+        self.dag_id = dag_id
+        self.task_id = task_id
+        self.key = key
+
+
+class RemovedInAirflow4Warning(DeprecationWarning):
+    """A feature that Airflow 4 removes."""
+
+
+class AirflowProviderDeprecationWarning(DeprecationWarning):
+    """A feature that a provider will remove."""
+
+
+def describe(value: Any) -> str:
+    """A short form of any value for messages, without memory addresses (they differ from load to load)."""
+    text = repr(value)
+    return f"{type(value).__name__} object" if " at 0x" in text else text[:120]

@@ -1,0 +1,186 @@
+"""Which `airflow.*` module has which name, and where it lives in the shim: one table, read by `finder.py`.
+
+A module that is not here does not exist for DAG files; `finder.py` says so with a remedy.
+"""
+
+from __future__ import annotations
+
+_DAG = "airflow._leoflow.dag"
+_OP = "airflow._leoflow.base_operator"
+_G = "airflow._leoflow.task_group"
+_X = "airflow._leoflow.xcom_arg"
+_EDGE = "airflow._leoflow.edges"
+_O = "airflow._leoflow.operators"
+_E = "airflow._leoflow.errors"
+_T = "airflow._leoflow.timetables"
+_P = "airflow._leoflow.params"
+_D = "airflow._leoflow.decorators"
+_S = "airflow._leoflow.services"
+_C = "airflow._leoflow.context"
+_ENUMS = "airflow._leoflow.enums"
+_TZ = "airflow._leoflow.timezone"
+
+_EDGES = dict.fromkeys(("chain", "chain_linear", "cross_downstream"), _EDGE)
+_DECORATORS = dict.fromkeys(("dag", "task", "task_group", "setup", "teardown"), _D)
+_BASH = {"BashOperator": _O}
+_PYTHON = {"PythonOperator": _O, "get_current_context": _C}
+_EMPTY = {"EmptyOperator": _O}
+_TIMEZONE = dict.fromkeys(
+    """utcnow utc_epoch datetime parse parse_timezone is_localized is_naive make_aware make_naive
+    convert_to_utc coerce_datetime from_timestamp utc TIMEZONE""".split(),
+    _TZ,
+)
+_CRON = {"CronTriggerTimetable": _T, "DeltaTriggerTimetable": _T}
+_INTERVAL = {"CronDataIntervalTimetable": _T, "DeltaDataIntervalTimetable": _T}
+_STATES = dict.fromkeys(("DagRunState", "TaskInstanceState", "State", "TerminalTIState"), _ENUMS)
+_ERRORS = dict.fromkeys(
+    """AirflowException AirflowFailException AirflowSkipException AirflowBadRequest AirflowNotFoundException
+    AirflowConfigException AirflowSensorTimeout AirflowRescheduleException AirflowTaskTimeout AirflowTaskTerminated
+    AirflowTimetableInvalid AirflowDagCycleException DuplicateTaskIdFound TaskAlreadyInTaskGroup TaskNotFound
+    NodeNotFound DagNotFound ParamValidationError FailFastDagInvalidTriggerRule XComNotFound RemovedInAirflow4Warning
+    AirflowProviderDeprecationWarning""".split(),
+    _E,
+)
+
+MODULES: dict[str, dict[str, str]] = {
+    "airflow": {"DAG": _DAG, "XComArg": _X},
+    "airflow.sdk": {
+        **_EDGES,
+        **_DECORATORS,
+        **_CRON,
+        **_INTERVAL,
+        "DAG": _DAG,
+        "BaseOperator": _OP,
+        "TaskGroup": _G,
+        "XComArg": _X,
+        "Label": _EDGE,
+        "EdgeModifier": _EDGE,
+        "Param": _P,
+        "ParamsDict": _P,
+        "Variable": _S,
+        "Connection": _S,
+        "BaseHook": _S,
+        "Context": _C,
+        "get_current_context": _C,
+        "get_parsing_context": _C,
+        "TaskInstance": _ENUMS,
+        "TaskInstanceState": _ENUMS,
+        "DagRunState": _ENUMS,
+        "TriggerRule": _ENUMS,
+        "WeightRule": _ENUMS,
+        "EventsTimetable": _T,
+        "literal": f"{_X}:Literal",
+    },
+    "airflow.sdk.bases": {},
+    "airflow.sdk.bases.operator": {"BaseOperator": _OP, **_EDGES},
+    "airflow.sdk.bases.hook": {"BaseHook": _S},
+    "airflow.sdk.definitions": {},
+    "airflow.sdk.definitions.connection": {"Connection": _S},
+    "airflow.sdk.definitions.context": {"Context": _C, "get_current_context": _C},
+    "airflow.sdk.definitions.dag": {"DAG": _DAG, "dag": _D},
+    "airflow.sdk.definitions.decorators": _DECORATORS,
+    "airflow.sdk.definitions.edges": {"Label": _EDGE, "EdgeModifier": _EDGE},
+    "airflow.sdk.definitions.param": {"Param": _P, "ParamsDict": _P, "DagParam": _P},
+    "airflow.sdk.definitions.taskgroup": {"TaskGroup": _G},
+    "airflow.sdk.definitions.template": {"literal": f"{_X}:Literal"},
+    "airflow.sdk.definitions.variable": {"Variable": _S},
+    "airflow.sdk.definitions.xcom_arg": {"XComArg": _X, "PlainXComArg": _X},
+    "airflow.sdk.exceptions": _ERRORS,
+    "airflow.sdk.timezone": _TIMEZONE,
+    "airflow.sdk.types": {"Context": _C},
+    "airflow.decorators": _DECORATORS,
+    "airflow.exceptions": _ERRORS,
+    "airflow.hooks": {},
+    "airflow.hooks.base": {"BaseHook": _S},
+    "airflow.macros": dict.fromkeys(
+        """datetime datetime_diff_for_humans ds_add ds_format ds_format_locale json random time timedelta uuid
+        dateutil""".split(),
+        "airflow._leoflow.macros",
+    ),
+    "airflow.models": {
+        "DAG": _DAG,
+        "BaseOperator": _OP,
+        "Variable": _S,
+        "Connection": _S,
+        "Param": _P,
+        "XComArg": _X,
+        "TaskInstance": _ENUMS,
+        "DagRun": _ENUMS,
+    },
+    "airflow.models.baseoperator": {"BaseOperator": _OP, **_EDGES},
+    "airflow.models.connection": {"Connection": _S},
+    "airflow.models.dag": {"DAG": _DAG, "dag": _D},
+    "airflow.models.dagrun": {"DagRun": _ENUMS},
+    "airflow.models.param": {"Param": _P, "ParamsDict": _P, "DagParam": _P},
+    "airflow.models.taskinstance": {"TaskInstance": _ENUMS},
+    "airflow.models.variable": {"Variable": _S},
+    "airflow.models.xcom_arg": {"XComArg": _X},
+    "airflow.operators": {},
+    "airflow.operators.bash": _BASH,
+    "airflow.operators.python": _PYTHON,
+    "airflow.operators.empty": _EMPTY,
+    "airflow.operators.dummy": {**_EMPTY, "DummyOperator": f"{_O}:EmptyOperator"},
+    "airflow.providers": {},
+    "airflow.providers.common": {},
+    "airflow.providers.common.compat": {},
+    "airflow.providers.standard": {},
+    "airflow.providers.standard.operators": {},
+    "airflow.providers.standard.operators.bash": _BASH,
+    "airflow.providers.standard.operators.python": _PYTHON,
+    "airflow.providers.standard.operators.empty": _EMPTY,
+    "airflow.timetables": {},
+    "airflow.timetables.base": {"Timetable": f"{_T}:BaseTimetable"},
+    "airflow.timetables.events": {"EventsTimetable": _T},
+    "airflow.timetables.interval": _INTERVAL,
+    "airflow.timetables.simple": {"NullTimetable": _T, "OnceTimetable": _T, "ContinuousTimetable": _T},
+    "airflow.timetables.trigger": _CRON,
+    "airflow.typing_compat": dict.fromkeys(("TypedDict", "Literal", "Protocol", "TypeAlias"), "typing"),
+    "airflow.utils": {},
+    "airflow.utils.context": {"Context": _C},
+    "airflow.utils.edgemodifier": {"Label": _EDGE, "EdgeModifier": _EDGE},
+    "airflow.utils.helpers": dict.fromkeys(("chain", "cross_downstream"), _EDGE),
+    "airflow.utils.log": {},
+    "airflow.utils.log.logging_mixin": {"LoggingMixin": _S},
+    "airflow.utils.state": _STATES,
+    "airflow.utils.task_group": {"TaskGroup": _G},
+    "airflow.utils.template": {"literal": f"{_X}:Literal"},
+    "airflow.utils.timezone": _TIMEZONE,
+    "airflow.utils.trigger_rule": {"TriggerRule": _ENUMS},
+    "airflow.utils.types": {"DagRunType": _ENUMS},
+    "airflow.utils.weight_rule": {"WeightRule": _ENUMS},
+}
+
+MODULES["airflow.sdk"]["timezone"] = f"{_TZ}:"
+MODULES["airflow.sdk"]["macros"] = "airflow.macros:"
+MODULES["airflow.utils"]["timezone"] = f"{_TZ}:"
+MODULES["airflow"]["macros"] = "airflow.macros:"
+MODULES["airflow.providers.common.compat.sdk"] = {**MODULES["airflow.sdk"], **_ERRORS}
+
+REMEDIES = {
+    "airflow.utils.dates": "Airflow 3 has removed it; write start_date=datetime(2024, 1, 1) instead of days_ago(...)",
+    "airflow.settings": "Airflow's database and settings do not exist here; remove the import",
+    "airflow.configuration": "Airflow's configuration does not exist here; read environment variables inside the task",
+    "airflow.utils.db": "Airflow's database does not exist here; remove the import",
+    "airflow.utils.session": "Airflow's database does not exist here; remove the import",
+    "airflow.contrib": "Airflow 3 has removed it; import from airflow.providers",
+    "airflow.operators.bash_operator": "import BashOperator from airflow.providers.standard.operators.bash",
+    "airflow.operators.python_operator": "import PythonOperator from airflow.providers.standard.operators.python",
+    "airflow.operators.dummy_operator": "import EmptyOperator from airflow.providers.standard.operators.empty",
+}
+
+ASSETS = (
+    "runs are started by time, by hand or through the API; pass schedule=None or a cron string, and drop inlets/outlets"
+)
+NAME_REMEDIES = {
+    **dict.fromkeys(("Asset", "Dataset", "AssetAlias", "AssetAll", "AssetAny", "AssetWatcher", "asset"), ASSETS),
+    "AssetOrTimeSchedule": ASSETS,
+    "Metadata": ASSETS,
+    "ObjectStoragePath": "open the storage inside a @task with its own client library, named in `dependencies:`",
+    "BaseSensorOperator": "sensors arrive later; until then wait inside a @task, with retries",
+    "PokeReturnValue": "sensors arrive later; until then wait inside a @task, with retries",
+    "BaseBranchOperator": "branching arrives later; until then decide inside one @task",
+    "BaseNotifier": "alerts arrive later; until then add a task with trigger_rule='one_failed'",
+    "MultipleCronTriggerTimetable": "one cron expression schedules a DAG; combine them in one expression with commas",
+}
+
+SUPPORTED = "@task, @task.bash, PythonOperator, BashOperator, EmptyOperator and your own subclasses of BaseOperator"

@@ -1,0 +1,200 @@
+"""What a loader of DAG files may rely on: the border between this shim and the programs that load `dag.py`.
+
+Callers: `leoflowd/authoring/loader.py` (compiles) and the task runner `leoflow_agent/runner/` (runs one try). Both put
+the folder that holds this package first on `sys.path`. Standard library only, Python 3.10 and newer.
+
+Loading
+    dags = load_project(folder, "dag.py")        # {dag_id: DAG}; `folder` goes on sys.path, as Airflow does it
+    op = find_task(dags, dag_id, task_id)        # the operator object; KeyError names the ids that exist
+
+Operator attributes
+    task_id, dag, dag_id, task_type (class name), operator_name ("@task", "@task.bash" or the class name)
+    kind                 "python" | "bash" | "empty"
+    template_fields      names of attributes to render, in this order
+    template_ext         file endings: a string that ends so names a template file, looked up in
+                         dag.template_searchpath and the project folder
+    multiple_outputs, do_xcom_push, execution_timeout (timedelta | None), params (ParamsDict: dag's and task's), retries
+    render_template_as_native_obj  None = as the DAG says
+    python_callable, op_args, op_kwargs, templates_dict                            kind "python", and `@task.bash`
+    bash_command, env, append_env, cwd, output_encoding, skip_on_exit_code         kind "bash"
+    log                  its logger, named `airflow.task.operators.<class>` or as `logger_name=` says
+DAG attributes for the Jinja environment
+    template_searchpath (tuple), template_undefined (class or None = StrictUndefined), user_defined_macros,
+    user_defined_filters, jinja_environment_kwargs, render_template_as_native_obj, params (ParamsDict), timezone
+
+Running one try (in this order)
+    set_current_context(context)                 # for get_current_context(); None clears it
+    set_renderer(render)                         # render(text) -> value; for `@task.bash`, whose command is known late
+    for field in op.template_fields:
+        setattr(op, field, resolve(getattr(op, field), pull, text=render, context=context))
+    value = execute(op, context)                 # pre_execute, execute, post_execute; coroutine functions too
+    op.on_kill()                                 # from the runner's SIGTERM handling
+
+`pull(task_id, key)` answers `MISSING` when that output was never pushed: `resolve` makes None of it for
+`return_value` and for tasks with multiple outputs, else raises `airflow.exceptions.XComNotFound`, as Airflow does.
+`resolve` copies the list, tuple, set or dict that it walks, leaves `literal(...)` values alone, and never changes
+the operator. Outcomes are exceptions of `airflow.exceptions`: AirflowSkipException, AirflowFailException,
+AirflowRescheduleException(.reschedule_date), AirflowTaskTimeout, AirflowException; anything else is a failure too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from airflow._leoflow import context as _context
+from airflow._leoflow import operators as _operators
+from airflow._leoflow.base_operator import BaseOperator
+from airflow._leoflow.dag import DAG
+from airflow._leoflow.errors import AuthoringError, TaskNotFound, XComNotFound
+from airflow._leoflow.params import DagParam
+from airflow._leoflow.xcom_arg import RETURN_VALUE, Literal, XComArg
+
+DECLARATIVE_FOLDER = ".leoflow"
+"""Where `authoring.bundle` puts the JSON form of a `dag.yaml`: the author's interpreter may have no YAML parser."""
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
+"""What `pull` answers for an output that was never pushed."""
+
+
+def load_project(path: str, source_path: str = "dag.py") -> dict[str, DAG]:
+    """Load the DAGs of one source file of the project folder `path`: {dag_id: DAG}, in order of appearance.
+
+    Raises whatever the file raises; `AuthoringError` for faults that we know.
+    """
+    folder = os.path.abspath(path)
+    if folder not in sys.path:
+        sys.path.insert(1, folder)
+    source = os.path.join(folder, source_path)
+    _context.begin_load()
+    if source.endswith((".yaml", ".yml")):
+        from airflow._leoflow.declarative import build_dags
+
+        document, lines = _read_declarative(folder, source_path)
+        found = build_dags(document, lines, source)
+    else:
+        module = _run_file(source)
+        found = [*_context.registered_dags, *(value for value in vars(module).values() if isinstance(value, DAG))]
+    return _by_id(found)
+
+
+def _by_id(found: list[DAG]) -> dict[str, DAG]:
+    dags: dict[str, DAG] = {}
+    for dag in found:
+        if dags.setdefault(dag.dag_id, dag) is not dag:
+            raise AuthoringError(
+                f"two DAGs have the id {dag.dag_id!r}",
+                "ids of DAGs must be unique",
+                "rename one of them",
+                dag._location,
+            )
+    return dags
+
+
+def _run_file(source: str) -> types.ModuleType:
+    """Execute the file as a module under its own name, fresh each time; never as `__main__`."""
+    stem = os.path.splitext(os.path.basename(source))[0]
+    module = types.ModuleType(stem if _is_free(stem, source) else f"leoflow_dag_{stem}")
+    module.__file__ = source
+    with open(source, "rb") as file:
+        code = compile(file.read(), source, "exec", dont_inherit=True)
+    sys.modules[module.__name__] = module  # dataclasses, pickle and typing look modules up by name
+    exec(code, module.__dict__)  # noqa: S102 - running the author's file is what we are here for
+    return module
+
+
+def _is_free(stem: str, source: str) -> bool:
+    """False when the file's name is that of a module that something else may import (`json.py`, `dag.v2.py`)."""
+    known = sys.modules.get(stem)
+    if not stem.isidentifier() or stem in sys.stdlib_module_names:
+        return False
+    return known is None or getattr(known, "__file__", None) == source
+
+
+def _read_declarative(folder: str, source_path: str) -> tuple[Any, Mapping[str, int]]:
+    path = os.path.join(folder, DECLARATIVE_FOLDER, source_path + ".json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+    except FileNotFoundError:
+        raise AuthoringError(
+            f"{path} is missing",
+            "the compiled form of a YAML DAG is part of its bundle",
+            "compile the project again",
+            (os.path.join(folder, source_path), 1),
+        ) from None
+    return content["document"], content["lines"]
+
+
+def find_task(dags: Mapping[str, DAG], dag_id: str, task_id: str) -> BaseOperator:
+    """The operator; KeyError or TaskNotFound with the ids that exist."""
+    if dag_id not in dags:
+        raise KeyError(f"the file defines no dag {dag_id!r}; it defines {', '.join(sorted(dags)) or 'none'}")
+    dag = dags[dag_id]
+    if task_id not in dag.task_dict:
+        raise TaskNotFound(f"dag {dag_id!r} has no task {task_id!r}; it has {', '.join(sorted(dag.task_dict))}")
+    return dag.task_dict[task_id]
+
+
+def resolve(
+    value: Any,
+    pull: Callable[[str, str], Any],
+    *,
+    text: Callable[[str], Any] | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> Any:
+    """A copy of `value` with each output replaced by what `pull` gives and each text by what `text` makes of it."""
+    if isinstance(value, str):
+        return value if text is None else text(value)
+    if isinstance(value, XComArg):
+        return _pulled(value, pull)
+    if isinstance(value, DagParam):
+        return value.resolve(context or {})
+    if isinstance(value, Literal):
+        return value.value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(resolve(item, pull, text=text, context=context) for item in value))
+    if type(value) in (list, tuple, set):
+        return type(value)(resolve(item, pull, text=text, context=context) for item in value)
+    if isinstance(value, dict):
+        return {key: resolve(item, pull, text=text, context=context) for key, item in value.items()}
+    if not isinstance(value, type) and isinstance(getattr(value, "template_fields", None), (list, tuple)):
+        for name in value.template_fields:  # an object that names its own template fields, as Airflow allows
+            setattr(value, name, resolve(getattr(value, name, None), pull, text=text, context=context))
+    return value
+
+
+def _pulled(output: XComArg, pull: Callable[[str, str], Any]) -> Any:
+    value = pull(output.operator.task_id, output.key)
+    if value is not MISSING:
+        return value
+    if output.key == RETURN_VALUE or output.operator.multiple_outputs:
+        return None
+    raise XComNotFound(output.operator.dag_id, output.operator.task_id, output.key)
+
+
+def execute(operator: BaseOperator, context: Any) -> Any:
+    """Run the task in this process and give its output."""
+    operator.pre_execute(context)
+    value = operator.execute(context)
+    operator.post_execute(context, value)
+    return value
+
+
+def set_current_context(context: Any) -> None:
+    _context.set_current_context(context)
+
+
+def set_renderer(render: Callable[[str], Any] | None) -> None:
+    """How `@task.bash` renders the command that its function returned."""
+    _operators.renderer = render

@@ -1,0 +1,165 @@
+"""Loads a project's DAG file in the author's interpreter and writes it down as JSON: `python -I loader.py FD`.
+
+Started by `compiler.py`, always in a process of its own, because the file it executes may do anything. The request
+is JSON on standard input; the answer is one JSON document on the descriptor `FD`; everything the file prints goes to
+standard output and error, which the compiler reads, caps and never parses. Standard library only, Python 3.10+.
+"""
+
+from __future__ import annotations
+
+import builtins
+import faulthandler
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+OUR_PID = os.getpid()
+REALLY_EXIT = os._exit
+FIX_IT = "correct that line; the output above has the traceback"
+
+
+class Exited(BaseException):
+    """The file called `os._exit`, which would take the answer with it."""
+
+
+def main() -> None:
+    request = json.load(sys.stdin)
+    answer_fd = int(sys.argv[1])
+    _contain(request, answer_fd)
+    sys.path[:0] = [request["shim"], request["folder"]]
+    sys.argv = [request["source_path"]]
+    try:
+        answer = _load(request)
+    except BaseException as error:  # noqa: BLE001 - whatever the file raised, SystemExit too, is our answer
+        if os.getpid() != OUR_PID:
+            REALLY_EXIT(1)
+        answer = {"error": explain(error, request["folder"], request["source_path"])}
+    if os.getpid() == OUR_PID:
+        _send(answer_fd, json.dumps(answer, sort_keys=True).encode())
+    # not sys.exit: threads and atexit handlers of the file must not keep us
+    REALLY_EXIT(0)
+
+
+def _contain(request: dict[str, Any], answer_fd: int) -> None:
+    """Memory and CPU limits, no exit by the back door, and a way for the compiler to ask where we are stuck."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    resource.setrlimit(resource.RLIMIT_AS, (request["memory_bytes"], request["memory_bytes"]))
+    resource.setrlimit(resource.RLIMIT_CPU, (request["cpu_s"], request["cpu_s"] + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.register(signal.SIGUSR1, file=answer_fd, all_threads=False)
+
+    def exit_instead(status: int = 0) -> None:
+        if os.getpid() != OUR_PID:
+            REALLY_EXIT(status)
+        raise Exited(status)
+
+    os._exit = exit_instead  # type: ignore[assignment]
+
+
+def _load(request: dict[str, Any]) -> dict[str, Any]:
+    # by name, because they are on this process's path only: no part of the package that type checkers see
+    runtime: Any = importlib.import_module("airflow._leoflow_runtime")
+    serialize_dag = importlib.import_module("airflow._leoflow.serialize").serialize_dag
+    sys.dont_write_bytecode = True  # only the author's own modules are imported from here on
+    folder, source_path = request["folder"], request["source_path"]
+    preload: set[str] = set()
+    builtins.__import__ = _recording_import(folder, preload)
+    if request["declarative"] is not None:
+        build_dags = importlib.import_module("airflow._leoflow.declarative").build_dags
+        document, lines = request["declarative"]
+        dags = {dag.dag_id: dag for dag in build_dags(document, lines, f"{folder}/{source_path}")}
+    else:
+        dags = runtime.load_project(folder, source_path)
+    return {"dags": [serialize_dag(dag, folder) for dag in dags.values()], "preload": sorted(preload)}
+
+
+def _recording_import(folder: str, preload: set[str]) -> Callable[..., Any]:
+    """`__import__` that notes which third-party modules the project's own files import."""
+    original = builtins.__import__
+
+    def record(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:  # noqa: A002
+        module = original(name, globals, locals, fromlist, level)
+        importer = (globals or {}).get("__file__") or ""
+        if level == 0 and importer.startswith(folder + os.sep) and "site-packages" not in importer:
+            candidates = [name, *(f"{name}.{item}" for item in fromlist or ())]
+            preload.update(found for found in candidates if found in sys.modules and _is_third_party(found, folder))
+        return module
+
+    return record
+
+
+def _is_third_party(name: str, folder: str) -> bool:
+    root = name.partition(".")[0]
+    if root in sys.stdlib_module_names or root in {"airflow", "leoflow", "__main__"}:
+        return False
+    origin = getattr(sys.modules[name], "__file__", None) or ""
+    return not origin.startswith(folder + os.sep) or "site-packages" in origin
+
+
+def _send(fd: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(fd, content) :]
+
+
+# --- errors ------------------------------------------------------------------------------------------------------
+
+
+def explain(error: BaseException, folder: str, source_path: str) -> dict[str, Any]:
+    """path, line, what, why, remedy of anything a DAG file may raise; also prints the traceback."""
+    path, line = _innermost_line(error.__traceback__, folder) or (f"{folder}/{source_path}", 1)
+    location = getattr(error, "location", None)
+    what, why, remedy = (
+        f"loading it raised {type(error).__name__}: {error}",
+        "the file must load without errors",
+        FIX_IT,
+    )
+    if location is not None and hasattr(error, "remedy"):
+        what, why, remedy = error.what, error.why, error.remedy  # type: ignore[attr-defined]
+        path, line = location if location[0] else (path, line)
+        return _place(path, line, folder, what, why, remedy)
+    traceback.print_exception(type(error), error, error.__traceback__)
+    if isinstance(error, SyntaxError):
+        path, line = error.filename or path, error.lineno or 1
+        what, why, remedy = f"the file is not valid Python: {error.msg}", "it cannot be read", "correct that line"
+    elif isinstance(error, SystemExit | Exited):
+        call = "sys.exit()" if isinstance(error, SystemExit) else "os._exit()"
+        what, why = f"loading it called {call}", "a DAG file only describes the DAG and must load to its end"
+        remedy = "remove the call, or move it into a task"
+    elif isinstance(error, MemoryError):
+        what, why = "loading it needs more memory than allowed", "a DAG file only describes the DAG"
+        remedy = "move the work into a task"
+    elif isinstance(error, ModuleNotFoundError):
+        what, why = f"the module {error.name!r} is imported", "it is not installed in the DAG's environment"
+        remedy = "name its package in `dependencies:` of leoflow.yaml, or correct the name"
+    elif isinstance(error, FileNotFoundError) and error.filename == f"{folder}/{source_path}":
+        what, why, remedy = "the file does not exist", "there is nothing to load", "create it, or correct `dag_source`"
+    elif isinstance(error, KeyboardInterrupt):
+        what, why, remedy = "loading it was interrupted", "someone pressed Ctrl-C", "compile again"
+    return _place(path, line, folder, what, why, remedy)
+
+
+def _innermost_line(tb: TracebackType | None, folder: str) -> tuple[str, int] | None:
+    """The deepest frame that is in the project: what the author can change."""
+    found = None
+    while tb is not None:
+        name = tb.tb_frame.f_code.co_filename
+        if name.startswith(folder + os.sep) and "site-packages" not in name:
+            found = (name, tb.tb_lineno)
+        tb = tb.tb_next
+    return found
+
+
+def _place(path: str, line: int, folder: str, what: str, why: str, remedy: str) -> dict[str, Any]:
+    shown = os.path.relpath(path, folder) if path.startswith(folder + os.sep) else path
+    return {"path": shown, "line": line, "what": what[:2000], "why": why, "remedy": remedy}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,352 @@
+"""`leoflow.yaml`: every key the original knew is honoured or refused with a reason; any other key is an error.
+
+`read_project` is called by the compiler, the Lite watcher (dependencies -> venv) and the CLI. `discover` finds the
+projects of a workspace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.yaml_lines import Document, read_yaml
+from leoflowd.contract.dag_spec import ID_PATTERN
+
+CONFIG_NAME = "leoflow.yaml"
+SOURCE_NAMES = ("dag.py", "dag.yaml")
+PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$"
+MAX_DEPTH = 5
+"""Folders below the workspace that `discover` looks into; what lies deeper is reported."""
+SKIPPED_FOLDERS = frozenset({"__pycache__", "venv", "node_modules"})
+MAX_SINGLE_FILE_BYTES = 1024 * 1024
+
+
+class ProjectConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of `leoflow.yaml`, checked. `lines` maps a key's dotted path to its line."""
+
+    dag_id: str | None = None
+    description: str | None = None
+    owner: str | None = None
+    tags: tuple[str, ...] | None = None
+    python_version: str | None = None
+    base_image: str | None = None
+    dependencies: tuple[str, ...] = ()
+    system_packages: tuple[str, ...] = ()
+    dag_source: str | None = None
+    include_paths: tuple[str, ...] = (".",)
+    exclude_paths: tuple[str, ...] = ()
+    build: dict[str, Any] = {}
+    registry: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    staging: dict[str, Any] = {}
+    tasks: dict[str, dict[str, Any]] = {}
+    max_active_tasks: int | None = None
+    pool: str | None = None
+    warm: bool = True
+    cron_data_intervals: bool = False
+    lines: dict[str, int] = {}
+
+    def error(self, at: str, what: str, why: str, remedy: str) -> DagCompileError:
+        return Document(CONFIG_NAME, None, self.lines).error(at, what, why, remedy)
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a project is. `path` is its name in messages, relative to the workspace."""
+
+    folder: Path
+    source_path: str
+    path: str
+    single_file: bool = False
+    """A bare `*.py` in the workspace root, as in Airflow's dags folder."""
+    excluded: tuple[str, ...] = ()
+    """Paths in `folder` that belong to other projects; they are no part of this one's bundle."""
+
+
+class Discovery(msgspec.Struct, frozen=True, kw_only=True):
+    projects: tuple[Project, ...]
+    skipped: tuple[str, ...]
+    """One sentence per folder that was not looked into although it may hold projects."""
+
+
+# --- the schema --------------------------------------------------------------------------------------------------
+
+Check = Callable[[Any, str, Document], None]
+
+
+def _expect(is_right: Callable[[Any], bool], expected: str) -> Check:
+    def check(value: Any, at: str, document: Document) -> None:
+        if not is_right(value):
+            raise document.error(at, f"{at} is {value!r}", f"it must be {expected}", "correct it")
+
+    return check
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _matching(pattern: str, expected: str) -> Check:
+    return _expect(lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None, expected)
+
+
+def _one_of(*allowed: str) -> Check:
+    return _expect(lambda value: value in allowed, f"one of {', '.join(allowed)}")
+
+
+def _at_least(least: int) -> Check:
+    return _expect(lambda value: _is_whole(value) and value >= least, f"a whole number of at least {least}")
+
+
+def _list_of(inner: Check) -> Check:
+    def check(value: Any, at: str, document: Document) -> None:
+        _expect(lambda found: isinstance(found, list), "a list")(value, at, document)
+        for index, item in enumerate(value):
+            inner(item, f"{at}.{index}", document)
+
+    return check
+
+
+def _map_of(inner: Check) -> Check:
+    def check(value: Any, at: str, document: Document) -> None:
+        _expect(lambda found: isinstance(found, dict), "a mapping")(value, at, document)
+        for key, item in value.items():
+            inner(item, f"{at}.{key}", document)
+
+    return check
+
+
+def _closed(keys: Mapping[str, Check]) -> Check:
+    def check(value: Any, at: str, document: Document) -> None:
+        _expect(lambda found: isinstance(found, dict), "a mapping")(value, at or "the file", document)
+        for key, item in value.items():
+            full = f"{at}.{key}" if at else key
+            if key not in keys:
+                raise document.error(
+                    full, f"unknown key {full!r}", f"known are {', '.join(sorted(keys))}", "correct or remove it"
+                )
+            keys[key](item, full, document)
+
+    return check
+
+
+def _refused(why: str, remedy: str) -> Check:
+    def check(value: Any, at: str, document: Document) -> None:
+        raise document.error(at, f"{at} is set", why, remedy)
+
+    return check
+
+
+TEXT = _expect(lambda value: isinstance(value, str), "a text")
+BOOLEAN = _expect(lambda value: isinstance(value, bool), "true or false")
+TEXTS = _list_of(TEXT)
+ENV = _map_of(_expect(lambda value: isinstance(value, str), "a text; put quotes around numbers and booleans"))
+AMOUNT = _matching(QUANTITY, "a Kubernetes quantity such as 500m or 1Gi")
+AMOUNTS = _closed({"cpu": AMOUNT, "memory": AMOUNT})
+LATER_ALERTS = _refused("alerts arrive later", "until then add a task with trigger_rule='one_failed'")
+LATER_DBT = _refused("dbt projects arrive later", "until then call dbt in a @task.bash task")
+LATER_SECRETS = _refused(
+    "scoped delivery of connections and variables arrives later",
+    "until then a task reads AIRFLOW_CONN_* and AIRFLOW_VAR_* from its environment",
+)
+RELATIVE = _expect(
+    lambda value: isinstance(value, str) and value != "" and not value.startswith("/") and ".." not in value.split("/"),
+    "a path inside the project",
+)
+
+TASK_KEYS: dict[str, Check] = {
+    "retries": _at_least(0),
+    "retry_delay_seconds": _at_least(0),
+    "execution_timeout_seconds": _at_least(1),
+    "env": ENV,
+    "pool": TEXT,
+    "resources": _closed({"requests": AMOUNTS, "limits": AMOUNTS}),
+    "execution": _closed(
+        {
+            "node_selector": ENV,
+            "tolerations": _list_of(_map_of(_expect(lambda value: isinstance(value, str | int), "a text or a number"))),
+            "service_account": TEXT,
+            "image_pull_policy": _one_of("Always", "IfNotPresent", "Never"),
+        }
+    ),
+    "alerts": LATER_ALERTS,
+    "connections": LATER_SECRETS,
+    "variables": LATER_SECRETS,
+    "placement": _refused(
+        "placement arrives with the Kubernetes executor", "use execution.node_selector and tolerations"
+    ),
+}
+KEYS: dict[str, Check] = {
+    "schema_version": _one_of("1.0"),
+    "dag_id": _matching(ID_PATTERN, "1 to 250 letters, digits, dashes, dots and underscores"),
+    "description": TEXT,
+    "owner": TEXT,
+    "tags": TEXTS,
+    "python_version": _one_of(*PYTHON_VERSIONS),
+    "base_image": TEXT,
+    "dependencies": TEXTS,
+    "system_packages": TEXTS,
+    "dag_source": RELATIVE,
+    "include_paths": _list_of(RELATIVE),
+    "exclude_paths": TEXTS,
+    "build": _closed({"dockerfile": TEXT, "context": TEXT, "platforms": TEXTS, "labels": ENV}),
+    "registry": _closed(
+        {
+            "url": TEXT,
+            "auth_method": _one_of("docker_config", "env", "iam"),
+            "image_name": TEXT,
+            "tag_strategy": _one_of("version", "git_sha", "git_tag", "custom"),
+        }
+    ),
+    "defaults": _closed(
+        {
+            "retries": _at_least(0),
+            "retry_delay_seconds": _at_least(0),
+            "execution_timeout_seconds": _at_least(1),
+            "resources": AMOUNTS,
+            "node_selector": ENV,
+        }
+    ),
+    "staging": _closed({"enabled": BOOLEAN, "size": AMOUNT, "storage_class": TEXT}),
+    "tasks": _map_of(_closed(TASK_KEYS)),
+    "connectors": _refused("connectors arrive later", "until then name the packages themselves in `dependencies:`"),
+    "dbt": LATER_DBT,
+    "dbt_groups": LATER_DBT,
+    "alerts": LATER_ALERTS,
+    "connections": LATER_SECRETS,
+    "variables": LATER_SECRETS,
+    "max_active_tasks": _at_least(0),
+    "pool": TEXT,
+    "placement": _refused("placement arrives with the Kubernetes executor", "use tasks.<id>.execution"),
+    "min_idle_workers": _refused("it never did anything", "remove it; Lite keeps a warm interpreter per DAG by itself"),
+    "warm": BOOLEAN,
+    "cron_data_intervals": BOOLEAN,
+}
+NEED_CLUSTER = {
+    "base_image": "Lite builds a venv, no image",
+    "system_packages": "Lite installs no system packages: install them on this machine yourself",
+    "build": "Lite builds no image",
+    "registry": "Lite pushes no image",
+    "staging": "in Lite all tasks share this machine's disk",
+}
+
+
+def read_project(folder: Path) -> ProjectConfig:
+    """The checked `leoflow.yaml` of a project, or the defaults when there is none."""
+    file = folder / CONFIG_NAME
+    if not file.exists():
+        return ProjectConfig()
+    document = read_yaml(file)
+    _closed(KEYS)(document.content, "", document)
+    content = {key: value for key, value in document.content.items() if key != "schema_version"}
+    for key in ("tags", "dependencies", "system_packages", "include_paths", "exclude_paths"):
+        if key in content:
+            content[key] = tuple(content[key])
+    return ProjectConfig(**content, lines=document.lines)
+
+
+def unused_in_lite(config: ProjectConfig) -> tuple[str, ...]:
+    """Keys that mean nothing without a cluster, one sentence each, for Lite and the CLI to say."""
+    found = [f"{key}: {why}" for key, why in NEED_CLUSTER.items() if getattr(config, key)]
+    for task_id, task in sorted(config.tasks.items()):
+        found += [f"tasks.{task_id}.{key}: it is for Kubernetes" for key in ("resources", "execution") if key in task]
+    found += [
+        f"defaults.{key}: it is for Kubernetes" for key in ("resources", "node_selector") if key in config.defaults
+    ]
+    return tuple(found)
+
+
+# --- the workspace -----------------------------------------------------------------------------------------------
+
+
+def open_project(path: Path) -> Project:
+    """The project at a folder, or at a bare Python file; raises `DagCompileError` when there is nothing to compile."""
+    path = path.resolve()
+    if path.is_file():
+        others = tuple(
+            sorted(
+                {project.source_path for project in _single_files(path.parent)}
+                | {project.path for project in _discover(path.parent, path.parent, 0, [])}
+            )
+        )
+        return Project(
+            folder=path.parent,
+            source_path=path.name,
+            path=path.name,
+            single_file=True,
+            excluded=tuple(name for name in others if name != path.name),
+        )
+    return Project(folder=path, source_path=_source_of(path), path=path.name)
+
+
+def _source_of(folder: Path) -> str:
+    try:
+        named = read_project(folder).dag_source
+    except DagCompileError:
+        named = None  # the compile will say it; the project is still one
+    if named is not None:
+        return named
+    return next((name for name in SOURCE_NAMES if (folder / name).exists()), SOURCE_NAMES[0])
+
+
+def discover(workspace: Path) -> Discovery:
+    """All projects of a workspace, in order of their paths.
+
+    A folder with `leoflow.yaml`, `dag.py` or `dag.yaml` is a project and is not looked into further. So is each bare
+    `*.py` directly in the workspace whose text has "dag" and "airflow" or "leoflow" in it, as in Airflow; it shares the
+    folder's other files, except those of other projects.
+    """
+    workspace = workspace.resolve()
+    skipped: list[str] = []
+    found = list(_discover(workspace, workspace, 0, skipped))
+    if not (len(found) == 1 and found[0].folder == workspace):
+        singles = _single_files(workspace)
+        names = {project.path for project in (*found, *singles)}
+        found += [msgspec.structs.replace(single, excluded=tuple(sorted(names - {single.path}))) for single in singles]
+    return Discovery(projects=tuple(sorted(found, key=lambda project: project.path)), skipped=tuple(skipped))
+
+
+def _discover(folder: Path, workspace: Path, depth: int, skipped: list[str]) -> list[Project]:
+    if any((folder / name).is_file() for name in (CONFIG_NAME, *SOURCE_NAMES)):
+        relative = folder.relative_to(workspace).as_posix()
+        return [
+            Project(folder=folder, source_path=_source_of(folder), path=folder.name if relative == "." else relative)
+        ]
+    found: list[Project] = []
+    for inner in _folders(folder, skipped):
+        if depth == MAX_DEPTH:
+            skipped.append(f"{inner.relative_to(workspace).as_posix()}: deeper than {MAX_DEPTH} folders")
+        elif inner.name not in SKIPPED_FOLDERS and not inner.name.startswith("."):
+            found += _discover(inner, workspace, depth + 1, skipped)
+    return found
+
+
+def _folders(folder: Path, skipped: list[str]) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink())
+    except OSError as error:
+        skipped.append(f"{folder.name}: {error.strerror}")
+        return []
+
+
+def _single_files(workspace: Path) -> list[Project]:
+    return [
+        Project(folder=workspace, source_path=file.name, path=file.name, single_file=True)
+        for file in sorted(workspace.glob("*.py"))
+        if _looks_like_a_dag(file)
+    ]
+
+
+def _looks_like_a_dag(file: Path) -> bool:
+    try:
+        if not file.is_file() or file.stat().st_size > MAX_SINGLE_FILE_BYTES:
+            return False
+        content = file.read_bytes().lower()
+    except OSError:
+        return False
+    return b"dag" in content and (b"airflow" in content or b"leoflow" in content)

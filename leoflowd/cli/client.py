@@ -1,0 +1,179 @@
+"""The HTTP client of the CLI: Airflow's `/api/v2` and our own routes, answers as plain JSON, failures as exit codes.
+
+Used through `options.server_command`. httpx is imported when a client is opened. No retries: a command that waits
+(`runs trigger --wait`, `logs -f`) decides itself how long an absent server is bearable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.login import Login, resolve
+
+if TYPE_CHECKING:
+    import httpx
+
+TIMEOUT_S = 30.0
+PAGE = 100
+"""Rows per request; the API gives no more at once."""
+
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+EXIT_CODES = {
+    400: ExitCode.INVALID,
+    401: ExitCode.NOT_ALLOWED,
+    403: ExitCode.NOT_ALLOWED,
+    404: ExitCode.NOT_FOUND,
+    409: ExitCode.CONFLICT,
+    413: ExitCode.INVALID,
+    415: ExitCode.INVALID,
+    422: ExitCode.INVALID,
+}
+"""Every other status that is no success is `UNEXPECTED`."""
+
+
+class Client:
+    """Calls to one server. Raises `CommandFailed` for everything that is no 2xx answer with JSON."""
+
+    def __init__(self, login: Login, transport: httpx.BaseTransport | None = None) -> None:
+        import httpx
+
+        self.login = login
+        # A proxy of the environment cannot know our loopback address.
+        direct = urlsplit(login.server).hostname in LOOPBACK
+        self._http = httpx.Client(
+            base_url=login.server, timeout=TIMEOUT_S, transport=transport, trust_env=not direct, headers=_headers(login)
+        )
+
+    def forget_token(self) -> None:
+        """Send no token from now on: a login must not fail because the saved token is over."""
+        self._http.headers.pop("authorization", None)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self._call("GET", path, params={k: v for k, v in query.items() if v is not None})
+
+    def get_lines(self, path: str, **query: Any) -> bytes:
+        """An NDJSON answer as it is."""
+        return self._send("GET", path, params=query, headers={"accept": "application/x-ndjson"}).content
+
+    def post(self, path: str, body: Any) -> Any:
+        return self._call("POST", path, json=body)
+
+    def post_bytes(self, path: str, body: bytes) -> Any:
+        return self._call("POST", path, content=body, headers={"content-type": "application/json"})
+
+    def patch(self, path: str, body: Any) -> Any:
+        return self._call("PATCH", path, json=body)
+
+    def delete(self, path: str) -> Any:
+        return self._call("DELETE", path)
+
+    def pages(self, path: str, plural: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """Every row of a collection, page by page."""
+        offset = 0
+        while True:
+            answer = self.get(path, limit=PAGE, offset=offset, **query)
+            rows = answer[plural]
+            yield from rows
+            offset += len(rows)
+            if not rows or offset >= answer["total_entries"]:
+                return
+
+    def _call(self, method: str, path: str, **request: Any) -> Any:
+        response = self._send(method, path, **request)
+        if not response.content:
+            return None
+        try:
+            return response.json()
+        except ValueError as error:
+            raise CommandFailed(
+                ExitCode.UNEXPECTED,
+                f"{self.login.server} answered {method} {path} with something that is not JSON; "
+                "is this address a Leoflow server?",
+                status=response.status_code,
+            ) from error
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        import httpx
+
+        try:
+            response = self._http.request(method, path, **request)
+        except httpx.TransportError as error:
+            raise CommandFailed(
+                ExitCode.UNREACHABLE,
+                f"cannot reach the server {self.login.server}: {_reason(error)}; start it with `leoflow lite`, "
+                "or name another with --server or LEOFLOW_SERVER",
+                server=self.login.server,
+            ) from error
+        except httpx.InvalidURL as error:
+            raise CommandFailed(ExitCode.USAGE, f"the server {self.login.server!r} is no URL: {error}") from error
+        if not response.is_success:
+            raise self._refused(method, path, response)
+        return response
+
+    def _refused(self, method: str, path: str, response: httpx.Response) -> CommandFailed:
+        status = response.status_code
+        code = EXIT_CODES.get(status, ExitCode.UNEXPECTED)
+        detail = _detail(response)
+        if status == 401:
+            advice = "the login is missing or over" if self.login.token else "you are not logged in"
+            message = f"{advice} at {self.login.server}; run `leoflow auth login`, or set LEOFLOW_TOKEN"
+        elif code is ExitCode.UNEXPECTED:
+            message = f"{self.login.server} answered {method} {path} with {status}: {detail}"
+        else:
+            message = detail
+        return CommandFailed(code, message, status=status, server=self.login.server)
+
+
+@contextmanager
+def open_client(server: str | None, token: str | None) -> Iterator[Client]:
+    client = Client(resolve(server, token))
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def segment(name: str) -> str:
+    """A name as one part of a path: a dag id with a slash or `..` in it stays one part."""
+    return quote(name, safe="~") if name not in {".", ".."} else name.replace(".", "%2E")
+
+
+def _headers(login: Login) -> dict[str, str]:
+    return {"authorization": f"Bearer {login.token}"} if login.token else {}
+
+
+def _reason(error: httpx.TransportError) -> str:
+    import httpx
+
+    if isinstance(error, httpx.TimeoutException):
+        return f"no answer within {TIMEOUT_S:.0f} s"
+    return str(error) or type(error).__name__
+
+
+def _detail(response: httpx.Response) -> str:
+    """Airflow's error body as one sentence: `detail` is a text, an object, or a list of what is wrong where."""
+    try:
+        body = response.json()
+    except ValueError:
+        return response.text[:500].strip() or response.reason_phrase
+    detail = body.get("detail", body) if isinstance(body, dict) else body
+    if isinstance(detail, list):
+        return "; ".join(_fault(item) for item in detail)
+    if isinstance(detail, dict):
+        return str(detail.get("message") or detail.get("reason") or detail)
+    return str(detail)
+
+
+def _fault(item: Any) -> str:
+    if not isinstance(item, dict):
+        return str(item)
+    location = ".".join(str(part) for part in item.get("loc", ()))
+    return f"{location}: {item.get('msg', item)}" if location else str(item.get("msg", item))

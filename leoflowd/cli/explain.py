@@ -1,0 +1,49 @@
+"""`leoflow explain`: why a task instance is in its state, and what it waits for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from leoflowd.cli.options import server_command
+from leoflowd.cli.output import Output, clean, show_value
+
+if TYPE_CHECKING:
+    from leoflowd.cli.client import Client
+
+
+@click.command()
+@click.argument("dag_id")
+@click.argument("run_id")
+@click.argument("task_id")
+@click.option("--map-index", type=int, default=-1, show_default=True)
+@server_command
+def explain(client: Client, out: Output, dag_id: str, run_id: str, task_id: str, map_index: int) -> None:
+    """Say why a task is in its state."""
+    from leoflowd.cli.client import segment
+
+    path = "/".join(segment(part) for part in (dag_id, run_id, task_id))
+    document = client.get(f"/api/v2/leoflow/explain/{path}", map_index=None if map_index < 0 else map_index)
+    out.show(document, lambda: _print(document, indent=""))
+
+
+def _print(value: Any, indent: str) -> None:
+    """Any JSON as an indented outline: the server decides what there is to say."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _print_item(f"{key}: ", item, indent)
+    elif isinstance(value, list):
+        for item in value:
+            _print_item("- ", item, indent)
+    else:
+        click.echo(indent + clean(show_value(value)))
+
+
+def _print_item(head: str, item: Any, indent: str) -> None:
+    nested = isinstance(item, dict) or (isinstance(item, list) and any(isinstance(x, dict | list) for x in item))
+    if nested and item:
+        click.echo(f"{indent}{head}".rstrip())
+        _print(item, indent + "  ")
+    elif item not in (None, [], {}):
+        click.echo(f"{indent}{head}{clean(show_value(item))}")

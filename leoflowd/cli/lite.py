@@ -1,0 +1,235 @@
+"""`leoflow lite`, its upkeep commands, and `leoflow setup`: the only part of the CLI that loads the daemon."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.options import output_option
+from leoflowd.cli.output import Output
+from leoflowd.cli.overriding import override
+
+if TYPE_CHECKING:
+    from leoflowd.config import LiteConfig
+
+DEFAULT_WORKSPACE = Path("~/leoflow")
+DEFAULT_DATA_DIR = Path("~/.leoflow")
+DEFAULT_PORT = 8088
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT_DATA_DIR,
+    show_default=True,
+    help="Database, environments, logs, UI files.",
+)
+postgres_option = click.option(
+    "--postgres", metavar="URL", envvar="LEOFLOW_POSTGRES", help="A Postgres of your own instead of the embedded one."
+)
+
+
+class LiteGroup(click.Group):
+    """`leoflow lite [WORKSPACE]` runs; a first word that names a command is that command."""
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=LiteGroup)
+def lite() -> None:
+    """Run Leoflow on this machine."""
+
+
+@lite.command(
+    epilog="""\b
+Also:
+  leoflow lite reset-password   a new password for the admin
+  leoflow lite forget DAG       delete a DAG whose project is gone
+"""
+)
+@click.argument("folder", metavar="[WORKSPACE]", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--workspace", type=click.Path(file_okay=False, path_type=Path), help="The same as WORKSPACE.")
+@click.option("--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@data_dir_option
+@postgres_option
+@click.pass_obj
+def run(
+    out: Output,
+    folder: Path | None,
+    workspace: Path | None,
+    port: int,
+    host: str,
+    data_dir: Path,
+    postgres: str | None,
+) -> None:
+    """Run database, scheduler, agent and UI until Ctrl-C, and watch the projects in WORKSPACE (~/leoflow).
+
+    Prints `ready: URL` when the UI answers. LEOFLOW_ADMIN_PASSWORD sets the admin's password; otherwise one is made
+    at the first start and printed once.
+    """
+    if folder is not None and workspace is not None:
+        raise CommandFailed(ExitCode.USAGE, "give the workspace once: as an argument or with --workspace")
+    if host not in LOOPBACK:
+        out.note(f"warning: {host} can be reached from outside and traffic is plain HTTP; put TLS in front of it")
+    _require_daemon()
+    from leoflowd.config import LiteConfig
+    from leoflowd.lite.setup import prepare
+    from leoflowd.lite.starter import fill_workspace
+
+    chosen = folder or workspace
+    config = LiteConfig(
+        workspace=_absolute(chosen or DEFAULT_WORKSPACE),
+        data_dir=_absolute(data_dir),
+        host=host,
+        port=port,
+        postgres=postgres,
+        admin_password=os.environ.get("LEOFLOW_ADMIN_PASSWORD") or None,
+    )
+    _refuse_taken_port(host, port)
+    _or_not_ready(lambda: prepare(config.data_dir, out.note))
+    copied = fill_workspace(config.workspace, with_examples=chosen is None)
+    if copied:
+        out.note(f"new workspace {config.workspace} with {', '.join(copied)}")
+    _run_daemon(config)
+
+
+def _run_daemon(config: LiteConfig) -> None:
+    import trio
+
+    from leoflowd import daemon
+
+    _or_failed(lambda: trio.run(daemon.run, config))
+
+
+@lite.command("reset-password")
+@data_dir_option
+@postgres_option
+@output_option
+@click.pass_obj
+def reset_password(out: Output, data_dir: Path, postgres: str | None) -> None:
+    """Give the admin a new password and end its sessions; LEOFLOW_ADMIN_PASSWORD chooses it."""
+    _require_daemon()
+    import trio
+
+    from leoflowd.lite.maintenance import reset_password
+    from leoflowd.lite.passwords import ADMIN
+    from leoflowd.telemetry import utc_now
+
+    given = os.environ.get("LEOFLOW_ADMIN_PASSWORD") or None
+    password = _or_failed(lambda: trio.run(reset_password, _absolute(data_dir), postgres, given, utc_now()))
+    shown = None if given else password
+    text = f"the password of {ADMIN} is now the one in LEOFLOW_ADMIN_PASSWORD" if given else f"{ADMIN}: {password}"
+    out.show({"username": ADMIN, "password": shown}, lambda: click.echo(text))
+
+
+@lite.command()
+@click.argument("dag_id")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@data_dir_option
+@postgres_option
+@output_option
+@click.pass_obj
+def forget(out: Output, dag_id: str, yes: bool, data_dir: Path, postgres: str | None) -> None:
+    """Delete a DAG whose project is gone, with all its runs."""
+    from leoflowd.cli.options import confirm
+
+    confirm(out, f"Delete DAG {dag_id!r} with all its runs?", yes=yes)
+    _require_daemon()
+    import trio
+
+    from leoflowd.lite.maintenance import forget_dag
+
+    _or_failed(lambda: trio.run(forget_dag, _absolute(data_dir), postgres, dag_id))
+    out.show({"dag_id": dag_id, "deleted": True}, lambda: click.echo(f"forgot {dag_id}"))
+
+
+@click.command()
+@data_dir_option
+@output_option
+@click.pass_obj
+def setup(out: Output, data_dir: Path) -> None:
+    """Fetch the UI's files and build the default task environment, so that `leoflow lite` needs no network."""
+    _require_daemon()
+    from leoflowd.lite.setup import prepare
+
+    prepared = _or_not_ready(lambda: prepare(_absolute(data_dir), out.note))
+    document = {"data_dir": str(_absolute(data_dir)), "ui": str(prepared.ui_dir), "python": str(prepared.python)}
+    out.show(document, lambda: click.echo(f"ready: UI in {prepared.ui_dir}, tasks run with {prepared.python}"))
+
+
+# --- small parts -------------------------------------------------------------------------------------------------
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _require_daemon() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("trio", "psycopg", "watchfiles", "quart_trio") if find_spec(name) is None]
+    if missing:
+        raise CommandFailed(
+            ExitCode.NOT_READY,
+            f"this is the small install without Lite (missing: {', '.join(missing)}); pip install 'leoflow[lite]'",
+        )
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    """Say so before Postgres is started; whoever takes the port after this look makes the daemon fail instead."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CommandFailed(
+                ExitCode.NOT_READY,
+                f"cannot listen on {host}:{port}: {error.strerror}; Lite may run already; choose another with --port",
+            ) from error
+
+
+def _or_not_ready(step: Callable[[], Any]) -> Any:
+    """A set-up step that fails is this machine's matter: exit code 9 with the step's own advice."""
+    from leoflowd.contract.errors import LeoflowError
+
+    try:
+        return step()
+    except (LeoflowError, OSError) as error:
+        raise CommandFailed(ExitCode.NOT_READY, str(error)) from error
+
+
+def _or_failed(step: Callable[[], Any]) -> Any:
+    """Errors of an upkeep command with the exit codes that the server's answers would have."""
+    from leoflowd.contract.errors import Conflict, Invalid, LeoflowError, NotFound, StoreUnavailable
+
+    codes = {
+        NotFound: ExitCode.NOT_FOUND,
+        Conflict: ExitCode.CONFLICT,
+        Invalid: ExitCode.INVALID,
+        StoreUnavailable: ExitCode.UNREACHABLE,
+    }
+    failure: LeoflowError | None = None
+    result: Any = None
+    try:
+        result = step()
+    except* LeoflowError as group:
+        found: BaseException = group
+        while isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+        assert isinstance(found, LeoflowError)
+        failure = found
+    if failure is not None:
+        raise CommandFailed(codes.get(type(failure), ExitCode.NOT_READY), str(failure)) from failure
+    return result

@@ -1,0 +1,269 @@
+"""A dag run in memory, for `leoflow test`: the pure core decides, `local_try` runs each task in a process of its own.
+
+Nothing is stored and no server is asked. Retry delays are not waited for; a reschedule waits for the world and is.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.local_try import LocalTry
+from leoflowd.contract.agent_messages import DagRunFacts, Outcome, OutcomeKind, TrySpec, XComInput
+from leoflowd.contract.dag_spec import DagSpec, TaskSpec, XComRef
+from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
+from leoflowd.core.dag_run_plan import next_due_at, plan_dag_run, plan_outcome
+from leoflowd.core.dag_shape import shape_of
+from leoflowd.core.decisions import Decision, FinishDagRun, Queue, Start, StartDagRun
+from leoflowd.core.run_view import InstanceFacts, RunView
+from leoflowd.core.transitions import apply
+
+LOOK_S = 0.5
+"""How often running times are shown anew and the clock is looked at."""
+
+_S = TaskInstanceState
+Told = Callable[[str, dict[str, Any]], None]
+"""task_id and a log line of it, or `{"state", "event"}`; called from several threads."""
+
+
+class LocalRun:
+    """One dag run in memory. One thread decides; each try has a thread that ends with its outcome in a queue."""
+
+    def __init__(
+        self, spec: DagSpec, folder: Path, python: Path, *, conf: dict[str, Any], parallel: int, told: Told
+    ) -> None:
+        now = datetime.now(UTC)
+        self.spec = spec
+        self.run_id = f"test__{now.isoformat(timespec='seconds')}"
+        self._folder = folder
+        self._python = python
+        self._conf = {**{name: param.get("value") for name, param in spec.params.items()}, **conf}
+        self._parallel = parallel
+        self._told = told
+        shape = shape_of(spec)
+        self.view = RunView(
+            dag_run_id=0,
+            dag_id=spec.dag_id,
+            run_id=self.run_id,
+            shape=shape,
+            state=DagRunState.RUNNING,
+            start_date=now,
+            logical_date=now,
+            dagrun_timeout_s=spec.dagrun_timeout_s,
+            facts=[
+                InstanceFacts(id=str(uuid.uuid4()), node=node.index, max_tries=node.spec.retries)
+                for node in shape.nodes
+            ],
+            past_ok=dict.fromkeys(range(len(shape.nodes)), True),
+        )
+        self.because = ""
+        self.xcoms: dict[tuple[str, str], Any] = {}
+        self._running: dict[int, LocalTry] = {}
+        self._ended: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
+
+    def task_of(self, instance: int) -> TaskSpec:
+        return self.view.node_of(instance).spec
+
+    def to_the_end(self, refresh: Callable[[], None]) -> None:
+        """Decide and run until the dag run is finished. Ctrl-C ends all tries first."""
+        try:
+            touched: set[int] | None = None
+            while self.view.state is DagRunState.RUNNING:
+                self._decide(touched)
+                self._start_scheduled()
+                refresh()
+                if self.view.state is DagRunState.RUNNING:
+                    touched = self._wait(refresh)
+        finally:
+            for running in self._running.values():
+                running.kill()
+            while self._running:
+                self._ended_try(*self._ended.get(), keep=False)
+
+    def document(self) -> dict[str, Any]:
+        """The result as one JSON document."""
+        return {
+            "dag_id": self.spec.dag_id,
+            "dag_run_id": self.run_id,
+            "state": str(self.view.state),
+            "because": self.because,
+            "task_instances": [self._task_document(instance) for instance in range(len(self.view.facts))],
+        }
+
+    def _task_document(self, instance: int) -> dict[str, Any]:
+        facts, task = self.view.facts[instance], self.task_of(instance)
+        return {
+            "task_id": task.task_id,
+            "state": None if facts.state is _S.NONE else str(facts.state),
+            "try_number": facts.try_number,
+            "start_date": facts.start_date and facts.start_date.isoformat(),
+            "end_date": facts.end_date and facts.end_date.isoformat(),
+            "because": facts.because,
+            "xcoms": {key: value for (task_id, key), value in self.xcoms.items() if task_id == task.task_id},
+        }
+
+    # --- deciding ---
+
+    def _decide(self, touched: set[int] | None) -> None:
+        now = datetime.now(UTC)
+        for decision in plan_dag_run(self.view, now, touched=touched):
+            self._apply(decision, now)
+
+    def _apply(self, decision: Decision, now: datetime) -> None:
+        match decision:
+            case FinishDagRun(state=state, because=because):
+                self.view.run = msgspec.structs.replace(self.view.run, state=state, end_date=now)
+                self.because = because
+            case StartDagRun():
+                raise AssertionError("the run of a test starts as running")
+            case _:
+                instance = decision.instance
+                facts = apply(self.view.facts[instance], self.view.node_of(instance), decision, now)
+                self.view.put(instance, facts)
+                if facts.state in FINISHED or facts.state in {_S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE}:
+                    self._told(self.task_of(instance).task_id, {"state": str(facts.state), "event": facts.because})
+
+    def _start_scheduled(self) -> None:
+        """Highest priority first, as far as `--parallel` and the DAG's own limit allow."""
+        limit = min(self._parallel, self.spec.max_active_tasks or self._parallel)
+        waiting = [i for i, facts in enumerate(self.view.facts) if facts.state is _S.SCHEDULED]
+        waiting.sort(key=lambda i: (-self.view.node_of(i).weight, i))
+        for instance in waiting[: max(0, limit - len(self._running))]:
+            now = datetime.now(UTC)
+            self._apply(Queue(instance=instance, try_id=str(uuid.uuid4()), because="a process is free"), now)
+            self._apply(Start(instance=instance, at=now, because="its process was started"), now)
+            self._start(instance)
+
+    def _start(self, instance: int) -> None:
+        task = self.task_of(instance)
+        facts = self.view.facts[instance]
+        if facts.try_number == 1 or facts.state is not _S.UP_FOR_RESCHEDULE:
+            self._forget_xcoms(task.task_id)
+
+        def log(line: dict[str, Any]) -> None:
+            self._told(task.task_id, line)
+
+        def push(key: str, value: Any) -> None:
+            self.xcoms[task.task_id, key] = value
+
+        running = LocalTry(self._try_spec(instance), log=log, pull=self._pull, push=push)
+        self._running[instance] = running
+
+        def wait_for_it() -> None:
+            try:
+                outcome = running.run()
+            except Exception as error:  # noqa: BLE001  # a thread's only way out; the run must not wait for ever
+                moment = datetime.now(UTC)
+                outcome = Outcome(
+                    kind=OutcomeKind.FAILED_FOR_GOOD,
+                    because=f"cannot run it: {error}",
+                    start_date=moment,
+                    end_date=moment,
+                )
+            self._ended.put((instance, outcome))
+
+        threading.Thread(target=wait_for_it, name=task.task_id, daemon=True).start()
+
+    def _forget_xcoms(self, task_id: str) -> None:
+        for key in [key for key in self.xcoms if key[0] == task_id]:
+            del self.xcoms[key]
+
+    def _wait(self, refresh: Callable[[], None]) -> set[int]:
+        """Until something ended or is due; the instances it touches."""
+        while True:
+            try:
+                return {self._ended_try(*self._ended.get(timeout=LOOK_S if self._running else 0.0))}
+            except queue.Empty:
+                refresh()
+            due = self._make_due()
+            if due:
+                return due
+            if not self._running and next_due_at(self.view) is None:
+                raise CommandFailed(ExitCode.UNEXPECTED, "nothing runs and nothing is due: the DAG cannot go on")
+            if not self._running:
+                time.sleep(LOOK_S)
+
+    def _make_due(self) -> set[int]:
+        """Retries are due at once here; a reschedule waits for the world and keeps its time."""
+        now = datetime.now(UTC)
+        due = set()
+        for instance, facts in enumerate(self.view.facts):
+            if facts.state is _S.UP_FOR_RETRY and facts.due_at is not None:
+                self.view.put(instance, msgspec.structs.replace(facts, due_at=now))
+                due.add(instance)
+            elif facts.state is _S.UP_FOR_RESCHEDULE and facts.due_at is not None and facts.due_at <= now:
+                due.add(instance)
+        timeout_s = self.view.dagrun_timeout_s
+        if timeout_s is not None and self.view.start_date and (now - self.view.start_date).total_seconds() >= timeout_s:
+            due.update(self.view.unfinished())
+        return due
+
+    def _ended_try(self, instance: int, outcome: Outcome, *, keep: bool = True) -> int:
+        del self._running[instance]
+        if not keep or self.view.facts[instance].state not in LIVE:
+            return instance
+        for item in outcome.xcoms:
+            self.xcoms[self.task_of(instance).task_id, item.key] = msgspec.json.decode(item.value)
+        now = datetime.now(UTC)
+        self._apply(plan_outcome(self.view, instance, outcome, now), now)
+        return instance
+
+    # --- what a try needs ---
+
+    def _try_spec(self, instance: int) -> TrySpec:
+        facts, task = self.view.facts[instance], self.task_of(instance)
+        start = self.view.start_date
+        assert start is not None
+        return TrySpec(
+            try_id=facts.id,
+            dag_run=DagRunFacts(
+                dag_id=self.spec.dag_id,
+                run_id=self.run_id,
+                run_type="manual",
+                run_after=start,
+                logical_date=start,
+                data_interval_start=start,
+                data_interval_end=start,
+                start_date=start,
+                triggered_by="test",
+                conf=self._conf,
+            ),
+            task_id=task.task_id,
+            try_number=facts.try_number,
+            max_tries=facts.max_tries,
+            kind=task.kind,
+            operator=task.operator,
+            bundle_digest=self.spec.bundle_digest,
+            bundle_path=str(self._folder),
+            source_path=self.spec.source_path,
+            python=str(self._python),
+            warm=False,
+            env=task.env,
+            execution_timeout_s=task.execution_timeout_s,
+            do_xcom_push=task.do_xcom_push,
+            xcoms=tuple(self._inputs(task.xcom_refs)),
+        )
+
+    def _inputs(self, references: tuple[XComRef, ...]) -> list[XComInput]:
+        known = [(ref, (ref.task_id, ref.key)) for ref in references]
+        return [XComInput(task_id=r.task_id, key=r.key, value=self.xcoms[at]) for r, at in known if at in self.xcoms]
+
+    def _pull(self, question: dict[str, Any]) -> list[dict[str, Any]]:
+        """XComs of this run; there are no others."""
+        if question.get("run_id") not in (None, self.run_id) or question.get("dag_id") not in (None, self.spec.dag_id):
+            return []
+        wanted, task_ids = question.get("key", "return_value"), question.get("task_ids")
+        return [
+            {"task_id": task_id, "key": key, "map_index": -1, "value": value}
+            for (task_id, key), value in list(self.xcoms.items())
+            if key == wanted and (task_ids is None or task_id in task_ids)
+        ]

@@ -1,0 +1,221 @@
+"""One try for `leoflow test`: the real runner in the author's interpreter, with this process in the agent's place.
+
+The runner finds its spec in a folder and leaves its outcome there; over a socket it sends log records and asks for
+XComs. Blocking: `cli.test` gives each try a thread. The thread that starts the process stays until it has ended,
+because the kernel ties the process's life to that thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import leoflowd
+from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec
+
+LOOK_S = 0.01
+"""Between two looks at whether the process has ended."""
+GRACE_S = 5.0
+"""Between TERM and KILL of a try that is to end."""
+NOT_FOR_TASKS = (
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "LEOFLOW_TOKEN",
+    "LEOFLOW_PASSWORD",
+    "LEOFLOW_ADMIN_PASSWORD",
+)
+
+Log = Callable[[dict[str, Any]], None]
+Pull = Callable[[dict[str, Any]], list[dict[str, Any]]]
+
+
+def runner_start() -> Path:
+    """The runner's entry file; found, not imported: it belongs into the author's interpreter."""
+    spec = find_spec("leoflow_agent")
+    if spec is None or not spec.submodule_search_locations:
+        raise CommandFailed(ExitCode.NOT_READY, "the package leoflow_agent is not installed; install leoflow again")
+    return Path(spec.submodule_search_locations[0]) / "runner" / "start.py"
+
+
+def shim_folder() -> Path:
+    return Path(leoflowd.__file__).parent / "authoring" / "airflow_shim"
+
+
+class LocalTry:
+    """One try, from spec to outcome. `kill` may be called from another thread."""
+
+    def __init__(self, spec: TrySpec, *, log: Log, pull: Pull, push: Callable[[str, Any], None]) -> None:
+        self.spec = spec
+        self._log = log
+        self._pull = pull
+        self._push = push
+        self._pid: int | None = None
+        self._killed = False
+
+    def run(self) -> Outcome:
+        """Start the process, serve it until it ends; what became of it."""
+        folder = Path(tempfile.mkdtemp(prefix="leoflow-try-"))
+        started_at = datetime.now(UTC)
+        try:
+            (folder / "spec.json").write_bytes(msgspec.json.encode(self.spec))
+            code = self._run_process(folder)
+            self._read_events(folder)
+            return _outcome(folder, code, started_at)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def kill(self) -> None:
+        """End the try's whole process group at once."""
+        self._killed = True
+        if self._pid is not None:
+            _signal_group(self._pid, signal.SIGKILL)
+
+    def _run_process(self, folder: Path) -> int:
+        """Start it, serve it, wait for it; its exit code, or minus the signal that ended it."""
+        ours, theirs = socket.socketpair()
+        read_end, write_end = os.pipe()
+        with ours:
+            with theirs:
+                pid = self._spawn(folder, write_end, theirs.fileno())
+            os.close(write_end)
+            self._pid = pid
+            if self._killed:
+                self.kill()
+            helpers = [
+                threading.Thread(target=self._forward_output, args=(read_end,), daemon=True),
+                threading.Thread(target=self._serve, args=(ours,), daemon=True),
+            ]
+            for helper in helpers:
+                helper.start()
+            code = self._wait(pid, folder)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)  # what the task left in the background; its leader is gone already
+            for helper in helpers:
+                helper.join(GRACE_S)
+        return code
+
+    def _spawn(self, folder: Path, output: int, control: int) -> int:
+        """The runner wants nothing to read on 0, its output on 1 and 2, its control socket on 3."""
+        command = [self.spec.python, "-I", "-B", str(runner_start()), "once"]
+        command += ["--shim", str(shim_folder()), "--parent", str(os.getpid()), "--folder", str(folder)]
+        # Numbers from 10 on: no descriptor is replaced before it was used.
+        output = fcntl.fcntl(output, fcntl.F_DUPFD_CLOEXEC, 10)
+        control = fcntl.fcntl(control, fcntl.F_DUPFD_CLOEXEC, 10)
+        try:
+            return os.posix_spawn(
+                command[0],
+                command,
+                _environment(self.spec.python),
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, output, 1),
+                    (os.POSIX_SPAWN_DUP2, output, 2),
+                    (os.POSIX_SPAWN_DUP2, control, 3),
+                ],
+            )
+        finally:
+            os.close(output)
+            os.close(control)
+
+    def _wait(self, pid: int, folder: Path) -> int:
+        """Exit code; TERM, then KILL when `execution_timeout` passes."""
+        limit = self.spec.execution_timeout_s
+        code = _wait_exit(pid, limit)
+        if code is None:
+            because = f"execution_timeout of {limit:g} s passed"
+            (folder / "stop.json").write_text(json.dumps({"kind": OutcomeKind.TIMED_OUT, "because": because}))
+            _signal_group(pid, signal.SIGTERM)
+            code = _wait_exit(pid, GRACE_S)
+        if code is None:
+            _signal_group(pid, signal.SIGKILL)
+            code = _wait_exit(pid, None)
+        assert code is not None
+        return code
+
+    def _forward_output(self, read_end: int) -> None:
+        with os.fdopen(read_end, "rb") as output:
+            for line in output:
+                text = line.decode("utf-8", "replace").rstrip("\r\n")
+                self._log({"event": text, "level": "info", "timestamp": datetime.now(UTC).isoformat()})
+
+    def _serve(self, control: socket.socket) -> None:
+        """Answer the runner's questions until it closes its end."""
+        with control.makefile("rb") as lines:
+            for line in lines:
+                message = json.loads(line)
+                if "log" in message:
+                    self._log(message["log"])
+                elif "pull" in message:
+                    question = message["pull"]
+                    answer = {"request_id": question["request_id"], "values": self._pull(question)}
+                    control.sendall(json.dumps(answer).encode() + b"\n")
+                elif "previous" in message:  # there is no run before this one
+                    answer = {"request_id": message["previous"]["request_id"], "run": None}
+                    control.sendall(json.dumps(answer).encode() + b"\n")
+
+    def _read_events(self, folder: Path) -> None:
+        """XComs that the task pushed while it ran."""
+        events = folder / "events.ndjson"
+        for line in events.read_bytes().splitlines() if events.exists() else ():
+            event = json.loads(line)
+            if "push" in event:
+                self._push(event["push"]["key"], json.loads(event["push"]["value"]))
+
+
+def _outcome(folder: Path, code: int, started_at: datetime) -> Outcome:
+    """What the runner wrote; else what the way it ended says."""
+    written = folder / "outcome.json"
+    stop = folder / "stop.json"
+    facts: dict[str, Any] = json.loads(written.read_bytes()) if written.exists() else {}
+    if stop.exists() and facts.get("kind") != OutcomeKind.SUCCESS:
+        facts |= json.loads(stop.read_bytes())
+    elif not facts:
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        facts = {"kind": OutcomeKind.FAILED, "because": f"The task process {how} without a result."}
+    facts.setdefault("start_date", started_at.isoformat())
+    facts.setdefault("end_date", datetime.now(UTC).isoformat())
+    return msgspec.convert(facts | {"type": "Outcome"}, Outcome)
+
+
+def _environment(python: str, source: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The author's own, less our secrets; the DAG's environment comes first on PATH."""
+    kept = {name: value for name, value in source.items() if name not in NOT_FOR_TASKS}
+    kept["PATH"] = f"{Path(python).parent}{os.pathsep}{source.get('PATH', os.defpath)}"
+    return kept
+
+
+def _signal_group(pid: int, number: int) -> None:
+    """The runner leads a group of its own as soon as it runs; until then only the process itself is there."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, number)
+            return
+        os.kill(pid, number)
+
+
+def _wait_exit(pid: int, timeout_s: float | None) -> int | None:
+    """Exit code of our child, minus the signal that ended it; None when it still runs after `timeout_s`."""
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    while deadline is None or time.monotonic() < deadline:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(LOOK_S)
+    return None

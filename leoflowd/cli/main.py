@@ -1,0 +1,143 @@
+"""Entry point of `leoflow`: finds the command, runs it, turns every failure into a message and an exit code.
+
+Commands are imported when they are called, so that `leoflow version` or a shell completion costs what click costs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from leoflowd.cli.failures import EXIT_CODE_HELP, CommandFailed, ExitCode
+from leoflowd.cli.options import output_option
+from leoflowd.cli.output import Output
+from leoflowd.cli.overriding import override
+
+COMMANDS = {
+    "lite": ("leoflowd.cli.lite", "lite", "Run Leoflow on this machine: database, scheduler, UI."),
+    "setup": ("leoflowd.cli.lite", "setup", "Fetch once what `lite` needs, with progress."),
+    "init": ("leoflowd.cli.init", "init", "Make a new project; never overwrites."),
+    "validate": ("leoflowd.cli.compile", "validate", "Compile projects and report, writing nothing."),
+    "compile": ("leoflowd.cli.compile", "compile_project", "Compile a project to its artifact."),
+    "push": ("leoflowd.cli.push", "push", "Register an artifact at the server."),
+    "dags": ("leoflowd.cli.dags", "dags", "List, show, delete, pause and unpause DAGs."),
+    "runs": ("leoflowd.cli.runs", "runs", "Trigger, list, follow and clear dag runs."),
+    "test": ("leoflowd.cli.test", "test", "Run a DAG to the end here, without a server."),
+    "tree": ("leoflowd.cli.tree", "tree", "Show the server's components and their state."),
+    "explain": ("leoflowd.cli.explain", "explain", "Say why a task is in its state."),
+    "auth": ("leoflowd.cli.auth", "auth", "Log in."),
+    "doctor": ("leoflowd.cli.doctor", "doctor", "Check this machine."),
+    "version": ("leoflowd.cli.version", "version", "Print the version."),
+    "completion": ("leoflowd.cli.completion", "completion", "Print the shell completion script."),
+}
+"""name -> module, attribute, one line for `--help`; the order is the order shown."""
+
+
+class LazyGroup(click.Group):
+    """The root: knows the names of its commands without importing them."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, epilog=EXIT_CODE_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@output_option
+@click.version_option(package_name="leoflow", message="%(prog)s %(version)s")
+def root() -> None:
+    """Standard Airflow DAGs on a control plane that never imports Airflow."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    out = Output()
+    try:
+        if _completes():
+            return int(_complete())
+        code = root.main(arguments, prog_name="leoflow", standalone_mode=False, obj=out)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        return _report(out, arguments, _usage(error))
+    except CommandFailed as error:
+        return _report(out, arguments, error)
+    except BrokenPipeError:
+        _silence_stdout()
+        return ExitCode.OK
+    except Exception as error:  # noqa: BLE001  # the last line of defence: a bug gets its code and its traceback
+        import traceback
+
+        traceback.print_exc()
+        return _report(out, arguments, CommandFailed(ExitCode.UNEXPECTED, f"a fault of leoflow itself: {error!r}"))
+    return int(code) if isinstance(code, int) else ExitCode.OK
+
+
+def _report(out: Output, arguments: Sequence[str], failure: CommandFailed) -> int:
+    import json
+
+    if out.as_json or _asks_for_json(arguments):
+        click.echo(json.dumps(failure.document(), ensure_ascii=False, default=str), err=True)
+    elif failure.code is ExitCode.INVALID and "compile_errors" in failure.facts:
+        click.echo(str(failure), err=True)  # `path:line: ...`, which editors read: nothing before the path
+    else:
+        click.echo(f"error: {failure}", err=True)
+    return failure.code
+
+
+def _usage(error: click.ClickException) -> CommandFailed:
+    message = error.format_message()
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        message += f" See `{error.ctx.command_path} --help`."
+    return CommandFailed(ExitCode.USAGE, message)
+
+
+def _asks_for_json(arguments: Sequence[str]) -> bool:
+    """A usage error comes before the flags are known, so that we look at the words."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(
+        word in {"-ojson", "--output=json"} or (word in {"-o", "--output"} and after == "json") for word, after in pairs
+    )
+
+
+def _completes() -> bool:
+    return "_LEOFLOW_COMPLETE" in os.environ
+
+
+def _complete() -> int:
+    from click.shell_completion import shell_complete
+
+    return shell_complete(root, {}, "leoflow", "_LEOFLOW_COMPLETE", os.environ["_LEOFLOW_COMPLETE"])
+
+
+def _silence_stdout() -> None:
+    """The reader of the pipe is gone (`| head`); without this Python complains again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

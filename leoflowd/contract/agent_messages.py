@@ -1,0 +1,269 @@
+"""What the daemon and its agents say to each other, over gRPC (grpclib) with MessagePack bodies (ADR 0004).
+
+Two bidirectional methods of the service `leoflow.agent.v1.Agent`:
+
+* `Attach`: one stream per *host agent* (Lite). The agent says `HostHello`, then `HostBeat`; the daemon says `Launch`
+  and `ShutDown`. A pod's agent does not attach: its try is in its environment.
+* `Try`: one stream per try. The agent says `TryHello` first; the daemon answers `Welcome` or `Terminate`. Then log
+  chunks, rendered fields, XComs and at last one `Outcome`, which the agent keeps on disk until `OutcomeStored` arrives.
+
+Messages of one stream are handled in order: log chunks and XComs sent before an outcome are stored before it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+SERVICE = "leoflow.agent.v1.Agent"
+ATTACH = f"/{SERVICE}/Attach"
+TRY = f"/{SERVICE}/Try"
+
+XCOM_MAX_BYTES = 256 * 1024
+"""Largest XCom value as JSON text; the original's cap, kept."""
+LOG_CHUNK_BYTES = 64 * 1024
+"""Largest log chunk in one message; whole NDJSON lines only."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=True):
+    """Base; the tag is the class name."""
+
+
+# --- what a try is -----------------------------------------------------------------------------------------------
+
+
+class DagRunFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The dag run, as templates and `get_current_context()` show it."""
+
+    dag_id: str
+    run_id: str
+    run_type: str
+    state: str = "running"
+    run_after: datetime
+    logical_date: datetime | None = None
+    data_interval_start: datetime | None = None
+    data_interval_end: datetime | None = None
+    start_date: datetime | None = None
+    queued_at: datetime | None = None
+    triggered_by: str | None = None
+    triggering_user_name: str | None = None
+    conf: dict[str, Any] = {}
+    note: str | None = None
+
+
+class XComInput(msgspec.Struct, frozen=True, kw_only=True):
+    """One upstream output, sent along with the try."""
+
+    task_id: str
+    key: str
+    map_index: int = -1
+    value: Any
+
+
+class TrySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """All that an agent needs to run one try; the runner in the author's interpreter gets it as JSON.
+
+    `try_id` is the task instance's id, new for every try: it is the fencing token. A write that names an old
+    one matches no row and is refused.
+    """
+
+    try_id: str
+    dag_run: DagRunFacts
+    task_id: str
+    map_index: int = -1
+    try_number: int
+    max_tries: int
+    kind: str
+    operator: str
+    bundle_digest: str
+    bundle_path: str = ""
+    """Folder of the version's code on the agent's host; in a pod, the image's work folder."""
+    source_path: str = "dag.py"
+    python: str = ""
+    """Interpreter of the DAG's environment; empty = the agent's default."""
+    warm: bool = True
+    preload: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    execution_timeout_s: float | None = None
+    do_xcom_push: bool = True
+    xcoms: tuple[XComInput, ...] = ()
+    """Values of the task's `xcom_refs` that exist; a ref that is not here was never pushed."""
+    xcoms_complete: bool = True
+    """False: the values were too large to send along; the runner pulls what it needs."""
+    dag_version_number: int = 1
+
+
+# --- host stream -------------------------------------------------------------------------------------------------
+
+
+class HostHello(Message, frozen=True, kw_only=True):
+    """First message of `Attach`. `known_try_ids`: live here, or finished and not yet acknowledged."""
+
+    host_token: str
+    boot_id: str
+    """New each time the agent process starts."""
+    hostname: str
+    pid: int
+    known_try_ids: tuple[str, ...] = ()
+
+
+class HostBeat(Message, frozen=True, kw_only=True):
+    """Every few seconds: the host is alive and runs these tries."""
+
+    running: int
+
+
+class HostWelcome(Message, frozen=True, kw_only=True):
+    """The agent may work."""
+
+    heartbeat_s: float = 5.0
+
+
+class Launch(Message, frozen=True, kw_only=True):
+    """Start this try. A second Launch of a known try is ignored: the name of the effect is the try."""
+
+    spec: TrySpec
+    token: str
+
+
+class ShutDown(Message, frozen=True, kw_only=True):
+    """Stop all tries (TERM, grace, KILL), report them as lost with this reason, and exit."""
+
+    grace_s: float
+    reason: str
+
+
+# --- try stream, agent to daemon ---------------------------------------------------------------------------------
+
+
+class TryHello(Message, frozen=True, kw_only=True):
+    try_id: str
+    token: str
+    hostname: str
+    pid: int | None = None
+    """Process id of the try, None before it started."""
+    started_at: datetime | None = None
+    wants_spec: bool = False
+    """True in a pod, where no `Launch` brought the spec."""
+
+
+class LogChunk(Message, frozen=True, kw_only=True):
+    """Whole NDJSON lines of the try's log, at this byte offset of the file; the daemon ignores what it has already."""
+
+    offset: int
+    content: bytes
+
+
+class RenderedFields(Message, frozen=True, kw_only=True):
+    """Template fields after rendering, JSON-ready, long values cut by the runner."""
+
+    fields: dict[str, Any]
+
+
+class XComPush(Message, frozen=True, kw_only=True):
+    """Store an XCom now. `value` is JSON text, at most `XCOM_MAX_BYTES`, checked by the runner and again here."""
+
+    key: str
+    value: str
+
+
+class XComPull(Message, frozen=True, kw_only=True):
+    """Ask for XComs; answered by `XComValues` with the same `request_id`. None in a filter = any."""
+
+    request_id: int
+    key: str = "return_value"
+    task_ids: tuple[str, ...] | None = None
+    map_indexes: tuple[int, ...] | None = None
+    run_id: str | None = None
+    dag_id: str | None = None
+    include_prior_dates: bool = False
+
+
+class PreviousRunAsk(Message, frozen=True, kw_only=True):
+    """Ask for the dag run before this one (`prev_data_interval_start_success` and friends)."""
+
+    request_id: int
+    only_success: bool
+
+
+class Beat(Message, frozen=True, kw_only=True):
+    """The try is alive."""
+
+
+class OutcomeKind(StrEnum):
+    SUCCESS = "success"
+    FAILED = "failed"
+    """User code failed; a retry is used up if there is one."""
+    FAILED_FOR_GOOD = "failed_for_good"
+    """AirflowFailException, or something no retry can mend: no further try."""
+    SKIPPED = "skipped"
+    TIMED_OUT = "timed_out"
+    """`execution_timeout` passed; counts as FAILED."""
+    RESCHEDULE = "reschedule"
+    """Run again at `reschedule_at` as the same try (sensor in reschedule mode)."""
+    LOST = "lost"
+    """Nobody knows how it ended (agent or fork server killed, host stopped): costs no retry of the user's."""
+    TERMINATED = "terminated"
+    """The daemon asked for the end (cleared, marked); the state was decided elsewhere."""
+
+
+class XComItem(msgspec.Struct, frozen=True, kw_only=True):
+    key: str
+    value: str
+    """JSON text."""
+
+
+class Outcome(Message, frozen=True, kw_only=True):
+    """How the try ended; the last message of the agent. Stored durably before it is acknowledged."""
+
+    kind: OutcomeKind
+    because: str
+    """One sentence for people: what happened and why."""
+    start_date: datetime
+    end_date: datetime
+    exit_code: int | None = None
+    signal: int | None = None
+    xcoms: tuple[XComItem, ...] = ()
+    """`return_value` and, with `multiple_outputs`, one per key; committed together with the outcome."""
+    reschedule_at: datetime | None = None
+
+
+# --- try stream, daemon to agent ---------------------------------------------------------------------------------
+
+
+class Welcome(Message, frozen=True, kw_only=True):
+    """The try is current. `log_offset`: bytes of its log that the daemon has."""
+
+    log_offset: int
+    spec: TrySpec | None = None
+
+
+class Terminate(Message, frozen=True, kw_only=True):
+    """Stop the try now; with `stale=True` its every write would be refused and nothing of it needs to be kept."""
+
+    reason: str
+    stale: bool = False
+    grace_s: float = 5.0
+
+
+class XComValues(Message, frozen=True, kw_only=True):
+    request_id: int
+    values: tuple[XComInput, ...]
+
+
+class PreviousRun(Message, frozen=True, kw_only=True):
+    request_id: int
+    run: DagRunFacts | None
+
+
+class OutcomeStored(Message, frozen=True, kw_only=True):
+    """The outcome is committed (or was refused as stale); forget the try."""
+
+
+FromHost = HostHello | HostBeat
+ToHost = HostWelcome | Launch | ShutDown
+FromTry = TryHello | LogChunk | RenderedFields | XComPush | XComPull | PreviousRunAsk | Beat | Outcome
+ToTry = Welcome | Terminate | XComValues | PreviousRun | OutcomeStored

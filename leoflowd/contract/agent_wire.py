@@ -1,0 +1,56 @@
+"""The MessagePack codec that both ends of the agent protocol give to grpclib (ADR 0004).
+
+`agents/` (server) and `leoflow_agent` (client) pass the unions of `agent_messages` as grpclib's message types:
+`Attach` is `FromHost` in, `ToHost` out; `Try` is `FromTry` in, `ToTry` out. This module knows no message by name.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from grpclib.encoding.base import CodecBase
+
+if TYPE_CHECKING:
+    from typing_extensions import override
+else:
+
+    def override(method):
+        """`typing.override` of Python 3.12; this package still runs on 3.11 and without typing_extensions."""
+        return method
+
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""A larger message is refused on both sides: a spec with all its XComs is the largest that we send."""
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+@lru_cache(maxsize=32)
+def _decoder(message_type: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(message_type)
+
+
+class MessageTooLarge(ValueError):
+    """The message is larger than `MAX_MESSAGE_BYTES`; it was neither sent nor read."""
+
+
+class MsgpackCodec(CodecBase):
+    """One message of a union <-> MessagePack. A body that does not fit its type raises `msgspec.ValidationError`."""
+
+    __content_subtype__ = "msgpack"
+
+    @override
+    def encode(self, message: Any, message_type: Any) -> bytes:
+        return _refuse_too_large(_encoder.encode(message))
+
+    @override
+    def decode(self, data: bytes, message_type: Any) -> Any:
+        return _decoder(message_type).decode(_refuse_too_large(data))
+
+
+def _refuse_too_large(body: bytes) -> bytes:
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise MessageTooLarge(f"a message of {len(body)} bytes is over the limit of {MAX_MESSAGE_BYTES} bytes")
+    return body

@@ -1,0 +1,245 @@
+"""The artifact `dag.json`: everything the daemon knows of a DAG, and the only thing it ever reads of one.
+
+`authoring.compiler` writes it, `store.dags` keeps it per version, scheduler, API and agents read it. It is plain data:
+no class named in it is ever imported by the daemon. Unknown fields are refused, so that a field is either honoured
+or an error. Canonical form: `encode_canonical` (sorted keys, UTC datetimes, defaults left out), whose SHA-256 is the
+version's digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from leoflowd.contract.states import TriggerRule, WeightRule
+
+SCHEMA_VERSION = "2.0"
+ID_PATTERN = r"^[\w.-]{1,250}$"
+"""Airflow's key rule: letters, digits, dash, dot, underscore; at most 250 characters."""
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Identifier = Annotated[str, msgspec.Meta(pattern=ID_PATTERN)]
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of all artifact structs."""
+
+
+# --- timetables --------------------------------------------------------------------------------------------------
+
+
+class NoTimetable(Spec, frozen=True, kw_only=True, tag="none"):
+    """`schedule=None`: runs start only when someone asks."""
+
+
+class OnceTimetable(Spec, frozen=True, kw_only=True, tag="once"):
+    """`@once`: one run ever, at `start_date` or at once."""
+
+
+class ContinuousTimetable(Spec, frozen=True, kw_only=True, tag="continuous"):
+    """`@continuous`: the next run starts when the last one ended; `max_active_runs` must be 1."""
+
+
+class CronTimetable(Spec, frozen=True, kw_only=True, tag="cron"):
+    """A cron expression in a time zone.
+
+    `data_interval=False` is Airflow 3's default for a string (CronTriggerTimetable): the interval is `interval_s` wide,
+    zero by default, and ends at the slot. `True` is CronDataIntervalTimetable: the interval lasts from slot to slot and
+    the run starts at its end. `logical_date` is the start of the interval.
+    """
+
+    expression: str
+    timezone: str = "UTC"
+    data_interval: bool = False
+    interval_s: Seconds = 0.0
+    run_immediately: bool = False
+
+
+class DeltaTimetable(Spec, frozen=True, kw_only=True, tag="delta"):
+    """A fixed distance between runs, counted from `start_date`; `data_interval` as for cron.
+
+    `months` (and years as 12 months) comes from `dateutil.relativedelta`; both parts add up.
+    """
+
+    seconds: Seconds = 0.0
+    months: int = 0
+    data_interval: bool = False
+
+
+class DatesTimetable(Spec, frozen=True, kw_only=True, tag="dates"):
+    """`EventsTimetable`: runs exactly at these moments (UTC, ascending)."""
+
+    dates: tuple[datetime, ...]
+    description: str | None = None
+
+
+Timetable = NoTimetable | OnceTimetable | ContinuousTimetable | CronTimetable | DeltaTimetable | DatesTimetable
+
+# --- tasks -------------------------------------------------------------------------------------------------------
+
+
+class XComRef(Spec, frozen=True, kw_only=True):
+    """One upstream output that a task's arguments use. `key` None reads the whole output list of `task_id`."""
+
+    task_id: str
+    key: str = "return_value"
+
+
+class TaskSpec(Spec, frozen=True, kw_only=True):
+    """One task. Durations in seconds; a None retry setting means "Airflow's default", filled in by the compiler."""
+
+    task_id: Identifier
+    operator: str
+    """Class name as Airflow's UI shows it: `BashOperator`, `_PythonDecoratedOperator`, `EmptyOperator`, ..."""
+    operator_name: str | None = None
+    """What people know it by, e.g. `@task`; None = the class name."""
+    module: str = ""
+    """Module the class is documented in, e.g. `airflow.providers.standard.operators.bash`."""
+    kind: str = "python"
+    """How it is run: `python` and `bash` in a process of their own, `empty` is decided in place by the scheduler.
+    Further kinds (captured operator, wait, inline http) arrive with the cheap-task pool."""
+    task_display_name: str | None = None
+    upstream_task_ids: tuple[str, ...] = ()
+    group_id: str | None = None
+    trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS
+    is_setup: bool = False
+    is_teardown: bool = False
+    on_failure_fail_dagrun: bool = False
+    depends_on_past: bool = False
+    wait_for_downstream: bool = False
+    ignore_first_depends_on_past: bool = False
+    retries: Annotated[int, msgspec.Meta(ge=0)] = 0
+    retry_delay_s: Seconds = 300.0
+    retry_exponential_backoff: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    """0 = constant delay; else the base of the growth, as in Airflow 3.2 (True arrives as 2.0)."""
+    max_retry_delay_s: Seconds | None = None
+    execution_timeout_s: Seconds | None = None
+    pool: str = "default_pool"
+    pool_slots: Annotated[int, msgspec.Meta(ge=1)] = 1
+    priority_weight: int = 1
+    weight_rule: WeightRule = WeightRule.DOWNSTREAM
+    queue: str = "default"
+    max_active_tis_per_dag: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_active_tis_per_dagrun: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    owner: str = "airflow"
+    do_xcom_push: bool = True
+    multiple_outputs: bool = False
+    template_fields: tuple[str, ...] = ()
+    template_values: dict[str, Any] = {}
+    """Unrendered template fields, for the UI until the task process reports the rendered ones. JSON only."""
+    xcom_refs: tuple[XComRef, ...] = ()
+    """Upstream outputs that the arguments use, so that the dispatcher can send their values along."""
+    env: dict[str, str] = {}
+    """Extra environment from `leoflow.yaml` `tasks.<id>.env`."""
+    resources: dict[str, Any] = {}
+    execution: dict[str, Any] = {}
+    """Kubernetes placement from `leoflow.yaml`; Lite has no use for `resources` and `execution` and says so."""
+    params: dict[str, Any] = {}
+    doc_md: str | None = None
+    ui_color: str = "#fff"
+    ui_fgcolor: str = "#000"
+    extra_links: tuple[str, ...] = ()
+
+
+class TaskGroupSpec(Spec, frozen=True, kw_only=True):
+    """A task group; `group_id` carries the prefixes of its parents, as Airflow shows it."""
+
+    group_id: str
+    label: str
+    parent_group_id: str | None = None
+    tooltip: str = ""
+    prefix_group_id: bool = True
+    ui_color: str = "CornflowerBlue"
+    ui_fgcolor: str = "#000"
+    upstream_ids: tuple[str, ...] = ()
+    """Tasks and groups drawn before this group."""
+    downstream_ids: tuple[str, ...] = ()
+    """Tasks drawn after this group (`group >> task`); groups after it say so in their own `upstream_ids`."""
+
+
+class EdgeLabel(Spec, frozen=True, kw_only=True):
+    """`Label("...")` on an edge."""
+
+    upstream_id: str
+    downstream_id: str
+    label: str
+
+
+class EnvironmentSpec(Spec, frozen=True, kw_only=True):
+    """What a try needs around it. Lite builds a venv of it, Kubernetes an image."""
+
+    python_version: str | None = None
+    dependencies: tuple[str, ...] = ()
+    system_packages: tuple[str, ...] = ()
+    warm: bool = True
+    """False: the code cannot be forked safely; each try gets a fresh interpreter."""
+    preload: tuple[str, ...] = ()
+    """Third-party modules that loading the DAG imported; the warm interpreter imports them once."""
+
+
+class DagSpec(Spec, frozen=True, kw_only=True):
+    """One compiled DAG."""
+
+    schema_version: str = SCHEMA_VERSION
+    dag_id: Identifier
+    dag_display_name: str | None = None
+    description: str | None = None
+    doc_md: str | None = None
+    tags: tuple[str, ...] = ()
+    owner_links: dict[str, str] = {}
+    timetable: Timetable = NoTimetable()
+    timetable_summary: str | None = None
+    """What the UI shows as schedule: the cron text, the preset, a duration; None for no schedule."""
+    timezone: str = "UTC"
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    catchup: bool = False
+    max_active_runs: Annotated[int, msgspec.Meta(ge=0)] = 16
+    """0 = no limit, as in Airflow."""
+    max_active_tasks: Annotated[int, msgspec.Meta(ge=0)] = 16
+    """Live task instances per dag run; 0 = no limit."""
+    max_consecutive_failed_dag_runs: Annotated[int, msgspec.Meta(ge=0)] = 0
+    dagrun_timeout_s: Seconds | None = None
+    fail_fast: bool = False
+    is_paused_upon_creation: bool | None = None
+    render_template_as_native_obj: bool = False
+    template_searchpath: tuple[str, ...] = ()
+    default_args: dict[str, Any] = {}
+    """For display only; their effect is already in the tasks."""
+    params: dict[str, Any] = {}
+    """name -> {value, schema, description, source}, the shape of the UI's trigger form."""
+    tasks: tuple[TaskSpec, ...]
+    groups: tuple[TaskGroupSpec, ...] = ()
+    edge_labels: tuple[EdgeLabel, ...] = ()
+    environment: EnvironmentSpec = EnvironmentSpec()
+    staging: dict[str, Any] = {}
+    source_path: str = "dag.py"
+    """File the DAG was read from, relative to the project folder."""
+    source: str = ""
+    """Its text, for the UI's Code tab."""
+    bundle_digest: str = ""
+    """SHA-256 over the project's files; the code that every run of this version executes."""
+    image: str = ""
+    """`repository@sha256:...` on Kubernetes; empty in Lite."""
+    dag_version: str = ""
+    """The author's label of this version (git describe), for people only."""
+
+
+def encode_canonical(spec: DagSpec) -> bytes:
+    """The one byte form of an artifact: sorted keys, no defaults, UTF-8, newline at the end."""
+    return msgspec.json.encode(msgspec.to_builtins(spec, builtin_types=(datetime,)), order="sorted") + b"\n"
+
+
+def decode(document: bytes | str) -> DagSpec:
+    """Read an artifact; raises `msgspec.ValidationError` that names the path of the first fault."""
+    return msgspec.json.decode(document, type=DagSpec)
+
+
+def digest(spec: DagSpec) -> str:
+    """SHA-256 (hex) of the canonical bytes without `dag_version`, which is only a label."""
+    return hashlib.sha256(encode_canonical(msgspec.structs.replace(spec, dag_version=""))).hexdigest()

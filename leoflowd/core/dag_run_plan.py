@@ -1,0 +1,316 @@
+"""The decision function: what is to happen next in one dag run.
+
+The scheduler calls `plan_dag_run` after every change (with the instances it touched) and from its sweep (with none
+named), and `plan_outcome` when a try ended. Both only read: the shell applies the decisions, and applying all of a plan
+leaves nothing to plan. A touched instance costs the out-degree of its node; instances are examined in topological
+order, so that each is looked at once, after everything upstream of it has been decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from heapq import heappop, heappush
+from typing import assert_never
+
+from leoflowd.contract.agent_messages import Outcome, OutcomeKind
+from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
+from leoflowd.core.decisions import (
+    Decision,
+    Fail,
+    FinishDagRun,
+    InstanceDecision,
+    Remove,
+    Requeue,
+    RescheduleAt,
+    Restart,
+    RetryAt,
+    Schedule,
+    Skip,
+    StartDagRun,
+    Succeed,
+    UpstreamFail,
+)
+from leoflowd.core.retries import MAX_INFRA_FAULTS, has_retries_left, next_retry_at
+from leoflowd.core.run_view import WAITING, InstanceFacts, RunView
+from leoflowd.core.transitions import IllegalMove, apply
+from leoflowd.core.trigger_rules import Verdict
+
+_S = TaskInstanceState
+
+EMPTY_KIND = "empty"
+"""`TaskSpec.kind` of tasks that execute nothing: decided in place."""
+
+
+def plan_dag_run(view: RunView, now: datetime, *, touched: Collection[int] | None = None) -> tuple[Decision, ...]:
+    """Everything that follows from the facts, in the order of application; only a running dag run has something to do.
+
+    `touched`: instances whose facts (or due time, or past) changed since the last plan; None examines all unfinished.
+    """
+    if view.state is not DagRunState.RUNNING:
+        return ()
+    draft = _Draft(view, now)
+    try:
+        return draft.plan(touched)
+    finally:
+        draft.undo()
+
+
+def plan_start(state: DagRunState, *, active_runs: int, max_active_runs: int) -> StartDagRun | None:
+    """May a queued dag run begin, while `active_runs` of its DAG are running? 0 = no limit."""
+    if state is not DagRunState.QUEUED or 0 < max_active_runs <= active_runs:
+        return None
+    limit = f"limit {max_active_runs}" if max_active_runs else "no limit"
+    return StartDagRun(because=f"{active_runs} other dag run(s) of this dag are running ({limit})")
+
+
+def plan_outcome(view: RunView, instance: int, outcome: Outcome, now: datetime) -> InstanceDecision:
+    """What the end of a live try means for its instance; raises IllegalMove when the instance has no live try."""
+    facts = view.facts[instance]
+    if facts.state not in LIVE:
+        raise IllegalMove(
+            f"a try of task {view.node_of(instance).spec.task_id!r} ended, but its state is {facts.state}"
+        )
+    if facts.state is _S.RESTARTING:
+        return Restart(instance=instance, because=f"it was cleared, and its old try is gone: {outcome.because}")
+    because, started_at, ended_at = outcome.because, outcome.start_date, outcome.end_date
+    match outcome.kind:
+        case OutcomeKind.SUCCESS:
+            return Succeed(instance=instance, because=because, started_at=started_at, ended_at=ended_at)
+        case OutcomeKind.SKIPPED:
+            return Skip(instance=instance, because=because, started_at=started_at, ended_at=ended_at)
+        case OutcomeKind.FAILED_FOR_GOOD:
+            return Fail(instance=instance, because=because, started_at=started_at, ended_at=ended_at)
+        case OutcomeKind.FAILED | OutcomeKind.TIMED_OUT:
+            return _after_failure(view, instance, outcome)
+        case OutcomeKind.RESCHEDULE:
+            return RescheduleAt(
+                instance=instance,
+                because=because,
+                started_at=started_at,
+                ended_at=ended_at,
+                at=outcome.reschedule_at or now,
+            )
+        case OutcomeKind.LOST | OutcomeKind.TERMINATED:
+            return _after_infra_fault(facts, instance, outcome)
+        case _:
+            assert_never(outcome.kind)
+
+
+def next_due_at(view: RunView) -> datetime | None:
+    """The next moment at which time alone changes the plan (retry, reschedule, dag-run timeout); None = never.
+
+    Looks at every instance: for a freshly loaded view. Later moments are in the decisions themselves (`at`).
+    """
+    moments = [facts.due_at for facts in view.facts if facts.state in WAITING and facts.due_at is not None]
+    timeout_at = run_timeout_at(view)
+    if timeout_at is not None and view.state is DagRunState.RUNNING:
+        moments.append(timeout_at)
+    return min(moments, default=None)
+
+
+def run_timeout_at(view: RunView) -> datetime | None:
+    """When `dagrun_timeout` ends the run."""
+    if view.dagrun_timeout_s is None or view.start_date is None:
+        return None
+    return view.start_date + timedelta(seconds=view.dagrun_timeout_s)
+
+
+def _after_failure(view: RunView, instance: int, outcome: Outcome) -> RetryAt | Fail:
+    facts, node = view.facts[instance], view.node_of(instance)
+    started_at, ended_at = outcome.start_date, outcome.end_date
+    if not has_retries_left(node, facts):
+        return Fail(instance=instance, because=outcome.because, started_at=started_at, ended_at=ended_at)
+    at = next_retry_at(node, facts, ended_at, dag_id=view.dag_id, logical_date=view.logical_date)
+    because = f"{outcome.because} (try {facts.try_number} of {facts.max_tries + 1}, next from {_clock(at)})"
+    return RetryAt(instance=instance, because=because, started_at=started_at, ended_at=ended_at, at=at)
+
+
+def _after_infra_fault(facts: InstanceFacts, instance: int, outcome: Outcome) -> Requeue | Fail:
+    started_at, ended_at = outcome.start_date, outcome.end_date
+    if facts.infra_faults >= MAX_INFRA_FAULTS:
+        because = (
+            f"infrastructure failed {facts.infra_faults + 1} times, most recently: {outcome.because}. "
+            "It is not tried again by itself: see to the agent, then clear the task"
+        )
+        return Fail(instance=instance, because=because, started_at=started_at, ended_at=ended_at)
+    because = (
+        f"infrastructure fault {facts.infra_faults + 1} of {MAX_INFRA_FAULTS}, no retry used up: {outcome.because}"
+    )
+    return Requeue(instance=instance, because=because, started_at=started_at, ended_at=ended_at)
+
+
+class _Draft:
+    """A plan in the making: applies its decisions to the view, so that the cascade sees them, and takes them back."""
+
+    def __init__(self, view: RunView, now: datetime) -> None:
+        self._view = view
+        self._now = now
+        self._decisions: list[Decision] = []
+        self._before: list[tuple[int, InstanceFacts]] = []
+        self._to_examine: list[tuple[int, int]] = []
+        """Heap of (node, instance): a node's index is its rank, so what is upstream is examined first."""
+
+    def plan(self, touched: Collection[int] | None) -> tuple[Decision, ...]:
+        if self._time_out():
+            return tuple(self._decisions)
+        self._stop_fast()
+        self._touch(self._view.unfinished() if touched is None else touched)
+        self._cascade()
+        self._finish()
+        return tuple(self._decisions)
+
+    def undo(self) -> None:
+        for instance, facts in reversed(self._before):
+            self._view.put(instance, facts)
+
+    # --- instances ---
+
+    def _touch(self, instances: Iterable[int]) -> None:
+        for instance in instances:
+            state = self._view.facts[instance].state
+            if state in FINISHED:
+                self._touch_those_who_wait_for(instance)
+            elif state in WAITING:
+                heappush(self._to_examine, (self._view.facts[instance].node, instance))
+
+    def _touch_those_who_wait_for(self, instance: int) -> None:
+        for node in self._view.node_of(instance).feeds:
+            for waiting in self._view.instances_of(node):
+                heappush(self._to_examine, (node, waiting))
+
+    def _cascade(self) -> None:
+        while self._to_examine:
+            _, instance = heappop(self._to_examine)
+            # An instance may stand in the heap several times; once decided it no longer waits.
+            if self._view.facts[instance].state in WAITING:
+                self._examine(instance)
+
+    def _examine(self, instance: int) -> None:
+        view = self._view
+        facts = view.facts[instance]
+        if facts.node in view.absent:
+            because = "its own start_date and end_date leave this logical date out"
+            self._decide(Remove(instance=instance, because=because))
+            return
+        ruling = view.rule_verdict(instance)
+        match ruling.verdict:
+            case Verdict.WAIT:
+                pass
+            case Verdict.SKIP:
+                self._decide(Skip(instance=instance, because=ruling.because))
+            case Verdict.UPSTREAM_FAIL:
+                self._decide(UpstreamFail(instance=instance, because=ruling.because))
+            case Verdict.REMOVE:
+                self._decide(Remove(instance=instance, because=ruling.because))
+            case Verdict.RUN:
+                self._run_if_allowed(instance, facts, ruling.because)
+            case _:
+                assert_never(ruling.verdict)
+
+    def _run_if_allowed(self, instance: int, facts: InstanceFacts, because: str) -> None:
+        """Upstream agrees; so must the clock (retry, reschedule) and the previous dag run."""
+        if facts.due_at is not None and self._now < facts.due_at:
+            return
+        if not self._view.is_past_ok(facts.node):
+            return
+        if self._view.shape.nodes[facts.node].spec.kind == EMPTY_KIND:
+            self._decide(Succeed(instance=instance, because=f"nothing to execute; {because}"))
+        else:
+            self._decide(Schedule(instance=instance, because=because))
+
+    def _decide(self, decision: InstanceDecision) -> None:
+        view, instance = self._view, decision.instance
+        before = view.facts[instance]
+        after = apply(before, view.node_of(instance), decision, self._now)
+        self._before.append((instance, before))
+        self._decisions.append(decision)
+        view.put(instance, after)
+        if after.state in FINISHED:
+            self._touch_those_who_wait_for(instance)
+
+    # --- the whole run ---
+
+    def _time_out(self) -> bool:
+        """As Airflow: what is unfinished is skipped, the run failed."""
+        timeout_at = run_timeout_at(self._view)
+        if timeout_at is None or self._now < timeout_at:
+            return False
+        because = f"the dag run timed out after {self._view.dagrun_timeout_s:g} s"
+        for instance in self._view.unfinished():
+            self._decide(Skip(instance=instance, because=because))
+        self._decisions.append(FinishDagRun(state=DagRunState.FAILED, because=because))
+        return True
+
+    def _stop_fast(self) -> None:
+        """`fail_fast`: a failure ends all but teardowns; running tasks fail, others are skipped, as in Airflow."""
+        view = self._view
+        if not view.shape.fail_fast or not view.count(_S.FAILED):
+            return
+        culprit = next((i for i, facts in enumerate(view.facts) if self._failed_in_this_run(facts)), None)
+        if culprit is None:
+            return
+        because = f"fail_fast: task {view.node_of(culprit).spec.task_id!r} failed"
+        for instance in view.unfinished():
+            if view.node_of(instance).spec.is_teardown:
+                continue
+            if view.facts[instance].state is _S.RUNNING:
+                self._decide(Fail(instance=instance, because=because))
+            else:
+                self._decide(Skip(instance=instance, because=because))
+
+    def _failed_in_this_run(self, facts: InstanceFacts) -> bool:
+        """A failure from before the dag run was cleared and started again stops nobody."""
+        if facts.state is not _S.FAILED:
+            return False
+        start_date = self._view.start_date
+        return start_date is None or facts.end_date is None or facts.end_date >= start_date
+
+    def _finish(self) -> None:
+        """As Airflow's `update_state`: with nothing unfinished the leaves decide; a run that cannot move failed."""
+        view = self._view
+        if view.unfinished_count:
+            if self._is_deadlocked():
+                self._decisions.append(FinishDagRun(state=DagRunState.FAILED, because=self._describe_deadlock()))
+            return
+        failed = self._failed_leaves()
+        if failed:
+            because = f"{len(failed)} task(s) that decide the run failed: {', '.join(failed[:5])}"
+            self._decisions.append(FinishDagRun(state=DagRunState.FAILED, because=because))
+        else:
+            because = "all tasks are done and no leaf failed"
+            self._decisions.append(FinishDagRun(state=DagRunState.SUCCESS, because=because))
+
+    def _is_deadlocked(self) -> bool:
+        """Everything unfinished waits, and none of it for the clock or the past: nothing can ever change by itself.
+
+        Happens with removed upstream instances. Scans only while nothing is scheduled, live or deferred.
+        """
+        view = self._view
+        if view.unfinished_count > sum(view.count(state) for state in WAITING):
+            return False
+        return all(view.rule_verdict(i).verdict is Verdict.WAIT for i in view.unfinished())
+
+    def _describe_deadlock(self) -> str:
+        view = self._view
+        unfinished = view.unfinished()
+        first = min(unfinished, key=lambda i: view.facts[i].node)
+        return (
+            f"deadlock: {len(unfinished)} task instance(s) can never run; "
+            f"{view.node_of(first).spec.task_id!r} waits for ever ({view.rule_verdict(first).because})"
+        )
+
+    def _failed_leaves(self) -> list[str]:
+        view = self._view
+        return [
+            view.shape.nodes[leaf].spec.task_id
+            for leaf in view.shape.leaves
+            if any(view.facts[i].state in _FAILED_STATES for i in view.instances_of(leaf))
+        ]
+
+
+_FAILED_STATES = frozenset({_S.FAILED, _S.UPSTREAM_FAILED})
+
+
+def _clock(moment: datetime) -> str:
+    return moment.isoformat(sep=" ", timespec="seconds")

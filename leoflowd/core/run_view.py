@@ -1,0 +1,221 @@
+"""What the leader remembers of one active dag run, so that deciding needs no query.
+
+A cache, never a truth: the scheduler fills it from the store, `put`s what it has committed, and drops it when a
+compare-and-set matches no row or `revision` moved on. Counters of upstream states are kept per node, so that one change
+costs the out-degree of its node. One task owns a view; nobody else touches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from leoflowd.contract.states import FINISHED, LIVE, DagRunState, DagRunType, TaskInstanceState
+from leoflowd.core.dag_shape import DagShape, TaskNode
+from leoflowd.core.trigger_rules import RuleVerdict, UpstreamCounts, evaluate_task
+
+WAITING = frozenset({TaskInstanceState.NONE, TaskInstanceState.UP_FOR_RETRY, TaskInstanceState.UP_FOR_RESCHEDULE})
+"""States whose next move is decided by looking at upstream, the past and the clock."""
+
+
+class InstanceFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One task instance, as far as decisions need it. `node` is the index in `DagShape.nodes`."""
+
+    id: str
+    node: int
+    map_index: int = -1
+    state: TaskInstanceState = TaskInstanceState.NONE
+    try_number: int = 0
+    max_tries: int = 0
+    infra_faults: int = 0
+    scheduled_at: datetime | None = None
+    queued_at: datetime | None = None
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    due_at: datetime | None = None
+    because: str = ""
+
+
+class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The dag run itself."""
+
+    state: DagRunState
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    because: str = ""
+
+
+class RunView:
+    """One dag run and its instances; `facts[i]` is read freely, and changed through `put(i, ...)` only."""
+
+    __slots__ = (
+        "_direct",
+        "_instances",
+        "_scope_open",
+        "_setups",
+        "_state_counts",
+        "absent",
+        "dag_id",
+        "dag_run_id",
+        "dagrun_timeout_s",
+        "facts",
+        "logical_date",
+        "max_active_tasks",
+        "past_ok",
+        "revision",
+        "run",
+        "run_id",
+        "shape",
+    )
+
+    def __init__(
+        self,
+        *,
+        dag_run_id: int,
+        dag_id: str,
+        run_id: str,
+        shape: DagShape,
+        state: DagRunState,
+        start_date: datetime | None = None,
+        logical_date: datetime | None = None,
+        run_type: DagRunType = DagRunType.MANUAL,
+        revision: int = 0,
+        max_active_tasks: int = 0,
+        dagrun_timeout_s: float | None = None,
+        facts: Iterable[InstanceFacts],
+        past_ok: dict[int, bool] | None = None,
+    ) -> None:
+        self.dag_run_id = dag_run_id
+        self.dag_id = dag_id
+        self.run_id = run_id
+        self.shape = shape
+        self.run = RunFacts(state=state, start_date=start_date)
+        self.logical_date = logical_date
+        self.revision = revision
+        self.max_active_tasks = max_active_tasks
+        self.dagrun_timeout_s = dagrun_timeout_s
+        self.facts = list(facts)
+        self.past_ok: dict[int, bool] = {} if past_ok is None else past_ok
+        """Node -> do `depends_on_past` and `wait_for_downstream` allow it now? The store fills it; absent means no."""
+        self.absent = _absent_nodes(shape, run_type, logical_date)
+        """Nodes whose own start and end dates leave this logical date out; nobody waits for them."""
+        self._count()
+
+    @property
+    def state(self) -> DagRunState:
+        return self.run.state
+
+    @property
+    def start_date(self) -> datetime | None:
+        return self.run.start_date
+
+    def put(self, instance: int, facts: InstanceFacts) -> None:
+        """Replace the facts of one instance and correct the counters of those who wait for it."""
+        old = self.facts[instance]
+        self.facts[instance] = facts
+        if old.state is facts.state:
+            return
+        self._state_counts[old.state] -= 1
+        self._state_counts[facts.state] += 1
+        if old.state in FINISHED:
+            self._tell_waiting(old, by=-1)
+        if facts.state in FINISHED:
+            self._tell_waiting(facts, by=1)
+
+    def instances_of(self, node: int) -> Sequence[int]:
+        """Positions of the node's instances: one, or one per map index."""
+        return self._instances[node]
+
+    def node_of(self, instance: int) -> TaskNode:
+        return self.shape.nodes[self.facts[instance].node]
+
+    def is_node_done(self, node: int) -> bool:
+        """A node is done when all its instances are."""
+        return all(self.facts[i].state in FINISHED for i in self._instances[node])
+
+    def count(self, state: TaskInstanceState) -> int:
+        """Instances in this state now."""
+        return self._state_counts[state]
+
+    @property
+    def unfinished_count(self) -> int:
+        return len(self.facts) - sum(self._state_counts[state] for state in FINISHED)
+
+    @property
+    def live_count(self) -> int:
+        return sum(self._state_counts[state] for state in LIVE)
+
+    def unfinished(self) -> list[int]:
+        """Positions of all instances that are not finished; looks at every instance."""
+        return [i for i, facts in enumerate(self.facts) if facts.state not in FINISHED]
+
+    def rule_verdict(self, instance: int) -> RuleVerdict:
+        """May this instance run, as far as what is upstream of it is concerned?"""
+        facts = self.facts[instance]
+        node = facts.node
+        return evaluate_task(
+            self.shape.nodes[node],
+            self._direct[node],
+            self._setups[node],
+            self._scope_open[node],
+            map_index=facts.map_index,
+        )
+
+    def upstream_counts(self, node: int) -> UpstreamCounts:
+        """Counters over the node's direct upstream; read only."""
+        return self._direct[node]
+
+    def is_past_ok(self, node: int) -> bool:
+        """Does the previous dag run allow this node to run?"""
+        spec = self.shape.nodes[node].spec
+        return not (spec.depends_on_past or spec.wait_for_downstream) or self.past_ok.get(node, False)
+
+    def _count(self) -> None:
+        nodes = self.shape.nodes
+        self._instances: list[list[int]] = [[] for _ in nodes]
+        self._direct = [UpstreamCounts() for _ in nodes]
+        self._setups = [UpstreamCounts() for _ in nodes]
+        self._scope_open = [0 for _ in nodes]
+        self._state_counts = dict.fromkeys(TaskInstanceState, 0)
+        for position, facts in enumerate(self.facts):
+            self._instances[facts.node].append(position)
+            self._state_counts[facts.state] += 1
+            if facts.node not in self.absent:
+                self._announce(nodes[facts.node])
+            if facts.state in FINISHED:
+                self._tell_waiting(facts, by=1)
+
+    def _announce(self, node: TaskNode) -> None:
+        is_setup = 1 if node.spec.is_setup else 0
+        for down in node.downstream:
+            self._direct[down].total += 1
+            self._direct[down].setup_total += is_setup
+        for down in node.setup_for:
+            self._setups[down].total += 1
+        for teardown in node.scope_of:
+            self._scope_open[teardown] += 1
+
+    def _tell_waiting(self, facts: InstanceFacts, *, by: int) -> None:
+        if facts.node in self.absent:
+            return
+        node = self.shape.nodes[facts.node]
+        for down in node.downstream:
+            self._direct[down].add(facts.state, is_setup=node.spec.is_setup, by=by)
+        for down in node.setup_for:
+            self._setups[down].add(facts.state, is_setup=True, by=by)
+        for teardown in node.scope_of:
+            self._scope_open[teardown] -= by
+
+
+def _absent_nodes(shape: DagShape, run_type: DagRunType, logical_date: datetime | None) -> frozenset[int]:
+    """As Airflow's `task_filter`: a backfill ignores the tasks' own dates, and so does a run without logical date."""
+    if run_type is DagRunType.BACKFILL or logical_date is None:
+        return frozenset()
+    return frozenset(
+        node.index
+        for node in shape.nodes
+        if (node.spec.start_date is not None and logical_date < node.spec.start_date)
+        or (node.spec.end_date is not None and logical_date > node.spec.end_date)
+    )

@@ -1,0 +1,110 @@
+"""Which task instances a clear or a mark touches, as Airflow 3 chooses them. Called by the API's and CLI's routes.
+
+Tasks are chosen first (the named ones and their relatives), then their instances in each run, then by state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+import msgspec
+
+from leoflowd.contract.states import LIVE, TaskInstanceState
+from leoflowd.core.dag_shape import DagShape
+
+_S = TaskInstanceState
+
+ONLY_FAILED = frozenset({_S.FAILED, _S.UPSTREAM_FAILED})
+ONLY_RUNNING = frozenset({_S.RUNNING})
+
+Key = tuple[str, int]
+"""(task_id, map_index)"""
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """One task instance of one run."""
+
+    dag_run_id: int
+    task_id: str
+    map_index: int
+    state: TaskInstanceState
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Whole tasks (every map index), and single map indexes of tasks that are not whole."""
+
+    task_ids: frozenset[str]
+    keys: frozenset[Key]
+
+    def __contains__(self, instance: Instance) -> bool:
+        return instance.task_id in self.task_ids or (instance.task_id, instance.map_index) in self.keys
+
+
+def select_tasks(
+    shape: DagShape, named: Iterable[str | Key] | None, *, upstream: bool = False, downstream: bool = False
+) -> Selection:
+    """The named tasks with, if asked for, everything before or after them. None = all tasks.
+
+    A relative is always a whole task, also of a single map index. Names that the DAG does not have are kept: an older
+    run may still have instances of them.
+    """
+    if named is None:
+        return Selection(frozenset(shape.index_of), frozenset())
+    whole: set[str] = set()
+    keys: set[Key] = set()
+    for name in named:
+        if isinstance(name, str):
+            whole.add(name)
+        else:
+            keys.add(name)
+    start = [shape.index_of[t] for t in {*whole, *(t for t, _ in keys)} if t in shape.index_of]
+    if upstream:
+        whole.update(_reached(shape, start, "upstream"))
+    if downstream:
+        whole.update(_reached(shape, start, "downstream"))
+    return Selection(frozenset(whole), frozenset(key for key in keys if key[0] not in whole))
+
+
+def to_clear(
+    instances: Iterable[Instance], selection: Selection, *, only_failed: bool, only_running: bool
+) -> tuple[Instance, ...]:
+    """Selected instances whose state is asked for; both restrictions together mean either."""
+    states: Collection[TaskInstanceState] | None = None
+    if only_failed or only_running:
+        states = (ONLY_FAILED if only_failed else frozenset()) | (ONLY_RUNNING if only_running else frozenset())
+    return tuple(i for i in instances if i in selection and (states is None or i.state in states))
+
+
+def to_mark(instances: Iterable[Instance], selection: Selection, state: TaskInstanceState) -> tuple[Instance, ...]:
+    """Selected instances that are not in this state yet."""
+    return tuple(i for i in instances if i in selection and i.state is not state)
+
+
+def to_resume(
+    shape: DagShape, instances: Iterable[Instance], marked_task_id: str, marked: Collection[Instance]
+) -> tuple[Instance, ...]:
+    """What goes on after a mark: failed instances downstream of the marked task, but not what was just marked."""
+    after = select_tasks(shape, [marked_task_id], downstream=True)
+    return tuple(
+        i
+        for i in instances
+        if i in after and i.task_id != marked_task_id and i.state in ONLY_FAILED and i not in marked
+    )
+
+
+def first_live(instances: Sequence[Instance]) -> Instance | None:
+    """An instance that a clear would have to stop (Airflow: `prevent_running_task`)."""
+    return next((i for i in instances if i.state in LIVE), None)
+
+
+def _reached(shape: DagShape, start: Sequence[int], direction: str) -> Iterator[str]:
+    """Task ids beyond these nodes, themselves not included unless another leads to them."""
+    seen: set[int] = set()
+    ahead = list(start)
+    while ahead:
+        node = shape.nodes[ahead.pop()]
+        for index in node.upstream if direction == "upstream" else node.downstream:
+            if index not in seen:
+                seen.add(index)
+                ahead.append(index)
+                yield shape.nodes[index].spec.task_id

@@ -1,0 +1,439 @@
+"""When a DAG runs next, and over which data interval: Airflow 3.2's timetables as functions over `contract.dag_spec`.
+
+Called by the timetable clock (`next_run`), by registration (`validate`, `describe`) and by whoever starts a run by hand
+(`manual_interval`, `run_id_for`). All moments out are UTC; a time zone only decides what a cron expression means.
+
+Daylight saving, as Airflow does it: an expression that runs every hour (`*` as hour) goes on in real time, so the hour
+that comes twice has two runs and the missing one none; any other expression names wall-clock times: a time that comes
+twice means its second occurrence, a time that is missing means as much later as the clock jumps.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Protocol, assert_never
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from cron_descriptor import (  # type: ignore[import-untyped]  # it ships no types
+    CasingTypeEnum,
+    ExpressionDescriptor,
+    FormatException,
+    MissingFieldException,
+    Options,
+)
+from croniter import CroniterBadCronError, CroniterBadDateError, croniter
+from dateutil.relativedelta import relativedelta
+
+from leoflowd.contract.dag_spec import (
+    ContinuousTimetable,
+    CronTimetable,
+    DagSpec,
+    DatesTimetable,
+    DeltaTimetable,
+    NoTimetable,
+    OnceTimetable,
+    Timetable,
+)
+from leoflowd.contract.states import DagRunType
+
+CRON_PRESETS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@quarterly": "0 0 1 */3 *",
+    "@yearly": "0 0 1 1 *",
+}
+
+FIRST_RUN_GRACE = timedelta(minutes=5)
+"""A DAG without start date still gets the slot that passed a moment ago: this long, or a tenth of the gap if longer."""
+
+
+class RunSlot(msgspec.Struct, frozen=True, kw_only=True):
+    """One run that a timetable asks for; all UTC."""
+
+    logical_date: datetime
+    data_interval_start: datetime
+    data_interval_end: datetime
+    run_after: datetime
+
+
+def next_run(
+    timetable: Timetable,
+    *,
+    last: RunSlot | None,
+    start_date: datetime | None,
+    end_date: datetime | None,
+    catchup: bool,
+    now: datetime,
+) -> RunSlot | None:
+    """The next run; None = none is to come. `last`: the newest scheduled or backfilled run, never a manual one."""
+    match timetable:
+        case NoTimetable():
+            return None
+        case OnceTimetable():
+            at = start_date or now
+            return None if last is not None or _is_past(at, end_date) else _exact(at)
+        case ContinuousTimetable():
+            return _next_continuous(last, start_date, end_date, now)
+        case DatesTimetable():
+            return _next_date(timetable, last, start_date, end_date, catchup, now)
+        case CronTimetable() | DeltaTimetable():
+            beat = _beat_of(timetable)
+            if timetable.data_interval:
+                return _next_interval(beat, last, start_date, end_date, catchup, now)
+            return _next_trigger(timetable, beat, last, start_date, end_date, catchup, now)
+        case _:
+            assert_never(timetable)
+
+
+def time_restriction(spec: DagSpec) -> tuple[datetime | None, datetime | None]:
+    """Earliest start and latest end over the DAG and its tasks, which `next_run` takes as start and end date."""
+    starts = [moment for moment in (spec.start_date, *(task.start_date for task in spec.tasks)) if moment is not None]
+    ends = [task.end_date for task in spec.tasks if task.end_date is not None]
+    if not spec.tasks or len(ends) < len(spec.tasks):
+        return min(starts, default=None), spec.end_date
+    return min(starts, default=None), max([*ends, *([spec.end_date] if spec.end_date is not None else [])])
+
+
+def manual_interval(timetable: Timetable, run_after: datetime) -> tuple[datetime, datetime]:
+    """Data interval of a run that someone asks for: the last complete one for data-interval timetables."""
+    match timetable:
+        case CronTimetable(data_interval=True):
+            beat = _Cron(timetable)
+            end = beat.align_back(run_after)
+            return beat.before(end), end
+        case CronTimetable():
+            return run_after - timedelta(seconds=timetable.interval_s), run_after
+        case DeltaTimetable(data_interval=True):
+            return _Delta(timetable).before(run_after), run_after
+        case _:
+            return run_after, run_after
+
+
+def run_id_for(run_type: DagRunType, run_after: datetime, *, unique: str = "") -> str:
+    """Airflow's run ids. A run without logical date needs `unique` (random letters): its moment may repeat."""
+    stamp = run_after.astimezone(UTC).isoformat()
+    return f"{run_type.value}__{stamp}_{unique}" if unique else f"{run_type.value}__{stamp}"
+
+
+def describe(timetable: Timetable) -> str:
+    """One sentence for the UI's `timetable_description`."""
+    match timetable:
+        case NoTimetable():
+            return "Never, external triggers only"
+        case OnceTimetable():
+            return "Once, as soon as possible"
+        case ContinuousTimetable():
+            return "As frequently as possible, but only one run at a time."
+        case CronTimetable():
+            return _describe_cron(_five_fields(timetable.expression))
+        case DeltaTimetable():
+            return f"Every {_describe_delta(timetable)}"
+        case DatesTimetable():
+            return timetable.description or _describe_dates(timetable.dates)
+        case _:
+            assert_never(timetable)
+
+
+def validate(timetable: Timetable) -> None:
+    """Raise ValueError that says what is wrong and what to write instead."""
+    match timetable:
+        case CronTimetable():
+            _validate_cron(timetable)
+        case DeltaTimetable():
+            if timetable.months * 30 * 86_400 + timetable.seconds <= 0:
+                raise ValueError("the schedule's time delta is not positive: give a longer one, or schedule=None")
+        case DatesTimetable():
+            naive = [moment for moment in timetable.dates if moment.tzinfo is None]
+            if naive:
+                raise ValueError(f"date {naive[0]} of the schedule has no time zone: write it with one, e.g. in UTC")
+            if list(timetable.dates) != sorted(timetable.dates):
+                raise ValueError("the dates of the schedule are not ascending: sort them")
+        case NoTimetable() | OnceTimetable() | ContinuousTimetable():
+            pass
+        case _:
+            assert_never(timetable)
+
+
+# --- beats: where the slots of a periodic timetable lie ---
+
+
+class _Beat(Protocol):
+    def after(self, moment: datetime) -> datetime: ...
+    def before(self, moment: datetime) -> datetime: ...
+    def align(self, moment: datetime) -> datetime:
+        """The moment itself if it is a slot, else the slot after it."""
+        ...
+
+    def align_back(self, moment: datetime) -> datetime:
+        """The moment itself if it is a slot, else the slot before it."""
+        ...
+
+    def latest_start(self, now: datetime) -> datetime:
+        """Start of the newest complete data interval."""
+        ...
+
+
+def _beat_of(timetable: CronTimetable | DeltaTimetable) -> _Beat:
+    return _Cron(timetable) if isinstance(timetable, CronTimetable) else _Delta(timetable)
+
+
+class _Cron:
+    """Slots of a cron expression. croniter sees wall-clock time only; the time zone is our affair."""
+
+    def __init__(self, timetable: CronTimetable) -> None:
+        self._expression = _five_fields(timetable.expression)
+        self._zone = zone_of(timetable.timezone)
+        self._every_hour = croniter(self._expression).expanded[1] == ["*"]
+
+    def after(self, moment: datetime) -> datetime:
+        wall = moment.astimezone(self._zone).replace(tzinfo=None)
+        slot = croniter(self._expression, wall).get_next(datetime)
+        return moment + (slot - wall) if self._every_hour else _from_wall(slot, self._zone)
+
+    def before(self, moment: datetime) -> datetime:
+        wall = moment.astimezone(self._zone).replace(tzinfo=None)
+        slot = croniter(self._expression, wall).get_prev(datetime)
+        return moment - (wall - slot) if self._every_hour else _from_wall(slot, self._zone)
+
+    def align(self, moment: datetime) -> datetime:
+        after = self.after(moment)
+        return moment if self.before(after) == moment else after
+
+    def align_back(self, moment: datetime) -> datetime:
+        before = self.before(moment)
+        return moment if self.after(before) == moment else before
+
+    def latest_start(self, now: datetime) -> datetime:
+        """At the very moment of a slot the interval that ends there is the newest complete one."""
+        start = self.before(now)
+        return start if self.after(start) == now else self.before(start)
+
+
+class _Delta:
+    """Slots at a fixed distance; every moment is one."""
+
+    def __init__(self, timetable: DeltaTimetable) -> None:
+        self._timetable = timetable
+
+    def after(self, moment: datetime) -> datetime:
+        return moment + relativedelta(months=self._timetable.months) + timedelta(seconds=self._timetable.seconds)
+
+    def before(self, moment: datetime) -> datetime:
+        return moment - relativedelta(months=self._timetable.months) - timedelta(seconds=self._timetable.seconds)
+
+    def align(self, moment: datetime) -> datetime:
+        return moment
+
+    def align_back(self, moment: datetime) -> datetime:
+        return moment
+
+    def latest_start(self, now: datetime) -> datetime:
+        """One step before now, with now rounded down to a multiple of the step since 1970 (a month counts 30 days)."""
+        step_s = self._timetable.months * 30 * 86_400 + self._timetable.seconds
+        rounded = now.timestamp() - now.timestamp() % step_s
+        return self.before(datetime.fromtimestamp(rounded, UTC))
+
+
+# --- Airflow's rules over the beats ---
+
+
+def _next_trigger(
+    timetable: CronTimetable | DeltaTimetable,
+    beat: _Beat,
+    last: RunSlot | None,
+    start_date: datetime | None,
+    end_date: datetime | None,
+    catchup: bool,
+    now: datetime,
+) -> RunSlot | None:
+    """Trigger timetables run *at* the slot; without catchup, of the slots that passed only the newest is due."""
+    if last is not None:
+        at = beat.after(last.data_interval_end)
+    elif start_date is None:
+        at = _first_without_start_date(timetable, beat, now)
+    else:
+        at = beat.align(start_date)
+    if not catchup:
+        at = max(at, beat.align_back(now), beat.align(start_date) if start_date is not None else at)
+    if _is_past(at, end_date):
+        return None
+    width = timedelta(seconds=timetable.interval_s if isinstance(timetable, CronTimetable) else 0)
+    return _interval(at - width, at)
+
+
+def _first_without_start_date(timetable: CronTimetable | DeltaTimetable, beat: _Beat, now: datetime) -> datetime:
+    passed, coming = beat.align_back(now), beat.align(now)
+    if isinstance(timetable, DeltaTimetable) or timetable.run_immediately:
+        return passed
+    # Airflow's documentation says that run_immediately=False waits; its code gives this grace.
+    grace = max((coming - passed) / 10, FIRST_RUN_GRACE)
+    return passed if now - passed <= grace else coming
+
+
+def _next_interval(
+    beat: _Beat,
+    last: RunSlot | None,
+    start_date: datetime | None,
+    end_date: datetime | None,
+    catchup: bool,
+    now: datetime,
+) -> RunSlot | None:
+    """Data-interval timetables run at the *end* of an interval; without catchup only the newest complete one is due."""
+    earliest = beat.align(start_date) if start_date is not None else None
+    if not catchup:
+        newest = beat.latest_start(now)
+        earliest = newest if earliest is None else max(newest, earliest)
+    if last is None:
+        start = earliest
+    else:
+        # Aligned, because the schedule may have changed since the last run.
+        start = beat.align_back(last.data_interval_end)
+        start = start if earliest is None else max(start, earliest)
+        if last.data_interval_start == last.data_interval_end == start:
+            # The last run came from a trigger timetable; its logical date is taken.
+            start = beat.after(start)
+    if start is None or _is_past(start, end_date):
+        return None
+    return _interval(start, beat.after(start))
+
+
+def _next_continuous(
+    last: RunSlot | None, start_date: datetime | None, end_date: datetime | None, now: datetime
+) -> RunSlot | None:
+    earliest = start_date or now
+    if last is None:
+        start, end = earliest, max(earliest, now)
+    elif last.data_interval_end > now:
+        start, end = earliest, earliest + (last.data_interval_end - last.data_interval_start)
+    else:
+        start, end = last.data_interval_end, now
+    return None if _is_past(end, end_date) else _interval(start, end)
+
+
+def _next_date(
+    timetable: DatesTimetable,
+    last: RunSlot | None,
+    start_date: datetime | None,
+    end_date: datetime | None,
+    catchup: bool,
+    now: datetime,
+) -> RunSlot | None:
+    earliest = start_date
+    if not catchup:
+        earliest = now if start_date is None else max(start_date, now)
+    for moment in timetable.dates:
+        if earliest is not None and moment < earliest:
+            continue
+        if last is not None and moment <= last.data_interval_end:
+            continue
+        return None if _is_past(moment, end_date) else _exact(moment)
+    return None
+
+
+def _is_past(moment: datetime, end_date: datetime | None) -> bool:
+    return end_date is not None and moment > end_date
+
+
+def _exact(moment: datetime) -> RunSlot:
+    return _interval(moment, moment)
+
+
+def _interval(start: datetime, end: datetime) -> RunSlot:
+    start, end = start.astimezone(UTC), end.astimezone(UTC)
+    return RunSlot(logical_date=start, data_interval_start=start, data_interval_end=end, run_after=end)
+
+
+# --- time zones and cron text ---
+
+
+def zone_of(name: str) -> tzinfo:
+    """An IANA zone (`Europe/Zurich`), `UTC`, or a fixed offset (`+02:00`); raises ValueError for anything else."""
+    if name.upper() == "UTC":
+        return UTC
+    offset = re.fullmatch(r"([+-])(\d{2}):?(\d{2})", name)
+    if offset:
+        distance = timedelta(hours=int(offset[2]), minutes=int(offset[3]))
+        return timezone(distance if offset[1] == "+" else -distance)
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(
+            f"time zone {name!r} is unknown: use an IANA name like 'Europe/Zurich', or '+02:00'"
+        ) from error
+
+
+def _from_wall(wall: datetime, zone: tzinfo) -> datetime:
+    """Wall-clock time to UTC: the second of two occurrences; past a gap, as much later as the clock jumps."""
+    first = wall.replace(tzinfo=zone, fold=0).utcoffset()
+    second = wall.replace(tzinfo=zone, fold=1).utcoffset()
+    assert first is not None
+    assert second is not None
+    if second > first:
+        wall += second - first
+    return wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
+
+
+def _five_fields(expression: str) -> str:
+    return CRON_PRESETS.get(expression, expression)
+
+
+def _validate_cron(timetable: CronTimetable) -> None:
+    expression = _five_fields(timetable.expression)
+    zone_of(timetable.timezone)
+    fields = expression.split()
+    if not expression.startswith("@") and len(fields) != 5:
+        raise ValueError(
+            f"cron expression {timetable.expression!r} has {len(fields)} fields: write five "
+            "(minute, hour, day of month, month, day of week); seconds and years are not supported"
+        )
+    if any(re.match(r"[hr](\W|$)", field, re.IGNORECASE) for field in fields):
+        raise ValueError(f"cron expression {timetable.expression!r} uses H or R, which mean chance: write the numbers")
+    try:
+        croniter(expression, datetime(2000, 1, 1, tzinfo=UTC)).get_next(datetime)
+    except CroniterBadDateError as error:
+        raise ValueError(f"cron expression {timetable.expression!r} matches no date: it would never run") from error
+    except (CroniterBadCronError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"cron expression {timetable.expression!r} is not valid ({error}): write five fields, e.g. '0 6 * * 1-5', "
+            f"or one of {', '.join(CRON_PRESETS)}"
+        ) from error
+
+
+def _describe_cron(expression: str) -> str:
+    fields = expression.split()
+    if len(fields) == 5 and fields[2] != "*" and fields[4] != "*":
+        # cron joins day of month and day of week with "or", which the library does not say
+        by_month = " ".join([*fields[:4], "*"])
+        by_week = " ".join([*fields[:2], "*", *fields[3:]])
+        return f"{_describe_simple_cron(by_month)} (or) {_describe_simple_cron(by_week)}"
+    return _describe_simple_cron(expression)
+
+
+def _describe_simple_cron(expression: str) -> str:
+    options = Options()
+    options.casing_type = CasingTypeEnum.Sentence
+    options.use_24hour_time_format = True
+    options.locale_code = "en_US"  # else the machine's language decides
+    try:
+        return str(ExpressionDescriptor(expression, options).get_description())
+    except (FormatException, MissingFieldException):
+        return expression
+
+
+def _describe_delta(timetable: DeltaTimetable) -> str:
+    parts = []
+    if timetable.months:
+        parts.append(f"{timetable.months} month{'s' if timetable.months != 1 else ''}")
+    if timetable.seconds:
+        parts.append(str(timedelta(seconds=timetable.seconds)))
+    return " and ".join(parts)
+
+
+def _describe_dates(dates: tuple[datetime, ...]) -> str:
+    if not dates:
+        return "No events"
+    return f"{len(dates)} events between {dates[0].isoformat()} and {dates[-1].isoformat()}"

@@ -1,0 +1,364 @@
+"""THE TREE: every long-lived task of the process, in start order, with its failure policy. Read this first.
+
+    signals                                                                       crash
+    embedded Postgres (Lite)                                                      restart_on(StoreUnavailable)
+    hint listener                                                                 restart_on(StoreUnavailable)
+      agents: gRPC service                                                        crash; contain per try
+      process executor (Lite)                                                     crash; contain per try
+        leadership                                                  restart_on(StoreUnavailable, LeadershipLost)
+          while leading: dispatcher, scheduler, timetable clock, sweeps           with the leadership
+            api: HTTP API and UI                                                  crash; contain per request
+            workspace (Lite)                           restart_on(StoreUnavailable); contain per project
+
+Nesting is the order: what stands further in starts later and stops earlier. Unwinding is the shutdown; only the
+executor has a `stop()`, because its processes would outlive us. `leoflow tree` and the UI's tree page show this tree.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import trio
+import trio_asyncio  # noqa: F401  # before any library that does `from asyncio import get_running_loop`
+
+from leoflowd import telemetry
+from leoflowd.agents.service import AgentService
+from leoflowd.api.context import ApiContext, LeaderStatus
+from leoflowd.api.server import ApiServer
+from leoflowd.config import Config, ConfigRefused, LiteConfig, lite_config
+from leoflowd.contract.agent_messages import Launch, Outcome, OutcomeKind, TrySpec
+from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.dispatch import Dispatch
+from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
+from leoflowd.executors.process import ProcessExecutor, make_host_token
+from leoflowd.lite.environments import Environments
+from leoflowd.lite.passwords import ADMIN, set_up_admin
+from leoflowd.lite.postgres import EmbeddedPostgres
+from leoflowd.lite.ui_assets import prepare_ui
+from leoflowd.lite.workspace import Workspace
+from leoflowd.scheduler.clock import TimetableClock
+from leoflowd.scheduler.dispatch import Dispatcher, Order
+from leoflowd.scheduler.inbox import Inbox
+from leoflowd.scheduler.leadership import Leadership
+from leoflowd.scheduler.loop import Scheduler
+from leoflowd.scheduler.sweeps import Sweeper, follow_hints
+from leoflowd.store import settings, tries
+from leoflowd.store.database import Database
+from leoflowd.store.hints import HintListener
+from leoflowd.store.log_files import LogFiles
+from leoflowd.store.migrations import migrate
+from leoflowd.store.trio_connection import TrioConnection, store_errors
+from leoflowd.supervision import Node, backoff_s, start, start_restarting
+
+log = telemetry.get_logger(__name__)
+
+ORDERS = 64
+"""Batches of launches between scheduler and dispatcher: when it is full the scheduler waits, which is right."""
+LAUNCHES = 1024
+"""Launches for the host's agent; it takes them as fast as it can fork."""
+
+
+START_ATTEMPTS = 10
+"""Attempts at the first statements, with backoff: about half a minute."""
+T = TypeVar("T")
+
+SHIM = Path(__file__).parent / "authoring" / "airflow_shim"
+
+
+async def run(config: Config | LiteConfig, announce: Callable[[str], None] | None = None) -> None:
+    """The whole life of the process; `announce` gets the few lines meant for the person who started it."""
+    telemetry.configure()
+    config = lite_config(config) if isinstance(config, LiteConfig) else config
+    say = announce or _write_line
+    root, stop = Node("leoflowd"), trio.Event()
+    root.enter("running")
+    with _only_one(config.lite):
+        await _run_tree(config, root, stop, say)
+
+
+async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[[str], None]) -> None:
+    async with _stage() as signals:
+        await signals.start(_wait_signal, stop)
+        async with _stage() as stores:
+            conninfo = config.database or await _start_postgres(stores, root, config)
+            async with _open_database(conninfo) as db:
+                parts = await _build(config, db, root, stop)
+                await start_restarting(stores, root.child("hint listener"), parts.hints.run, StoreUnavailable)
+                async with _stage() as workers:
+                    await start(workers, root.child("agents", statistics=parts.agents.statistics), parts.agents.run)
+                    await start(
+                        workers,
+                        root.child("process executor", statistics=parts.executor.statistics),
+                        parts.executor.run,
+                    )
+                    async with _stage() as deciders:
+                        deciders.start_soon(parts.follow_hints)
+                        await start_restarting(
+                            deciders, parts.leading, parts.leadership.run, StoreUnavailable, LeadershipLost
+                        )
+                        async with _stage() as edge:
+                            edge.start_soon(_close_at_end, parts.environments)
+                            url = await start(edge, root.child("api"), parts.api.run)
+                            await start_restarting(
+                                edge,
+                                root.child("workspace", statistics=parts.workspace.statistics),
+                                parts.workspace.run,
+                                StoreUnavailable,
+                            )
+                            say(f"ready: {url}")
+                            await stop.wait()
+                            say("stopping: running tasks are ended and will run again at the next start")
+                            await parts.executor.stop()
+
+
+@contextmanager
+def _only_one(lite: LiteConfig | None) -> Iterator[None]:
+    """Lite's data folder belongs to one process: a second one would take over, and then stop, the first one's parts."""
+    if lite is None:
+        yield
+        return
+    lite.data_dir.mkdir(parents=True, exist_ok=True)
+    with (lite.data_dir / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise ConfigRefused(
+                f"another Leoflow Lite (process {lock.read().strip() or 'unknown'}) runs on {lite.data_dir}; "
+                "stop it, or choose another --data-dir"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+async def migrate_only(config: Config) -> None:
+    """`leoflowd migrate`: the schema and nothing else."""
+    if config.database is None:
+        raise ConfigRefused("no database is configured; set LEOFLOW_DATABASE to the conninfo or URL of a Postgres")
+    async with _open_database(config.database):
+        pass
+
+
+@asynccontextmanager
+async def _stage() -> AsyncIterator[trio.Nursery]:
+    """A nursery whose tasks end with its block: leaving the block is their shutdown."""
+    async with trio.open_nursery() as nursery:
+        yield nursery
+        nursery.cancel_scope.cancel()
+
+
+async def _wait_signal(stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+    """The first SIGINT or SIGTERM begins the drain; the second one ends the process at once."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        task_status.started()
+        async for number in received:
+            if stop.is_set():
+                raise KeyboardInterrupt
+            log.info("stopping", signal=signal.Signals(number).name)
+            stop.set()
+
+
+async def _start_postgres(stores: trio.Nursery, root: Node, config: Config) -> str:
+    if config.lite is None:
+        raise ConfigRefused("no database is configured; set LEOFLOW_DATABASE to the conninfo or URL of a Postgres")
+    server = EmbeddedPostgres(config.lite.data_dir)
+    node = root.child("embedded postgres", statistics=server.statistics)
+    conninfo: str = await start_restarting(stores, node, server.run, StoreUnavailable)
+    (config.lite.data_dir / "postgres.conninfo").write_text(conninfo + "\n")
+    return conninfo
+
+
+@asynccontextmanager
+async def _open_database(conninfo: str) -> AsyncIterator[Database]:
+    """The lanes, after the schema is what this release needs."""
+    applied = await _patiently(lambda: _migrate(conninfo))
+    if applied:
+        log.info("migrated", files=applied)
+    db = Database(conninfo)
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+async def _migrate(conninfo: str) -> int:
+    with store_errors("cannot bring the schema up to date"):
+        connection = await TrioConnection.open(conninfo)
+        try:
+            return await migrate(connection)
+        finally:
+            connection.pgconn.finish()
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Before the tree stands nobody restarts anything: a Postgres that breaks off now gets its chance here."""
+    for attempt in range(1, START_ATTEMPTS):
+        try:
+            return await work()
+        except StoreUnavailable as error:
+            log.warning("start_waits_for_postgres", error=str(error), attempt=attempt)
+            await trio.sleep(backoff_s(attempt))
+    return await work()
+
+
+# --- what the tree is made of: constructed here, started above ------------------------------------------------------
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    hints: HintListener
+    follow_hints: Callable[[], Awaitable[None]]
+    agents: AgentService
+    executor: ProcessExecutor
+    leading: Node
+    leadership: Leadership
+    api: ApiServer
+    environments: Environments
+    workspace: Workspace
+
+
+async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> Parts:
+    if config.lite is None or config.process is None or config.agents.socket is None:
+        raise ConfigRefused("only Lite can be run so far; the cluster roles are on docs/roadmap.md")
+    root.child("store", statistics=db.statistics).enter("running")
+    hints, inbox, now = HintListener(db.conninfo), Inbox(), telemetry.utc_now
+    logs = LogFiles(config.agents.log_dir)
+    orders_in, orders_out = trio.open_memory_channel[tuple[Order, ...]](ORDERS)
+    dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
+    launches_in, launches_out = trio.open_memory_channel[Launch](LAUNCHES)
+    lite = config.lite
+    try_secret = await _patiently(lambda: _try_secret(db))
+    password = await _patiently(lambda: set_up_admin(db, lite.admin_password, now()))
+    if password is not None:
+        _write_line(
+            f"admin: user {ADMIN}, password {password}  (shown once; `leoflow lite reset-password` makes another)"
+        )
+    agents = AgentService(
+        db=db,
+        logs=logs,
+        reports=inbox,
+        launches=launches_out,
+        hints=hints.subscribe(),
+        socket=config.agents.socket,
+        try_secret=try_secret,
+        host_token=make_host_token(config.process.host_token_file),
+        now=now,
+    )
+    environments = Environments(config.lite.data_dir)
+    executor = ProcessExecutor(
+        config=config.process,
+        socket=config.agents.socket,
+        shim=SHIM,
+        dispatches=dispatches_out,
+        launches=launches_in,
+        try_secret=try_secret,
+        python_for=lambda environment: _python_for(environments, environment),
+        refuse=lambda spec, reason: _refuse(db, inbox, spec, reason),
+        stop_agent=lambda: agents.shut_down_hosts(
+            grace_s=config.process.stop_grace_s if config.process else 0.0, reason="Leoflow Lite was stopped"
+        ),
+    )
+    clock = TimetableClock(db=db, now=now)
+    leading = root.child("leadership")
+    holder = f"{socket.gethostname()}/{os.getpid()}"
+
+    async def lead(term: int) -> None:
+        """Everything that only the leader does; ends with the leadership."""
+        scheduler = Scheduler(
+            db=db,
+            receive=inbox.receive,
+            orders=orders_in,
+            config=config.scheduler,
+            term=term,
+            now=now,
+            run_ended=clock.look_at,
+            may_launch=lambda: not stop.is_set(),
+        )
+        dispatcher = Dispatcher(db=db, orders=orders_out, dispatches=dispatches_in)
+        sweeper = Sweeper(db=db, inbox=inbox, config=config.scheduler, now=now, last_heard=agents.last_heard)
+        async with trio.open_nursery() as nursery:
+            await start(nursery, leading.child("dispatcher", statistics=dispatcher.statistics), dispatcher.run)
+            await start(nursery, leading.child("scheduler", statistics=scheduler.statistics), scheduler.run)
+            await start(nursery, leading.child("timetable clock", statistics=clock.statistics), clock.run)
+            await start(nursery, leading.child("sweeps", statistics=sweeper.statistics), sweeper.run)
+            clock.look_at(None)
+            await trio.sleep_forever()
+
+    leadership = Leadership(conninfo=db.conninfo, holder=holder, config=config.scheduler, now=now, lead=lead)
+    leading.child("lock", statistics=leadership.statistics).enter("running")
+    ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(config.api.ui_dir or Path(), progress=_write_line))
+    context = ApiContext(
+        db=db,
+        logs=logs,
+        config=msgspec.structs.replace(config.api, ui_dir=ui_dir),
+        now=now,
+        tree=lambda: msgspec.to_builtins(root.view()),
+        version=release(),
+        leader=lambda: LeaderStatus(
+            is_leader=leadership.statistics().leading,
+            holder=holder if leadership.statistics().leading else "",
+            heartbeat_at=now() if leadership.statistics().leading else None,
+        ),
+    )
+    following = hints.subscribe()
+    return Parts(
+        hints=hints,
+        follow_hints=lambda: follow_hints(following, inbox, clock.look_at),
+        agents=agents,
+        executor=executor,
+        leading=leading,
+        leadership=leadership,
+        api=ApiServer(context, shutdown=stop.wait),
+        environments=environments,
+        workspace=Workspace(config.lite, db, now, environments=environments),
+    )
+
+
+async def _try_secret(db: Database) -> bytes:
+    async with db.api.connection() as conn:
+        return await settings.fetch_or_create_secret(conn, "try_token_secret")
+
+
+async def _close_at_end(environments: Environments) -> None:
+    """Installers run in threads, which a cancellation waits for: end them, so that it need not wait for long."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        environments.close()
+
+
+async def _python_for(environments: Environments, environment: EnvironmentSpec) -> str:
+    return str(await trio.to_thread.run_sync(environments.ensure, environment))
+
+
+async def _refuse(db: Database, inbox: Inbox, spec: TrySpec, reason: str) -> None:
+    """A try that cannot even be launched failed; its retries may find a better moment."""
+    async with db.agents.connection() as conn:
+        row = await tries.fetch_try(conn, spec.try_id)
+    if row is not None and row.live:
+        now = telemetry.utc_now()
+        outcome = Outcome(kind=OutcomeKind.FAILED, because=reason, start_date=now, end_date=now)
+        await inbox.try_ended(row, outcome, None)
+
+
+def release() -> str:
+    try:
+        return version("leoflow")
+    except PackageNotFoundError:
+        return "0.0.0+source"
+
+
+def _write_line(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,296 @@
+"""Environments of DAGs in Lite: one venv for each distinct set of Python version and dependencies.
+
+`lite.workspace` asks for one before it compiles a project, `leoflow test` and `lite.setup` too. Plain blocking code:
+callers on Trio use a thread. What exists is returned at once and without network. Never activates anything, never
+touches our own interpreter, and downloads packages only, no Python.
+
+A venv is complete when its marker file exists, and the marker is written last. It is built in place, not renamed: the
+scripts in `bin/` hold absolute paths. A folder without marker is the rest of a kill; the next call removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+import leoflowd
+from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.errors import LeoflowError
+
+MARKER = ".leoflow-complete"
+LAYOUT = 1
+"""Raise it when venvs are built differently: then all are built anew."""
+INSTALL_TIMEOUT_S = 1800.0
+"""For one call of the installer; large wheels over a slow line."""
+OUTPUT_TAIL_CHARS = 3000
+LOCK_POLL_S = 0.1
+
+NOT_FOR_INSTALLERS = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
+
+
+class EnvironmentFailed(LeoflowError):
+    """The environment cannot be built; the message names the requirement and shows the end of the tool's output."""
+
+
+class EnvironmentStatistics(msgspec.Struct, frozen=True):
+    ready: int
+    building: int
+    built_total: int
+
+
+def default_lock() -> Path:
+    """The hashed lock of the default environment: the repository's, else the one inside the wheel."""
+    package = Path(leoflowd.__file__).parent
+    candidates = (package.parent / "locks" / "task-default.txt", package / "_data" / "locks" / "task-default.txt")
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    raise EnvironmentFailed(f"the default environment's lock is missing: neither {candidates[0]} nor {candidates[1]}")
+
+
+class Environments:
+    """The venvs under `<data_dir>/venvs`. Threads and processes may ask at once: each is built once."""
+
+    def __init__(self, data_dir: Path, *, lock: Path | None = None, installer: Installer | None = None) -> None:
+        self._folder = data_dir / "venvs"
+        self._lock = lock or default_lock()
+        self._installer = installer or find_installer()
+        self._ready: set[str] = set()
+        self._building = 0
+        self._built_total = 0
+
+    def statistics(self) -> EnvironmentStatistics:
+        return EnvironmentStatistics(len(self._ready), self._building, self._built_total)
+
+    def ensure(self, spec: EnvironmentSpec, say: Callable[[str], None] = lambda _: None) -> Path:
+        """The interpreter of this environment, built now when it is missing. Raises `EnvironmentFailed`."""
+        _refuse_options(spec.dependencies)
+        version = spec.python_version or _own_version()
+        key = self._key(version, spec.dependencies)
+        folder = self._folder / key
+        if not _is_complete(folder):
+            with self._exclusive(key) as descriptor:
+                if not _is_complete(folder):
+                    self._build(folder, version, spec.dependencies, descriptor, say)
+        self._ready.add(key)
+        return _python_of(folder)
+
+    def close(self) -> None:
+        """End running installers and refuse further ones; waiting `ensure` calls raise."""
+        self._installer.close()
+
+    def _key(self, version: str, dependencies: Sequence[str]) -> str:
+        content = [LAYOUT, version, sorted(set(dependencies)), hashlib.sha256(self._lock.read_bytes()).hexdigest()]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]
+
+    @contextlib.contextmanager
+    def _exclusive(self, key: str) -> Iterator[int]:
+        """One builder per environment, over threads and processes. The installer inherits the descriptor: if we are
+        killed while it writes, the lock is held until it has ended, and nobody builds into the same folder."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._folder / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            while True:
+                self._installer.refuse_when_closed()
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                time.sleep(LOCK_POLL_S)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _build(
+        self, folder: Path, version: str, dependencies: Sequence[str], descriptor: int, say: Callable[[str], None]
+    ) -> None:
+        self._building += 1
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            base = find_python(version, self._installer)
+            wanted = ", ".join(dependencies) or "the default packages"
+            say(f"building an environment with Python {version} and {wanted} ({self._installer.name})")
+            self._installer.make(base, folder, descriptor)
+            self._installer.install(_python_of(folder), ("--require-hashes", "-r", str(self._lock)), (), descriptor)
+            if dependencies:
+                # On top of the default packages: those that satisfy the dependencies stay, others are replaced.
+                self._installer.install(_python_of(folder), (), dependencies, descriptor)
+            (folder / MARKER).write_text(json.dumps({"python": version, "dependencies": sorted(dependencies)}))
+            self._built_total += 1
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            self._building -= 1
+
+
+# --- installers --------------------------------------------------------------------------------------------------
+
+
+class Installer:
+    """How venvs are made and filled: uv, or venv and pip. `run` is the only place that starts a process."""
+
+    def __init__(self, uv: Path | None) -> None:
+        self.uv = uv
+        self.name = "uv" if uv else "pip"
+        self._guard = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._closed = False
+
+    def make(self, base: Path, folder: Path, descriptor: int) -> None:
+        if self.uv:
+            command: list[str | Path] = [
+                self.uv,
+                "venv",
+                "--quiet",
+                "--no-project",
+                "--no-python-downloads",
+                "--python",
+                base,
+                folder,
+            ]
+        else:
+            command = [base, "-m", "venv", folder]
+        self._checked(command, descriptor, "make the venv", ())
+
+    def install(self, python: Path, options: Sequence[str], requirements: Sequence[str], descriptor: int) -> None:
+        if self.uv:
+            head: list[str | Path] = [self.uv, "pip", "install", "--quiet", "--python", python]
+        else:
+            head = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+        self._checked([*head, *options, *requirements], descriptor, "install the packages", requirements)
+
+    def _checked(self, command: Sequence[str | Path], descriptor: int, step: str, requirements: Sequence[str]) -> None:
+        code, output = self.run([str(word) for word in command], descriptor)
+        if code != 0:
+            raise EnvironmentFailed(_failure(self.name, step, requirements, code, output))
+
+    def run(self, command: Sequence[str], descriptor: int) -> tuple[int, str]:
+        """Exit code and output of one command; stops it after `INSTALL_TIMEOUT_S` or at `close`."""
+        environment = {name: value for name, value in os.environ.items() if name not in NOT_FOR_INSTALLERS}
+        with self._guard:
+            self.refuse_when_closed()
+            process = subprocess.Popen(  # noqa: S603  # our own tool; requirements that look like options were refused
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env=environment,
+                start_new_session=True,
+                pass_fds=(descriptor,),
+            )
+            self._running.add(process)
+        try:
+            output, _ = process.communicate(timeout=INSTALL_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            output, _ = process.communicate()
+            output += f"\nstopped after {INSTALL_TIMEOUT_S:.0f} s"
+        finally:
+            with self._guard:
+                self._running.discard(process)
+        self.refuse_when_closed()
+        return process.returncode, output
+
+    def close(self) -> None:
+        with self._guard:
+            self._closed = True
+            for process in self._running:
+                _kill(process)
+
+    def refuse_when_closed(self) -> None:
+        if self._closed:
+            raise EnvironmentFailed("stopped while an environment was being built; it is built at the next start")
+
+
+def find_installer() -> Installer:
+    """uv beside our own interpreter (the locked one), else on PATH, else venv and pip."""
+    beside = Path(sys.executable).parent / "uv"
+    on_path = shutil.which("uv")
+    return Installer(beside if beside.exists() else Path(on_path) if on_path else None)
+
+
+def find_python(version: str, installer: Installer) -> Path:
+    """An interpreter of this version on this machine. Raises `EnvironmentFailed`; nothing is downloaded."""
+    if version == _own_version():
+        return Path(sys.executable)
+    questions: list[tuple[str, ...]] = [(f"python{version}", "-c", "import sys; print(sys.executable)")]
+    if installer.uv:
+        questions.insert(0, (str(installer.uv), "python", "find", "--no-python-downloads", "--no-project", version))
+    for question in questions:
+        # A shim of pyenv is on PATH for versions that do not run: only an answer counts.
+        if answer := _answer(question):
+            return Path(answer)
+    raise EnvironmentFailed(
+        f"the project asks for python_version {version}, which is not on this machine (Lite itself runs on "
+        f"{_own_version()}); install python{version} (`uv python install {version}` does it), or change python_version "
+        "in leoflow.yaml"
+    )
+
+
+# --- small parts -------------------------------------------------------------------------------------------------
+
+
+def _own_version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _python_of(folder: Path) -> Path:
+    return folder / "bin" / "python"
+
+
+def _is_complete(folder: Path) -> bool:
+    """The marker is there, and the interpreter that the venv links to still exists."""
+    return (folder / MARKER).exists() and _python_of(folder).exists()
+
+
+def _refuse_options(dependencies: Sequence[str]) -> None:
+    for dependency in dependencies:
+        if dependency.lstrip().startswith("-") or not dependency.strip():
+            raise EnvironmentFailed(
+                f"the dependency {dependency!r} is an option of the installer, not a requirement; "
+                "write one requirement per line in leoflow.yaml, e.g. `duckdb>=1.1`"
+            )
+
+
+def _answer(question: Sequence[str]) -> str:
+    """What a short command prints; empty when it is not there or fails."""
+    if shutil.which(question[0]) is None:
+        return ""
+    done = subprocess.run(question, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603  # fixed words
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _failure(tool: str, step: str, requirements: Sequence[str], code: int, output: str) -> str:
+    named = [wanted for wanted in requirements if _name(wanted) and _name(wanted) in output.lower()] or requirements
+    whose = f" of requirement {', '.join(map(repr, named))}" if named else ""
+    tail = output.strip()[-OUTPUT_TAIL_CHARS:]
+    return (
+        f"cannot {step}{whose}: {tool} ended with exit code {code}; correct `dependencies` in leoflow.yaml, or check "
+        f"the network, and save again. The end of its output:\n{tail}"
+    )
+
+
+def _name(requirement: str) -> str:
+    found = re.match(r"\s*([A-Za-z0-9][\w.-]*)", requirement)
+    return found.group(1).lower() if found else ""

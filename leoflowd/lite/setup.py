@@ -1,0 +1,40 @@
+"""What Lite needs once on a machine: the UI's files and the default task environment.
+
+`leoflow setup` shows it with progress, `leoflow lite` calls it at every start: what exists costs nothing and touches
+no network. Blocking code; a thread's work for callers on Trio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.lite.environments import Environments
+from leoflowd.lite.ui_assets import prepare_ui
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """Where the prepared things are."""
+
+    ui_dir: Path
+    python: Path
+    """Interpreter of the default environment."""
+
+
+def prepare(data_dir: Path, say: Callable[[str], None]) -> Prepared:
+    """Make what is missing. Raises `UiUnavailable` or `EnvironmentFailed`, which say what to do."""
+    make_data_dir(data_dir)
+    ui_dir = prepare_ui(data_dir / "ui", progress=say)
+    python = Environments(data_dir).ensure(EnvironmentSpec(), say)
+    return Prepared(ui_dir, python)
+
+
+def make_data_dir(data_dir: Path) -> None:
+    """The folder that holds everything of this installation; others may look through it, not into its secrets.
+
+    Traversable, because the embedded Postgres runs as another user when we are root.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o755)

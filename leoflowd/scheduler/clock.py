@@ -1,0 +1,164 @@
+"""The timetable clock: creates a dag run when its moment comes, and keeps each DAG's next moment in its row.
+
+Wakes for the earliest `next_run_after`, for a hint about a DAG, and when a run ends (which may free `max_active_runs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+import trio
+
+from leoflowd import telemetry
+from leoflowd.contract.dag_spec import ContinuousTimetable, DagSpec
+from leoflowd.contract.errors import Conflict
+from leoflowd.contract.states import DagRunType, TriggeredBy
+from leoflowd.core.timetable import RunSlot, next_run, run_id_for, time_restriction
+from leoflowd.store import dag_runs, dags
+from leoflowd.store.dags import NextRun
+from leoflowd.store.database import Database
+from leoflowd.supervision import contain
+
+log = telemetry.get_logger(__name__)
+
+LOOK_AGAIN_S = 30.0
+"""Longest sleep: a clock that was set, or a hint that was lost, costs no more than this."""
+
+
+class ClockStatistics(msgspec.Struct, frozen=True):
+    created: int
+    next_run_after: datetime | None
+    failed: int
+
+
+class TimetableClock:
+    def __init__(self, *, db: Database, now: Callable[[], datetime]) -> None:
+        self._db = db
+        self._now = now
+        self._wake = trio.Event()
+        self._changed: set[str] | None = None
+        self._created = 0
+        self._failed = 0
+        self._next: datetime | None = None
+
+    def statistics(self) -> ClockStatistics:
+        return ClockStatistics(self._created, self._next, self._failed)
+
+    def look_at(self, dag_id: str | None) -> None:
+        """Something about this DAG (None: any of them) may have changed what is due."""
+        if dag_id is None:
+            self._changed = None
+        elif self._changed is not None:
+            self._changed.add(dag_id)
+        self._wake.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        moments: dict[str, datetime] = {}
+        while True:
+            changed, self._changed, self._wake = self._changed, set(), trio.Event()
+            now = self._now()
+            if changed is None:
+                moments.clear()
+            else:
+                changed |= {dag_id for dag_id, at in moments.items() if at <= now}
+            for dag_id, at in (await self._look(changed, now)).items():
+                if at is None:
+                    moments.pop(dag_id, None)
+                else:
+                    moments[dag_id] = at
+            self._next = min(moments.values(), default=None)
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        delay = LOOK_AGAIN_S
+        if self._next is not None:
+            delay = min(delay, max(0.0, (self._next - self._now()).total_seconds()))
+        with trio.move_on_after(delay):
+            await self._wake.wait()
+
+    async def _look(self, dag_ids: set[str] | None, now: datetime) -> dict[str, datetime | None]:
+        """When each of these DAGs is due next; creates the runs that are due now."""
+        if dag_ids is not None and not dag_ids:
+            return {}
+        async with self._db.scheduler.connection() as conn:
+            rows = await dags.list_next_runs(conn, dag_ids=None if dag_ids is None else sorted(dag_ids))
+        due: dict[str, datetime | None] = dict.fromkeys(dag_ids or (), None)
+        for row in rows:
+
+            async def record(failure: Exception, dag_id: str = row.dag_id) -> None:
+                self._failed += 1
+                log.error("timetable_failed", exc_info=failure, dag_id=dag_id)
+                await trio.lowlevel.checkpoint()
+
+            async with contain(record):
+                due[row.dag_id] = await self._advance(row, now)
+        return due
+
+    async def _advance(self, row: NextRun, now: datetime) -> datetime | None:
+        """Create what is due, at most up to `max_active_runs`; when to look at this DAG again."""
+        async with self._db.scheduler.transaction() as conn:
+            version = await dags.fetch_version_by_id(conn, row.version_id)
+            spec = version.spec
+            active, last = row.active_runs, _last_slot(row)
+            slot = _next_slot(spec, last, now)
+            while slot is not None and slot.run_after <= now and not row.is_paused and _has_room(spec, active):
+                try:
+                    async with conn.transaction():
+                        await dag_runs.insert_dag_run(
+                            conn,
+                            version=version,
+                            run_id=run_id_for(DagRunType.SCHEDULED, slot.run_after),
+                            run_type=DagRunType.SCHEDULED,
+                            logical_date=slot.logical_date,
+                            data_interval_start=slot.data_interval_start,
+                            data_interval_end=slot.data_interval_end,
+                            run_after=slot.run_after,
+                            conf={},
+                            triggered_by=TriggeredBy.TIMETABLE,
+                            triggering_user_name=None,
+                            note=None,
+                            now=now,
+                        )
+                    self._created += 1
+                    log.info("dag_run_created", dag_id=row.dag_id, logical_date=str(slot.logical_date))
+                    active += 1
+                except Conflict as conflict:  # someone ran this date by hand: it is done, go on with the next
+                    log.info("slot_taken", dag_id=row.dag_id, because=str(conflict))
+                last, slot = slot, _next_slot(spec, slot, now)
+            await dags.update_next_run(
+                conn,
+                row.dag_id,
+                logical_date=slot.logical_date if slot else None,
+                data_interval_start=slot.data_interval_start if slot else None,
+                data_interval_end=slot.data_interval_end if slot else None,
+                run_after=slot.run_after if slot else None,
+            )
+        if slot is None or row.is_paused or (slot.run_after <= now and not _has_room(spec, active)):
+            return None
+        return slot.run_after
+
+
+def _next_slot(spec: DagSpec, last: RunSlot | None, now: datetime) -> RunSlot | None:
+    start_date, end_date = time_restriction(spec)
+    return next_run(spec.timetable, last=last, start_date=start_date, end_date=end_date, catchup=spec.catchup, now=now)
+
+
+def _has_room(spec: DagSpec, active: int) -> bool:
+    if isinstance(spec.timetable, ContinuousTimetable):
+        return active < 1
+    return spec.max_active_runs == 0 or active < spec.max_active_runs
+
+
+def _last_slot(row: NextRun) -> RunSlot | None:
+    start, end = row.last_data_interval_start, row.last_data_interval_end
+    if row.last_run_after is None or row.last_logical_date is None or start is None or end is None:
+        return None
+    return RunSlot(
+        logical_date=row.last_logical_date,
+        data_interval_start=start,
+        data_interval_end=end,
+        run_after=row.last_run_after,
+    )

@@ -1,0 +1,99 @@
+"""From a committed `queued` to an executor: the try's spec, with the upstream outputs that its arguments use.
+
+Runs after the commit, and is named after the try: doing it twice starts it once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import msgspec
+import trio
+
+from leoflowd.contract.agent_messages import TrySpec, XComInput
+from leoflowd.contract.dispatch import Dispatch
+from leoflowd.core.run_view import InstanceFacts
+from leoflowd.store import tries
+from leoflowd.store.database import Database
+from leoflowd.store.run_views import LoadedRun
+
+XCOM_BYTES_ALONG = 4 * 1024 * 1024
+"""Upstream outputs larger than this in all are not sent with the try; the runner pulls each when it needs it."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """One task instance to launch."""
+
+    run: LoadedRun
+    facts: InstanceFacts
+
+
+class Dispatcher:
+    def __init__(
+        self,
+        *,
+        db: Database,
+        orders: trio.MemoryReceiveChannel[tuple[Order, ...]],
+        dispatches: trio.MemorySendChannel[Dispatch],
+    ) -> None:
+        self._db = db
+        self._orders = orders
+        self._dispatches = dispatches
+        self._count = 0
+
+    def statistics(self) -> dict[str, int]:
+        return {"dispatched": self._count, "waiting": self._orders.statistics().current_buffer_used}
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        async for orders in self._orders:
+            values = await self._fetch_xcoms(orders)
+            for order in orders:
+                await self._dispatches.send(Dispatch(_try_spec(order, values), order.run.version.spec.environment))
+                self._count += 1
+
+    async def _fetch_xcoms(self, orders: tuple[Order, ...]) -> dict[tuple[int, str], list[tries.XComSize]]:
+        wanted = {
+            (order.run.view.dag_run_id, ref.task_id)
+            for order in orders
+            for ref in order.run.view.shape.nodes[order.facts.node].spec.xcom_refs
+        }
+        found: dict[tuple[int, str], list[tries.XComSize]] = defaultdict(list)
+        if wanted:
+            async with self._db.scheduler.connection() as conn:
+                rows = await tries.list_xcoms(conn, [run for run, _ in wanted], [task for _, task in wanted])
+            for row in rows:
+                found[row.dag_run_id, row.task_id].append(row)
+        return found
+
+
+def _try_spec(order: Order, values: dict[tuple[int, str], list[tries.XComSize]]) -> TrySpec:
+    view, spec = order.run.view, order.run.version.spec
+    task = view.shape.nodes[order.facts.node].spec
+    inputs = [
+        row for ref in task.xcom_refs for row in values.get((view.dag_run_id, ref.task_id), ()) if row.key == ref.key
+    ]
+    complete = sum(len(row.value) for row in inputs) <= XCOM_BYTES_ALONG
+    return TrySpec(
+        try_id=order.facts.id,
+        dag_run=msgspec.structs.replace(order.run.facts, state=view.state.value, start_date=view.start_date),
+        task_id=task.task_id,
+        map_index=order.facts.map_index,
+        try_number=order.facts.try_number,
+        max_tries=order.facts.max_tries,
+        kind=task.kind,
+        operator=task.operator,
+        bundle_digest=order.run.version.bundle_digest,
+        source_path=spec.source_path,
+        env=task.env,
+        execution_timeout_s=task.execution_timeout_s,
+        do_xcom_push=task.do_xcom_push,
+        xcoms=tuple(
+            XComInput(task_id=r.task_id, key=r.key, map_index=r.map_index, value=msgspec.json.decode(r.value))
+            for r in inputs
+        )
+        if complete
+        else (),
+        xcoms_complete=complete,
+        dag_version_number=order.run.version.version_number,
+    )

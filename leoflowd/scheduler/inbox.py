@@ -1,0 +1,117 @@
+"""What the scheduler is told. One bounded channel, drained in batches; it exists whether or not this process leads.
+
+A sender of an outcome waits until it is committed: that is what lets the agent forget it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import trio
+
+from leoflowd.contract.agent_messages import Outcome
+from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.store.tries import TryRow
+
+CAPACITY = 4096
+"""A few seconds of the highest task rate; agents wait when it is full and keep their outcomes on disk meanwhile."""
+
+
+class Reply:
+    """Set once the event is committed; `failed` if the scheduler stopped before that."""
+
+    def __init__(self) -> None:
+        self._done = trio.Event()
+        self._failed = False
+
+    def commit(self) -> None:
+        self._done.set()
+
+    def fail(self) -> None:
+        self._failed = True
+        self._done.set()
+
+    async def wait(self) -> None:
+        """Raises `StoreUnavailable` when it was not committed; the sender tells again later."""
+        await self._done.wait()
+        if self._failed:
+            raise StoreUnavailable("the scheduler stopped before it could commit this; tell it again")
+
+
+class RunChanged(msgspec.Struct, frozen=True):
+    """Rows of this dag run were changed by someone else: read it again."""
+
+    dag_run_id: int
+
+
+class DagChanged(msgspec.Struct, frozen=True):
+    """Registered, paused, unpaused or deleted."""
+
+    dag_id: str
+
+
+class Sweep(msgspec.Struct, frozen=True):
+    """Look for whatever a lost hint left undone."""
+
+
+class TryStarted(msgspec.Struct, frozen=True):
+    row: TryRow
+    at: datetime
+    hostname: str
+    pid: int | None
+
+
+class TryEnded(msgspec.Struct, frozen=True):
+    row: TryRow
+    outcome: Outcome
+    rendered: dict[str, Any] | None
+    reply: Reply
+
+
+class HostAttached(msgspec.Struct, frozen=True):
+    hostname: str
+    known_try_ids: frozenset[str]
+
+
+class TryLost(msgspec.Struct, frozen=True):
+    """Nobody will ever report this try."""
+
+    dag_run_id: int
+    try_id: str
+    because: str
+
+
+Event = RunChanged | DagChanged | Sweep | TryStarted | TryEnded | HostAttached | TryLost
+
+
+class Inbox:
+    """The agents' `HostReports`, and the hints' way in."""
+
+    def __init__(self) -> None:
+        self._send, self.receive = trio.open_memory_channel[Event](CAPACITY)
+
+    def statistics(self) -> dict[str, int]:
+        s = self.receive.statistics()
+        return {"waiting": s.current_buffer_used, "senders_blocked": s.tasks_waiting_send}
+
+    async def put(self, event: Event) -> None:
+        await self._send.send(event)
+
+    def hint(self, event: Event) -> None:
+        """Drop it when the channel is full: the sweep is the guarantee."""
+        with contextlib.suppress(trio.WouldBlock):
+            self._send.send_nowait(event)
+
+    async def try_started(self, row: TryRow, *, at: datetime, hostname: str, pid: int | None) -> None:
+        await self._send.send(TryStarted(row, at, hostname, pid))
+
+    async def try_ended(self, row: TryRow, outcome: Outcome, rendered: dict[str, Any] | None) -> None:
+        reply = Reply()
+        await self._send.send(TryEnded(row, outcome, rendered, reply))
+        await reply.wait()
+
+    async def host_attached(self, *, hostname: str, known_try_ids: frozenset[str]) -> None:
+        await self._send.send(HostAttached(hostname, known_try_ids))

@@ -1,0 +1,87 @@
+"""One leader among the replicas, as a scope: losing the lock cancels everything that needed it.
+
+A session advisory lock elects; a term in Postgres fences: every batch of the scheduler compares it, because a paused
+process cannot know that it lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+import msgspec
+import trio
+
+from leoflowd import telemetry
+from leoflowd.config import SchedulerConfig
+from leoflowd.contract.errors import LeadershipLost
+from leoflowd.store import leadership
+from leoflowd.store.trio_connection import TrioConnection, store_errors
+
+log = telemetry.get_logger(__name__)
+
+
+class LeaderStatistics(msgspec.Struct, frozen=True):
+    leading: bool
+    term: int
+    terms_led: int
+
+
+class Leadership:
+    """`lead(term)` runs while this process is the leader; it is cancelled when the lock or the term is lost."""
+
+    def __init__(
+        self,
+        *,
+        conninfo: str,
+        holder: str,
+        config: SchedulerConfig,
+        now: Callable[[], datetime],
+        lead: Callable[..., Awaitable[None]],
+    ) -> None:
+        self._conninfo = conninfo
+        self._holder = holder
+        self._config = config
+        self._now = now
+        self._lead = lead
+        self._term = 0
+        self._leading = False
+        self._terms_led = 0
+
+    def statistics(self) -> LeaderStatistics:
+        return LeaderStatistics(self._leading, self._term, self._terms_led)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Wait for the lock, then lead until cancelled. Raises `StoreUnavailable` or `LeadershipLost`."""
+        with store_errors("cannot stand for leader"):
+            connection = await TrioConnection.open(self._conninfo)
+        try:
+            task_status.started()
+            await self._wait_elected(connection)
+            await self._lead_while_beating(connection)
+        finally:
+            self._leading = False
+            connection.pgconn.finish()
+
+    async def _wait_elected(self, connection: TrioConnection) -> None:
+        with store_errors("lost Postgres while standing for leader"):
+            while not await leadership.try_lock(connection):  # noqa: ASYNC110  # the lock is in Postgres
+                await trio.sleep(self._config.leader_retry_s)
+            self._term = await leadership.begin_term(connection, holder=self._holder, now=self._now())
+
+    async def _lead_while_beating(self, connection: TrioConnection) -> None:
+        log.info("leading", term=self._term, holder=self._holder)
+        self._leading = True
+        self._terms_led += 1
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._beat, connection)
+            await self._lead(self._term)
+            nursery.cancel_scope.cancel()
+
+    async def _beat(self, connection: TrioConnection) -> None:
+        while True:
+            await trio.sleep(self._config.leader_heartbeat_s)
+            with store_errors("the leader's connection broke"):
+                still_leading = await leadership.beat(connection, term=self._term, now=self._now())
+            if not still_leading:
+                raise LeadershipLost(f"term {self._term} is over")

@@ -1,0 +1,266 @@
+"""Lists as the API pages them: filters from a `.sql` file, order from a table of allowed columns, offset or cursor.
+
+Called by the other `store.api_*` modules. A listing's `.sql` file holds the statements `columns` (the answer's keys),
+`source` (FROM ...) and `filters` (conditions; a NULL parameter switches one off). Only names in `sortable` ever reach
+ORDER BY. NULLs come last in both directions, as in Airflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, LiteralString, cast
+
+import msgspec
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from leoflowd.contract.errors import Invalid
+from leoflowd.store.database import Connection, statements
+
+Json = dict[str, Any]
+"""One row, ready to be encoded: its keys are the keys of the answer."""
+
+_VALUE_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "text": str,
+    "uuid": str,
+    "timestamptz": datetime,
+    "int8": int,
+    "float8": (int, float),
+    "bool": bool,
+}
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One thing a list may be ordered by."""
+
+    expression: LiteralString
+    type: LiteralString
+    nullable: bool = False
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    file: str
+    sortable: Mapping[str, Column]
+    key: tuple[str, ...]
+    """Names (in `sortable`) that make the order total; added last."""
+
+    def part(self, name: str) -> sql.SQL:
+        # the text is ours, from queries/*.sql; LiteralString cannot follow it through a file
+        return sql.SQL(cast(LiteralString, getattr(statements(self.file), name).decode()))
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """A place in an ordered list: the sort values of the row to continue after, or before when `backward`."""
+
+    values: tuple[Any, ...]
+    backward: bool = False
+
+
+class InvalidCursor(Invalid):
+    def __init__(self) -> None:
+        super().__init__("Invalid cursor token", location=("query", "cursor"))
+
+
+class _Sort(msgspec.Struct, frozen=True):
+    column: Column
+    descending: bool
+
+    def reversed(self) -> _Sort:
+        return _Sort(self.column, not self.descending)
+
+
+class CursorPage(msgspec.Struct, frozen=True):
+    rows: list[Json]
+    following: Cursor | None
+    preceding: Cursor | None
+
+
+async def list_page(
+    conn: Connection,
+    listing: Listing,
+    parameters: Mapping[str, Any],
+    *,
+    order_by: Sequence[str],
+    limit: int,
+    offset: int,
+) -> tuple[list[Json], int]:
+    """(rows, how many there are in all). Raises `Invalid` for an order that is not offered."""
+    sorts = _sorts(listing, order_by)
+    rows = await _fetch(
+        conn,
+        sql.SQL("SELECT {columns} {source} WHERE {filters} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s").format(
+            columns=listing.part("columns"),
+            source=listing.part("source"),
+            filters=listing.part("filters"),
+            order=_order(sorts, nulls_first=False),
+        ),
+        {**parameters, "limit": limit, "offset": offset},
+    )
+    if len(rows) < limit and (rows or not offset):
+        return rows, offset + len(rows)
+    return rows, await count(conn, listing, parameters)
+
+
+async def count(conn: Connection, listing: Listing, parameters: Mapping[str, Any]) -> int:
+    statement = sql.SQL("SELECT count(*) AS n {source} WHERE {filters}").format(
+        source=listing.part("source"), filters=listing.part("filters")
+    )
+    rows = await _fetch(conn, statement, parameters)
+    total: int = rows[0]["n"]
+    return total
+
+
+async def list_cursor_page(
+    conn: Connection,
+    listing: Listing,
+    parameters: Mapping[str, Any],
+    *,
+    order_by: Sequence[str],
+    limit: int,
+    cursor: Cursor | None,
+) -> CursorPage:
+    """The rows after (or before) a place in the list; no OFFSET, so page 1,000 costs what page 1 costs."""
+    sorts = _sorts(listing, order_by)
+    backward = cursor is not None and cursor.backward
+    walked = [sort.reversed() for sort in sorts] if backward else sorts
+    values = _checked(walked, cursor)
+    keys = sql.SQL(", ").join(
+        sql.SQL("{} AS {}").format(sql.SQL(sort.column.expression), sql.Identifier(f"sort_{i}"))
+        for i, sort in enumerate(sorts)
+    )
+    rows = await _fetch(
+        conn,
+        sql.SQL(
+            "SELECT {columns}, {keys} {source} WHERE {filters} AND {after} ORDER BY {order} LIMIT %(limit)s"
+        ).format(
+            columns=listing.part("columns"),
+            keys=keys,
+            source=listing.part("source"),
+            filters=listing.part("filters"),
+            after=_after(walked, values, nulls_first=backward),
+            order=_order(walked, nulls_first=backward),
+        ),
+        {**parameters, "limit": limit + 1, **{f"after_{i}": value for i, value in enumerate(values)}},
+    )
+    has_more = len(rows) > limit
+    del rows[limit:]
+    if backward:
+        rows.reverse()
+    places = [tuple(_plain(row.pop(f"sort_{i}")) for i in range(len(sorts))) for row in rows]
+    if not rows:
+        return CursorPage(rows, None, None)
+    return CursorPage(
+        rows,
+        following=Cursor(places[-1]) if has_more or backward else None,
+        preceding=Cursor(places[0], backward=True) if (has_more if backward else cursor is not None) else None,
+    )
+
+
+async def fetch_row(conn: Connection, listing: Listing, parameters: Mapping[str, Any]) -> Json | None:
+    """The one row that the filters leave."""
+    rows = await _fetch(
+        conn,
+        sql.SQL("SELECT {columns} {source} WHERE {filters} LIMIT 1").format(
+            columns=listing.part("columns"), source=listing.part("source"), filters=listing.part("filters")
+        ),
+        parameters,
+    )
+    return rows[0] if rows else None
+
+
+async def list_rows(conn: Connection, statement: bytes, **parameters: Any) -> list[Json]:
+    """All rows of a named statement, as they go into the answer."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement, parameters)
+        return await cursor.fetchall()
+
+
+async def _fetch(conn: Connection, statement: sql.Composed, parameters: Mapping[str, Any]) -> list[Json]:
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement, parameters)
+        return await cursor.fetchall()
+
+
+# --- order and place ---------------------------------------------------------------------------------------------
+
+
+def _sorts(listing: Listing, order_by: Sequence[str]) -> list[_Sort]:
+    sorts: dict[str, _Sort] = {}
+    for name in order_by:
+        bare = name.removeprefix("-")
+        column = listing.sortable.get(bare)
+        if column is None:
+            raise Invalid(
+                f"Ordering with '{bare}' is disallowed or the attribute does not exist on the model; "
+                f"known: {', '.join(sorted(listing.sortable))}",
+                location=("query", "order_by"),
+            )
+        sorts.setdefault(column.expression, _Sort(column, name.startswith("-")))
+    # the key follows the direction of the first name, so that equal rows turn around with it
+    descending = order_by[0].startswith("-") if order_by else False
+    for bare in listing.key:
+        column = listing.sortable[bare]
+        sorts.setdefault(column.expression, _Sort(column, descending))
+    return list(sorts.values())
+
+
+def _order(sorts: Sequence[_Sort], *, nulls_first: bool) -> sql.Composable:
+    # NULLS is left out where there can be none: an index in plain order serves only a plain ORDER BY
+    nulls: dict[tuple[bool, bool], LiteralString] = {(True, True): " NULLS FIRST", (True, False): " NULLS LAST"}
+    terms: list[sql.Composable] = [
+        sql.SQL("{}{}{}").format(
+            sql.SQL(sort.column.expression),
+            sql.SQL(" DESC" if sort.descending else " ASC"),
+            sql.SQL(nulls.get((sort.column.nullable, nulls_first), "")),
+        )
+        for sort in sorts
+    ]
+    return sql.SQL(", ").join(terms)
+
+
+def _after(sorts: Sequence[_Sort], values: Sequence[Any], *, nulls_first: bool) -> sql.Composable:
+    """Rows that come later in this order: (a > x) OR (a = x AND b > y) OR ..."""
+    if not values:
+        return sql.SQL("true")
+    alternatives: list[sql.Composable] = []
+    equal: list[sql.Composable] = []
+    for i, (sort, value) in enumerate(zip(sorts, values, strict=True)):
+        expression = sql.SQL(sort.column.expression)
+        place = sql.SQL("{}::{}").format(sql.Placeholder(f"after_{i}"), sql.SQL(sort.column.type))
+        later = _later(expression, place, sort, value, nulls_first=nulls_first)
+        if later is not None:
+            alternatives.append(sql.SQL("({})").format(sql.SQL(" AND ").join([*equal, later])))
+        equal.append(sql.SQL("{} IS NOT DISTINCT FROM {}").format(expression, place))
+    return sql.SQL("({})").format(sql.SQL(" OR ").join(alternatives)) if alternatives else sql.SQL("false")
+
+
+def _later(
+    expression: sql.SQL, place: sql.Composed, sort: _Sort, value: Any, *, nulls_first: bool
+) -> sql.Composable | None:
+    if value is None:
+        return sql.SQL("{} IS NOT NULL").format(expression) if nulls_first else None
+    beyond = sql.SQL("{} {} {}").format(expression, sql.SQL("<" if sort.descending else ">"), place)
+    if sort.column.nullable and not nulls_first:
+        return sql.SQL("({} OR {} IS NULL)").format(beyond, expression)
+    return beyond
+
+
+def _checked(sorts: Sequence[_Sort], cursor: Cursor | None) -> tuple[Any, ...]:
+    """The cursor's values; raises `InvalidCursor` for one that was made for another order, or by someone else."""
+    if cursor is None:
+        return ()
+    if len(cursor.values) != len(sorts):
+        raise InvalidCursor
+    for sort, value in zip(sorts, cursor.values, strict=True):
+        fits = isinstance(value, _VALUE_TYPES[sort.column.type]) and not (
+            sort.column.type == "int8" and isinstance(value, bool)
+        )
+        if not (fits or (value is None and sort.column.nullable)):
+            raise InvalidCursor
+    return cursor.values
+
+
+def _plain(value: Any) -> Any:
+    """What a cursor token can carry."""
+    return value if value is None or isinstance(value, (str, int, float, datetime)) else str(value)

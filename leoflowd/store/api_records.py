@@ -1,0 +1,89 @@
+"""Event log and import errors as the API lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from leoflowd.contract.errors import NotFound
+from leoflowd.store.api_lists import Column, Json, Listing, fetch_row, list_page
+from leoflowd.store.database import Connection
+
+EVENT_LOGS = Listing(
+    file="api_event_logs",
+    key=("id",),
+    sortable={
+        "id": Column("e.id", "int8"),
+        "event_log_id": Column("e.id", "int8"),
+        "when": Column("e.occurred_at", "timestamptz"),
+        "dttm": Column("e.occurred_at", "timestamptz"),
+        "event": Column("e.event", "text"),
+        "dag_id": Column("e.dag_id", "text", nullable=True),
+        "task_id": Column("e.task_id", "text", nullable=True),
+        "run_id": Column("e.run_id", "text", nullable=True),
+        "owner": Column("e.owner", "text", nullable=True),
+        "extra": Column("e.extra::text", "text", nullable=True),
+        "logical_date": Column("e.logical_date", "timestamptz", nullable=True),
+    },
+)
+NO_EVENT_FILTERS: dict[str, Any] = {
+    "id": None,
+    "dag_id": None,
+    "task_id": None,
+    "run_id": None,
+    "map_index": None,
+    "try_number": None,
+    "owner": None,
+    "event": None,
+    "included_events": None,
+    "excluded_events": None,
+    "before": None,
+    "after": None,
+    **{f"{name}_{op}": None for name in ("dag_id", "task_id", "run_id", "owner", "event") for op in ("ilike", "like")},
+}
+
+IMPORT_ERRORS = Listing(
+    file="api_import_errors",
+    key=("id",),
+    sortable={
+        "id": Column("e.id", "int8"),
+        "import_error_id": Column("e.id", "int8"),
+        "timestamp": Column("e.occurred_at", "timestamptz"),
+        "filename": Column("e.filename", "text"),
+        "bundle_name": Column("e.bundle_name", "text"),
+        "stacktrace": Column("e.stack_trace", "text"),
+    },
+)
+NO_IMPORT_ERROR_FILTERS: dict[str, Any] = {"id": None, "filename_ilike": None, "filename_like": None}
+
+
+async def list_event_logs(
+    conn: Connection, filters: dict[str, Any], *, order_by: Sequence[str], limit: int, offset: int
+) -> tuple[list[Json], int]:
+    """(EventLogResponse rows, total). Raises `Invalid` for an unknown order."""
+    filters = NO_EVENT_FILTERS | filters
+    return await list_page(conn, EVENT_LOGS, filters, order_by=order_by, limit=limit, offset=offset)
+
+
+async def fetch_event_log(conn: Connection, event_log_id: int) -> Json:
+    """Raises `NotFound`."""
+    row = await fetch_row(conn, EVENT_LOGS, NO_EVENT_FILTERS | {"id": event_log_id})
+    if row is None:
+        raise NotFound(f"The Event Log with id: `{event_log_id}` not found")
+    return row
+
+
+async def list_import_errors(
+    conn: Connection, filters: dict[str, Any], *, order_by: Sequence[str], limit: int, offset: int
+) -> tuple[list[Json], int]:
+    """(ImportErrorResponse rows, total). Raises `Invalid` for an unknown order."""
+    filters = NO_IMPORT_ERROR_FILTERS | filters
+    return await list_page(conn, IMPORT_ERRORS, filters, order_by=order_by, limit=limit, offset=offset)
+
+
+async def fetch_import_error(conn: Connection, import_error_id: int) -> Json:
+    """Raises `NotFound`."""
+    row = await fetch_row(conn, IMPORT_ERRORS, NO_IMPORT_ERROR_FILTERS | {"id": import_error_id})
+    if row is None:
+        raise NotFound(f"The ImportError with import_error_id: `{import_error_id}` was not found")
+    return row

@@ -1,0 +1,210 @@
+"""Dag runs as people and timetables make them. The scheduler's own writes are in `store.transitions`.
+
+Every function here raises the run's `revision`, which tells the scheduler that its cached view is no longer true, and
+sends a hint. Lock order: dag run before task instance.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg.types.json import Jsonb
+
+from leoflowd.contract.dag_spec import TaskSpec
+from leoflowd.contract.errors import Conflict, NotFound
+from leoflowd.contract.states import DagRunState, DagRunType, TriggeredBy
+from leoflowd.store.dags import VersionRow, fetch_version_by_id, shape_of_version
+from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
+from leoflowd.store.hints import send_hint
+
+_SQL = statements("dag_runs")
+
+
+class DagRunRow(msgspec.Struct, frozen=True):
+    id: int
+    dag_id: str
+    run_id: str
+    dag_version_id: uuid.UUID
+    run_type: str
+    state: str
+    logical_date: datetime | None
+    data_interval_start: datetime | None
+    data_interval_end: datetime | None
+    run_after: datetime
+    queued_at: datetime | None
+    start_date: datetime | None
+    end_date: datetime | None
+    conf: dict[str, Any]
+    triggered_by: str | None
+    triggering_user_name: str | None
+    note: str | None
+    revision: int
+
+
+async def insert_dag_run(
+    conn: Connection,
+    *,
+    version: VersionRow,
+    run_id: str,
+    run_type: DagRunType,
+    logical_date: datetime | None,
+    data_interval_start: datetime | None,
+    data_interval_end: datetime | None,
+    run_after: datetime,
+    conf: dict[str, Any],
+    triggered_by: TriggeredBy,
+    triggering_user_name: str | None,
+    note: str | None,
+    now: datetime,
+) -> int:
+    """A queued run with all its task instances; returns its `dag_run.id`.
+
+    Raises `Conflict` when the DAG has a run of this id or this logical date.
+    """
+    try:
+        dag_run_id: int = await fetch_value(
+            conn,
+            _SQL.insert_dag_run,
+            dag_id=version.dag_id,
+            run_id=run_id,
+            version_id=version.id,
+            run_type=run_type,
+            logical_date=logical_date,
+            start=data_interval_start,
+            end=data_interval_end,
+            run_after=run_after,
+            conf=Jsonb(conf),
+            triggered_by=triggered_by,
+            user=triggering_user_name,
+            note=note,
+            now=now,
+        )
+    except psycopg.errors.UniqueViolation as error:
+        raise Conflict(_duplicate(version.dag_id, run_id, logical_date, error)) from error
+    await insert_task_instances(conn, dag_run_id, version, now)
+    await send_hint(conn, "run", dag_run_id)
+    return dag_run_id
+
+
+def _duplicate(dag_id: str, run_id: str, logical_date: datetime | None, error: psycopg.errors.UniqueViolation) -> str:
+    if "logical_date" in (error.diag.constraint_name or ""):
+        return f"A run of Dag `{dag_id}` with logical date {logical_date} already exists; choose another, or null"
+    return f"The Dag run with ID `{run_id}` of Dag `{dag_id}` already exists; choose another dag_run_id"
+
+
+async def insert_task_instances(conn: Connection, dag_run_id: int, version: VersionRow, now: datetime) -> None:
+    """One row per task that has none yet, in state none."""
+    nodes = shape_of_version(version.id, version.spec).nodes
+    tasks: list[TaskSpec] = [node.spec for node in nodes]
+    await conn.execute(
+        _SQL.insert_task_instances,
+        {
+            "dag_run_id": dag_run_id,
+            "version_id": version.id,
+            "now": now,
+            "task_ids": [t.task_id for t in tasks],
+            "max_tries": [t.retries for t in tasks],
+            "operators": [t.operator for t in tasks],
+            "operator_names": [t.operator_name or t.operator for t in tasks],
+            "names": [t.task_display_name or t.task_id for t in tasks],
+            "pools": [t.pool for t in tasks],
+            "slots": [t.pool_slots for t in tasks],
+            "queues": [t.queue for t in tasks],
+            "weights": [node.weight for node in nodes],
+        },
+    )
+
+
+async def fetch_dag_run(conn: Connection, dag_id: str, run_id: str) -> DagRunRow:
+    """Raises `NotFound`."""
+    row = await fetch_one(conn, _SQL.fetch_dag_run, DagRunRow, dag_id=dag_id, run_id=run_id)
+    return _found(row, dag_id, run_id)
+
+
+async def lock_dag_run(conn: Connection, dag_id: str, run_id: str) -> DagRunRow:
+    """The run, locked until the transaction ends. Raises `NotFound`."""
+    row = await fetch_one(conn, _SQL.lock_dag_run, DagRunRow, dag_id=dag_id, run_id=run_id)
+    return _found(row, dag_id, run_id)
+
+
+def _found(row: DagRunRow | None, dag_id: str, run_id: str) -> DagRunRow:
+    if row is None:
+        raise NotFound(f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found")
+    return row
+
+
+async def touch_dag_run(conn: Connection, dag_run_id: int, now: datetime) -> None:
+    """The run's rows were changed by other than the scheduler: raise the revision, send the hint."""
+    await conn.execute(_SQL.bump_revision, {"dag_run_id": dag_run_id, "now": now})
+    await send_hint(conn, "run", dag_run_id)
+
+
+async def queue_dag_run(conn: Connection, dag_run_id: int, *, now: datetime, version_id: uuid.UUID | None) -> None:
+    """Let the scheduler take the run up again (after a clear), on another version if one is given."""
+    await conn.execute(_SQL.requeue_dag_run, {"dag_run_id": dag_run_id, "now": now, "version_id": version_id})
+    await send_hint(conn, "run", dag_run_id)
+
+
+async def mark_dag_run(conn: Connection, dag_run_id: int, state: DagRunState, *, now: datetime, because: str) -> None:
+    """Set the run's state as Airflow's PATCH does.
+
+    success: every task instance becomes success, and the run. failed: running ones fail, waiting ones are skipped, and
+    the run fails. queued: the scheduler takes it up again. Unfinished teardown tasks are left to run; the run then
+    ends when they do.
+    """
+    version_id, spec_teardowns = await _teardowns(conn, dag_run_id)
+    if state == DagRunState.QUEUED:
+        await queue_dag_run(conn, dag_run_id, now=now, version_id=version_id)
+        return
+    parameters = {"dag_run_id": dag_run_id, "teardowns": spec_teardowns, "now": now, "because": because}
+    if state == DagRunState.SUCCESS:
+        await conn.execute(_SQL.mark_instances_success, parameters)
+    else:
+        await conn.execute(_SQL.mark_instances_failed, parameters)
+    await conn.execute(_SQL.finish_dag_run, {**parameters, "state": state})
+    await touch_dag_run(conn, dag_run_id, now)
+
+
+async def _teardowns(conn: Connection, dag_run_id: int) -> tuple[uuid.UUID, list[str]]:
+    version_id = await fetch_value(conn, _SQL.fetch_version_id, dag_run_id=dag_run_id)
+    version = await fetch_version_by_id(conn, version_id)
+    return version_id, [task.task_id for task in version.spec.tasks if task.is_teardown]
+
+
+async def set_because(conn: Connection, dag_run_id: int, because: str, now: datetime) -> None:
+    """Why the run is as it is, for people; changes nothing that is decided on."""
+    await conn.execute(_SQL.update_because, {"dag_run_id": dag_run_id, "because": because, "now": now})
+
+
+async def set_dag_run_note(conn: Connection, dag_run_id: int, note: str | None, now: datetime) -> None:
+    await conn.execute(_SQL.update_note, {"dag_run_id": dag_run_id, "note": note, "now": now})
+
+
+async def delete_dag_run(conn: Connection, dag_run_id: int) -> None:
+    """Forget the run; live tries of it are stopped because their ids match no row any more."""
+    await conn.execute(_SQL.delete_dag_run, {"dag_run_id": dag_run_id})
+    await send_hint(conn, "run", dag_run_id)
+
+
+async def fetch_previous_run(conn: Connection, dag_run_id: int, *, only_success: bool) -> DagRunRow | None:
+    """The run before this one by logical date."""
+    return await fetch_one(conn, _SQL.fetch_previous_run, DagRunRow, dag_run_id=dag_run_id, only_success=only_success)
+
+
+async def list_active_run_ids(conn: Connection) -> tuple[int, ...]:
+    """Queued and running runs, oldest `run_after` first."""
+    cursor = await conn.execute(_SQL.list_active_run_ids)
+    return tuple(row[0] for row in await cursor.fetchall())
+
+
+class ActiveRun(msgspec.Struct, frozen=True):
+    id: int
+    state: str
+
+
+async def list_active_runs_of_dag(conn: Connection, dag_id: str) -> tuple[ActiveRun, ...]:
+    return await fetch_all(conn, _SQL.list_active_runs_of_dag, ActiveRun, dag_id=dag_id)

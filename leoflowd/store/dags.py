@@ -1,0 +1,247 @@
+"""DAGs and their versions. An artifact is written once; registering it again changes nothing but what is current."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from leoflowd.contract import dag_spec
+from leoflowd.contract.dag_spec import DagSpec
+from leoflowd.contract.errors import Invalid, NotFound
+from leoflowd.core.dag_shape import DagShape, shape_of
+from leoflowd.core.timetable import describe, validate
+from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, statements
+from leoflowd.store.hints import send_hint
+
+_SQL = statements("dags")
+
+
+class Registered(msgspec.Struct, frozen=True):
+    version_id: uuid.UUID
+    version_number: int
+    created: bool
+
+
+class VersionRow(msgspec.Struct, frozen=True):
+    """One version. `spec.source` is empty; the text is in `source`."""
+
+    id: uuid.UUID
+    dag_id: str
+    version_number: int
+    digest: str
+    spec: DagSpec
+    source: str
+    bundle_digest: str
+    label: str
+    created_at: datetime
+
+
+class _RawVersion(msgspec.Struct, frozen=True):
+    id: uuid.UUID
+    dag_id: str
+    version_number: int
+    digest: str
+    spec: str
+    source: str
+    bundle_digest: str
+    label: str
+    created_at: datetime
+
+
+class NextRun(msgspec.Struct, frozen=True):
+    """What the timetable clock needs of one DAG."""
+
+    dag_id: str
+    version_id: uuid.UUID
+    is_paused: bool
+    next_run_after: datetime | None
+    next_logical_date: datetime | None
+    next_data_interval_start: datetime | None
+    next_data_interval_end: datetime | None
+    last_logical_date: datetime | None
+    last_data_interval_start: datetime | None
+    last_data_interval_end: datetime | None
+    last_run_after: datetime | None
+    active_runs: int
+
+
+def shape_of_version(version_id: uuid.UUID, spec: DagSpec) -> DagShape:
+    """`shape_of`, once per version: versions never change."""
+    if version_id not in _shapes:
+        if len(_shapes) >= _VERSIONS_MAX:
+            _shapes.pop(next(iter(_shapes)))
+        _shapes[version_id] = shape_of(spec)
+    return _shapes[version_id]
+
+
+_versions: dict[uuid.UUID, VersionRow] = {}
+_shapes: dict[uuid.UUID, DagShape] = {}
+_VERSIONS_MAX = 2048
+
+
+async def register_dag(
+    conn: Connection,
+    spec: DagSpec,
+    *,
+    now: datetime,
+    fileloc: str,
+    relative_fileloc: str,
+    bundle_name: str = "workspace",
+    parse_duration_s: float | None = None,
+) -> Registered:
+    """Make this artifact the current version of its DAG. Equal digest = same version, also when it is an old one.
+
+    Raises `Invalid` for a graph or timetable that cannot be scheduled.
+    """
+    try:
+        validate(spec.timetable)
+        shape_of(spec)
+    except ValueError as error:
+        raise Invalid(f"cannot register dag {spec.dag_id!r}: {error}") from error
+    digest = dag_spec.digest(spec)
+    paused = bool(spec.is_paused_upon_creation)
+    await conn.execute(_SQL.insert_dag, {"dag_id": spec.dag_id, "paused": paused, "now": now})
+    await conn.execute(_SQL.lock_dag, {"dag_id": spec.dag_id})
+    known = await fetch_one(conn, _SQL.fetch_version_by_digest, _RawVersion, dag_id=spec.dag_id, digest=digest)
+    if known is None:
+        version_id = uuid.uuid4()
+        number: int = await fetch_value(
+            conn,
+            _SQL.insert_version,
+            id=version_id,
+            dag_id=spec.dag_id,
+            digest=digest,
+            spec=Jsonb(msgspec.to_builtins(msgspec.structs.replace(spec, source=""), builtin_types=(datetime,))),
+            source=spec.source,
+            bundle_digest=spec.bundle_digest,
+            label=spec.dag_version,
+            now=now,
+        )
+    else:
+        version_id, number = known.id, known.version_number
+    await conn.execute(
+        _SQL.update_dag_current,
+        {
+            "dag_id": spec.dag_id,
+            "version_id": version_id,
+            "now": now,
+            "fileloc": fileloc,
+            "relative_fileloc": relative_fileloc,
+            "bundle_name": bundle_name,
+            "parse_duration_s": parse_duration_s,
+            "dag_display_name": spec.dag_display_name or spec.dag_id,
+            "description": spec.description,
+            "tags": sorted(spec.tags),
+            "owners": sorted({task.owner for task in spec.tasks}) or ["airflow"],
+            "timetable_summary": spec.timetable_summary,
+            "timetable_description": describe(spec.timetable),
+            "max_active_runs": spec.max_active_runs,
+            "max_active_tasks": spec.max_active_tasks,
+            "max_consecutive_failed_dag_runs": spec.max_consecutive_failed_dag_runs,
+        },
+    )
+    await send_hint(conn, "dag", spec.dag_id)
+    return Registered(version_id, number, known is None)
+
+
+async def fetch_version(conn: Connection, dag_id: str, version_number: int | None = None) -> VersionRow:
+    """The given or the current version. Raises `NotFound`."""
+    statement = _SQL.fetch_current_version if version_number is None else _SQL.fetch_version_by_number
+    parameters = {"dag_id": dag_id} if version_number is None else {"dag_id": dag_id, "number": version_number}
+    raw = await fetch_one(conn, statement, _RawVersion, **parameters)
+    if raw is None:
+        what = f"version {version_number} of Dag `{dag_id}`" if version_number else f"Dag with ID: `{dag_id}`"
+        raise NotFound(f"The {what} was not found")
+    return _remember(raw)
+
+
+async def fetch_version_by_id(conn: Connection, version_id: uuid.UUID) -> VersionRow:
+    """A version by id, from memory when it was seen before. Raises `NotFound`."""
+    if version_id in _versions:
+        return _versions[version_id]
+    raw = await fetch_one(conn, _SQL.fetch_version_by_id, _RawVersion, id=version_id)
+    if raw is None:
+        raise NotFound(f"no DAG version {version_id}; its DAG was deleted")
+    return _remember(raw)
+
+
+def _remember(raw: _RawVersion) -> VersionRow:
+    known = _versions.get(raw.id)
+    if known is None:
+        if len(_versions) >= _VERSIONS_MAX:
+            _versions.pop(next(iter(_versions)))
+        spec = msgspec.json.decode(raw.spec, type=DagSpec)
+        known = VersionRow(**{**msgspec.structs.asdict(raw), "spec": spec})
+        _versions[raw.id] = known
+    return known
+
+
+async def set_paused(conn: Connection, dag_id: str, paused: bool, now: datetime) -> None:
+    """Pause or unpause; raises `NotFound`."""
+    if not await execute(conn, _SQL.update_paused, dag_id=dag_id, paused=paused, now=now):
+        raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
+    await send_hint(conn, "dag", dag_id)
+
+
+async def mark_stale(conn: Connection, dag_ids: Sequence[str], now: datetime) -> int:
+    """Their project is gone: no new runs, hidden from lists; history stays. How many were not stale before."""
+    count = await execute(conn, _SQL.update_stale, dag_ids=list(dag_ids), now=now)
+    for dag_id in dag_ids:
+        await send_hint(conn, "dag", dag_id)
+    return count
+
+
+async def delete_dag(conn: Connection, dag_id: str) -> None:
+    """Forget the DAG and all its history. Raises `NotFound`."""
+    if not await execute(conn, _SQL.delete_dag, dag_id=dag_id):
+        raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
+    await send_hint(conn, "dag", dag_id)
+
+
+async def list_next_runs(conn: Connection, *, dag_ids: Sequence[str] | None = None) -> tuple[NextRun, ...]:
+    """Unpaused and paused active DAGs with their last scheduled run; all, or only these."""
+    return await fetch_all(conn, _SQL.list_next_runs, NextRun, dag_ids=None if dag_ids is None else list(dag_ids))
+
+
+async def update_next_run(
+    conn: Connection,
+    dag_id: str,
+    *,
+    logical_date: datetime | None,
+    data_interval_start: datetime | None,
+    data_interval_end: datetime | None,
+    run_after: datetime | None,
+) -> None:
+    await conn.execute(
+        _SQL.update_next_run,
+        {
+            "dag_id": dag_id,
+            "logical_date": logical_date,
+            "start": data_interval_start,
+            "end": data_interval_end,
+            "run_after": run_after,
+        },
+    )
+
+
+async def list_bundles_in_use(conn: Connection, *, now: datetime, keep: timedelta) -> set[str]:
+    """Bundle digests that a current version, an unfinished run or a run younger than `keep` may still need."""
+    cursor = await conn.execute(_SQL.list_bundles_in_use, {"since": now - keep})
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def put_import_error(
+    conn: Connection, *, filename: str, bundle_name: str, stack_trace: str, now: datetime
+) -> None:
+    await conn.execute(
+        _SQL.upsert_import_error,
+        {"filename": filename, "bundle_name": bundle_name, "stack_trace": stack_trace, "now": now},
+    )
+
+
+async def clear_import_error(conn: Connection, *, filename: str, bundle_name: str) -> None:
+    await conn.execute(_SQL.delete_import_error, {"filename": filename, "bundle_name": bundle_name})

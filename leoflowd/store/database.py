@@ -1,0 +1,194 @@
+"""Connections to Postgres, in lanes that never wait for each other, and transactions over them.
+
+`daemon.py` opens one `Database`; shells ask their own lane for a connection:
+
+    async with db.api.transaction() as conn:
+        await dag_runs.insert_dag_run(conn, ...)
+
+A lane is a few connections: browser traffic cannot delay a task's report, because it holds other connections.
+Statements live in `queries/*.sql`, one file per module, each under a line `-- name: fetch_x`; `statements("file")`
+reads them once. Every other module of `store` offers one function per statement and no logic.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeVar
+
+import msgspec
+import psycopg
+import psycopg.types.json
+import trio
+from psycopg.rows import class_row
+
+from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.store.trio_connection import TrioConnection
+
+Connection = TrioConnection
+Row = TypeVar("Row")
+
+ACQUIRE_TIMEOUT_S = 30.0
+
+psycopg.types.json.set_json_dumps(msgspec.json.encode)
+psycopg.types.json.set_json_loads(msgspec.json.decode)
+
+
+class LaneStatistics(msgspec.Struct, frozen=True):
+    name: str
+    size: int
+    open: int
+    in_use: int
+    waiting: int
+    opened_total: int
+
+
+class Lane:
+    """At most `size` connections, opened on demand, given out one at a time per task."""
+
+    def __init__(self, name: str, conninfo: str, size: int) -> None:
+        self.name = name
+        self._conninfo = conninfo
+        self._limiter = trio.CapacityLimiter(size)
+        self._idle: list[Connection] = []
+        self._opened_total = 0
+        self._open = 0
+
+    def statistics(self) -> LaneStatistics:
+        s = self._limiter.statistics()
+        return LaneStatistics(
+            self.name, int(s.total_tokens), self._open, s.borrowed_tokens, s.tasks_waiting, self._opened_total
+        )
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection in autocommit mode: every statement is its own transaction.
+
+        Raises `StoreUnavailable` when Postgres does not answer or breaks off.
+        """
+        with trio.move_on_after(ACQUIRE_TIMEOUT_S) as waiting:
+            await self._limiter.acquire_on_behalf_of(token := object())
+        if waiting.cancelled_caught:
+            raise StoreUnavailable(f"no free connection in lane {self.name!r} for {ACQUIRE_TIMEOUT_S:.0f} s")
+        try:
+            connection = await self._take()
+            try:
+                yield connection
+            finally:
+                self._give_back(connection)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise StoreUnavailable(f"lost Postgres in lane {self.name!r}: {error}") from error
+        finally:
+            self._limiter.release_on_behalf_of(token)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection inside BEGIN ... COMMIT; an exception rolls back."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def pipelined_transaction(self) -> AsyncIterator[Connection]:
+        """As `transaction`, but statements go out without waiting for each answer: one round trip in all."""
+        async with self.connection() as connection, connection.pipeline(), connection.transaction():
+            yield connection
+
+    def close(self) -> None:
+        for connection in self._idle:
+            connection.pgconn.finish()
+        self._open -= len(self._idle)
+        self._idle.clear()
+
+    async def _take(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.broken and not connection.closed:
+                await trio.lowlevel.checkpoint()
+                return connection
+            self._open -= 1
+        connection = await TrioConnection.open(self._conninfo)
+        self._opened_total += 1
+        self._open += 1
+        return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        idle = psycopg.pq.TransactionStatus.IDLE
+        if connection.closed or connection.pgconn.transaction_status != idle:
+            connection.pgconn.finish()
+            self._open -= 1
+        else:
+            self._idle.append(connection)
+
+
+class Database:
+    """The lanes of one daemon. Sizes: the scheduler commits one batch at a time and reads views beside it; agents and
+    browsers wait for Postgres, not for each other."""
+
+    def __init__(self, conninfo: str, *, scheduler: int = 2, agents: int = 4, api: int = 6) -> None:
+        self.conninfo = conninfo
+        self.scheduler = Lane("scheduler", conninfo, scheduler)
+        self.agents = Lane("agents", conninfo, agents)
+        self.api = Lane("api", conninfo, api)
+
+    def statistics(self) -> tuple[LaneStatistics, ...]:
+        return tuple(lane.statistics() for lane in (self.scheduler, self.agents, self.api))
+
+    def close(self) -> None:
+        for lane in (self.scheduler, self.agents, self.api):
+            lane.close()
+
+
+# --- statements --------------------------------------------------------------------------------------------------
+
+
+class Statements:
+    """The named statements of one `.sql` file, as attributes."""
+
+    def __init__(self, file: str, texts: dict[str, bytes]) -> None:
+        self._file = file
+        self._texts = texts
+
+    def __getattr__(self, name: str) -> bytes:
+        try:
+            return self._texts[name]
+        except KeyError:
+            raise AttributeError(f"queries/{self._file}.sql has no statement named {name!r}") from None
+
+
+@cache
+def statements(file: str) -> Statements:
+    """Read `queries/<file>.sql`; a statement is the text after its `-- name:` line."""
+    text = files("leoflowd.store").joinpath("queries", f"{file}.sql").read_text(encoding="utf-8")
+    parts = re.split(r"^-- name: (\w+).*$", text, flags=re.MULTILINE)
+    return Statements(
+        file, {name: body.strip().rstrip(";").encode() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    )
+
+
+async def fetch_all(conn: Connection, statement: bytes, row: type[Row], **parameters: Any) -> tuple[Row, ...]:
+    """All rows as structs; the statement's column names are the struct's field names."""
+    async with conn.cursor(row_factory=class_row(row)) as cursor:
+        await cursor.execute(statement, parameters)
+        return tuple(await cursor.fetchall())
+
+
+async def fetch_one(conn: Connection, statement: bytes, row: type[Row], **parameters: Any) -> Row | None:
+    async with conn.cursor(row_factory=class_row(row)) as cursor:
+        await cursor.execute(statement, parameters)
+        return await cursor.fetchone()
+
+
+async def fetch_value(conn: Connection, statement: bytes, **parameters: Any) -> Any:
+    """First column of the first row, or None."""
+    cursor = await conn.execute(statement, parameters)
+    found = await cursor.fetchone()
+    return found[0] if found else None
+
+
+async def execute(conn: Connection, statement: bytes, **parameters: Any) -> int:
+    """Run a statement for its effect; how many rows it touched."""
+    cursor = await conn.execute(statement, parameters)
+    return cursor.rowcount

@@ -1,0 +1,65 @@
+"""Task logs as files, one per try, NDJSON lines ready for the UI. Agents append, the API reads.
+
+Layout: `<root>/<dag_id>/<run_id>/<task_id>[/map_index]/attempt=<n>.ndjson`, each part escaped so that no id can leave
+the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from urllib.parse import quote
+
+FILE_NAME_MAX = 200
+
+
+class LogFiles:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int) -> Path:
+        folder = self.run_folder(dag_id, run_id) / _part(task_id)
+        if map_index >= 0:
+            folder /= str(map_index)
+        return folder / f"attempt={try_number}.ndjson"
+
+    def run_folder(self, dag_id: str, run_id: str) -> Path:
+        return self.root / _part(dag_id) / _part(run_id)
+
+    def size(self, path: Path) -> int:
+        """Bytes stored so far, 0 for none."""
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def append(self, path: Path, offset: int, content: bytes) -> int:
+        """Write `content` where the agent says it belongs; what is there already is skipped. Returns the new size.
+
+        Raises `ValueError` for a gap, which a correct agent never leaves: it starts at the size it was told.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            size = file.tell()
+            if offset > size:
+                raise ValueError(f"log chunk at {offset} leaves a gap after {size} in {path.name}")
+            fresh = content[size - offset :]
+            if fresh:
+                file.write(fresh)
+            return size + len(fresh)
+
+    def delete_run(self, dag_id: str, run_id: str) -> None:
+        shutil.rmtree(self.run_folder(dag_id, run_id), ignore_errors=True)
+
+
+def _part(name: str) -> str:
+    """A file name for any id: percent-escaped, never `.` or `..`, cut to a digest when too long."""
+    escaped = quote(name, safe="+=@, ")
+    if escaped in {".", ".."}:
+        escaped = escaped.replace(".", "%2E")
+    if len(escaped) > FILE_NAME_MAX:
+        escaped = escaped[: FILE_NAME_MAX - 17] + "~" + hashlib.sha256(name.encode()).hexdigest()[:16]
+    assert os.sep not in escaped
+    return escaped

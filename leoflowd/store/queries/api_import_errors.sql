@@ -1,0 +1,11 @@
+-- name: columns
+-- One ImportErrorResponse.
+e.id AS import_error_id, e.occurred_at AS timestamp, e.filename, e.bundle_name, e.stack_trace
+
+-- name: source
+FROM import_error e
+
+-- name: filters
+(%(id)s::bigint IS NULL OR e.id = %(id)s)
+AND (%(filename_ilike)s::text[] IS NULL OR e.filename ILIKE ANY (%(filename_ilike)s))
+AND (%(filename_like)s::text[] IS NULL OR e.filename LIKE ANY (%(filename_like)s))

@@ -1,0 +1,2 @@
+-- name: fetch_leader
+SELECT holder, term, heartbeat_at FROM leadership;

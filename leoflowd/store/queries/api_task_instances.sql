@@ -1,0 +1,122 @@
+-- name: columns
+-- One TaskInstanceResponse. rendered_fields is null until the task process reported them.
+t.id, t.task_id, r.dag_id, r.run_id AS dag_run_id, t.map_index, t.start_date, t.end_date,
+extract(epoch FROM t.end_date - t.start_date)::float8 AS duration,
+t.state, t.try_number, t.max_tries, t.task_display_name, d.dag_display_name, t.hostname, t.unixname, t.pool, t.pool_slots, t.queue,
+t.priority_weight, t.operator, t.operator_name, t.queued_at AS queued_when, t.scheduled_at AS scheduled_when,
+t.pid, t.executor, '{}' AS executor_config,
+jsonb_build_object('id', v.id, 'version_number', v.version_number, 'dag_id', v.dag_id,
+    'bundle_name', d.bundle_name, 'bundle_version', nullif(v.bundle_digest, ''),
+    'created_at', to_char(v.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'dag_display_name', d.dag_display_name, 'bundle_url', NULL) AS dag_version,
+r.logical_date, r.run_after, t.note, t.rendered_map_index, t.rendered_fields, NULL AS trigger, NULL AS triggerer_job
+
+-- name: source
+FROM task_instance t JOIN dag_run r ON r.id = t.dag_run_id JOIN dag d ON d.dag_id = r.dag_id
+JOIN dag_version v ON v.id = t.dag_version_id
+
+-- name: filters
+-- One run: primary key. All runs with a state: task_instance_state; by start date: task_instance_by_start.
+(%(dag_id)s::text IS NULL OR r.dag_id = %(dag_id)s)
+AND (%(run_id)s::text IS NULL OR r.run_id = %(run_id)s)
+AND (%(dag_ids)s::text[] IS NULL OR r.dag_id = ANY (%(dag_ids)s))
+AND (%(run_ids)s::text[] IS NULL OR r.run_id = ANY (%(run_ids)s))
+AND (%(task_id)s::text IS NULL OR t.task_id = %(task_id)s)
+AND (%(task_ids)s::text[] IS NULL OR t.task_id = ANY (%(task_ids)s))
+AND (%(only_map_index)s::int IS NULL OR t.map_index = %(only_map_index)s)
+AND (NOT %(mapped)s::bool OR t.map_index >= 0)
+AND (%(map_index)s::int[] IS NULL OR t.map_index = ANY (%(map_index)s))
+AND (%(state)s::text[] IS NULL OR t.state = ANY (%(state)s) OR (%(state_none)s::bool AND t.state IS NULL))
+AND (%(pool)s::text[] IS NULL OR t.pool = ANY (%(pool)s))
+AND (%(queue)s::text[] IS NULL OR t.queue = ANY (%(queue)s))
+AND (%(executor)s::text[] IS NULL OR t.executor = ANY (%(executor)s))
+AND (%(operator)s::text[] IS NULL OR t.operator = ANY (%(operator)s))
+AND (%(version_number)s::int[] IS NULL OR v.version_number = ANY (%(version_number)s))
+AND (%(try_number)s::int[] IS NULL OR t.try_number = ANY (%(try_number)s))
+AND (%(task_display_name_ilike)s::text[] IS NULL OR t.task_display_name ILIKE ANY (%(task_display_name_ilike)s))
+AND (%(task_display_name_like)s::text[] IS NULL OR t.task_display_name LIKE ANY (%(task_display_name_like)s))
+AND (%(dag_id_ilike)s::text[] IS NULL OR r.dag_id ILIKE ANY (%(dag_id_ilike)s))
+AND (%(dag_id_like)s::text[] IS NULL OR r.dag_id LIKE ANY (%(dag_id_like)s))
+AND (%(run_id_ilike)s::text[] IS NULL OR r.run_id ILIKE ANY (%(run_id_ilike)s))
+AND (%(run_id_like)s::text[] IS NULL OR r.run_id LIKE ANY (%(run_id_like)s))
+AND (%(pool_name_ilike)s::text[] IS NULL OR t.pool ILIKE ANY (%(pool_name_ilike)s))
+AND (%(pool_name_like)s::text[] IS NULL OR t.pool LIKE ANY (%(pool_name_like)s))
+AND (%(queue_name_ilike)s::text[] IS NULL OR t.queue ILIKE ANY (%(queue_name_ilike)s))
+AND (%(queue_name_like)s::text[] IS NULL OR t.queue LIKE ANY (%(queue_name_like)s))
+AND (%(operator_name_ilike)s::text[] IS NULL OR t.operator_name ILIKE ANY (%(operator_name_ilike)s))
+AND (%(operator_name_like)s::text[] IS NULL OR t.operator_name LIKE ANY (%(operator_name_like)s))
+AND (%(rendered_map_index_ilike)s::text[] IS NULL OR coalesce(t.rendered_map_index, t.map_index::text) ILIKE ANY (%(rendered_map_index_ilike)s))
+AND (%(rendered_map_index_like)s::text[] IS NULL OR coalesce(t.rendered_map_index, t.map_index::text) LIKE ANY (%(rendered_map_index_like)s))
+AND (%(run_after_gte)s::timestamptz IS NULL OR r.run_after >= %(run_after_gte)s)
+AND (%(run_after_gt)s::timestamptz IS NULL OR r.run_after > %(run_after_gt)s)
+AND (%(run_after_lte)s::timestamptz IS NULL OR r.run_after <= %(run_after_lte)s)
+AND (%(run_after_lt)s::timestamptz IS NULL OR r.run_after < %(run_after_lt)s)
+AND (%(logical_date_gte)s::timestamptz IS NULL OR r.logical_date >= %(logical_date_gte)s)
+AND (%(logical_date_gt)s::timestamptz IS NULL OR r.logical_date > %(logical_date_gt)s)
+AND (%(logical_date_lte)s::timestamptz IS NULL OR r.logical_date <= %(logical_date_lte)s)
+AND (%(logical_date_lt)s::timestamptz IS NULL OR r.logical_date < %(logical_date_lt)s)
+AND (%(start_date_gte)s::timestamptz IS NULL OR t.start_date >= %(start_date_gte)s)
+AND (%(start_date_gt)s::timestamptz IS NULL OR t.start_date > %(start_date_gt)s)
+AND (%(start_date_lte)s::timestamptz IS NULL OR t.start_date <= %(start_date_lte)s)
+AND (%(start_date_lt)s::timestamptz IS NULL OR t.start_date < %(start_date_lt)s)
+AND (%(end_date_gte)s::timestamptz IS NULL OR t.end_date >= %(end_date_gte)s)
+AND (%(end_date_gt)s::timestamptz IS NULL OR t.end_date > %(end_date_gt)s)
+AND (%(end_date_lte)s::timestamptz IS NULL OR t.end_date <= %(end_date_lte)s)
+AND (%(end_date_lt)s::timestamptz IS NULL OR t.end_date < %(end_date_lt)s)
+AND (%(updated_at_gte)s::timestamptz IS NULL OR t.updated_at >= %(updated_at_gte)s)
+AND (%(updated_at_gt)s::timestamptz IS NULL OR t.updated_at > %(updated_at_gt)s)
+AND (%(updated_at_lte)s::timestamptz IS NULL OR t.updated_at <= %(updated_at_lte)s)
+AND (%(updated_at_lt)s::timestamptz IS NULL OR t.updated_at < %(updated_at_lt)s)
+AND (%(duration_gte)s::float8 IS NULL OR extract(epoch FROM t.end_date - t.start_date)::float8 >= %(duration_gte)s)
+AND (%(duration_gt)s::float8 IS NULL OR extract(epoch FROM t.end_date - t.start_date)::float8 > %(duration_gt)s)
+AND (%(duration_lte)s::float8 IS NULL OR extract(epoch FROM t.end_date - t.start_date)::float8 <= %(duration_lte)s)
+AND (%(duration_lt)s::float8 IS NULL OR extract(epoch FROM t.end_date - t.start_date)::float8 < %(duration_lt)s)
+
+-- name: list_tries
+-- One TaskInstanceHistoryResponse per try, oldest first: the archived ones and the present one.
+SELECT t.task_id, r.dag_id, r.run_id AS dag_run_id, t.map_index, t.start_date, t.end_date,
+extract(epoch FROM t.end_date - t.start_date)::float8 AS duration,
+t.state, t.try_number, t.max_tries, t.task_display_name, d.dag_display_name, t.hostname, t.unixname, t.pool, t.pool_slots, t.queue,
+t.priority_weight, t.operator, t.operator_name, t.queued_at AS queued_when, t.scheduled_at AS scheduled_when,
+t.pid, t.executor, '{}' AS executor_config,
+jsonb_build_object('id', v.id, 'version_number', v.version_number, 'dag_id', v.dag_id,
+    'bundle_name', d.bundle_name, 'bundle_version', nullif(v.bundle_digest, ''),
+    'created_at', to_char(v.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'dag_display_name', d.dag_display_name, 'bundle_url', NULL) AS dag_version
+FROM (
+    SELECT dag_run_id, task_id, map_index, dag_version_id, state, try_number, max_tries, operator, operator_name, task_display_name, pool, pool_slots,
+           queue, priority_weight, scheduled_at, queued_at, start_date, end_date, hostname, unixname, pid, executor
+    FROM task_instance_history
+    UNION ALL
+    SELECT dag_run_id, task_id, map_index, dag_version_id, state, try_number, max_tries, operator, operator_name, task_display_name, pool, pool_slots,
+           queue, priority_weight, scheduled_at, queued_at, start_date, end_date, hostname, unixname, pid, executor
+    FROM task_instance
+) t JOIN dag_run r ON r.id = t.dag_run_id JOIN dag d ON d.dag_id = r.dag_id JOIN dag_version v ON v.id = t.dag_version_id
+WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND t.task_id = %(task_id)s AND t.map_index = %(map_index)s
+ORDER BY t.try_number;
+
+-- name: list_earlier_tries
+-- How the tries before the present one ended, oldest first; unique index of task_instance_history.
+SELECT try_number, state, because FROM task_instance_history
+WHERE dag_run_id = %(dag_run_id)s AND task_id = %(task_id)s AND map_index = %(map_index)s
+ORDER BY try_number;
+
+-- name: list_states
+-- What a clear or mark chooses from: every instance of these runs; primary key of task_instance.
+SELECT t.dag_run_id, t.task_id, t.map_index, t.state
+FROM task_instance t WHERE t.dag_run_id = ANY (%(dag_run_ids)s) ORDER BY t.dag_run_id, t.task_id, t.map_index;
+
+-- name: list_runs_around
+-- Runs of one DAG before and after a moment (a run's logical date, or its run_after when it has none), oldest first.
+SELECT id, run_id, dag_id, state, dag_version_id FROM dag_run
+WHERE dag_id = %(dag_id)s
+  AND (%(since)s::timestamptz IS NULL OR coalesce(logical_date, run_after) >= %(since)s)
+  AND (%(until)s::timestamptz IS NULL OR coalesce(logical_date, run_after) <= %(until)s)
+ORDER BY coalesce(logical_date, run_after), id;
+
+-- name: list_touched
+-- TaskInstanceResponse rows of chosen (run, task, map index) keys.
+SELECT {columns} {source}
+JOIN unnest(%(run_keys)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[]) AS chosen (dag_run_id, task_id, map_index)
+  ON chosen.dag_run_id = t.dag_run_id AND chosen.task_id = t.task_id AND chosen.map_index = t.map_index
+ORDER BY r.run_after, r.id, t.task_id, t.map_index

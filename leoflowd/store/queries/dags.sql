@@ -1,0 +1,83 @@
+-- name: insert_dag (keeps what is there; the columns of the current version follow in update_dag_current)
+INSERT INTO dag (dag_id, is_paused, dag_display_name, created_at)
+VALUES (%(dag_id)s, %(paused)s, %(dag_id)s, %(now)s) ON CONFLICT (dag_id) DO NOTHING;
+
+-- name: lock_dag
+SELECT dag_id FROM dag WHERE dag_id = %(dag_id)s FOR UPDATE;
+
+-- name: fetch_version_by_digest (unique index)
+SELECT id, dag_id, version_number, digest, spec::text, source, bundle_digest, label, created_at
+FROM dag_version WHERE dag_id = %(dag_id)s AND digest = %(digest)s;
+
+-- name: fetch_version_by_number (unique index)
+SELECT id, dag_id, version_number, digest, spec::text, source, bundle_digest, label, created_at
+FROM dag_version WHERE dag_id = %(dag_id)s AND version_number = %(number)s;
+
+-- name: fetch_version_by_id
+SELECT id, dag_id, version_number, digest, spec::text, source, bundle_digest, label, created_at
+FROM dag_version WHERE id = %(id)s;
+
+-- name: fetch_current_version
+SELECT v.id, v.dag_id, v.version_number, v.digest, v.spec::text, v.source, v.bundle_digest, v.label, v.created_at
+FROM dag d JOIN dag_version v ON v.id = d.current_version_id WHERE d.dag_id = %(dag_id)s;
+
+-- name: insert_version (the caller holds the lock of the dag row; returns the version's number)
+INSERT INTO dag_version (id, dag_id, version_number, digest, spec, source, bundle_digest, label, created_at)
+SELECT %(id)s, %(dag_id)s, coalesce(max(version_number), 0) + 1, %(digest)s, %(spec)s, %(source)s, %(bundle_digest)s,
+       %(label)s, %(now)s
+FROM dag_version WHERE dag_id = %(dag_id)s
+RETURNING version_number;
+
+-- name: update_dag_current
+UPDATE dag SET
+    current_version_id = %(version_id)s, is_stale = false, last_parsed_at = %(now)s,
+    last_parse_duration_s = %(parse_duration_s)s, fileloc = %(fileloc)s, relative_fileloc = %(relative_fileloc)s,
+    bundle_name = %(bundle_name)s, dag_display_name = %(dag_display_name)s, description = %(description)s,
+    tags = %(tags)s, owners = %(owners)s, timetable_summary = %(timetable_summary)s,
+    timetable_description = %(timetable_description)s, max_active_runs = %(max_active_runs)s,
+    max_active_tasks = %(max_active_tasks)s, max_consecutive_failed_dag_runs = %(max_consecutive_failed_dag_runs)s
+WHERE dag_id = %(dag_id)s;
+
+-- name: update_paused
+UPDATE dag SET is_paused = %(paused)s WHERE dag_id = %(dag_id)s AND %(now)s::timestamptz IS NOT NULL;
+
+-- name: update_stale
+UPDATE dag SET is_stale = true, last_expired_at = %(now)s, next_run_after = NULL
+WHERE dag_id = ANY (%(dag_ids)s) AND NOT is_stale;
+
+-- name: delete_dag (cascades to versions, runs, task instances, XComs)
+DELETE FROM dag WHERE dag_id = %(dag_id)s;
+
+-- name: list_next_runs (timetable clock; last run by logical date over the unique index)
+SELECT d.dag_id, d.current_version_id AS version_id, d.is_paused, d.next_run_after, d.next_logical_date,
+       d.next_data_interval_start, d.next_data_interval_end,
+       last.logical_date AS last_logical_date, last.data_interval_start AS last_data_interval_start,
+       last.data_interval_end AS last_data_interval_end, last.run_after AS last_run_after,
+       (SELECT count(*)::int FROM dag_run r
+        WHERE r.dag_id = d.dag_id AND r.state IN ('queued', 'running') AND r.run_type <> 'backfill') AS active_runs
+FROM dag d
+LEFT JOIN LATERAL (
+    SELECT r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after FROM dag_run r
+    WHERE r.dag_id = d.dag_id AND r.run_type = 'scheduled'
+    ORDER BY r.logical_date DESC NULLS LAST LIMIT 1
+) last ON true
+WHERE d.current_version_id IS NOT NULL AND NOT d.is_stale
+  AND (%(dag_ids)s::text[] IS NULL OR d.dag_id = ANY (%(dag_ids)s));
+
+-- name: update_next_run
+UPDATE dag SET next_logical_date = %(logical_date)s, next_data_interval_start = %(start)s,
+    next_data_interval_end = %(end)s, next_run_after = %(run_after)s
+WHERE dag_id = %(dag_id)s;
+
+-- name: list_bundles_in_use
+SELECT DISTINCT v.bundle_digest FROM dag_version v
+WHERE v.id IN (SELECT current_version_id FROM dag)
+   OR v.id IN (SELECT dag_version_id FROM dag_run WHERE state IN ('queued', 'running') OR updated_at >= %(since)s);
+
+-- name: upsert_import_error
+INSERT INTO import_error (filename, bundle_name, stack_trace, occurred_at)
+VALUES (%(filename)s, %(bundle_name)s, %(stack_trace)s, %(now)s)
+ON CONFLICT (bundle_name, filename) DO UPDATE SET stack_trace = excluded.stack_trace, occurred_at = excluded.occurred_at;
+
+-- name: delete_import_error
+DELETE FROM import_error WHERE filename = %(filename)s AND bundle_name = %(bundle_name)s;

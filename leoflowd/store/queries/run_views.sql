@@ -1,0 +1,34 @@
+-- name: fetch_run (scheduler view; primary key)
+SELECT r.id, r.dag_id, r.run_id, r.dag_version_id, r.run_type, r.state, r.logical_date, r.data_interval_start,
+       r.data_interval_end, r.run_after, r.queued_at, r.start_date, r.conf, r.triggered_by, r.triggering_user_name,
+       r.note, r.revision, d.is_paused, d.max_active_runs
+FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id WHERE r.id = %(dag_run_id)s;
+
+-- name: list_instances (primary key prefix)
+SELECT id, task_id, map_index, state, try_number, max_tries, infra_faults, scheduled_at, queued_at, start_date, end_date,
+       due_at, because
+FROM task_instance WHERE dag_run_id = %(dag_run_id)s ORDER BY task_id, map_index;
+
+-- name: list_past (previous run by logical date; downstream_done serves wait_for_downstream)
+WITH previous AS (
+    SELECT id FROM dag_run WHERE dag_id = %(dag_id)s AND logical_date < %(logical_date)s
+    ORDER BY logical_date DESC LIMIT 1
+)
+SELECT t.task_id, t.state,
+       NOT EXISTS (
+           SELECT FROM task_instance s
+           WHERE s.dag_run_id = t.dag_run_id AND (t.task_id || '>' || s.task_id) = ANY (%(spec_edges)s)
+             AND (s.state IS NULL OR s.state NOT IN ('success', 'skipped'))
+       ) AS downstream_done
+FROM previous p JOIN task_instance t ON t.dag_run_id = p.id
+WHERE t.task_id = ANY (%(task_ids)s);
+
+-- name: has_previous_run (unique index on (dag_id, logical_date))
+SELECT EXISTS (SELECT FROM dag_run WHERE dag_id = %(dag_id)s AND logical_date < %(logical_date)s);
+
+-- name: fetch_tasks_with_a_past (ignore_first_depends_on_past; only for DAGs that depend on the past)
+SELECT array_agg(DISTINCT t.task_id) FROM dag_run r JOIN task_instance t ON t.dag_run_id = r.id
+WHERE r.dag_id = %(dag_id)s AND r.logical_date < %(logical_date)s;
+
+-- name: list_pools
+SELECT name, slots FROM pool;

@@ -1,0 +1,186 @@
+"""What the scheduler reads: a dag run with its task instances as a `core.run_view.RunView`, pools, paused DAGs."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from leoflowd.contract.agent_messages import DagRunFacts
+from leoflowd.contract.errors import LeoflowError
+from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState
+from leoflowd.core.run_view import InstanceFacts, RunView
+from leoflowd.store.dags import VersionRow, fetch_version_by_id, shape_of_version
+from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
+
+_SQL = statements("run_views")
+
+
+class BrokenRun(LeoflowError):
+    """Its stored artifact or rows are not what this release can read."""
+
+
+class LoadedRun(msgspec.Struct, frozen=True):
+    """A view and what the shell knows beside it."""
+
+    view: RunView
+    version: VersionRow
+    facts: DagRunFacts
+    """The run as templates see it."""
+    is_paused: bool
+    max_active_runs: int
+
+
+class _RunRow(msgspec.Struct, frozen=True):
+    id: int
+    dag_id: str
+    run_id: str
+    dag_version_id: uuid.UUID
+    run_type: str
+    state: str
+    logical_date: datetime | None
+    data_interval_start: datetime | None
+    data_interval_end: datetime | None
+    run_after: datetime
+    queued_at: datetime | None
+    start_date: datetime | None
+    conf: dict[str, Any]
+    triggered_by: str | None
+    triggering_user_name: str | None
+    note: str | None
+    revision: int
+    is_paused: bool
+    max_active_runs: int
+
+
+class _InstanceRow(msgspec.Struct, frozen=True):
+    id: uuid.UUID
+    task_id: str
+    map_index: int
+    state: str | None
+    try_number: int
+    max_tries: int
+    infra_faults: int
+    scheduled_at: datetime | None
+    queued_at: datetime | None
+    start_date: datetime | None
+    end_date: datetime | None
+    due_at: datetime | None
+    because: str | None
+
+
+class _PastRow(msgspec.Struct, frozen=True):
+    task_id: str
+    state: str | None
+    downstream_done: bool
+
+
+async def load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
+    """The run as it stands; None when it was deleted. Raises `BrokenRun`."""
+    try:
+        return await _load_view(conn, dag_run_id)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise BrokenRun(f"dag run {dag_run_id} cannot be read: {error}") from error
+
+
+async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
+    run = await fetch_one(conn, _SQL.fetch_run, _RunRow, dag_run_id=dag_run_id)
+    if run is None:
+        return None
+    version = await fetch_version_by_id(conn, run.dag_version_id)
+    rows = await fetch_all(conn, _SQL.list_instances, _InstanceRow, dag_run_id=dag_run_id)
+    shape = shape_of_version(version.id, version.spec)
+    known = [row for row in rows if row.task_id in shape.index_of]
+    view = RunView(
+        dag_run_id=run.id,
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        shape=shape,
+        state=DagRunState(run.state),
+        start_date=run.start_date,
+        logical_date=run.logical_date,
+        run_type=DagRunType(run.run_type),
+        revision=run.revision,
+        max_active_tasks=version.spec.max_active_tasks,
+        dagrun_timeout_s=version.spec.dagrun_timeout_s,
+        facts=[_facts(row, shape.index_of[row.task_id]) for row in known],
+        past_ok=await _past(conn, run, version),
+    )
+    facts = DagRunFacts(
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        run_type=run.run_type,
+        run_after=run.run_after,
+        logical_date=run.logical_date,
+        data_interval_start=run.data_interval_start,
+        data_interval_end=run.data_interval_end,
+        start_date=run.start_date,
+        queued_at=run.queued_at,
+        triggered_by=run.triggered_by,
+        triggering_user_name=run.triggering_user_name,
+        conf=run.conf,
+        note=run.note,
+    )
+    return LoadedRun(view, version, facts, run.is_paused, run.max_active_runs)
+
+
+def _facts(row: _InstanceRow, node: int) -> InstanceFacts:
+    return InstanceFacts(
+        id=str(row.id),
+        node=node,
+        map_index=row.map_index,
+        state=TaskInstanceState(row.state or "none"),
+        try_number=row.try_number,
+        max_tries=row.max_tries,
+        infra_faults=row.infra_faults,
+        scheduled_at=row.scheduled_at,
+        queued_at=row.queued_at,
+        start_date=row.start_date,
+        end_date=row.end_date,
+        due_at=row.due_at,
+        because=row.because or "",
+    )
+
+
+async def _past(conn: Connection, run: _RunRow, version: VersionRow) -> dict[int, bool]:
+    """For tasks that depend on the past: did the same task of the previous run end as success or skipped?"""
+    asking = [t for t in version.spec.tasks if t.depends_on_past or t.wait_for_downstream]
+    index_of = shape_of_version(version.id, version.spec).index_of
+    if not asking or run.logical_date is None:
+        # A run without a logical date has no place in the order of runs, hence no past.
+        return {index_of[task.task_id]: True for task in asking}
+    rows = await fetch_all(
+        conn,
+        _SQL.list_past,
+        _PastRow,
+        dag_id=run.dag_id,
+        logical_date=run.logical_date,
+        task_ids=[t.task_id for t in asking],
+        spec_edges=[f"{up}>{t.task_id}" for t in version.spec.tasks for up in t.upstream_task_ids],
+    )
+    past = {row.task_id: row for row in rows}
+    where = {"dag_id": run.dag_id, "logical_date": run.logical_date}
+    has_previous_run = bool(await fetch_value(conn, _SQL.has_previous_run, **where))
+    ever_ran: list[str] = await fetch_value(conn, _SQL.fetch_tasks_with_a_past, **where) or []
+    result: dict[int, bool] = {}
+    for task in asking:
+        row = past.get(task.task_id)
+        if row is not None:
+            ok = row.state in ("success", "skipped") and (row.downstream_done or not task.wait_for_downstream)
+        else:
+            # As Airflow: the DAG's first run waits for nothing, a task that is new in it says whether it does.
+            is_new = task.task_id not in ever_ran
+            ok = not has_previous_run or (task.ignore_first_depends_on_past and is_new)
+        result[index_of[task.task_id]] = ok
+    return result
+
+
+class PoolRow(msgspec.Struct, frozen=True):
+    name: str
+    slots: int
+
+
+async def list_pools(conn: Connection) -> dict[str, int]:
+    return {row.name: row.slots for row in await fetch_all(conn, _SQL.list_pools, PoolRow)}

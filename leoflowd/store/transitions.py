@@ -1,0 +1,174 @@
+"""The scheduler's writes: one batch, one transaction, every row by compare-and-set.
+
+Locks: the leadership row (shared), then dag runs by id, then task instances. Raises `LeadershipLost` when another
+leader's term is in force, and `StaleViews` when any row is no longer what the plan assumed; nothing is written then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from leoflowd.contract.errors import LeadershipLost, LeoflowError
+from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
+from leoflowd.core.run_view import InstanceFacts
+from leoflowd.store.database import Connection, statements
+from leoflowd.store.hints import send_hint
+
+_SQL = statements("transitions")
+
+
+class StaleViews(LeoflowError):
+    """These runs were changed by someone else since they were read: drop their views, read again, plan again."""
+
+    def __init__(self, dag_run_ids: frozenset[int]) -> None:
+        super().__init__(f"dag runs changed meanwhile: {sorted(dag_run_ids)}")
+        self.dag_run_ids = dag_run_ids
+
+
+class InstanceWrite(msgspec.Struct, frozen=True, kw_only=True):
+    """One task instance from `before` to `after`, whatever moves lie between."""
+
+    dag_run_id: int
+    task_id: str
+    before: InstanceFacts
+    after: InstanceFacts
+    hostname: str | None = None
+    pid: int | None = None
+    executor: str | None = None
+    rendered_fields: dict[str, object] | None = None
+
+
+class EndedTry(msgspec.Struct, frozen=True, kw_only=True):
+    """A try that another one follows: how it ended. `facts.id` names its row."""
+
+    facts: InstanceFacts
+
+
+class XComWrite(msgspec.Struct, frozen=True, kw_only=True):
+    dag_run_id: int
+    task_id: str
+    map_index: int
+    key: str
+    value: str
+    """JSON text."""
+
+
+class RunWrite(msgspec.Struct, frozen=True, kw_only=True):
+    """One dag run: its revision as planned on, and its new state if it moves."""
+
+    dag_run_id: int
+    revision: int
+    state: str | None = None
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    because: str | None = None
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    runs: tuple[RunWrite, ...]
+    instances: tuple[InstanceWrite, ...]
+    ended_tries: tuple[EndedTry, ...] = ()
+    xcoms: tuple[XComWrite, ...] = ()
+    stop_tries_of: tuple[int, ...] = ()
+    """Dag runs whose live tries were decided away (timeout, fail_fast): their agents are told by a hint."""
+
+
+async def write_batch(conn: Connection, batch: Batch, *, term: int, now: datetime) -> None:
+    """Write all or nothing. `conn` is inside a pipelined transaction of the scheduler lane."""
+    leading = await conn.execute(_SQL.share_leadership, {"term": term})
+    locked = await conn.execute(
+        _SQL.lock_runs,
+        {"ids": [r.dag_run_id for r in batch.runs], "revisions": [r.revision for r in batch.runs]},
+    )
+    moved = None
+    if batch.instances:
+        parameters = _instance_parameters(batch.instances, now)
+        if batch.ended_tries:
+            await conn.execute(_SQL.archive_tries, _archive_parameters(batch.ended_tries, now))
+            await conn.execute(_SQL.delete_xcoms_of_tries, {"ids": [e.facts.id for e in batch.ended_tries]})
+        moved = await conn.execute(_SQL.move_instances, parameters)
+    if batch.xcoms:
+        await conn.execute(
+            _SQL.upsert_xcoms,
+            {
+                "runs": [x.dag_run_id for x in batch.xcoms],
+                "task_ids": [x.task_id for x in batch.xcoms],
+                "map_indexes": [x.map_index for x in batch.xcoms],
+                "keys": [x.key for x in batch.xcoms],
+                "values": [x.value for x in batch.xcoms],
+                "now": now,
+            },
+        )
+    changed = [run for run in batch.runs if run.state is not None]
+    if changed:
+        await conn.execute(_SQL.move_runs, _run_parameters(changed, now))
+    failed = [run.dag_run_id for run in changed if run.state == DagRunState.FAILED]
+    if failed:
+        await conn.execute(_SQL.pause_failing_dags, {"ids": failed})
+    for dag_run_id in batch.stop_tries_of:
+        await send_hint(conn, "run", dag_run_id)
+    if not await leading.fetchone():
+        raise LeadershipLost(f"term {term} is over; another replica leads")
+    stale = {run.dag_run_id for run in batch.runs} - {row[0] for row in await locked.fetchall()}
+    if moved is not None:
+        written = {(row[0], row[1], row[2]) for row in await moved.fetchall()}
+        stale |= {w.dag_run_id for w in batch.instances if (w.dag_run_id, w.task_id, w.before.map_index) not in written}
+    if stale:
+        raise StaleViews(frozenset(stale))
+
+
+def _instance_parameters(writes: Sequence[InstanceWrite], now: datetime) -> dict[str, object]:
+    after = [w.after for w in writes]
+    return {
+        "now": now,
+        "runs": [w.dag_run_id for w in writes],
+        "task_ids": [w.task_id for w in writes],
+        "map_indexes": [w.before.map_index for w in writes],
+        "old_ids": [w.before.id for w in writes],
+        "old_states": [_stored(w.before.state) for w in writes],
+        "ids": [f.id for f in after],
+        "states": [_stored(f.state) for f in after],
+        "tries": [f.try_number for f in after],
+        "max_tries": [f.max_tries for f in after],
+        "infra_faults": [f.infra_faults for f in after],
+        "scheduled": [f.scheduled_at for f in after],
+        "queued": [f.queued_at for f in after],
+        "started": [f.start_date for f in after],
+        "ended": [f.end_date for f in after],
+        "due": [f.due_at for f in after],
+        "because": [f.because for f in after],
+        "hostnames": [w.hostname for w in writes],
+        "pids": [w.pid for w in writes],
+        "executors": [w.executor for w in writes],
+        "rendered": [None if w.rendered_fields is None else Jsonb(w.rendered_fields) for w in writes],
+    }
+
+
+def _archive_parameters(ended: Sequence[EndedTry], now: datetime) -> dict[str, object]:
+    return {
+        "ids": [e.facts.id for e in ended],
+        # As Airflow's history: a try that did not reach a final state of its own failed.
+        "states": [e.facts.state.value if e.facts.state in FINISHED else "failed" for e in ended],
+        "started": [e.facts.start_date for e in ended],
+        "ended": [e.facts.end_date or now for e in ended],
+        "because": [e.facts.because for e in ended],
+    }
+
+
+def _run_parameters(writes: Sequence[RunWrite], now: datetime) -> dict[str, object]:
+    return {
+        "now": now,
+        "ids": [r.dag_run_id for r in writes],
+        "states": [r.state for r in writes],
+        "started": [r.start_date for r in writes],
+        "ended": [r.end_date for r in writes],
+        "because": [r.because for r in writes],
+    }
+
+
+def _stored(state: TaskInstanceState) -> str | None:
+    return None if state == TaskInstanceState.NONE else state.value

@@ -1,0 +1,102 @@
+"""What agents read and write of one try. Every write names the try id: an old one matches no row (the fence)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from leoflowd.contract.agent_messages import XComInput, XComPull
+from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, statements
+
+_SQL = statements("tries")
+
+
+class TryRow(msgspec.Struct, frozen=True):
+    """Where a try belongs, and whether it may still write."""
+
+    id: uuid.UUID
+    dag_run_id: int
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    state: str | None
+
+    @property
+    def live(self) -> bool:
+        return self.state in ("queued", "running", "restarting")
+
+
+class _XComRow(msgspec.Struct, frozen=True):
+    task_id: str
+    key: str
+    map_index: int
+    value: Any
+
+
+async def fetch_try(conn: Connection, try_id: str) -> TryRow | None:
+    """None: the try was replaced (cleared, retried) or its run deleted."""
+    return await fetch_one(conn, _SQL.fetch_try, TryRow, try_id=try_id)
+
+
+async def list_tries(conn: Connection, try_ids: Sequence[str]) -> tuple[TryRow, ...]:
+    return await fetch_all(conn, _SQL.list_tries, TryRow, try_ids=list(try_ids))
+
+
+class LiveTry(msgspec.Struct, frozen=True):
+    id: uuid.UUID
+    dag_run_id: int
+    task_id: str
+    map_index: int
+    state: str
+    queued_at: datetime | None
+
+
+async def list_live_tries(conn: Connection, executor: str) -> tuple[LiveTry, ...]:
+    """All that this executor should be holding (partial index task_instance_live)."""
+    return await fetch_all(conn, _SQL.list_live_tries, LiveTry, executor=executor)
+
+
+async def put_xcom(conn: Connection, try_id: str, *, key: str, value: str, now: datetime) -> bool:
+    """Store an XCom (JSON text) of a live try; False when the try may not write any more."""
+    return bool(await execute(conn, _SQL.put_xcom, try_id=try_id, key=key, value=value, now=now))
+
+
+async def put_rendered_fields(conn: Connection, try_id: str, fields: dict[str, Any], now: datetime) -> bool:
+    return bool(await execute(conn, _SQL.put_rendered_fields, try_id=try_id, fields=Jsonb(fields), now=now))
+
+
+async def pull_xcoms(conn: Connection, row: TryRow, ask: XComPull) -> tuple[XComInput, ...]:
+    """XComs of the try's own run (or of the run asked for), in order of task and map index."""
+    rows = await fetch_all(
+        conn,
+        _SQL.pull_xcoms,
+        _XComRow,
+        dag_run_id=row.dag_run_id,
+        dag_id=ask.dag_id or row.dag_id,
+        run_id=ask.run_id,
+        key=ask.key,
+        task_ids=None if ask.task_ids is None else list(ask.task_ids),
+        map_indexes=None if ask.map_indexes is None else list(ask.map_indexes),
+        prior=ask.include_prior_dates,
+    )
+    return tuple(XComInput(task_id=r.task_id, key=r.key, map_index=r.map_index, value=r.value) for r in rows)
+
+
+class XComSize(msgspec.Struct, frozen=True):
+    dag_run_id: int
+    task_id: str
+    key: str
+    map_index: int
+    value: str
+
+
+async def list_xcoms(conn: Connection, dag_run_ids: Sequence[int], task_ids: Sequence[str]) -> tuple[XComSize, ...]:
+    """Upstream outputs of tries about to start; pairs of run and task, one query for a whole batch of launches."""
+    return await fetch_all(conn, _SQL.list_xcoms, XComSize, dag_run_ids=list(dag_run_ids), task_ids=list(task_ids))

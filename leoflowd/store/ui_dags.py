@@ -1,0 +1,111 @@
+"""What the UI's Dag list, dashboard and calendar read: documents built inside Postgres, passed on as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from leoflowd.contract.states import DagRunState, TaskInstanceState
+from leoflowd.core.timetable import RunSlot
+from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
+from leoflowd.store.ui_ordering import ordered
+
+_SQL = statements("ui_dags")
+
+COUNT_LIMIT = 1000
+"""Above it the dashboard shows "1000+"."""
+
+ORDERINGS: Mapping[str, bytes] = {
+    "dag_id": b"d.dag_id",
+    "dag_display_name": b"d.dag_display_name",
+    "next_dagrun": b"d.next_run_after",
+    "state": b"last.state",
+    "start_date": b"last.start_date",
+    "last_run_state": b"last.state",
+    "last_run_start_date": b"last.start_date",
+}
+_ORDERINGS_OF_LAST_RUN = frozenset({"state", "start_date", "last_run_state", "last_run_start_date"})
+_KEY = b"d.dag_id"
+
+
+class DagFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which DAGs the list shows; None = any. `username` says whose favourites count."""
+
+    username: str
+    order_by: Sequence[str]
+    limit: int
+    offset: int
+    dag_runs_limit: int
+    filters: Mapping[str, Any]
+    """exclude_stale (never None), paused, is_favorite, has_import_errors; dag_ids, any_tags, all_tags, owners (lists);
+    dag_id_ilike, dag_id_like, dag_display_name_ilike, dag_display_name_like (patterns); bundle_name,
+    bundle_version, last_dag_run_state."""
+
+    def parameters(self) -> dict[str, Any]:
+        return {
+            **self.filters,
+            "username": self.username,
+            "limit": self.limit,
+            "offset": self.offset,
+            "dag_runs_limit": self.dag_runs_limit,
+        }
+
+
+class CalendarCell(msgspec.Struct, frozen=True):
+    date: datetime
+    state: str
+    count: int
+
+
+async def fetch_dag_list(conn: Connection, *, chosen: DagFilter) -> str:
+    """DAGWithLatestDagRunsCollectionResponse."""
+    needs_last_run = chosen.filters["last_dag_run_state"] is not None or any(
+        name.removeprefix("-") in _ORDERINGS_OF_LAST_RUN for name in chosen.order_by
+    )
+    statement = ordered(_SQL.fetch_dag_list, chosen.order_by, ORDERINGS, _KEY)
+    document: str = await fetch_value(conn, statement, needs_last_run=needs_last_run, **chosen.parameters())
+    return document
+
+
+async def fetch_dag_stats(conn: Connection) -> str:
+    """DashboardDagStatsResponse."""
+    document: str = await fetch_value(conn, _SQL.fetch_dag_stats)
+    return document
+
+
+async def fetch_historical_metrics(
+    conn: Connection, *, start_date: datetime, end_date: datetime | None, now: datetime
+) -> str:
+    """HistoricalMetricDataResponse; every state is there, zero included."""
+    ti_states = ["no_status" if state is TaskInstanceState.NONE else state.value for state in TaskInstanceState]
+    document: str = await fetch_value(
+        conn,
+        _SQL.fetch_historical_metrics,
+        start_date=start_date,
+        end_date=end_date,
+        now=now,
+        count_limit=COUNT_LIMIT,
+        run_states=[state.value for state in DagRunState],
+        ti_states=ti_states,
+    )
+    return document
+
+
+async def list_calendar(
+    conn: Connection, *, dag_id: str, granularity: str, bounds: Mapping[str, datetime | None]
+) -> tuple[CalendarCell, ...]:
+    """What ran per `granularity` ("hour" or "day") and state, oldest first; `bounds` are logical_date_gte, _gt, ..."""
+    return await fetch_all(conn, _SQL.list_calendar, CalendarCell, dag_id=dag_id, granularity=granularity, **bounds)
+
+
+async def fetch_last_interval(conn: Connection, *, dag_id: str) -> RunSlot | None:
+    """The newest run that the timetable or a backfill started; planning goes on from there."""
+    return await fetch_one(conn, _SQL.fetch_last_interval, RunSlot, dag_id=dag_id)
+
+
+async def is_known_dag(conn: Connection, *, dag_id: str) -> bool:
+    """There is such a DAG, stale or not."""
+    return bool(await fetch_value(conn, _SQL.fetch_dag_exists, dag_id=dag_id))

@@ -1,0 +1,207 @@
+"""Who starts what again, and the visible tree of it. Nothing else in the project restarts anything.
+
+Three policies, chosen in `daemon.py`:
+
+* *crash* (default): an exception goes up, cancels everything, and the process exits non-zero. For bugs.
+* *restart_on(errors)*: named errors of the outside world; backoff with jitter; too many restarts in a window is a
+  crash. The rest of the tree stays up meanwhile.
+* *contain*: one unit of work (a request, a dag run, a project) fails, its outcome is recorded, its siblings go on.
+
+Nurseries raise ExceptionGroup, and one failure may arrive in a group together with Cancelled; `except*` is used so
+that neither hides the other.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+import trio
+
+from leoflowd import telemetry
+
+log = telemetry.get_logger(__name__)
+
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MAX_S = 5.0
+RESTARTS_MAX = 30
+"""More restarts than this inside RESTART_WINDOW_S mean that restarting does not help."""
+RESTART_WINDOW_S = 60.0
+
+Started = TypeVar("Started")
+
+
+class Component(Protocol):
+    """A long-lived part: `run` returns when drained, raises when broken; `statistics()` is frozen facts."""
+
+    async def run(self, *, task_status: trio.TaskStatus[Any]) -> None: ...
+
+
+class NodeView(msgspec.Struct, frozen=True, kw_only=True):
+    """One component as `leoflow tree`, the tree page and /metrics show it."""
+
+    name: str
+    policy: str
+    state: str
+    restarts: int
+    since: str | None
+    last_error: str | None
+    statistics: Any
+    children: tuple[NodeView, ...]
+
+
+class Node:
+    """A place in the tree: its policy, state (starting, running, waiting, stopped, failed) and children."""
+
+    def __init__(self, name: str, policy: str = "crash", statistics: Callable[[], Any] | None = None) -> None:
+        self.name = name
+        self.policy = policy
+        self.state = "starting"
+        self.restarts = 0
+        self.since: str | None = None
+        self.last_error: str | None = None
+        self.children: list[Node] = []
+        self._statistics = statistics
+
+    def child(self, name: str, policy: str = "crash", statistics: Callable[[], Any] | None = None) -> Node:
+        """The child of this name; a component that starts again finds its own node."""
+        for known in self.children:
+            if known.name == name:
+                known._statistics = statistics  # noqa: SLF001  # our own class
+                return known
+        node = Node(name, policy, statistics)
+        self.children.append(node)
+        return node
+
+    def enter(self, state: str) -> None:
+        self.state = state
+        self.since = telemetry.utc_now().isoformat().replace("+00:00", "Z")
+
+    def view(self) -> NodeView:
+        statistics = self._statistics() if self._statistics and self.state == "running" else None
+        return NodeView(
+            name=self.name,
+            policy=self.policy,
+            state=self.state,
+            restarts=self.restarts,
+            since=self.since,
+            last_error=self.last_error,
+            statistics=statistics,
+            children=tuple(child.view() for child in self.children),
+        )
+
+
+async def start(nursery: trio.Nursery, node: Node, run: Callable[..., Awaitable[None]]) -> Any:
+    """Start a component under *crash*; returns what it reports as started."""
+
+    async def running(*, task_status: trio.TaskStatus[Any]) -> None:  # noqa: ASYNC128  # the component calls it
+        async with _states(node):
+            await run(task_status=_Reporting(node, task_status))
+
+    return await nursery.start(running)
+
+
+async def start_restarting(
+    nursery: trio.Nursery,
+    node: Node,
+    run: Callable[..., Awaitable[None]],
+    *errors: type[Exception],
+) -> Any:
+    """Start a component under *restart_on(errors)*; returns what its first start reports."""
+    node.policy = "restart on " + ", ".join(error.__name__ for error in errors)
+
+    async def keeping(*, task_status: trio.TaskStatus[Any]) -> None:  # noqa: ASYNC128  # the component calls it
+        first: trio.TaskStatus[Any] = task_status
+        recent: list[float] = []
+        while True:
+            broken: BaseException | None = None
+            reporting = _Reporting(node, first)
+            async with _states(node):
+                try:
+                    await run(task_status=reporting)
+                except* errors as group:
+                    broken = _innermost(group)
+            if broken is None:
+                return
+            if reporting.reported:
+                first = trio.TASK_STATUS_IGNORED
+            recent = [at for at in recent if at > trio.current_time() - RESTART_WINDOW_S] + [trio.current_time()]
+            if len(recent) > RESTARTS_MAX:
+                raise RuntimeError(
+                    f"{node.name}: {len(recent)} restarts within {RESTART_WINDOW_S:.0f} s; last: {broken}"
+                ) from broken
+            delay = backoff_s(len(recent))
+            node.restarts += 1
+            node.last_error = str(broken)
+            node.enter("waiting")
+            log.warning("component_restarts", component=node.name, error=str(broken), delay_s=round(delay, 3))
+            await trio.sleep(delay)
+
+    return await nursery.start(keeping)
+
+
+def backoff_s(attempt: int) -> float:
+    """Doubling from BACKOFF_FIRST_S to BACKOFF_MAX_S, with 50 % jitter so that many do not come back at once."""
+    longest: float = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (attempt - 1))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, not secrecy
+
+
+@asynccontextmanager
+async def contain(record: Callable[[Exception], Awaitable[None]]) -> AsyncIterator[None]:
+    """Whatever fails inside is recorded and ends here. The one broad catch of the project (STYLE 3)."""
+    failure: Exception | None = None
+    try:
+        yield
+    except* Exception as group:  # noqa: BLE001  # this is `contain`
+        failure = _innermost(group)
+    if failure is not None:
+        await record(failure)
+
+
+@contextmanager
+def contained(record: Callable[[Exception], None]) -> Iterator[None]:
+    """`contain` for a unit of work that never waits."""
+    try:
+        yield
+    except Exception as failure:  # noqa: BLE001  # this is `contain`
+        record(failure)
+
+
+def _innermost(error: BaseException) -> Exception:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, Exception)
+    return error
+
+
+class _Reporting:
+    """A task status that also moves the node to running."""
+
+    def __init__(self, node: Node, inner: trio.TaskStatus[Any]) -> None:
+        self._node = node
+        self._inner = inner
+        self.reported = False
+
+    def started(self, value: Any = None) -> None:
+        self._node.enter("running")
+        self.reported = True
+        self._inner.started(value)
+
+
+@asynccontextmanager
+async def _states(node: Node) -> AsyncIterator[None]:
+    node.enter("starting")
+    try:
+        yield
+    except trio.Cancelled:
+        node.enter("stopped")
+        raise
+    except BaseException as error:
+        node.last_error = str(error)
+        node.enter("failed")
+        raise
+    else:
+        node.enter("stopped")

@@ -1,0 +1,99 @@
+"""What every test may use: the rule for missing parts, and one real Lite per test session.
+
+A test that needs a part this machine lacks is skipped with its reason; in CI (CI=true) the missing part is a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import trio_asyncio  # noqa: F401  # first: it takes over asyncio's policy when it is imported
+
+from loadtests.lite_process import Api, Lite, temporary_folder
+
+# Outside Trio, asyncio is asyncio: the browser driver and the agent's tests run on its own loop.
+asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
+
+REPOSITORY = Path(__file__).parent.parent
+ARTIFACTS = REPOSITORY / "tests" / "artifacts"
+WHEEL_REQUIREMENT = (
+    "apache-airflow-core==3.2.2 --hash=sha256:877be429d59193b5e9aab1ae69f44066134bf483c633e9f7c59a9220ebfcc013\n"
+)
+WHEEL_NAME = "apache_airflow_core-3.2.2-py3-none-any.whl"
+WHEEL_CACHE = REPOSITORY / ".cache" / "airflow-wheels"
+DOWNLOAD_WITHIN_S = 300
+
+
+def missing(part: str) -> NoReturn:
+    """Skip the running test for want of `part`, or fail it in CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must have every part, and this is missing: {part}", pytrace=False)
+    pytest.skip(f"missing on this machine: {part}")
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> Path:
+    """Folder for screenshots and outputs that people look at after a run; not committed."""
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    return ARTIFACTS
+
+
+@pytest.fixture(scope="session")
+def airflow_wheel() -> Path:
+    """Airflow's published wheel, pinned: from the cache, or from the index that pip is configured for.
+
+    Holds the UI that Lite serves and the example DAGs that it must run. Nothing of it is committed.
+    """
+    wheel = WHEEL_CACHE / WHEEL_NAME
+    if not wheel.exists():
+        WHEEL_CACHE.mkdir(parents=True, exist_ok=True)
+        (WHEEL_CACHE / "requirement.txt").write_text(WHEEL_REQUIREMENT)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+        command += [
+            "--only-binary",
+            ":all:",
+            "--dest",
+            str(WHEEL_CACHE),
+            "--requirement",
+            str(WHEEL_CACHE / "requirement.txt"),
+        ]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_WITHIN_S, check=False)
+        if answer.returncode != 0:
+            missing(f"the wheel {WHEEL_NAME}; pip says: {answer.stderr[-500:]}")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    assert f"sha256:{digest}" in WHEEL_REQUIREMENT, f"{wheel} is not the pinned file; remove it"
+    return wheel
+
+
+@pytest.fixture(scope="session")
+def lite_environment(airflow_wheel: Path) -> dict[str, str]:
+    """For every Lite of the tests: the UI comes from the wheel at hand, so that none downloads it again."""
+    return {"LEOFLOW_UI_WHEEL": str(airflow_wheel)}
+
+
+@pytest.fixture(scope="session")
+def lite(lite_environment: dict[str, str], artifacts: Path) -> Iterator[Lite]:
+    """A real `leoflow lite` on an empty workspace, shared by all tests that only add projects of their own to it."""
+    with temporary_folder("leoflow-e2e-") as root:
+        (root / "workspace").mkdir()
+        lite = Lite(workspace=root / "workspace", data_dir=root / "data", env=lite_environment)
+        try:
+            with lite:
+                yield lite
+        finally:
+            (artifacts / "lite-output.txt").write_text(lite.output())
+
+
+@pytest.fixture(scope="session")
+def api(lite: Lite) -> Iterator[Api]:
+    """A logged-in HTTP client of the shared Lite."""
+    with lite.api() as client:
+        yield client

@@ -1,0 +1,100 @@
+"""The browser of the end-to-end tests, watched for everything a user would call broken."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, Response, sync_playwright
+
+from loadtests.lite_process import Lite
+from tests.conftest import missing
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+HARMLESS_CONSOLE = ("signal is aborted without reason",)
+"""The UI's own aborted stream; Airflow's server shows it too."""
+HARMLESS_PATH = "/static/wasm/sqlparser_rs_wasm.js"
+"""The published UI looks for it where it is not; 404 on Airflow's server too."""
+
+
+@dataclass
+class Complaints:
+    """What went wrong in a page, in order; empty at the end of a good test."""
+
+    found: list[str] = field(default_factory=list)
+    is_logging_in: bool = False
+    """Before the login every call is rightly answered 401."""
+
+    def watch(self, page: Page) -> None:
+        page.on("console", self._console)
+        page.on("pageerror", self._page_error)
+        page.on("response", self._response)
+        page.on("requestfailed", self._request_failed)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        is_noise = self.is_logging_in or any(text in message.text for text in HARMLESS_CONSOLE)
+        is_noise = is_noise or message.location["url"].endswith(HARMLESS_PATH)
+        if message.type == "error" and not is_noise:
+            self.found.append(f"console error: {message.text}")
+
+    def _page_error(self, error: Error) -> None:
+        if not any(text in error.message for text in HARMLESS_CONSOLE):
+            self.found.append(f"page error: {error.message}")
+
+    def _response(self, response: Response) -> None:
+        is_expected = response.url.endswith(HARMLESS_PATH) or (self.is_logging_in and response.status == 401)
+        if response.status >= 400 and not is_expected:
+            self.found.append(f"{response.status} {response.request.method} {response.url}")
+
+    def _request_failed(self, request: Request) -> None:
+        # A page that is left aborts its own requests.
+        if request.failure != "net::ERR_ABORTED":
+            self.found.append(f"failed request: {request.failure} {request.method} {request.url}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium. Module scope: while it is open, this thread belongs to Playwright's own event loop."""
+    chromium = shutil.which(os.environ.get("LEOFLOW_CHROMIUM", "chromium"))
+    if chromium is None:
+        missing("chromium; run tests/e2e/install-chromium.sh or name one in LEOFLOW_CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def complaints() -> Complaints:
+    return Complaints()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, lite: Lite, complaints: Complaints) -> Iterator[Page]:
+    """One tab for the whole module; each test fails on what went wrong in it since the test before."""
+    context = browser.new_context(base_url=lite.url, viewport={"width": 1440, "height": 900}, locale="en-US")
+    page = context.new_page()
+    complaints.watch(page)
+    yield page
+    context.close()
+
+
+@pytest.fixture(autouse=True)
+def no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each browser test: nothing may have gone wrong in the page."""
+    yield
+    if "page" in request.fixturenames:
+        complaints: Complaints = request.getfixturevalue("complaints")
+        found, complaints.found = complaints.found, []
+        assert found == []

@@ -1,0 +1,252 @@
+"""The daemon's end of the agent protocol, in memory, on a real Unix socket: records everything, answers by the rules.
+
+Used by the tests of the agent. Its facts (`Facts`) outlive a server, so that a test can stop one `FakeControlPlane` and
+start another, as a restarted daemon that reads Postgres. asyncio, because grpclib is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpclib.const
+import grpclib.server
+from grpclib.exceptions import StreamTerminatedError
+from grpclib.protocol import H2Protocol
+
+from leoflowd.contract.agent_messages import (
+    ATTACH,
+    TRY,
+    Beat,
+    DagRunFacts,
+    FromHost,
+    FromTry,
+    HostHello,
+    HostWelcome,
+    Launch,
+    LogChunk,
+    Outcome,
+    OutcomeStored,
+    PreviousRun,
+    PreviousRunAsk,
+    RenderedFields,
+    ShutDown,
+    Terminate,
+    ToHost,
+    ToTry,
+    TryHello,
+    TrySpec,
+    Welcome,
+    XComInput,
+    XComPull,
+    XComPush,
+    XComValues,
+)
+from leoflowd.contract.agent_wire import MsgpackCodec
+
+
+@dataclass
+class TryFacts:
+    """What a database would know of one try."""
+
+    log: bytes = b""
+    rendered: dict[str, Any] | None = None
+    xcoms: dict[str, Any] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
+    """More than one means that an outcome was delivered twice."""
+    hellos: list[TryHello] = field(default_factory=list)
+    overlaps: int = 0
+    """Log chunks that began before the end of what was stored: sent twice."""
+    gaps: int = 0
+    messages: list[str] = field(default_factory=list)
+    """Names of the messages in the order in which they came."""
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.splitlines()]
+
+    @property
+    def events(self) -> list[str]:
+        return [line["event"] for line in self.lines]
+
+    @property
+    def outcome(self) -> Outcome:
+        assert len(self.outcomes) == 1, self.outcomes
+        return self.outcomes[0]
+
+
+@dataclass
+class Facts:
+    """What survives a restart of the daemon."""
+
+    tries: dict[str, TryFacts] = field(default_factory=dict)
+    hosts: list[HostHello] = field(default_factory=list)
+    stale: set[str] = field(default_factory=set)
+    specs: dict[str, TrySpec] = field(default_factory=dict)
+    """For pods, which ask for theirs."""
+    xcoms: list[XComInput] = field(default_factory=list)
+    previous_run: DagRunFacts | None = None
+    pulls: list[XComPull] = field(default_factory=list)
+    store_outcomes: bool = True
+    """False: outcomes are received but neither stored nor acknowledged."""
+
+    def of(self, try_id: str) -> TryFacts:
+        return self.tries.setdefault(try_id, TryFacts())
+
+
+class FakeControlPlane:
+    """One running server; see `serve`."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self._host: grpclib.server.Stream[FromHost, ToHost] | None = None
+        self._streams: dict[str, grpclib.server.Stream[FromTry, ToTry]] = {}
+        self._changed = asyncio.Condition()
+
+    def __mapping__(self) -> dict[str, grpclib.const.Handler]:
+        both_ways = grpclib.const.Cardinality.STREAM_STREAM
+        return {
+            ATTACH: grpclib.const.Handler(self._attach, both_ways, FromHost, ToHost),
+            TRY: grpclib.const.Handler(self._try, both_ways, FromTry, ToTry),
+        }
+
+    # --- what a test does ----------------------------------------------------------------------------------------
+
+    async def wait_for(self, condition: Callable[[], object]) -> None:
+        """Until the facts satisfy the condition; checked whenever a message has been handled."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(condition()))
+
+    async def attached(self) -> None:
+        await self.wait_for(lambda: self._host is not None)
+
+    async def launch(self, spec: TrySpec, token: str = "token-of-a-try") -> TryFacts:
+        await self.attached()
+        assert self._host is not None
+        await self._host.send_message(Launch(spec=spec, token=token))
+        return self.facts.of(spec.try_id)
+
+    async def shut_down(self, *, grace_s: float = 1.0, reason: str = "the test is over") -> None:
+        assert self._host is not None
+        await self._host.send_message(ShutDown(grace_s=grace_s, reason=reason))
+
+    async def terminate(self, try_id: str, **how: Any) -> None:
+        await self.wait_for(lambda: try_id in self._streams)
+        await self._streams[try_id].send_message(Terminate(**how))
+
+    async def finished(self, *try_ids: str) -> None:
+        await self.wait_for(lambda: all(self.facts.of(try_id).outcomes for try_id in try_ids))
+
+    # --- the protocol --------------------------------------------------------------------------------------------
+
+    async def _attach(self, stream: grpclib.server.Stream[FromHost, ToHost]) -> None:
+        hello = await stream.recv_message()
+        assert isinstance(hello, HostHello)
+        await stream.send_message(HostWelcome(heartbeat_s=0.2))
+        self.facts.hosts.append(hello)
+        self._host = stream
+        await self._tell()
+        try:
+            while await stream.recv_message() is not None:
+                await self._tell()
+        except StreamTerminatedError:
+            pass
+        finally:
+            if self._host is stream:
+                self._host = None
+
+    async def _try(self, stream: grpclib.server.Stream[FromTry, ToTry]) -> None:
+        hello = await stream.recv_message()
+        assert isinstance(hello, TryHello)
+        facts = self.facts.of(hello.try_id)
+        facts.hellos.append(hello)
+        if hello.try_id in self.facts.stale:
+            await stream.send_message(Terminate(reason="this try is not the current one", stale=True))
+            await self._tell()
+            return
+        spec = self.facts.specs.get(hello.try_id) if hello.wants_spec else None
+        await stream.send_message(Welcome(log_offset=len(facts.log), spec=spec))
+        self._streams[hello.try_id] = stream
+        await self._tell()
+        try:
+            while (message := await stream.recv_message()) is not None:
+                answer = self._handle(hello.try_id, facts, message)
+                if answer is not None:
+                    await stream.send_message(answer)
+                await self._tell()
+        except StreamTerminatedError:
+            pass
+        finally:
+            self._streams.pop(hello.try_id, None)
+
+    def _handle(self, try_id: str, facts: TryFacts, message: FromTry) -> ToTry | None:
+        facts.messages.append(type(message).__name__)
+        match message:
+            case LogChunk(offset=offset, content=content):
+                facts.overlaps += offset < len(facts.log)
+                facts.gaps += offset > len(facts.log)
+                assert content.endswith(b"\n")
+                facts.log += content[len(facts.log) - offset :]
+            case RenderedFields(fields=fields):
+                facts.rendered = fields
+            case XComPush(key=key, value=value):
+                facts.xcoms[key] = json.loads(value)
+            case XComPull():
+                self.facts.pulls.append(message)
+                values = tuple(item for item in self.facts.xcoms if _fits(item, message))
+                return XComValues(request_id=message.request_id, values=values)
+            case PreviousRunAsk():
+                return PreviousRun(request_id=message.request_id, run=self.facts.previous_run)
+            case Outcome():
+                if self.facts.store_outcomes:
+                    facts.outcomes.append(message)
+                    facts.xcoms.update({item.key: json.loads(item.value) for item in message.xcoms})
+                    return OutcomeStored()
+            case Beat() | TryHello():
+                pass
+        return None
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+def _fits(item: XComInput, pull: XComPull) -> bool:
+    return item.key == pull.key and (pull.task_ids is None or item.task_id in pull.task_ids)
+
+
+class _BreakableServer(grpclib.server.Server):
+    """grpclib leaves connections open when a server closes, because its process usually ends next; ours does not."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._protocols: list[H2Protocol] = []
+
+    def _protocol_factory(self) -> H2Protocol:  # type: ignore[explicit-override]  # typing.override is newer than 3.11
+        protocol = super()._protocol_factory()
+        self._protocols.append(protocol)
+        return protocol
+
+    def break_connections(self) -> None:
+        for protocol in self._protocols:
+            protocol.connection.close()
+
+
+@asynccontextmanager
+async def serve(path: Path, facts: Facts) -> AsyncIterator[FakeControlPlane]:
+    """Listens on this Unix socket until the block is left; then every connection breaks, as when a daemon is killed."""
+    plane = FakeControlPlane(facts)
+    server = _BreakableServer([plane], codec=MsgpackCodec())
+    path.unlink(missing_ok=True)  # noqa: ASYNC240  a test's own folder
+    await server.start(path=str(path))
+    try:
+        yield plane
+    finally:
+        server.break_connections()
+        server.close()
+        await server.wait_closed()

@@ -1,0 +1,286 @@
+"""The agent service as an agent meets it: over its socket, with the real scheduler and Postgres behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio_asyncio
+from grpclib import GRPCError
+from grpclib.client import Channel, StreamStreamMethod
+from grpclib.exceptions import StreamTerminatedError
+
+from leoflowd.agents.service import AgentService
+from leoflowd.contract import agent_messages as m
+from leoflowd.contract.agent_wire import MsgpackCodec
+from leoflowd.core.try_tokens import try_token
+from leoflowd.scheduler.inbox import RunChanged
+from leoflowd.store import task_instances
+from leoflowd.store.database import Database
+from leoflowd.store.hints import Hint
+from leoflowd.store.log_files import LogFiles
+from tests.integration.scheduler.conftest import World, dag, task, utc_now
+
+SECRET = b"s" * 32
+HOST_TOKEN = "host-token"
+REFUSED = (GRPCError, StreamTerminatedError)
+"""grpclib answers with a status and resets the stream; which of the two the client sees first is a race."""
+
+
+class Agent:
+    """One stream, spoken from Trio."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def say(self, message: Any) -> None:
+        await trio_asyncio.aio_as_trio(self._stream.send_message)(message)
+
+    async def hear(self) -> Any:
+        with trio.fail_after(10):
+            return await trio_asyncio.aio_as_trio(self._stream.recv_message)()
+
+
+class Service:
+    def __init__(
+        self, world: World, service: AgentService, socket: Path, hints: Any, launches: Any, logs: Path
+    ) -> None:
+        self.world = world
+        self.service = service
+        self.hints = hints
+        self.launches = launches
+        self.logs = logs
+        self._socket = socket
+
+    @asynccontextmanager
+    async def stream(self, method: str, out: Any, back: Any) -> AsyncIterator[Agent]:
+        channel = Channel(path=str(self._socket), codec=MsgpackCodec())
+        opened = StreamStreamMethod(channel, method, out, back).open()
+        stream = await trio_asyncio.aio_as_trio(opened.__aenter__)()
+        try:
+            yield Agent(stream)
+        finally:
+            channel.close()
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()  # the transport closes itself on the loop's next turn
+                await trio_asyncio.aio_as_trio(asyncio.sleep)(0)
+
+    @asynccontextmanager
+    async def a_try(self, try_id: str, token: str | None = None, **hello: Any) -> AsyncIterator[Agent]:
+        async with self.stream(m.TRY, m.FromTry, m.ToTry) as agent:
+            said = m.TryHello(
+                try_id=try_id, token=token or try_token(SECRET, try_id), hostname="host", **{"pid": 7, **hello}
+            )
+            await agent.say(said)
+            yield agent
+
+
+@pytest.fixture
+async def service(database: Database, tmp_path: Path) -> AsyncIterator[Service]:
+    world = World(database)
+    hints_in, hints_out = trio.open_memory_channel[Hint](10)
+    launches_in, launches_out = trio.open_memory_channel[m.Launch](10)
+    socket = tmp_path / "agents.sock"
+    agents = AgentService(
+        db=database,
+        logs=LogFiles(tmp_path / "logs"),
+        reports=world.inbox,
+        launches=launches_out,
+        hints=hints_out,
+        socket=socket,
+        try_secret=SECRET,
+        host_token=HOST_TOKEN,
+        now=utc_now,
+    )
+    async with trio_asyncio.open_loop(), trio.open_nursery() as nursery, world.leading():
+        await nursery.start(agents.run)
+        yield Service(world, agents, socket, hints_in, launches_in, tmp_path / "logs")
+        nursery.cancel_scope.cancel()
+
+
+def outcome(**fields: Any) -> m.Outcome:
+    base: dict[str, Any] = {
+        "kind": m.OutcomeKind.SUCCESS,
+        "because": "done",
+        "start_date": utc_now(),
+        "end_date": utc_now(),
+    }
+    return m.Outcome(**{**base, **fields})
+
+
+async def test_a_try_reports_from_hello_to_stored_outcome(service: Service) -> None:
+    run = await service.world.create(dag("d", task("a"), task("b", "a")))
+    try_id = (await service.world.launched_ids(1))["a"]
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        assert await agent.hear() == m.Welcome(log_offset=0)
+        await agent.say(m.LogChunk(offset=0, content=b'{"event":"one"}\n'))
+        await agent.say(m.XComPush(key="k", value='{"x": 1}'))
+        await agent.say(m.RenderedFields(fields={"op_args": [1]}))
+        await agent.say(outcome(xcoms=(m.XComItem(key="return_value", value="42"),)))
+        assert await agent.hear() == m.OutcomeStored()
+    assert (await service.world.states(run)) == {"a": "success", "b": "queued"}
+    [log] = service.logs.rglob("*.ndjson")
+    assert log.read_bytes() == b'{"event":"one"}\n'
+    async with service.world.db.api.connection() as conn:
+        cursor = await conn.execute(b"SELECT key, value FROM xcom ORDER BY key")
+        assert await cursor.fetchall() == [("k", {"x": 1}), ("return_value", 42)]
+        cursor = await conn.execute(b"SELECT hostname, pid, rendered_fields FROM task_instance WHERE task_id = 'a'")
+        assert await cursor.fetchone() == ("host", 7, {"op_args": [1]})
+
+
+async def test_a_returning_agent_goes_on_where_its_log_stopped(service: Service) -> None:
+    await service.world.create(dag("d", task("a")))
+    try_id = (await service.world.launched_ids(1))["a"]
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        await agent.hear()
+        await agent.say(m.LogChunk(offset=0, content=b"one\ntwo\n"))
+        await agent.say(m.XComPull(request_id=1, key="none"))
+        await agent.hear()
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        assert await agent.hear() == m.Welcome(log_offset=8)
+        await agent.say(m.LogChunk(offset=4, content=b"two\nthree\n"))
+        await agent.say(outcome())
+        await agent.hear()
+    [log] = service.logs.rglob("*.ndjson")
+    assert log.read_bytes() == b"one\ntwo\nthree\n"
+
+
+async def test_an_outcome_told_twice_is_stored_once(service: Service) -> None:
+    await service.world.create(dag("d", task("a", retries=3, retry_delay_s=0)))
+    try_id = (await service.world.launched_ids(1))["a"]
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        await agent.hear()
+        await agent.say(outcome(kind=m.OutcomeKind.FAILED))
+        await agent.hear()
+    await service.world.launched_ids(1)
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        answer = await agent.hear()
+    assert isinstance(answer, m.Terminate)
+    assert answer.stale
+
+
+@pytest.mark.parametrize("token", ["", "0" * 64])
+async def test_a_wrong_token_is_refused(service: Service, token: str) -> None:
+    await service.world.create(dag("d", task("a")))
+    try_id = (await service.world.launched_ids(1))["a"]
+    async with service.a_try(try_id, token=token or "x") as agent:
+        with pytest.raises(REFUSED):
+            await agent.hear()
+
+
+async def test_the_token_of_one_try_opens_no_other(service: Service) -> None:
+    await service.world.create(dag("d", task("a"), task("b")))
+    ids = await service.world.launched_ids(2)
+    async with service.a_try(ids["a"], token=try_token(SECRET, ids["b"])) as agent:
+        with pytest.raises(REFUSED):
+            await agent.hear()
+
+
+async def test_an_xcom_over_the_cap_is_refused_here_too(service: Service) -> None:
+    await service.world.create(dag("d", task("a")))
+    try_id = (await service.world.launched_ids(1))["a"]
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        await agent.hear()
+        await agent.say(m.XComPush(key="big", value='"' + "x" * m.XCOM_MAX_BYTES + '"'))
+        with pytest.raises(REFUSED):
+            await agent.hear()
+
+
+async def test_an_xcom_of_another_run_is_pulled_by_its_run_id(service: Service) -> None:
+    spec = dag("d", task("a"))
+    await service.world.create(spec, "r1")
+    await service.world.end((await service.world.launched_ids(1))["a"], return_value='"from r1"')
+    await service.world.create(spec, "r2")
+    try_id = (await service.world.launched_ids(1))["a"]
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        await agent.hear()
+        await agent.say(m.XComPull(request_id=5, task_ids=("a",), run_id="r1"))
+        answer = await agent.hear()
+        await agent.say(m.XComPull(request_id=6, task_ids=("a",)))
+        nothing = await agent.hear()
+    assert answer == m.XComValues(request_id=5, values=(m.XComInput(task_id="a", key="return_value", value="from r1"),))
+    assert nothing == m.XComValues(request_id=6, values=())
+
+
+async def test_clearing_a_running_task_tells_its_agent_to_stop(service: Service) -> None:
+    world = service.world
+    run = await world.create(dag("d", task("a")))
+    try_id = (await world.launched_ids(1))["a"]
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        await agent.hear()
+        async with world.db.api.transaction() as conn:
+            await task_instances.clear_instances(
+                conn, run, [("a", -1)], now=utc_now(), because="cleared", reset_dag_run=True
+            )
+        await service.hints.send(Hint("run", str(run)))
+        await world.inbox.put(RunChanged(run))
+        answer = await agent.hear()
+        assert isinstance(answer, m.Terminate)
+        assert not answer.stale
+        await agent.say(outcome(kind=m.OutcomeKind.TERMINATED, because="told to stop"))
+        assert await agent.hear() == m.OutcomeStored()
+    assert (await world.launched_ids(1))["a"] != try_id
+
+
+async def test_deleting_the_run_stops_the_try_for_good(service: Service) -> None:
+    world = service.world
+    run = await world.create(dag("d", task("a")))
+    try_id = (await world.launched_ids(1))["a"]
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        await agent.hear()
+        async with world.db.api.connection() as conn:
+            await conn.execute(b"DELETE FROM dag_run")
+        await service.hints.send(Hint("run", str(run)))
+        answer = await agent.hear()
+    assert isinstance(answer, m.Terminate)
+    assert answer.stale
+
+
+async def test_a_host_with_a_foreign_token_gets_no_work(service: Service) -> None:
+    async with service.stream(m.ATTACH, m.FromHost, m.ToHost) as host:
+        await host.say(m.HostHello(host_token="guess", boot_id="b", hostname="h", pid=1))
+        with pytest.raises(REFUSED):
+            await host.hear()
+
+
+async def test_a_host_gets_each_launch_once(service: Service) -> None:
+    spec = m.TrySpec(
+        try_id="t1",
+        dag_run=m.DagRunFacts(dag_id="d", run_id="r", run_type="manual", run_after=utc_now()),
+        task_id="a",
+        try_number=1,
+        max_tries=0,
+        kind="python",
+        operator="PythonOperator",
+        bundle_digest="x",
+    )
+    other = m.Launch(spec=m.TrySpec(**{**_fields(spec), "try_id": "t2"}), token="t")
+    async with service.stream(m.ATTACH, m.FromHost, m.ToHost) as host:
+        await host.say(m.HostHello(host_token=HOST_TOKEN, boot_id="b", hostname="h", pid=1))
+        assert isinstance(await host.hear(), m.HostWelcome)
+        await service.launches.send(m.Launch(spec=spec, token="t"))
+        await service.launches.send(m.Launch(spec=spec, token="t"))
+        await service.launches.send(other)
+        heard = [await host.hear(), await host.hear()]
+    assert [launch.spec.try_id for launch in heard] == ["t1", "t2"]
+
+
+async def test_a_broken_message_costs_its_own_stream_only(service: Service) -> None:
+    await service.world.create(dag("d", task("a")))
+    try_id = (await service.world.launched_ids(1))["a"]
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        await agent.hear()
+        await agent.say(m.LogChunk(offset=999, content=b"gap\n"))
+        with pytest.raises(REFUSED):
+            await agent.hear()
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        assert await agent.hear() == m.Welcome(log_offset=0)
+
+
+def _fields(spec: m.TrySpec) -> dict[str, Any]:
+    return {name: getattr(spec, name) for name in spec.__struct_fields__}

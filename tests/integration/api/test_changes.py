@@ -1,0 +1,258 @@
+"""Trigger, pause, clear, mark, note, delete, XCom, logs, artifacts: what a write does and what it answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from quart_trio import QuartTrio
+
+from leoflowd.api.context import ApiContext
+from leoflowd.contract import dag_spec
+from leoflowd.store.dags import set_paused
+from tests.integration.api.api_client import Client
+from tests.integration.api.api_seed import BROKEN, DAG, DONE, OPEN, SPEC
+
+D = f"/api/v2/dags/{DAG}"
+RUNS = f"{D}/dagRuns"
+CLEAR = f"{D}/clearTaskInstances"
+
+
+def _tasks(answer: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(row["dag_run_id"], row["task_id"]) for row in answer["task_instances"]}
+
+
+async def _states(client: Client, run_id: str) -> dict[str, str | None]:
+    rows = (await client.get(f"{RUNS}/{run_id}/taskInstances"))["task_instances"]
+    return {row["task_id"]: row["state"] for row in rows}
+
+
+async def test_a_trigger_without_logical_date_may_be_repeated(seeded: Client) -> None:
+    body = {"logical_date": None, "conf": {"n": 2, "free": True}, "note": "hi", "partition_key": None}
+    first = await seeded.send("POST", RUNS, body)
+    second = await seeded.send("POST", RUNS, body)
+    assert first["dag_run_id"] != second["dag_run_id"]
+    assert (first["state"], first["conf"], first["note"]) == ("queued", {"n": 2, "free": True}, "hi")
+    assert (first["triggered_by"], first["triggering_user_name"]) == ("rest_api", "admin")
+
+
+async def test_the_ui_is_known_by_its_referer(seeded: Client) -> None:
+    answer = await seeded.call("POST", RUNS, json={"logical_date": None}, headers={"Referer": "http://localhost/"})
+    assert msgspec.json.decode(await answer.get_data(as_text=False))["triggered_by"] == "ui"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 422),
+        ({"logical_date": None, "more": 1}, 422),
+        ({"logical_date": "2026-01-01T00:00:00"}, 422),
+        ({"logical_date": None, "conf": {"n": 0}}, 400),
+        ({"logical_date": None, "conf": {"n": "x"}}, 400),
+        ({"logical_date": None, "conf": []}, 422),
+        ({"logical_date": None, "dag_run_id": "a/b"}, 400),
+        ({"logical_date": None, "dag_run_id": DONE}, 409),
+        ({"logical_date": "2026-11-19T03:00:00Z"}, 409),
+        ({"logical_date": None, "partition_key": "p"}, 400),
+        ({"logical_date": None, "data_interval_start": "2026-11-19T03:00:00Z"}, 422),
+    ],
+)
+async def test_a_wrong_trigger_is_refused(seeded: Client, body: dict[str, Any], status: int) -> None:
+    await seeded.send("POST", RUNS, body, status=status)
+
+
+async def test_pausing_is_seen_and_logged(seeded: Client) -> None:
+    assert (await seeded.send("PATCH", D, {"is_paused": True}))["is_paused"] is True
+    events = (await seeded.get(f"/api/v2/eventLogs?dag_id={DAG}&order_by=-event_log_id"))["event_logs"]
+    assert (events[0]["event"], events[0]["owner"], events[0]["extra"]) == ("patch_dag", "admin", '{"is_paused": true}')
+
+
+async def test_a_clear_is_a_dry_run_of_failed_ones_by_default(seeded: Client) -> None:
+    before = await _states(seeded, BROKEN)
+    answer = await seeded.send("POST", CLEAR, {"dag_run_id": BROKEN})
+    assert _tasks(answer) == {(BROKEN, "g.transform"), (BROKEN, "load")}
+    assert await _states(seeded, BROKEN) == before
+
+
+async def test_a_clear_resets_tries_and_run(seeded: Client) -> None:
+    await seeded.send("POST", CLEAR, {"dag_run_id": BROKEN, "dry_run": False})
+    assert await _states(seeded, BROKEN) == {"extract": "success", "g.transform": None, "load": None}
+    assert (await seeded.get(f"{RUNS}/{BROKEN}"))["state"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"task_ids": [["g.transform", -1]]}, {"g.transform"}),
+        ({"task_ids": ["g.transform"], "include_downstream": True}, {"g.transform", "load"}),
+        ({"task_ids": [["g.transform", -1]], "include_upstream": True}, {"extract", "g.transform"}),
+        ({"task_ids": []}, set()),
+        ({"task_ids": [["g.transform", 5]]}, set()),
+        ({"only_running": True}, set()),
+    ],
+)
+async def test_a_clear_takes_the_named_tasks_and_their_relatives(
+    seeded: Client, body: dict[str, Any], expected: set[str]
+) -> None:
+    answer = await seeded.send("POST", CLEAR, {"dag_run_id": DONE, "only_failed": False, **body})
+    assert {task for _, task in _tasks(answer)} == expected
+
+
+async def test_a_clear_reaches_into_past_and_future(seeded: Client) -> None:
+    body = {"task_ids": ["extract"], "only_failed": False, "dag_run_id": BROKEN}
+    assert _tasks(await seeded.send("POST", CLEAR, body | {"include_past": True})) == {
+        (DONE, "extract"),
+        (BROKEN, "extract"),
+    }
+    assert (BROKEN, "extract") in _tasks(await seeded.send("POST", CLEAR, body | {"include_future": True}))
+    await seeded.send("POST", CLEAR, body | {"dag_run_id": OPEN, "include_past": True}, status=400)
+
+
+async def test_a_clear_can_refuse_to_stop_a_running_task(seeded: Client) -> None:
+    body = {"dag_run_id": OPEN, "only_failed": False, "dry_run": False, "prevent_running_task": True}
+    await seeded.send("POST", CLEAR, body, status=409)
+    await seeded.send("POST", CLEAR, body | {"prevent_running_task": False})
+    assert (await _states(seeded, OPEN))["extract"] == "restarting"
+
+
+async def test_a_mark_touches_others_only_when_asked_and_lets_the_rest_go_on(seeded: Client) -> None:
+    task = f"{RUNS}/{BROKEN}/taskInstances/g.transform"
+    dry = await seeded.send("PATCH", f"{task}/dry_run", {"new_state": "success"})
+    assert _tasks(dry) == {(BROKEN, "g.transform")}
+    marked = await seeded.send("PATCH", task, {"new_state": "success", "note": "by hand"})
+    assert marked["task_instances"][0]["state"] == "success"
+    assert marked["task_instances"][0]["note"] == "by hand"
+    assert await _states(seeded, BROKEN) == {"extract": "success", "g.transform": "success", "load": None}
+
+
+async def test_update_mask_limits_a_patch(seeded: Client) -> None:
+    answer = await seeded.send("PATCH", f"{RUNS}/{DONE}?update_mask=note", {"state": "failed", "note": "only me"})
+    assert (answer["state"], answer["note"]) == ("success", "only me")
+
+
+async def test_a_run_is_cleared_marked_and_deleted(seeded: Client) -> None:
+    run = f"{RUNS}/{DONE}"
+    assert (await seeded.send("POST", f"{run}/clear", {}))["total_entries"] == 3
+    assert (await seeded.send("POST", f"{run}/clear", {"only_new": True}))["task_instances"] == []
+    assert (await seeded.send("PATCH", run, {"state": "failed"}))["state"] == "failed"
+    assert (await seeded.send("POST", f"{run}/clear", {"dry_run": False}))["state"] == "queued"
+    assert await seeded.send("DELETE", run, status=204) is None
+    await seeded.send("GET", run, status=404)
+
+
+async def test_deleting_a_dag_answers_null(seeded: Client) -> None:
+    answer = await seeded.call("DELETE", D)
+    assert (answer.status_code, await answer.get_data(as_text=False)) == (200, b"null")
+    await seeded.send("GET", D, status=404)
+
+
+async def test_favorites_are_per_user(seeded: Client) -> None:
+    await seeded.send("POST", f"{D}/favorite", status=204)
+    assert (await seeded.get(f"{D}/details"))["is_favorite"] is True
+    await seeded.send("POST", f"{D}/unfavorite", status=204)
+    await seeded.send("POST", f"{D}/unfavorite", status=409)
+
+
+async def test_an_xcom_value_comes_native_or_as_text(seeded: Client) -> None:
+    entries = f"{RUNS}/{DONE}/taskInstances/extract/xcomEntries"
+    assert (await seeded.get(f"{entries}/return_value"))["value"] == {"rows": [1, None]}
+    assert (await seeded.get(f"{entries}/return_value?stringify=true"))["value"] == '{"rows": [1, null]}'
+    assert (await seeded.get(f"{entries}/text?stringify=true"))["value"] == "plain"
+    await seeded.send("POST", entries, {"key": "text", "value": 1}, status=409)
+    await seeded.send("POST", entries, {"key": "big", "value": "x" * 300_000}, status=422)
+    await seeded.send("DELETE", f"{entries}/text", status=204)
+    await seeded.send("GET", f"{entries}/text", status=404)
+
+
+async def test_a_log_holds_back_the_half_written_line(seeded: Client) -> None:
+    url = f"{RUNS}/{OPEN}/taskInstances/extract/logs/1"
+    answer = await seeded.call("GET", url, headers={"Accept": "application/x-ndjson"})
+    assert answer.headers["Content-Type"] == "application/x-ndjson"
+    body = await answer.get_data(as_text=False)
+    events = [msgspec.json.decode(line)["event"] for line in body.splitlines()]
+    assert events == ["::group::Log message source details", "::endgroup::", "hello"]
+    assert body.endswith(b"\n")
+    assert [line["event"] for line in (await seeded.get(url))["content"]] == events
+
+
+async def test_a_log_says_why_it_is_empty_and_what_is_unknown(seeded: Client) -> None:
+    content = (await seeded.get(f"{RUNS}/{BROKEN}/taskInstances/load/logs/0"))["content"]
+    assert "upstream_failed" in content[-1]["event"]
+    for path, accept, status in (
+        ("extract/logs/7", "*/*", 404),
+        ("nope/logs/1", "*/*", 404),
+        ("extract/logs/1", "text/plain", 406),
+    ):
+        answer = await seeded.call("GET", f"{RUNS}/{OPEN}/taskInstances/{path}", headers={"Accept": accept})
+        assert answer.status_code == status
+
+
+async def test_unrendered_fields_are_shown_until_the_task_reports_them(seeded: Client) -> None:
+    task = await seeded.get(f"{RUNS}/{OPEN}/taskInstances/load/-1")
+    assert task["rendered_fields"] == {"sql": "{{ ds }}"}
+    assert (await seeded.get(f"{RUNS}/{OPEN}/taskInstances/extract"))["rendered_fields"] == {"a": 1}
+
+
+async def test_an_unfinished_task_says_what_blocks_it(seeded: Client) -> None:
+    blocked = await seeded.get(f"{RUNS}/{OPEN}/taskInstances/load/dependencies")
+    assert any("g.transform" in dependency["reason"] for dependency in blocked["dependencies"])
+    explained = await seeded.get(f"/api/v2/leoflow/explain/{DAG}/{OPEN}/load")
+    assert "load" in explained["because"][0]
+
+
+async def test_waiting_ends_with_the_results(seeded: Client) -> None:
+    answer = await seeded.call("GET", f"{RUNS}/{DONE}/wait?interval=1&result=extract&result=load")
+    line = msgspec.json.decode(await answer.get_data(as_text=False))
+    assert line == {"state": "success", "results": {"extract": {"rows": [1, None]}, "load": None}}
+    await seeded.send("GET", f"{RUNS}/{DONE}/wait", status=422)
+
+
+async def test_pushing_an_artifact_registers_it_once(seeded: Client) -> None:
+    document = dag_spec.encode_canonical(msgspec.structs.replace(SPEC, dag_id="pushed"))
+    statuses = []
+    for _ in range(2):
+        answer = await seeded.call("POST", "/api/v2/leoflow/dags", data=document)
+        statuses.append(answer.status_code)
+    assert statuses == [201, 200]
+    assert (await seeded.get("/api/v2/dags/pushed/details"))["dag_run_timeout"] == "PT5400S"
+    await seeded.send("POST", "/api/v2/leoflow/dags", {"dag_id": "x", "tasks": [], "odd": 1}, status=422)
+
+
+async def test_an_artifact_whose_code_is_not_here_is_refused(
+    seeded: Client, app: QuartTrio, api_context: ApiContext, tmp_path: Path
+) -> None:
+    config = msgspec.structs.replace(api_context.config, bundles=tmp_path)
+    app.config["LEOFLOW_CONTEXT"] = dataclasses.replace(api_context, config=config)
+    document = dag_spec.encode_canonical(msgspec.structs.replace(SPEC, dag_id="pushed", bundle_digest="abc"))
+    answer = await seeded.call("POST", "/api/v2/leoflow/dags", data=document)
+    assert answer.status_code == 409
+    assert "put the project's folder there" in (await answer.get_json())["detail"]
+    (tmp_path / "abc").mkdir()
+    assert (await seeded.call("POST", "/api/v2/leoflow/dags", data=document)).status_code == 201
+
+
+async def test_a_long_answer_is_compressed(seeded: Client) -> None:
+    answer = await seeded.call("GET", f"{RUNS}/~/taskInstances", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["Content-Encoding"] == "gzip"
+
+
+async def test_a_bug_shows_none_of_its_text(seeded: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr("leoflowd.store.api_dags.fetch_dag", broken)
+    answer = await seeded.call("GET", D)
+    assert answer.status_code == 500
+    assert b"secret" not in await answer.get_data(as_text=False)
+
+
+async def test_a_database_that_is_gone_is_503(seeded: Client, api_context: ApiContext) -> None:
+    async with api_context.db.api.transaction() as conn:
+        await set_paused(conn, DAG, True, api_context.now())
+    api_context.db.api.close()
+    api_context.db.api._conninfo = "host=/nowhere dbname=x"
+    answer = await seeded.call("GET", D)
+    assert answer.status_code == 503

@@ -1,0 +1,190 @@
+"""Every answer fits Airflow's own OpenAPI document, required keys and all. It comes from the pinned wheel."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+import yaml
+
+from leoflowd.lite.ui_assets import prepare_ui
+from tests.integration.api.api_client import Client
+from tests.integration.api.api_seed import BROKEN, DAG, DONE, OPEN
+
+CACHE = Path(__file__).resolve().parents[2] / "artifacts" / "ui"
+DOCUMENT = "v2-rest-api-generated.yaml"
+
+D = f"/api/v2/dags/{DAG}"
+R = f"{D}/dagRuns/{DONE}"
+T = f"{R}/taskInstances/extract"
+
+READS: tuple[tuple[str, str], ...] = (
+    ("/api/v2/version", "/api/v2/version"),
+    ("/api/v2/monitor/health", "/api/v2/monitor/health"),
+    ("/api/v2/dags", "/api/v2/dags"),
+    ("/api/v2/dags/{dag_id}", D),
+    ("/api/v2/dags/{dag_id}/details", f"{D}/details"),
+    ("/api/v2/dagTags", "/api/v2/dagTags"),
+    ("/api/v2/dagStats", "/api/v2/dagStats"),
+    ("/api/v2/dagWarnings", "/api/v2/dagWarnings"),
+    ("/api/v2/dagSources/{dag_id}", f"/api/v2/dagSources/{DAG}"),
+    ("/api/v2/dags/{dag_id}/dagVersions", f"{D}/dagVersions?order_by=-version_number"),
+    ("/api/v2/dags/{dag_id}/dagVersions/{version_number}", f"{D}/dagVersions/1"),
+    ("/api/v2/dags/{dag_id}/tasks", f"{D}/tasks"),
+    ("/api/v2/dags/{dag_id}/tasks/{task_id}", f"{D}/tasks/load"),
+    ("/api/v2/dags/{dag_id}/dagRuns", f"{D}/dagRuns"),
+    ("/api/v2/dags/{dag_id}/dagRuns", "/api/v2/dags/~/dagRuns?cursor=&limit=1&order_by=-run_after"),
+    ("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", R),
+    ("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", f"{D}/dagRuns/{OPEN}"),
+    ("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/upstreamAssetEvents", f"{R}/upstreamAssetEvents"),
+    ("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances", f"{R}/taskInstances"),
+    (
+        "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances",
+        "/api/v2/dags/~/dagRuns/~/taskInstances?cursor=&order_by=-id&limit=2",
+    ),
+    ("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}", T),
+    ("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}", f"{T}/-1"),
+    ("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/listMapped", f"{T}/listMapped"),
+    ("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries", f"{T}/tries"),
+    ("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/{map_index}/tries", f"{T}/-1/tries"),
+    ("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/tries/{task_try_number}", f"{T}/tries/1"),
+    (
+        "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dependencies",
+        f"{D}/dagRuns/{OPEN}/taskInstances/load/dependencies",
+    ),
+    ("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/links", f"{T}/links"),
+    (
+        "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/logs/{try_number}",
+        f"{D}/dagRuns/{OPEN}/taskInstances/extract/logs/1",
+    ),
+    ("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries", f"{T}/xcomEntries"),
+    (
+        "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
+        f"{T}/xcomEntries/return_value",
+    ),
+    (
+        "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
+        f"{T}/xcomEntries/return_value?stringify=true",
+    ),
+    ("/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/hitlDetails", "/api/v2/dags/~/dagRuns/~/hitlDetails"),
+    ("/api/v2/eventLogs", "/api/v2/eventLogs?order_by=-when"),
+    ("/api/v2/eventLogs/{event_log_id}", "/api/v2/eventLogs/1"),
+    ("/api/v2/importErrors", "/api/v2/importErrors"),
+    ("/api/v2/importErrors/{import_error_id}", "/api/v2/importErrors/1"),
+    ("/api/v2/pools", "/api/v2/pools"),
+    ("/api/v2/pools/{pool_name}", "/api/v2/pools/default_pool"),
+    ("/api/v2/plugins", "/api/v2/plugins"),
+    ("/api/v2/plugins/importErrors", "/api/v2/plugins/importErrors"),
+    ("/api/v2/assets", "/api/v2/assets"),
+    ("/api/v2/assets/events", "/api/v2/assets/events"),
+    ("/api/v2/backfills", f"/api/v2/backfills?dag_id={DAG}"),
+)
+
+WRITES: tuple[tuple[str, str, str, Any, int], ...] = (
+    ("patch", "/api/v2/dags/{dag_id}", D, {"is_paused": True}, 200),
+    ("patch", "/api/v2/dags", "/api/v2/dags?dag_id_pattern=etl", {"is_paused": True}, 200),
+    ("post", "/api/v2/dags/{dag_id}/dagRuns", f"{D}/dagRuns", {"logical_date": None, "conf": {"n": 2}}, 200),
+    ("patch", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", R, {"state": "failed", "note": "x"}, 200),
+    ("post", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear", f"{R}/clear", {"dry_run": False}, 200),
+    ("post", "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear", f"{R}/clear", {}, 200),
+    ("post", "/api/v2/dags/{dag_id}/dagRuns/list", "/api/v2/dags/~/dagRuns/list", {"states": ["success"]}, 200),
+    (
+        "post",
+        "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/list",
+        "/api/v2/dags/~/dagRuns/~/taskInstances/list",
+        {"state": ["failed", None]},
+        200,
+    ),
+    (
+        "post",
+        "/api/v2/dags/{dag_id}/clearTaskInstances",
+        f"{D}/clearTaskInstances",
+        {"dag_run_id": BROKEN, "dry_run": False},
+        200,
+    ),
+    (
+        "patch",
+        "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}",
+        f"{T}?map_index=-1",
+        {"new_state": "failed"},
+        200,
+    ),
+    (
+        "patch",
+        "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/dry_run",
+        f"{T}/dry_run",
+        {"new_state": "failed", "include_downstream": True},
+        200,
+    ),
+    (
+        "post",
+        "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries",
+        f"{T}/xcomEntries",
+        {"key": "new", "value": [1]},
+        201,
+    ),
+    (
+        "patch",
+        "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
+        f"{T}/xcomEntries/text",
+        {"value": {"a": None}},
+        200,
+    ),
+    ("post", "/api/v2/pools", "/api/v2/pools", {"name": "p", "slots": 3}, 201),
+    ("patch", "/api/v2/pools/{pool_name}", "/api/v2/pools/default_pool", {"slots": 7, "pool": None}, 200),
+)
+
+
+@cache
+def _document() -> dict[str, Any]:
+    folder = prepare_ui(CACHE, progress=lambda _: None)
+    document: dict[str, Any] = yaml.load((folder / "openapi" / DOCUMENT).read_text(), Loader=yaml.CSafeLoader)
+    # a full task instance also fits the short form, so that Airflow's own `oneOf` refuses Airflow's own answer
+    items = document["components"]["schemas"]["ClearTaskInstanceCollectionResponse"]["properties"]["task_instances"]
+    items["items"]["anyOf"] = items["items"].pop("oneOf")
+    return document
+
+
+def _check(method: str, path: str, status: int, body: Any) -> None:
+    answers = _document()["paths"][path][method]["responses"]
+    schema = answers[str(status)]["content"]["application/json"]["schema"]
+    validator = jsonschema.Draft202012Validator(
+        {**schema, "components": _document()["components"]},
+        format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER,
+    )
+    validator.validate(body)
+
+
+async def test_every_read_fits_the_document(seeded: Client) -> None:
+    for path, url in READS:
+        _check("get", path, 200, await seeded.get(url))
+
+
+@pytest.mark.parametrize("case", WRITES, ids=lambda case: f"{case[0]} {case[2]}")
+async def test_a_write_fits_the_document(seeded: Client, case: tuple[str, str, str, Any, int]) -> None:
+    method, path, url, body, status = case
+    _check(method, path, status, await seeded.send(method.upper(), url, body, status=status))
+
+
+async def test_all_problems_are_json_without_charset(seeded: Client, anonymous: Client) -> None:
+    for client, url, status in (
+        (anonymous, D, 401),
+        (seeded, "/api/v2/dags/nope", 404),
+        (seeded, "/api/v2/nope", 404),
+        (seeded, "/api/v2/dags?limit=x", 422),
+    ):
+        answer = await client.call("GET", url)
+        assert answer.status_code == status
+        assert answer.headers["Content-Type"] == "application/json"
+        body = msgspec.json.decode(await answer.get_data(as_text=False))
+        assert "detail" in body or "error" in body
+
+
+async def test_datetimes_are_utc_with_z(seeded: Client) -> None:
+    run = await seeded.get(R)
+    assert run["run_after"] == "2026-11-19T03:00:00Z"
+    assert run["dag_versions"][0]["created_at"].endswith("Z")

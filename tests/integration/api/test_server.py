@@ -1,0 +1,57 @@
+"""The listening server, over a real socket: the address it reports, closed connections, draining, a taken port."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import trio
+
+from leoflowd.api.context import ApiContext
+from leoflowd.api.server import ApiServer
+from leoflowd.config import ApiConfig, ConfigRefused
+
+
+def _with_config(context: ApiContext, **changes: Any) -> ApiContext:
+    fields: dict[str, Any] = {**vars(context), "config": msgspec.structs.replace(context.config, **changes)}
+    return ApiContext(**fields)
+
+
+async def test_it_serves_under_a_base_path_and_drains(api_context: ApiContext) -> None:
+    draining = trio.Event()
+    server = ApiServer(_with_config(api_context, port=0, base_path="/leo/"), shutdown=draining.wait)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            address = await nursery.start(server.run)
+            async with httpx.AsyncClient(base_url=address) as client:
+                assert (await client.get("/leo/api/v2/version")).status_code == 200
+                assert (await client.get("/leo/api/v2/auth/login")).headers["Location"] == "/leo/auth/login"
+            draining.set()
+
+
+async def test_connection_close_is_honoured(api_context: ApiContext) -> None:
+    """quart-trio 0.12 cancels hypercorn's last step unless the answer is sent inside a shield."""
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            address = await nursery.start(ApiServer(_with_config(api_context, port=0)).run)
+            host, port = address.removeprefix("http://").split(":")
+            stream = await trio.open_tcp_stream(host, int(port))
+            async with stream:
+                await stream.send_all(b"GET /api/v2/version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                received = b"".join([chunk async for chunk in stream])
+            assert received.startswith(b"HTTP/1.1 200")
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_taken_port_is_one_clear_message(api_context: ApiContext) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigRefused, match=f"cannot listen on 127.0.0.1:{port}"):
+            await ApiServer(_with_config(api_context, port=port)).run()
+
+
+def test_the_default_config_listens_on_loopback() -> None:
+    assert ApiConfig().host == "127.0.0.1"

@@ -1,0 +1,89 @@
+"""The application with the real UI build in front of a seeded database, and Airflow's own document to check answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from quart_trio import QuartTrio
+
+from leoflowd.api import auth
+from leoflowd.api.app import create_app
+from leoflowd.api.context import ApiContext, LeaderStatus
+from leoflowd.config import ApiConfig
+from leoflowd.lite.ui_assets import prepare_ui
+from leoflowd.store.database import Database
+from leoflowd.store.log_files import LogFiles
+from tests.integration.api.api_client import Client
+from tests.integration.api_ui.ui_seed import NOW, Seeded, seed
+
+UI_CACHE = Path(__file__).resolve().parents[2] / "artifacts" / "ui"
+
+Check = Callable[[str, Any], None]
+
+
+@pytest.fixture(scope="session")
+def ui_dir() -> Path:
+    """The UI build of the pinned wheel; downloaded by the first test run, then kept."""
+    return prepare_ui(UI_CACHE, progress=lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def ui_schemas(ui_dir: Path) -> dict[str, Any]:
+    document = yaml.load((ui_dir / "openapi" / "_private_ui.yaml").read_text(), Loader=yaml.CSafeLoader)
+    components: dict[str, Any] = document["components"]
+    return components
+
+
+@pytest.fixture
+def check(ui_schemas: dict[str, Any]) -> Check:
+    """check("ConfigResponse", answer): the answer fits the schema of that name, every required key included."""
+
+    def check(name: str, answer: Any) -> None:
+        schema = {"$ref": f"#/components/schemas/{name}", "components": ui_schemas}
+        jsonschema.Draft202012Validator(schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER).validate(
+            answer
+        )
+
+    return check
+
+
+@pytest.fixture
+def config(ui_dir: Path) -> ApiConfig:
+    return ApiConfig(ui_dir=ui_dir, edition="LITE")
+
+
+@pytest.fixture
+async def app(database: Database, tmp_path: Path, config: ApiConfig) -> QuartTrio:
+    return create_app(
+        ApiContext(
+            db=database,
+            logs=LogFiles(tmp_path / "logs"),
+            config=config,
+            now=lambda: NOW,
+            tree=lambda: {"name": "daemon", "children": []},
+            version="0.1.0",
+            leader=lambda: LeaderStatus(is_leader=True, holder="test", heartbeat_at=NOW),
+        )
+    )
+
+
+@pytest.fixture
+async def anonymous(app: QuartTrio) -> Client:
+    return Client(app)
+
+
+@pytest.fixture
+async def seeded(database: Database) -> Seeded:
+    return await seed(database)
+
+
+@pytest.fixture
+async def admin(app: QuartTrio, seeded: Seeded) -> Client:
+    """Logged in without the cost of a password; the database is seeded."""
+    async with app.app_context():
+        return Client(app, token=await auth.issue_token("admin", "Admin", 3600))

@@ -1,0 +1,208 @@
+"""The workspace watcher with real compiles and real Postgres. It reports each registration; nobody sleeps."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import trio
+
+from leoflowd.config import LiteConfig
+from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.lite.environments import Environments
+from leoflowd.lite.passwords import set_up_admin
+from leoflowd.lite.workspace import BUNDLE_NAME, Workspace
+from leoflowd.store import api_users, dags
+from leoflowd.store import workspace as facts
+from leoflowd.store.database import Database
+
+DAG = """
+from airflow.sdk import dag, task
+from helper import COUNT
+
+@dag(dag_id="{dag_id}")
+def made():
+    for number in range(COUNT):
+        @task(task_id=f"t{{number}}")
+        def t(): ...
+        t()
+made()
+"""
+
+
+class OwnInterpreter(Environments):
+    """The interpreter of the tests instead of a venv: no network."""
+
+    def ensure(self, spec: EnvironmentSpec, say: Callable[[str], None] = lambda _: None) -> Path:
+        return Path(sys.executable)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def project(root: Path, name: str, dag_id: str, count: int = 1) -> Path:
+    folder = root / name
+    folder.mkdir()
+    (folder / "dag.py").write_text(DAG.format(dag_id=dag_id))
+    (folder / "helper.py").write_text(f"COUNT = {count}\n")
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "w").mkdir()
+    return tmp_path / "w"
+
+
+@asynccontextmanager
+async def watching(root: Path, database: Database) -> AsyncIterator[Workspace]:
+    data = root.parent / "data"
+    config = LiteConfig(workspace=root, data_dir=data)
+    workspace = Workspace(config, database, now, environments=OwnInterpreter(data))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(workspace.run)
+        yield workspace
+        nursery.cancel_scope.cancel()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    with trio.fail_after(30):
+        while not await condition():  # type: ignore[misc]  # noqa: ASYNC110  # the fact is in Postgres
+            await trio.sleep(0.01)
+
+
+async def task_count(database: Database, dag_id: str) -> int:
+    async with database.api.connection() as conn:
+        return len((await dags.fetch_version(conn, dag_id)).spec.tasks)
+
+
+async def registered(database: Database) -> list[str]:
+    async with database.api.connection() as conn:
+        return [row.dag_id for row in await facts.list_registered(conn, BUNDLE_NAME)]
+
+
+async def import_errors(database: Database) -> dict[str, str]:
+    async with database.api.connection() as conn:
+        return {row.filename: row.stack_trace for row in await facts.list_import_errors(conn, BUNDLE_NAME)}
+
+
+async def test_the_first_scan_registers_every_good_project_and_copies_its_code(root: Path, database: Database) -> None:
+    project(root, "a", "alpha")
+    (project(root, "b", "beta") / "dag.py").write_text("raise SystemExit(1)\n")
+    project(root, "c", "gamma")
+    async with watching(root, database):
+        assert await registered(database) == ["alpha", "gamma"]
+        errors = await import_errors(database)
+        assert list(errors) == ["b/dag.py"]
+        assert errors["b/dag.py"].startswith("dag.py:1: ")
+        async with database.api.connection() as conn:
+            version = await dags.fetch_version(conn, "alpha")
+        assert (root.parent / "data" / "bundles" / version.bundle_digest / "helper.py").exists()
+
+
+async def test_saving_a_helper_registers_a_new_version(root: Path, database: Database) -> None:
+    folder = project(root, "a", "alpha")
+    async with watching(root, database) as workspace:
+        await until_watching(workspace)
+        (folder / "helper.py").write_text("COUNT = 3\n")
+        await until(lambda: has_tasks(database, "alpha", 3))
+
+
+async def has_tasks(database: Database, dag_id: str, count: int) -> bool:
+    return await task_count(database, dag_id) == count
+
+
+async def until_watching(workspace: Workspace) -> None:
+    """The flag is set right before the kernel's watches are, without a checkpoint in between."""
+    await until(lambda: is_watching(workspace))
+
+
+async def is_watching(workspace: Workspace) -> bool:
+    return workspace.statistics().watching
+
+
+async def test_an_error_appears_and_goes_and_the_last_good_version_stays(root: Path, database: Database) -> None:
+    folder = project(root, "a", "alpha")
+    good = (folder / "dag.py").read_text()
+    async with watching(root, database) as workspace:
+        await until_watching(workspace)
+        (folder / "dag.py").write_text("1/0\n")
+        await until(lambda: import_errors(database))
+        assert await registered(database) == ["alpha"]
+        (folder / "dag.py").write_text(good)
+        await until(lambda: no_errors(database))
+
+
+async def no_errors(database: Database) -> bool:
+    return await import_errors(database) == {}
+
+
+async def test_a_removed_project_is_stale_and_comes_back_with_its_history(root: Path, database: Database) -> None:
+    folder = project(root, "a", "alpha")
+    project(root, "b", "beta")
+    async with watching(root, database) as workspace:
+        await until_watching(workspace)
+        folder.rename(root.parent / "away")
+        await until(lambda: are_registered(database, ["beta"]))
+        (root.parent / "away").rename(folder)
+        await until(lambda: are_registered(database, ["alpha", "beta"]))
+
+
+async def are_registered(database: Database, dag_ids: list[str]) -> bool:
+    return await registered(database) == dag_ids
+
+
+async def test_a_workspace_that_is_not_there_makes_no_ghosts(root: Path, database: Database) -> None:
+    project(root, "a", "alpha")
+    async with watching(root, database):
+        assert await registered(database) == ["alpha"]
+    shutil.rmtree(root)
+    config = LiteConfig(workspace=root, data_dir=root.parent / "data")
+    workspace = Workspace(config, database, now, environments=OwnInterpreter(root.parent / "data"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(workspace.run)
+        await until(lambda: has_scanned(workspace))
+        nursery.cancel_scope.cancel()
+    assert await registered(database) == ["alpha"]
+
+
+async def has_scanned(workspace: Workspace) -> bool:
+    return workspace.statistics().scans_total > 0
+
+
+async def test_a_restart_with_unchanged_projects_makes_no_new_version(root: Path, database: Database) -> None:
+    project(root, "a", "alpha")
+    for _ in range(2):
+        async with watching(root, database):
+            pass
+    async with database.api.connection() as conn:
+        assert (await dags.fetch_version(conn, "alpha")).version_number == 1
+
+
+async def test_an_artifact_that_postgres_refuses_is_an_import_error(root: Path, database: Database) -> None:
+    folder = project(root, "a", "alpha")
+    (folder / "dag.py").write_text(
+        (folder / "dag.py").read_text().replace('dag_id="alpha"', 'dag_id="alpha", doc_md="a\\0b"')
+    )
+    project(root, "b", "beta")
+    async with watching(root, database):
+        assert await registered(database) == ["beta"]
+        assert list(await import_errors(database)) == ["a/dag.py"]
+
+
+async def test_the_admin_is_made_once_and_follows_the_given_password(database: Database) -> None:
+    made = await set_up_admin(database, None, now())
+    assert made is not None
+    assert await set_up_admin(database, None, now()) is None
+    assert await set_up_admin(database, "given", now()) is None
+    async with database.api.connection() as conn:
+        user = await api_users.fetch_user(conn, "admin")
+    assert user is not None
+    assert api_users.verify_password(user.password_hash, "given")
+    assert not api_users.verify_password(user.password_hash, made)

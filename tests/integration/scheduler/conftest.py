@@ -1,0 +1,153 @@
+"""A real scheduler on a real Postgres, with the test in the place of the executor."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import trio
+
+from leoflowd.config import SchedulerConfig
+from leoflowd.contract.agent_messages import Outcome, OutcomeKind, XComItem
+from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.contract.states import DagRunType, TriggeredBy
+from leoflowd.scheduler.dispatch import Order
+from leoflowd.scheduler.inbox import Inbox, RunChanged
+from leoflowd.scheduler.loop import Scheduler
+from leoflowd.store import dag_runs, dags, leadership, tries
+from leoflowd.store.database import Database
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def dag(dag_id: str, *tasks: TaskSpec, **fields: Any) -> DagSpec:
+    return DagSpec(dag_id=dag_id, tasks=tasks, **fields)
+
+
+def task(task_id: str, *upstream: str, **fields: Any) -> TaskSpec:
+    return TaskSpec(task_id=task_id, operator="PythonOperator", upstream_task_ids=upstream, **fields)
+
+
+class World:
+    """One leader, its inbox, and what the test may ask and do."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.inbox = Inbox()
+        self.ended: list[str] = []
+        self._orders_in, self._orders = trio.open_memory_channel[tuple[Order, ...]](1000)
+        self._scope = trio.CancelScope()
+        self.scheduler: Scheduler | None = None
+
+    @asynccontextmanager
+    async def leading(self, holder: str = "test") -> AsyncIterator[Scheduler]:
+        async with self.db.scheduler.connection() as conn:
+            term = await leadership.begin_term(conn, holder=holder, now=utc_now())
+        scheduler = Scheduler(
+            db=self.db,
+            receive=self.inbox.receive,
+            orders=self._orders_in,
+            config=SchedulerConfig(),
+            term=term,
+            now=utc_now,
+            run_ended=self.ended.append,
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(scheduler.run)
+            yield scheduler
+            nursery.cancel_scope.cancel()
+
+    async def register(self, spec: DagSpec) -> dags.VersionRow:
+        async with self.db.api.transaction() as conn:
+            await dags.register_dag(conn, spec, now=utc_now(), fileloc="x", relative_fileloc="x")
+            return await dags.fetch_version(conn, spec.dag_id)
+
+    async def create(self, spec: DagSpec, run_id: str = "r1", logical_date: datetime | None = None) -> int:
+        version = await self.register(spec)
+        async with self.db.api.transaction() as conn:
+            dag_run_id = await dag_runs.insert_dag_run(
+                conn,
+                version=version,
+                run_id=run_id,
+                run_type=DagRunType.MANUAL,
+                logical_date=logical_date,
+                data_interval_start=logical_date,
+                data_interval_end=logical_date,
+                run_after=utc_now(),
+                conf={},
+                triggered_by=TriggeredBy.TEST,
+                triggering_user_name=None,
+                note=None,
+                now=utc_now(),
+            )
+        await self.inbox.put(RunChanged(dag_run_id))
+        return dag_run_id
+
+    async def launched_ids(self, count: int) -> dict[str, str]:
+        """task id -> try id of the next `count` launches."""
+        found: dict[str, str] = {}
+        with trio.fail_after(10):
+            while len(found) < count:
+                for order in await self._orders.receive():
+                    node = order.run.view.shape.nodes[order.facts.node]
+                    found[node.spec.task_id] = order.facts.id
+        return found
+
+    def none_launched(self) -> bool:
+        try:
+            self._orders.receive_nowait()
+        except trio.WouldBlock:
+            return True
+        return False
+
+    async def start(self, try_id: str) -> None:
+        row = await self.row(try_id)
+        await self.inbox.try_started(row, at=utc_now(), hostname="host", pid=1)
+
+    async def end(self, try_id: str, kind: OutcomeKind = OutcomeKind.SUCCESS, **xcoms: str) -> None:
+        row = await self.row(try_id)
+        outcome = Outcome(
+            kind=kind,
+            because="the test said so",
+            start_date=utc_now(),
+            end_date=utc_now(),
+            xcoms=tuple(XComItem(key=key, value=value) for key, value in xcoms.items()),
+        )
+        with trio.fail_after(10):
+            await self.inbox.try_ended(row, outcome, None)
+
+    async def row(self, try_id: str) -> tries.TryRow:
+        async with self.db.api.connection() as conn:
+            row = await tries.fetch_try(conn, try_id)
+        assert row is not None, "that try is gone"
+        return row
+
+    async def states(self, dag_run_id: int) -> dict[str, str | None]:
+        async with self.db.api.connection() as conn:
+            cursor = await conn.execute(
+                b"SELECT task_id, state FROM task_instance WHERE dag_run_id = %(id)s", {"id": dag_run_id}
+            )
+            return dict(await cursor.fetchall())
+
+    async def run_state(self, dag_run_id: int) -> str:
+        async with self.db.api.connection() as conn:
+            cursor = await conn.execute(b"SELECT state FROM dag_run WHERE id = %(id)s", {"id": dag_run_id})
+            row = await cursor.fetchone()
+        assert row is not None
+        return str(row[0])
+
+    async def until(self, met: Callable[[], Any]) -> None:
+        """Wait for something that a hint or a timer will bring."""
+        with trio.fail_after(10):
+            while not await met():  # noqa: ASYNC110  # what is waited for is in Postgres
+                await trio.sleep(0.01)
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database)

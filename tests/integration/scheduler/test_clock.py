@@ -1,0 +1,149 @@
+"""The timetable clock on a real Postgres, with a clock that the test sets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import trio
+
+from leoflowd.contract.dag_spec import CronTimetable, DagSpec, OnceTimetable
+from leoflowd.contract.states import DagRunType, TriggeredBy
+from leoflowd.scheduler.clock import TimetableClock
+from leoflowd.store import dag_runs, dags
+from leoflowd.store.database import Database
+from tests.integration.scheduler.conftest import dag, task
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+HOURLY = CronTimetable(expression="0 * * * *")
+
+
+class Clock:
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.now = NOON
+        self.clock = TimetableClock(db=db, now=lambda: self.now)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.clock.run)
+            yield
+            nursery.cancel_scope.cancel()
+
+    async def register(self, spec: DagSpec) -> None:
+        async with self.db.api.transaction() as conn:
+            await dags.register_dag(conn, spec, now=self.now, fileloc="x", relative_fileloc="x")
+        self.clock.look_at(spec.dag_id)
+
+    async def runs(self) -> list[tuple[str, datetime]]:
+        async with self.db.api.connection() as conn:
+            cursor = await conn.execute(b"SELECT dag_id, logical_date FROM dag_run ORDER BY dag_id, logical_date")
+            return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+    async def until_runs(self, count: int) -> list[tuple[str, datetime]]:
+        with trio.fail_after(10):
+            while len(runs := await self.runs()) < count:  # noqa: ASYNC110  # what is waited for is in Postgres
+                await trio.sleep(0.01)
+        return runs
+
+    async def next_run_after(self, dag_id: str) -> datetime | None:
+        async with self.db.api.connection() as conn:
+            [row] = await dags.list_next_runs(conn, dag_ids=[dag_id])
+        return row.next_run_after
+
+    async def settled(self) -> None:
+        """Everything that was due has been looked at."""
+        self.clock.look_at(None)
+        await trio.sleep(0.2)
+
+
+async def test_a_due_slot_becomes_a_run_and_the_next_one_is_shown(database: Database) -> None:
+    world = Clock(database)
+    async with world.running():
+        await world.register(dag("d", task("a"), timetable=HOURLY, start_date=NOON - timedelta(days=1)))
+        assert await world.until_runs(1) == [("d", NOON)]
+        await world.settled()
+        assert await world.next_run_after("d") == NOON + timedelta(hours=1)
+        world.now = NOON + timedelta(hours=1)
+        world.clock.look_at("d")
+        assert (await world.until_runs(2))[-1] == ("d", NOON + timedelta(hours=1))
+
+
+async def test_catchup_creates_what_was_missed_up_to_max_active_runs(database: Database) -> None:
+    world = Clock(database)
+    spec = dag("d", task("a"), timetable=HOURLY, start_date=NOON - timedelta(hours=9), catchup=True, max_active_runs=3)
+    async with world.running():
+        await world.register(spec)
+        await world.until_runs(3)
+        await world.settled()
+        assert [at for _, at in await world.runs()] == [NOON - timedelta(hours=hours) for hours in (9, 8, 7)]
+        async with database.api.connection() as conn:
+            await conn.execute(b"UPDATE dag_run SET state = 'success', end_date = now()")
+        world.clock.look_at("d")
+        assert len(await world.until_runs(6)) == 6
+
+
+async def test_a_paused_dag_gets_no_runs(database: Database) -> None:
+    world = Clock(database)
+    spec = dag("d", task("a"), timetable=HOURLY, start_date=NOON - timedelta(days=1), is_paused_upon_creation=True)
+    async with world.running():
+        await world.register(spec)
+        await world.settled()
+        assert await world.runs() == []
+
+
+async def test_once_is_once(database: Database) -> None:
+    world = Clock(database)
+    async with world.running():
+        await world.register(dag("d", task("a"), timetable=OnceTimetable(), start_date=NOON - timedelta(days=1)))
+        await world.until_runs(1)
+        world.now = NOON + timedelta(days=400)
+        await world.settled()
+        assert len(await world.runs()) == 1
+        assert await world.next_run_after("d") is None
+
+
+async def test_one_dag_that_cannot_be_scheduled_holds_up_no_other(database: Database) -> None:
+    world = Clock(database)
+    async with world.running():
+        await world.register(dag("a_broken", task("a"), timetable=HOURLY, start_date=NOON - timedelta(days=1)))
+        await world.until_runs(1)
+        async with database.api.connection() as conn:
+            await conn.execute(b"UPDATE dag_version SET spec = '{}'")
+        dags._versions.clear()
+        world.clock.look_at("a_broken")
+        await world.register(dag("b", task("a"), timetable=HOURLY, start_date=NOON - timedelta(days=1)))
+        assert ("b", NOON) in await world.until_runs(2)
+        assert world.clock.statistics().failed >= 1
+
+
+async def test_a_run_made_by_hand_for_the_same_date_takes_the_slot(database: Database) -> None:
+    world = Clock(database)
+    spec = dag("d", task("a"), timetable=HOURLY, start_date=NOON - timedelta(days=1), is_paused_upon_creation=True)
+    async with world.running():
+        await world.register(spec)
+        async with database.api.transaction() as conn:
+            version = await dags.fetch_version(conn, "d")
+
+            await dag_runs.insert_dag_run(
+                conn,
+                version=version,
+                run_id="mine",
+                run_type=DagRunType.MANUAL,
+                logical_date=NOON,
+                data_interval_start=NOON,
+                data_interval_end=NOON,
+                run_after=NOON,
+                conf={},
+                triggered_by=TriggeredBy.TEST,
+                triggering_user_name=None,
+                note=None,
+                now=NOON,
+            )
+            await dags.set_paused(conn, "d", False, NOON)
+        world.clock.look_at("d")
+        await world.settled()
+        assert len(await world.runs()) == 1
+        assert await world.next_run_after("d") == NOON + timedelta(hours=1)

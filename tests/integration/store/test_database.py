@@ -1,0 +1,113 @@
+"""The store's connections and migrations on a real Postgres."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+import trio
+
+from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.store.database import Database, fetch_value
+from leoflowd.store.migrations import MigrationRefused, migrate, migrations_folder, read_migrations
+
+
+async def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with database.api.transaction() as conn:
+            await conn.execute(b"UPDATE pool SET slots = 1")
+            raise ZeroDivisionError
+    async with database.api.connection() as conn:
+        assert await fetch_value(conn, b"SELECT slots FROM pool") == 128
+
+
+async def test_a_lane_gives_out_no_more_connections_than_it_has(database: Database) -> None:
+    lane = Database(database.conninfo, api=2).api
+    inside = 0
+    most = 0
+
+    async def use() -> None:
+        nonlocal inside, most
+        async with lane.connection() as conn:
+            inside += 1
+            most = max(most, inside)
+            await conn.execute(b"SELECT pg_sleep(0.01)")
+            inside -= 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(6):
+            nursery.start_soon(use)
+    assert most == 2
+    assert lane.statistics().opened_total == 2
+    lane.close()
+
+
+async def test_a_cancelled_query_costs_its_connection_and_nothing_else(database: Database) -> None:
+    with trio.move_on_after(0.05):
+        async with database.api.connection() as conn:
+            await conn.execute(b"SELECT pg_sleep(30)")
+    async with database.api.connection() as conn:
+        assert await fetch_value(conn, b"SELECT 1") == 1
+    assert database.api.statistics().open == 1
+
+
+async def test_a_killed_backend_is_store_unavailable_and_the_next_try_works(database: Database) -> None:
+    with pytest.raises(StoreUnavailable):
+        async with database.api.connection() as conn, database.agents.connection() as killer:
+            await killer.execute(b"SELECT pg_terminate_backend(%(pid)s)", {"pid": conn.info.backend_pid})
+            await conn.execute(b"SELECT 1")
+    async with database.api.connection() as conn:
+        assert await fetch_value(conn, b"SELECT 2") == 2
+
+
+async def test_large_statements_and_answers_pass_in_pipelines(database: Database) -> None:
+    text = "x" * 3_000_000
+    async with database.api.pipelined_transaction() as conn:
+        first = await conn.execute(b"SELECT length(%(t)s::text)", {"t": text})
+        second = await conn.execute(b"SELECT repeat('y', 2000000)")
+        assert await first.fetchone() == (3_000_000,)
+        row = await second.fetchone()
+    assert row is not None
+    assert len(row[0]) == 2_000_000
+
+
+async def test_migrating_again_applies_nothing(database: Database) -> None:
+    async with database.api.connection() as conn:
+        assert await migrate(conn) == 0
+
+
+async def test_a_changed_migration_is_refused_by_name(database: Database, tmp_path: Path) -> None:
+    for migration in read_migrations(migrations_folder()):
+        (tmp_path / f"{migration.name}.sql").write_bytes(migration.sql + b"\n-- touched")
+    async with database.api.connection() as conn:
+        with pytest.raises(MigrationRefused, match="0001_initial was applied with other content"):
+            await migrate(conn, folder=tmp_path)
+
+
+async def test_a_newer_schema_is_refused(database: Database) -> None:
+    async with database.api.connection() as conn:
+        await conn.execute(b"INSERT INTO schema_migration VALUES (9999, '9999_future', 'x', now())")
+        with pytest.raises(MigrationRefused, match="9999_future, newer than this release"):
+            await migrate(conn)
+
+
+def test_migration_numbers_have_no_gaps(tmp_path: Path) -> None:
+    (tmp_path / "0002_second.sql").write_text("SELECT 1")
+    with pytest.raises(MigrationRefused, match="without gaps"):
+        read_migrations(tmp_path)
+
+
+async def test_the_schema_refuses_a_running_task_without_start(database: Database) -> None:
+    async with database.api.connection() as conn:
+        with pytest.raises(psycopg.errors.CheckViolation):
+            await conn.execute(b"INSERT INTO dag (dag_id, dag_display_name, created_at) VALUES ('d', 'd', now());")
+            await conn.execute(
+                b"WITH v AS (INSERT INTO dag_version (id, dag_id, version_number, digest, spec, created_at)"
+                b" VALUES (gen_random_uuid(), 'd', 1, 'x', '{}', now()) RETURNING id),"
+                b" r AS (INSERT INTO dag_run (dag_id, run_id, dag_version_id, run_type, state, run_after, updated_at)"
+                b" SELECT 'd', 'r', id, 'manual', 'running', now(), now() FROM v RETURNING id)"
+                b" INSERT INTO task_instance (dag_run_id, task_id, id, dag_version_id, state, try_number, operator,"
+                b" operator_name, task_display_name, updated_at)"
+                b" SELECT r.id, 't', gen_random_uuid(), v.id, 'running', 1, 'x', 'x', 't', now() FROM r, v"
+            )

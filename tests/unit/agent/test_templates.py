@@ -1,0 +1,79 @@
+"""Rendering, and what the UI is shown of it. The operator and DAG are stand-ins with the attributes that are read."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import jinja2
+import pytest
+
+from leoflow_agent.runner import templates
+
+
+def _render(text: str, folder: str = "/nowhere", *, dag: dict[str, Any] | None = None, **operator: Any) -> Any:
+    settings = {
+        "render_template_as_native_obj": False,
+        "jinja_environment_kwargs": None,
+        "template_searchpath": (),
+        "template_undefined": None,
+        "user_defined_filters": None,
+        "user_defined_macros": None,
+        **(dag or {}),
+    }
+    task = SimpleNamespace(template_ext=(".sql",), **operator)
+    context = {"n": 3, "items_": [1, 2]}
+    return templates.renderer(SimpleNamespace(**settings), task, context, folder)(text)
+
+
+def test_text_without_braces_needs_no_jinja():
+    assert _render("plain") == "plain"
+
+
+def test_names_come_from_the_context():
+    assert _render("{{ n + 1 }}") == "4"
+
+
+def test_native_rendering_keeps_types():
+    assert _render("{{ items_ }}", dag={"render_template_as_native_obj": True}) == [1, 2]
+    assert _render("{{ items_ }}", render_template_as_native_obj=True) == [1, 2]
+
+
+def test_an_undefined_name_is_an_error_unless_the_dag_says_otherwise():
+    with pytest.raises(jinja2.UndefinedError):
+        _render("{{ missing }}")
+    assert _render("{{ missing }}", dag={"template_undefined": jinja2.Undefined}) == ""
+
+
+def test_pythons_internals_are_out_of_reach():
+    with pytest.raises(jinja2.exceptions.SecurityError):
+        _render("{{ ''.__class__.__mro__ }}")
+
+
+def test_a_text_with_a_template_ending_is_a_file(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "q.sql").write_text("select {{ n }}")
+    assert _render("sub/q.sql", str(tmp_path)) == "select 3"
+    assert _render("q.sql", str(tmp_path), dag={"template_searchpath": ("sub",)}) == "select 3"
+
+
+def test_macros_and_filters_of_the_dag_are_there():
+    dag = {"user_defined_macros": {"twice": lambda x: 2 * x}, "user_defined_filters": {"shout": str.upper}}
+    assert _render("{{ twice(n) }} {{ 'a' | shout }}", dag=dag) == "6 A"
+
+
+def test_shown_fields_are_json_hide_secrets_and_are_cut():
+    operator = SimpleNamespace(
+        template_fields=("sql", "password", "env", "function", "rows"),
+        sql="x" * 5000,
+        password="hunter2",
+        env={"API_TOKEN": "hunter2", "HOME": "/", 1: float("inf")},
+        function=len,
+        rows=({3},),
+    )
+    shown = templates.shown_fields(operator)
+    assert shown["sql"] == "x" * 4096 + "... (cut: 5000 characters)"
+    assert shown["password"] == "***"
+    assert shown["env"] == {"API_TOKEN": "***", "HOME": "/", "1": "inf"}
+    assert shown["function"] == "<callable len>"
+    assert shown["rows"] == [[3]]

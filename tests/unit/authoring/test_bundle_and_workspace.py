@@ -1,0 +1,121 @@
+"""The files of a version, and the projects of a workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from leoflowd.authoring import bundle
+from leoflowd.authoring.bundle import bundle_digest, copy_bundle
+from leoflowd.authoring.compiler import compile_opened, compile_project
+from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.project import discover
+
+DAG = (
+    "from airflow.sdk import DAG\nfrom leoflow import EmptyOperator\nwith DAG('{}'):\n    EmptyOperator(task_id='a')\n"
+)
+
+
+def write(folder: Path, **files: str) -> Path:
+    for name, content in files.items():
+        path = folder / name.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return folder
+
+
+def test_the_digest_sees_content_names_and_executable_bits(tmp_path: Path) -> None:
+    folder = write(tmp_path, a_dot_py="1", sub__b_dot_txt="2")
+    first = bundle_digest(folder)
+    assert bundle_digest(folder) == first
+    (folder / "sub/b.txt").chmod(0o755)
+    second = bundle_digest(folder)
+    (folder / "a.py").rename(folder / "c.py")
+    assert len({first, second, bundle_digest(folder)}) == 3
+
+
+def test_caches_environments_and_excluded_files_are_no_part(tmp_path: Path) -> None:
+    folder = write(tmp_path, dag_dot_py="1")
+    before = bundle_digest(folder, exclude=("*.csv", "data/"))
+    write(folder, __pycache_____x="1", **{".git__HEAD": "1", "env__pyvenv.cfg": "1", "x.csv": "1", "data__y": "1"})
+    (folder / "__pycache__").mkdir(exist_ok=True)
+    (folder / "__pycache__/dag.cpython.pyc").write_text("1")
+    for stray in folder.glob("pycache*"):
+        (stray / "_x").unlink(missing_ok=True)
+    assert {path.name for _, path in bundle._files(folder, (".",), ("*.csv", "data/"))} >= {"dag.py"}
+    assert "HEAD" not in {path.name for _, path in bundle._files(folder, (".",), ())}
+    assert "pyvenv.cfg" not in {path.name for _, path in bundle._files(folder, (".",), ())}
+    assert before
+
+
+def test_a_copy_has_the_digest_of_its_source_and_is_made_once(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", dag_dot_py="1", lib__x_dot_py="2")
+    (folder / "lib/x.py").chmod(0o755)
+    target = tmp_path / "copies" / "one"
+    assert copy_bundle(folder, target) == bundle_digest(folder) == bundle_digest(target)
+    (folder / "dag.py").write_text("changed")
+    copy_bundle(folder, target)
+    assert (target / "dag.py").read_text() == "1"
+    assert [path.name for path in target.parent.iterdir()] == ["one"]
+
+
+def test_a_link_that_leaves_the_project_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "p", a_dot_py="1")
+    (folder / "inside").symlink_to("a.py")
+    assert bundle_digest(folder)
+    (folder / "secret").symlink_to("/etc/passwd")
+    with pytest.raises(DagCompileError, match=r"secret:1: .*leaves the project"):
+        bundle_digest(folder)
+
+
+def test_a_project_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle, "MAX_BYTES", 3)
+    with pytest.raises(DagCompileError, match="exclude_paths"):
+        bundle_digest(write(tmp_path, a="1234"))
+
+
+def test_discovery_finds_folders_and_bare_files(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        one__dag_dot_py="",
+        one__inner__dag_dot_py="",
+        group__two__leoflow_dot_yaml="dag_source: main.py\n",
+        group__three__dag_dot_yaml="",
+        venv__x__dag_dot_py="",
+        _dot_hidden__dag_dot_py="",
+        bare_dot_py="# an airflow DAG",
+        helper_dot_py="x = 1",
+    )
+    found = discover(tmp_path)
+    assert [(project.path, project.source_path) for project in found.projects] == [
+        ("bare.py", "bare.py"),
+        ("group/three", "dag.yaml"),
+        ("group/two", "main.py"),
+        ("one", "dag.py"),
+    ]
+    assert found.projects[0].excluded == ("group/three", "group/two", "one")
+    assert found.skipped == ()
+
+
+def test_folders_too_deep_are_said(tmp_path: Path) -> None:
+    write(tmp_path, a__b__c__d__e__f__dag_dot_py="")
+    assert discover(tmp_path).projects == ()
+    assert discover(tmp_path).skipped == ("a/b/c/d/e/f: deeper than 5 folders",)
+
+
+def test_a_workspace_that_is_a_project(tmp_path: Path) -> None:
+    write(tmp_path, dag_dot_py="# airflow dag", other_dot_py="# airflow dag")
+    assert [project.source_path for project in discover(tmp_path).projects] == ["dag.py"]
+
+
+def test_a_bare_file_is_compiled_with_its_helpers_but_not_with_its_neighbours(tmp_path: Path) -> None:
+    write(tmp_path, x_dot_py="import helper\n" + DAG.format("x"), y_dot_py=DAG.format("y"), helper_dot_py="")
+    x, y = discover(tmp_path).projects
+    (before,) = compile_opened(x)
+    assert compile_project(tmp_path / "x.py") == (before,)
+    (tmp_path / "y.py").write_text(DAG.format("y2"))
+    assert compile_opened(x)[0].bundle_digest == before.bundle_digest
+    (tmp_path / "helper.py").write_text("a = 1")
+    assert compile_opened(x)[0].bundle_digest != before.bundle_digest
+    assert compile_opened(y)[0].dag_id == "y2"

@@ -1,0 +1,156 @@
+"""What we do not run is an error that names file, line, task and remedy."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Compile, Refuse
+
+IMPORTS = """from airflow.sdk import *
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
+with DAG("d") as dag:
+"""
+"""Four lines, so that a case's code is line 5."""
+
+
+@pytest.mark.parametrize(
+    ("code", "line", "words"),
+    [
+        ("    task(lambda x: x).expand(x=[1])", 5, ["expand", "dynamic task mapping", "list comprehension"]),
+        ("    BashOperator.partial(task_id='b')", 5, ["'b'", "dynamic task mapping"]),
+        ("    @task.branch\n    def f(): ...", 5, ["@task.branch", "branching"]),
+        ("    @task.short_circuit()\n    def f(): ...", 5, ["@task.short_circuit"]),
+        ("    @task.virtualenv\n    def f(): ...", 5, ["dependencies"]),
+        ("    @task.nonsense\n    def f(): ...", 5, ["no such decorator"]),
+        (
+            "    EmptyOperator(task_id='a', on_failure_callback=print)",
+            5,
+            ["'a'", "on_failure_callback", "trigger_rule"],
+        ),
+        ("    EmptyOperator(task_id='a', executor_config={'x': 1})", 5, ["executor_config", "leoflow.yaml"]),
+        ("    EmptyOperator(task_id='a').on_success_callback = print", 5, ["on_success_callback"]),
+        ("    EmptyOperator(task_id='a', outlets=[1])", 5, ["outlets", "assets"]),
+        ("    EmptyOperator(task_id='a', email='x@y')", 5, ["email", "email_on_failure=False"]),
+        ("    EmptyOperator(task_id='a', trigger_rule='maybe')", 5, ["'maybe'", "one_success"]),
+        ("    EmptyOperator(task_id='a', retries=-1)", 5, ["retries", "at least 0"]),
+        ("    EmptyOperator(task_id='a', execution_timeout='5m')", 5, ["execution_timeout", "timedelta"]),
+        ("    EmptyOperator(task_id='a', surprise=1)", 5, ["'a'", "surprise"]),
+        ("    EmptyOperator(task_id='a b')", 5, ["'a b'", "letters"]),
+        ("    EmptyOperator('a')", 5, ["positional"]),
+        ("    EmptyOperator(task_id='a')\n    EmptyOperator(task_id='a')", 6, ["'a'", "twice"]),
+        ("    BaseOperator(task_id='a')", 5, ["execute", "EmptyOperator"]),
+        ("    a = EmptyOperator(task_id='a')\n    a >> a", 6, ["'a'", "itself"]),
+        ("    a = EmptyOperator(task_id='a')\n    a >> 'b'", 6, ["'b'", "dependency"]),
+        ("    @task\n    def f(): ...\n    EmptyOperator(task_id='a') >> f", 7, ["write f()"]),
+        ("    @task\n    def f(x): ...\n    f()", 7, ["missing a required argument", "'x'"]),
+        ("    @task\n    def f(): ...\n    a = f()\n    EmptyOperator(task_id='e', retries=a)", 8, ["retries", "'f'"]),
+        ("    from airflow.sdk import Asset", 5, ["'Asset'", "cron"]),
+        ("    from airflow.providers.amazon.aws.hooks.s3 import S3Hook", 5, ["hook", "dependencies"]),
+        (
+            "    from airflow.providers.amazon.aws.operators.s3 import S3Copy\n    S3Copy(task_id='c')",
+            6,
+            ["'c'", "S3Copy"],
+        ),
+        ("    from airflow.utils.dates import days_ago", 5, ["days_ago"]),
+        ("    from airflow import Nonsense", 5, ["'Nonsense'"]),
+        ("    import airflow.nonsense", 5, ["airflow.nonsense"]),
+        ("    import surely_not_there", 5, ["surely_not_there", "dependencies"]),
+        ("    with task(print)() as x: ...", 5, ["with"]),
+        ("    dag.test()", 5, ["leoflow test"]),
+        ("    1 / 0", 5, ["ZeroDivisionError"]),
+        ("    def f(:", 5, ["not valid Python"]),
+        ("    pass", 1, ["no tasks"]),
+    ],
+)
+def test_a_fault_in_a_dag_names_its_line(refused: Refuse, code: str, line: int, words: list[str]) -> None:
+    error = refused(IMPORTS + code + "\n")
+    assert (error.path, error.line) == ("dag.py", line), str(error)
+    for word in words:
+        assert word in str(error)
+    assert str(error) == f"dag.py:{line}: {error.what}; {error.why}; {error.remedy}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("schedule='61 * * * *'", ["'61'", "minute"]),
+        ("schedule='* * * * * *'", ["6 fields"]),
+        ("schedule='@sometimes'", ["preset"]),
+        ("schedule=[1]", ["[1]", "assets"]),
+        ("schedule_interval='@daily'", ["rename it to schedule"]),
+        ("on_failure_callback=print", ["on_failure_callback"]),
+        ("access_control={'a': {'b'}}", ["access_control"]),
+        ("max_active_runs=-1", ["max_active_runs"]),
+        ("schedule='@continuous'", ["max_active_runs=1"]),
+        ("start_date='2024-01-01'", ["start_date", "datetime"]),
+        ("params={'x': object()}", ["JSON"]),
+        ("surprise=1", ["surprise", "remove"]),
+    ],
+)
+def test_a_fault_in_the_dag_itself(refused: Refuse, arguments: str, words: list[str]) -> None:
+    error = refused(
+        "from airflow.sdk import DAG\nfrom leoflow import EmptyOperator\n"
+        f"with DAG('d', {arguments}):\n    EmptyOperator(task_id='a')\n"
+    )
+    assert (error.path, error.line) == ("dag.py", 3), str(error)
+    for word in words:
+        assert word in str(error)
+
+
+def test_a_cycle_is_shown_whole(refused: Refuse) -> None:
+    error = refused(IMPORTS + "    a, b, c = (EmptyOperator(task_id=n) for n in 'abc')\n    c >> a >> b >> c\n")
+    assert "a >> b >> c >> a" in error.what
+
+
+def test_an_import_error_may_be_caught(compiled: Compile) -> None:
+    spec = compiled(
+        "try:\n    from airflow.sdk import Asset\nexcept ImportError:\n    Asset = None\n"
+        + IMPORTS
+        + "    EmptyOperator(task_id='a')\n"
+    )
+    assert spec.tasks[0].task_id == "a"
+
+
+def test_a_file_without_a_dag(refused: Refuse) -> None:
+    assert "defines no DAG" in refused("from airflow.sdk import DAG\n").what
+
+
+def test_a_missing_file(refused: Refuse) -> None:
+    assert str(refused(yaml="dag_id: x\n")).startswith("dag.py:1: the file does not exist;")
+
+
+def test_the_fault_is_found_in_a_helper_module(refused: Refuse) -> None:
+    error = refused("import helper\n", files={"helper.py": "x = 1\nraise ValueError('no')\n"})
+    assert (error.path, error.line) == ("helper.py", 2)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "EmptyOperator(task_id=f'a{random.random()}')",
+        "EmptyOperator(task_id=f'a{time.perf_counter_ns()}')",
+        "EmptyOperator(task_id='a', doc_md=str(uuid.uuid4()))",
+    ],
+)
+def test_structure_that_depends_on_clock_or_chance(refused: Refuse, code: str) -> None:
+    error = refused("import random, time, uuid\n" + IMPORTS + f"    {code}\n")
+    assert "twice" in error.what
+    assert error.path == "dag.py"
+
+
+@pytest.mark.parametrize(
+    "now", ["datetime.now()", "datetime.now(timezone.utc)", "datetime.now().replace(microsecond=0)"]
+)
+def test_a_start_date_from_the_clock_is_known_without_comparing(refused: Refuse, now: str) -> None:
+    """Two loads side by side may read the same microsecond, or the same second when the file cuts the rest."""
+    imports = "from datetime import datetime, timezone\n" + IMPORTS
+    error = refused(imports + f"    EmptyOperator(task_id='a', start_date={now})\n")
+    assert error.what == "start_date is the moment at which the file was loaded"
+    assert (error.path, error.line) == ("dag.py", imports.count("\n") + 1)
+
+
+@pytest.mark.parametrize(("number", "shown"), [("float('nan')", "NaN"), ("float('inf')", "Infinity")])
+def test_a_number_that_json_does_not_have(refused: Refuse, number: str, shown: str) -> None:
+    error = refused(IMPORTS + f"    EmptyOperator(task_id='a', params={{'p': {number}}})\n")
+    assert str(error).startswith(f"dag.py:1: the DAG has the number {shown};")

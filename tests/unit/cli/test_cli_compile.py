@@ -1,0 +1,163 @@
+"""`compile`, `validate`, `push` and `init`: bytes, error format, and files that are never overwritten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from leoflowd.cli import init as init_module
+from leoflowd.cli.failures import ExitCode
+from leoflowd.contract import dag_spec
+
+TWO_DAGS = """
+from airflow.sdk import DAG
+from airflow.providers.standard.operators.empty import EmptyOperator
+for name in ("one", "two"):
+    with DAG(name, tags=["b", "a"]):
+        EmptyOperator(task_id="t")
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, leoflow) -> Path:
+    folder = tmp_path / "hello"
+    assert leoflow("init", str(folder)).code == 0
+    return folder
+
+
+def test_compiling_twice_gives_identical_canonical_bytes(leoflow, project: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "1.json", tmp_path / "2.json"
+    assert leoflow("compile", str(project), "-o", str(first)).code == 0
+    assert leoflow("compile", str(project), "-o", str(second)).code == 0
+    assert first.read_bytes() == second.read_bytes()
+    spec = dag_spec.decode(first.read_bytes())
+    assert dag_spec.encode_canonical(spec) == first.read_bytes()
+    assert [task.task_id for task in spec.tasks] == ["greet", "count"]
+
+
+def test_the_artifact_does_not_depend_on_where_the_project_lies(leoflow, project: Path, tmp_path: Path) -> None:
+    there = tmp_path / "elsewhere" / "deeper" / "hello"
+    there.parent.mkdir(parents=True)
+    here = tmp_path / "here.json"
+    assert leoflow("compile", str(project), "-o", str(here)).code == 0
+    project.rename(there)
+    assert leoflow("compile", str(there), "-o", str(tmp_path / "there.json")).code == 0
+    assert here.read_bytes() == (tmp_path / "there.json").read_bytes()
+
+
+def test_dash_writes_the_artifact_and_nothing_else(leoflow, project: Path) -> None:
+    result = leoflow("compile", str(project), "-o", "-")
+    assert dag_spec.encode_canonical(dag_spec.decode(result.out)) == result.out.encode()
+    assert (result.code, result.err) == (0, "")
+
+
+def test_a_report_as_json_names_the_digest(leoflow, project: Path, tmp_path: Path) -> None:
+    target = tmp_path / "dag.json"
+    document = leoflow("-o", "json", "compile", str(project), "-o", str(target)).document
+    assert document["digest"] == dag_spec.digest(dag_spec.decode(target.read_bytes()))
+
+
+def test_a_fault_exits_2_and_begins_with_path_and_line(leoflow, project: Path, tmp_path: Path) -> None:
+    (project / "dag.py").write_text("from airflow.sdk import DAG\n\nraise ValueError('no')\n")
+    result = leoflow("compile", str(project), "-o", str(tmp_path / "dag.json"))
+    assert result.code == ExitCode.INVALID
+    assert result.out == ""
+    assert result.err.startswith(f"{project / 'dag.py'}:3: ")
+    what, why, remedy = result.err.removeprefix(f"{project / 'dag.py'}:3: ").strip().split("; ", 2)
+    assert "ValueError: no" in what
+    assert why
+    assert remedy
+    assert not (tmp_path / "dag.json").exists()
+
+
+def test_a_fault_as_json_has_its_parts(leoflow, project: Path) -> None:
+    (project / "leoflow.yaml").write_text("dag_id: hello\nimagge: x\n")
+    result = leoflow("-o", "json", "compile", str(project))
+    (fault,) = result.error["compile_errors"]
+    assert (fault["path"], fault["line"]) == (str(project / "leoflow.yaml"), 2)
+    assert fault["what"]
+    assert fault["why"]
+    assert fault["what_to_do"]
+
+
+def test_a_project_with_several_dags_needs_a_choice(leoflow, tmp_path: Path) -> None:
+    folder = tmp_path / "several"
+    folder.mkdir()
+    (folder / "dag.py").write_text(TWO_DAGS)
+    target = tmp_path / "dag.json"
+    result = leoflow("compile", str(folder), "-o", str(target))
+    assert (result.code, "one, two" in result.err) == (ExitCode.USAGE, True)
+    assert leoflow("compile", str(folder), "-o", str(target), "--dag-id", "two").code == 0
+    assert dag_spec.decode(target.read_bytes()).dag_id == "two"
+
+
+def test_a_target_that_cannot_be_written_is_named(leoflow, project: Path, tmp_path: Path) -> None:
+    result = leoflow("compile", str(project), "-o", str(tmp_path / "no" / "dag.json"))
+    assert result.code == ExitCode.USAGE
+    assert "cannot write" in result.err
+
+
+def test_validate_reports_every_project_of_a_folder(leoflow, project: Path) -> None:
+    bad = project.parent / "bad"
+    bad.mkdir()
+    (bad / "dag.py").write_text("1/0\n")
+    result = leoflow("validate", str(project.parent), "-o", "json")
+    assert result.code == ExitCode.INVALID
+    assert [(Path(p["project"]).name, bool(p["error"])) for p in result.document["projects"]] == [
+        ("bad", True),
+        ("hello", False),
+    ]
+    assert leoflow("validate", str(project)).code == 0
+
+
+def test_validate_of_a_folder_without_projects_exits_4(leoflow, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert leoflow("validate", str(tmp_path / "empty")).code == ExitCode.NOT_FOUND
+
+
+def test_push_of_a_project_sends_its_canonical_artifact(leoflow, server, project: Path, tmp_path: Path) -> None:
+    requests = server(lambda _: httpx.Response(201, json={"dag_id": "hello", "version_number": 3, "created": True}))
+    leoflow("compile", str(project), "-o", str(tmp_path / "dag.json"))
+    for source in (project, tmp_path / "dag.json"):
+        assert leoflow("push", str(source), "-o", "json").document["dags"][0]["version_number"] == 3
+    assert [request.read() for request in requests] == [(tmp_path / "dag.json").read_bytes()] * 2
+    assert requests[0].url.path == "/api/v2/leoflow/dags"
+
+
+def test_push_of_something_else_sends_nothing(leoflow, server, tmp_path: Path) -> None:
+    requests = server(lambda _: httpx.Response(500))
+    for number, text in enumerate(("{}", "no json", json.dumps({"dag_id": "x", "tasks": [], "surprise": 1}))):
+        file = tmp_path / f"{number}.json"
+        file.write_text(text)
+        assert leoflow("push", str(file)).code == ExitCode.INVALID
+    assert requests == []
+
+
+def test_init_never_overwrites_and_then_writes_nothing(leoflow, tmp_path: Path) -> None:
+    (tmp_path / "dag.py").write_text("mine")
+    result = leoflow("init", str(tmp_path), "-o", "json")
+    assert result.code == ExitCode.CONFLICT
+    assert result.error["files"] == ["dag.py"]
+    assert (tmp_path / "dag.py").read_text() == "mine"
+    assert not (tmp_path / "leoflow.yaml").exists()
+
+
+def test_init_makes_an_id_of_any_folder_name(leoflow, tmp_path: Path) -> None:
+    folder = tmp_path / "Ünser täglich DAG!"
+    assert leoflow("init", str(folder)).code == 0
+    assert leoflow("validate", str(folder)).code == 0
+
+
+def test_init_copies_an_example(leoflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = tmp_path / "examples"
+    (examples / "pi" / "lib").mkdir(parents=True)
+    (examples / "pi" / "dag.py").write_text("x")
+    (examples / "pi" / "lib" / "helper.py").write_text("y")
+    monkeypatch.setattr(init_module, "EXAMPLES", examples)
+    assert leoflow("init", "--example", "list", "-o", "json").document == {"examples": ["pi"]}
+    assert leoflow("init", str(tmp_path / "new"), "--example", "pi").code == 0
+    assert (tmp_path / "new" / "lib" / "helper.py").read_text() == "y"
+    assert leoflow("init", str(tmp_path / "new2"), "--example", "tau").code == ExitCode.NOT_FOUND

@@ -1,0 +1,255 @@
+"""`leoflow dags` and `leoflow runs` against a server made of a function."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from leoflowd.cli import runs as runs_module
+from leoflowd.cli.failures import ExitCode
+
+RUN: dict[str, Any] = {
+    "dag_id": "etl",
+    "dag_run_id": "manual__1",
+    "state": "queued",
+    "run_type": "manual",
+    "run_after": "2026-01-01T00:00:00Z",
+    "start_date": None,
+    "end_date": None,
+    "duration": None,
+}
+TASK: dict[str, Any] = {
+    "task_id": "load",
+    "map_index": -1,
+    "state": "failed",
+    "try_number": 1,
+    "start_date": None,
+    "duration": 1.5,
+    "operator": "BashOperator",
+    "note": None,
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs_module.time, "sleep", lambda _: None)
+
+
+def states(*names: str) -> Callable[[httpx.Request], httpx.Response]:
+    """A server whose run moves on with each look."""
+    left = list(names)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if request.method == "POST":
+            return httpx.Response(200, json=RUN)
+        if path.endswith("/taskInstances"):
+            return httpx.Response(200, json={"task_instances": [TASK], "total_entries": 1})
+        if path.endswith("/dagRuns/manual__1"):
+            name = left.pop(0)
+            if name == "gone":
+                raise httpx.ConnectError("Connection refused", request=request)
+            return httpx.Response(200, json={**RUN, "state": name, "duration": 2.0})
+        return httpx.Response(200, json={"dag_id": "etl", "is_paused": False})
+
+    return answer
+
+
+def test_trigger_sends_what_airflow_wants_and_prints_the_run(leoflow, server) -> None:
+    requests = server(states())
+    result = leoflow(
+        "runs", "trigger", "etl", "--conf", '{"a": 1}', "--run-id", "r", "--logical-date", "2026-01-01T00:00:00Z"
+    )
+    assert (result.code, result.out) == (0, "manual__1\tqueued\n")
+    body = json.loads(requests[0].read())
+    assert body == {"logical_date": "2026-01-01T00:00:00Z", "conf": {"a": 1}, "dag_run_id": "r"}
+    assert requests[0].url.path == "/api/v2/dags/etl/dagRuns"
+
+
+def test_wait_exits_0_when_the_run_succeeded(leoflow, server) -> None:
+    server(states("running", "running", "success"))
+    result = leoflow("runs", "trigger", "etl", "--wait", "-o", "json")
+    assert result.code == 0
+    assert result.document["state"] == "success"
+    assert result.err == ""
+
+
+def test_wait_exits_1_when_the_run_failed_and_names_the_tasks(leoflow, server) -> None:
+    server(states("failed"))
+    result = leoflow("runs", "trigger", "etl", "--wait", "-o", "json")
+    assert result.code == ExitCode.RUN_FAILED
+    assert [task["task_id"] for task in result.document["failed_task_instances"]] == ["load"]
+    server(states("failed"))
+    assert "leoflow runs logs etl manual__1 load" in leoflow("runs", "trigger", "etl", "--wait").err
+
+
+def test_wait_survives_a_restart_of_the_server(leoflow, server) -> None:
+    server(states("running", "gone", "gone", "success"))
+    assert leoflow("runs", "trigger", "etl", "--wait").code == 0
+
+
+def test_wait_gives_up_on_a_server_that_stays_away(leoflow, server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs_module, "ABSENCE_S", -1.0)
+    server(states("running", "gone"))
+    assert leoflow("runs", "trigger", "etl", "--wait").code == ExitCode.UNREACHABLE
+
+
+def test_timeout_exits_8_and_says_that_the_run_goes_on(leoflow, server) -> None:
+    server(states("running"))
+    result = leoflow("runs", "trigger", "etl", "--wait", "--timeout", "0", "-o", "json")
+    assert result.code == ExitCode.TIMED_OUT
+    assert result.error["dag_run_id"] == "manual__1"
+
+
+def test_a_paused_dag_is_mentioned(leoflow, server) -> None:
+    usual = states("success")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/v2/dags/etl":
+            return httpx.Response(200, json={"is_paused": True})
+        return usual(request)
+
+    server(answer)
+    assert "leoflow dags unpause etl" in leoflow("runs", "trigger", "etl", "--wait").err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--conf", "3"),
+        ("--conf", "{"),
+        ("--conf", "{}", "--conf-file", "x"),
+        ("--conf-file", "/nonexistent/file"),
+        ("--timeout", "3"),
+    ],
+)
+def test_wrong_options_of_trigger_send_nothing(leoflow, server, words: tuple[str, ...]) -> None:
+    requests = server(states())
+    assert leoflow("runs", "trigger", "etl", *words).code == ExitCode.USAGE
+    assert requests == []
+
+
+def test_ids_are_one_segment_of_the_path(leoflow, server) -> None:
+    requests = server(lambda _: httpx.Response(404, json={"detail": "no"}))
+    leoflow("runs", "status", "..", "manual__2026-01-01T00:00:00+00:00/x")
+    assert requests[0].url.raw_path == b"/api/v2/dags/%2E%2E/dagRuns/manual__2026-01-01T00%3A00%3A00%2B00%3A00%2Fx"
+
+
+def test_list_reads_all_pages(leoflow, server) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        offset = int(request.url.params["offset"])
+        rows = [{**RUN, "dag_run_id": f"r{i}"} for i in range(offset, min(offset + 100, 250))]
+        return httpx.Response(200, json={"dag_runs": rows, "total_entries": 250})
+
+    requests = server(answer)
+    assert len(leoflow("runs", "list", "etl", "--limit", "1000", "-o", "json").document["dag_runs"]) == 250
+    assert len(requests) == 3
+    assert len(leoflow("runs", "list", "etl", "--limit", "5", "-o", "json").document["dag_runs"]) == 5
+
+
+def test_a_piped_table_has_no_colour_and_cuts_nothing(leoflow, server) -> None:
+    name = "r" * 300
+    rows = {"dag_runs": [{**RUN, "dag_run_id": name, "state": "failed"}], "total_entries": 1}
+    server(lambda _: httpx.Response(200, json=rows))
+    result = leoflow("runs", "list", "etl")
+    assert name in result.out
+    assert "\x1b" not in result.out
+
+
+def test_status_of_a_dag_without_runs_exits_4(leoflow, server) -> None:
+    server(lambda _: httpx.Response(200, json={"dag_runs": [], "total_entries": 0}))
+    assert leoflow("runs", "status", "etl").code == ExitCode.NOT_FOUND
+
+
+def test_logs_print_no_control_codes(leoflow, server) -> None:
+    line = {"event": "a\x1b]0;title\x07b\x1b[2Jc\x1b[31md", "timestamp": "2026-01-01T00:00:00Z", "level": "info"}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "logs" in request.url.path:
+            return httpx.Response(200, content=json.dumps(line) + "\n")
+        return httpx.Response(200, json=TASK)
+
+    requests = server(answer)
+    result = leoflow("runs", "logs", "etl", "manual__1", "load")
+    assert result.out.strip().endswith("abcd")
+    assert requests[1].url.path.endswith("/taskInstances/load/logs/1")
+    assert requests[1].headers["accept"] == "application/x-ndjson"
+
+
+def test_follow_prints_each_line_once_and_exits_1_for_a_failed_task(leoflow, server) -> None:
+    looks = iter([("running", 1), ("running", 2), ("failed", 3)])
+    shown = [0]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "logs" in request.url.path:
+            lines = [json.dumps({"event": f"line {i}"}) for i in range(shown[0])]
+            return httpx.Response(200, content="\n".join(lines) + "\n")
+        state, shown[0] = next(looks)
+        return httpx.Response(200, json={**TASK, "state": state})
+
+    server(answer)
+    result = leoflow("runs", "logs", "etl", "manual__1", "load", "-f")
+    assert result.out.split("\n") == ["line 0", "line 1", "line 2", ""]
+    assert result.code == ExitCode.RUN_FAILED
+
+
+def test_clear_asks_a_person_and_a_script_must_say_yes(leoflow, server) -> None:
+    found = {"task_instances": [TASK], "total_entries": 1}
+    requests = server(lambda _: httpx.Response(200, json=found))
+    assert leoflow("runs", "clear", "etl", "manual__1").code == ExitCode.USAGE
+    assert [json.loads(request.read())["dry_run"] for request in requests] == [True]
+    result = leoflow("runs", "clear", "etl", "manual__1", "load", "--downstream", "--yes", "-o", "json")
+    assert result.code == 0
+    assert json.loads(requests[-1].read()) == {
+        "dag_run_id": "manual__1",
+        "only_failed": False,
+        "include_upstream": False,
+        "include_downstream": True,
+        "reset_dag_runs": True,
+        "dry_run": False,
+        "task_ids": ["load"],
+    }
+
+
+def test_pause_patches_each_dag(leoflow, server) -> None:
+    requests = server(lambda request: httpx.Response(200, json={"dag_id": "x", "is_paused": True}))
+    assert leoflow("dags", "pause", "a", "b", "-o", "json").code == 0
+    assert [(r.method, r.url.path, r.read()) for r in requests] == [
+        ("PATCH", "/api/v2/dags/a", b'{"is_paused":true}'),
+        ("PATCH", "/api/v2/dags/b", b'{"is_paused":true}'),
+    ]
+
+
+def test_delete_needs_yes_and_accepts_a_null_body(leoflow, server) -> None:
+    requests = server(lambda _: httpx.Response(200, json=None))
+    assert leoflow("dags", "delete", "etl").code == ExitCode.USAGE
+    assert leoflow("dags", "delete", "etl", "-y", "-o", "json").document == {"dag_id": "etl", "deleted": True}
+    assert [request.method for request in requests] == ["DELETE"]
+
+
+def test_tree_draws_every_component(leoflow, server) -> None:
+    document = {
+        "name": "leoflowd",
+        "state": "running",
+        "children": [{"name": "api", "state": "running", "restarts": 2, "statistics": {"open": 3}, "children": []}],
+    }
+    server(lambda _: httpx.Response(200, json=document))
+    out = leoflow("tree").out
+    assert "leoflowd" in out
+    assert "2 restarts  open=3" in out
+    assert leoflow("tree", "-o", "json").document == document
+
+
+def test_explain_prints_what_the_server_says(leoflow, server) -> None:
+    document = {
+        "state": None,
+        "because": "upstream 'a' is running",
+        "waits_for": [{"task_id": "a", "state": "running"}],
+    }
+    requests = server(lambda _: httpx.Response(200, json=document))
+    assert "because: upstream 'a' is running" in leoflow("explain", "d", "r", "t").out
+    assert requests[0].url.path == "/api/v2/leoflow/explain/d/r/t"

@@ -1,0 +1,171 @@
+"""`leoflow test`: real tasks in real processes, without a server, in this interpreter."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from leoflowd.cli.failures import ExitCode
+
+RETRIES = """
+from datetime import timedelta
+from airflow.sdk import dag, task
+
+@dag(dag_id="retries", params={"n": 3, "m": 1})
+def retries():
+    @task(retries=2, retry_delay=timedelta(hours=5))
+    def flaky(ti=None, params=None):
+        print("this is try", ti.try_number, params["n"], params["m"])
+        if ti.try_number < 3:
+            raise ValueError("not yet")
+        ti.xcom_push(key="extra", value={"a": [1]})
+        return [1, 2]
+
+    @task
+    def use(numbers, ti=None):
+        return sum(numbers) + ti.xcom_pull(task_ids="flaky", key="extra")["a"][0]
+
+    use(flaky())
+
+retries()
+"""
+
+
+@pytest.fixture
+def run(leoflow, tmp_path: Path):
+    def call(source: str, *words: str):
+        (tmp_path / "dag.py").write_text(source)
+        return leoflow("test", str(tmp_path), "--python", sys.executable, "-o", "json", *words)
+
+    return call
+
+
+def by_task(document) -> dict:
+    return {task["task_id"]: task for task in document["task_instances"]}
+
+
+def test_a_dag_runs_to_the_end_with_retries_and_xcoms(run) -> None:
+    result = run(RETRIES, "--conf", '{"m": 7}')
+    assert result.code == 0
+    tasks = by_task(result.document)
+    assert (tasks["flaky"]["state"], tasks["flaky"]["try_number"]) == ("success", 3)
+    assert tasks["use"]["xcoms"] == {"return_value": 4}
+
+
+def test_lines_for_people_name_task_and_state(leoflow, run, tmp_path: Path) -> None:
+    run(RETRIES)
+    result = leoflow("test", str(tmp_path), "--python", sys.executable, "--conf", '{"m": 7}')
+    assert "flaky | this is try 3 3 7" in result.out
+    assert "flaky |   ValueError: not yet" in result.out
+    assert "flaky -> success" in result.out
+    assert "\x1b" not in result.out
+
+
+def test_a_failed_run_exits_1_and_says_why(run) -> None:
+    source = """
+from airflow.sdk import dag, task
+@dag
+def f():
+    @task.bash
+    def sh(): return 'exit 3'
+    sh()
+f()
+"""
+    result = run(source)
+    assert result.code == ExitCode.RUN_FAILED
+    assert result.document["state"] == "failed"
+    assert "exit code 3" in by_task(result.document)["sh"]["because"]
+
+
+def test_execution_timeout_ends_the_whole_process_group(run, tmp_path: Path) -> None:
+    source = f"""
+from datetime import timedelta
+from airflow.sdk import dag, task
+@dag
+def slow():
+    @task(execution_timeout=timedelta(seconds=0.5))
+    def sleeps():
+        import os, subprocess, time
+        child = subprocess.Popen(["sleep", "600"])
+        open({str(tmp_path / "child")!r}, "w").write(str(child.pid))
+        time.sleep(600)
+    sleeps()
+slow()
+"""
+    result = run(source)
+    assert "execution_timeout of 0.5 s" in by_task(result.document)["sleeps"]["because"]
+    assert is_gone(int((tmp_path / "child").read_text()))
+
+
+def test_a_task_that_dies_without_a_word_is_a_failure_with_a_reason(run) -> None:
+    source = """
+from airflow.sdk import dag, task
+@dag
+def dies():
+    @task
+    def killed():
+        import os
+        os.kill(os.getpid(), 9)
+    killed()
+dies()
+"""
+    assert "SIGKILL" in by_task(run(source).document)["killed"]["because"]
+
+
+def test_one_task_alone(run) -> None:
+    result = run(RETRIES, "--task", "flaky")
+    assert list(by_task(result.document)) == ["flaky"]
+    assert run(RETRIES, "--task", "other").code == ExitCode.NOT_FOUND
+
+
+def test_a_fault_exits_2_with_its_line(run, tmp_path: Path) -> None:
+    assert run("1/0\n").error["compile_errors"][0]["path"] == str(tmp_path / "dag.py")
+
+
+def test_a_dag_id_is_found_below_this_folder(leoflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("broken", "good"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "broken" / "dag.py").write_text("1/0\n")
+    (tmp_path / "good" / "dag.py").write_text(RETRIES)
+    monkeypatch.chdir(tmp_path)
+    assert leoflow("test", "retries", "--task", "flaky", "--python", sys.executable, "-o", "json").code == 0
+    assert leoflow("test", "nowhere", "--python", sys.executable).code == ExitCode.NOT_FOUND
+
+
+def test_ctrl_c_ends_every_process_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "dag.py").write_text("""
+from airflow.sdk import dag, task
+@dag
+def waits():
+    @task
+    def sleeps():
+        import os, time
+        print("pid", os.getpid(), "end")
+        time.sleep(600)
+    sleeps()
+waits()
+""")
+    command = [sys.executable, "-m", "leoflowd.cli.main", "test", str(tmp_path), "--python", sys.executable]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    with process.stdout as lines:
+        line = next((line for line in lines if "pid" in line), "it ended without starting the task")
+        process.send_signal(signal.SIGINT)
+        lines.read()
+    assert process.wait() == ExitCode.INTERRUPTED
+    assert is_gone(int(line.split()[3]))
+
+
+def is_gone(pid: int) -> bool:
+    """Gone, or killed and not yet reaped by whoever inherited it."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state in "ZX"

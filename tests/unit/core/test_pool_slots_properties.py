@@ -1,0 +1,120 @@
+"""The ledger against a slow and obvious model: the same grants in the same order, whatever happened before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from leoflowd.core.pool_slots import SlotLedger, SlotRequest
+from tests.unit.core.core_builders import NOW, seconds
+
+requests = st.builds(
+    SlotRequest,
+    key=st.tuples(st.integers(1, 2), st.integers(0, 5)),
+    pool=st.sampled_from(["p", "q", "unknown"]),
+    slots=st.integers(1, 3),
+    priority=st.integers(1, 3),
+    since=st.integers(0, 3).map(lambda age: NOW + seconds(age)),
+    dag_id=st.just("d"),
+    task_id=st.sampled_from(["a", "b"]),
+    run_limit=st.sampled_from([None, 1, 2, 3]),
+    per_dag_limit=st.sampled_from([None, 1, 2]),
+    per_run_task_limit=st.sampled_from([None, 1]),
+)
+pools = st.fixed_dictionaries({"p": st.integers(-1, 4), "q": st.integers(0, 3)})
+
+
+class Model:
+    """Looks at every waiting request for every grant."""
+
+    def __init__(self, slots: dict[str, int]) -> None:
+        self.slots = slots
+        self.waiting: list[SlotRequest] = []
+        self.held: dict[tuple[int, int], SlotRequest] = {}
+
+    def fits(self, request: SlotRequest) -> bool:
+        held = list(self.held.values())
+        slots = self.slots.get(request.pool)
+        used = sum(other.slots for other in held if other.pool == request.pool)
+        if slots is None or (slots != -1 and used + request.slots > slots):
+            return False
+        run = sum(1 for other in held if other.key[0] == request.key[0])
+        task = sum(1 for other in held if other.task_id == request.task_id)
+        both = sum(1 for other in held if other.task_id == request.task_id and other.key[0] == request.key[0])
+        return (
+            (request.run_limit is None or run < request.run_limit)
+            and (request.per_dag_limit is None or task < request.per_dag_limit)
+            and (request.per_run_task_limit is None or both < request.per_run_task_limit)
+        )
+
+    def grant(self) -> Iterator[SlotRequest]:
+        while True:
+            # sorted() is stable: among equals the one who asked first
+            ordered = sorted(self.waiting, key=lambda request: (-request.priority, request.since))
+            chosen = next((request for request in ordered if self.fits(request)), None)
+            if chosen is None:
+                return
+            self.waiting.remove(chosen)
+            self.held[chosen.key] = chosen
+            yield chosen
+
+
+class Ledger(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = SlotLedger({"p": 2, "q": 1})
+        self.model = Model({"p": 2, "q": 1})
+
+    @rule(request=requests)
+    def ask(self, request: SlotRequest) -> None:
+        self.ledger.request(request)
+        if request.key not in self.model.held:
+            self.model.waiting = [other for other in self.model.waiting if other.key != request.key]
+            self.model.waiting.append(request)
+
+    @rule(request=requests)
+    def occupy(self, request: SlotRequest) -> None:
+        if request.key not in self.model.held:
+            self.ledger.occupy(request)
+            self.model.waiting = [other for other in self.model.waiting if other.key != request.key]
+            self.model.held[request.key] = request
+
+    @rule(key=st.tuples(st.integers(1, 2), st.integers(0, 5)))
+    def withdraw(self, key: tuple[int, int]) -> None:
+        self.ledger.withdraw(key)
+        self.model.waiting = [other for other in self.model.waiting if other.key != key]
+
+    @precondition(lambda self: self.model.held)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.model.held)))
+        self.ledger.release(key)
+        del self.model.held[key]
+
+    @rule(run=st.integers(1, 2))
+    def forget(self, run: int) -> None:
+        self.ledger.forget_run(run)
+        self.model.waiting = [other for other in self.model.waiting if other.key[0] != run]
+        self.model.held = {key: other for key, other in self.model.held.items() if key[0] != run}
+
+    @rule(slots=pools)
+    def change_pools(self, slots: dict[str, int]) -> None:
+        self.ledger.set_pools(slots)
+        self.model.slots = slots
+
+    @rule()
+    def grant(self) -> None:
+        assert self.ledger.grant() == tuple(self.model.grant())
+
+    @invariant()
+    def they_agree(self) -> None:
+        assert self.ledger.waiting_count == len(self.model.waiting)
+        assert self.ledger.occupied_count == len(self.model.held)
+        assert all(self.ledger.why_waiting(request.key) for request in self.model.waiting)
+
+
+Ledger.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
+TestLedger = Ledger.TestCase

@@ -1,0 +1,154 @@
+"""One venv per distinct environment: built once, complete or absent, with errors that name the requirement."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from typing_extensions import override
+
+from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.lite.environments import MARKER, EnvironmentFailed, Environments, Installer, find_installer, find_python
+
+
+class FakeInstaller(Installer):
+    """Makes folders instead of venvs, and notes what it was asked to do."""
+
+    def __init__(self, fail_on: str = "") -> None:
+        super().__init__(None)
+        self.commands: list[Sequence[str]] = []
+        self._fail_on = fail_on
+
+    @override
+    def run(self, command: Sequence[str], descriptor: int) -> tuple[int, str]:
+        self.refuse_when_closed()
+        self.commands.append(command)
+        if command[1:3] == ["-m", "venv"]:
+            python = Path(command[-1]) / "bin" / "python"
+            python.parent.mkdir(parents=True)
+            python.touch()
+        failed = bool(self._fail_on) and self._fail_on in command
+        return (1, f"line\nno matching distribution for {self._fail_on.split('=')[0]}") if failed else (0, "")
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    file = tmp_path / "lock.txt"
+    file.write_text("jinja2==1\n")
+    return file
+
+
+def environments(tmp_path: Path, lock: Path, installer: Installer) -> Environments:
+    return Environments(tmp_path / "data", lock=lock, installer=installer)
+
+
+def test_an_environment_is_built_once_and_then_needs_no_tool(tmp_path: Path, lock: Path) -> None:
+    installer = FakeInstaller()
+    built = environments(tmp_path, lock, installer).ensure(EnvironmentSpec())
+    assert (built.parent.parent / MARKER).exists()
+    assert len(installer.commands) == 2
+    again = FakeInstaller()
+    assert environments(tmp_path, lock, again).ensure(EnvironmentSpec()) == built
+    assert again.commands == []
+
+
+def test_the_key_is_python_version_dependencies_and_lock_and_nothing_else(tmp_path: Path, lock: Path) -> None:
+    made = environments(tmp_path, lock, FakeInstaller())
+    first = made.ensure(EnvironmentSpec(dependencies=("a", "b")))
+    assert made.ensure(EnvironmentSpec(dependencies=("b", "a"), warm=False, preload=("x",))) == first
+    assert made.ensure(EnvironmentSpec(dependencies=("a",))) != first
+    lock.write_text("jinja2==2\n")
+    assert made.ensure(EnvironmentSpec(dependencies=("a", "b"))) != first
+
+
+def test_dependencies_come_on_top_of_the_hashed_defaults(tmp_path: Path, lock: Path) -> None:
+    installer = FakeInstaller()
+    environments(tmp_path, lock, installer).ensure(EnvironmentSpec(dependencies=("duckdb>=1",)))
+    _, defaults, own = installer.commands
+    assert defaults[-3:] == ["--require-hashes", "-r", str(lock)]
+    assert own[-1] == "duckdb>=1"
+
+
+def test_what_a_kill_left_half_is_built_anew(tmp_path: Path, lock: Path) -> None:
+    built = environments(tmp_path, lock, FakeInstaller()).ensure(EnvironmentSpec())
+    folder = built.parent.parent
+    (folder / MARKER).unlink()
+    (folder / "rest").touch()
+    environments(tmp_path, lock, FakeInstaller()).ensure(EnvironmentSpec())
+    assert not (folder / "rest").exists()
+
+
+def test_an_interpreter_that_was_removed_leads_to_a_new_build(tmp_path: Path, lock: Path) -> None:
+    built = environments(tmp_path, lock, FakeInstaller()).ensure(EnvironmentSpec())
+    built.unlink()
+    assert environments(tmp_path, lock, FakeInstaller()).ensure(EnvironmentSpec()).exists()
+
+
+def test_a_failure_names_the_requirement_and_leaves_nothing(tmp_path: Path, lock: Path) -> None:
+    made = environments(tmp_path, lock, FakeInstaller(fail_on="nosuch==9"))
+    with pytest.raises(
+        EnvironmentFailed, match=r"requirement 'nosuch==9'.*leoflow.yaml(.|\n)*no matching distribution"
+    ):
+        made.ensure(EnvironmentSpec(dependencies=("attrs", "nosuch==9")))
+    assert [path.suffix for path in (tmp_path / "data" / "venvs").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("dependency", ["-r other.txt", "--index-url=http://x", " "])
+def test_options_are_no_requirements(tmp_path: Path, lock: Path, dependency: str) -> None:
+    installer = FakeInstaller()
+    with pytest.raises(EnvironmentFailed, match="option of the installer"):
+        environments(tmp_path, lock, installer).ensure(EnvironmentSpec(dependencies=(dependency,)))
+    assert installer.commands == []
+
+
+def test_many_askers_one_build(tmp_path: Path, lock: Path) -> None:
+    installer = FakeInstaller()
+    made = environments(tmp_path, lock, installer)
+    found: list[Path] = []
+    threads = [threading.Thread(target=lambda: found.append(made.ensure(EnvironmentSpec()))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 1
+    assert len(installer.commands) == 2
+
+
+def test_close_ends_a_running_installer_and_refuses_others(tmp_path: Path) -> None:
+    installer = Installer(None)
+    started = threading.Event()
+    raised: list[Exception] = []
+
+    def install() -> None:
+        try:
+            with (tmp_path / "lock").open("w") as lock:
+                started.set()
+                installer.run([sys.executable, "-c", "import time; time.sleep(600)"], lock.fileno())
+        except EnvironmentFailed as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=install)
+    thread.start()
+    started.wait()
+    installer.close()
+    thread.join()
+    assert "stopped while" in str(raised[0])
+
+
+def test_a_python_that_is_not_here_is_named_with_the_remedy() -> None:
+    with pytest.raises(EnvironmentFailed, match=r"python_version 3\.99.*uv python install 3\.99"):
+        find_python("3.99", find_installer())
+
+
+def test_a_real_venv_without_network(tmp_path: Path) -> None:
+    lock = tmp_path / "empty.txt"
+    lock.write_text("")
+    python = environments(tmp_path, lock, find_installer()).ensure(EnvironmentSpec())
+    done = subprocess.run(
+        [python, "-c", "import sys; print(sys.prefix != sys.base_prefix)"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "True"

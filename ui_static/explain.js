@@ -1,0 +1,28 @@
+// Why a task instance is in its state, and what it waits for. Reads GET /api/v2/leoflow/explain/<dag>/<run>/<task>.
+"use strict";
+import { el, getJson, repeat } from "./page.js";
+
+const asked = new URLSearchParams(location.search);
+const subject = Object.fromEntries(["dag_id", "run_id", "task_id", "map_index"].map((name) => [name, asked.get(name)]));
+// the UI leaves its placeholder in place where a page has no such id
+for (const [name, value] of Object.entries(subject)) {
+  if (value === null || value === "" || value.startsWith("{")) delete subject[name];
+}
+
+async function refresh() {
+  const problem = document.getElementById("problem");
+  try {
+    const path = ["dag_id", "run_id", "task_id"].map((name) => encodeURIComponent(subject[name] ?? "")).join("/");
+    const mapped = subject.map_index === undefined ? "" : `?map_index=${encodeURIComponent(subject.map_index)}`;
+    const answer = await getJson(`api/v2/leoflow/explain/${path}${mapped}`);
+    document.getElementById("answer").replaceChildren(
+      el("ol", {}, ...answer.because.map((sentence) => el("li", {}, sentence))),
+    );
+    problem.textContent = "";
+  } catch (error) {
+    problem.textContent = error.message;
+  }
+}
+
+document.getElementById("subject").textContent = Object.values(subject).join(" / ");
+repeat(refresh, 3);
