@@ -27,6 +27,9 @@ from leoflow_agent.spool import StoredOutcome, TryFolder
 from leoflowd.contract.agent_messages import (
     LOG_CHUNK_BYTES,
     Beat,
+    ConnectionAnswer,
+    CountsAnswer,
+    DagRunAnswer,
     FromTry,
     LogChunk,
     OutcomeKind,
@@ -159,6 +162,8 @@ class TryStream:
                 self._try.answer(request_id, {"request_id": request_id, "values": values})
             case PreviousRun(request_id=request_id, run=run):
                 self._try.answer(request_id, {"request_id": request_id, "run": run})
+            case ConnectionAnswer() | DagRunAnswer() | CountsAnswer():
+                self._try.answer(message.request_id, msgspec.to_builtins(message))
             case OutcomeStored():
                 raise _Finished
             case None:

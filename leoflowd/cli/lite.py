@@ -13,7 +13,7 @@ import click
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import output_option
 from leoflowd.cli.output import Output
-from leoflowd.cli.overriding import override
+from leoflowd.contract.overriding import override
 
 if TYPE_CHECKING:
     from leoflowd.config import LiteConfig

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from leoflowd.cli.local_run import LocalRun
 from leoflowd.cli.output import STATE_STYLES, Output, clean, console, seconds
-from leoflowd.cli.overriding import override
+from leoflowd.contract.overriding import override
 from leoflowd.contract.states import FINISHED
 from leoflowd.core.run_view import InstanceFacts
 

@@ -15,7 +15,7 @@ import click
 from leoflowd.cli.failures import EXIT_CODE_HELP, CommandFailed, ExitCode
 from leoflowd.cli.options import output_option
 from leoflowd.cli.output import Output
-from leoflowd.cli.overriding import override
+from leoflowd.contract.overriding import override
 
 COMMANDS = {
     "lite": ("leoflowd.cli.lite", "lite", "Run Leoflow on this machine: database, scheduler, UI."),

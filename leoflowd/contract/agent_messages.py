@@ -18,6 +18,9 @@ from typing import Any
 
 import msgspec
 
+from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.contract.wait_spec import Deferral, Resume
+
 SERVICE = "leoflow.agent.v1.Agent"
 ATTACH = f"/{SERVICE}/Attach"
 TRY = f"/{SERVICE}/Try"
@@ -63,6 +66,17 @@ class XComInput(msgspec.Struct, frozen=True, kw_only=True):
     value: Any
 
 
+class ResumeCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A deferred task goes on: call `resume.next_method` with `next_kwargs` and the event, or raise the error."""
+
+    resume: Resume
+    event: Any = None
+    """In the runner's XCom form, or plain JSON."""
+    error: str | None = None
+    """Airflow's `__fail__`: `Trigger timeout` raises TaskDeferralTimeout, anything else TaskDeferralError."""
+    traceback: tuple[str, ...] = ()
+
+
 class TrySpec(msgspec.Struct, frozen=True, kw_only=True):
     """All that an agent needs to run one try; the runner in the author's interpreter gets it as JSON.
 
@@ -94,6 +108,12 @@ class TrySpec(msgspec.Struct, frozen=True, kw_only=True):
     xcoms_complete: bool = True
     """False: the values were too large to send along; the runner pulls what it needs."""
     dag_version_number: int = 1
+    resume: ResumeCall | None = None
+    """Set when a deferral ended: do not `execute`, go on."""
+    first_started_at: datetime | None = None
+    """When this try first began, before it deferred or was rescheduled: cumulative timeouts count from it."""
+    runtime: str = "shim"
+    """`shim`; or `airflow`: the environment has the real packages, and the runner is the SDK's supervisor."""
 
 
 # --- host stream -------------------------------------------------------------------------------------------------
@@ -189,6 +209,39 @@ class PreviousRunAsk(Message, frozen=True, kw_only=True):
     only_success: bool
 
 
+class ConnectionAsk(Message, frozen=True, kw_only=True):
+    """Ask for a stored connection; the runner looks into `AIRFLOW_CONN_*` first. Answer: ConnectionAnswer."""
+
+    request_id: int
+    connection_id: str
+
+
+class DagRunAsk(Message, frozen=True, kw_only=True):
+    """Start a dag run (TriggerDagRunOperator). Doing it twice starts it once: same run id. Answer: DagRunAnswer."""
+
+    request_id: int
+    dag_id: str
+    run_id: str | None = None
+    logical_date: datetime | None = None
+    conf: dict[str, Any] = {}
+    reset: bool = False
+    """Clear a run that exists already instead of refusing."""
+    note: str | None = None
+
+
+class CountsAsk(Message, frozen=True, kw_only=True):
+    """How many task instances or dag runs are in these states (sensors of user code). Answer: CountsAnswer."""
+
+    request_id: int
+    dag_id: str
+    task_ids: tuple[str, ...] | None = None
+    """None counts dag runs."""
+    task_group_id: str | None = None
+    logical_dates: tuple[datetime, ...] = ()
+    run_ids: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+
+
 class Beat(Message, frozen=True, kw_only=True):
     """The try is alive."""
 
@@ -204,6 +257,8 @@ class OutcomeKind(StrEnum):
     """`execution_timeout` passed; counts as FAILED."""
     RESCHEDULE = "reschedule"
     """Run again at `reschedule_at` as the same try (sensor in reschedule mode)."""
+    DEFERRED = "deferred"
+    """The try only waits now: `Outcome.deferral` says for what. It goes on as the same try."""
     LOST = "lost"
     """Nobody knows how it ended (agent or fork server killed, host stopped): costs no retry of the user's."""
     TERMINATED = "terminated"
@@ -229,6 +284,7 @@ class Outcome(Message, frozen=True, kw_only=True):
     xcoms: tuple[XComItem, ...] = ()
     """`return_value` and, with `multiple_outputs`, one per key; committed together with the outcome."""
     reschedule_at: datetime | None = None
+    deferral: Deferral | None = None
 
 
 # --- try stream, daemon to agent ---------------------------------------------------------------------------------
@@ -259,11 +315,44 @@ class PreviousRun(Message, frozen=True, kw_only=True):
     run: DagRunFacts | None
 
 
+class ConnectionAnswer(Message, frozen=True, kw_only=True):
+    request_id: int
+    connection: ConnectionFacts | None = None
+    """None: there is no such connection."""
+    refused: str | None = None
+    """Why it cannot be given (wrong key, store away for good)."""
+
+
+class DagRunAnswer(Message, frozen=True, kw_only=True):
+    request_id: int
+    run_id: str | None = None
+    refused: str | None = None
+    exists: bool = False
+    """The run existed already and `reset` was not asked for."""
+
+
+class CountsAnswer(Message, frozen=True, kw_only=True):
+    request_id: int
+    count: int
+
+
 class OutcomeStored(Message, frozen=True, kw_only=True):
     """The outcome is committed (or was refused as stale); forget the try."""
 
 
 FromHost = HostHello | HostBeat
 ToHost = HostWelcome | Launch | ShutDown
-FromTry = TryHello | LogChunk | RenderedFields | XComPush | XComPull | PreviousRunAsk | Beat | Outcome
-ToTry = Welcome | Terminate | XComValues | PreviousRun | OutcomeStored
+FromTry = (
+    TryHello
+    | LogChunk
+    | RenderedFields
+    | XComPush
+    | XComPull
+    | PreviousRunAsk
+    | ConnectionAsk
+    | DagRunAsk
+    | CountsAsk
+    | Beat
+    | Outcome
+)
+ToTry = Welcome | Terminate | XComValues | PreviousRun | ConnectionAnswer | DagRunAnswer | CountsAnswer | OutcomeStored

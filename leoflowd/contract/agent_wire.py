@@ -7,19 +7,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from grpclib.encoding.base import CodecBase
 
-if TYPE_CHECKING:
-    from typing_extensions import override
-else:
-
-    def override(method):
-        """`typing.override` of Python 3.12; this package still runs on 3.11 and without typing_extensions."""
-        return method
-
+from leoflowd.contract.overriding import override
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """A larger message is refused on both sides: a spec with all its XComs is the largest that we send."""

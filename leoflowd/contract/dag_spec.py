@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from leoflowd.contract.states import TriggerRule, WeightRule
+from leoflowd.contract.wait_spec import HttpCall, WaitSpec
 
 SCHEMA_VERSION = "2.0"
 ID_PATTERN = r"^[\w.-]{1,250}$"
@@ -99,8 +100,15 @@ class TaskSpec(Spec, frozen=True, kw_only=True):
     module: str = ""
     """Module the class is documented in, e.g. `airflow.providers.standard.operators.bash`."""
     kind: str = "python"
-    """How it is run: `python` and `bash` in a process of their own, `empty` is decided in place by the scheduler.
-    Further kinds (captured operator, wait, inline http) arrive with the cheap-task pool."""
+    """How it is run. In a process of its own: `python`, `bash`, `sensor` (a poke of user code, again at each interval),
+    `operator` (a captured provider class, run by the real packages). In place: `empty`. In the cheap-task pool: `wait`
+    (native sensor, `wait` says for what) and `http` (inline call, `http` says which)."""
+    wait: WaitSpec | None = None
+    """Template of a native wait: texts in it may hold simple templates (`core.simple_templates`)."""
+    http: HttpCall | None = None
+    prepare: Literal["daemon", "process"] = "daemon"
+    """Who renders a `wait` or `http`: the daemon, or, when its templates or arguments need code, one short process that
+    answers with the rendered form."""
     task_display_name: str | None = None
     upstream_task_ids: tuple[str, ...] = ()
     group_id: str | None = None
@@ -175,6 +183,8 @@ class EnvironmentSpec(Spec, frozen=True, kw_only=True):
 
     python_version: str | None = None
     dependencies: tuple[str, ...] = ()
+    connectors: tuple[str, ...] = ()
+    """Airflow providers by short name (`http`, `cncf.kubernetes`): `apache-airflow-providers-<name>`, with Airflow."""
     system_packages: tuple[str, ...] = ()
     warm: bool = True
     """False: the code cannot be forked safely; each try gets a fresh interpreter."""

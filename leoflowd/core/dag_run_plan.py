@@ -91,6 +91,8 @@ def plan_outcome(view: RunView, instance: int, outcome: Outcome, now: datetime) 
                 ended_at=ended_at,
                 at=outcome.reschedule_at or now,
             )
+        case OutcomeKind.DEFERRED:
+            raise IllegalMove("a deferral is planned by plan_deferral")
         case OutcomeKind.LOST | OutcomeKind.TERMINATED:
             return _after_infra_fault(facts, instance, outcome)
         case _:

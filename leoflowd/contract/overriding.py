@@ -1,4 +1,4 @@
-"""`typing.override` of Python 3.12 for the base install, which has no typing_extensions at run time."""
+"""`typing.override` of Python 3.12 without typing_extensions at run time: neither the base install nor an agent has it."""
 
 from __future__ import annotations
 
