@@ -18,7 +18,7 @@ STARTABLE := run,running,keeping,_keep_agent,_wait_signal
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lite test check bench lock pin-migrations docs clean chromium
+.PHONY: help setup setup-dev lite test check bench load lock pin-migrations docs clean chromium
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -46,11 +46,16 @@ check: setup-dev ## the whole gate besides tests: format, lint, types, import co
 bench: setup-dev ## measure latency and throughput on this machine; raw results go to loadtests/results/
 	$(VENV)/bin/python -m loadtests.latency --json --save $(ARGS)
 
+load: setup-dev ## run the locust scenarios headless (locust in an environment of its own, .cache/locust)
+	@locks/install-locust.sh
+	$(VENV)/bin/python -m loadtests.locust_headless --locust .cache/locust/bin/locust $(ARGS)
+
 lock: | $(VENV)/bin/uv ## resolve the locks again from pyproject.toml; UPGRADE=1 takes the newest versions
 	$(UV_COMPILE) pyproject.toml --extra lite --group dev --output-file locks/dev.txt
 	$(UV_COMPILE) pyproject.toml --extra lite --group build --constraints locks/dev.txt --output-file locks/lite.txt
 	echo uv | $(UV_COMPILE) - --constraints locks/dev.txt --output-file locks/uv.txt
 	$(UV_COMPILE) locks/task-default.in --constraints locks/dev.txt --output-file locks/task-default.txt
+	$(UV_COMPILE) --group load --output-file locks/load.txt
 
 $(VENV)/bin/uv:
 	@locks/install.sh lite

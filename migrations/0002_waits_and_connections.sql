@@ -37,10 +37,14 @@ CREATE TABLE webhook_delivery (
     delivery_id text NOT NULL,
     received_at timestamptz NOT NULL,
     body        jsonb,
-    PRIMARY KEY (name, delivery_id)
+    signature   text NOT NULL,
+    PRIMARY KEY (name, delivery_id),
+    UNIQUE (name, signature)
 );
 CREATE INDEX webhook_delivery_by_time ON webhook_delivery (name, received_at);
-COMMENT ON TABLE webhook_delivery IS 'Signed webhooks that arrived; the key refuses replays. Swept after a week.';
+COMMENT ON TABLE webhook_delivery IS 'Signed webhooks that arrived; both keys refuse replays. Swept after a week.';
+COMMENT ON COLUMN webhook_delivery.signature IS
+    'Hex HMAC as sent. The delivery id is not signed: a captured call must not be accepted again under another one.';
 
 CREATE TABLE connection (
     connection_id text PRIMARY KEY CHECK (connection_id ~ '^[[:alnum:]#!()\-.:/\\_]{1,250}$'),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ from loadtests.lite_process import Api, Lite, temporary_folder
 
 # Outside Trio, asyncio is asyncio: the browser driver and the agent's tests run on its own loop.
 asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
+
+# A shell that starts us in the background ignores SIGINT for us, and for every program that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parent.parent
 ARTIFACTS = REPOSITORY / "tests" / "artifacts"

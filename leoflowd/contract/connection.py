@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -11,6 +12,7 @@ import msgspec
 from leoflowd.contract.overriding import override
 
 ENVIRONMENT_PREFIX = "AIRFLOW_CONN_"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")
 
 
 class ConnectionFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +53,14 @@ def from_environment(connection_id: str, environment: Mapping[str, str]) -> Conn
         return None
     try:
         return _from_json(connection_id, text) if text.lstrip().startswith("{") else _from_uri(connection_id, text)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise ValueError(f"{name} is neither a connection URI nor a JSON object: {error}") from error
+    except (msgspec.MsgspecError, ValueError):
+        # Without the cause: what it quotes may be a part of the password.
+        raise ValueError(f"{name} is neither a connection URI nor a JSON object") from None
+
+
+def normal_type(conn_type: str) -> str:
+    """Airflow's own two spellings of one type: `postgresql` is `postgres`, dashes are underscores."""
+    return "postgres" if conn_type == "postgresql" else conn_type.replace("-", "_")
 
 
 def _from_json(connection_id: str, text: str) -> ConnectionFacts:
@@ -61,7 +69,7 @@ def _from_json(connection_id: str, text: str) -> ConnectionFacts:
     port = fields.get("port")
     return ConnectionFacts(
         connection_id=connection_id,
-        conn_type=str(fields.get("conn_type") or ""),
+        conn_type=normal_type(str(fields.get("conn_type") or "")),
         description=fields.get("description"),
         host=fields.get("host"),
         schema=fields.get("schema"),
@@ -74,17 +82,21 @@ def _from_json(connection_id: str, text: str) -> ConnectionFacts:
 
 def _from_uri(connection_id: str, text: str) -> ConnectionFacts:
     """`type://login:password@host:port/schema?key=value`; `type://https://host` keeps the inner scheme in the host."""
-    if "://" not in text:
-        raise ValueError("there is no `://` in it")
+    if not 1 <= text.count("://") <= 2:
+        raise ValueError("`://` once, or twice when the host has a scheme of its own")
     conn_type, _, rest = text.partition("://")
+    if not _SCHEME.fullmatch(conn_type):
+        raise ValueError("no connection type")
     inner, has_inner, after = rest.partition("://")
+    if has_inner and not _SCHEME.fullmatch(inner):
+        raise ValueError("no scheme of a host")
     parts = urlsplit(f"x://{after if has_inner else rest}")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    extra = query.pop("__extra__", None) if set(query) == {"__extra__"} else None
+    extra = query.get("__extra__")
     host = unquote(parts.hostname or "")
     return ConnectionFacts(
         connection_id=connection_id,
-        conn_type=conn_type.replace("-", "_"),
+        conn_type=normal_type(conn_type.lower()),
         host=f"{inner}://{host}" if has_inner else host or None,
         schema=unquote(parts.path[1:]) or None,
         login=None if parts.username is None else unquote(parts.username),

@@ -9,6 +9,7 @@ version's digest.
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -190,6 +191,21 @@ class EnvironmentSpec(Spec, frozen=True, kw_only=True):
     """False: the code cannot be forked safely; each try gets a fresh interpreter."""
     preload: tuple[str, ...] = ()
     """Third-party modules that loading the DAG imported; the warm interpreter imports them once."""
+
+
+_AIRFLOW = re.compile(
+    r"\s*apache[-_.]airflow([-_.](core|task[-_.]sdk|providers[-_.][\w.-]+))?\s*($|[^\w.-])", re.IGNORECASE
+)
+
+
+def has_airflow(environment: EnvironmentSpec) -> bool:
+    """Does the environment hold the real Airflow packages? Clients and tools of the same family are none."""
+    return bool(environment.connectors) or any(map(_AIRFLOW.match, environment.dependencies))
+
+
+def runtime_of(kind: str, environment: EnvironmentSpec) -> str:
+    """`TrySpec.runtime` of a task: user code beside real packages runs with them, our own kinds never need them."""
+    return "airflow" if kind in ("python", "sensor", "operator") and has_airflow(environment) else "shim"
 
 
 class DagSpec(Spec, frozen=True, kw_only=True):

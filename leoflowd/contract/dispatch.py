@@ -6,6 +6,7 @@ import msgspec
 
 from leoflowd.contract.agent_messages import TrySpec
 from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.wait_spec import HttpCall
 
 
 class Dispatch(msgspec.Struct, frozen=True):
@@ -13,3 +14,5 @@ class Dispatch(msgspec.Struct, frozen=True):
 
     spec: TrySpec
     environment: EnvironmentSpec
+    http: HttpCall | None = None
+    """Set for an inline HTTP task: it goes to the cheap-task pool, not to an executor. Rendered."""

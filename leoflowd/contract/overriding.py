@@ -1,4 +1,4 @@
-"""`typing.override` of Python 3.12 without typing_extensions at run time: neither the base install nor an agent has it."""
+"""`typing.override` of Python 3.12 where typing_extensions is missing at run time: the base install and agents."""
 
 from __future__ import annotations
 

@@ -60,6 +60,9 @@ class WaitTerms(_Spec, frozen=True, kw_only=True):
     never_fail: bool = False
     resume: Resume | None = None
     """None: the end of the wait is the end of the task. Else the task goes on in a fresh process."""
+    event: Any = None
+    """With `resume`: what the task's next method gets when the wait is met, in the runner's XCom form. None = the
+    verdict's own event. For triggers of Airflow whose event is known beforehand (`core.known_triggers`)."""
 
 
 class WaitSpec(_Spec, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ pool never changes a task instance: it reports `WaitEnd`s, which the scheduler c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Protocol
@@ -91,6 +91,9 @@ class Waits(Protocol):
     def register(self, waits: Sequence[NewWait]) -> None: ...
 
     def withdraw(self, wait_ids: Sequence[str]) -> None: ...
+
+    def dag_finished(self, dag_ids: Collection[str]) -> None:
+        """A dag run or task instance of these DAGs finished: whoever waits for one may look now."""
 
 
 class WaitAction(StrEnum):

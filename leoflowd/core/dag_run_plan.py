@@ -14,9 +14,12 @@ from heapq import heappop, heappush
 from typing import assert_never
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
+from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
+from leoflowd.contract.wait_spec import Deferral, WaitMode
 from leoflowd.core.decisions import (
     Decision,
+    Defer,
     Fail,
     FinishDagRun,
     InstanceDecision,
@@ -24,6 +27,7 @@ from leoflowd.core.decisions import (
     Requeue,
     RescheduleAt,
     Restart,
+    Resume,
     RetryAt,
     Schedule,
     Skip,
@@ -40,6 +44,8 @@ _S = TaskInstanceState
 
 EMPTY_KIND = "empty"
 """`TaskSpec.kind` of tasks that execute nothing: decided in place."""
+WAIT_KIND = "wait"
+"""`TaskSpec.kind` of native sensors."""
 
 
 def plan_dag_run(view: RunView, now: datetime, *, touched: Collection[int] | None = None) -> tuple[Decision, ...]:
@@ -67,7 +73,7 @@ def plan_start(state: DagRunState, *, active_runs: int, max_active_runs: int) ->
 def plan_outcome(view: RunView, instance: int, outcome: Outcome, now: datetime) -> InstanceDecision:
     """What the end of a live try means for its instance; raises IllegalMove when the instance has no live try."""
     facts = view.facts[instance]
-    if facts.state not in LIVE:
+    if facts.state not in LIVE and facts.wait != "waiting":
         raise IllegalMove(
             f"a try of task {view.node_of(instance).spec.task_id!r} ended, but its state is {facts.state}"
         )
@@ -92,11 +98,28 @@ def plan_outcome(view: RunView, instance: int, outcome: Outcome, now: datetime) 
                 at=outcome.reschedule_at or now,
             )
         case OutcomeKind.DEFERRED:
-            raise IllegalMove("a deferral is planned by plan_deferral")
+            return Defer(instance=instance, because=because, state=_waiting_state(outcome.deferral))
         case OutcomeKind.LOST | OutcomeKind.TERMINATED:
             return _after_infra_fault(facts, instance, outcome)
         case _:
             assert_never(outcome.kind)
+
+
+def plan_resume(view: RunView, instance: int, because: str) -> Resume:
+    """A deferral ended; raises IllegalMove when the instance no longer waits."""
+    if view.facts[instance].wait != "waiting":
+        raise IllegalMove(f"task {view.node_of(instance).spec.task_id!r} waits for nothing any more")
+    return Resume(instance=instance, because=because)
+
+
+def is_native_wait(spec: TaskSpec) -> bool:
+    """Does it go into the cheap-task pool without any process?"""
+    return spec.kind == WAIT_KIND and spec.prepare == "daemon" and spec.wait is not None
+
+
+def plan_native_wait(spec: TaskSpec, instance: int, because: str) -> Defer:
+    assert spec.wait is not None
+    return Defer(instance=instance, because=because, state=_STATE_OF_MODE[spec.wait.terms.mode])
 
 
 def next_due_at(view: RunView) -> datetime | None:
@@ -173,7 +196,7 @@ class _Draft:
             state = self._view.facts[instance].state
             if state in FINISHED:
                 self._touch_those_who_wait_for(instance)
-            elif state in WAITING:
+            elif self._view.facts[instance].is_open:
                 heappush(self._to_examine, (self._view.facts[instance].node, instance))
 
     def _touch_those_who_wait_for(self, instance: int) -> None:
@@ -184,8 +207,8 @@ class _Draft:
     def _cascade(self) -> None:
         while self._to_examine:
             _, instance = heappop(self._to_examine)
-            # An instance may stand in the heap several times; once decided it no longer waits.
-            if self._view.facts[instance].state in WAITING:
+            # An instance may stand in the heap several times; once decided it is open no longer.
+            if self._view.facts[instance].is_open:
                 self._examine(instance)
 
     def _examine(self, instance: int) -> None:
@@ -216,8 +239,11 @@ class _Draft:
             return
         if not self._view.is_past_ok(facts.node):
             return
-        if self._view.shape.nodes[facts.node].spec.kind == EMPTY_KIND:
+        spec = self._view.shape.nodes[facts.node].spec
+        if spec.kind == EMPTY_KIND:
             self._decide(Succeed(instance=instance, because=f"nothing to execute; {because}"))
+        elif is_native_wait(spec):
+            self._decide(plan_native_wait(spec, instance, because))
         else:
             self._decide(Schedule(instance=instance, because=because))
 
@@ -311,6 +337,16 @@ class _Draft:
         ]
 
 
+def _waiting_state(deferral: Deferral | None) -> TaskInstanceState:
+    mode = deferral.wait.terms.mode if deferral is not None and deferral.wait is not None else WaitMode.DEFERRABLE
+    return _STATE_OF_MODE[mode]
+
+
+_STATE_OF_MODE = {
+    WaitMode.POKE: _S.DEFERRED,
+    WaitMode.DEFERRABLE: _S.DEFERRED,
+    WaitMode.RESCHEDULE: _S.UP_FOR_RESCHEDULE,
+}
 _FAILED_STATES = frozenset({_S.FAILED, _S.UPSTREAM_FAILED})
 
 

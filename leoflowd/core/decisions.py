@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from leoflowd.contract.states import DagRunState
+from leoflowd.contract.states import DagRunState, TaskInstanceState
 
 
 class DecisionBase(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -30,6 +30,23 @@ class Queue(DecisionBase, frozen=True, kw_only=True):
 
     instance: int
     try_id: str
+
+
+class Defer(DecisionBase, frozen=True, kw_only=True):
+    """It only waits from now on, as a wait of the cheap-task pool: without a process, and without its slots.
+
+    From a live try: the same try goes on when the wait ends. Else a try begins with the wait.
+    """
+
+    instance: int
+    state: TaskInstanceState = TaskInstanceState.DEFERRED
+    """How the UI shows it: DEFERRED, or UP_FOR_RESCHEDULE for a sensor of that mode."""
+
+
+class Resume(DecisionBase, frozen=True, kw_only=True):
+    """What it deferred for has happened: the same try competes for slots again."""
+
+    instance: int
 
 
 class Start(DecisionBase, frozen=True, kw_only=True):
@@ -106,6 +123,8 @@ class FinishDagRun(DecisionBase, frozen=True, kw_only=True):
 InstanceDecision = (
     Schedule
     | Queue
+    | Defer
+    | Resume
     | Start
     | Succeed
     | Fail

@@ -9,15 +9,44 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import assert_never
 
+import msgspec
+
+from leoflowd.contract.pool_view import WaitExplanation
 from leoflowd.contract.states import DagRunState, TaskInstanceState
+from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
+from leoflowd.contract.waits import TRIGGER_KIND
 from leoflowd.core.run_view import RunView
+from leoflowd.core.secret_names import masked
 from leoflowd.core.trigger_rules import Verdict
 
 _S = TaskInstanceState
+_ARGUMENTS_LENGTH = 200
+"""Of a wait's arguments, in a sentence."""
 
 
-def explain_instance(view: RunView, instance: int, now: datetime, *, waiting: str | None = None) -> tuple[str, ...]:
-    """Sentences, the state first. `waiting`: what `SlotLedger.why_waiting` says of it."""
+class WaitFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored wait that is still waited for."""
+
+    id: str
+    probe: ProbeSpec
+    terms: WaitTerms
+    registered_at: datetime
+    deadline_at: datetime | None
+    is_paused: bool
+    """Of its DAG: the pool leaves its waits alone."""
+
+
+class KnownWait(msgspec.Struct, frozen=True):
+    """A wait as the store knows it and, while the pool watches it, as the pool does."""
+
+    facts: WaitFacts
+    seen: WaitExplanation | None
+
+
+def explain_instance(
+    view: RunView, instance: int, now: datetime, *, waiting: str | None = None, wait: KnownWait | None = None
+) -> tuple[str, ...]:
+    """Sentences, the state first. `waiting`: what `SlotLedger.why_waiting` says of it; `wait`: what it waits for."""
     facts = view.facts[instance]
     first = f"task {view.node_of(instance).spec.task_id!r} is in state {facts.state}"
     sentences = [f"{first}: {facts.because}" if facts.because else first]
@@ -26,13 +55,33 @@ def explain_instance(view: RunView, instance: int, now: datetime, *, waiting: st
     elif view.state is not DagRunState.RUNNING:
         sentences.append(f"the dag run is over ({view.state}); clear the task to run it again")
     else:
-        sentences.extend(_of_state(view, instance, now, waiting))
+        sentences.extend(_of_state(view, instance, now, waiting, wait))
     return tuple(sentences)
 
 
-def _of_state(view: RunView, instance: int, now: datetime, waiting: str | None) -> Iterator[str]:
+def explain_wait(wait: KnownWait, now: datetime) -> tuple[str, ...]:
+    """What it waits for and since when; why still; when somebody looks again; when it gives up; what follows."""
+    return tuple(_of_wait(wait, now))
+
+
+def what_is_awaited(wait: KnownWait) -> str:
+    """In the kind's own words, or kind and arguments while the pool does not watch it. Secrets by name are masked."""
+    if wait.seen is not None:
+        return wait.seen.waits_for
+    probe = wait.facts.probe
+    if probe.kind == TRIGGER_KIND:
+        return f"trigger {probe.arguments.get('classpath')}"
+    text = msgspec.json.encode(masked(probe.arguments), order="sorted").decode()
+    return f"{probe.kind} {text[:_ARGUMENTS_LENGTH]}{'...' if len(text) > _ARGUMENTS_LENGTH else ''}"
+
+
+def _of_state(
+    view: RunView, instance: int, now: datetime, waiting: str | None, wait: KnownWait | None
+) -> Iterator[str]:
     facts = view.facts[instance]
     match facts.state:
+        case _S.DEFERRED | _S.UP_FOR_RESCHEDULE if wait is not None:
+            yield from explain_wait(wait, now)
         case _S.NONE | _S.UP_FOR_RETRY | _S.UP_FOR_RESCHEDULE:
             yield from _why_not_scheduled(view, instance, now)
         case _S.SCHEDULED:
@@ -44,7 +93,7 @@ def _of_state(view: RunView, instance: int, now: datetime, waiting: str | None) 
         case _S.RESTARTING:
             yield "it was cleared while it ran: it starts again when the old try is gone"
         case _S.DEFERRED:
-            yield "it waits for its trigger to fire"
+            yield "what it waited for is over: it moves on at the next decision"
         case _S.SUCCESS | _S.FAILED | _S.SKIPPED | _S.UPSTREAM_FAILED | _S.REMOVED:
             yield "it is done; clear it to run it again"
         case _:
@@ -76,6 +125,44 @@ def _unfinished_upstream(view: RunView, instance: int) -> Iterator[str]:
     if open_ids:
         more = f" and {len(open_ids) - 5} more" if len(open_ids) > 5 else ""
         yield f"not done yet: {', '.join(open_ids[:5])}{more}"
+
+
+def _of_wait(wait: KnownWait, now: datetime) -> Iterator[str]:
+    facts = wait.facts
+    yield f"it waits for {what_is_awaited(wait)}; it began{_since(facts.registered_at, now)}"
+    if wait.seen is None:
+        yield _why_unwatched(facts)
+    else:
+        yield from _what_the_pool_sees(wait.seen, now)
+    yield "it has no deadline" if facts.deadline_at is None else f"it times out at {_when(facts.deadline_at, now)}"
+    if facts.terms.resume is not None:
+        yield f"then the task goes on in a process of its own, in {facts.terms.resume.next_method}"
+
+
+def _why_unwatched(wait: WaitFacts) -> str:
+    if wait.is_paused:
+        return "its DAG is paused: nobody looks until it is unpaused"
+    return "the pool does not watch it yet: it was registered this moment, or the pool is starting"
+
+
+def _what_the_pool_sees(seen: WaitExplanation, now: datetime) -> Iterator[str]:
+    yield seen.why_still
+    if seen.blocked_by is not None:
+        yield seen.blocked_by
+    if seen.is_probing:
+        yield "it is probed at this moment"
+    elif seen.due_at is not None:
+        yield f"it comes true at {_when(seen.due_at, now)}"
+    elif seen.next_probe_at is not None:
+        yield f"the next probe is at {_when(seen.next_probe_at, now)}"
+    if seen.shared_with:
+        yield f"one probe serves it and {seen.shared_with} other waits"
+
+
+def _when(moment: datetime, now: datetime) -> str:
+    seconds = (moment - now).total_seconds()
+    away = f"in {seconds:.0f} s" if seconds >= 0 else f"{-seconds:.0f} s ago"
+    return f"{moment.isoformat(sep=' ', timespec='seconds')}, {away}"
 
 
 def _since(moment: datetime | None, now: datetime) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -17,7 +18,9 @@ from leoflowd.core.dag_shape import DagShape, TaskNode
 from leoflowd.core.trigger_rules import RuleVerdict, UpstreamCounts, evaluate_task
 
 WAITING = frozenset({TaskInstanceState.NONE, TaskInstanceState.UP_FOR_RETRY, TaskInstanceState.UP_FOR_RESCHEDULE})
-"""States whose next move is decided by looking at upstream, the past and the clock."""
+"""States whose next move is decided by looking at upstream, the past and the clock, unless the pool waits."""
+
+WaitStatus = Literal["", "waiting", "fired"]
 
 
 class InstanceFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +39,13 @@ class InstanceFacts(msgspec.Struct, frozen=True, kw_only=True):
     end_date: datetime | None = None
     due_at: datetime | None = None
     because: str = ""
+    wait: WaitStatus = ""
+    """Its row in `wait`: `waiting` in the pool, `fired` until the resumed try has ended; empty = none."""
+
+    @property
+    def is_open(self) -> bool:
+        """Is its next move decided by looking at upstream, the past and the clock? Not while the pool waits for it."""
+        return self.state in WAITING and not self.wait
 
 
 class RunFacts(msgspec.Struct, frozen=True, kw_only=True):

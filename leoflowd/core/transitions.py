@@ -8,8 +8,9 @@ How tries are told apart, without a column of their own:
 * a try begins with `Queue`: new id (the fencing token), `try_number` + 1;
 * a try that ended has an `end_date`; `Queue` then replaces it, and the old row belongs into the history
   (`replaces_try`);
-* a try that gave its slot back (reschedule) has a `start_date` but no `end_date`: the next `Queue` resumes it, with its
-  number and start, but under a new id, since another process runs it;
+* a try that gave its slot back (reschedule, deferral) has a `start_date` but no `end_date`: the next `Queue` resumes
+  it, with its number and start, but under a new id, since another process runs it;
+* a native sensor's try begins with `Defer`, in the cheap-task pool, and usually ends there;
 * `clear` and `Restart` leave neither date: whoever clears has archived the try already. An instance then skipped
   or fails upstream ends under the id of its last try: archiving must not mind finding that id in the history.
 """
@@ -27,6 +28,7 @@ from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceSt
 from leoflowd.core.dag_shape import TaskNode
 from leoflowd.core.decisions import (
     Decision,
+    Defer,
     Fail,
     FinishDagRun,
     Queue,
@@ -34,6 +36,7 @@ from leoflowd.core.decisions import (
     Requeue,
     RescheduleAt,
     Restart,
+    Resume,
     RetryAt,
     Schedule,
     Skip,
@@ -48,18 +51,45 @@ _S = TaskInstanceState
 
 MOVES: Mapping[TaskInstanceState, frozenset[TaskInstanceState]] = {
     # An empty operator succeeds from `none`; a decision taken upstream ends what never ran.
-    _S.NONE: frozenset({_S.SCHEDULED, _S.SUCCESS, _S.SKIPPED, _S.UPSTREAM_FAILED, _S.REMOVED}),
-    _S.SCHEDULED: frozenset({_S.QUEUED, _S.SKIPPED, _S.REMOVED}),
+    # A native sensor goes from here straight into the cheap-task pool.
+    _S.NONE: frozenset(
+        {_S.SCHEDULED, _S.DEFERRED, _S.UP_FOR_RESCHEDULE, _S.SUCCESS, _S.SKIPPED, _S.UPSTREAM_FAILED, _S.REMOVED}
+    ),
+    _S.SCHEDULED: frozenset({_S.QUEUED, _S.DEFERRED, _S.UP_FOR_RESCHEDULE, _S.SKIPPED, _S.REMOVED}),
     # An outcome may overtake the message that the try runs: everything from `running` is possible from `queued`.
     _S.QUEUED: frozenset(
-        {_S.RUNNING, _S.SUCCESS, _S.FAILED, _S.SKIPPED, _S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE, _S.SCHEDULED}
+        {
+            _S.RUNNING,
+            _S.SUCCESS,
+            _S.FAILED,
+            _S.SKIPPED,
+            _S.UP_FOR_RETRY,
+            _S.UP_FOR_RESCHEDULE,
+            _S.DEFERRED,
+            _S.SCHEDULED,
+        }
     ),
     _S.RUNNING: frozenset(
         {_S.SUCCESS, _S.FAILED, _S.SKIPPED, _S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE, _S.DEFERRED, _S.SCHEDULED}
     ),
     _S.DEFERRED: frozenset({_S.SCHEDULED, _S.SUCCESS, _S.FAILED, _S.SKIPPED, _S.UP_FOR_RETRY}),
-    _S.UP_FOR_RETRY: frozenset({_S.SCHEDULED, _S.SUCCESS, _S.SKIPPED, _S.UPSTREAM_FAILED, _S.REMOVED}),
-    _S.UP_FOR_RESCHEDULE: frozenset({_S.SCHEDULED, _S.SUCCESS, _S.SKIPPED, _S.UPSTREAM_FAILED, _S.REMOVED}),
+    _S.UP_FOR_RETRY: frozenset(
+        {_S.SCHEDULED, _S.DEFERRED, _S.UP_FOR_RESCHEDULE, _S.SUCCESS, _S.SKIPPED, _S.UPSTREAM_FAILED, _S.REMOVED}
+    ),
+    # Failed and retried only from the pool: a process that was rescheduled is asked again first.
+    _S.UP_FOR_RESCHEDULE: frozenset(
+        {
+            _S.SCHEDULED,
+            _S.DEFERRED,
+            _S.UP_FOR_RESCHEDULE,
+            _S.SUCCESS,
+            _S.FAILED,
+            _S.UP_FOR_RETRY,
+            _S.SKIPPED,
+            _S.UPSTREAM_FAILED,
+            _S.REMOVED,
+        }
+    ),
     # Cleared while its try was alive; when the try is gone it starts from nothing.
     _S.RESTARTING: frozenset({_S.NONE, _S.SKIPPED}),
     _S.SUCCESS: frozenset(),
@@ -99,6 +129,10 @@ def apply(facts: InstanceFacts, node: TaskNode, decision: Decision, now: datetim
             return _moved(facts, node, _S.SCHEDULED, decision.because, scheduled_at=now, queued_at=None, due_at=None)
         case Queue():
             return _queued(facts, node, decision, now)
+        case Defer():
+            return _deferred(facts, node, decision, now)
+        case Resume():
+            return _moved(facts, node, _S.SCHEDULED, decision.because, scheduled_at=now, queued_at=None, wait="fired")
         case Start():
             start_date = facts.start_date or decision.at
             return _moved(facts, node, _S.RUNNING, decision.because, start_date=start_date)
@@ -156,9 +190,11 @@ def clear(facts: InstanceFacts, node: TaskNode, *, because: str) -> InstanceFact
     """
     max_tries = facts.try_number + node.spec.retries
     if facts.state in LIVE:
-        return msgspec.structs.replace(facts, state=_S.RESTARTING, max_tries=max_tries, infra_faults=0, because=because)
+        return msgspec.structs.replace(
+            facts, state=_S.RESTARTING, max_tries=max_tries, infra_faults=0, because=because, wait=""
+        )
     return msgspec.structs.replace(
-        facts, state=_S.NONE, max_tries=max_tries, infra_faults=0, because=because, **_NEVER_RAN
+        facts, state=_S.NONE, max_tries=max_tries, infra_faults=0, because=because, wait="", **_NEVER_RAN
     )
 
 
@@ -167,7 +203,7 @@ def mark(facts: InstanceFacts, state: TaskInstanceState, now: datetime, *, becau
     if state not in PERSON_MOVES[facts.state] or state not in FINISHED:
         raise IllegalMove(f"a person cannot mark a task instance {state}; use one of {sorted(MARKABLE)}")
     return msgspec.structs.replace(
-        facts, state=state, start_date=facts.start_date or now, end_date=now, due_at=None, because=because
+        facts, state=state, start_date=facts.start_date or now, end_date=now, due_at=None, because=because, wait=""
     )
 
 
@@ -201,6 +237,8 @@ def ends_live_try(before: InstanceFacts, after: InstanceFacts) -> bool:
     return before.state in LIVE and (after.state not in LIVE or after.state is _S.RESTARTING)
 
 
+_KEEPS_WAIT = frozenset({_S.SCHEDULED, _S.QUEUED, _S.RUNNING, _S.RESTARTING})
+
 _NEVER_RAN: dict[str, None] = dict.fromkeys(("scheduled_at", "queued_at", "start_date", "end_date", "due_at"))
 
 
@@ -222,9 +260,16 @@ def _queued(facts: InstanceFacts, node: TaskNode, decision: Queue, now: datetime
     )
 
 
+def _deferred(facts: InstanceFacts, node: TaskNode, decision: Defer, now: datetime) -> InstanceFacts:
+    """A try that has begun waits as itself; otherwise the wait is how one begins."""
+    begun = facts if facts.state in LIVE or is_resumed(facts) else _begun_in_place(facts, now)
+    start_date = begun.start_date or now
+    return _moved(begun, node, decision.state, decision.because, start_date=start_date, due_at=None, wait="waiting")
+
+
 def _begun_in_place(facts: InstanceFacts, now: datetime) -> InstanceFacts:
     """An instance that succeeds without an executor (empty operator) has its try at this very moment, as in Airflow."""
-    if facts.state in LIVE or facts.state is _S.DEFERRED:
+    if facts.state in LIVE or facts.wait:
         return facts
     try_number = facts.try_number + 1
     # After a clear the old id is in the history; the new one fences nobody, so it may follow from the old one.
@@ -258,6 +303,8 @@ def _moved(
 ) -> InstanceFacts:
     if state not in MOVES[facts.state]:
         raise IllegalMove(f"task instance {node.spec.task_id!r} cannot go from {facts.state} to {state} ({because})")
+    # Nothing is left of a wait, except where the try goes on after it, or waits again.
+    changes.setdefault("wait", facts.wait if state in _KEEPS_WAIT else "")
     return msgspec.structs.replace(facts, state=state, because=because, **changes)
 
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 CLASS, VERSION, DATA = "__classname__", "__version__", "__data__"
-_AS_TEXT = frozenset({"datetime.date", "decimal.Decimal"})
+_AS_TEXT = frozenset({"datetime.date", "pendulum.date.Date", "decimal.Decimal"})
+_MOMENTS = frozenset({"datetime.datetime", "pendulum.datetime.DateTime"})
 _AS_LIST = frozenset({"builtins.tuple", "builtins.set", "builtins.frozenset"})
 
 
@@ -32,6 +33,6 @@ def _opened(name: str, version: Any, data: Any) -> Any:
         return data
     if name == "datetime.timedelta" and isinstance(data, int | float):
         return str(timedelta(seconds=data))
-    if name == "datetime.datetime" and isinstance(data, dict) and isinstance(data.get("timestamp"), int | float):
+    if name in _MOMENTS and isinstance(data, dict) and isinstance(data.get("timestamp"), int | float):
         return datetime.fromtimestamp(data["timestamp"], UTC).isoformat().replace("+00:00", "Z")
     return f"{name}@version={version}({readable(data)})"

@@ -1,21 +1,28 @@
 """From a committed `queued` to an executor: the try's spec, with the upstream outputs that its arguments use.
 
-Runs after the commit, and is named after the try: doing it twice starts it once.
+Runs after the commit, and is named after the try: doing it twice starts it once. An inline HTTP task goes to the
+cheap-task pool instead, with its call rendered; a try that goes on after a deferral is told what came of it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import msgspec
 import trio
 
-from leoflowd.contract.agent_messages import TrySpec, XComInput
+from leoflowd.contract.agent_messages import ResumeCall, TrySpec, XComInput
+from leoflowd.contract.dag_spec import runtime_of
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.core.run_view import InstanceFacts
+from leoflowd.core.simple_templates import TemplateFault
+from leoflowd.scheduler.waits import HTTP_KIND, inline_call
 from leoflowd.store import tries
 from leoflowd.store.database import Database
 from leoflowd.store.run_views import LoadedRun
+from leoflowd.store.waits import InstanceKey, list_resumes
 
 XCOM_BYTES_ALONG = 4 * 1024 * 1024
 """Upstream outputs larger than this in all are not sent with the try; the runner pulls each when it needs it."""
@@ -35,10 +42,16 @@ class Dispatcher:
         db: Database,
         orders: trio.MemoryReceiveChannel[tuple[Order, ...]],
         dispatches: trio.MemorySendChannel[Dispatch],
+        inline: trio.MemorySendChannel[Dispatch],
+        refuse: Callable[[TrySpec, str], Awaitable[None]],
+        now: Callable[[], datetime],
     ) -> None:
         self._db = db
         self._orders = orders
         self._dispatches = dispatches
+        self._inline = inline
+        self._refuse = refuse
+        self._now = now
         self._count = 0
 
     def statistics(self) -> dict[str, int]:
@@ -48,9 +61,29 @@ class Dispatcher:
         task_status.started()
         async for orders in self._orders:
             values = await self._fetch_xcoms(orders)
+            resumes = await self._fetch_resumes(orders)
             for order in orders:
-                await self._dispatches.send(Dispatch(_try_spec(order, values), order.run.version.spec.environment))
+                await self._send(order, _try_spec(order, values, resumes.get(_key(order))))
                 self._count += 1
+
+    async def _send(self, order: Order, spec: TrySpec) -> None:
+        environment = order.run.version.spec.environment
+        if spec.kind != HTTP_KIND:
+            await self._dispatches.send(Dispatch(spec, environment))
+            return
+        try:
+            call = inline_call(order.run, order.facts, self._now())
+        except TemplateFault as fault:
+            await self._refuse(spec, str(fault))
+            return
+        await self._inline.send(Dispatch(spec, environment, call))
+
+    async def _fetch_resumes(self, orders: tuple[Order, ...]) -> dict[InstanceKey, ResumeCall]:
+        keys = [_key(order) for order in orders if order.facts.wait == "fired"]
+        if not keys:
+            return {}
+        async with self._db.scheduler.connection() as conn:
+            return await list_resumes(conn, keys)
 
     async def _fetch_xcoms(self, orders: tuple[Order, ...]) -> dict[tuple[int, str], list[tries.XComSize]]:
         wanted = {
@@ -67,7 +100,12 @@ class Dispatcher:
         return found
 
 
-def _try_spec(order: Order, values: dict[tuple[int, str], list[tries.XComSize]]) -> TrySpec:
+def _key(order: Order) -> InstanceKey:
+    view, facts = order.run.view, order.facts
+    return view.dag_run_id, view.shape.nodes[facts.node].spec.task_id, facts.map_index
+
+
+def _try_spec(order: Order, values: dict[tuple[int, str], list[tries.XComSize]], resume: ResumeCall | None) -> TrySpec:
     view, spec = order.run.view, order.run.version.spec
     task = view.shape.nodes[order.facts.node].spec
     inputs = [
@@ -96,4 +134,7 @@ def _try_spec(order: Order, values: dict[tuple[int, str], list[tries.XComSize]])
         else (),
         xcoms_complete=complete,
         dag_version_number=order.run.version.version_number,
+        resume=resume,
+        first_started_at=order.facts.start_date,
+        runtime=runtime_of(task.kind, spec.environment),
     )

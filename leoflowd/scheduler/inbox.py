@@ -6,6 +6,7 @@ A sender of an outcome waits until it is committed: that is what lets the agent 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ import trio
 
 from leoflowd.contract.agent_messages import Outcome
 from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.contract.waits import WaitEnd
 from leoflowd.store.tries import TryRow
 
 CAPACITY = 4096
@@ -84,7 +86,12 @@ class TryLost(msgspec.Struct, frozen=True):
     because: str
 
 
-Event = RunChanged | DagChanged | Sweep | TryStarted | TryEnded | HostAttached | TryLost
+class WaitsEnded(msgspec.Struct, frozen=True):
+    ends: tuple[WaitEnd, ...]
+    reply: Reply
+
+
+Event = RunChanged | DagChanged | Sweep | TryStarted | TryEnded | HostAttached | TryLost | WaitsEnded
 
 
 class Inbox:
@@ -111,6 +118,12 @@ class Inbox:
     async def try_ended(self, row: TryRow, outcome: Outcome, rendered: dict[str, Any] | None) -> None:
         reply = Reply()
         await self._send.send(TryEnded(row, outcome, rendered, reply))
+        await reply.wait()
+
+    async def waits_ended(self, ends: Sequence[WaitEnd]) -> None:
+        """`contract.waits.WaitEnds` for the pool."""
+        reply = Reply()
+        await self._send.send(WaitsEnded(tuple(ends), reply))
         await reply.wait()
 
     async def host_attached(self, *, hostname: str, known_try_ids: frozenset[str]) -> None:

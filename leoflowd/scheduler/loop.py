@@ -20,11 +20,23 @@ import trio
 from leoflowd import telemetry
 from leoflowd.config import SchedulerConfig
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
+from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
-from leoflowd.core.dag_run_plan import next_due_at, plan_dag_run, plan_outcome, plan_start, run_timeout_at
-from leoflowd.core.decisions import Decision, FinishDagRun, Queue, Start, StartDagRun, Succeed
+from leoflowd.contract.waits import NewWait, WaitEnd, Waits
+from leoflowd.core.dag_run_plan import (
+    is_native_wait,
+    next_due_at,
+    plan_dag_run,
+    plan_native_wait,
+    plan_outcome,
+    plan_resume,
+    plan_start,
+    run_timeout_at,
+)
+from leoflowd.core.decisions import Decision, Defer, FinishDagRun, Queue, Schedule, Start, StartDagRun, Succeed
 from leoflowd.core.pool_slots import SlotLedger, SlotRequest
 from leoflowd.core.run_view import InstanceFacts
+from leoflowd.core.simple_templates import TemplateFault
 from leoflowd.core.transitions import apply, apply_to_run, replaces_try
 from leoflowd.scheduler.dispatch import Order
 from leoflowd.scheduler.inbox import (
@@ -36,21 +48,28 @@ from leoflowd.scheduler.inbox import (
     TryEnded,
     TryLost,
     TryStarted,
+    WaitsEnded,
 )
+from leoflowd.scheduler.waits import HTTP_KIND, wait_of_deferral, wait_of_sensor
 from leoflowd.store import dag_runs, run_views
-from leoflowd.store.database import Database
+from leoflowd.store.database import Connection, Database
 from leoflowd.store.run_views import LoadedRun
 from leoflowd.store.transitions import Batch, EndedTry, InstanceWrite, RunWrite, StaleViews, XComWrite, write_batch
+from leoflowd.store.waits import FiredWait, WaitWrite
 from leoflowd.supervision import contained
 
 log = telemetry.get_logger(__name__)
 
 _S = TaskInstanceState
 EXECUTOR = "process"
+INLINE = "inline"
+"""The cheap-task pool's HTTP tasks: tries without an agent."""
 STEP_ATTEMPTS = 8
 """A step voided so often in a row is a bug in a compare-and-set, not bad luck."""
 
 LONGEST_WAIT_S = 3600.0
+LOADED_PER_STEP = 200
+"""Runs read in one step after a start; what agents and the pool report is served in between."""
 LAUNCH_AGAIN_S = 5.0
 """A try still queued after this is launched again: its first launch may have been lost with a leader."""
 
@@ -58,6 +77,8 @@ LAUNCH_AGAIN_S = 5.0
 class SchedulerStatistics(msgspec.Struct, frozen=True):
     term: int
     runs: int
+    parked_runs: int
+    waiting: int
     queued_runs: int
     live_tries: int
     steps: int
@@ -80,6 +101,7 @@ class Scheduler:
         term: int,
         now: Callable[[], datetime],
         run_ended: Callable[[str], None],
+        waits: Waits,
         may_launch: Callable[[], bool] = lambda: True,
     ) -> None:
         self._db = db
@@ -89,11 +111,18 @@ class Scheduler:
         self._term = term
         self._now = now
         self._run_ended = run_ended
+        self._waits = waits
         self._may_launch = may_launch
         self._runs: dict[int, LoadedRun] = {}
         self._running: dict[str, set[int]] = {}
         self._queued: dict[str, dict[int, LoadedRun]] = {}
         self._tries: dict[str, tuple[int, int]] = {}
+        self._waiting: dict[str, tuple[int, int]] = {}
+        """Waits by id, of the runs in memory."""
+        self._parked: set[int] = set()
+        """Active runs that only wait and were dropped from memory; whatever concerns one reads it again."""
+        self._backlog: list[int] = []
+        self._pools_with_deferred: frozenset[str] = frozenset()
         self._ledger = SlotLedger({})
         self._timers: list[tuple[datetime, int]] = []
         self._quarantined: set[int] = set()
@@ -103,6 +132,8 @@ class Scheduler:
         return SchedulerStatistics(
             term=self._term,
             runs=len(self._runs),
+            parked_runs=len(self._parked),
+            waiting=len(self._waiting),
             queued_runs=sum(len(waiting) for waiting in self._queued.values()),
             live_tries=len(self._tries),
             steps=self._steps,
@@ -117,8 +148,6 @@ class Scheduler:
         return self._ledger.why_waiting((dag_run_id, instance))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        async with self._db.scheduler.connection() as conn:
-            self._ledger.set_pools(await run_views.list_pools(conn))
         await self._step([Sweep()])
         task_status.started()
         while True:
@@ -127,7 +156,7 @@ class Scheduler:
     async def _collect(self) -> list[Event]:
         """Everything that waits, after the first of it arrives; a due timer counts as an event."""
         events: list[Event] = []
-        delay = self._seconds_to_timer()
+        delay = 0.0 if self._backlog else self._seconds_to_timer()
         if delay > 0:
             with trio.move_on_after(delay):
                 events.append(await self._receive.receive())
@@ -169,7 +198,7 @@ class Scheduler:
             )
         except BaseException:
             for event in events:
-                if isinstance(event, TryEnded):
+                if isinstance(event, TryEnded | WaitsEnded):
                     event.reply.fail()
             raise
 
@@ -186,6 +215,11 @@ class Scheduler:
                 case TryLost():
                     with self._contained(event.dag_run_id, draft):
                         self._try_lost(event.try_id, event.because, draft)
+                case WaitsEnded():
+                    draft.acknowledged.append(event)
+                    for end in event.ends:
+                        with self._contained(end.dag_run_id, draft):
+                            self._wait_ended(end, draft)
                 case HostAttached():
                     self._host_attached(event, draft)
                 case Sweep():
@@ -226,12 +260,9 @@ class Scheduler:
                         rows = await dag_runs.list_active_runs_of_dag(conn, event.dag_id)
                         changed |= {row.id for row in rows} | self._runs_of(event.dag_id)
                     case Sweep():
-                        self._ledger.set_pools(await run_views.list_pools(conn))
-                        active = set(await dag_runs.list_active_run_ids(conn))
-                        known = set(self._runs) | {i for waiting in self._queued.values() for i in waiting}
-                        changed |= known - active
-                        wanted |= active - known
-                        self._quarantined &= active
+                        wanted |= await self._sweep(conn, changed)
+                    case WaitsEnded():
+                        wanted.update(end.dag_run_id for end in event.ends)
                     case TryStarted() | TryEnded():
                         wanted.add(event.row.dag_run_id)
                     case TryLost():
@@ -239,6 +270,8 @@ class Scheduler:
                     case HostAttached():
                         pass
             self._quarantined -= changed
+            wanted.update(self._backlog[:LOADED_PER_STEP])
+            del self._backlog[:LOADED_PER_STEP]
             for dag_run_id in sorted(changed | (wanted - self._runs.keys() - self._quarantined)):
                 self._forget(dag_run_id)
                 try:
@@ -248,6 +281,26 @@ class Scheduler:
                     continue
                 if loaded is not None:
                     self._remember(loaded, draft)
+                    if dag_run_id in changed:
+                        draft.changed_dags.add(loaded.view.dag_id)
+
+    async def _sweep(self, conn: Connection, changed: set[int]) -> set[int]:
+        """Runs nobody announced: those that hold slots at once, the others little by little."""
+        pools = await run_views.list_pools(conn)
+        self._ledger.set_pools({pool.name: pool.slots for pool in pools})
+        self._pools_with_deferred = frozenset(pool.name for pool in pools if pool.include_deferred)
+        active = await dag_runs.list_active_run_ids(conn)
+        known = set(self._runs) | self._parked | {i for waiting in self._queued.values() for i in waiting}
+        changed |= known - set(active)
+        self._parked.intersection_update(active)
+        self._quarantined.intersection_update(active)
+        unknown = [i for i in active if i not in known]
+        if len(unknown) <= LOADED_PER_STEP:
+            self._backlog = []
+            return set(unknown)
+        holding_slots = set(unknown) & set(await run_views.list_runs_holding_slots(conn))
+        self._backlog = [i for i in unknown if i not in holding_slots]
+        return holding_slots
 
     def _runs_of(self, dag_id: str) -> set[int]:
         return {i for i, run in self._runs.items() if run.view.dag_id == dag_id} | set(self._queued.get(dag_id, ()))
@@ -269,12 +322,17 @@ class Scheduler:
     def _watch(self, loaded: LoadedRun) -> None:
         view = loaded.view
         self._runs[view.dag_run_id] = loaded
+        self._parked.discard(view.dag_run_id)
         if view.state == DagRunState.RUNNING:
             self._running.setdefault(view.dag_id, set()).add(view.dag_run_id)
         for i, facts in enumerate(view.facts):
             if facts.state in LIVE:
                 self._ledger.occupy(_request(loaded, i))
                 self._tries[facts.id] = (view.dag_run_id, i)
+            elif facts.wait == "waiting":
+                self._waiting[facts.id] = (view.dag_run_id, i)
+                if view.node_of(i).spec.pool in self._pools_with_deferred:
+                    self._ledger.occupy(_request(loaded, i))
             elif facts.state == _S.SCHEDULED and not loaded.is_paused:
                 self._ledger.request(_request(loaded, i))
         due_at = next_due_at(view)
@@ -283,6 +341,7 @@ class Scheduler:
 
     def _forget(self, dag_run_id: int) -> None:
         loaded = self._runs.pop(dag_run_id, None)
+        self._parked.discard(dag_run_id)
         for waiting in self._queued.values():
             waiting.pop(dag_run_id, None)
         if loaded is None:
@@ -291,6 +350,25 @@ class Scheduler:
         self._ledger.forget_run(dag_run_id)
         for facts in loaded.view.facts:
             self._tries.pop(facts.id, None)
+            self._waiting.pop(facts.id, None)
+
+    def _park_idle(self) -> None:
+        """When there are too many views to keep, drop those of runs in which everything waits, oldest first."""
+        held = sum(len(run.view.facts) for run in self._runs.values())
+        for dag_run_id, loaded in list(self._runs.items()):
+            if held <= self._config.views_max_instances:
+                return
+            if _only_waits(loaded) and not self._holds_slots(loaded):
+                running = self._running.get(loaded.view.dag_id, set())
+                self._forget(dag_run_id)
+                running.add(dag_run_id)
+                self._parked.add(dag_run_id)
+                held -= len(loaded.view.facts)
+
+    def _holds_slots(self, loaded: LoadedRun) -> bool:
+        return bool(self._pools_with_deferred) and any(
+            self._ledger.is_occupied((loaded.view.dag_run_id, i)) for i in range(len(loaded.view.facts))
+        )
 
     # --- events -----------------------------------------------------------------------------------------------
 
@@ -311,20 +389,20 @@ class Scheduler:
             log.info("outcome_refused", try_id=str(event.row.id), reason="the try is no longer current")
             return
         dag_run_id, i = place
-        decision = self._end(dag_run_id, i, event.outcome, draft)
         if event.rendered is not None:
             draft.reported(dag_run_id, i).rendered = event.rendered
-        if isinstance(decision, Succeed):
-            draft.xcoms.extend(
-                XComWrite(
-                    dag_run_id=dag_run_id,
-                    task_id=event.row.task_id,
-                    map_index=event.row.map_index,
-                    key=item.key,
-                    value=item.value,
-                )
-                for item in event.outcome.xcoms
-            )
+        self._end(dag_run_id, i, event.outcome, draft)
+
+    def _wait_ended(self, end: WaitEnd, draft: _Draft) -> None:
+        place = self._waiting.get(end.id)
+        if place is None:
+            log.info("wait_end_refused", wait_id=end.id, reason="nobody waits for it any more")
+            return
+        if end.resume is not None:
+            self._apply(place[0], plan_resume(self._runs[place[0]].view, place[1], end.because), draft)
+            draft.fired[place] = FiredWait(end.id, end.resume)
+        elif end.outcome is not None:
+            self._end(*place, end.outcome, draft)
 
     def _try_lost(self, try_id: str, because: str, draft: _Draft) -> None:
         place = self._tries.get(try_id)
@@ -333,16 +411,32 @@ class Scheduler:
             self._end(*place, _lost(facts, because, draft.now), draft)
 
     def _end(self, dag_run_id: int, i: int, outcome: Outcome, draft: _Draft) -> Decision:
-        decision = plan_outcome(self._runs[dag_run_id].view, i, outcome, draft.now)
+        view = self._runs[dag_run_id].view
+        decision = plan_outcome(view, i, outcome, draft.now)
         self._apply(dag_run_id, decision, draft)
+        if isinstance(decision, Defer) and outcome.deferral is not None:
+            wait = wait_of_deferral(self._runs[dag_run_id], view.facts[i], outcome.deferral, draft.now)
+            draft.waits[dag_run_id, i] = wait
+        if isinstance(decision, Succeed):
+            draft.xcoms.extend(
+                XComWrite(
+                    dag_run_id=dag_run_id,
+                    task_id=view.node_of(i).spec.task_id,
+                    map_index=view.facts[i].map_index,
+                    key=item.key,
+                    value=item.value,
+                )
+                for item in outcome.xcoms
+            )
         return decision
 
     def _host_attached(self, event: HostAttached, draft: _Draft) -> None:
         """What the host's agent does not know: queued = the launch never arrived; running = it died unreported."""
         for try_id, (dag_run_id, i) in list(self._tries.items()):
-            if try_id in event.known_try_ids:
+            view = self._runs[dag_run_id].view
+            if try_id in event.known_try_ids or executor_of(view.node_of(i).spec) != EXECUTOR:
                 continue
-            facts = self._runs[dag_run_id].view.facts[i]
+            facts = view.facts[i]
             if facts.state == _S.QUEUED:
                 draft.launches.append((dag_run_id, i))
                 continue
@@ -392,8 +486,36 @@ class Scheduler:
         loaded = self._runs.get(dag_run_id)
         if loaded is None or loaded.is_paused:
             return
-        for decision in plan_dag_run(loaded.view, draft.now, touched=touched):
-            self._apply(dag_run_id, decision, draft)
+        while touched is None or touched:
+            failed: set[int] = set()
+            for decision in plan_dag_run(loaded.view, draft.now, touched=touched):
+                if isinstance(decision, Defer):
+                    if not self._defer(loaded, decision, draft):
+                        failed.add(decision.instance)
+                else:
+                    self._apply(dag_run_id, decision, draft)
+            touched = failed  # what follows from them was not part of this plan
+
+    def _defer(self, loaded: LoadedRun, decision: Defer, draft: _Draft) -> bool:
+        """Begin the wait of a native sensor; False when its templates cannot be rendered, which fails the try.
+
+        In a pool that counts deferred tasks it competes for a slot first.
+        """
+        i, dag_run_id = decision.instance, loaded.view.dag_run_id
+        takes_slot = loaded.view.node_of(i).spec.pool in self._pools_with_deferred
+        if takes_slot and not self._ledger.is_occupied((dag_run_id, i)):
+            self._apply(dag_run_id, Schedule(instance=i, because=decision.because), draft)
+            return True
+        self._apply(dag_run_id, decision, draft)
+        try:
+            wait = wait_of_sensor(loaded, loaded.view.facts[i], draft.now)
+        except TemplateFault as fault:
+            outcome = Outcome(kind=OutcomeKind.FAILED, because=str(fault), start_date=draft.now, end_date=draft.now)
+            self._end(dag_run_id, i, outcome, draft)
+            return False
+        draft.waits[dag_run_id, i] = wait
+        draft.reported(dag_run_id, i).rendered = {**wait.spec.probe.arguments, **wait.spec.terms.predicate}
+        return True
 
     def _grant(self, draft: _Draft) -> None:
         if not self._may_launch():
@@ -402,6 +524,11 @@ class Scheduler:
             dag_run_id, i = request.key
             because = f"{request.slots} slot(s) of pool {request.pool!r} were free"
             with self._contained(dag_run_id, draft):
+                loaded = self._runs[dag_run_id]
+                spec = loaded.view.node_of(i).spec
+                if is_native_wait(spec):
+                    self._defer(loaded, plan_native_wait(spec, i, because), draft)
+                    continue
                 self._apply(dag_run_id, Queue(instance=i, try_id=str(uuid.uuid4()), because=because), draft)
                 draft.launches.append((dag_run_id, i))
 
@@ -430,15 +557,25 @@ class Scheduler:
     def _account(self, loaded: LoadedRun, i: int, before: InstanceFacts, after: InstanceFacts) -> None:
         """Keep slots and the index of live tries in step with the view."""
         key = (loaded.view.dag_run_id, i)
-        if before.state in LIVE and after.state not in LIVE:
+        keeps_slot = after.wait == "waiting" and loaded.view.node_of(i).spec.pool in self._pools_with_deferred
+        if before.wait == "waiting":
+            self._waiting.pop(before.id, None)
             self._ledger.release(key)
+        if before.state in LIVE and after.state not in LIVE:
             self._tries.pop(before.id, None)
+            if not keeps_slot:
+                self._ledger.release(key)
+        elif keeps_slot:
+            pass  # granted a moment ago
         elif before.state == _S.SCHEDULED and after.state not in LIVE and after.state != _S.SCHEDULED:
             self._ledger.withdraw(key)
-        if after.state == _S.SCHEDULED and before.state != _S.SCHEDULED:
+            self._ledger.release(key)
+        if after.state == _S.SCHEDULED and before.state != _S.SCHEDULED and not loaded.is_paused:
             self._ledger.request(_request(loaded, i))
         if after.state in LIVE:
             self._tries[after.id] = key
+        if after.wait == "waiting":
+            self._waiting[after.id] = key
 
     # --- writing and acting -----------------------------------------------------------------------------------
 
@@ -469,7 +606,7 @@ class Scheduler:
                     after=after,
                     hostname=extra.hostname,
                     pid=extra.pid,
-                    executor=EXECUTOR if after.state in LIVE else None,
+                    executor=executor_of(view.node_of(i).spec) if after.state in LIVE else None,
                     rendered_fields=extra.rendered,
                 )
             )
@@ -478,8 +615,27 @@ class Scheduler:
             instances=tuple(instances),
             ended_tries=tuple(draft.ended_tries),
             xcoms=tuple({(x.dag_run_id, x.task_id, x.map_index, x.key): x for x in draft.xcoms}.values()),
+            waits=tuple(WaitWrite(self._key(*place), wait) for place, wait in self._begun(draft)),
+            fired=tuple(draft.fired.values()),
+            ended_waits=tuple(
+                self._key(run, i)
+                for (run, i), before in draft.first.items()
+                if before.wait and not self._runs[run].view.facts[i].wait
+            ),
             stop_tries_of=tuple(sorted(stop)),
         )
+
+    def _begun(self, draft: _Draft) -> list[tuple[tuple[int, int], NewWait]]:
+        """Waits of this step that its later decisions left standing."""
+        return [
+            (place, wait)
+            for place, wait in draft.waits.items()
+            if self._runs[place[0]].view.facts[place[1]].wait == "waiting"
+        ]
+
+    def _key(self, dag_run_id: int, i: int) -> tuple[int, str, int]:
+        view = self._runs[dag_run_id].view
+        return dag_run_id, view.node_of(i).spec.task_id, view.facts[i].map_index
 
     def _run_write(self, dag_run_id: int, draft: _Draft) -> RunWrite:
         run = self._runs[dag_run_id].view.run
@@ -497,6 +653,9 @@ class Scheduler:
         """The commit is done: answer, launch, and go on with what the ends of runs make possible."""
         for event in draft.replies:
             event.reply.commit()
+        for ends in draft.acknowledged:
+            ends.reply.commit()
+        self._tell_pool(draft)
         await self._write_quarantines(draft)
         orders = [
             Order(self._runs[dag_run_id], self._runs[dag_run_id].view.facts[i])
@@ -520,8 +679,28 @@ class Scheduler:
                 self._forget(dag_run_id)
             self._running.get(loaded.view.dag_id, set()).discard(dag_run_id)
             self._run_ended(loaded.view.dag_id)
+        self._park_idle()
         if follow_up:
             await self._step(follow_up)
+
+    def _tell_pool(self, draft: _Draft) -> None:
+        begun = [wait for _, wait in self._begun(draft)]
+        if begun:
+            self._waits.register(begun)
+        ended = []
+        finished = {self._runs[i].view.dag_id for i in draft.moved_runs}
+        for (dag_run_id, i), before in draft.first.items():
+            view = self._runs[dag_run_id].view
+            after = view.facts[i]
+            if before.wait == "waiting" and (after.wait != "waiting" or after.id != before.id):
+                ended.append(before.id)
+            if after.state in FINISHED:
+                finished.add(view.dag_id)
+        if ended:
+            self._waits.withdraw(ended)
+        finished |= draft.changed_dags
+        if finished:
+            self._waits.dag_finished(finished)
 
     async def _write_quarantines(self, draft: _Draft) -> None:
         """People see why a run does not move; its tries go on, and their agents keep what they cannot report."""
@@ -545,6 +724,24 @@ class Scheduler:
             if spec.depends_on_past or spec.wait_for_downstream or _feeds_wait_for_downstream(loaded, i):
                 waiting += [j for j in self._running.get(loaded.view.dag_id, ()) if j != dag_run_id]
         return [RunChanged(i) for i in dict.fromkeys(waiting)]
+
+
+def executor_of(spec: TaskSpec) -> str:
+    """Who runs the tries of this task."""
+    return INLINE if spec.kind == HTTP_KIND else EXECUTOR
+
+
+def _only_waits(loaded: LoadedRun) -> bool:
+    """Nothing can happen in this run until a wait ends, or its time comes."""
+    view = loaded.view
+    waiting = view.count(_S.DEFERRED) + view.count(_S.UP_FOR_RESCHEDULE)
+    return (
+        view.state == DagRunState.RUNNING
+        and waiting > 0
+        and not view.live_count
+        and not view.count(_S.SCHEDULED)
+        and not view.count(_S.UP_FOR_RETRY)
+    )
 
 
 def _feeds_wait_for_downstream(loaded: LoadedRun, i: int) -> bool:
@@ -595,6 +792,11 @@ class _Draft:
         self.reports: dict[tuple[int, int], _Report] = {}
         self.ended_tries: list[EndedTry] = []
         self.xcoms: list[XComWrite] = []
+        self.waits: dict[tuple[int, int], NewWait] = {}
+        self.fired: dict[tuple[int, int], FiredWait] = {}
+        self.acknowledged: list[WaitsEnded] = []
+        self.changed_dags: set[str] = set()
+        """DAGs in which a person changed something."""
         self.replies: list[TryEnded] = []
         self.launches: list[tuple[int, int]] = []
         self.to_plan: dict[int, set[int] | None] = {}
@@ -616,6 +818,8 @@ class _Draft:
         self.ended_tries = [ended for ended in self.ended_tries if ended.facts.id not in dropped]
         self.xcoms = [xcom for xcom in self.xcoms if xcom.dag_run_id != dag_run_id]
         self.launches = [launch for launch in self.launches if launch[0] != dag_run_id]
+        self.waits = {place: wait for place, wait in self.waits.items() if place[0] != dag_run_id}
+        self.fired = {place: fired for place, fired in self.fired.items() if place[0] != dag_run_id}
         self.refused += [event for event in self.replies if event.row.dag_run_id == dag_run_id]
         self.replies = [event for event in self.replies if event.row.dag_run_id != dag_run_id]
 

@@ -12,9 +12,13 @@ from leoflowd.contract.states import TaskInstanceState
 from leoflowd.core.silence import SilenceLimits, lost_because
 from leoflowd.scheduler.inbox import DagChanged, Inbox, RunChanged, Sweep, TryLost
 from leoflowd.scheduler.loop import EXECUTOR
-from leoflowd.store import tries
+from leoflowd.store import tries, waits, webhooks
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
+
+HOUSEKEEPING = timedelta(hours=1)
+DELIVERIES_KEPT = timedelta(days=7)
+"""Longer than any sender repeats itself; a wait looks only at what came after it began."""
 
 
 class Sweeper:
@@ -34,14 +38,14 @@ class Sweeper:
         self._config = config
         self._now = now
         self._last_heard = last_heard
-        self._sweeps = self._lost = 0
+        self._sweeps = self._lost = self._deleted = 0
 
     def statistics(self) -> dict[str, int]:
-        return {"sweeps": self._sweeps, "lost_tries": self._lost}
+        return {"sweeps": self._sweeps, "lost_tries": self._lost, "deleted_rows": self._deleted}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
-        began = self._now()
+        began = swept_rows = self._now()
         while True:
             await trio.sleep(self._config.sweep_interval_s)
             await self._inbox.put(Sweep())
@@ -49,6 +53,15 @@ class Sweeper:
                 self._lost += 1
                 await self._inbox.put(lost)
             self._sweeps += 1
+            if self._now() - swept_rows >= HOUSEKEEPING:
+                swept_rows = self._now()
+                await self._delete_old_rows(swept_rows)
+
+    async def _delete_old_rows(self, now: datetime) -> None:
+        """Rows that nobody looks at any more, and nobody had to remember to delete."""
+        async with self._db.scheduler.connection() as conn:
+            self._deleted += await waits.delete_dead_waits(conn)
+            self._deleted += await webhooks.delete_old_deliveries(conn, now - DELIVERIES_KEPT)
 
     async def _silent_tries(self, began: datetime) -> list[TryLost]:
         """Tries that Postgres believes to run and nobody spoke of for too long, counted from our own start."""

@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from leoflowd.contract.errors import NotFound
+from leoflowd.core.secret_names import masked
 from leoflowd.store.api_lists import (
     Column,
     Cursor,
@@ -127,6 +128,7 @@ async def fetch_task_instance(conn: Connection, dag_id: str, run_id: str, task_i
             f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and "
             f"map_index: `{map_index}` was not found"
         )
+    _show_trigger(row)
     return row
 
 
@@ -174,4 +176,11 @@ def _with_fields(rows: list[Json]) -> list[Json]:
     for row in rows:
         if row["rendered_fields"] is None:
             row["rendered_fields"] = {}
+        _show_trigger(row)
     return rows
+
+
+def _show_trigger(row: Json) -> None:
+    """Airflow shows the arguments as text; ours hides what is a secret by its name."""
+    if row["trigger"] is not None:
+        row["trigger"]["kwargs"] = msgspec.json.encode(masked(row["trigger"]["kwargs"])).decode()

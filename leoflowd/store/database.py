@@ -124,20 +124,24 @@ class Lane:
 
 
 class Database:
-    """The lanes of one daemon. Sizes: the scheduler commits one batch at a time and reads views beside it; agents and
-    browsers wait for Postgres, not for each other."""
+    """The lanes of one daemon. Sizes: the scheduler commits one batch at a time and reads views beside it; agents,
+    waits and browsers wait for Postgres, not for each other."""
 
-    def __init__(self, conninfo: str, *, scheduler: int = 2, agents: int = 4, api: int = 6) -> None:
+    def __init__(self, conninfo: str, *, scheduler: int = 2, agents: int = 4, pool: int = 3, api: int = 6) -> None:
         self.conninfo = conninfo
         self.scheduler = Lane("scheduler", conninfo, scheduler)
         self.agents = Lane("agents", conninfo, agents)
+        self.pool = Lane("pool", conninfo, pool)
         self.api = Lane("api", conninfo, api)
 
+    def _lanes(self) -> tuple[Lane, ...]:
+        return self.scheduler, self.agents, self.pool, self.api
+
     def statistics(self) -> tuple[LaneStatistics, ...]:
-        return tuple(lane.statistics() for lane in (self.scheduler, self.agents, self.api))
+        return tuple(lane.statistics() for lane in self._lanes())
 
     def close(self) -> None:
-        for lane in (self.scheduler, self.agents, self.api):
+        for lane in self._lanes():
             lane.close()
 
 

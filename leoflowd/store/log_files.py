@@ -1,7 +1,8 @@
 """Task logs as files, one per try, NDJSON lines ready for the UI. Agents append, the API reads.
 
 Layout: `<root>/<dag_id>/<run_id>/<task_id>[/map_index]/attempt=<n>.ndjson`, each part escaped so that no id can leave
-the folder.
+the folder. A try that was rescheduled or deferred has several processes one after the other; their logs stand in one
+file, and `attempt=<n>.leg` notes where the last one's begins.
 """
 
 from __future__ import annotations
@@ -50,8 +51,28 @@ class LogFiles:
                 file.write(fresh)
             return size + len(fresh)
 
+    def begin_leg(self, path: Path, try_id: str) -> int:
+        """A try that goes on in a new process, whose own log begins at 0 again: where in the file that is."""
+        base = self.leg_base(path, try_id)
+        if base == 0 and (size := self.size(path)):
+            _leg(path).write_text(f"{try_id} {size}")
+            return size
+        return base
+
+    def leg_base(self, path: Path, try_id: str) -> int:
+        """Where this process of the try began in the file; 0 for the first one."""
+        try:
+            known, _, base = _leg(path).read_text().partition(" ")
+        except FileNotFoundError:
+            return 0
+        return int(base) if known == try_id else 0
+
     def delete_run(self, dag_id: str, run_id: str) -> None:
         shutil.rmtree(self.run_folder(dag_id, run_id), ignore_errors=True)
+
+
+def _leg(path: Path) -> Path:
+    return path.with_suffix(".leg")
 
 
 def _part(name: str) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from leoflowd.contract.agent_messages import DagRunFacts
 from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState
-from leoflowd.core.run_view import InstanceFacts, RunView
+from leoflowd.core.run_view import InstanceFacts, RunView, WaitStatus
 from leoflowd.store.dags import VersionRow, fetch_version_by_id, shape_of_version
 from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
 
@@ -69,6 +69,7 @@ class _InstanceRow(msgspec.Struct, frozen=True):
     end_date: datetime | None
     due_at: datetime | None
     because: str | None
+    wait: WaitStatus
 
 
 class _PastRow(msgspec.Struct, frozen=True):
@@ -141,6 +142,7 @@ def _facts(row: _InstanceRow, node: int) -> InstanceFacts:
         end_date=row.end_date,
         due_at=row.due_at,
         because=row.because or "",
+        wait=row.wait,
     )
 
 
@@ -177,10 +179,17 @@ async def _past(conn: Connection, run: _RunRow, version: VersionRow) -> dict[int
     return result
 
 
+async def list_runs_holding_slots(conn: Connection) -> tuple[int, ...]:
+    """Runs with live tries, or with waits in pools that count deferred tasks."""
+    cursor = await conn.execute(_SQL.list_runs_holding_slots)
+    return tuple(row[0] for row in await cursor.fetchall())
+
+
 class PoolRow(msgspec.Struct, frozen=True):
     name: str
     slots: int
+    include_deferred: bool
 
 
-async def list_pools(conn: Connection) -> dict[str, int]:
-    return {row.name: row.slots for row in await fetch_all(conn, _SQL.list_pools, PoolRow)}
+async def list_pools(conn: Connection) -> tuple[PoolRow, ...]:
+    return await fetch_all(conn, _SQL.list_pools, PoolRow)

@@ -9,6 +9,7 @@ from leoflowd.contract.states import TaskInstanceState
 from leoflowd.store.dag_runs import insert_task_instances, queue_dag_run, touch_dag_run
 from leoflowd.store.dags import VersionRow, fetch_version_by_id
 from leoflowd.store.database import Connection, fetch_value, statements
+from leoflowd.store.waits import delete_waits
 
 _SQL = statements("task_instances")
 
@@ -46,6 +47,7 @@ async def clear_instances(
     }
     await conn.execute(_SQL.archive_instances, parameters)
     await conn.execute(_SQL.delete_xcoms_of_cleared, parameters)
+    await delete_waits(conn, [(dag_run_id, task_id, map_index) for task_id, map_index in keys])
     await conn.execute(_SQL.clear_instances, parameters)
     if version is not None:
         await insert_task_instances(conn, dag_run_id, version, now)

@@ -17,6 +17,7 @@ from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
 from leoflowd.core.run_view import InstanceFacts
 from leoflowd.store.database import Connection, statements
 from leoflowd.store.hints import send_hint
+from leoflowd.store.waits import FiredWait, InstanceKey, WaitWrite, delete_waits, fire_waits, upsert_waits
 
 _SQL = statements("transitions")
 
@@ -73,6 +74,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     instances: tuple[InstanceWrite, ...]
     ended_tries: tuple[EndedTry, ...] = ()
     xcoms: tuple[XComWrite, ...] = ()
+    waits: tuple[WaitWrite, ...] = ()
+    fired: tuple[FiredWait, ...] = ()
+    ended_waits: tuple[InstanceKey, ...] = ()
     stop_tries_of: tuple[int, ...] = ()
     """Dag runs whose live tries were decided away (timeout, fail_fast): their agents are told by a hint."""
 
@@ -91,6 +95,12 @@ async def write_batch(conn: Connection, batch: Batch, *, term: int, now: datetim
             await conn.execute(_SQL.archive_tries, _archive_parameters(batch.ended_tries, now))
             await conn.execute(_SQL.delete_xcoms_of_tries, {"ids": [e.facts.id for e in batch.ended_tries]})
         moved = await conn.execute(_SQL.move_instances, parameters)
+    if batch.ended_waits:
+        await delete_waits(conn, batch.ended_waits)
+    if batch.waits:
+        await upsert_waits(conn, batch.waits)
+    if batch.fired:
+        await fire_waits(conn, batch.fired, now)
     if batch.xcoms:
         await conn.execute(
             _SQL.upsert_xcoms,

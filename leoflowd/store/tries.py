@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from leoflowd.contract.agent_messages import XComInput, XComPull
-from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, statements
+from leoflowd.contract.agent_messages import CountsAsk, XComInput, XComPull
+from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, statements
 
 _SQL = statements("tries")
 
@@ -27,6 +27,8 @@ class TryRow(msgspec.Struct, frozen=True):
     map_index: int
     try_number: int
     state: str | None
+    goes_on: bool | None = False
+    """It has begun once before (rescheduled, deferred), and this process of it has not started yet."""
 
     @property
     def live(self) -> bool:
@@ -61,6 +63,25 @@ class LiveTry(msgspec.Struct, frozen=True):
 async def list_live_tries(conn: Connection, executor: str) -> tuple[LiveTry, ...]:
     """All that this executor should be holding (partial index task_instance_live)."""
     return await fetch_all(conn, _SQL.list_live_tries, LiveTry, executor=executor)
+
+
+class RunningCall(msgspec.Struct, frozen=True):
+    """A try that was making an inline HTTP call; `method` is the artifact's."""
+
+    row: TryRow
+    method: str
+    start_date: datetime
+
+
+class _CallRow(TryRow, frozen=True, kw_only=True):
+    start_date: datetime
+    method: str
+
+
+async def list_running_calls(conn: Connection, executor: str) -> tuple[RunningCall, ...]:
+    """Calls that this executor was making (partial index task_instance_live)."""
+    rows = await fetch_all(conn, _SQL.list_running_calls, _CallRow, executor=executor)
+    return tuple(RunningCall(row, row.method, row.start_date) for row in rows)
 
 
 async def put_xcom(conn: Connection, try_id: str, *, key: str, value: str, now: datetime) -> bool:
@@ -100,3 +121,24 @@ class XComSize(msgspec.Struct, frozen=True):
 async def list_xcoms(conn: Connection, dag_run_ids: Sequence[int], task_ids: Sequence[str]) -> tuple[XComSize, ...]:
     """Upstream outputs of tries about to start; pairs of run and task, one query for a whole batch of launches."""
     return await fetch_all(conn, _SQL.list_xcoms, XComSize, dag_run_ids=list(dag_run_ids), task_ids=list(task_ids))
+
+
+async def count_instances(conn: Connection, ask: CountsAsk, task_ids: Sequence[str]) -> int:
+    """Task instances of these tasks; an empty filter is no filter. State `null` is none yet, as in Airflow's API."""
+    count: int = await fetch_value(conn, _SQL.count_instances, task_ids=list(task_ids), **_count_filters(ask))
+    return count
+
+
+async def count_runs(conn: Connection, ask: CountsAsk) -> int:
+    """Dag runs, filtered likewise."""
+    count: int = await fetch_value(conn, _SQL.count_runs, **_count_filters(ask))
+    return count
+
+
+def _count_filters(ask: CountsAsk) -> dict[str, Any]:
+    return {
+        "dag_id": ask.dag_id,
+        "logical_dates": list(ask.logical_dates) or None,
+        "run_ids": list(ask.run_ids) or None,
+        "states": list(ask.states) or None,
+    }

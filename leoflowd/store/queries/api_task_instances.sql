@@ -9,7 +9,20 @@ jsonb_build_object('id', v.id, 'version_number', v.version_number, 'dag_id', v.d
     'bundle_name', d.bundle_name, 'bundle_version', nullif(v.bundle_digest, ''),
     'created_at', to_char(v.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     'dag_display_name', d.dag_display_name, 'bundle_url', NULL) AS dag_version,
-r.logical_date, r.run_after, t.note, t.rendered_map_index, t.rendered_fields, NULL AS trigger, NULL AS triggerer_job
+r.logical_date, r.run_after, t.note, t.rendered_map_index, t.rendered_fields,
+-- Airflow's TriggerResponse and JobResponse for what is deferred: the pool waits, in the leader's process.
+CASE WHEN t.state = 'deferred' THEN (
+    SELECT jsonb_build_object('id', ('x' || right(w.id::text, 12))::bit(48)::bigint,
+        'classpath', CASE WHEN w.kind = 'trigger' THEN w.probe->'arguments'->>'classpath' ELSE 'leoflow_sensors.' || w.kind END,
+        'kwargs', coalesce(CASE WHEN w.kind = 'trigger' THEN w.probe->'arguments'->'kwargs' ELSE w.probe->'arguments' END, '{}'),
+        'created_date', to_char(w.registered_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'queue', NULL, 'triggerer_id', (SELECT l.term FROM leadership l WHERE l.holder <> ''))
+    FROM wait w WHERE w.id = t.id AND w.status = 'waiting') END AS trigger,
+CASE WHEN t.state = 'deferred' THEN (
+    SELECT jsonb_build_object('id', l.term, 'dag_id', NULL, 'state', 'running', 'job_type', 'TriggererJob', 'start_date', NULL,
+        'end_date', NULL, 'latest_heartbeat', to_char(l.heartbeat_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'executor_class', NULL, 'hostname', split_part(l.holder, '/', 1), 'unixname', NULL, 'dag_display_name', NULL)
+    FROM leadership l WHERE l.holder <> '') END AS triggerer_job
 
 -- name: source
 FROM task_instance t JOIN dag_run r ON r.id = t.dag_run_id JOIN dag d ON d.dag_id = r.dag_id

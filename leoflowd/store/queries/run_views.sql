@@ -5,9 +5,13 @@ SELECT r.id, r.dag_id, r.run_id, r.dag_version_id, r.run_type, r.state, r.logica
 FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id WHERE r.id = %(dag_run_id)s;
 
 -- name: list_instances (primary key prefix)
-SELECT id, task_id, map_index, state, try_number, max_tries, infra_faults, scheduled_at, queued_at, start_date, end_date,
-       due_at, because
-FROM task_instance WHERE dag_run_id = %(dag_run_id)s ORDER BY task_id, map_index;
+SELECT t.id, t.task_id, t.map_index, t.state, t.try_number, t.max_tries, t.infra_faults, t.scheduled_at, t.queued_at,
+       t.start_date, t.end_date, t.due_at, t.because, coalesce(w.status, '') AS wait
+FROM task_instance t
+LEFT JOIN wait w ON w.dag_run_id = t.dag_run_id AND w.task_id = t.task_id AND w.map_index = t.map_index
+    AND CASE w.status WHEN 'waiting' THEN w.id = t.id AND t.state IN ('deferred', 'up_for_reschedule')
+                      ELSE t.state IN ('scheduled', 'queued', 'running', 'restarting') END
+WHERE t.dag_run_id = %(dag_run_id)s ORDER BY t.task_id, t.map_index;
 
 -- name: list_past (previous run by logical date; downstream_done serves wait_for_downstream)
 WITH previous AS (
@@ -31,4 +35,8 @@ SELECT array_agg(DISTINCT t.task_id) FROM dag_run r JOIN task_instance t ON t.da
 WHERE r.dag_id = %(dag_id)s AND r.logical_date < %(logical_date)s;
 
 -- name: list_pools
-SELECT name, slots FROM pool;
+SELECT name, slots, include_deferred FROM pool;
+
+-- name: list_runs_holding_slots (partial index task_instance_live; index task_instance_state)
+SELECT DISTINCT t.dag_run_id FROM task_instance t JOIN pool p ON p.name = t.pool
+WHERE t.state IN ('queued', 'running', 'restarting') OR (p.include_deferred AND t.state = 'deferred');

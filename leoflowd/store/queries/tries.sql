@@ -1,9 +1,11 @@
 -- name: fetch_try (unique index on id)
-SELECT t.id, t.dag_run_id, r.dag_id, r.run_id, t.task_id, t.map_index, t.try_number, t.state
+SELECT t.id, t.dag_run_id, r.dag_id, r.run_id, t.task_id, t.map_index, t.try_number, t.state,
+    t.state = 'queued' AND t.start_date IS NOT NULL AS goes_on
 FROM task_instance t JOIN dag_run r ON r.id = t.dag_run_id WHERE t.id = %(try_id)s::uuid;
 
 -- name: list_tries (unique index on id)
-SELECT t.id, t.dag_run_id, r.dag_id, r.run_id, t.task_id, t.map_index, t.try_number, t.state
+SELECT t.id, t.dag_run_id, r.dag_id, r.run_id, t.task_id, t.map_index, t.try_number, t.state,
+    t.state = 'queued' AND t.start_date IS NOT NULL AS goes_on
 FROM task_instance t JOIN dag_run r ON r.id = t.dag_run_id WHERE t.id = ANY (%(try_ids)s::uuid[]);
 
 -- name: list_live_tries (partial index task_instance_live)
@@ -40,3 +42,25 @@ ORDER BY r.run_after DESC, r.id DESC, x.task_id, x.map_index LIMIT 10000;
 SELECT dag_run_id, task_id, key, map_index, value::text FROM xcom
 WHERE (dag_run_id, task_id) IN (SELECT * FROM unnest(%(dag_run_ids)s::bigint[], %(task_ids)s::text[]))
 ORDER BY task_id, map_index;
+
+-- name: count_instances (unique indexes of dag_run, then the primary key of task_instance)
+SELECT count(*) FROM dag_run r JOIN task_instance t ON t.dag_run_id = r.id
+WHERE r.dag_id = %(dag_id)s
+  AND (%(logical_dates)s::timestamptz[] IS NULL OR r.logical_date = ANY (%(logical_dates)s))
+  AND (%(run_ids)s::text[] IS NULL OR r.run_id = ANY (%(run_ids)s))
+  AND t.task_id = ANY (%(task_ids)s)
+  AND (%(states)s::text[] IS NULL OR coalesce(t.state, 'null') = ANY (%(states)s));
+
+-- name: count_runs (unique indexes of dag_run)
+SELECT count(*) FROM dag_run r
+WHERE r.dag_id = %(dag_id)s
+  AND (%(logical_dates)s::timestamptz[] IS NULL OR r.logical_date = ANY (%(logical_dates)s))
+  AND (%(run_ids)s::text[] IS NULL OR r.run_id = ANY (%(run_ids)s))
+  AND (%(states)s::text[] IS NULL OR r.state = ANY (%(states)s));
+
+-- name: list_running_calls (the pool, at its start: inline HTTP calls that the last daemon was in the middle of)
+SELECT t.id, t.dag_run_id, r.dag_id, r.run_id, t.task_id, t.map_index, t.try_number, t.state, t.start_date,
+    coalesce((SELECT task -> 'http' ->> 'method' FROM jsonb_array_elements(v.spec -> 'tasks') AS task
+              WHERE task ->> 'task_id' = t.task_id), 'POST') AS method
+FROM task_instance t JOIN dag_run r ON r.id = t.dag_run_id JOIN dag_version v ON v.id = t.dag_version_id
+WHERE t.state IN ('running', 'restarting') AND t.executor = %(executor)s;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from leoflowd.config import SchedulerConfig
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, XComItem
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.states import DagRunType, TriggeredBy
+from leoflowd.contract.waits import NewWait
 from leoflowd.scheduler.dispatch import Order
 from leoflowd.scheduler.inbox import Inbox, RunChanged
 from leoflowd.scheduler.loop import Scheduler
@@ -33,6 +34,24 @@ def task(task_id: str, *upstream: str, **fields: Any) -> TaskSpec:
     return TaskSpec(task_id=task_id, operator="PythonOperator", upstream_task_ids=upstream, **fields)
 
 
+class FakePool:
+    """What the scheduler told the cheap-task pool."""
+
+    def __init__(self) -> None:
+        self.registered: list[NewWait] = []
+        self.withdrawn: list[str] = []
+        self.finished: set[str] = set()
+
+    def register(self, waits: Sequence[NewWait]) -> None:
+        self.registered += waits
+
+    def withdraw(self, wait_ids: Sequence[str]) -> None:
+        self.withdrawn += wait_ids
+
+    def dag_finished(self, dag_ids: Collection[str]) -> None:
+        self.finished |= set(dag_ids)
+
+
 class World:
     """One leader, its inbox, and what the test may ask and do."""
 
@@ -40,22 +59,24 @@ class World:
         self.db = db
         self.inbox = Inbox()
         self.ended: list[str] = []
+        self.pool = FakePool()
         self._orders_in, self._orders = trio.open_memory_channel[tuple[Order, ...]](1000)
         self._scope = trio.CancelScope()
         self.scheduler: Scheduler | None = None
 
     @asynccontextmanager
-    async def leading(self, holder: str = "test") -> AsyncIterator[Scheduler]:
+    async def leading(self, holder: str = "test", **config: Any) -> AsyncIterator[Scheduler]:
         async with self.db.scheduler.connection() as conn:
             term = await leadership.begin_term(conn, holder=holder, now=utc_now())
         scheduler = Scheduler(
             db=self.db,
             receive=self.inbox.receive,
             orders=self._orders_in,
-            config=SchedulerConfig(),
+            config=SchedulerConfig(**config),
             term=term,
             now=utc_now,
             run_ended=self.ended.append,
+            waits=self.pool,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(scheduler.run)

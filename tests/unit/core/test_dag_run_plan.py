@@ -10,6 +10,7 @@ from leoflowd.contract.agent_messages import OutcomeKind
 from leoflowd.contract.states import DagRunState, DagRunType, TriggerRule
 from leoflowd.core.dag_run_plan import next_due_at, plan_dag_run, plan_outcome, plan_start
 from leoflowd.core.decisions import (
+    Defer,
     Fail,
     FinishDagRun,
     Requeue,
@@ -148,6 +149,7 @@ def test_a_due_retry_waits_when_its_upstream_was_cleared_meanwhile() -> None:
         (OutcomeKind.FAILED_FOR_GOOD, Fail),
         (OutcomeKind.SKIPPED, Skip),
         (OutcomeKind.RESCHEDULE, RescheduleAt),
+        (OutcomeKind.DEFERRED, Defer),
         (OutcomeKind.LOST, Requeue),
         (OutcomeKind.TERMINATED, Requeue),
     ],

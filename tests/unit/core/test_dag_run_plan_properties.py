@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState, TriggerRule
-from leoflowd.core.dag_run_plan import next_due_at, plan_dag_run, plan_outcome
+from leoflowd.contract.wait_spec import ProbeSpec, WaitMode, WaitSpec, WaitTerms
+from leoflowd.core.dag_run_plan import next_due_at, plan_dag_run, plan_outcome, plan_resume
 from leoflowd.core.dag_shape import shape_of
 from leoflowd.core.decisions import Decision, FinishDagRun, Queue, Start, StartDagRun
 from leoflowd.core.pool_slots import SlotLedger, SlotRequest
@@ -28,6 +29,7 @@ from tests.unit.core.core_builders import NOW, S
 POOLS = {"default_pool": 2, "narrow": 1}
 MAX_ACTIVE_TASKS = 2
 KINDS = [*OutcomeKind, OutcomeKind.SUCCESS, OutcomeKind.SUCCESS, OutcomeKind.SUCCESS, OutcomeKind.FAILED]
+WAIT_ENDS = [None, OutcomeKind.SUCCESS, OutcomeKind.FAILED, OutcomeKind.FAILED_FOR_GOOD, OutcomeKind.SKIPPED]
 
 
 @st.composite
@@ -41,7 +43,11 @@ def dags(draw: st.DrawFn, *, max_tasks: int = 9) -> DagSpec:
             TaskSpec(
                 task_id=f"t{index}",
                 operator="X",
-                kind=draw(st.sampled_from(["python", "python", "empty"])),
+                kind=draw(st.sampled_from(["python", "python", "empty", "wait"])),
+                wait=WaitSpec(
+                    probe=ProbeSpec(kind="file"), terms=WaitTerms(mode=draw(st.sampled_from(list(WaitMode))))
+                ),
+                prepare=draw(st.sampled_from(["daemon", "daemon", "process"])),
                 upstream_task_ids=tuple(f"t{up}" for up in upstream),
                 trigger_rule=draw(st.sampled_from(list(TriggerRule))),
                 is_setup=role == "setup",
@@ -130,6 +136,17 @@ class Shell:
             dag_id="d", task_id=node.spec.task_id, run_limit=self.view.max_active_tasks,
         )  # fmt: skip
 
+    def waiting(self) -> list[int]:
+        return [i for i, facts in enumerate(self.view.facts) if facts.wait == "waiting"]
+
+    def end_wait(self, position: int, kind: OutcomeKind | None) -> None:
+        """What the pool reports: an outcome, or (None) that a deferral goes on."""
+        if kind is None:
+            self.do(plan_resume(self.view, position, "it fired"))
+            self.plan([position])
+        else:
+            self.end(position, kind)
+
     def live(self) -> list[int]:
         return [i for i, facts in enumerate(self.view.facts) if facts.state in LIVE]
 
@@ -155,6 +172,10 @@ class Shell:
     def check(self) -> None:
         live = self.live()
         assert len(live) <= MAX_ACTIVE_TASKS
+        assert all(f.wait == "" for f in self.view.facts if f.state in FINISHED or f.state is S.NONE)
+        assert all(f.wait == "waiting" for f in self.view.facts if f.state is S.DEFERRED), (
+            "whoever is deferred is waited for"
+        )
         for pool, slots in POOLS.items():
             used = sum(self.view.node_of(i).spec.pool_slots for i in live if self.view.node_of(i).spec.pool == pool)
             assert used == self.ledger.used_slots(pool) <= slots
@@ -172,8 +193,10 @@ def test_every_run_ends_whatever_its_tries_do(spec: DagSpec, random: object) -> 
         if shell.view.state is not DagRunState.RUNNING:
             break
         shell.check()
-        live = shell.live()
-        if live:
+        live, waiting = shell.live(), shell.waiting()
+        if waiting and (not live or random.random() < 0.3):  # type: ignore[attr-defined]
+            shell.end_wait(random.choice(waiting), random.choice(WAIT_ENDS))  # type: ignore[attr-defined]
+        elif live:
             position = random.choice(live)  # type: ignore[attr-defined]
             if random.random() < 0.5 and shell.view.facts[position].state is S.QUEUED:  # type: ignore[attr-defined]
                 shell.do(Start(instance=position, because="it said hello", at=shell.now))
@@ -189,7 +212,7 @@ def test_every_run_ends_whatever_its_tries_do(spec: DagSpec, random: object) -> 
 def test_a_run_in_which_all_goes_well_ends_without_failures(spec: DagSpec) -> None:
     shell = Shell(spec)
     while shell.view.state is DagRunState.RUNNING:
-        shell.end(shell.live()[0], OutcomeKind.SUCCESS)
+        shell.end([*shell.live(), *shell.waiting()][0], OutcomeKind.SUCCESS)
     assert all(facts.state is not S.FAILED for facts in shell.view.facts)
 
 
@@ -226,6 +249,13 @@ class ClearsAndOutcomes(RuleBasedStateMachine):
         self.shell.end(data.draw(st.sampled_from(self.shell.live())), kind)
         self.finished_ones_stayed_so()
 
+    @precondition(lambda self: self.shell.waiting())
+    @rule(data=st.data(), kind=st.sampled_from(WAIT_ENDS))
+    def a_wait_ends(self, data: st.DataObject, kind: OutcomeKind | None) -> None:
+        self.note_finished()
+        self.shell.end_wait(data.draw(st.sampled_from(self.shell.waiting())), kind)
+        self.finished_ones_stayed_so()
+
     @precondition(lambda self: any(f.state is S.QUEUED for f in self.shell.view.facts))
     @rule(data=st.data())
     def a_try_starts(self, data: st.DataObject) -> None:
@@ -252,7 +282,8 @@ class ClearsAndOutcomes(RuleBasedStateMachine):
         view, shell = self.shell.view, self.shell
         position = data.draw(st.integers(0, len(view.facts) - 1))
         before = view.facts[position]
-        if before.try_number and before.state not in (S.QUEUED, S.RUNNING, S.RESTARTING) and before.end_date:
+        was_live = before.state in (S.QUEUED, S.RUNNING, S.RESTARTING)
+        if before.try_number and not was_live and (before.end_date or before.start_date):
             shell.archive(position, before)
         facts = list(view.facts)
         facts[position] = clear(before, view.node_of(position), because="ann cleared it")

@@ -10,6 +10,7 @@ import pytest
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.core.dag_shape import TaskNode
 from leoflowd.core.decisions import (
+    Defer,
     Fail,
     FinishDagRun,
     InstanceDecision,
@@ -18,6 +19,7 @@ from leoflowd.core.decisions import (
     Requeue,
     RescheduleAt,
     Restart,
+    Resume,
     RetryAt,
     Schedule,
     Skip,
@@ -58,6 +60,7 @@ DECISIONS: dict[TaskInstanceState, InstanceDecision] = {
     S.UP_FOR_RETRY: RetryAt(instance=0, because="b", at=LATER),
     S.UP_FOR_RESCHEDULE: RescheduleAt(instance=0, because="b", at=LATER),
     S.REMOVED: Remove(instance=0, because="b"),
+    S.DEFERRED: Defer(instance=0, because="b"),
 }
 
 
@@ -124,6 +127,40 @@ def test_a_rescheduled_try_keeps_number_and_start_under_a_new_id() -> None:
     assert not replaces_try(waiting, queued)
     running = do(queued, Start(instance=0, because="b", at=MUCH_LATER))
     assert running.start_date == NOW, "timeouts of sensors count from the first poke"
+
+
+def test_a_native_wait_begins_a_try_of_its_own() -> None:
+    after = do(facts_in(S.NONE), Defer(instance=0, because="b"))
+    assert (after.state, after.id, after.try_number, after.start_date) == (S.DEFERRED, "old", 1, NOW)
+    assert after.wait == "waiting"
+    assert not after.is_open
+
+
+def test_a_native_wait_after_a_retry_is_a_new_try_with_a_new_id() -> None:
+    failed = facts_in(S.UP_FOR_RETRY, try_number=1, start_date=NOW, end_date=NOW, due_at=LATER)
+    after = do(failed, Defer(instance=0, because="b"), now=LATER)
+    assert (after.try_number, after.start_date, after.end_date, after.due_at) == (2, LATER, None, None)
+    assert replaces_try(failed, after)
+
+
+def test_a_process_that_defers_stays_the_same_try() -> None:
+    waiting = do(facts_in(S.RUNNING, try_number=1, start_date=NOW), Defer(instance=0, because="b"), now=LATER)
+    assert (waiting.id, waiting.try_number, waiting.start_date) == ("old", 1, NOW)
+    resumed = do(waiting, Resume(instance=0, because="b"), Queue(instance=0, because="b", try_id="new"), now=LATER)
+    assert (resumed.id, resumed.try_number, resumed.start_date, resumed.wait) == ("new", 1, NOW, "fired")
+    assert do(resumed, Succeed(instance=0, because="b")).wait == ""
+
+
+def test_a_wait_in_reschedule_mode_is_up_for_reschedule_without_a_time() -> None:
+    after = do(facts_in(S.NONE), Defer(instance=0, because="b", state=S.UP_FOR_RESCHEDULE))
+    assert (after.state, after.due_at, after.wait, after.is_open) == (S.UP_FOR_RESCHEDULE, None, "waiting", False)
+
+
+@pytest.mark.parametrize("state", [S.DEFERRED, S.UP_FOR_RESCHEDULE])
+def test_clearing_or_marking_leaves_no_wait(state: TaskInstanceState) -> None:
+    waiting = facts_in(state, try_number=1, start_date=NOW, wait="waiting")
+    assert clear(waiting, NODE, because="b").wait == ""
+    assert mark(waiting, S.SUCCESS, LATER, because="b").wait == ""
 
 
 def test_an_infrastructure_fault_raises_both_numbers_and_costs_no_retry() -> None:

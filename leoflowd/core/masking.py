@@ -1,0 +1,65 @@
+"""What of a connection may be shown, and how an edited form becomes the stored values again. Rules of Airflow 3.2.
+
+A value under a name that sounds secret is shown as `***`. Whoever saves a form sends that `***` back: it stands for the
+value that is stored. Called by `api.public.connections`; pure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leoflowd.core.secret_names import MASK, is_secret
+
+FURTHER_NAMES = ("auth_header", "bearer", "connection_string", "dsn", "proxies", "proxy", "service_key", "webhook_url")
+"""Beside `secret_names`: what else Airflow's `DEFAULT_SENSITIVE_FIELDS` has. A name that contains one is sensitive."""
+
+DEPTH_MAX = 32
+"""Levels of an `extra`: far more than any hook reads, far fewer than Python's stack has."""
+
+
+def is_sensitive(name: str) -> bool:
+    lowered = name.lower()
+    return is_secret(name) or any(part in lowered for part in FURTHER_NAMES)
+
+
+def masked(value: Any, *, sensitive: bool = False) -> Any:
+    """JSON in which everything under a sensitive name is `***`; null and empty text stay, for they hide nothing."""
+    match value:
+        case dict():
+            return {name: masked(inner, sensitive=sensitive or is_sensitive(name)) for name, inner in value.items()}
+        case list():
+            return [masked(inner, sensitive=sensitive) for inner in value]
+        case _:
+            return MASK if sensitive and value not in (None, "") else value
+
+
+def unmasked(value: Any, stored: Any, *, sensitive: bool = False) -> Any:
+    """`value` as a person sent it, with what is stored in the place of each `***` that hides something.
+
+    Raises ValueError for a `***` under a sensitive name that nothing stored corresponds to: kept as it is, it would
+    be the new secret.
+    """
+    match value:
+        case dict():
+            known = stored if isinstance(stored, dict) else {}
+            return {
+                name: unmasked(inner, known.get(name), sensitive=sensitive or is_sensitive(name))
+                for name, inner in value.items()
+            }
+        case list():
+            known_items = stored if isinstance(stored, list) else []
+            return [
+                unmasked(inner, known_items[i] if i < len(known_items) else None, sensitive=sensitive)
+                for i, inner in enumerate(value)
+            ]
+        case _ if sensitive and value == MASK:
+            if stored is None or isinstance(stored, dict | list):
+                raise ValueError(f"`{MASK}` stands for a stored secret, and there is none; send the secret itself")
+            return stored
+        case _:
+            return value
+
+
+def is_deeper_than(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(is_deeper_than(item, levels - 1) for item in inner)

@@ -1,0 +1,42 @@
+"""How many task instances or dag runs are in some states: what sensors of user code and triggers ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from leoflowd.contract.agent_messages import CountsAsk
+from leoflowd.contract.dag_spec import DagSpec
+from leoflowd.contract.errors import NotFound
+from leoflowd.store.dags import fetch_version
+from leoflowd.store.database import Connection
+from leoflowd.store.tries import count_instances, count_runs
+
+
+async def count_states(conn: Connection, ask: CountsAsk) -> int:
+    """Of dag runs when neither tasks nor a group are named."""
+    if ask.task_ids is None and ask.task_group_id is None:
+        return await count_runs(conn, ask)
+    return await count_instances(conn, ask, await _task_ids(conn, ask))
+
+
+async def _task_ids(conn: Connection, ask: CountsAsk) -> tuple[str, ...]:
+    """Tasks named, and those of the group; a group that there is not counts as a task of its name, as in Airflow."""
+    named = ask.task_ids or ()
+    if ask.task_group_id is None:
+        return named
+    try:
+        version = await fetch_version(conn, ask.dag_id)
+    except NotFound:
+        return named
+    return (*named, *(tuple(_tasks_of_group(version.spec, ask.task_group_id)) or (ask.task_group_id,)))
+
+
+def _tasks_of_group(spec: DagSpec, group_id: str) -> Iterator[str]:
+    """Tasks in the group or in a group inside it."""
+    parents = {group.group_id: group.parent_group_id for group in spec.groups}
+    for task in spec.tasks:
+        around = task.group_id
+        while around is not None and around != group_id:
+            around = parents.get(around)
+        if around is not None:
+            yield task.task_id

@@ -1,0 +1,72 @@
+-- A wait is current while its id is that of its task instance and the instance waits; any other row is dead (ADR 13).
+
+-- name: upsert_waits (with the move to deferred; primary key)
+INSERT INTO wait (dag_run_id, task_id, map_index, id, dag_id, kind, key, probe, terms, registered_at, deadline_at)
+SELECT u.dag_run_id, u.task_id, u.map_index, u.id, u.dag_id, u.kind, u.key, u.probe::jsonb, u.terms::jsonb, u.registered_at, u.deadline_at
+FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[], %(ids)s::uuid[], %(dag_ids)s::text[],
+            %(kinds)s::text[], %(keys)s::text[], %(probes)s::text[], %(terms)s::text[],
+            %(registered)s::timestamptz[], %(deadlines)s::timestamptz[])
+     AS u(dag_run_id, task_id, map_index, id, dag_id, kind, key, probe, terms, registered_at, deadline_at)
+ON CONFLICT (dag_run_id, task_id, map_index) DO UPDATE SET
+    id = excluded.id, dag_id = excluded.dag_id, kind = excluded.kind, key = excluded.key, probe = excluded.probe,
+    terms = excluded.terms, registered_at = excluded.registered_at, deadline_at = excluded.deadline_at,
+    status = 'waiting', event = NULL, ended_at = NULL;
+
+-- name: fire_waits (a deferral ended: kept until the resumed try has ended)
+UPDATE wait w SET status = 'fired', event = u.event::jsonb, ended_at = %(now)s
+FROM unnest(%(ids)s::uuid[], %(events)s::text[]) AS u(id, event) WHERE w.id = u.id;
+
+-- name: delete_waits (the task instance ended, or starts from nothing)
+DELETE FROM wait w USING unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[])
+     AS u(dag_run_id, task_id, map_index)
+WHERE w.dag_run_id = u.dag_run_id AND w.task_id = u.task_id AND w.map_index = u.map_index;
+
+-- name: list_waits_to_arm (the pool, at its start; unique index on id)
+SELECT w.id, w.dag_run_id, w.dag_id, w.kind, w.key, w.probe::text AS probe, w.terms::text AS terms, w.registered_at, w.deadline_at
+FROM wait w
+JOIN task_instance t ON t.id = w.id AND t.state IN ('deferred', 'up_for_reschedule')
+JOIN dag d ON d.dag_id = w.dag_id AND NOT d.is_paused
+WHERE w.status = 'waiting' AND (%(after)s::uuid IS NULL OR w.id > %(after)s::uuid)
+ORDER BY w.id LIMIT %(limit)s;
+
+-- name: list_waits_of_dag (the DAG was unpaused or registered; partial index wait_of_dag)
+SELECT w.id, w.dag_run_id, w.dag_id, w.kind, w.key, w.probe::text AS probe, w.terms::text AS terms, w.registered_at, w.deadline_at
+FROM wait w
+JOIN task_instance t ON t.id = w.id AND t.state IN ('deferred', 'up_for_reschedule')
+JOIN dag d ON d.dag_id = w.dag_id AND NOT d.is_paused
+WHERE w.status = 'waiting' AND w.dag_id = %(dag_id)s
+ORDER BY w.id;
+
+-- name: list_current_ids (which of these are still waited for; unique index on id)
+SELECT w.id FROM wait w
+JOIN task_instance t ON t.id = w.id AND t.state IN ('deferred', 'up_for_reschedule')
+JOIN dag d ON d.dag_id = w.dag_id AND NOT d.is_paused
+WHERE w.status = 'waiting' AND w.id = ANY (%(ids)s::uuid[]);
+
+-- name: list_current_ids_page (the pool's sweep)
+SELECT w.id FROM wait w
+JOIN task_instance t ON t.id = w.id AND t.state IN ('deferred', 'up_for_reschedule')
+JOIN dag d ON d.dag_id = w.dag_id AND NOT d.is_paused
+WHERE w.status = 'waiting' AND (%(after)s::uuid IS NULL OR w.id > %(after)s::uuid)
+ORDER BY w.id LIMIT %(limit)s;
+
+-- name: list_waits_by_ids (what the sweep found and the pool does not know)
+SELECT w.id, w.dag_run_id, w.dag_id, w.kind, w.key, w.probe::text AS probe, w.terms::text AS terms, w.registered_at, w.deadline_at
+FROM wait w WHERE w.id = ANY (%(ids)s::uuid[]);
+
+-- name: list_resumes (dispatch of tries that go on; primary key)
+SELECT w.dag_run_id, w.task_id, w.map_index, w.terms::text AS terms, w.event::text AS event
+FROM wait w JOIN unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[])
+     AS u(dag_run_id, task_id, map_index)
+  ON w.dag_run_id = u.dag_run_id AND w.task_id = u.task_id AND w.map_index = u.map_index
+WHERE w.status = 'fired';
+
+-- name: update_poke_interval
+UPDATE wait SET terms = jsonb_set(terms, '{poke_interval_s}', to_jsonb(%(seconds)s::float8))
+WHERE id = %(id)s AND status = 'waiting';
+
+-- name: delete_dead_waits (hourly; joins both tables whole)
+DELETE FROM wait w USING task_instance t
+WHERE t.dag_run_id = w.dag_run_id AND t.task_id = w.task_id AND t.map_index = w.map_index
+  AND CASE w.status WHEN 'waiting' THEN w.id <> t.id OR t.state IS NULL OR t.state NOT IN ('deferred', 'up_for_reschedule')
+                    ELSE t.state IS NULL OR t.state NOT IN ('scheduled', 'queued', 'running', 'restarting') END;

@@ -1,0 +1,144 @@
+"""Rows of `wait`: written with the scheduler's moves (see `store.transitions`), read by the pool and by dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from leoflowd.contract.agent_messages import ResumeCall
+from leoflowd.contract.wait_spec import WaitTerms
+from leoflowd.contract.waits import NewWait, ResumeWith
+from leoflowd.store.database import Connection, execute, fetch_all, statements
+
+_SQL = statements("waits")
+
+InstanceKey = tuple[int, str, int]
+"""(dag_run_id, task_id, map_index)"""
+
+
+class WaitWrite(msgspec.Struct, frozen=True):
+    """A wait and the task instance that waits."""
+
+    key: InstanceKey
+    wait: NewWait
+
+
+class FiredWait(msgspec.Struct, frozen=True):
+    """A deferral that ended; `id` is the wait's."""
+
+    id: str
+    resume: ResumeWith
+
+
+class ArmRow(msgspec.Struct, frozen=True):
+    """A current wait as the pool arms it; `probe` and `terms` are JSON text, equal texts being equal."""
+
+    id: UUID
+    dag_run_id: int
+    dag_id: str
+    kind: str
+    key: str
+    probe: str
+    terms: str
+    registered_at: datetime
+    deadline_at: datetime | None
+
+
+async def upsert_waits(conn: Connection, writes: Sequence[WaitWrite]) -> None:
+    """In the transaction that moves the instances; sends nothing if there are none."""
+    waits = [write.wait for write in writes]
+    await conn.execute(
+        _SQL.upsert_waits,
+        {
+            **_keys([write.key for write in writes]),
+            "ids": [w.id for w in waits],
+            "dag_ids": [w.dag_id for w in waits],
+            "kinds": [w.spec.probe.kind for w in waits],
+            "keys": [w.key for w in waits],
+            "probes": [_json(w.spec.probe) for w in waits],
+            "terms": [_json(w.spec.terms) for w in waits],
+            "registered": [w.registered_at for w in waits],
+            "deadlines": [w.deadline_at for w in waits],
+        },
+    )
+
+
+async def fire_waits(conn: Connection, fired: Sequence[FiredWait], now: datetime) -> None:
+    events = [_json(one.resume) for one in fired]
+    await conn.execute(_SQL.fire_waits, {"ids": [one.id for one in fired], "events": events, "now": now})
+
+
+async def delete_waits(conn: Connection, keys: Sequence[InstanceKey]) -> None:
+    await conn.execute(_SQL.delete_waits, _keys(keys))
+
+
+async def list_waits_to_arm(conn: Connection, *, after: UUID | None, limit: int) -> tuple[ArmRow, ...]:
+    """A page of all current waits of DAGs that are not paused, in order of id."""
+    return await fetch_all(conn, _SQL.list_waits_to_arm, ArmRow, after=after, limit=limit)
+
+
+async def list_waits_of_dag(conn: Connection, dag_id: str) -> tuple[ArmRow, ...]:
+    """The same for one DAG; none while it is paused."""
+    return await fetch_all(conn, _SQL.list_waits_of_dag, ArmRow, dag_id=dag_id)
+
+
+async def list_waits_by_ids(conn: Connection, ids: Sequence[UUID]) -> tuple[ArmRow, ...]:
+    return await fetch_all(conn, _SQL.list_waits_by_ids, ArmRow, ids=list(ids))
+
+
+async def list_current_ids(conn: Connection, ids: Sequence[UUID]) -> frozenset[UUID]:
+    """Those of `ids` that are still waited for, in DAGs that are not paused."""
+    cursor = await conn.execute(_SQL.list_current_ids, {"ids": list(ids)})
+    return frozenset(row[0] for row in await cursor.fetchall())
+
+
+async def list_current_ids_page(conn: Connection, *, after: UUID | None, limit: int) -> tuple[UUID, ...]:
+    cursor = await conn.execute(_SQL.list_current_ids_page, {"after": after, "limit": limit})
+    return tuple(row[0] for row in await cursor.fetchall())
+
+
+async def delete_dead_waits(conn: Connection) -> int:
+    """Rows of tries that are over (ADR 13): cleared, marked, or ended while somebody else led."""
+    return await execute(conn, _SQL.delete_dead_waits)
+
+
+async def set_poke_interval(conn: Connection, wait_id: str, seconds: float) -> bool:
+    """False: it is no longer waited for."""
+    return bool(await execute(conn, _SQL.update_poke_interval, id=wait_id, seconds=seconds))
+
+
+class _ResumeRow(msgspec.Struct, frozen=True):
+    dag_run_id: int
+    task_id: str
+    map_index: int
+    terms: str
+    event: str
+
+
+async def list_resumes(conn: Connection, keys: Sequence[InstanceKey]) -> dict[InstanceKey, ResumeCall]:
+    """What the next processes of these instances are told; an instance that simply starts is absent."""
+    rows = await fetch_all(conn, _SQL.list_resumes, _ResumeRow, **_keys(keys))
+    return {(row.dag_run_id, row.task_id, row.map_index): call for row in rows if (call := _call(row)) is not None}
+
+
+def _call(row: _ResumeRow) -> ResumeCall | None:
+    resume = msgspec.json.decode(row.terms, type=WaitTerms).resume
+    if resume is None:
+        return None
+    told = msgspec.json.decode(row.event, type=ResumeWith)
+    return ResumeCall(resume=resume, event=told.event, error=told.error, traceback=told.traceback)
+
+
+def _keys(keys: Sequence[InstanceKey]) -> dict[str, object]:
+    return {
+        "runs": [run for run, _, _ in keys],
+        "task_ids": [task_id for _, task_id, _ in keys],
+        "map_indexes": [map_index for _, _, map_index in keys],
+    }
+
+
+def _json(value: msgspec.Struct) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,448 @@
+"""Waits as the scheduler sees them: begun without a process, ended by the pool, dead once someone changed the task."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import trio
+
+from leoflowd.contract.agent_messages import Outcome, OutcomeKind, ResumeCall, XComItem
+from leoflowd.contract.dag_spec import TaskSpec
+from leoflowd.contract.dispatch import Dispatch
+from leoflowd.contract.states import TaskInstanceState
+from leoflowd.contract.wait_spec import (
+    Deferral,
+    HttpCall,
+    ProbeSpec,
+    Resume,
+    TriggerSpec,
+    WaitMode,
+    WaitSpec,
+    WaitTerms,
+)
+from leoflowd.contract.waits import NewWait, ResumeWith, WaitEnd
+from leoflowd.scheduler.dispatch import Dispatcher
+from leoflowd.scheduler.inbox import DagChanged, RunChanged
+from leoflowd.store import dags, task_instances, tries, waits
+from tests.integration.scheduler.conftest import World, dag, task, utc_now
+
+LOGICAL_DATE = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def sensor(task_id: str, *upstream: str, **fields: Any) -> TaskSpec:
+    terms = fields.pop("terms", WaitTerms())
+    arguments = fields.pop("arguments", {"path": "/data/{{ ds }}"})
+    probe = ProbeSpec(kind="file", arguments=arguments, connection_id="fs_default")
+    return TaskSpec(
+        task_id=task_id,
+        operator="FileSensor",
+        kind="wait",
+        wait=WaitSpec(probe=probe, terms=terms),
+        upstream_task_ids=upstream,
+        **fields,
+    )
+
+
+def outcome(kind: OutcomeKind = OutcomeKind.SUCCESS, **fields: Any) -> Outcome:
+    return Outcome(kind=kind, because="the file is there", start_date=utc_now(), end_date=utc_now(), **fields)
+
+
+def end_of(wait: NewWait, **fields: Any) -> WaitEnd:
+    return WaitEnd(id=str(wait.id), dag_run_id=wait.dag_run_id, **fields)
+
+
+async def end(world: World, wait: NewWait, **fields: Any) -> None:
+    with trio.fail_after(10):
+        await world.inbox.waits_ended([end_of(wait, **fields)])
+
+
+async def begun(world: World, count: int = 1) -> list[NewWait]:
+    async def met() -> bool:
+        return len(world.pool.registered) >= count
+
+    await world.until(met)
+    return world.pool.registered
+
+
+async def rows(world: World) -> dict[str, str]:
+    async with world.db.api.connection() as conn:
+        cursor = await conn.execute(b"SELECT task_id, status FROM wait")
+        return dict(await cursor.fetchall())
+
+
+async def current(world: World, wait: NewWait) -> bool:
+    async with world.db.api.connection() as conn:
+        return wait.id in await waits.list_current_ids(conn, [wait.id])
+
+
+async def test_a_native_sensor_waits_without_a_process(world: World) -> None:
+    async with world.leading():
+        run = await world.create(dag("d", sensor("wait"), task("after", "wait")), logical_date=LOGICAL_DATE)
+        (wait,) = await begun(world)
+        assert await world.states(run) == {"wait": "deferred", "after": None}
+        assert wait.spec.probe.arguments == {"path": "/data/2024-01-01"}
+        assert wait.dag_id == "d"
+        assert await rows(world) == {"wait": "waiting"}
+        assert world.none_launched()
+
+
+async def test_its_row_is_what_the_pool_arms_after_a_restart(world: World) -> None:
+    async with world.leading():
+        await world.create(dag("d", sensor("wait")), logical_date=LOGICAL_DATE)
+        (wait,) = await begun(world)
+    async with world.db.api.connection() as conn:
+        (row,) = await waits.list_waits_to_arm(conn, after=None, limit=10)
+        assert await waits.list_waits_to_arm(conn, after=row.id, limit=10) == ()
+    assert (row.id, row.dag_run_id, row.dag_id, row.kind, row.key) == (wait.id, wait.dag_run_id, "d", "file", wait.key)
+    assert (row.registered_at, row.deadline_at) == (wait.registered_at, wait.deadline_at)
+
+
+async def test_reschedule_mode_is_shown_as_airflow_shows_it(world: World) -> None:
+    async with world.leading():
+        terms = WaitTerms(mode=WaitMode.RESCHEDULE)
+        run = await world.create(dag("d", sensor("wait", terms=terms)), logical_date=LOGICAL_DATE)
+        (wait,) = await begun(world)
+        assert await world.states(run) == {"wait": "up_for_reschedule"}
+        await world.inbox.put(RunChanged(run))  # a plan from the rows leaves it in the pool
+        await end(world, wait, outcome=outcome())
+        assert await world.states(run) == {"wait": "success"}
+    assert len(world.pool.registered) == 1
+
+
+async def test_the_end_of_a_wait_and_what_follows_are_one_commit(world: World) -> None:
+    async with world.leading():
+        run = await world.create(dag("d", sensor("wait"), task("after", "wait")), logical_date=LOGICAL_DATE)
+        (wait,) = await begun(world)
+        await end(world, wait, outcome=outcome(xcoms=(XComItem(key="return_value", value="7"),)))
+        assert await world.states(run) == {"wait": "success", "after": "queued"}
+        assert await rows(world) == {}
+        async with world.db.api.connection() as conn:
+            (xcom,) = await tries.list_xcoms(conn, [run], ["wait"])
+        assert xcom.value == "7"
+
+
+async def test_ending_twice_ends_once(world: World) -> None:
+    async with world.leading():
+        run = await world.create(dag("d", sensor("wait", retries=3)), logical_date=LOGICAL_DATE)
+        (wait,) = await begun(world)
+        await world.inbox.waits_ended(
+            [end_of(wait, outcome=outcome()), end_of(wait, outcome=outcome(OutcomeKind.FAILED))]
+        )
+        assert await world.states(run) == {"wait": "success"}
+
+
+async def test_a_failed_probe_costs_a_retry_and_waits_again_as_a_new_try(world: World) -> None:
+    async with world.leading():
+        spec = dag("d", sensor("wait", retries=1, retry_delay_s=0.0))
+        run = await world.create(spec, logical_date=LOGICAL_DATE)
+        (first,) = await begun(world)
+        await end(world, first, outcome=outcome(OutcomeKind.FAILED))
+        _, second = await begun(world, 2)
+        assert second.id != first.id
+        await end(world, second, outcome=outcome(OutcomeKind.FAILED))
+        assert await world.states(run) == {"wait": "failed"}
+        async with world.db.api.connection() as conn:
+            cursor = await conn.execute(b"SELECT id, try_number FROM task_instance_history")
+            assert await cursor.fetchall() == [(first.id, 1)]
+
+
+async def test_a_timeout_fails_without_a_retry(world: World) -> None:
+    async with world.leading():
+        run = await world.create(dag("d", sensor("wait", retries=5)), logical_date=LOGICAL_DATE)
+        (wait,) = await begun(world)
+        await end(world, wait, outcome=outcome(OutcomeKind.FAILED_FOR_GOOD))
+        assert await world.states(run) == {"wait": "failed"}
+
+
+async def test_the_deadline_counts_from_the_start_of_the_try(world: World) -> None:
+    async with world.leading():
+        terms = WaitTerms(timeout_s=90.0)
+        await world.create(dag("d", sensor("wait", terms=terms)), logical_date=LOGICAL_DATE)
+        (wait,) = await begun(world)
+        assert wait.deadline_at == wait.registered_at + timedelta(seconds=90)
+
+
+async def test_a_template_that_cannot_be_rendered_fails_the_try_with_the_reason(world: World) -> None:
+    async with world.leading():
+        spec = dag("d", sensor("wait", arguments={"path": "{{ params.nothing }}"}), task("after", "wait"))
+        run = await world.create(spec)
+
+        async def met() -> bool:
+            return await world.run_state(run) == "failed"
+
+        await world.until(met)
+        assert await world.states(run) == {"wait": "failed", "after": "upstream_failed"}
+        assert await rows(world) == {}
+        assert world.pool.registered == []
+
+
+async def test_clearing_withdraws_the_wait_and_begins_another(world: World) -> None:
+    async with world.leading():
+        run = await world.create(dag("d", sensor("wait")), logical_date=LOGICAL_DATE)
+        (first,) = await begun(world)
+        async with world.db.api.transaction() as conn:
+            await task_instances.clear_instances(
+                conn, run, [("wait", -1)], now=utc_now(), because="cleared", reset_dag_run=False
+            )
+        assert not await current(world, first)
+        await world.inbox.put(RunChanged(run))
+        _, second = await begun(world, 2)
+        await end(world, first, outcome=outcome(OutcomeKind.FAILED))
+        assert await world.states(run) == {"wait": "deferred"}
+        assert await current(world, second)
+
+
+async def test_a_marked_wait_is_dead(world: World) -> None:
+    async with world.leading():
+        run = await world.create(dag("d", sensor("wait"), task("after", "wait")), logical_date=LOGICAL_DATE)
+        (wait,) = await begun(world)
+        async with world.db.api.transaction() as conn:
+            await task_instances.mark_instances(
+                conn, run, [("wait", -1)], TaskInstanceState.SUCCESS, now=utc_now(), because="marked"
+            )
+        assert not await current(world, wait)
+        await world.inbox.put(RunChanged(run))
+        await world.launched_ids(1)
+        await end(world, wait, outcome=outcome(OutcomeKind.FAILED))
+        assert (await world.states(run))["wait"] == "success"
+
+
+async def test_a_paused_dag_has_no_current_waits(world: World) -> None:
+    async with world.leading():
+        await world.create(dag("d", sensor("wait")), logical_date=LOGICAL_DATE)
+        (wait,) = await begun(world)
+        async with world.db.api.transaction() as conn:
+            await conn.execute(b"UPDATE dag SET is_paused = true")
+            assert await waits.list_waits_of_dag(conn, "d") == ()
+        assert not await current(world, wait)
+        await world.inbox.put(DagChanged("d"))
+        async with world.db.api.transaction() as conn:
+            await conn.execute(b"UPDATE dag SET is_paused = false")
+            assert [row.id for row in await waits.list_waits_of_dag(conn, "d")] == [wait.id]
+
+
+async def test_deleting_the_run_deletes_the_wait(world: World) -> None:
+    async with world.leading():
+        await world.create(dag("d", sensor("wait")), logical_date=LOGICAL_DATE)
+        await begun(world)
+        async with world.db.api.transaction() as conn:
+            await dags.delete_dag(conn, "d")
+        assert await rows(world) == {}
+
+
+async def test_a_timed_out_run_withdraws_its_waits(world: World) -> None:
+    async with world.leading():
+        spec = dag("d", sensor("wait"), dagrun_timeout_s=0.2)
+        run = await world.create(spec, logical_date=LOGICAL_DATE)
+        (wait,) = await begun(world)
+
+        async def met() -> bool:
+            return world.pool.withdrawn == [str(wait.id)]
+
+        await world.until(met)
+        assert await world.states(run) == {"wait": "skipped"}
+        assert await rows(world) == {}
+
+
+async def test_a_new_leader_takes_the_end_of_an_old_wait(world: World) -> None:
+    async with world.leading():
+        run = await world.create(dag("d", sensor("wait"), task("after", "wait")), logical_date=LOGICAL_DATE)
+        (wait,) = await begun(world)
+    async with world.leading("second"):
+        await end(world, wait, outcome=outcome())
+        assert await world.states(run) == {"wait": "success", "after": "queued"}
+
+
+async def test_finished_instances_wake_whoever_waits_for_their_dag(world: World) -> None:
+    async with world.leading():
+        await world.create(dag("d", sensor("wait")), logical_date=LOGICAL_DATE)
+        (wait,) = await begun(world)
+        world.pool.finished.clear()
+        await end(world, wait, outcome=outcome())
+        assert world.pool.finished == {"d"}
+
+
+async def test_runs_that_only_wait_leave_memory_and_come_back(world: World) -> None:
+    async with world.leading(views_max_instances=3) as scheduler:
+        runs = [
+            await world.create(
+                dag(f"d{n}", sensor("a"), sensor("b"), task("after", "a", "b")), logical_date=LOGICAL_DATE
+            )
+            for n in range(3)
+        ]
+        found = await begun(world, 6)
+        assert scheduler.statistics().parked_runs == 2
+        for wait in list(found):
+            await end(world, wait, outcome=outcome())
+        for run in runs:
+            assert await world.states(run) == {"a": "success", "b": "success", "after": "queued"}
+        assert scheduler.statistics().parked_runs == 0
+
+
+async def test_a_pool_that_counts_deferred_tasks_limits_waits(world: World) -> None:
+    async with world.db.api.transaction() as conn:
+        await conn.execute(b"INSERT INTO pool (name, slots, include_deferred) VALUES ('few', 1, true)")
+    async with world.leading():
+        spec = dag("d", sensor("a", pool="few"), sensor("b", pool="few"))
+        run = await world.create(spec, logical_date=LOGICAL_DATE)
+        (first,) = await begun(world)
+        assert sorted(str(s) for s in (await world.states(run)).values()) == ["deferred", "scheduled"]
+        await end(world, first, outcome=outcome())
+        await begun(world, 2)
+        assert sorted(str(s) for s in (await world.states(run)).values()) == ["deferred", "success"]
+
+
+# --- deferral of processes -----------------------------------------------------------------------------------------
+
+TRIGGER = TriggerSpec(classpath="vendor.triggers.Job", kwargs={"job": 7, "poll_interval": 5})
+
+
+async def defer(world: World, try_id: str, deferral: Deferral) -> None:
+    await world.start(try_id)
+    with trio.fail_after(10):
+        await world.inbox.try_ended(
+            await world.row(try_id), outcome(OutcomeKind.DEFERRED, deferral=deferral), rendered=None
+        )
+
+
+async def test_a_process_that_defers_gives_its_slot_back(world: World) -> None:
+    async with world.leading():
+        run = await world.create(dag("d", task("submit")))
+        ids = await world.launched_ids(1)
+        await defer(world, ids["submit"], Deferral(trigger=TRIGGER, next_method="done", timeout_s=60.0))
+        (wait,) = await begun(world)
+        assert await world.states(run) == {"submit": "deferred"}
+        assert wait.id == UUID(ids["submit"])
+        assert wait.spec.probe.kind == "trigger"
+        assert wait.spec.probe.arguments["classpath"] == "vendor.triggers.Job"
+        assert wait.spec.terms.poke_interval_s == 5
+        assert wait.spec.terms.resume == Resume(next_method="done")
+        assert wait.deadline_at == wait.registered_at + timedelta(seconds=60)
+
+
+async def dispatched(world: World, orders_seen: list[Dispatch]) -> None:
+    """Run the dispatcher over what the scheduler ordered."""
+    orders_in, orders_out = trio.open_memory_channel[Any](10)
+    dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](10)
+    orders_in.send_nowait(world._orders.receive_nowait())
+    orders_in.close()
+
+    async def refuse(spec: Any, reason: str) -> None:
+        raise AssertionError(reason)
+
+    dispatcher = Dispatcher(
+        db=world.db, orders=orders_out, dispatches=dispatches_in, inline=dispatches_in, refuse=refuse, now=utc_now
+    )
+    await dispatcher.run()
+    orders_seen.append(dispatches_out.receive_nowait())
+
+
+async def test_a_fired_trigger_resumes_the_same_try_with_its_event(world: World) -> None:
+    async with world.leading():
+        run = await world.create(dag("d", task("submit"), task("after", "submit")))
+        ids = await world.launched_ids(1)
+        deferral = Deferral(trigger=TRIGGER, next_method="done", next_kwargs={"x": 1})
+        await defer(world, ids["submit"], deferral)
+        (wait,) = await begun(world)
+        await end(world, wait, resume=ResumeWith(event={"status": "ok"}), because="the trigger fired")
+        assert (await world.states(run))["submit"] == "queued"
+        assert await rows(world) == {"submit": "fired"}
+        sent: list[Dispatch] = []
+        await dispatched(world, sent)
+        spec = sent[0].spec
+        assert spec.resume == ResumeCall(
+            resume=Resume(next_method="done", next_kwargs={"x": 1}), event={"status": "ok"}
+        )
+        assert spec.try_number == 1
+        assert spec.try_id != ids["submit"]
+        assert spec.first_started_at is not None
+        await world.start(spec.try_id)
+        await world.end(spec.try_id)
+        assert await world.states(run) == {"submit": "success", "after": "queued"}
+        assert await rows(world) == {}
+
+
+async def test_a_resumed_try_that_is_lost_resumes_again(world: World) -> None:
+    async with world.leading():
+        await world.create(dag("d", task("submit")))
+        ids = await world.launched_ids(1)
+        await defer(world, ids["submit"], Deferral(trigger=TRIGGER, next_method="done"))
+        (wait,) = await begun(world)
+        await end(world, wait, resume=ResumeWith(event=1))
+        ids = await world.launched_ids(1)
+        await world.start(ids["submit"])
+        await world.end(ids["submit"], OutcomeKind.LOST)
+        sent: list[Dispatch] = []
+        await dispatched(world, sent)
+        assert sent[0].spec.resume is not None
+
+
+async def test_a_retry_after_a_deferral_starts_from_the_beginning(world: World) -> None:
+    async with world.leading():
+        await world.create(dag("d", task("submit", retries=1, retry_delay_s=0.0)))
+        ids = await world.launched_ids(1)
+        await defer(world, ids["submit"], Deferral(trigger=TRIGGER, next_method="done"))
+        (wait,) = await begun(world)
+        await end(world, wait, resume=ResumeWith(error="Trigger failure"))
+        ids = await world.launched_ids(1)
+        await world.start(ids["submit"])
+        await world.end(ids["submit"], OutcomeKind.FAILED)
+
+        async def met() -> bool:
+            return world._orders.statistics().current_buffer_used > 0
+
+        await world.until(met)
+        sent: list[Dispatch] = []
+        await dispatched(world, sent)
+        assert sent[0].spec.resume is None
+        assert sent[0].spec.try_number == 2
+
+
+async def test_a_task_may_defer_again_after_it_resumed(world: World) -> None:
+    async with world.leading():
+        run = await world.create(dag("d", task("submit")))
+        ids = await world.launched_ids(1)
+        await defer(world, ids["submit"], Deferral(trigger=TRIGGER, next_method="done"))
+        (first,) = await begun(world)
+        await end(world, first, resume=ResumeWith(event=1))
+        ids = await world.launched_ids(1)
+        await defer(world, ids["submit"], Deferral(trigger=TRIGGER, next_method="really_done"))
+        _, second = await begun(world, 2)
+        assert await rows(world) == {"submit": "waiting"}
+        await end(world, second, outcome=outcome())
+        assert await world.states(run) == {"submit": "success"}
+
+
+async def test_a_prepared_sensor_ends_with_its_wait(world: World) -> None:
+    async with world.leading():
+        run = await world.create(dag("d", sensor("wait", prepare="process"), task("after", "wait")))
+        ids = await world.launched_ids(1)
+        spec = WaitSpec(probe=ProbeSpec(kind="file", arguments={"path": "/x"}))
+        await defer(world, ids["wait"], Deferral(wait=spec))
+        (wait,) = await begun(world)
+        assert wait.spec == spec
+        await end(world, wait, outcome=outcome())
+        assert await world.states(run) == {"wait": "success", "after": "queued"}
+
+
+# --- inline calls ----------------------------------------------------------------------------------------------------
+
+
+async def test_an_inline_call_is_rendered_and_never_sees_an_agent(world: World) -> None:
+    async with world.leading():
+        call = HttpCall(endpoint="/{{ ds }}", method="GET")
+        await world.create(dag("d", task("call", kind="http", http=call)), logical_date=LOGICAL_DATE)
+
+        async def met() -> bool:
+            return world._orders.statistics().current_buffer_used > 0
+
+        await world.until(met)
+        sent: list[Dispatch] = []
+        await dispatched(world, sent)
+        assert sent[0].http == HttpCall(endpoint="/2024-01-01", method="GET")
+        await world.inbox.host_attached(hostname="host", known_try_ids=frozenset())
+        await world.start(sent[0].spec.try_id)
+        await world.inbox.host_attached(hostname="host", known_try_ids=frozenset())
+        await world.end(sent[0].spec.try_id)

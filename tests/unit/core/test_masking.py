@@ -1,0 +1,74 @@
+"""What is shown of an extra, and what a form that comes back means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from leoflowd.core.masking import is_deeper_than, masked, unmasked
+
+STORED: dict[str, Any] = {
+    "region": "eu",
+    "token": "t0",
+    "nested": {"api_key": "k0", "list": [{"private_key": "p0"}]},
+    "secret": {"a": "a0", "b": [1, "b0"]},
+}
+
+
+def test_what_sounds_secret_is_masked_at_every_depth() -> None:
+    assert masked(STORED) == {
+        "region": "eu",
+        "token": "***",
+        "nested": {"api_key": "***", "list": [{"private_key": "***"}]},
+        "secret": {"a": "***", "b": ["***", "***"]},
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "password",
+        "AWS_SECRET_ACCESS_KEY",
+        "My Token",
+        "apikey",
+        "dsn",
+        "http_proxy",
+        "extra__x__keyfile_dict",
+        "X-Api-Key",
+    ],
+)
+def test_names_are_matched_in_part_and_without_case(name: str) -> None:
+    assert masked({name: "v"}) == {name: "***"}
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_nothing_is_not_masked(value: Any) -> None:
+    assert masked({"token": value}) == {"token": value}
+
+
+def test_a_form_saved_as_it_was_shown_changes_nothing() -> None:
+    assert unmasked(masked(STORED), STORED) == STORED
+
+
+def test_a_typed_secret_replaces_the_stored_one() -> None:
+    assert unmasked({**masked(STORED), "token": "t1"}, STORED)["token"] == "t1"
+
+
+def test_a_removed_field_is_removed() -> None:
+    assert unmasked({"region": "us"}, STORED) == {"region": "us"}
+
+
+def test_three_stars_under_a_harmless_name_are_text() -> None:
+    assert unmasked({"region": "***"}, STORED) == {"region": "***"}
+
+
+@pytest.mark.parametrize("form", [{"password": "***"}, {"secret": "***"}, {"nested": {"list": [{}, {"token": "***"}]}}])
+def test_three_stars_for_nothing_stored_are_refused(form: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="stands for a stored secret"):
+        unmasked(form, STORED)
+
+
+def test_depth_counts_levels() -> None:
+    assert not is_deeper_than({"a": [1]}, 2)
+    assert is_deeper_than({"a": [{"b": {}}]}, 2)
