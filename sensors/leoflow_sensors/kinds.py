@@ -48,6 +48,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Plain JSON pushed as `return_value` when the wait ends its task; None pushes nothing, as in Airflow."""
     failure: str | None = None
     """Waiting any longer is pointless (AirflowFailException): no retry."""
+    skip: str | None = None
+    """Why the task is to be skipped now (AirflowSkipException): ExternalTaskSensor's `skipped_states`."""
 
 
 class ProbeFailed(Exception):
@@ -130,8 +132,8 @@ class SensorKind(msgspec.Struct, Generic[S, P], frozen=True, kw_only=True):
     """None: `observation.value` is true or false."""
     target: Callable[[S, ConnectionFacts | None], str] | None = None
     """Whose budget a probe uses: `https://host:443`, `postgres://host:5432`. None: the kind's name, unlimited."""
-    watch: Callable[[S, Watcher], Callable[[], None]] | None = None
-    """Push, where the world offers it: subscribe, and give back what ends it. The poll stays as the safety net."""
+    watch: Callable[[S, Watcher, Callable[[], None]], Callable[[], None]] | None = None
+    """Push, where the world offers it: (spec, watcher, wake) subscribes and gives back what ends it. The poll stays."""
     is_safe_to_share: bool = True
     default_connection_id: str | None = None
 

@@ -23,6 +23,12 @@ from leoflowd.contract.agent_messages import (
     ATTACH,
     TRY,
     Beat,
+    ConnectionAnswer,
+    ConnectionAsk,
+    CountsAnswer,
+    CountsAsk,
+    DagRunAnswer,
+    DagRunAsk,
     DagRunFacts,
     FromHost,
     FromTry,
@@ -48,6 +54,7 @@ from leoflowd.contract.agent_messages import (
     XComValues,
 )
 from leoflowd.contract.agent_wire import MsgpackCodec
+from leoflowd.contract.connection import ConnectionFacts
 
 
 @dataclass
@@ -92,6 +99,13 @@ class Facts:
     xcoms: list[XComInput] = field(default_factory=list)
     previous_run: DagRunFacts | None = None
     pulls: list[XComPull] = field(default_factory=list)
+    connections: dict[str, ConnectionFacts] = field(default_factory=dict)
+    connections_refused: str | None = None
+    dag_runs: list[DagRunAsk] = field(default_factory=list)
+    """Dag runs that tasks started; a second ask for a run id finds that it exists."""
+    counts: list[CountsAsk] = field(default_factory=list)
+    count: int = 0
+    """The answer to every one of them."""
     store_outcomes: bool = True
     """False: outcomes are received but neither stored nor acknowledged."""
 
@@ -202,6 +216,17 @@ class FakeControlPlane:
                 return XComValues(request_id=message.request_id, values=values)
             case PreviousRunAsk():
                 return PreviousRun(request_id=message.request_id, run=self.facts.previous_run)
+            case ConnectionAsk(request_id=request_id, connection_id=connection_id):
+                refused = self.facts.connections_refused
+                found = None if refused else self.facts.connections.get(connection_id)
+                return ConnectionAnswer(request_id=request_id, connection=found, refused=refused)
+            case DagRunAsk():
+                exists = any(run.run_id == message.run_id for run in self.facts.dag_runs)
+                self.facts.dag_runs.append(message)
+                return DagRunAnswer(request_id=message.request_id, run_id=message.run_id, exists=exists)
+            case CountsAsk():
+                self.facts.counts.append(message)
+                return CountsAnswer(request_id=message.request_id, count=self.facts.count)
             case Outcome():
                 if self.facts.store_outcomes:
                     facts.outcomes.append(message)

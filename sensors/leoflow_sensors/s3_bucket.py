@@ -1,0 +1,161 @@
+"""S3, and whatever speaks its language at another `endpoint_url`: MinIO, Ceph, Cloudflare R2, Google with HMAC keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree as ET
+
+import msgspec
+
+from leoflow_sensors.aws_signature import AwsKey, encode, signed_headers
+from leoflow_sensors.bucket import PAGE, Page
+from leoflow_sensors.egress import EgressClient, Response, Tls
+from leoflow_sensors.kinds import ProbeContext, ProbeFailed
+from leoflow_sensors.refusals import raise_refusal
+from leoflowd.contract.connection import ConnectionFacts
+
+DEFAULT_REGION = "us-east-1"
+REMEDY = (
+    "check login (access key) and password (secret key) of the connection, and that they may read the bucket: without "
+    "s3:ListBucket S3 answers 403 for a key that does not exist"
+)
+
+
+class S3Access(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection as AwsConnectionWrapper reads it, as far as we can honour it."""
+
+    key: AwsKey | None
+    """None: requests are not signed (public buckets)."""
+    region: str
+    endpoint: str | None
+    path_style: bool | None
+    """None: what botocore calls `auto`."""
+    tls: Tls
+
+    def url_of(self, bucket: str) -> str:
+        """Without a slash at the end."""
+        if self.endpoint is not None and self.path_style is not False:
+            return f"{self.endpoint}/{encode(bucket)}"
+        scheme, _, host = (self.endpoint or f"https://s3.{self.region}.amazonaws.com").partition("://")
+        # A certificate for *.s3... does not cover names with dots.
+        if self.path_style or "." in bucket:
+            return f"{scheme}://{host}/{encode(bucket)}"
+        return f"{scheme}://{bucket}.{host}"
+
+
+_UNSUPPORTED = ("role_arn", "profile_name", "assume_role_method", "session_factory", "s3_config_file")
+
+
+def s3_access(connection: ConnectionFacts) -> S3Access:
+    """Raises `ProbeFailed` that names what we cannot honour."""
+    extra = connection.extra_fields()
+    name = f"connection {connection.connection_id!r}"
+    for field in _UNSUPPORTED:
+        if extra.get(field):
+            raise ProbeFailed(
+                f"{name} has extra {field!r}, which the daemon does not use; give it an access key and a secret key "
+                "(login and password), or add `connectors: [amazon]` to the DAG's leoflow.yaml"
+            )
+    config = _mapping(extra, "config_kwargs", name)
+    endpoint = _mapping(_mapping(extra, "service_config", name), "s3", name).get(
+        "endpoint_url", extra.get("endpoint_url")
+    )
+    style = _mapping(config, "s3", name).get("addressing_style")
+    return S3Access(
+        key=None if config.get("signature_version") == "unsigned" else _aws_key(connection, extra),
+        region=str(extra.get("region_name") or DEFAULT_REGION),
+        endpoint=str(endpoint).rstrip("/") if endpoint else None,
+        path_style={"path": True, "virtual": False}.get(str(style)),
+        tls=tls_of(extra.get("verify"), name),
+    )
+
+
+def _aws_key(connection: ConnectionFacts, extra: Mapping[str, Any]) -> AwsKey:
+    if connection.login and connection.password:
+        pair = (connection.login, connection.password)
+    else:
+        pair = (str(extra.get("aws_access_key_id") or ""), str(extra.get("aws_secret_access_key") or ""))
+    if not all(pair):
+        raise ProbeFailed(
+            f"connection {connection.connection_id!r} has no access key: put it into login and password. For a "
+            'public bucket put {"config_kwargs": {"signature_version": "unsigned"}} into extra. The daemon lends none'
+        )
+    return AwsKey(key_id=pair[0], secret=pair[1], token=extra.get("aws_session_token"))
+
+
+def _mapping(fields: Mapping[str, Any], field: str, name: str) -> Mapping[str, Any]:
+    value = fields.get(field) or {}
+    if not isinstance(value, dict):
+        raise ProbeFailed(f"extra {field!r} of {name} is no JSON object; correct it")
+    return value
+
+
+def tls_of(verify: Any, name: str) -> Tls:
+    """`verify` as boto's: true, false, or a path, which would be the daemon's."""
+    if isinstance(verify, str) and verify.lower() not in ("true", "false"):
+        raise ProbeFailed(
+            f"extra 'verify' of {name} is a path; the daemon trusts its system's authorities, so add yours there"
+        )
+    return Tls(verify=str(verify).lower() != "false")
+
+
+class S3Bucket:
+    """Requests to one bucket, signed."""
+
+    def __init__(self, bucket: str, connection: ConnectionFacts, context: ProbeContext) -> None:
+        self._access = s3_access(connection)
+        self._bucket = bucket
+        self._url = self._access.url_of(bucket)
+        self._context = context
+
+    async def has(self, key: str) -> bool:
+        response = await self._ask("HEAD", f"{self._url}/{encode(key, safe='/')}")
+        if response.status == 404:
+            return False
+        self._raise_refusal(response, f"asking for s3://{self._bucket}/{key}")
+        return True
+
+    async def list_page(self, *, prefix: str, page: str | None = None, at_most: int = PAGE) -> Page:
+        query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "max-keys": str(at_most)}
+        if page is not None:
+            query["continuation-token"] = page
+        url = f"{self._url}/?" + "&".join(f"{name}={encode(value)}" for name, value in sorted(query.items()))
+        response = await self._ask("GET", url)
+        self._raise_refusal(response, f"listing s3://{self._bucket}/{prefix}")
+        return parse_listing(response.body)
+
+    async def _ask(self, method: str, url: str) -> Response:
+        client: EgressClient = self._context.http
+        access = self._access
+        headers = {}
+        if access.key is not None:
+            headers = signed_headers(method, url, key=access.key, region=access.region, now=self._context.now())
+        # A signature holds for one host: a redirect to another region is reported, not followed.
+        return await client.request(method, url, headers=headers, tls=access.tls, redirects_max=0)
+
+    def _raise_refusal(self, response: Response, doing: str) -> None:
+        region = response.headers.get("x-amz-bucket-region")
+        if response.status in (301, 307, 400) and region not in (None, self._access.region):
+            raise ProbeFailed(
+                f'{doing}: the bucket is in region {region}; put {{"region_name": "{region}"}} into extra'
+            )
+        raise_refusal(response, doing=doing, remedy=REMEDY, now=self._context.now())
+
+
+def parse_listing(document: bytes) -> Page:
+    """ListObjectsV2's answer, with `encoding-type=url`. Raises `ProbeFailed` when it is none."""
+    try:
+        root = ET.fromstring(document)  # noqa: S314  # expat >= 2.4.1 stops entity bombs, the client stops at 1 MiB
+    except ET.ParseError as error:
+        raise ProbeFailed(f"the listing is no XML: {error}; is the endpoint an S3 one?") from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]  # imitators differ in the namespace
+    if root.tag != "ListBucketResult":
+        raise ProbeFailed(f"the listing is a {root.tag!r} instead of a ListBucketResult; is the endpoint an S3 one?")
+    names = tuple(
+        unquote_plus(name) for found in root.findall("Contents") if (name := found.findtext("Key")) is not None
+    )
+    is_last = root.findtext("IsTruncated", "false").strip() != "true"
+    return Page(names=names, next_page=None if is_last else root.findtext("NextContinuationToken"))
