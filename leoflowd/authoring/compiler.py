@@ -25,9 +25,10 @@ import msgspec
 
 from leoflowd.authoring.bundle import bundle_digest
 from leoflowd.authoring.errors import DagCompileError
-from leoflowd.authoring.project import Project, ProjectConfig, open_project, read_project
+from leoflowd.authoring.project import Project, ProjectConfig, airflow_packages, open_project, read_project
 from leoflowd.authoring.yaml_lines import read_yaml
 from leoflowd.contract.dag_spec import DagSpec, EnvironmentSpec
+from leoflowd.core.simple_templates import is_simple
 
 __all__ = ["DagCompileError", "compile_project"]
 
@@ -79,6 +80,7 @@ def compile_opened(
         "folder": str(project.folder),
         "source_path": project.source_path,
         "declarative": _declarative(project, config),
+        "packages": airflow_packages(config),
         "memory_bytes": memory_bytes,
         "cpu_s": int(deadline_s) + 5,
     }
@@ -89,6 +91,7 @@ def compile_opened(
         "environment": EnvironmentSpec(
             python_version=config.python_version,
             dependencies=config.dependencies,
+            connectors=config.connectors,
             system_packages=config.system_packages,
             warm=config.warm,
             preload=tuple(answer["preload"]),
@@ -217,6 +220,7 @@ def _load_twice(request: Mapping[str, Any], python: str, deadline_s: float, proj
     finally:
         for loading in loadings:
             loading.end()
+    _leave_to_processes(first, second)
     if first != second:
         raise _not_deterministic(first, second, shown)
     return first
@@ -315,6 +319,33 @@ def _no_answer(loading: _Loading) -> DagCompileError:
 
 
 # --- comparing the two loads -------------------------------------------------------------------------------------
+
+
+def _leave_to_processes(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Arguments of a wait or a call may differ, as in `TimeSensor(target_time=datetime.now().time())`.
+
+    The task's process evaluates them, as Airflow would. Structure that differs is left as it is, and an error.
+    """
+    for one_dag, other_dag in zip(first["dags"], second["dags"], strict=False):
+        for one, other in zip(one_dag["tasks"], other_dag["tasks"], strict=False):
+            is_inline = {one["kind"], other["kind"]} in ({"wait"}, {"http"})
+            if is_inline and any(one.get(key) != other.get(key) for key in ("wait", "http", "template_values")):
+                _prepare_in_process(one)
+                _prepare_in_process(other)
+
+
+def _prepare_in_process(task: dict[str, Any]) -> None:
+    """What the artifact would say of its arguments holds for one load only."""
+    task["template_values"] = {}
+    _drop_arguments(task)
+
+
+def _drop_arguments(task: dict[str, Any]) -> None:
+    """A wait gets its spec from a short process; a call is made by a process."""
+    if task["kind"] == "wait":
+        task["wait"], task["prepare"] = None, "process"
+    else:
+        task["kind"], task["http"] = task["process_kind"], None
 
 
 def _not_deterministic(first: Any, second: Any, shown: str) -> DagCompileError:
@@ -421,6 +452,7 @@ def _finish_task(task: dict[str, Any], config: ProjectConfig) -> dict[str, Any]:
     given = set(task.pop("given"))
     del task["line"], task["file"]
     own = config.tasks.get(task["task_id"], {})
+    _place(task, own.get("execution"), config)
     for name, key, field in (
         ("retries", "retries", "retries"),
         ("retry_delay", "retry_delay_seconds", "retry_delay_s"),
@@ -436,8 +468,33 @@ def _finish_task(task: dict[str, Any], config: ProjectConfig) -> dict[str, Any]:
         task["pool"] = own.get("pool", config.pool)
     task["env"] = own.get("env", {})
     task["resources"] = own.get("resources", _both(config.defaults.get("resources")))
-    task["execution"] = own.get("execution", _selector(config.defaults.get("node_selector")))
+    placement = own.get("execution")
+    task["execution"] = placement if isinstance(placement, dict) else _selector(config.defaults.get("node_selector"))
     return task
+
+
+def _place(task: dict[str, Any], wanted: Any, config: ProjectConfig) -> None:
+    """Who runs it, and who renders it; `execution: inline` or `process` of leoflow.yaml decides where both would do."""
+    inline_kind = task["kind"] in {"wait", "http"}
+    if inline_kind and not is_simple(task.get("wait") or task.get("http")):
+        _drop_arguments(task)
+    process_kind = task.pop("process_kind")
+    if wanted == "process" and inline_kind:
+        if process_kind is None:
+            raise _cannot_place(task, config, "Leoflow has no code for it that a process could run", "remove it")
+        task |= {"kind": process_kind, "wait": None, "http": None, "prepare": "daemon"}
+    elif wanted == "process" and process_kind is None:
+        raise _cannot_place(task, config, "it has nothing to run", "remove it")
+    elif wanted == "inline" and task["kind"] not in {"wait", "http", "empty"}:
+        why = "it runs code of yours, and the daemon runs none"
+        remedy = "remove it, or use a native sensor or HttpOperator with plain data and simple templates"
+        raise _cannot_place(task, config, why, remedy)
+
+
+def _cannot_place(task: Mapping[str, Any], config: ProjectConfig, why: str, remedy: str) -> DagCompileError:
+    at = f"tasks.{task['task_id']}.execution"
+    shown = task["operator_name"] or task["operator"]
+    return config.error(at, f"{at} is {config.tasks[task['task_id']]['execution']}, and it is a {shown}", why, remedy)
 
 
 def _both(amounts: Mapping[str, str] | None) -> dict[str, Any]:

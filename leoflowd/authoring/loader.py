@@ -67,6 +67,7 @@ def _load(request: dict[str, Any]) -> dict[str, Any]:
     # by name, because they are on this process's path only: no part of the package that type checkers see
     runtime: Any = importlib.import_module("airflow._leoflow_runtime")
     serialize_dag = importlib.import_module("airflow._leoflow.serialize").serialize_dag
+    importlib.import_module("airflow._leoflow.connectors").allow(request["packages"])
     sys.dont_write_bytecode = True  # only the author's own modules are imported from here on
     folder, source_path = request["folder"], request["source_path"]
     preload: set[str] = set()

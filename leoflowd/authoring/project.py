@@ -21,6 +21,7 @@ CONFIG_NAME = "leoflow.yaml"
 SOURCE_NAMES = ("dag.py", "dag.yaml")
 PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$"
+CONNECTOR = r"^[a-z0-9]+([.-][a-z0-9]+)*$"
 MAX_DEPTH = 5
 """Folders below the workspace that `discover` looks into; what lies deeper is reported."""
 SKIPPED_FOLDERS = frozenset({"__pycache__", "venv", "node_modules"})
@@ -37,6 +38,7 @@ class ProjectConfig(msgspec.Struct, frozen=True, kw_only=True):
     python_version: str | None = None
     base_image: str | None = None
     dependencies: tuple[str, ...] = ()
+    connectors: tuple[str, ...] = ()
     system_packages: tuple[str, ...] = ()
     dag_source: str | None = None
     include_paths: tuple[str, ...] = (".",)
@@ -135,6 +137,13 @@ def _closed(keys: Mapping[str, Check]) -> Check:
     return check
 
 
+def _either(first: Check, is_first: Callable[[Any], bool], second: Check) -> Check:
+    def check(value: Any, at: str, document: Document) -> None:
+        (first if is_first(value) else second)(value, at, document)
+
+    return check
+
+
 def _refused(why: str, remedy: str) -> Check:
     def check(value: Any, at: str, document: Document) -> None:
         raise document.error(at, f"{at} is set", why, remedy)
@@ -159,6 +168,16 @@ RELATIVE = _expect(
     "a path inside the project",
 )
 
+EXECUTIONS = ("inline", "process")
+"""Where a task runs that could run in both: in the daemon, or in a process of its own."""
+PLACEMENT = _closed(
+    {
+        "node_selector": ENV,
+        "tolerations": _list_of(_map_of(_expect(lambda value: isinstance(value, str | int), "a text or a number"))),
+        "service_account": TEXT,
+        "image_pull_policy": _one_of("Always", "IfNotPresent", "Never"),
+    }
+)
 TASK_KEYS: dict[str, Check] = {
     "retries": _at_least(0),
     "retry_delay_seconds": _at_least(0),
@@ -166,14 +185,7 @@ TASK_KEYS: dict[str, Check] = {
     "env": ENV,
     "pool": TEXT,
     "resources": _closed({"requests": AMOUNTS, "limits": AMOUNTS}),
-    "execution": _closed(
-        {
-            "node_selector": ENV,
-            "tolerations": _list_of(_map_of(_expect(lambda value: isinstance(value, str | int), "a text or a number"))),
-            "service_account": TEXT,
-            "image_pull_policy": _one_of("Always", "IfNotPresent", "Never"),
-        }
-    ),
+    "execution": _either(_one_of(*EXECUTIONS), lambda value: isinstance(value, str), PLACEMENT),
     "alerts": LATER_ALERTS,
     "connections": LATER_SECRETS,
     "variables": LATER_SECRETS,
@@ -214,7 +226,9 @@ KEYS: dict[str, Check] = {
     ),
     "staging": _closed({"enabled": BOOLEAN, "size": AMOUNT, "storage_class": TEXT}),
     "tasks": _map_of(_closed(TASK_KEYS)),
-    "connectors": _refused("connectors arrive later", "until then name the packages themselves in `dependencies:`"),
+    "connectors": _list_of(
+        _matching(CONNECTOR, "the short name of an Airflow provider, such as http or cncf.kubernetes")
+    ),
     "dbt": LATER_DBT,
     "dbt_groups": LATER_DBT,
     "alerts": LATER_ALERTS,
@@ -244,17 +258,36 @@ def read_project(folder: Path) -> ProjectConfig:
     document = read_yaml(file)
     _closed(KEYS)(document.content, "", document)
     content = {key: value for key, value in document.content.items() if key != "schema_version"}
-    for key in ("tags", "dependencies", "system_packages", "include_paths", "exclude_paths"):
+    for key in ("tags", "dependencies", "connectors", "system_packages", "include_paths", "exclude_paths"):
         if key in content:
             content[key] = tuple(content[key])
     return ProjectConfig(**content, lines=document.lines)
+
+
+def airflow_packages(config: ProjectConfig) -> tuple[str, ...]:
+    """Which of Airflow the environment has: `http`, `cncf-kubernetes`, ...; `*` when all of it may be; empty = none."""
+    found = {connector.replace(".", "-") for connector in config.connectors}
+    for dependency in config.dependencies:
+        named = re.match(r"[A-Za-z0-9._-]+", dependency.strip())
+        name = re.sub(r"[-_.]+", "-", named[0]).lower() if named else ""
+        if name.startswith("apache-airflow-providers-"):
+            found.add(name.removeprefix("apache-airflow-providers-"))
+        elif name == "apache-airflow":
+            found.add("*")
+        elif name in {"apache-airflow-core", "apache-airflow-task-sdk"}:
+            found.add("standard")
+    return tuple(sorted(found))
 
 
 def unused_in_lite(config: ProjectConfig) -> tuple[str, ...]:
     """Keys that mean nothing without a cluster, one sentence each, for Lite and the CLI to say."""
     found = [f"{key}: {why}" for key, why in NEED_CLUSTER.items() if getattr(config, key)]
     for task_id, task in sorted(config.tasks.items()):
-        found += [f"tasks.{task_id}.{key}: it is for Kubernetes" for key in ("resources", "execution") if key in task]
+        found += [
+            f"tasks.{task_id}.{key}: it is for Kubernetes"
+            for key in ("resources", "execution")
+            if key in task and not isinstance(task[key], str)
+        ]
     found += [
         f"defaults.{key}: it is for Kubernetes" for key in ("resources", "node_selector") if key in config.defaults
     ]

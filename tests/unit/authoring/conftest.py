@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from leoflowd.authoring.compiler import compile_project
+from leoflowd.authoring.compiler import SHIM, compile_project
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.contract.dag_spec import DagSpec
+
+from .shim_process import Process
 
 MakeProject = Callable[..., Path]
 Compile = Callable[..., DagSpec]
 Refuse = Callable[..., DagCompileError]
+StartProcess = Callable[..., Process]
 
 
 @pytest.fixture
@@ -55,3 +60,24 @@ def refused(project: MakeProject) -> Refuse:
         return caught.value
 
     return run
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The shim on this process's own path, as in a task process."""
+    monkeypatch.syspath_prepend(str(SHIM))
+    import airflow._leoflow_runtime
+
+    known = set(sys.modules)
+    yield airflow._leoflow_runtime
+    airflow._leoflow_runtime.set_current_context(None)
+    airflow._leoflow_runtime.set_supervisor(None)
+    for name in set(sys.modules) - known:
+        if not name.startswith("airflow"):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def process(runtime: ModuleType, project: MakeProject) -> StartProcess:
+    """Load a DAG text as a task process does."""
+    return lambda dag, **facts: Process(runtime, str(project(dag)), **facts)

@@ -66,10 +66,11 @@ HONOURED = {
     ),
     "max_active_tasks": ("2", lambda s: s.max_active_tasks == 2),
     "pool": ("p", lambda s: both(s, "pool") == ("code", "code")),
+    "connectors": ("[http, cncf.kubernetes]", lambda s: s.environment.connectors == ("http", "cncf.kubernetes")),
     "warm": ("false", lambda s: s.environment.warm is False),
     "cron_data_intervals": ("true", lambda s: s.timetable == CronTimetable(expression="0 0 * * *", data_interval=True)),
 }
-REFUSED = ("connectors", "dbt", "dbt_groups", "alerts", "connections", "variables", "placement", "min_idle_workers")
+REFUSED = ("dbt", "dbt_groups", "alerts", "connections", "variables", "placement", "min_idle_workers")
 
 
 def test_the_tables_here_cover_every_key() -> None:

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,22 +11,8 @@ from typing import Any
 import pytest
 
 from leoflowd.authoring.bundle import copy_bundle
-from leoflowd.authoring.compiler import SHIM
 
 from .conftest import MakeProject
-
-
-@pytest.fixture
-def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.syspath_prepend(str(SHIM))
-    import airflow._leoflow_runtime
-
-    known = set(sys.modules)
-    yield airflow._leoflow_runtime
-    for name in set(sys.modules) - known:
-        if not name.startswith("airflow"):
-            del sys.modules[name]
-
 
 DAG = """
 from leoflow import DAG, task, BashOperator, PythonOperator, get_current_context, literal

@@ -28,13 +28,18 @@ Running one try (in this order)
     for field in op.template_fields:
         setattr(op, field, resolve(getattr(op, field), pull, text=render, context=context))
     value = execute(op, context)                 # pre_execute, execute, post_execute; coroutine functions too
+    value = resume(op, context, method, kwargs)  # the same for a task that deferred: its method instead of execute
+    op.leoflow_wait()                            # kind "wait": its `WaitSpec` as plain data, nothing is executed
     op.on_kill()                                 # from the runner's SIGTERM handling
+    set_supervisor(ask)                          # ask(kind, question) -> answer, before anything is rendered
 
 `pull(task_id, key)` answers `MISSING` when that output was never pushed: `resolve` makes None of it for
 `return_value` and for tasks with multiple outputs, else raises `airflow.exceptions.XComNotFound`, as Airflow does.
 `resolve` copies the list, tuple, set or dict that it walks, leaves `literal(...)` values alone, and never changes
 the operator. Outcomes are exceptions of `airflow.exceptions`: AirflowSkipException, AirflowFailException,
 AirflowRescheduleException(.reschedule_date), AirflowTaskTimeout, AirflowException; anything else is a failure too.
+A task that only wants to wait raises TaskDeferred(.trigger, .method_name, .kwargs, .timeout), where
+`trigger.serialize()` is (class path, arguments), or LeoflowDefer(.wait, .next_method).
 """
 
 from __future__ import annotations
@@ -48,9 +53,10 @@ from typing import Any
 
 from airflow._leoflow import context as _context
 from airflow._leoflow import operators as _operators
+from airflow._leoflow import supervisor as _supervisor
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.dag import DAG
-from airflow._leoflow.errors import AuthoringError, TaskNotFound, XComNotFound
+from airflow._leoflow.errors import AuthoringError, LeoflowDefer, TaskDeferred, TaskNotFound, XComNotFound
 from airflow._leoflow.params import DagParam
 from airflow._leoflow.xcom_arg import RETURN_VALUE, Literal, XComArg
 
@@ -191,8 +197,25 @@ def execute(operator: BaseOperator, context: Any) -> Any:
     return value
 
 
+def resume(operator: BaseOperator, context: Any, next_method: str, next_kwargs: dict[str, Any]) -> Any:
+    """A deferred task goes on; the method `__fail__` raises what became of its trigger."""
+    operator.pre_execute(context)
+    value = operator.resume_execution(next_method, next_kwargs, context)
+    operator.post_execute(context, value)
+    return value
+
+
+Deferred = (TaskDeferred, LeoflowDefer)
+"""What a task raises that only wants to wait; BaseExceptions, so that user code does not catch them by chance."""
+
+
 def set_current_context(context: Any) -> None:
     _context.set_current_context(context)
+
+
+def set_supervisor(ask: Callable[[str, dict[str, Any]], dict[str, Any]] | None) -> None:
+    """How connections are looked up, dag runs started and instances counted."""
+    _supervisor.set_supervisor(ask)
 
 
 def set_renderer(render: Callable[[str], Any] | None) -> None:

@@ -9,12 +9,22 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+from abc import ABCMeta
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow._leoflow import context
-from airflow._leoflow.errors import NO_MAPPING, AuthoringError, Location, ShimUnsupported, user_location
+from airflow._leoflow.errors import (
+    NO_MAPPING,
+    AuthoringError,
+    Location,
+    ShimUnsupported,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+    TaskDeferred,
+    user_location,
+)
 from airflow._leoflow.params import ParamsDict
 from airflow._leoflow.task import Task
 from airflow._leoflow.xcom_arg import XComArg, iter_outputs
@@ -24,7 +34,12 @@ if TYPE_CHECKING:
     from airflow._leoflow.task_group import TaskGroup
 
 
-class OperatorMeta(type):
+FAILED_WAIT = "__fail__"
+"""Airflow's `next_method` of a task whose trigger failed or was too late."""
+TRIGGER_TIMEOUT = "Trigger timeout"
+
+
+class OperatorMeta(ABCMeta):
     """Fills in `default_args` at every level of the class tree and finishes an operator after its last `__init__`."""
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> OperatorMeta:
@@ -53,7 +68,37 @@ class OperatorMeta(type):
         }
         operator.__init__(**kwargs)  # type: ignore[misc]
         operator.depend_on_outputs()
+        if operator.start_from_trigger and operator.start_trigger_args is not None:
+            operator.execute = functools.partial(_start_from_trigger, operator)
         return operator
+
+
+def is_user_code(cls: type, methods: Sequence[str]) -> bool:
+    """Whether one of these methods is the author's: what we can do without a process, they cannot."""
+    modules = [getattr(getattr(cls, name), "__module__", None) or "" for name in methods]
+    return not all(module.startswith("airflow._leoflow") for module in modules)
+
+
+def _start_from_trigger(operator: BaseOperator, context: Any) -> NoReturn:
+    """`start_from_trigger`: in place of `execute`, the trigger that the class describes."""
+    arguments = operator.start_trigger_args
+    raise TaskDeferred(
+        trigger=_DescribedTrigger(arguments.trigger_cls, arguments.trigger_kwargs or {}),
+        method_name=arguments.next_method,
+        kwargs=arguments.next_kwargs,
+        timeout=arguments.timeout,
+    )
+
+
+class _DescribedTrigger:
+    """A trigger by its class path, which nobody needs to import here."""
+
+    def __init__(self, classpath: str, kwargs: dict[str, Any]) -> None:
+        self.classpath = classpath
+        self.kwargs = kwargs
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return self.classpath, self.kwargs
 
 
 def _with_defaults(init: Callable[..., None]) -> Callable[..., None]:
@@ -87,6 +132,8 @@ class BaseOperator(Task, metaclass=OperatorMeta):
     ui_fgcolor = "#000"
     custom_operator_name = ""
     operator_extra_links: Sequence[Any] = ()
+    start_from_trigger = False
+    start_trigger_args: Any = None
     _location: Location = ("", 0)
     _given: frozenset[str] = frozenset()
     _defaults: Mapping[str, Any] = {}
@@ -261,6 +308,27 @@ class BaseOperator(Task, metaclass=OperatorMeta):
     def post_execute(self, context: Any, result: Any = None) -> None:
         if self._post_execute_hook is not None:
             self._post_execute_hook(context, result)
+
+    def defer(
+        self,
+        *,
+        trigger: Any,
+        method_name: str,
+        kwargs: dict[str, Any] | None = None,
+        timeout: timedelta | float | None = None,
+    ) -> NoReturn:
+        """Give the process back until the trigger fires; `method_name` then goes on, in another process."""
+        raise TaskDeferred(trigger=trigger, method_name=method_name, kwargs=kwargs, timeout=timeout)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """Called instead of `execute` when the trigger has fired, failed or come too late."""
+        arguments = next_kwargs or {}
+        if next_method != FAILED_WAIT:
+            return getattr(self, next_method)(context, **arguments)
+        if arguments.get("traceback"):
+            self.log.error("Trigger failed:\n%s", "\n".join(arguments["traceback"]))
+        error = arguments.get("error", "Unknown")
+        raise TaskDeferralTimeout(error) if error == TRIGGER_TIMEOUT else TaskDeferralError(error)
 
     def on_kill(self) -> None:
         """Called before the process is ended; subclasses stop what they started elsewhere."""

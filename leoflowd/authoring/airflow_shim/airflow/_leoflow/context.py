@@ -51,6 +51,11 @@ def set_current_context(context: Any) -> None:
     _current = context
 
 
+def running_context() -> Any:
+    """The context of the task that runs now; None while a file is only loaded."""
+    return _current
+
+
 def get_current_context() -> Any:
     """The context of the task that runs now; only usable inside a task."""
     if _current is None:

@@ -12,6 +12,7 @@ from airflow._leoflow.context import KNOWN_CONTEXT_KEYS
 from airflow._leoflow.dag import DAG
 from airflow._leoflow.errors import NO_MAPPING, AuthoringError, ShimUnsupported, describe
 from airflow._leoflow.operators import _BashDecoratedOperator, _PythonDecoratedOperator
+from airflow._leoflow.sensors import DecoratedSensorOperator
 from airflow._leoflow.task_group import TaskGroup
 from airflow._leoflow.xcom_arg import XComArg
 
@@ -20,7 +21,6 @@ OTHER_DECORATORS = {
     "branch_virtualenv": "branching is not supported yet",
     "branch_external_python": "branching is not supported yet",
     "short_circuit": "short-circuiting is not supported yet",
-    "sensor": "sensors are not supported yet",
     "virtualenv": "each DAG has one environment, built from `dependencies:` in leoflow.yaml",
     "external_python": "each DAG has one environment, built from `dependencies:` in leoflow.yaml",
     "docker": "on Kubernetes each task is a pod of the DAG's own image",
@@ -145,7 +145,7 @@ def returns_mapping(function: Callable[..., Any]) -> bool:
 
 
 class _TaskFactory:
-    """The name `task`: bare, with arguments, and as `task.python`, `task.bash`."""
+    """The name `task`: bare, with arguments, and as `task.python`, `task.bash`, `task.sensor`."""
 
     def __call__(self, python_callable: Any = None, multiple_outputs: bool | None = None, **kwargs: Any) -> Any:
         return _decorate(_PythonDecoratedOperator, python_callable, {**kwargs, "multiple_outputs": multiple_outputs})
@@ -156,13 +156,16 @@ class _TaskFactory:
     def bash(self, python_callable: Any = None, **kwargs: Any) -> Any:
         return _decorate(_BashDecoratedOperator, python_callable, {"multiple_outputs": False, **kwargs})
 
+    def sensor(self, python_callable: Any = None, **kwargs: Any) -> Any:
+        return _decorate(DecoratedSensorOperator, python_callable, {"multiple_outputs": False, **kwargs})
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         raise ShimUnsupported(
             f"@task.{name} is used",
             OTHER_DECORATORS.get(name, "no such decorator is known"),
-            "use @task, @task.bash or an operator from airflow.providers.standard",
+            "use @task, @task.bash, @task.sensor or an operator from airflow.providers.standard",
         )
 
 

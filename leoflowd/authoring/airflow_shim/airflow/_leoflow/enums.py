@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Iterable
+from enum import Enum, IntEnum
+from typing import Any
 
 
 class _Text(str, Enum):
@@ -67,6 +69,35 @@ class DagRunType(_Text):
     SCHEDULED = "scheduled"
     BACKFILL_JOB = "backfill"
     ASSET_TRIGGERED = "asset_triggered"
+
+
+class WeekDay(IntEnum):
+    """Days of the week, by their ISO number."""
+
+    MONDAY = 1
+    TUESDAY = 2
+    WEDNESDAY = 3
+    THURSDAY = 4
+    FRIDAY = 5
+    SATURDAY = 6
+    SUNDAY = 7
+
+    @classmethod
+    def convert(cls, day: str | WeekDay) -> int:
+        if isinstance(day, WeekDay):
+            return int(day)
+        if day.upper() not in cls.__members__:
+            raise AttributeError(f'Invalid Week Day passed: "{day}"')
+        return int(cls[day.upper()])
+
+    @classmethod
+    def validate_week_day(cls, week_day: Any) -> set[int]:
+        """The numbers of one day or of several."""
+        if isinstance(week_day, (str, WeekDay)):
+            week_day = (week_day,)
+        if not isinstance(week_day, Iterable):
+            raise TypeError(f"Unsupported Type for week_day parameter: {type(week_day)}; pass names or WeekDay")
+        return {cls.convert(day) for day in week_day}
 
 
 class State:

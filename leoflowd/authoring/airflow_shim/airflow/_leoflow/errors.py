@@ -93,6 +93,42 @@ class AirflowRescheduleException(AirflowException):
         self.reschedule_date = reschedule_date
 
 
+class TaskDeferralError(AirflowException):
+    """What a deferred task waited for failed."""
+
+
+class TaskDeferralTimeout(AirflowException):
+    """What a deferred task waited for did not come in time."""
+
+
+class TaskDeferred(BaseException):
+    """The task gives its process back until `trigger` fires; then `method_name` is called in another one."""
+
+    def __init__(
+        self, *, trigger: Any, method_name: str, kwargs: dict[str, Any] | None = None, timeout: Any = None
+    ) -> None:
+        super().__init__()
+        self.trigger = trigger
+        self.method_name = method_name
+        self.kwargs = kwargs
+        self.timeout = timeout
+
+    def __repr__(self) -> str:
+        return f"<TaskDeferred trigger={self.trigger} method={self.method_name}>"
+
+
+class LeoflowDefer(BaseException):
+    """The task gives its process back for a native wait: `wait` is a `WaitSpec` as plain data.
+
+    Without `next_method` the end of the wait is the end of the task.
+    """
+
+    def __init__(self, wait: dict[str, Any], next_method: str | None = None) -> None:
+        super().__init__()
+        self.wait = wait
+        self.next_method = next_method
+
+
 class AirflowTaskTimeout(BaseException):
     """`execution_timeout` has passed."""
 

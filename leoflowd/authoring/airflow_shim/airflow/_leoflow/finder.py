@@ -1,7 +1,7 @@
 """Makes the modules of `names.py`, and answers for every other `airflow.*` name with an error that helps.
 
-An operator or sensor of a provider may be imported; making one is refused, with its task and line. (Capturing such
-operators generically will replace `_unsupported_class`.)
+What a provider package has and we do not is `captured.py`'s: operators of a provider that leoflow.yaml names run under
+the real Airflow. An operator that nobody runs may be imported; making one is refused, with its task and line.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from airflow._leoflow import connectors
 from airflow._leoflow.errors import ShimUnsupported, UnsupportedImport
 from airflow._leoflow.names import MODULES, NAME_REMEDIES, REMEDIES, SUPPORTED
 
 PREFIX = "airflow."
+FOR_USE = frozenset({"hooks", "triggers", "utils", "links", "notifications", "decorators"})
 
 
 class AirflowFinder:
@@ -25,13 +27,13 @@ class AirflowFinder:
     def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if not name.startswith(PREFIX) or name.startswith("airflow._leoflow"):
             return None
-        if name not in MODULES and not _holds_operators(name):
-            raise _unknown_module(name)
+        _check_module(name)
         return ModuleSpec(name, AirflowFinder, is_package=True)  # type: ignore[arg-type]
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType | None:
-        return None
+        is_unknown = spec.name not in MODULES and _is_provider(spec.name)
+        return _ProviderModule(spec.name) if is_unknown else None
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
@@ -54,14 +56,13 @@ def find_name(module: str, name: str) -> Any:
         where, colon, attribute = target.partition(":")
         found = importlib.import_module(where)
         return found if colon and not attribute else getattr(found, attribute or name)
-    if (
-        name.startswith("_")
-        or f"{module}.{name}" in MODULES
-        or (name.islower() and _holds_operators(f"{module}.{name}"))
-    ):
+    if name.startswith("_") or f"{module}.{name}" in MODULES or (name.islower() and _may_exist(f"{module}.{name}")):
         raise AttributeError(name)
-    if name[:1].isupper() and name not in NAME_REMEDIES and _has_operator_classes(module):
-        return _unsupported_class(module, name)
+    if name not in NAME_REMEDIES and name[:1].isupper():
+        if _is_provider(module):
+            return _of_provider(module, name)
+        if _has_operator_classes(module):
+            return _unsupported_class(module, name)
     raise UnsupportedImport(
         f"{name!r} is imported from {module!r}",
         "Leoflow does not provide it",
@@ -69,27 +70,68 @@ def find_name(module: str, name: str) -> Any:
     )
 
 
-def _holds_operators(module: str) -> bool:
-    """Modules whose classes may be imported and are refused when one is made: operators, sensors and transfers."""
+class _ProviderModule(ModuleType):
+    """`from airflow.providers.x.y import function` finds a module of that name, as nobody knows what x.y has."""
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise ShimUnsupported(
+            f"{self.__name__} is called while the file is loaded",
+            "a provider's code is only there when a task runs",
+            "call it inside a @task function, or in a method of your operator",
+        )
+
+
+def _check_module(name: str) -> None:
+    if name in MODULES:
+        if MODULES[name] and _is_provider(name) and connectors.is_missing(name):
+            raise _not_named(name)
+    elif not _may_exist(name):
+        raise _not_named(name) if _is_provider(name) else _unknown_module(name)
+
+
+def _is_provider(module: str) -> bool:
+    return module.startswith("airflow.providers.") and not connectors.is_ours(module)
+
+
+def _may_exist(module: str) -> bool:
+    """Modules that may be imported: of a named provider all, of others those whose operators are refused when made."""
+    if _is_provider(module):
+        return connectors.is_named(module) or not _is_for_use(module)
     parts = [*module.split("."), ""]
     if parts[1] in {"operators", "sensors"}:
         return len(parts) <= 4
-    if parts[1] != "providers":
-        return False
-    return "hooks" not in parts
+    return module.startswith("airflow.providers.standard.") and "hooks" not in parts
+
+
+def _is_for_use(module: str) -> bool:
+    """Modules whose classes do something when they are made or called; those of others only describe an argument."""
+    return not FOR_USE.isdisjoint(module.split("."))
 
 
 def _has_operator_classes(module: str) -> bool:
-    return _holds_operators(module) and not {"operators", "sensors", "transfers"}.isdisjoint(module.split("."))
+    return _may_exist(module) and not {"operators", "sensors", "transfers"}.isdisjoint(module.split("."))
+
+
+def _of_provider(module: str, name: str) -> type:
+    from airflow._leoflow import captured  # it needs the operators, which few files' imports do
+
+    if _has_operator_classes(module):
+        return captured.capture_class(module, name)
+    if not connectors.is_named(module):
+        raise _not_named(module)
+    return captured.stand_in(module, name) if _is_for_use(module) else captured.capture_value(module, name)
+
+
+def _not_named(module: str) -> UnsupportedImport:
+    connector = connectors.connector_of(module)
+    return UnsupportedImport(
+        f"the module {module!r} is imported",
+        f"the DAG's environment does not have Airflow's provider {connector!r}",
+        connectors.remedy(connector),
+    )
 
 
 def _unknown_module(name: str) -> UnsupportedImport:
-    if ".hooks" in name:
-        return UnsupportedImport(
-            f"the hook module {name!r} is imported",
-            "Airflow's provider packages are not part of the environment yet",
-            "use the client library itself inside a @task, and name it in `dependencies:` of leoflow.yaml",
-        )
     known = [remedy for module, remedy in REMEDIES.items() if name == module or name.startswith(module + ".")]
     return UnsupportedImport(
         f"the module {name!r} is imported",

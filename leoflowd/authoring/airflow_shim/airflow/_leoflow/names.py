@@ -19,12 +19,46 @@ _S = "airflow._leoflow.services"
 _C = "airflow._leoflow.context"
 _ENUMS = "airflow._leoflow.enums"
 _TZ = "airflow._leoflow.timezone"
+_SE = "airflow._leoflow.sensors"
+_N = "airflow._leoflow.native_sensors"
+_H = "airflow._leoflow.http_calls"
+_TR = "airflow._leoflow.triggers"
+_TD = "airflow._leoflow.trigger_dagrun"
 
 _EDGES = dict.fromkeys(("chain", "chain_linear", "cross_downstream"), _EDGE)
 _DECORATORS = dict.fromkeys(("dag", "task", "task_group", "setup", "teardown"), _D)
 _BASH = {"BashOperator": _O}
 _PYTHON = {"PythonOperator": _O, "get_current_context": _C}
 _EMPTY = {"EmptyOperator": _O}
+_TRIGGER_DAGRUN = {"TriggerDagRunOperator": _TD}
+_SENSOR = dict.fromkeys(("BaseSensorOperator", "PokeReturnValue", "poke_mode_only"), _SE)
+_TRIGGER = dict.fromkeys(
+    """BaseTrigger BaseEventTrigger TriggerEvent StartTriggerArgs BaseTaskEndEvent TaskSuccessEvent TaskFailedEvent
+    TaskSkippedEvent""".split(),
+    _TR,
+)
+_WEEKDAY = {"WeekDay": _ENUMS}
+_STANDARD_SENSORS = {
+    "bash": {"BashSensor": _SE},
+    "date_time": dict.fromkeys(("DateTimeSensor", "DateTimeSensorAsync"), _N),
+    "external_task": {"ExternalTaskSensor": _N},
+    "filesystem": {"FileSensor": _N},
+    "python": {"PythonSensor": _SE},
+    "time": dict.fromkeys(("TimeSensor", "TimeSensorAsync"), _N),
+    "time_delta": dict.fromkeys(("TimeDeltaSensor", "TimeDeltaSensorAsync", "WaitSensor"), _N),
+    "weekday": {"DayOfWeekSensor": _N},
+}
+_OLD_NAMES = {"time_sensor": "time"}
+"""Airflow 2's `airflow.sensors.<name>`, where it differs."""
+_STANDARD_TRIGGERS = {
+    "temporal": dict.fromkeys(("DateTimeTrigger", "TimeDeltaTrigger"), _TR),
+    "file": {"FileTrigger": _TR},
+    "external_task": dict.fromkeys(("WorkflowTrigger", "DagStateTrigger"), _TR),
+}
+_S3 = {"S3KeySensor": _N, "S3PrefixSensor": _N}
+_GCS = dict.fromkeys(
+    ("GCSObjectExistenceSensor", "GCSObjectExistenceAsyncSensor", "GCSObjectsWithPrefixExistenceSensor"), _N
+)
 _TIMEZONE = dict.fromkeys(
     """utcnow utc_epoch datetime parse parse_timezone is_localized is_naive make_aware make_naive
     convert_to_utc coerce_datetime from_timestamp utc TIMEZONE""".split(),
@@ -35,7 +69,8 @@ _INTERVAL = {"CronDataIntervalTimetable": _T, "DeltaDataIntervalTimetable": _T}
 _STATES = dict.fromkeys(("DagRunState", "TaskInstanceState", "State", "TerminalTIState"), _ENUMS)
 _ERRORS = dict.fromkeys(
     """AirflowException AirflowFailException AirflowSkipException AirflowBadRequest AirflowNotFoundException
-    AirflowConfigException AirflowSensorTimeout AirflowRescheduleException AirflowTaskTimeout AirflowTaskTerminated
+    AirflowConfigException TaskDeferred TaskDeferralError TaskDeferralTimeout
+    AirflowSensorTimeout AirflowRescheduleException AirflowTaskTimeout AirflowTaskTerminated
     AirflowTimetableInvalid AirflowDagCycleException DuplicateTaskIdFound TaskAlreadyInTaskGroup TaskNotFound
     NodeNotFound DagNotFound ParamValidationError FailFastDagInvalidTriggerRule XComNotFound RemovedInAirflow4Warning
     AirflowProviderDeprecationWarning""".split(),
@@ -49,6 +84,7 @@ MODULES: dict[str, dict[str, str]] = {
         **_DECORATORS,
         **_CRON,
         **_INTERVAL,
+        **_SENSOR,
         "DAG": _DAG,
         "BaseOperator": _OP,
         "TaskGroup": _G,
@@ -70,8 +106,18 @@ MODULES: dict[str, dict[str, str]] = {
         "WeightRule": _ENUMS,
         "EventsTimetable": _T,
         "literal": f"{_X}:Literal",
+        "BaseTrigger": _TR,
+        "BaseEventTrigger": _TR,
+        "TriggerEvent": _TR,
+        "StartTriggerArgs": _TR,
     },
     "airflow.sdk.bases": {},
+    "airflow.sdk.bases.sensor": _SENSOR,
+    "airflow.sdk.bases.trigger": _TRIGGER,
+    "airflow.triggers": {},
+    "airflow.triggers.base": _TRIGGER,
+    "airflow.sensors": {},
+    "airflow.sensors.base": _SENSOR,
     "airflow.sdk.bases.operator": {"BaseOperator": _OP, **_EDGES},
     "airflow.sdk.bases.hook": {"BaseHook": _S},
     "airflow.sdk.definitions": {},
@@ -119,6 +165,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.operators.bash": _BASH,
     "airflow.operators.python": _PYTHON,
     "airflow.operators.empty": _EMPTY,
+    "airflow.operators.trigger_dagrun": _TRIGGER_DAGRUN,
     "airflow.operators.dummy": {**_EMPTY, "DummyOperator": f"{_O}:EmptyOperator"},
     "airflow.providers": {},
     "airflow.providers.common": {},
@@ -128,6 +175,20 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.providers.standard.operators.bash": _BASH,
     "airflow.providers.standard.operators.python": _PYTHON,
     "airflow.providers.standard.operators.empty": _EMPTY,
+    "airflow.providers.standard.operators.trigger_dagrun": _TRIGGER_DAGRUN,
+    "airflow.providers.standard.sensors": {},
+    "airflow.providers.standard.triggers": {},
+    "airflow.providers.standard.utils": {},
+    "airflow.providers.standard.utils.weekday": _WEEKDAY,
+    "airflow.providers.amazon.aws.sensors.s3": _S3,
+    "airflow.providers.amazon.aws.sensors.s3_key": {"S3KeySensor": _N},
+    "airflow.providers.amazon.aws.sensors.s3_prefix": {"S3PrefixSensor": _N},
+    "airflow.providers.common.sql.sensors.sql": {"SqlSensor": _N},
+    "airflow.providers.google.cloud.sensors.gcs": _GCS,
+    "airflow.providers.http.operators.http": {"HttpOperator": _H, "SimpleHttpOperator": f"{_H}:HttpOperator"},
+    "airflow.providers.http.sensors.http": {"HttpSensor": _H},
+    "airflow.providers.http.triggers.http": {"HttpTrigger": _TR, "HttpSensorTrigger": _TR},
+    "airflow.providers.redis.sensors.redis_key": {"RedisKeySensor": _N},
     "airflow.timetables": {},
     "airflow.timetables.base": {"Timetable": f"{_T}:BaseTimetable"},
     "airflow.timetables.events": {"EventsTimetable": _T},
@@ -148,13 +209,25 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.utils.trigger_rule": {"TriggerRule": _ENUMS},
     "airflow.utils.types": {"DagRunType": _ENUMS},
     "airflow.utils.weight_rule": {"WeightRule": _ENUMS},
+    "airflow.utils.weekday": _WEEKDAY,
 }
+
+for _name, _classes in _STANDARD_SENSORS.items():
+    MODULES[f"airflow.providers.standard.sensors.{_name}"] = MODULES[f"airflow.sensors.{_name}"] = _classes
+for _name, _today in _OLD_NAMES.items():
+    MODULES[f"airflow.sensors.{_name}"] = _STANDARD_SENSORS[_today]
+for _name, _classes in _STANDARD_TRIGGERS.items():
+    MODULES[f"airflow.providers.standard.triggers.{_name}"] = MODULES[f"airflow.triggers.{_name}"] = _classes
 
 MODULES["airflow.sdk"]["timezone"] = f"{_TZ}:"
 MODULES["airflow.sdk"]["macros"] = "airflow.macros:"
 MODULES["airflow.utils"]["timezone"] = f"{_TZ}:"
 MODULES["airflow"]["macros"] = "airflow.macros:"
-MODULES["airflow.providers.common.compat.sdk"] = {**MODULES["airflow.sdk"], **_ERRORS}
+MODULES["airflow.providers.common.compat.sdk"] = {**MODULES["airflow.sdk"], **_ERRORS, **_TRIGGER}
+
+for _name in tuple(MODULES):
+    while _name := _name.rpartition(".")[0]:
+        MODULES.setdefault(_name, {})
 
 REMEDIES = {
     "airflow.utils.dates": "Airflow 3 has removed it; write start_date=datetime(2024, 1, 1) instead of days_ago(...)",
@@ -176,11 +249,12 @@ NAME_REMEDIES = {
     "AssetOrTimeSchedule": ASSETS,
     "Metadata": ASSETS,
     "ObjectStoragePath": "open the storage inside a @task with its own client library, named in `dependencies:`",
-    "BaseSensorOperator": "sensors arrive later; until then wait inside a @task, with retries",
-    "PokeReturnValue": "sensors arrive later; until then wait inside a @task, with retries",
     "BaseBranchOperator": "branching arrives later; until then decide inside one @task",
     "BaseNotifier": "alerts arrive later; until then add a task with trigger_rule='one_failed'",
     "MultipleCronTriggerTimetable": "one cron expression schedules a DAG; combine them in one expression with commas",
 }
 
-SUPPORTED = "@task, @task.bash, PythonOperator, BashOperator, EmptyOperator and your own subclasses of BaseOperator"
+SUPPORTED = (
+    "@task, @task.bash, @task.sensor, the operators and sensors of docs/operators.md, "
+    "and your own subclasses of BaseOperator and BaseSensorOperator"
+)

@@ -14,11 +14,15 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from airflow._leoflow.base_operator import BaseOperator
+from airflow._leoflow.connectors import has_airflow
 from airflow._leoflow.dag import DAG
 from airflow._leoflow.enums import TriggerRule, WeightRule
 from airflow._leoflow.errors import AuthoringError, ShimUnsupported, describe
+from airflow._leoflow.names import MODULES
 from airflow._leoflow.params import DagParam
+from airflow._leoflow.sensors import BaseSensorOperator
 from airflow._leoflow.task_group import TaskGroup
+from airflow._leoflow.templating import as_json
 from airflow._leoflow.timetables import iso_utc
 from airflow._leoflow.xcom_arg import Literal, XComArg, iter_outputs
 
@@ -198,10 +202,8 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
         "task_id": task.task_id,
         "operator": cls.__name__,
         "operator_name": task.operator_name if task.operator_name != cls.__name__ else None,
-        "module": MODULES_OF_OPERATORS.get(cls.__name__, "")
-        if cls.__module__.startswith("airflow.")
-        else cls.__module__,
-        "kind": task.kind,
+        "module": _module_of(cls),
+        **_how_it_runs(task),
         "task_display_name": task.task_display_name,
         "upstream_task_ids": sorted(task.upstream_task_ids),
         "group_id": task.task_group.group_id if task.task_group is not None else None,
@@ -242,17 +244,48 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
     }
 
 
+def _how_it_runs(task: BaseOperator) -> dict[str, Any]:
+    """`kind`, and for a wait or a call what it is; `process_kind`: how it would run in a process, None if it cannot."""
+    found: dict[str, Any] = {"kind": task.kind, "process_kind": task.kind}
+    if task.kind == "wait":
+        found["wait"] = None if task.needs_process() else as_json(task.leoflow_wait())  # type: ignore[attr-defined]
+        found["prepare"] = "process" if found["wait"] is None else "daemon"
+        found["process_kind"] = "sensor" if _has_poke(task) else "operator" if has_airflow() else None
+    elif task.kind == "http":
+        found["http"] = as_json(task.leoflow_http())  # type: ignore[attr-defined]
+        found["process_kind"] = "operator" if has_airflow() else "python"
+        found["kind"] = task.kind if found["http"] is not None else found["process_kind"]
+    elif task.kind == "empty":
+        found["process_kind"] = None
+    return found
+
+
+def _has_poke(task: BaseOperator) -> bool:
+    return isinstance(task, BaseSensorOperator) and type(task).poke is not BaseSensorOperator.poke
+
+
 def _is_given(task: BaseOperator, name: str) -> bool:
     """True when the code chose this value: it then wins over the `defaults` of leoflow.yaml."""
     return name in task._given or name in task._defaults or getattr(task, name) != YAML_DEFAULTS[name]
 
 
+def _module_of(cls: type) -> str:
+    """Where Airflow's documentation has the class."""
+    if not cls.__module__.startswith("airflow._leoflow"):
+        return cls.__module__
+    return MODULES_OF_OPERATORS.get(cls.__name__, "")
+
+
 MODULES_OF_OPERATORS = {
-    "BashOperator": "airflow.providers.standard.operators.bash",
-    "PythonOperator": "airflow.providers.standard.operators.python",
-    "EmptyOperator": "airflow.providers.standard.operators.empty",
     "_PythonDecoratedOperator": "airflow.providers.standard.decorators.python",
     "_BashDecoratedOperator": "airflow.providers.standard.decorators.bash",
+    "DecoratedSensorOperator": "airflow.providers.standard.decorators.sensor",
+    **{
+        name: module
+        for module, names in MODULES.items()
+        if module.startswith("airflow.providers.") and {"operators", "sensors"} & set(module.split("."))
+        for name in names
+    },
 }
 
 
@@ -283,11 +316,20 @@ def _refuse_others(task: BaseOperator) -> None:
                 f"pass a plain value; outputs may go into {', '.join(task.template_fields) or 'none of its fields'}",
                 where,
             )
+    if task.start_from_trigger and task.start_trigger_args is not None:
+        return
     if task.kind == "python" and type(task).execute is BaseOperator.execute:
         raise AuthoringError(
             f"{who} is a {task.task_type} without an execute() method",
             "there is nothing to run",
             "use EmptyOperator, or write `def execute(self, context)`",
+            where,
+        )
+    if task.kind == "sensor" and not _has_poke(task) and type(task).execute is BaseSensorOperator.execute:  # type: ignore[attr-defined]
+        raise AuthoringError(
+            f"{who} is a {task.task_type} without a poke() method",
+            "there is nothing to run",
+            "write `def poke(self, context)`; a native sensor without one runs no pre_execute and post_execute",
             where,
         )
 

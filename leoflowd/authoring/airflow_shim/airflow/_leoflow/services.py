@@ -1,6 +1,7 @@
-"""Variables and connections as a task sees them: from `AIRFLOW_VAR_*` and `AIRFLOW_CONN_*` of its environment.
+"""Variables and connections as a task sees them: `AIRFLOW_VAR_*` and `AIRFLOW_CONN_*` of its environment first.
 
-The agent puts those of the task there; a name that is not there does not exist.
+A connection that is not there is asked of the daemon, which keeps those that people stored; a variable that is not
+there does not exist.
 """
 
 from __future__ import annotations
@@ -8,11 +9,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
-from airflow._leoflow.errors import AirflowNotFoundException, ShimUnsupported
+from airflow._leoflow import supervisor
+from airflow._leoflow.errors import AirflowException, AirflowNotFoundException, ShimUnsupported
 from airflow._leoflow.params import NOTSET
+
+
+class VariableNotFound(AirflowNotFoundException, KeyError):
+    """No variable of this name; a KeyError too, which is what DAG files catch since Airflow 2."""
 
 
 class Variable:
@@ -20,13 +27,13 @@ class Variable:
 
     @staticmethod
     def get(key: str, default: Any = NOTSET, deserialize_json: bool = False, default_var: Any = NOTSET) -> Any:
-        """The value; `default` (Airflow 2: `default_var`) if there is none, KeyError without one."""
+        """The value; `default` (Airflow 2: `default_var`) if there is none, `VariableNotFound` without one."""
         text = os.environ.get(f"AIRFLOW_VAR_{key.upper()}")
         if text is not None:
             return json.loads(text) if deserialize_json else text
         fallback = default if default is not NOTSET else default_var
         if fallback is NOTSET:
-            raise KeyError(f"Variable {key} does not exist")
+            raise VariableNotFound(f"Variable {key} does not exist; set AIRFLOW_VAR_{key.upper()}")
         return fallback
 
     @staticmethod
@@ -74,35 +81,78 @@ class Connection:
 
     @classmethod
     def get(cls, conn_id: str) -> Connection:
-        text = os.environ.get(f"AIRFLOW_CONN_{conn_id.upper()}")
+        """Environment, then daemon. Its secrets are `***` in the task's log from then on."""
+        found = cls._from_environment(conn_id) or cls._from_daemon(conn_id)
+        supervisor.hide(found._secrets())
+        return found
+
+    @classmethod
+    def _from_environment(cls, conn_id: str) -> Connection | None:
+        name = f"AIRFLOW_CONN_{conn_id.upper()}"
+        text = os.environ.get(name)
         if text is None:
-            raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
-        return cls.from_json(text, conn_id) if text.lstrip().startswith("{") else cls(conn_id, uri=text)
+            return None
+        try:
+            return cls.from_json(text, conn_id) if text.lstrip().startswith("{") else cls(conn_id, uri=text)
+        except (TypeError, ValueError):
+            # Neither the text nor Python's own message: the password may be in both.
+            raise AirflowException(
+                f"{name} is neither a connection URI (type://login:password@host:port/schema?key=value, special "
+                "characters percent-encoded) nor a JSON object with a connection's fields"
+            ) from None
+
+    @classmethod
+    def _from_daemon(cls, conn_id: str) -> Connection:
+        try:
+            answer = supervisor.ask("connection", {"connection_id": conn_id})
+        except supervisor.NotInTask as error:
+            raise AirflowNotFoundException(
+                f"The conn_id `{conn_id}` isn't defined in the environment; {error}"
+            ) from None
+        if answer.get("refused"):
+            raise AirflowException(f"The connection `{conn_id}` cannot be read: {answer['refused']}")
+        facts = answer.get("connection")
+        if facts is None:
+            raise AirflowNotFoundException(
+                f"The conn_id `{conn_id}` isn't defined; add it on the page Connections, with "
+                f"`leoflow connections add`, or as AIRFLOW_CONN_{conn_id.upper()}"
+            )
+        fields = ("conn_type", "description", "host", "login", "password", "schema", "port", "extra")
+        return cls(conn_id, **{name: facts[name] for name in fields if facts.get(name) is not None})
 
     @classmethod
     def from_json(cls, text: str, conn_id: str = "") -> Connection:
         values = json.loads(text)
-        values["conn_type"] = values.pop("conn_type", "") or ""
-        return cls(conn_id=values.pop("conn_id", conn_id), **values)
+        conn_type = values.pop("conn_type", None) or ""
+        return cls(conn_id=values.pop("conn_id", conn_id), conn_type=_normalized_type(conn_type), **values)
 
     def _read_uri(self, uri: str) -> None:
-        parts = urlsplit(uri)
-        self.conn_type = {"postgresql": "postgres"}.get(parts.scheme, parts.scheme).replace("-", "_")
-        # `type://scheme://host` keeps the inner scheme as part of the host, as Airflow does
-        rest = uri.split("://", 1)[1] if "://" in uri else ""
-        inner = ""
-        if "://" in rest:
-            inner, rest = rest.split("://", 1)
-            parts = urlsplit(f"x://{rest}")
-        host = unquote(parts.hostname or "") or None
-        self.host = f"{inner}://{host or ''}" if inner else host
-        self.login = unquote(parts.username) if parts.username else None
-        self.password = unquote(parts.password) if parts.password else None
-        self.schema = unquote(parts.path[1:]) or None
+        """`type://login:password@host:port/schema?key=value`; in `type://https://host` the host keeps its scheme."""
+        scheme, separator, rest = uri.partition("://")
+        inner, has_inner, after = rest.partition("://")
+        schemes = (scheme, inner) if has_inner else (scheme,)
+        if not separator or "://" in after or not all(re.fullmatch(r"[\w+.-]+", each) for each in schemes):
+            raise ValueError("no connection URI")
+        parts = urlsplit(f"//{after if has_inner else rest}")
+        host = _host_of(parts)
+        self.conn_type = _normalized_type(scheme.lower())
+        self.host = f"{inner}://{host}" if has_inner and host else host
+        self.login = unquote(parts.username) if parts.username else parts.username
+        self.password = unquote(parts.password) if parts.password else parts.password
+        self.schema = unquote(parts.path[1:])
         self.port = parts.port
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         if query:
             self.extra = query["__extra__"] if "__extra__" in query else json.dumps(query)
+
+    def _secrets(self) -> list[str | None]:
+        """The password, and what is named like a secret among the extra fields."""
+        try:
+            extra = self.extra_dejson
+        except (TypeError, ValueError):  # no JSON object: all of it may be the secret
+            return [self.password, self.extra]
+        hidden = [value for key, value in extra.items() if isinstance(value, str) and _names_a_secret(key)]
+        return [self.password, *hidden]
 
     @property
     def extra_dejson(self) -> dict[str, Any]:
@@ -122,6 +172,25 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"Connection({self.conn_id!r}, {self.conn_type!r}, host={self.host!r})"  # never the password
+
+
+_SECRET_WORDS = "password passwd passphrase secret token api_key apikey access_key private_key authorization".split()
+
+
+def _names_a_secret(key: str) -> bool:
+    return any(word in key.lower() for word in _SECRET_WORDS)
+
+
+def _normalized_type(conn_type: str) -> str:
+    return {"postgresql": "postgres"}.get(conn_type, conn_type.replace("-", "_"))
+
+
+def _host_of(parts: SplitResult) -> str:
+    """In lower case, as `urlsplit` gives it, except for an escaped path in its place (`%2Fvar%2Frun`)."""
+    host = unquote(parts.hostname or "")
+    if "/" not in host:
+        return host
+    return unquote(parts.netloc.rpartition("@")[2].partition(":")[0])
 
 
 class BaseHook:

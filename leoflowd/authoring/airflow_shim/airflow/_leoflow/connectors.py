@@ -1,0 +1,72 @@
+"""Which of Airflow's provider packages the DAG's environment will have, by `leoflow.yaml`.
+
+The loader says it before it runs the author's file. In a task's process nobody does: what was compiled is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from airflow._leoflow.errors import ShimUnsupported
+
+EVERY = "*"
+"""Apache Airflow itself is a dependency: its extras may bring any provider."""
+FAMILIES = frozenset({"apache", "atlassian", "cncf", "common", "dbt", "microsoft"})
+"""`airflow.providers.<family>.<name>`: the package is named after both."""
+OURS = frozenset({"standard", "common-compat"})
+"""Every environment has what we run of these; what we do not run of them is refused, with or without Airflow."""
+
+_packages: frozenset[str] | None = None
+
+
+def allow(packages: Collection[str] | None) -> None:
+    """`http`, `cncf-kubernetes`, ...; `*` for every one; None: whatever is asked for."""
+    global _packages
+    _packages = None if packages is None else frozenset(packages)
+
+
+def has_airflow() -> bool:
+    """Whether tasks run under the real Airflow."""
+    return _packages is None or bool(_packages)
+
+
+def package_of(module: str) -> str:
+    """`airflow.providers.cncf.kubernetes.operators.pod` -> `cncf-kubernetes`."""
+    parts = module.split(".")[2:]
+    return "-".join(parts[: 2 if parts[0] in FAMILIES else 1])
+
+
+def connector_of(module: str) -> str:
+    """The name to write below `connectors:`."""
+    return package_of(module).replace("-", ".")
+
+
+def is_ours(module: str) -> bool:
+    return package_of(module) in OURS
+
+
+def is_named(module: str) -> bool:
+    """Whether leoflow.yaml names the provider that this module belongs to."""
+    return _packages is None or EVERY in _packages or package_of(module) in _packages
+
+
+def is_missing(module: str) -> bool:
+    """A task of this DAG, which runs under Airflow, could not import it, although we have a class of that name."""
+    return bool(_packages) and not is_ours(module) and not is_named(module)
+
+
+def remedy(connector: str) -> str:
+    return f"add `connectors: [{connector}]` to leoflow.yaml, so that the real package runs it"
+
+
+def needs_airflow(task: Any, argument: str, connector: str) -> None:
+    """An argument that only the provider's own class honours: run that class where there is one, else refuse."""
+    if not has_airflow():
+        raise ShimUnsupported(
+            f"task {task.task_id!r}: {type(task).__name__} has {argument}",
+            "Leoflow's own sensor or call cannot honour it",
+            f"remove it, or {remedy(connector)}",
+            task._location,
+        )
+    task.kind = "operator"

@@ -1,0 +1,123 @@
+"""TriggerDagRunOperator: what it asks of the daemon, and what becomes of the answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from .conftest import Compile, Process, Refuse, StartProcess
+
+DAG = """
+from datetime import datetime
+from airflow.sdk import DAG
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+with DAG("d") as dag:
+    TriggerDagRunOperator(task_id="t", trigger_dag_id="other", %s)
+"""
+
+
+class Daemon:
+    """Answers like the daemon; keeps the questions."""
+
+    def __init__(self, **answer: Any) -> None:
+        self.answer = {"run_id": "r1", "refused": None, "exists": False, **answer}
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def __call__(self, kind: str, question: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append((kind, question))
+        return self.answer
+
+
+def start(process: StartProcess, arguments: str, daemon: Daemon) -> Process:
+    started = process(DAG % arguments)
+    started.runtime.set_supervisor(daemon)
+    return started
+
+
+def errors() -> Any:
+    import airflow._leoflow.errors
+
+    return airflow._leoflow.errors
+
+
+def test_it_asks_for_a_run_and_pushes_its_id(process: StartProcess) -> None:
+    daemon = Daemon()
+    arguments = "trigger_run_id='x', logical_date='2024-01-01', conf={'a': 1}, reset_dag_run=True, note='n'"
+    started = start(process, arguments, daemon)
+    assert started.run("t") is None
+    question = {
+        "dag_id": "other",
+        "run_id": "x",
+        "logical_date": "2024-01-01T00:00:00+00:00",
+        "conf": {"a": 1},
+        "reset": True,
+        "note": "n",
+    }
+    assert daemon.asked == [("dag_run", question)]
+    assert started.ti.pushed == {"trigger_run_id": "r1"}
+
+
+def test_without_a_logical_date_it_is_now_and_with_none_there_is_none(process: StartProcess) -> None:
+    daemon, before = Daemon(), datetime.now(UTC)
+    start(process, "", daemon).run("t")
+    start(process, "logical_date=None", daemon).run("t")
+    (_, now), (_, none) = daemon.asked
+    assert before <= datetime.fromisoformat(now["logical_date"]) <= datetime.now(UTC)
+    assert none["logical_date"] is None
+
+
+def test_waiting_for_the_run_is_a_native_wait_that_ends_the_task(process: StartProcess) -> None:
+    states = "allowed_states=['success', 'failed'], failed_states=[]"
+    arguments = f"wait_for_completion=True, deferrable=True, poke_interval=5, {states}"
+    started = start(process, arguments, Daemon())
+    with pytest.raises(errors().LeoflowDefer) as caught:
+        started.run("t")
+    wait = caught.value.wait
+    assert caught.value.next_method is None
+    assert wait["probe"]["kind"] == "external_task"
+    assert (wait["probe"]["arguments"]["dag_id"], wait["probe"]["arguments"]["run_ids"]) == ("other", ["r1"])
+    assert wait["terms"]["predicate"]["allowed_states"] == ["success", "failed"]
+    assert wait["terms"]["predicate"]["failed_states"] == []
+    assert (wait["terms"]["mode"], wait["terms"]["poke_interval_s"], wait["terms"]["timeout_s"]) == (
+        "deferrable",
+        5,
+        None,
+    )
+    assert started.ti.pushed == {"trigger_run_id": "r1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer", "error"),
+    [
+        ("", {"refused": "no such dag", "run_id": None}, "AirflowException"),
+        ("", {"exists": True}, "AirflowFailException"),
+        ("skip_when_already_exists=True", {"exists": True}, "AirflowSkipException"),
+    ],
+)
+def test_a_run_that_was_not_started_ends_the_task(
+    process: StartProcess, arguments: str, answer: dict[str, Any], error: str
+) -> None:
+    started = start(process, arguments, Daemon(**answer))
+    with pytest.raises(errors().AirflowException) as caught:
+        started.run("t")
+    assert type(caught.value).__name__ == error
+    assert started.ti.pushed == {}
+
+
+def test_conf_must_be_json(process: StartProcess) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        start(process, "conf={'a': object()}", Daemon()).run("t")
+
+
+def test_it_is_a_task_with_a_process(compiled: Compile) -> None:
+    found = compiled(DAG % "conf={'at': '{{ ds }}'}").tasks[0]
+    assert (found.kind, found.template_values["conf"]) == ("python", {"at": "{{ ds }}"})
+    assert found.module == "airflow.providers.standard.operators.trigger_dagrun"
+
+
+@pytest.mark.parametrize("argument", ["run_after=None", "fail_when_dag_is_paused=True"])
+def test_what_the_daemon_could_not_do_is_refused(refused: Refuse, argument: str) -> None:
+    error = refused(DAG % argument)
+    assert argument.partition("=")[0] in error.what
