@@ -1,4 +1,4 @@
-"""Warm interpreters: one `runner/start.py serve` per (interpreter, preloaded modules); each try is a fork of it.
+"""Warm interpreters: one `runner/start.py serve` per (interpreter, runtime, preloaded modules); a try is a fork of it.
 
 `running_try` asks for a process and gets its pid and a future of its end. A fork server that dies takes its tries with
 it (parent-death signal); their futures then say so, and the next try starts a new one. Code that cannot be forked
@@ -50,6 +50,15 @@ class Descriptors(msgspec.Struct, frozen=True):
     stdout: int
     stderr: int
     control: int
+
+
+class Warmth(msgspec.Struct, frozen=True):
+    """What a fork server has imported: tries that need the same share one."""
+
+    python: str
+    runtime: str = "shim"
+    """`TrySpec.runtime`: is `airflow` our shim, or the real packages of the environment?"""
+    preload: tuple[str, ...] = ()
 
 
 class ForkServer:
@@ -165,29 +174,27 @@ class Interpreters:
         self._shim = shim
         self._idle_s = idle_s
         self._source = source
-        self._servers: dict[tuple[str, tuple[str, ...]], asyncio.Task[ForkServer | None]] = {}
+        self._servers: dict[Warmth, asyncio.Task[ForkServer | None]] = {}
 
     async def start_try(
-        self, *, try_id: str, folder: Path, python: str, preload: tuple[str, ...], warm: bool, descriptors: Descriptors
+        self, *, try_id: str, folder: Path, warmth: Warmth, warm: bool, descriptors: Descriptors
     ) -> Process:
         """Raises `CannotStart` when the interpreter is not there, ConnectionError when its fork server just died."""
-        server = await self.warm_up(python, preload) if warm else None
+        server = await self.warm_up(warmth) if warm else None
         if server is None:
-            return self._start_cold(python, folder, descriptors)
+            return self._start_cold(warmth, folder, descriptors)
         return await server.start_try(try_id, folder, descriptors)
 
-    async def warm_up(self, python: str, preload: tuple[str, ...] = ()) -> ForkServer | None:
+    async def warm_up(self, warmth: Warmth) -> ForkServer | None:
         """The fork server of this environment; None when forking it would not be safe."""
-        key = (python, preload)
-        present = self._servers.get(key)
+        present = self._servers.get(warmth)
         if present is None or (present.done() and _is_over(present)):
-            present = self._servers[key] = asyncio.create_task(self._start_server(python, preload))
+            present = self._servers[warmth] = asyncio.create_task(self._start_server(warmth))
         return await asyncio.shield(present)
 
-    async def _start_server(self, python: str, preload: tuple[str, ...]) -> ForkServer | None:
+    async def _start_server(self, warmth: Warmth) -> ForkServer | None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        argv = [python, "-I", "-B", str(START), "serve", "--shim", str(self._shim), "--parent", str(os.getpid())]
-        argv += ["--preload", json.dumps(preload)]
+        argv = [*self._command(warmth, "serve"), "--preload", json.dumps(warmth.preload)]
         try:
             pid, ended = self._spawn(argv, {0: _devnull(), 3: theirs.fileno()})
         except CannotStart:
@@ -199,22 +206,25 @@ class Interpreters:
         try:
             hello = await asyncio.wait_for(server.hello, HELLO_WITHIN_S)
         except (TimeoutError, ConnectionError) as error:
-            log.warning("fork_server_not_ready", extra=fields(python=python, preload=preload, error=repr(error)))
+            log.warning("fork_server_not_ready", extra=fields(**msgspec.structs.asdict(warmth), error=repr(error)))
             self._end(server)
             return None
-        log.info("fork_server_ready", extra=fields(python=python, pid=pid, **hello))
+        log.info("fork_server_ready", extra=fields(python=warmth.python, runtime=warmth.runtime, pid=pid, **hello))
         if hello["threads"] > 1:
             # A fork copies only the calling thread; locks that the others hold would stay locked for ever.
-            log.warning("fork_server_has_threads", extra=fields(python=python, preload=preload, **hello))
+            log.warning("fork_server_has_threads", extra=fields(**msgspec.structs.asdict(warmth), **hello))
             self._end(server)
             return None
         return server
 
-    def _start_cold(self, python: str, folder: Path, descriptors: Descriptors) -> Process:
-        argv = [python, "-I", "-B", str(START), "once", "--shim", str(self._shim), "--parent", str(os.getpid())]
-        argv += ["--folder", str(folder)]
+    def _start_cold(self, warmth: Warmth, folder: Path, descriptors: Descriptors) -> Process:
+        argv = [*self._command(warmth, "once"), "--folder", str(folder)]
         ends = {0: _devnull(), 1: descriptors.stdout, 2: descriptors.stderr, 3: descriptors.control}
         return Process(*self._spawn(argv, ends))
+
+    def _command(self, warmth: Warmth, mode: str) -> list[str]:
+        head = [warmth.python, "-I", "-B", str(START), mode]
+        return [*head, "--runtime", warmth.runtime, "--shim", str(self._shim), "--parent", str(os.getpid())]
 
     def _spawn(self, argv: list[str], descriptors: dict[int, int]) -> tuple[int, asyncio.Future[Exit]]:
         try:
@@ -226,7 +236,7 @@ class Interpreters:
         finally:
             os.close(descriptors[0])
 
-    def end_idle(self, *, keep: tuple[str, tuple[str, ...]] | None = None) -> None:
+    def end_idle(self, *, keep: Warmth | None = None) -> None:
         """End the fork servers that had no try for a while, except `keep`."""
         now = asyncio.get_running_loop().time()
         for key, task in list(self._servers.items()):

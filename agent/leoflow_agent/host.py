@@ -24,7 +24,7 @@ import msgspec
 from grpclib.client import Stream
 
 from leoflow_agent.connection import DISCONNECTED, Address, Connections, pauses
-from leoflow_agent.fork_servers import CannotStart, Interpreters
+from leoflow_agent.fork_servers import CannotStart, Interpreters, Warmth
 from leoflow_agent.outcomes import Exit, decide_outcome
 from leoflow_agent.processes import Children, boot_id, kill_leftovers
 from leoflow_agent.reports import fields
@@ -192,7 +192,7 @@ class HostAgent:
     async def _warm_up(self) -> None:
         """The first try should not wait for the imports of its interpreter."""
         try:
-            await self._interpreters.warm_up(self._config.default_python)
+            await self._interpreters.warm_up(Warmth(self._config.default_python))
         except CannotStart as error:
             log.error("default_interpreter_missing", extra=fields(error=str(error)))  # noqa: TRY400  expected, no trace
 
@@ -268,7 +268,7 @@ class HostAgent:
         step_s = min(1.0, self._config.idle_exit_s / 4)
         while True:
             await asyncio.sleep(step_s)
-            default = (self._config.default_python, ())
+            default = Warmth(self._config.default_python)
             self._interpreters.end_idle(keep=default if self._is_attached else None)
             if self._is_attached or self._tries:
                 needed_at = loop.time()

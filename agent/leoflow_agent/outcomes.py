@@ -80,4 +80,5 @@ def as_message(outcome: StoredOutcome) -> Outcome:
         signal=outcome.signal,
         xcoms=outcome.xcoms,
         reschedule_at=outcome.reschedule_at,
+        deferral=outcome.deferral,
     )

@@ -18,12 +18,21 @@ from pathlib import Path
 import msgspec
 
 from leoflow_agent import framing
-from leoflow_agent.fork_servers import CannotStart, Descriptors, Interpreters, Process
+from leoflow_agent.fork_servers import CannotStart, Descriptors, Interpreters, Process, Warmth
+from leoflow_agent.masking import Secrets
 from leoflow_agent.outcomes import Exit, decide_outcome
 from leoflow_agent.processes import boot_id, end_group, signal_group, start_ticks
 from leoflow_agent.reports import fields
 from leoflow_agent.spool import ProcessFacts, Stop, StoredOutcome, TryFolder
-from leoflowd.contract.agent_messages import OutcomeKind, PreviousRunAsk, TrySpec, XComPull
+from leoflowd.contract.agent_messages import (
+    ConnectionAsk,
+    CountsAsk,
+    DagRunAsk,
+    OutcomeKind,
+    PreviousRunAsk,
+    TrySpec,
+    XComPull,
+)
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +45,15 @@ _RECORD_BYTES = 1024 * 1024
 """A longer record on the control socket did not come from the runner."""
 _START_ATTEMPTS = 3
 
-Ask = XComPull | PreviousRunAsk
+Ask = XComPull | PreviousRunAsk | ConnectionAsk | DagRunAsk | CountsAsk
+_ASKS: dict[str, type[Ask]] = {
+    "pull": XComPull,
+    "previous": PreviousRunAsk,
+    "connection": ConnectionAsk,
+    "dag_run": DagRunAsk,
+    "counts": CountsAsk,
+}
+"""How the runner names its questions on the control socket."""
 
 
 class LogFile:
@@ -100,6 +117,8 @@ class RunningTry:
         """Set when somebody waits for the report: the outcome is there, or the task asks."""
         self.asks: dict[int, Ask] = {}
         """Questions of the task that wait for the daemon."""
+        self.secrets = Secrets()
+        """What must not be seen in its log."""
         self.is_over = asyncio.Event()
         """Set when the process and its group are gone; the outcome may be known before."""
         self._told = asyncio.Event()
@@ -167,8 +186,7 @@ class RunningTry:
                 process = await self._interpreters.start_try(
                     try_id=self.spec.try_id,
                     folder=self.folder.path,
-                    python=self._python,
-                    preload=self.spec.preload,
+                    warmth=Warmth(self._python, self.spec.runtime, self.spec.preload),
                     warm=self.spec.warm,
                     descriptors=descriptors,
                 )
@@ -251,32 +269,35 @@ class RunningTry:
     def heard(self, line: bytes, log_file: LogFile) -> None:
         """One line from the control socket."""
         try:
-            message = msgspec.json.decode(line)
-            match message:
+            match msgspec.json.decode(line):
                 case {"log": dict(record)}:
-                    log_file.write(framing.record_line(record, now=datetime.now(UTC)))
-                case {"pull": ask}:
-                    pull = msgspec.convert(ask, XComPull)
-                    self.asks[pull.request_id] = pull
-                    self.urgent.set()
-                case {"previous": ask}:
-                    previous = msgspec.convert(ask, PreviousRunAsk)
-                    self.asks[previous.request_id] = previous
-                    self.urgent.set()
+                    log_file.write(framing.record_line(self.secrets.in_record(record), now=datetime.now(UTC)))
+                case {"mask": {"request_id": int(request_id), "values": list(values)}}:
+                    self.secrets.hide(msgspec.convert(values, list[str]))
+                    self._send({"request_id": request_id})
                 case {"outcome": {"has_children": has_children}}:
                     if not has_children:
                         self._told.set()
                 case {"events": _}:
                     pass  # something was appended to events.ndjson
+                case dict(message) if len(message) == 1 and (kind := next(iter(message))) in _ASKS:
+                    ask = msgspec.convert(message[kind], _ASKS[kind])
+                    self.asks[ask.request_id] = ask
+                    self.urgent.set()
                 case _:
                     raise msgspec.ValidationError("unknown record")
         except (msgspec.DecodeError, ValueError):
             # User code wrote on our descriptor; what it said is output, no more.
-            log_file.write(framing.output_line(line[: framing.LINE_BYTES], stream="stderr", now=datetime.now(UTC)))
+            shown = self.secrets.in_output(line[: framing.LINE_BYTES])
+            log_file.write(framing.output_line(shown, stream="stderr", now=datetime.now(UTC)))
 
     def answer(self, request_id: int, answer: object) -> None:
         """The daemon's answer to a question; ignored if nobody waits for it any more."""
-        if self.asks.pop(request_id, None) is None or self._control is None:
+        if self.asks.pop(request_id, None) is not None:
+            self._send(answer)
+
+    def _send(self, answer: object) -> None:
+        if self._control is None:
             return
         body = msgspec.json.encode(answer) + b"\n"
         sending = asyncio.create_task(_send_all(self._control, body))
@@ -359,7 +380,8 @@ class _Output:
 
     def _write(self, name: str, lines: Iterable[bytes]) -> None:
         now = datetime.now(UTC)
-        block = b"".join(framing.output_line(line, stream=name, now=now) for line in lines)
+        secrets = self._owner.secrets
+        block = b"".join(framing.output_line(secrets.in_output(line), stream=name, now=now) for line in lines)
         if block:
             self._log.write(block)
             self._owner.changed.set()

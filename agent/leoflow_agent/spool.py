@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from leoflowd.contract.agent_messages import OutcomeKind, TrySpec, XComItem
+from leoflowd.contract.wait_spec import Deferral
 
 _T = TypeVar("_T")
 OUTCOME = "outcome.json"
@@ -38,6 +39,7 @@ class StoredOutcome(msgspec.Struct, frozen=True, kw_only=True):
     signal: int | None = None
     xcoms: tuple[XComItem, ...] = ()
     reschedule_at: datetime | None = None
+    deferral: Deferral | None = None
     complete: bool = False
 
 

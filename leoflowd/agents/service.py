@@ -22,6 +22,7 @@ from grpclib.const import Cardinality, Handler
 from grpclib.server import Server, Stream
 
 from leoflowd import telemetry
+from leoflowd.agents.questions import Connections, NoConnections, Questions
 from leoflowd.agents.try_session import Reports, TrySession
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import MsgpackCodec
@@ -67,6 +68,7 @@ class AgentService:
         try_secret: bytes,
         host_token: str,
         now: Callable[[], datetime],
+        connections: Connections | None = None,
     ) -> None:
         self._db = db
         self._logs = logs
@@ -77,6 +79,7 @@ class AgentService:
         self._try_secret = try_secret
         self._host_token = host_token
         self._now = now
+        self._questions = Questions(db, connections or NoConnections(), now)
         self._sessions: dict[str, _OpenTry] = {}
         self._heard: dict[str, float] = {}
         self._hosts: set[str] = set()
@@ -198,7 +201,7 @@ class AgentService:
         if row is None or not row.live:
             await stream.send_message(m.Terminate(reason="this try is no longer current", stale=True))
             return
-        session = TrySession(self._db, self._logs, self._reports, row, self._now)
+        session = TrySession(self._db, self._logs, self._reports, self._questions, row, self._now)
         opened = _OpenTry(session, stream, trio.current_time())
         self._sessions[hello.try_id] = opened
         try:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
 
+from leoflowd.agents.questions import Questions
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract.errors import Invalid
 from leoflowd.store import dag_runs, tries
@@ -29,23 +30,33 @@ class Reports(Protocol):
 
 class TrySession:
     def __init__(
-        self, db: Database, logs: LogFiles, reports: Reports, row: TryRow, now: Callable[[], datetime]
+        self,
+        db: Database,
+        logs: LogFiles,
+        reports: Reports,
+        questions: Questions,
+        row: TryRow,
+        now: Callable[[], datetime],
     ) -> None:
         self.row = row
         self._db = db
         self._logs = logs
         self._reports = reports
+        self._questions = questions
         self._now = now
         self._log = logs.path(row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number)
+        begin = logs.begin_leg if row.goes_on else logs.leg_base
+        self._log_base = begin(self._log, str(row.id))
         self._rendered: dict[str, Any] | None = None
         self._started = False
 
     @property
     def log_offset(self) -> int:
-        return self._logs.size(self._log)
+        """Of the bytes that this process of the try wrote."""
+        return self._logs.size(self._log) - self._log_base
 
     def append_log(self, chunk: m.LogChunk) -> None:
-        self._logs.append(self._log, chunk.offset, chunk.content)
+        self._logs.append(self._log, self._log_base + chunk.offset, chunk.content)
 
     async def started(self, hello: m.TryHello) -> None:
         if hello.started_at is not None and not self._started:
@@ -68,6 +79,8 @@ class TrySession:
                 return m.XComValues(request_id=message.request_id, values=values)
             case m.PreviousRunAsk():
                 return m.PreviousRun(request_id=message.request_id, run=await self._previous(message))
+            case m.ConnectionAsk() | m.DagRunAsk() | m.CountsAsk():
+                return await self._questions.answer(self.row, message)
             case m.Outcome():
                 _check_xcoms(message)
                 rendered, self._rendered = self._rendered, None

@@ -1,6 +1,7 @@
 """A dag run in memory, for `leoflow test`: the pure core decides, `local_try` runs each task in a process of its own.
 
-Nothing is stored and no server is asked. Retry delays are not waited for; a reschedule waits for the world and is.
+Nothing is stored and no server is asked. Retry delays and moments (`local_waits`) are not waited for; a reschedule
+waits for the world and is.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ import msgspec
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.local_try import LocalTry
-from leoflowd.contract.agent_messages import DagRunFacts, Outcome, OutcomeKind, TrySpec, XComInput
-from leoflowd.contract.dag_spec import DagSpec, TaskSpec, XComRef
+from leoflowd.cli.local_waits import NOT_WAITED_FOR, end_of
+from leoflowd.contract.agent_messages import DagRunFacts, Outcome, OutcomeKind, ResumeCall, TrySpec, XComInput
+from leoflowd.contract.dag_spec import DagSpec, TaskSpec, XComRef, runtime_of
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
-from leoflowd.core.dag_run_plan import next_due_at, plan_dag_run, plan_outcome
+from leoflowd.contract.wait_spec import Deferral
+from leoflowd.core.dag_run_plan import next_due_at, plan_dag_run, plan_outcome, plan_resume
 from leoflowd.core.dag_shape import shape_of
 from leoflowd.core.decisions import Decision, FinishDagRun, Queue, Start, StartDagRun
 from leoflowd.core.run_view import InstanceFacts, RunView
@@ -68,6 +71,9 @@ class LocalRun:
         self.because = ""
         self.xcoms: dict[tuple[str, str], Any] = {}
         self._running: dict[int, LocalTry] = {}
+        self._deferrals: dict[int, Deferral] = {}
+        """What tasks that gave their process back wait for; a native sensor's wait is in its spec."""
+        self._resumes: dict[int, ResumeCall] = {}
         self._ended: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
 
     def task_of(self, instance: int) -> TaskSpec:
@@ -79,6 +85,9 @@ class LocalRun:
             touched: set[int] | None = None
             while self.view.state is DagRunState.RUNNING:
                 self._decide(touched)
+                touched = self._end_waits()
+                if touched:
+                    continue
                 self._start_scheduled()
                 refresh()
                 if self.view.state is DagRunState.RUNNING:
@@ -129,8 +138,22 @@ class LocalRun:
                 instance = decision.instance
                 facts = apply(self.view.facts[instance], self.view.node_of(instance), decision, now)
                 self.view.put(instance, facts)
-                if facts.state in FINISHED or facts.state in {_S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE}:
+                if facts.state in FINISHED or facts.state in {_S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE, _S.DEFERRED}:
                     self._told(self.task_of(instance).task_id, {"state": str(facts.state), "event": facts.because})
+
+    def _end_waits(self) -> set[int]:
+        """No pool watches anything here; the instances whose waits ended."""
+        waiting = {i for i, facts in enumerate(self.view.facts) if facts.wait == "waiting"}
+        for instance in waiting:
+            now = datetime.now(UTC)
+            native = Deferral(wait=self.task_of(instance).wait)
+            end = end_of(self._deferrals.pop(instance, native), now)
+            if isinstance(end, ResumeCall):
+                self._resumes[instance] = end
+                self._apply(plan_resume(self.view, instance, NOT_WAITED_FOR), now)
+            else:
+                self._apply(plan_outcome(self.view, instance, end, now), now)
+        return waiting
 
     def _start_scheduled(self) -> None:
         """Highest priority first, as far as `--parallel` and the DAG's own limit allow."""
@@ -139,14 +162,16 @@ class LocalRun:
         waiting.sort(key=lambda i: (-self.view.node_of(i).weight, i))
         for instance in waiting[: max(0, limit - len(self._running))]:
             now = datetime.now(UTC)
+            facts = self.view.facts[instance]
+            began = facts.start_date if facts.end_date is None else None
             self._apply(Queue(instance=instance, try_id=str(uuid.uuid4()), because="a process is free"), now)
             self._apply(Start(instance=instance, at=now, because="its process was started"), now)
-            self._start(instance)
+            self._start(instance, began)
 
-    def _start(self, instance: int) -> None:
+    def _start(self, instance: int, began: datetime | None) -> None:
+        """`began`: when the same try had a process before, which it gave back."""
         task = self.task_of(instance)
-        facts = self.view.facts[instance]
-        if facts.try_number == 1 or facts.state is not _S.UP_FOR_RESCHEDULE:
+        if began is None:
             self._forget_xcoms(task.task_id)
 
         def log(line: dict[str, Any]) -> None:
@@ -155,7 +180,7 @@ class LocalRun:
         def push(key: str, value: Any) -> None:
             self.xcoms[task.task_id, key] = value
 
-        running = LocalTry(self._try_spec(instance), log=log, pull=self._pull, push=push)
+        running = LocalTry(self._try_spec(instance, began), log=log, pull=self._pull, push=push)
         self._running[instance] = running
 
         def wait_for_it() -> None:
@@ -213,13 +238,15 @@ class LocalRun:
             return instance
         for item in outcome.xcoms:
             self.xcoms[self.task_of(instance).task_id, item.key] = msgspec.json.decode(item.value)
+        if outcome.deferral is not None:
+            self._deferrals[instance] = outcome.deferral
         now = datetime.now(UTC)
         self._apply(plan_outcome(self.view, instance, outcome, now), now)
         return instance
 
     # --- what a try needs ---
 
-    def _try_spec(self, instance: int) -> TrySpec:
+    def _try_spec(self, instance: int, began: datetime | None) -> TrySpec:
         facts, task = self.view.facts[instance], self.task_of(instance)
         start = self.view.start_date
         assert start is not None
@@ -251,6 +278,9 @@ class LocalRun:
             execution_timeout_s=task.execution_timeout_s,
             do_xcom_push=task.do_xcom_push,
             xcoms=tuple(self._inputs(task.xcom_refs)),
+            resume=self._resumes.pop(instance, None),
+            first_started_at=began,
+            runtime=runtime_of(task.kind, self.spec.environment),
         )
 
     def _inputs(self, references: tuple[XComRef, ...]) -> list[XComInput]:

@@ -26,6 +26,7 @@ from typing import Any
 import msgspec
 
 import leoflowd
+from leoflow_agent.masking import Secrets
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec
 
@@ -41,6 +42,9 @@ NOT_FOR_TASKS = (
     "LEOFLOW_PASSWORD",
     "LEOFLOW_ADMIN_PASSWORD",
 )
+
+_NO_QUESTIONS = frozenset({"events", "outcome"})
+"""What the runner tells its agent, and nobody needs here: files are read when the process has ended."""
 
 Log = Callable[[dict[str, Any]], None]
 Pull = Callable[[dict[str, Any]], list[dict[str, Any]]]
@@ -68,6 +72,7 @@ class LocalTry:
         self._push = push
         self._pid: int | None = None
         self._killed = False
+        self._secrets = Secrets()
 
     def run(self) -> Outcome:
         """Start the process, serve it until it ends; what became of it."""
@@ -114,6 +119,7 @@ class LocalTry:
     def _spawn(self, folder: Path, output: int, control: int) -> int:
         """The runner wants nothing to read on 0, its output on 1 and 2, its control socket on 3."""
         command = [self.spec.python, "-I", "-B", str(runner_start()), "once"]
+        command += ["--runtime", self.spec.runtime]
         command += ["--shim", str(shim_folder()), "--parent", str(os.getpid()), "--folder", str(folder)]
         # Numbers from 10 on: no descriptor is replaced before it was used.
         output = fcntl.fcntl(output, fcntl.F_DUPFD_CLOEXEC, 10)
@@ -152,23 +158,38 @@ class LocalTry:
     def _forward_output(self, read_end: int) -> None:
         with os.fdopen(read_end, "rb") as output:
             for line in output:
-                text = line.decode("utf-8", "replace").rstrip("\r\n")
+                text = self._secrets.in_output(line).decode("utf-8", "replace").rstrip("\r\n")
                 self._log({"event": text, "level": "info", "timestamp": datetime.now(UTC).isoformat()})
 
     def _serve(self, control: socket.socket) -> None:
         """Answer the runner's questions until it closes its end."""
         with control.makefile("rb") as lines:
             for line in lines:
-                message = json.loads(line)
-                if "log" in message:
-                    self._log(message["log"])
-                elif "pull" in message:
-                    question = message["pull"]
-                    answer = {"request_id": question["request_id"], "values": self._pull(question)}
+                ((kind, body),) = json.loads(line).items()
+                if kind == "log":
+                    self._log(self._secrets.in_record(body))
+                elif kind not in _NO_QUESTIONS:
+                    answer = {"request_id": body["request_id"], **self._answer(kind, body)}
                     control.sendall(json.dumps(answer).encode() + b"\n")
-                elif "previous" in message:  # there is no run before this one
-                    answer = {"request_id": message["previous"]["request_id"], "run": None}
-                    control.sendall(json.dumps(answer).encode() + b"\n")
+
+    def _answer(self, kind: str, question: dict[str, Any]) -> dict[str, Any]:
+        match kind:
+            case "pull":
+                return {"values": self._pull(question)}
+            case "mask":
+                self._secrets.hide(question["values"])
+                return {}
+            case "connection":  # those of the environment were looked at before
+                return {"connection": None}
+            case "dag_run":
+                return {"refused": "`leoflow test` runs one DAG only; run both in `leoflow lite`"}
+            case "counts":
+                self._log({"event": "`leoflow test` knows no other dag runs: it counts 0", "level": "warning"})
+                return {"count": 0}
+            case "previous":  # there is no run before this one
+                return {"run": None}
+            case _:
+                raise AssertionError(f"the runner asks {kind!r}, which nobody knows")
 
     def _read_events(self, folder: Path) -> None:
         """XComs that the task pushed while it ran."""

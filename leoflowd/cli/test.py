@@ -135,7 +135,9 @@ def _interpreter(out: Output, project: Project, data_dir: Path) -> Path:
         config = ProjectConfig() if project.single_file else read_project(project.folder)
     except DagCompileError as error:
         raise compile_failure(project.folder, error) from error
-    wanted = EnvironmentSpec(python_version=config.python_version, dependencies=config.dependencies)
+    wanted = EnvironmentSpec(
+        python_version=config.python_version, dependencies=config.dependencies, connectors=config.connectors
+    )
     try:
         return Environments(data_dir).ensure(wanted, out.note)
     except EnvironmentFailed as error:

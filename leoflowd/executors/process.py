@@ -184,11 +184,11 @@ class ProcessExecutor:
         await self._launches.send(Launch(spec=spec, token=try_token(self._try_secret, spec.try_id)))
 
 
-EnvironmentKey = tuple[str | None, tuple[str, ...]]
+EnvironmentKey = tuple[str | None, tuple[str, ...], tuple[str, ...]]
 
 
 def environment_key(environment: EnvironmentSpec) -> EnvironmentKey:
-    return environment.python_version, environment.dependencies
+    return environment.python_version, environment.dependencies, environment.connectors
 
 
 def _agent_environment() -> dict[str, str]:

@@ -4,6 +4,9 @@
 callers on Trio use a thread. What exists is returned at once and without network. Never activates anything, never
 touches our own interpreter, and downloads packages only, no Python.
 
+An environment that names Airflow's packages (`connectors:`, or `dependencies:` with apache-airflow...) also gets
+Airflow itself, in the versions of `locks/airflow-constraints.txt`: its tasks run on the real packages.
+
 A venv is complete when its marker file exists, and the marker is written last. It is built in place, not renamed: the
 scripts in `bin/` hold absolute paths. A folder without marker is the rest of a kill; the next call removes it.
 """
@@ -28,16 +31,20 @@ from pathlib import Path
 import msgspec
 
 import leoflowd
-from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.dag_spec import EnvironmentSpec, has_airflow
 from leoflowd.contract.errors import LeoflowError
 
 MARKER = ".leoflow-complete"
-LAYOUT = 1
+LAYOUT = 2
 """Raise it when venvs are built differently: then all are built anew."""
 INSTALL_TIMEOUT_S = 1800.0
 """For one call of the installer; large wheels over a slow line."""
 OUTPUT_TAIL_CHARS = 3000
 LOCK_POLL_S = 0.1
+PROGRESS_EVERY_S = 10.0
+"""Airflow with a large provider takes minutes; whoever waits is told that it goes on."""
+AIRFLOW = ("apache-airflow-core==3.2.2", "apache-airflow-task-sdk")
+"""`locks/airflow-constraints.txt` says in which versions; a unit test compares them."""
 
 NOT_FOR_INSTALLERS = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 
@@ -53,13 +60,38 @@ class EnvironmentStatistics(msgspec.Struct, frozen=True):
 
 
 def default_lock() -> Path:
-    """The hashed lock of the default environment: the repository's, else the one inside the wheel."""
+    """The hashed lock of the default environment."""
+    return _shipped("task-default.txt")
+
+
+def airflow_constraints() -> Path:
+    """Which versions of Airflow and its libraries start together."""
+    return _shipped("airflow-constraints.txt")
+
+
+def _shipped(name: str) -> Path:
+    """A file of `locks/`: the repository's, else the one inside the wheel."""
     package = Path(leoflowd.__file__).parent
-    candidates = (package.parent / "locks" / "task-default.txt", package / "_data" / "locks" / "task-default.txt")
+    candidates = (package.parent / "locks" / name, package / "_data" / "locks" / name)
     for candidate in candidates:
         if candidate.exists():
             return candidate
-    raise EnvironmentFailed(f"the default environment's lock is missing: neither {candidates[0]} nor {candidates[1]}")
+    raise EnvironmentFailed(
+        f"{name} is missing: neither {candidates[0]} nor {candidates[1]} exists; install Leoflow again"
+    )
+
+
+def requirements_of(spec: EnvironmentSpec) -> tuple[str, ...]:
+    """What is installed on top of the default packages. Raises `EnvironmentFailed` for what is no requirement."""
+    _refuse_options(spec.dependencies)
+    for name in spec.connectors:
+        if not re.fullmatch(r"[a-z0-9]+([._-][a-z0-9]+)*", name):
+            raise EnvironmentFailed(
+                f"{name!r} is no connector; write the short name of an Airflow provider in leoflow.yaml, "
+                "e.g. `http` or `cncf.kubernetes`"
+            )
+    connectors = tuple(f"apache-airflow-providers-{re.sub('[._]', '-', name)}" for name in spec.connectors)
+    return (*(AIRFLOW if has_airflow(spec) else ()), *connectors, *spec.dependencies)
 
 
 class Environments:
@@ -78,14 +110,15 @@ class Environments:
 
     def ensure(self, spec: EnvironmentSpec, say: Callable[[str], None] = lambda _: None) -> Path:
         """The interpreter of this environment, built now when it is missing. Raises `EnvironmentFailed`."""
-        _refuse_options(spec.dependencies)
+        requirements = requirements_of(spec)
+        constraints = airflow_constraints() if has_airflow(spec) else None
         version = spec.python_version or _own_version()
-        key = self._key(version, spec.dependencies)
+        key = self._key(version, requirements, constraints)
         folder = self._folder / key
         if not _is_complete(folder):
             with self._exclusive(key) as descriptor:
                 if not _is_complete(folder):
-                    self._build(folder, version, spec.dependencies, descriptor, say)
+                    self._build(folder, version, requirements, constraints, descriptor, say)
         self._ready.add(key)
         return _python_of(folder)
 
@@ -93,8 +126,10 @@ class Environments:
         """End running installers and refuse further ones; waiting `ensure` calls raise."""
         self._installer.close()
 
-    def _key(self, version: str, dependencies: Sequence[str]) -> str:
-        content = [LAYOUT, version, sorted(set(dependencies)), hashlib.sha256(self._lock.read_bytes()).hexdigest()]
+    def _key(self, version: str, requirements: Sequence[str], constraints: Path | None) -> str:
+        files = [self._lock, *([constraints] if constraints else [])]
+        digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+        content = [LAYOUT, version, sorted(set(requirements)), *digests]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]
 
     @contextlib.contextmanager
@@ -115,21 +150,31 @@ class Environments:
             os.close(descriptor)
 
     def _build(
-        self, folder: Path, version: str, dependencies: Sequence[str], descriptor: int, say: Callable[[str], None]
+        self,
+        folder: Path,
+        version: str,
+        requirements: Sequence[str],
+        constraints: Path | None,
+        descriptor: int,
+        say: Callable[[str], None],
     ) -> None:
         self._building += 1
         try:
             shutil.rmtree(folder, ignore_errors=True)
             base = find_python(version, self._installer)
-            wanted = ", ".join(dependencies) or "the default packages"
+            wanted = ", ".join(requirements) or "the default packages"
             say(f"building an environment with Python {version} and {wanted} ({self._installer.name})")
-            self._installer.make(base, folder, descriptor)
-            self._installer.install(_python_of(folder), ("--require-hashes", "-r", str(self._lock)), (), descriptor)
-            if dependencies:
-                # On top of the default packages: those that satisfy the dependencies stay, others are replaced.
-                self._installer.install(_python_of(folder), (), dependencies, descriptor)
-            (folder / MARKER).write_text(json.dumps({"python": version, "dependencies": sorted(dependencies)}))
+            work = Work(descriptor, say)
+            self._installer.make(base, folder, work)
+            python = _python_of(folder)
+            self._installer.install(python, ("--require-hashes", "-r", str(self._lock)), (), work)
+            if requirements:
+                # On top of the default packages: those that satisfy the requirements stay, others are replaced.
+                options = ("--constraint", str(constraints)) if constraints else ()
+                self._installer.install(python, options, requirements, work)
+            (folder / MARKER).write_text(json.dumps({"python": version, "requirements": sorted(requirements)}))
             self._built_total += 1
+            say(f"the environment with {wanted} is ready")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -138,6 +183,13 @@ class Environments:
 
 
 # --- installers --------------------------------------------------------------------------------------------------
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What one build hands to its commands: the lock's descriptor, and who is told how it goes."""
+
+    descriptor: int
+    say: Callable[[str], None]
 
 
 class Installer:
@@ -150,7 +202,7 @@ class Installer:
         self._running: set[subprocess.Popen[str]] = set()
         self._closed = False
 
-    def make(self, base: Path, folder: Path, descriptor: int) -> None:
+    def make(self, base: Path, folder: Path, work: Work) -> None:
         if self.uv:
             command: list[str | Path] = [
                 self.uv,
@@ -164,21 +216,22 @@ class Installer:
             ]
         else:
             command = [base, "-m", "venv", folder]
-        self._checked(command, descriptor, "make the venv", ())
+        self._checked(command, work, "make the venv", ())
 
-    def install(self, python: Path, options: Sequence[str], requirements: Sequence[str], descriptor: int) -> None:
+    def install(self, python: Path, options: Sequence[str], requirements: Sequence[str], work: Work) -> None:
         if self.uv:
-            head: list[str | Path] = [self.uv, "pip", "install", "--quiet", "--python", python]
+            # Compiled here, as pip does it: tasks write no bytecode, and each cold start would compile all it imports.
+            head: list[str | Path] = [self.uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
         else:
             head = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-        self._checked([*head, *options, *requirements], descriptor, "install the packages", requirements)
+        self._checked([*head, *options, *requirements], work, "install the packages", requirements)
 
-    def _checked(self, command: Sequence[str | Path], descriptor: int, step: str, requirements: Sequence[str]) -> None:
-        code, output = self.run([str(word) for word in command], descriptor)
+    def _checked(self, command: Sequence[str | Path], work: Work, step: str, requirements: Sequence[str]) -> None:
+        code, output = self.run([str(word) for word in command], work)
         if code != 0:
             raise EnvironmentFailed(_failure(self.name, step, requirements, code, output))
 
-    def run(self, command: Sequence[str], descriptor: int) -> tuple[int, str]:
+    def run(self, command: Sequence[str], work: Work) -> tuple[int, str]:
         """Exit code and output of one command; stops it after `INSTALL_TIMEOUT_S` or at `close`."""
         environment = {name: value for name, value in os.environ.items() if name not in NOT_FOR_INSTALLERS}
         with self._guard:
@@ -192,15 +245,11 @@ class Installer:
                 errors="replace",
                 env=environment,
                 start_new_session=True,
-                pass_fds=(descriptor,),
+                pass_fds=(work.descriptor,),
             )
             self._running.add(process)
         try:
-            output, _ = process.communicate(timeout=INSTALL_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            _kill(process)
-            output, _ = process.communicate()
-            output += f"\nstopped after {INSTALL_TIMEOUT_S:.0f} s"
+            output = _output_of(process, work.say)
         finally:
             with self._guard:
                 self._running.discard(process)
@@ -276,6 +325,20 @@ def _answer(question: Sequence[str]) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def _output_of(process: subprocess.Popen[str], say: Callable[[str], None]) -> str:
+    """All that it prints until it ends, or is ended after `INSTALL_TIMEOUT_S`."""
+    began = time.monotonic()
+    while True:
+        try:
+            return process.communicate(timeout=PROGRESS_EVERY_S)[0]
+        except subprocess.TimeoutExpired:
+            seconds = time.monotonic() - began
+        if seconds >= INSTALL_TIMEOUT_S:
+            _kill(process)
+            return f"{process.communicate()[0]}\nstopped after {INSTALL_TIMEOUT_S:.0f} s"
+        say(f"still building the environment ({seconds:.0f} s)")
+
+
 def _kill(process: subprocess.Popen[str]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -286,8 +349,8 @@ def _failure(tool: str, step: str, requirements: Sequence[str], code: int, outpu
     whose = f" of requirement {', '.join(map(repr, named))}" if named else ""
     tail = output.strip()[-OUTPUT_TAIL_CHARS:]
     return (
-        f"cannot {step}{whose}: {tool} ended with exit code {code}; correct `dependencies` in leoflow.yaml, or check "
-        f"the network, and save again. The end of its output:\n{tail}"
+        f"cannot {step}{whose}: {tool} ended with exit code {code}; correct `dependencies` or `connectors` in "
+        f"leoflow.yaml, or check the network, and save again. The end of its output:\n{tail}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What `leoflow lite reset-password` and `leoflow lite forget` do to an installation, running or not.
+"""What `leoflow lite reset-password`, `forget` and `rotate-key` do to an installation, running or not.
 
 They write to Postgres directly: whoever may read the data folder owns the installation, no login is asked.
 """
@@ -13,12 +13,14 @@ from pathlib import Path
 import psycopg
 import trio
 
+from leoflowd.config import KEY_FILE, SecretsConfig
 from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.lite.passwords import ADMIN, generate_password
 from leoflowd.lite.postgres import EmbeddedPostgres, paths_for
-from leoflowd.store import api_users, dags, workspace
+from leoflowd.store import api_users, connections, dags, workspace
 from leoflowd.store.database import Database
 from leoflowd.store.migrations import migrate
+from leoflowd.store.secret_box import add_key, box_of
 from leoflowd.store.trio_connection import TrioConnection
 
 
@@ -40,6 +42,18 @@ async def forget_dag(data_dir: Path, postgres: str | None, dag_id: str) -> None:
                 f"its history with `leoflow dags delete {dag_id}`"
             )
         await dags.delete_dag(conn, dag_id)
+
+
+async def rotate_key(data_dir: Path, postgres: str | None, now: datetime) -> tuple[str, int]:
+    """Make a new key and encrypt all stored secrets with it; (its id, how many connections).
+
+    The key is on disk before anything is sealed with it. A running daemon reads it from there by itself.
+    """
+    config = SecretsConfig(key_file=data_dir / KEY_FILE)
+    async with _database(data_dir, postgres) as db, db.api.transaction() as conn:
+        box = box_of(config)
+        key_id = add_key(data_dir / KEY_FILE)
+        return key_id, await connections.reseal_connections(conn, box, now)
 
 
 @contextlib.asynccontextmanager

@@ -523,7 +523,11 @@ class ProjectCompiler:
         for sentence in unused_in_lite(config):
             log.info("unused_in_lite", project=project.path, setting=sentence)
         python = self._environments.ensure(
-            EnvironmentSpec(python_version=config.python_version, dependencies=config.dependencies),
+            EnvironmentSpec(
+                python_version=config.python_version,
+                dependencies=config.dependencies,
+                connectors=config.connectors,
+            ),
             lambda step: log.info("environment", project=project.path, step=step),
         )
         for _ in range(SAVES_WHILE_COMPILING):

@@ -96,9 +96,13 @@ class XComs:
         return found
 
     def push(self, key: str, value: Any) -> None:
+        self.push_text(key, xcom.encode(value, key=key))
+
+    def push_text(self, key: str, text: str) -> None:
+        """`text` is JSON in the XCom form."""
         if not self._control.is_usable:
             raise RuntimeError("cannot push an XCom in a process that the task forked; do it in the task's own process")
-        self._files.add_event({"push": {"key": key, "value": xcom.encode(value, key=key)}})
+        self._files.add_event({"push": {"key": key, "value": text}})
         self._control.send({"events": 1})
 
 
@@ -126,6 +130,9 @@ class TaskInstance:
         self.operator = spec["operator"]
         self.state = "running"
         self.start_date = moment(started)
+        self.first_started_at = moment(spec.get("first_started_at")) or self.start_date
+        """When this try began, before it deferred or was rescheduled."""
+        self._was_rescheduled = spec.get("first_started_at") is not None
         self.end_date = None
         self.pid = os.getpid()
         self.hostname = os.uname().nodename
@@ -182,6 +189,10 @@ class TaskInstance:
 
     def get_template_context(self) -> dict[str, Any]:
         return self._context
+
+    def get_first_reschedule_date(self, context: Any) -> Any:
+        """When this try began, if it gave its process back since then; else None."""
+        return self.first_started_at if self._was_rescheduled else None
 
     def get_previous_dagrun(self, state: str | None = None) -> DagRun | None:
         """The dag run before this one; `state="success"` skips those that did not succeed."""
@@ -278,7 +289,7 @@ class VariableAccessor:
 
 
 class ConnectionAccessor:
-    """`conn.name`; connections come from `AIRFLOW_CONN_<NAME>`."""
+    """`conn.name`; connections come from `AIRFLOW_CONN_<NAME>`, else from the daemon."""
 
     def __getattr__(self, conn_id: str) -> Any:
         return importlib.import_module("airflow.sdk").Connection.get(conn_id)
@@ -286,7 +297,11 @@ class ConnectionAccessor:
     __getitem__ = __getattr__
 
     def get(self, conn_id: str, default: Any = None) -> Any:
-        return self.__getattr__(conn_id) if f"AIRFLOW_CONN_{conn_id.upper()}" in os.environ else default
+        exceptions = importlib.import_module("airflow.exceptions")
+        try:
+            return self.__getattr__(conn_id)
+        except exceptions.AirflowNotFoundException:
+            return default
 
 
 def build(spec: dict[str, Any], dag: Any, task: Any, ti: TaskInstance) -> dict[str, Any]:
@@ -301,7 +316,7 @@ def build(spec: dict[str, Any], dag: Any, task: Any, ti: TaskInstance) -> dict[s
         "run_id": ti.run_id,
         "try_number": ti.try_number,
         "task_instance_key_str": f"{ti.dag_id}__{ti.task_id}__{ti.run_id}",
-        "task_reschedule_count": 0,
+        "task_reschedule_count": int(spec.get("first_started_at") is not None),  # nobody counts them beyond one
         "params": _params(dag, task, run.conf),
         "macros": importlib.import_module("airflow.macros"),
         "var": {"value": VariableAccessor(is_json=False), "json": VariableAccessor(is_json=True)},

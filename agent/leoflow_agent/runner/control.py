@@ -7,9 +7,13 @@ import os
 import select
 import socket
 import threading
+from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 _DEATH_TAKES_MS = 1000
+_MIN_HIDDEN_LENGTH = 5
+"""`leoflow_agent.masking.MIN_LENGTH`; a unit test compares them."""
 
 
 class AgentGone(RuntimeError):
@@ -26,6 +30,7 @@ class Control:
         self._owner = os.getpid()
         self._asked = 0
         self._received = b""
+        self._hidden: list[str] = []
 
     @property
     def is_usable(self) -> bool:
@@ -33,9 +38,22 @@ class Control:
         return os.getpid() == self._owner
 
     def send(self, message: dict[str, Any]) -> None:
-        line = json.dumps(message).encode() + b"\n"
+        line = json.dumps(message, default=_moment_text).encode() + b"\n"
         with self._lock:
             self._socket.sendall(line)
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Returns when these texts cannot reach the log any more."""
+        texts = [text for text in secrets if len(text) >= _MIN_HIDDEN_LENGTH]
+        if texts:
+            self._hidden = sorted({*self._hidden, *texts}, key=len, reverse=True)
+            self.ask("mask", {"values": texts})
+
+    def redact(self, text: str) -> str:
+        """The text without the secrets that this process knows, for what does not go through the log."""
+        for secret in self._hidden:
+            text = text.replace(secret, "***")
+        return text
 
     def ask(self, kind: str, question: dict[str, Any]) -> dict[str, Any]:
         """Send a question and wait for its answer; as long as the daemon is away, this waits."""
@@ -71,3 +89,10 @@ class Control:
             self._received += piece
         line, _, self._received = self._received.partition(b"\n")
         return line
+
+
+def _moment_text(value: Any) -> str:
+    """Questions carry moments as RFC 3339 text."""
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"a question to the daemon holds {value!r}, which is no JSON")

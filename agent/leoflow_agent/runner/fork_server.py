@@ -11,6 +11,7 @@ import contextlib
 import gc
 import importlib
 import json
+import logging
 import os
 import pkgutil
 import selectors
@@ -18,7 +19,7 @@ import signal
 import socket
 import sys
 
-from . import linux
+from . import linux, real_airflow
 from . import main as runner
 
 _SOCKET = 3
@@ -46,10 +47,13 @@ _USUAL_MODULES = (
 """What nearly every DAG file imports, or the runner for it."""
 
 
-def serve(*, parent: int, preload: list[str]) -> None:
+def serve(*, parent: int, runtime: str, preload: list[str]) -> None:
     linux.die_with_parent(parent)
     linux.adopt_orphans()
-    failures = _preload([*_SHIM_MODULES, *_shim_internals(), *_USUAL_MODULES, *preload])
+    ours = real_airflow.MODULES if runtime == "airflow" else (*_SHIM_MODULES, *_shim_internals())
+    logging.disable(logging.INFO)  # what packages say while they are imported belongs to no task
+    failures = _preload([*ours, *_USUAL_MODULES, *preload])
+    logging.disable(logging.NOTSET)
     threads = len(os.listdir("/proc/self/task"))
     connection = socket.socket(fileno=_SOCKET)
     connection.set_inheritable(False)

@@ -18,13 +18,12 @@ import traceback
 from datetime import datetime, timezone
 from typing import Any
 
+from . import because, deferral, linux, logs, real_airflow, templates, xcom
 from . import context as contexts
-from . import linux, logs, templates, xcom
 from .control import Control
 from .files import TryFiles
 
 CONTROL = 3
-_BECAUSE_LENGTH = 500
 _log = logging.getLogger("task")
 
 
@@ -43,7 +42,7 @@ def run_try(folder: str) -> None:
             spec = files.read_spec()
             control = Control(CONTROL)
             _prepare_process(spec, control)
-            outcome = _Try(spec, control, files).run()
+            outcome = _run(spec, control, files)
             # A dying agent breaks the pipes of its tries before it ends them: such a failure is not the task's.
             if outcome["kind"] == "success" or not control.is_agent_gone():
                 files.write_outcome(outcome)
@@ -56,6 +55,16 @@ def run_try(folder: str) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(exit_code)
+
+
+def _run(spec: dict[str, Any], control: Control, files: TryFiles) -> dict[str, Any]:
+    started = datetime.now(timezone.utc)
+    body = real_airflow.Try if spec.get("runtime") == "airflow" else _Try
+    outcome = body(spec, control, files, started).run()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the work is done, the outcome must get out
+    ended = datetime.now(timezone.utc)
+    outcome["because"] = control.redact(outcome["because"])
+    return {"start_date": because.moment_text(started), "end_date": because.moment_text(ended), **outcome}
 
 
 def _prepare_process(spec: dict[str, Any], control: Control) -> None:
@@ -78,13 +87,13 @@ def _unbuffered(descriptor: int) -> io.TextIOWrapper:
 
 
 class _Try:
-    """One try, from spec to outcome."""
+    """One try on our shim, from spec to outcome."""
 
-    def __init__(self, spec: dict[str, Any], control: Control, files: TryFiles) -> None:
+    def __init__(self, spec: dict[str, Any], control: Control, files: TryFiles, started: datetime) -> None:
         self._spec = spec
         self._control = control
         self._files = files
-        self._started = datetime.now(timezone.utc)
+        self._started = started
         self._pid = os.getpid()
         self._task: Any = None
         self._is_terminated = False
@@ -93,11 +102,9 @@ class _Try:
         """The outcome; catches whatever user code raises."""
         signal.signal(signal.SIGTERM, self._on_sigterm)
         try:
-            outcome = self._run()
+            return self._run()
         except BaseException as error:  # noqa: BLE001  user code; also sys.exit and our own termination
-            outcome = self._outcome_of(error)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the work is done, the outcome must get out
-        return {"start_date": _text(self._started), "end_date": _text(datetime.now(timezone.utc)), **outcome}
+            return self._outcome_of(error)
 
     def _run(self) -> dict[str, Any]:
         runtime = importlib.import_module("airflow._leoflow_runtime")  # the shim
@@ -108,7 +115,7 @@ class _Try:
             dags = runtime.load_project(spec["bundle_path"], spec.get("source_path", "dag.py"))
             task = runtime.find_task(dags, spec["dag_run"]["dag_id"], spec["task_id"])
         except BaseException as error:
-            raise _CannotLoad(_where(error, spec["bundle_path"])) from error
+            raise because.CannotLoad(because.where(error, spec["bundle_path"])) from error
         finally:
             gc.freeze()
             gc.enable()
@@ -119,9 +126,33 @@ class _Try:
         context = contexts.build(spec, dag, task, ti)
         os.environ.update(contexts.environment_of(context))
         runtime.set_current_context(context)
+        runtime.set_supervisor(self._ask)
         self._render(runtime, dag, context, xcoms)
-        value = runtime.execute(task, context)
+        try:
+            value = self._call(runtime, context)
+        except runtime.Deferred as deferred:
+            return self._deferred(deferral.of_task(deferred))
         return {"kind": "success", "because": "The task returned.", "xcoms": self._xcoms_of(value)}
+
+    def _call(self, runtime: Any, context: dict[str, Any]) -> Any:
+        if self._spec.get("resume") is not None:
+            method, kwargs = deferral.resumed(self._spec["resume"])
+            return runtime.resume(self._task, context, method, xcom.decode(kwargs))
+        if self._spec["kind"] == "wait":
+            # A native sensor whose arguments only this process could render; the cheap-task pool does the rest.
+            raise runtime.LeoflowDefer(self._task.leoflow_wait())
+        return runtime.execute(self._task, context)
+
+    def _ask(self, kind: str, question: dict[str, Any]) -> dict[str, Any]:
+        if kind == "mask":
+            self._control.hide(question["values"])
+            return {}
+        return self._control.ask(kind, question)
+
+    def _deferred(self, what: dict[str, Any]) -> dict[str, Any]:
+        sentence = deferral.describe(what)
+        _log.info("Pausing task as DEFERRED: %s", sentence)
+        return {"kind": "deferred", "because": sentence, "deferral": what}
 
     def _render(self, runtime: Any, dag: Any, context: dict[str, Any], xcoms: contexts.XComs) -> None:
         task = self._task
@@ -136,7 +167,7 @@ class _Try:
             setattr(task, field, runtime.resolve(getattr(task, field), pull, text=render, context=context))
         context["templates_dict"] = getattr(task, "templates_dict", None)
         if task.template_fields:
-            self._files.add_event({"rendered": templates.shown_fields(task)})
+            self._files.add_event({"rendered": templates.shown_fields(task, self._control.redact)})
             self._control.send({"events": 1})
 
     def _xcoms_of(self, value: Any) -> list[dict[str, str]]:
@@ -159,10 +190,10 @@ class _Try:
     def _outcome_of(self, error: BaseException) -> dict[str, Any]:
         if self._is_terminated:
             _log.error("Task was ended before it was done", exc_info=error)
-            return {"kind": "terminated", "because": _sentence(error)}
-        if isinstance(error, _CannotLoad):
+            return {"kind": "terminated", "because": because.sentence(error)}
+        if isinstance(error, because.CannotLoad):
             _log.error("Task could not be loaded: %s", error, exc_info=error.__cause__)
-            return {"kind": "failed", "because": str(error)[:_BECAUSE_LENGTH]}
+            return {"kind": "failed", "because": str(error)[: because.LENGTH]}
         if isinstance(error, SystemExit):
             _log.error("Task called sys.exit(%r)", error.code, exc_info=error)
             return {"kind": "failed", "because": f"The task called sys.exit({error.code!r}); return to succeed."}
@@ -173,15 +204,16 @@ class _Try:
 
         if isinstance(error, exceptions.AirflowSkipException):
             _log.info("Task is skipped: %s", error)
-            return {"kind": "skipped", "because": _sentence(error)}
+            return {"kind": "skipped", "because": because.sentence(error)}
         if isinstance(error, exceptions.AirflowRescheduleException):
             when = error.reschedule_date
             _log.info("Task runs again at %s", when)
-            aware = when if when.tzinfo is not None else when.replace(tzinfo=timezone.utc)
-            return {"kind": "reschedule", "because": _sentence(error), "reschedule_at": _text(aware)}
+            at = because.moment_text(when)
+            return {"kind": "reschedule", "because": because.sentence(error), "reschedule_at": at}
         _log.error("Task failed with exception", exc_info=error)
         for_good = (exceptions.AirflowFailException, exceptions.AirflowSensorTimeout)
-        return {"kind": "failed_for_good" if isinstance(error, for_good) else "failed", "because": _sentence(error)}
+        kind = "failed_for_good" if isinstance(error, for_good) else "failed"
+        return {"kind": kind, "because": because.sentence(error)}
 
     def _on_sigterm(self, number: int, frame: Any) -> None:
         if os.getpid() != self._pid:
@@ -208,33 +240,3 @@ class _Try:
             exceptions.AirflowTaskTimeout if kind == "timed_out" else exceptions.AirflowTaskTerminated
         )
         return error(because)
-
-
-class _CannotLoad(Exception):
-    """The project or the task in it cannot be loaded; the message says where."""
-
-
-def _where(error: BaseException, folder: str) -> str:
-    """`dag.py:3: ImportError: ...`: the innermost line of the author's own files."""
-    file, line = "", 0
-    if isinstance(error, SyntaxError) and error.filename:
-        file, line = error.filename, error.lineno or 0
-    elif isinstance(location := getattr(error, "location", None), tuple):  # what the shim refuses knows its place
-        file, line = location
-    else:
-        for frame, number in traceback.walk_tb(error.__traceback__):
-            if frame.f_code.co_filename.startswith(folder):
-                file, line = frame.f_code.co_filename, number
-    place = f"{os.path.relpath(file, folder)}:{line}: " if file else ""
-    return f"{place}{_sentence(error)}"
-
-
-def _sentence(error: BaseException) -> str:
-    text = logs.safe_text(error).strip()
-    if isinstance(error, KeyError) and error.args:
-        text = logs.clean(str(error.args[0]))
-    return f"{type(error).__name__}: {text}"[:_BECAUSE_LENGTH] if text else type(error).__name__
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -16,12 +16,18 @@ import sys
 def main() -> None:
     arguments = _parser().parse_args()
     _load_package(os.path.dirname(os.path.abspath(__file__)))
-    # First on the path: the shim is `airflow` here, even where the real one is installed.
-    sys.path.insert(0, arguments.shim)
-    if arguments.mode == "serve":
-        from leoflow_runner import fork_server  # type: ignore[import-not-found]  # loaded two lines above
+    if arguments.runtime == "airflow":
+        from leoflow_runner import real_airflow  # type: ignore[import-not-found]  # loaded above
 
-        fork_server.serve(parent=arguments.parent, preload=json.loads(arguments.preload))
+        real_airflow.prepare_environment()
+    else:
+        # First on the path: the shim is `airflow` here, even where the real one is installed.
+        sys.path.insert(0, arguments.shim)
+    if arguments.mode == "serve":
+        from leoflow_runner import fork_server
+
+        preload = json.loads(arguments.preload)
+        fork_server.serve(parent=arguments.parent, runtime=arguments.runtime, preload=preload)
     else:
         from leoflow_runner import main as runner
 
@@ -41,6 +47,7 @@ def _load_package(folder: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
     parser.add_argument("mode", choices=("serve", "once"))
+    parser.add_argument("--runtime", choices=("shim", "airflow"), default="shim")
     parser.add_argument("--shim", required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--preload", default="[]")

@@ -101,25 +101,38 @@ _FILTERS = {
 }
 
 
-def shown_fields(operator: Any) -> dict[str, Any]:
-    """Rendered template fields for the UI: JSON-ready, without secrets by name, long values cut."""
-    return {name: _cut(_shown(getattr(operator, name, None), name)) for name in operator.template_fields}
+def shown_fields(operator: Any, redact: Callable[[str], str]) -> dict[str, Any]:
+    """Rendered template fields for the UI: JSON-ready, without secrets by name or by value, long values cut."""
+    return {name: _cut(_shown(getattr(operator, name, None), redact, name)) for name in operator.template_fields}
 
 
-def _shown(value: Any, name: str = "") -> Any:
-    if value and any(word in name.lower() for word in _SENSITIVE):
+def redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    """JSON with `redact` applied to each text in it."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [redacted(item, redact) for item in value]
+    return {key: redacted(item, redact) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def names_a_secret(name: str) -> bool:
+    return any(word in name.lower() for word in _SENSITIVE)
+
+
+def _shown(value: Any, redact: Callable[[str], str], name: str = "") -> Any:
+    if value and names_a_secret(name):
         return "***"
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else str(value)
     if isinstance(value, dict):
-        return {str(key): _shown(item, str(key)) for key, item in value.items()}
+        return {str(key): _shown(item, redact, str(key)) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_shown(item) for item in value]
+        return [_shown(item, redact) for item in value]
     if callable(value):
         return f"<callable {getattr(value, '__qualname__', type(value).__qualname__)}>"
-    return str(value)
+    return redact(str(value))
 
 
 def _cut(value: Any) -> Any:

@@ -1,14 +1,17 @@
-"""XCom values <-> JSON text. What JSON lacks is written the way Airflow 3 writes it and read back as it was.
+"""Values <-> JSON: XComs, and the arguments of triggers and of the methods that deferred tasks go on with.
 
-`{"__classname__": ..., "__version__": ..., "__data__": ...}` is Airflow's own envelope, so that values look the same
-to whoever knows Airflow's API.
+What JSON lacks is written the way Airflow 3.2 writes it (`airflow.sdk.serde`) and read back as it was:
+`{"__classname__": ..., "__version__": ..., "__data__": ...}` is Airflow's own envelope, so that a task on Airflow's
+real packages reads what a task on our shim wrote, and the other way round. `bytes` are the one addition.
 """
 
 from __future__ import annotations
 
+import base64
+import enum
 import json
 import math
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +19,7 @@ MAX_BYTES = 256 * 1024
 """`leoflowd.contract.agent_messages.XCOM_MAX_BYTES`; a unit test compares them."""
 RETURN_KEY = "return_value"
 _CLASS, _VERSION, _DATA = "__classname__", "__version__", "__data__"
+_PENDULUM_MOMENT = "pendulum.datetime.DateTime"
 
 
 class NotSerializable(TypeError):
@@ -28,17 +32,26 @@ class TooLarge(ValueError):
 
 def encode(value: Any, *, key: str) -> str:
     """JSON text; raises with a message for the author of the task."""
-    try:
-        text = json.dumps(_plain(value, key))
-    except RecursionError:
-        raise NotSerializable(f"XCom {key!r} is nested too deeply, or contains itself") from None
+    return checked(json.dumps(plain(value, f"XCom {key}")), f"XCom {key!r}")
+
+
+def checked(text: str, what: str) -> str:
+    """The text itself; `TooLarge` when it is more than an XCom may be."""
     size = len(text.encode())
     if size > MAX_BYTES:
         raise TooLarge(
-            f"XCom {key!r} is {size} bytes of JSON, more than the limit of {MAX_BYTES} bytes; "
+            f"{what} is {size} bytes of JSON, more than the limit of {MAX_BYTES} bytes; "
             "store the data in a file, a bucket or a table, and return its path"
         )
     return text
+
+
+def plain(value: Any, what: str) -> Any:
+    """The value as JSON types and envelopes; `what` begins the message of the error."""
+    try:
+        return _plain(value, what)
+    except RecursionError:
+        raise NotSerializable(f"{what} is nested too deeply, or contains itself") from None
 
 
 def _plain(value: Any, where: str) -> Any:
@@ -56,14 +69,14 @@ def _plain(value: Any, where: str) -> Any:
 
 def _finite(value: float, where: str) -> float:
     if not math.isfinite(value):
-        raise NotSerializable(f"XCom {where} is {value!r}, which JSON cannot carry; use None or text instead")
+        raise NotSerializable(f"{where} is {value!r}, which JSON cannot carry; use None or text instead")
     return value
 
 
 def _key(key: Any, where: str) -> str:
     if not isinstance(key, str):
         raise NotSerializable(
-            f"XCom {where} is a dict with the key {key!r} of type {type(key).__name__}; "
+            f"{where} is a dict with the key {key!r} of type {type(key).__name__}; "
             "JSON has only text keys, use str(key)"
         )
     return key
@@ -72,14 +85,15 @@ def _key(key: Any, where: str) -> str:
 def _enveloped(value: Any, where: str) -> Any:
     if isinstance(value, datetime):
         moment = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
-        # Airflow keeps the instant and the zone's name; an offset is a name too.
-        return _envelope("datetime.datetime", 2, {"timestamp": moment.timestamp(), "tz": _zone_name(value)})
+        return _envelope(_moment_class(value), 2, {"timestamp": moment.timestamp(), "tz": _zone(value)})
     if isinstance(value, date):
         return _envelope("datetime.date", 2, value.isoformat())
     if isinstance(value, timedelta):
         return _envelope("datetime.timedelta", 2, value.total_seconds())
     if isinstance(value, Decimal):
         return _envelope("decimal.Decimal", 1, str(value))
+    if isinstance(value, bytes):
+        return _envelope("builtins.bytes", 1, base64.b64encode(value).decode("ascii"))
     for kind in (tuple, set, frozenset):
         if isinstance(value, kind):
             items = [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
@@ -88,14 +102,15 @@ def _enveloped(value: Any, where: str) -> Any:
 
 
 def _basic(value: Any, where: str) -> Any:
-    """Subclasses of JSON's types (enums with values, defaultdict, numpy's float64) as those types."""
+    """Subclasses of JSON's types (defaultdict, numpy's float64) as those types; enums of them as their values."""
     bases: tuple[Any, ...] = (int, float, str, dict, list)
     for base in bases:
         if isinstance(value, base):
-            return base(value)
+            return base(value.value if isinstance(value, enum.Enum) else value)
     raise NotSerializable(
-        f"XCom {where} is of type {type(value).__module__}.{type(value).__qualname__}, which cannot be stored; return "
-        "JSON types (text, numbers, booleans, None, lists, dicts), datetimes, tuples or sets"
+        f"{where} is of type {type(value).__module__}.{type(value).__qualname__}, which cannot be stored; use "
+        "JSON types (text, numbers, booleans, None, lists, dicts), datetimes, bytes, tuples or sets"
+        + (", for instance its `.value`" if isinstance(value, enum.Enum) else "")
     )
 
 
@@ -103,14 +118,22 @@ def _envelope(name: str, version: int, data: Any) -> dict[str, Any]:
     return {_CLASS: name, _VERSION: version, _DATA: data}
 
 
-def _zone_name(value: datetime) -> str | None:
-    if value.tzinfo is None:
+def _moment_class(value: datetime) -> str:
+    return _PENDULUM_MOMENT if type(value).__module__.startswith("pendulum.") else "datetime.datetime"
+
+
+def _zone(value: datetime) -> Any:
+    """Name (or offset in seconds) and class of the time zone, as Airflow writes them; None for a naive moment."""
+    zone = value.tzinfo
+    if zone is None:
         return None
-    name = getattr(value.tzinfo, "key", None) or getattr(value.tzinfo, "name", None)
-    if isinstance(name, str):
-        return name
-    offset = value.utcoffset()
-    return "UTC" if not offset else f"{value:%z}"
+    name: Any = getattr(zone, "key", None) or getattr(zone, "zone", None)  # zoneinfo and pendulum; pytz
+    kind = "zoneinfo.ZoneInfo"
+    if not isinstance(name, str):
+        offset = value.utcoffset()
+        name = int(offset.total_seconds()) if offset else "UTC"
+        kind = "pendulum.tz.timezone.FixedTimezone"
+    return _envelope("builtins.tuple", 1, [name, kind, 1, True])
 
 
 def decode(value: Any) -> Any:
@@ -125,27 +148,46 @@ def decode(value: Any) -> Any:
 
 
 def _opened(name: str, data: Any, envelope: dict[str, Any]) -> Any:
-    if name == "datetime.datetime":
-        return _moment(data)
-    if name == "datetime.date":
+    if name in ("datetime.datetime", _PENDULUM_MOMENT):
+        return _moment(data, is_pendulum=name == _PENDULUM_MOMENT)
+    if name in ("datetime.date", "pendulum.date.Date"):
         return date.fromisoformat(data)
     if name == "datetime.timedelta":
         return timedelta(seconds=data)
     if name == "decimal.Decimal":
         return Decimal(data)
+    if name == "builtins.bytes":
+        return base64.b64decode(data)
     kind = {"builtins.tuple": tuple, "builtins.set": set, "builtins.frozenset": frozenset}.get(name)
     return kind(decode(data)) if kind is not None else envelope
 
 
-def _moment(data: dict[str, Any]) -> datetime:
+def _moment(data: dict[str, Any], *, is_pendulum: bool) -> datetime:
     moment = datetime.fromtimestamp(data["timestamp"], timezone.utc)
-    zone = data["tz"]
+    zone = decode(data["tz"])
+    if isinstance(zone, tuple):
+        zone = zone[0]
     if zone is None:
-        return moment.replace(tzinfo=None)
-    if zone == "UTC":
-        return moment
+        moment = moment.replace(tzinfo=None)
+    elif zone != "UTC":
+        moment = moment.astimezone(_zone_of(zone))
+    return _as_pendulum(moment) if is_pendulum else moment
+
+
+def _zone_of(zone: Any) -> tzinfo | None:
+    """An offset in seconds, `+0200` (our first releases wrote that), or a name."""
+    if isinstance(zone, (int, float)):
+        return timezone(timedelta(seconds=zone))
     if zone[0] in "+-":
-        return moment.astimezone(datetime.strptime(zone, "%z").tzinfo)
+        return datetime.strptime(zone, "%z").tzinfo
     from zoneinfo import ZoneInfo
 
-    return moment.astimezone(ZoneInfo(zone))
+    return ZoneInfo(zone)
+
+
+def _as_pendulum(moment: datetime) -> datetime:
+    try:
+        import pendulum
+    except ImportError:  # the one who wrote it had it, this environment does not
+        return moment
+    return pendulum.instance(moment, tz=None)

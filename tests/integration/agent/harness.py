@@ -52,11 +52,11 @@ class World:
     def spool(self) -> Path:
         return self.folder / "spool"
 
-    def project(self, tasks: str) -> Path:
+    def project(self, tasks: str, *, header: str = HEADER) -> Path:
         """A project whose DAG `d` has these `@task` functions; each that is called `run` is instantiated."""
         project = self.folder / "project"
         project.mkdir(exist_ok=True)
-        (project / "dag.py").write_text(HEADER + textwrap.indent(textwrap.dedent(tasks), "    "))
+        (project / "dag.py").write_text(header + textwrap.indent(textwrap.dedent(tasks), "    "))
         return project
 
     def spec(self, task_id: str = "run", **changes: Any) -> TrySpec:
@@ -114,14 +114,14 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def in_world(test: Callable[[World], Awaitable[None]]) -> None:
+def in_world(test: Callable[[World], Awaitable[None]], *, within_s: float = WITHIN_S) -> None:
     """Run an async test in a new world, with a deadline, and leave no process behind."""
     with tempfile.TemporaryDirectory(prefix="leoflow-agent-") as folder:
         world = World(Path(folder))
 
         async def bounded() -> None:
             try:
-                async with asyncio.timeout(WITHIN_S):
+                async with asyncio.timeout(within_s):
                     await test(world)
             finally:
                 for agent in world.agents:
@@ -142,19 +142,27 @@ async def run_tries(world: World, plane: FakeControlPlane, *specs: TrySpec) -> l
     return facts
 
 
-def run_one(tasks: str, *, agent: tuple[str, ...] = (), facts: Facts | None = None, **spec: Any) -> TryFacts:
+def run_one(
+    tasks: str,
+    *,
+    agent: tuple[str, ...] = (),
+    facts: Facts | None = None,
+    header: str = HEADER,
+    within_s: float = WITHIN_S,
+    **spec: Any,
+) -> TryFacts:
     """One try of the task `run` of this DAG, from launch to stored outcome."""
     result: list[TryFacts] = []
 
     async def body(world: World) -> None:
         if facts is not None:
             world.facts = facts
-        world.project(tasks)
+        world.project(tasks, header=header)
         async with serve(world.socket, world.facts) as plane:
             await world.start_agent(*agent)
             result.extend(await run_tries(world, plane, world.spec(**{"env": {"OUT": str(world.folder)}, **spec})))
 
-    in_world(body)
+    in_world(body, within_s=within_s)
     return result[0]
 
 

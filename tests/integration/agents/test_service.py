@@ -20,7 +20,7 @@ from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import MsgpackCodec
 from leoflowd.core.try_tokens import try_token
 from leoflowd.scheduler.inbox import RunChanged
-from leoflowd.store import task_instances
+from leoflowd.store import dag_runs, task_instances
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
 from leoflowd.store.log_files import LogFiles
@@ -207,6 +207,22 @@ async def test_an_xcom_of_another_run_is_pulled_by_its_run_id(service: Service) 
     assert nothing == m.XComValues(request_id=6, values=())
 
 
+async def test_a_question_is_answered_on_the_stream_of_its_try(service: Service) -> None:
+    await service.world.create(dag("d", task("a")))
+    try_id = (await service.world.launched_ids(1))["a"]
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        await agent.hear()
+        await agent.say(m.ConnectionAsk(request_id=1, connection_id="pg"))
+        await agent.say(m.DagRunAsk(request_id=2, dag_id="d", run_id="new"))
+        await agent.say(m.CountsAsk(request_id=3, dag_id="d"))
+        heard = [await agent.hear() for _ in range(3)]
+    assert heard == [
+        m.ConnectionAnswer(request_id=1),
+        m.DagRunAnswer(request_id=2, run_id="new"),
+        m.CountsAnswer(request_id=3, count=2),
+    ]
+
+
 async def test_clearing_a_running_task_tells_its_agent_to_stop(service: Service) -> None:
     world = service.world
     run = await world.create(dag("d", task("a")))
@@ -214,6 +230,7 @@ async def test_clearing_a_running_task_tells_its_agent_to_stop(service: Service)
     async with service.a_try(try_id, started_at=utc_now()) as agent:
         await agent.hear()
         async with world.db.api.transaction() as conn:
+            await dag_runs.lock_dag_run(conn, "d", "r1")
             await task_instances.clear_instances(
                 conn, run, [("a", -1)], now=utc_now(), because="cleared", reset_dag_run=True
             )

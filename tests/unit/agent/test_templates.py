@@ -71,7 +71,7 @@ def test_shown_fields_are_json_hide_secrets_and_are_cut():
         function=len,
         rows=({3},),
     )
-    shown = templates.shown_fields(operator)
+    shown = templates.shown_fields(operator, lambda text: text)
     assert shown["sql"] == "x" * 4096 + "... (cut: 5000 characters)"
     assert shown["password"] == "***"
     assert shown["env"] == {"API_TOKEN": "***", "HOME": "/", "1": "inf"}

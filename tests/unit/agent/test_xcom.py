@@ -6,9 +6,10 @@ import json
 from collections import OrderedDict
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from enum import IntEnum
+from enum import Enum, IntEnum
 from zoneinfo import ZoneInfo
 
+import pendulum
 import pytest
 
 from leoflow_agent.runner import xcom
@@ -39,6 +40,10 @@ def test_the_limit_is_the_contracts():
         date(2026, 3, 1),
         timedelta(days=1, seconds=2),
         Decimal("1.10"),
+        b"\x00\xff",
+        pendulum.datetime(2026, 3, 1, tz="Europe/Zurich"),
+        pendulum.datetime(2026, 3, 1, tz=pendulum.FixedTimezone(7200)),
+        pendulum.naive(2026, 3, 1),
         {"deep": [{"when": date(2026, 1, 1)}]},
     ],
 )
@@ -52,14 +57,45 @@ def test_subclasses_of_json_types_become_those_types():
     class Colour(IntEnum):
         RED = 1
 
-    assert _round_trip([Colour.RED, OrderedDict(a=1)]) == [1, {"a": 1}]
+    class Shape(str, Enum):  # noqa: UP042  `str()` of these is not their value, unlike a StrEnum
+        ROUND = "round"
+
+    assert _round_trip([Colour.RED, Shape.ROUND, OrderedDict(a=1)]) == [1, "round", {"a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("value", "data"),
+    [
+        (datetime(2026, 3, 1, tzinfo=UTC), ["UTC", "pendulum.tz.timezone.FixedTimezone", 1, True]),
+        (datetime(2026, 3, 1, tzinfo=ZoneInfo("Asia/Tokyo")), ["Asia/Tokyo", "zoneinfo.ZoneInfo", 1, True]),
+        (
+            datetime(2026, 3, 1, tzinfo=timezone(timedelta(hours=-3))),
+            [-10800, "pendulum.tz.timezone.FixedTimezone", 1, True],
+        ),
+    ],
+)
+def test_a_moment_has_the_form_that_airflow_reads(value, data):
+    written = json.loads(xcom.encode(value, key="k"))
+    zone = {"__classname__": "builtins.tuple", "__version__": 1, "__data__": data}
+    assert written == {
+        "__classname__": "datetime.datetime",
+        "__version__": 2,
+        "__data__": {"timestamp": value.timestamp(), "tz": zone},
+    }
+
+
+@pytest.mark.parametrize("zone", ["UTC", "+0000", "Europe/London"])
+def test_the_form_of_our_first_releases_is_still_read(zone):
+    written = {"__classname__": "datetime.datetime", "__version__": 2, "__data__": {"timestamp": 0.0, "tz": zone}}
+    assert xcom.decode(written) == datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
         (object(), "return_value is of type builtins.object"),
-        ({"a": [b"x"]}, r"return_value\['a'\]\[0\] is of type builtins.bytes"),
+        ({"a": [slice(1)]}, r"return_value\['a'\]\[0\] is of type builtins.slice"),
+        (Enum("Size", "LARGE").LARGE, "Size, which cannot be stored.*`.value`"),
         ({1: 2}, "key 1 of type int"),
         (float("nan"), "nan"),
     ],

@@ -12,7 +12,19 @@ import pytest
 from typing_extensions import override
 
 from leoflowd.contract.dag_spec import EnvironmentSpec
-from leoflowd.lite.environments import MARKER, EnvironmentFailed, Environments, Installer, find_installer, find_python
+from leoflowd.lite import environments as building
+from leoflowd.lite.environments import (
+    AIRFLOW,
+    MARKER,
+    EnvironmentFailed,
+    Environments,
+    Installer,
+    Work,
+    airflow_constraints,
+    find_installer,
+    find_python,
+    requirements_of,
+)
 
 
 class FakeInstaller(Installer):
@@ -24,7 +36,7 @@ class FakeInstaller(Installer):
         self._fail_on = fail_on
 
     @override
-    def run(self, command: Sequence[str], descriptor: int) -> tuple[int, str]:
+    def run(self, command: Sequence[str], work: Work) -> tuple[int, str]:
         self.refuse_when_closed()
         self.commands.append(command)
         if command[1:3] == ["-m", "venv"]:
@@ -71,6 +83,57 @@ def test_dependencies_come_on_top_of_the_hashed_defaults(tmp_path: Path, lock: P
     _, defaults, own = installer.commands
     assert defaults[-3:] == ["--require-hashes", "-r", str(lock)]
     assert own[-1] == "duckdb>=1"
+
+
+def test_a_connector_brings_airflow_in_versions_that_start_together(tmp_path: Path, lock: Path) -> None:
+    installer = FakeInstaller()
+    spec = EnvironmentSpec(connectors=("http", "cncf.kubernetes"), dependencies=("duckdb",))
+    environments(tmp_path, lock, installer).ensure(spec)
+    wanted = ["apache-airflow-providers-http", "apache-airflow-providers-cncf-kubernetes", "duckdb"]
+    assert installer.commands[-1][-7:] == ["--constraint", str(airflow_constraints()), *AIRFLOW, *wanted]
+
+
+def test_a_dependency_on_airflow_brings_the_same_versions() -> None:
+    wanted = requirements_of(EnvironmentSpec(dependencies=("apache-airflow-providers-ftp>=3",)))
+    assert wanted == (*AIRFLOW, "apache-airflow-providers-ftp>=3")
+
+
+def test_without_airflow_packages_there_are_no_constraints(tmp_path: Path, lock: Path) -> None:
+    installer = FakeInstaller()
+    environments(tmp_path, lock, installer).ensure(EnvironmentSpec(dependencies=("duckdb",)))
+    assert "--constraint" not in installer.commands[-1]
+
+
+def test_connectors_are_part_of_the_key(tmp_path: Path, lock: Path) -> None:
+    made = environments(tmp_path, lock, FakeInstaller())
+    assert made.ensure(EnvironmentSpec(connectors=("http",))) != made.ensure(EnvironmentSpec(connectors=("ftp",)))
+
+
+@pytest.mark.parametrize("name", ["--index-url", "http==1", "HTTP", "a b", ""])
+def test_a_connector_is_a_short_name(name: str) -> None:
+    with pytest.raises(EnvironmentFailed, match="no connector"):
+        requirements_of(EnvironmentSpec(connectors=(name,)))
+
+
+def test_the_constraints_pin_the_airflow_that_is_installed() -> None:
+    pinned = airflow_constraints().read_text().splitlines()
+    assert AIRFLOW[0] in pinned
+
+
+def test_whoever_waits_hears_that_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "PROGRESS_EVERY_S", 0.05)
+    heard = threading.Event()
+    done = tmp_path / "done"
+
+    def say(line: str) -> None:
+        if "still building the environment" in line:
+            done.touch()
+            heard.set()
+
+    waits_for_the_line = f"import os, time\nwhile not os.path.exists({str(done)!r}): time.sleep(0.01)"
+    with (tmp_path / "lock").open("w") as lock:
+        code, _ = Installer(None).run([sys.executable, "-c", waits_for_the_line], Work(lock.fileno(), say))
+    assert (code, heard.is_set()) == (0, True)
 
 
 def test_what_a_kill_left_half_is_built_anew(tmp_path: Path, lock: Path) -> None:
@@ -127,7 +190,7 @@ def test_close_ends_a_running_installer_and_refuses_others(tmp_path: Path) -> No
         try:
             with (tmp_path / "lock").open("w") as lock:
                 started.set()
-                installer.run([sys.executable, "-c", "import time; time.sleep(600)"], lock.fileno())
+                installer.run([sys.executable, "-c", "import time; time.sleep(600)"], Work(lock.fileno(), print))
         except EnvironmentFailed as error:
             raised.append(error)
 

@@ -1,0 +1,256 @@
+"""Stands where Airflow's supervisor stands: answers what the task SDK asks while a task runs on the real packages.
+
+`real_airflow` installs one `Supervisor` as `airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS`. What the daemon
+knows is asked of it over the control socket, what it has no word for is refused with an error that says so. The last
+message of a task (how it ended) is kept in `final`.
+
+Messages: https://github.com/apache/airflow, `task-sdk/src/airflow/sdk/execution_time/comms.py`, version 1.2.2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from . import templates, xcom
+from .context import XComs
+from .control import Control
+from .files import TryFiles
+
+_log = logging.getLogger("task")
+_RUN_STATES = ("running", "success", "failed", "queued")
+"""In the order in which somebody who waits for a dag run is likely to find it."""
+
+
+class Refused(Exception):
+    """The daemon has no word for this, or said no. Not Airflow's own error: the SDK logs some of those and goes on."""
+
+
+class Supervisor:
+    """`send` and `asend`, as `airflow.sdk.execution_time.comms.CommsDecoder` has them."""
+
+    def __init__(self, spec: dict[str, Any], control: Control, files: TryFiles, xcoms: XComs) -> None:
+        self.final: Any = None
+        """`SucceedTask`, `TaskState`, `RetryTask`, `RescheduleTask` or `DeferTask`; None = the task said nothing."""
+        self.refusal = ""
+        """What was last refused; Airflow's own code may hide the error behind another one."""
+        self._spec = spec
+        self._control = control
+        self._files = files
+        self._xcoms = xcoms
+        self._comms: Any = importlib.import_module("airflow.sdk.execution_time.comms")
+
+    def send(self, msg: Any) -> Any:
+        """The answer; None where Airflow's supervisor gives none. Raises `Refused`."""
+        name = type(msg).__name__
+        if name in _FINAL:
+            self.final = msg
+            return None
+        answer = self._ANSWERS.get(name)
+        if answer is None:
+            raise self._refused(f"{name} is not possible here: {_WHY_NOT.get(name, 'Leoflow has no answer to it')}")
+        return answer(self, msg)
+
+    async def asend(self, msg: Any) -> Any:
+        import asyncio
+
+        return await asyncio.to_thread(self.send, msg)
+
+    def _refused(self, message: str) -> Refused:
+        self.refusal = message
+        return Refused(message)
+
+    def _error(self, error: str, **detail: Any) -> Any:
+        kinds = importlib.import_module("airflow.sdk.exceptions").ErrorType
+        return self._comms.ErrorResponse(error=kinds[error], detail=detail)
+
+    # --- connections and variables -------------------------------------------------------------------------------
+
+    def _connection(self, msg: Any) -> Any:
+        answer = self._control.ask("connection", {"connection_id": msg.conn_id})
+        if answer.get("refused"):
+            _log.error("The connection %r cannot be read: %s", msg.conn_id, answer["refused"])
+            return self._error("PERMISSION_DENIED", conn_id=msg.conn_id, message=answer["refused"])
+        facts = answer.get("connection")
+        if facts is None:
+            return self._error("CONNECTION_NOT_FOUND", conn_id=msg.conn_id)
+        names = ("conn_type", "host", "schema", "login", "password", "port", "extra")
+        fields = {name: facts[name] for name in names if facts.get(name) is not None}
+        return self._comms.ConnectionResult(conn_id=msg.conn_id, **{"conn_type": "", **fields})
+
+    def _variable(self, msg: Any) -> Any:
+        """Those of the environment were looked at before; there are no others yet."""
+        return self._error("VARIABLE_NOT_FOUND", key=msg.key)
+
+    def _mask(self, msg: Any) -> None:
+        self._control.hide(_texts_to_hide(msg.value, msg.name))
+
+    # --- XComs ---------------------------------------------------------------------------------------------------
+
+    def _xcom(self, msg: Any) -> Any:
+        index = -1 if msg.map_index is None else msg.map_index
+        value = self._values(msg, include_prior_dates=msg.include_prior_dates).get(index)
+        return self._comms.XComResult(key=msg.key, value=value)
+
+    def _xcom_count(self, msg: Any) -> Any:
+        return self._comms.XComCountResponse(len=len(self._values(msg)))
+
+    def _xcom_item(self, msg: Any) -> Any:
+        values = self._in_order(msg)
+        if not -len(values) <= msg.offset < len(values):
+            return self._error("XCOM_NOT_FOUND", dag_id=msg.dag_id, task_id=msg.task_id, offset=msg.offset)
+        return self._comms.XComSequenceIndexResult(root=values[msg.offset])
+
+    def _xcom_slice(self, msg: Any) -> Any:
+        values = self._in_order(msg, include_prior_dates=msg.include_prior_dates)
+        return self._comms.XComSequenceSliceResult(root=values[slice(msg.start, msg.stop, msg.step)])
+
+    def _in_order(self, msg: Any, *, include_prior_dates: bool = False) -> list[Any]:
+        values = self._values(msg, include_prior_dates=include_prior_dates)
+        return [values[index] for index in sorted(values)]
+
+    def _values(self, msg: Any, *, include_prior_dates: bool = False) -> dict[int, Any]:
+        """map_index -> value in the XCom form, which is Airflow's own."""
+        if self._is_own_run(msg) and not include_prior_dates:
+            return self._xcoms.of_task(msg.task_id, msg.key)
+        filters = {"dag_id": msg.dag_id, "run_id": msg.run_id, "include_prior_dates": include_prior_dates}
+        return self._xcoms.ask(task_ids=[msg.task_id], key=msg.key, **filters).get(msg.task_id, {})
+
+    def _push(self, msg: Any) -> None:
+        if not self._is_own_run(msg) or msg.task_id != self._spec["task_id"]:
+            raise self._refused(f"cannot write XCom {msg.key!r} of task {msg.task_id!r}: a task writes only its own")
+        self._xcoms.push_text(msg.key, xcom.checked(json.dumps(msg.value), f"XCom {msg.key!r}"))
+
+    # --- dag runs and task instances -----------------------------------------------------------------------------
+
+    def _own_run(self, msg: Any) -> Any:
+        if not self._is_own_run(msg):
+            raise self._refused(f"only the task's own dag run can be read, not run {msg.run_id!r} of {msg.dag_id!r}")
+        return self._comms.DagRunResult.from_api_response(dag_run(self._spec["dag_run"]))
+
+    def _run_state(self, msg: Any) -> Any:
+        for state in _RUN_STATES:
+            question = {"dag_id": msg.dag_id, "run_ids": [msg.run_id], "states": [state]}
+            if self._control.ask("counts", question)["count"]:
+                return self._comms.DagRunStateResult(state=state)
+        raise self._refused(f"dag {msg.dag_id!r} has no run {msg.run_id!r}")
+
+    def _previous_run(self, msg: Any) -> Any:
+        own = self._spec["dag_run"]
+        if msg.dag_id != own["dag_id"] or msg.logical_date != dag_run(own).logical_date:
+            raise self._refused("only the run before the task's own dag run can be asked for")
+        if msg.state not in (None, "success"):
+            raise self._refused(f"the previous dag run can be of any state or 'success', not {msg.state!r}")
+        facts = self._control.ask("previous", {"only_success": msg.state == "success"})["run"]
+        return self._comms.PreviousDagRunResult(dag_run=None if facts is None else dag_run(facts))
+
+    def _previous_success(self, msg: Any) -> Any:
+        facts = self._control.ask("previous", {"only_success": True})["run"] or {}
+        names = ("data_interval_start", "data_interval_end", "start_date", "end_date")
+        return self._comms.PrevSuccessfulDagRunResult(**{name: facts.get(name) for name in names})
+
+    def _first_reschedule(self, msg: Any) -> Any:
+        return self._comms.TaskRescheduleStartDate(start_date=self._spec.get("first_started_at"))
+
+    def _count_instances(self, msg: Any) -> Any:
+        if msg.map_index is not None and msg.map_index >= 0:
+            raise self._refused("task instances are counted over all their map indexes only")
+        question = _filters(msg, "task_group_id", "logical_dates", "run_ids", "states")
+        question["task_ids"] = msg.task_ids if msg.task_ids is not None or msg.task_group_id else []
+        return self._comms.TICount(count=self._control.ask("counts", question)["count"])
+
+    def _count_runs(self, msg: Any) -> Any:
+        question = _filters(msg, "logical_dates", "run_ids", "states")
+        return self._comms.DRCount(count=self._control.ask("counts", question)["count"])
+
+    def _create_run(self, msg: Any) -> Any:
+        question = {
+            "dag_id": msg.dag_id,
+            "run_id": msg.run_id,
+            "logical_date": msg.logical_date,
+            "conf": msg.conf or {},
+            "reset": bool(msg.reset_dag_run),
+            "note": getattr(msg, "note", None),
+        }
+        answer = self._control.ask("dag_run", question)
+        if answer.get("refused"):
+            raise self._refused(f"dag run {msg.run_id!r} of {msg.dag_id!r} was not created: {answer['refused']}")
+        if answer.get("exists"):
+            return self._error("DAGRUN_ALREADY_EXISTS", dag_id=msg.dag_id, run_id=msg.run_id)
+        return self._comms.OKResponse(ok=True)
+
+    # --- what the task shows -------------------------------------------------------------------------------------
+
+    def _rendered(self, msg: Any) -> None:
+        fields = templates.redacted(msg.rendered_fields, self._control.redact)
+        self._files.add_event({"rendered": fields})
+        self._control.send({"events": 1})
+
+    def _map_index_label(self, msg: Any) -> None:
+        _log.warning("The name of this map index, %r, is not shown: tasks are not mapped yet", msg.rendered_map_index)
+
+    def _assets(self, msg: Any) -> Any:
+        return self._comms.InactiveAssetsResult(inactive_assets=[])
+
+    def _is_own_run(self, msg: Any) -> bool:
+        own = self._spec["dag_run"]
+        return bool(msg.dag_id == own["dag_id"] and msg.run_id == own["run_id"])
+
+    _ANSWERS: Mapping[str, Callable[[Supervisor, Any], Any]] = {
+        "GetConnection": _connection,
+        "GetVariable": _variable,
+        "MaskSecret": _mask,
+        "GetXCom": _xcom,
+        "GetXComCount": _xcom_count,
+        "GetXComSequenceItem": _xcom_item,
+        "GetXComSequenceSlice": _xcom_slice,
+        "SetXCom": _push,
+        "GetDagRun": _own_run,
+        "GetDagRunState": _run_state,
+        "GetPreviousDagRun": _previous_run,
+        "GetPrevSuccessfulDagRun": _previous_success,
+        "GetTaskRescheduleStartDate": _first_reschedule,
+        "GetTICount": _count_instances,
+        "GetDRCount": _count_runs,
+        "TriggerDagRun": _create_run,
+        "SetRenderedFields": _rendered,
+        "SetRenderedMapIndex": _map_index_label,
+        "ValidateInletsAndOutlets": _assets,
+    }
+
+
+_FINAL = frozenset({"SucceedTask", "TaskState", "RetryTask", "RescheduleTask", "DeferTask"})
+_WHY_NOT = {
+    "PutVariable": "a task cannot write variables; return the value as the task's output",
+    "DeleteVariable": "a task cannot delete variables",
+    "SkipDownstreamTasks": "operators that skip downstream tasks (branching, short circuit) do not run yet",
+    "DeleteXCom": "a task cannot delete XComs",
+    "GetTaskStates": "states of single task instances cannot be read; count those in a state with get_ti_count",
+    "ResendLoggingFD": "an interpreter that the task starts has no line to Leoflow",
+    "CreateHITLDetailPayload": "human-in-the-loop operators do not run yet",
+}
+
+
+def dag_run(facts: dict[str, Any]) -> Any:
+    """`DagRunFacts` as the SDK's `DagRun`."""
+    model = importlib.import_module("airflow.sdk.api.datamodels._generated").DagRun
+    names = {name: facts[name] for name in model.model_fields if facts.get(name) is not None}
+    return model.model_validate({**names, "consumed_asset_events": []})
+
+
+def _filters(msg: Any, *names: str) -> dict[str, Any]:
+    found = {name: getattr(msg, name) for name in names}
+    return {"dag_id": msg.dag_id, **{name: value for name, value in found.items() if value is not None}}
+
+
+def _texts_to_hide(value: Any, name: str | None) -> list[str]:
+    """As Airflow's masker: a text counts unless its name is harmless; in a mapping the keys are the names."""
+    if isinstance(value, dict):
+        return [text for key, item in value.items() for text in _texts_to_hide(item, str(key))]
+    if isinstance(value, (list, tuple, set)):
+        return [text for item in value for text in _texts_to_hide(item, name)]
+    is_secret = not name or templates.names_a_secret(name)
+    return [value] if is_secret and isinstance(value, str) and value else []

@@ -1,0 +1,44 @@
+"""How the ends of a try are worded, for people who see one sentence of it in the UI."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from datetime import datetime, timezone
+
+from . import logs
+
+LENGTH = 500
+
+
+class CannotLoad(Exception):
+    """The project or the task in it cannot be loaded; the message says where."""
+
+
+def sentence(error: BaseException) -> str:
+    """`ValueError: what it says`."""
+    text = logs.safe_text(error).strip()
+    if isinstance(error, KeyError) and error.args:
+        text = logs.clean(str(error.args[0]))
+    return f"{type(error).__name__}: {text}"[:LENGTH] if text else type(error).__name__
+
+
+def where(error: BaseException, folder: str) -> str:
+    """`dag.py:3: ImportError: ...`: the innermost line of the author's own files."""
+    file, line = "", 0
+    if isinstance(error, SyntaxError) and error.filename:
+        file, line = error.filename, error.lineno or 0
+    elif isinstance(location := getattr(error, "location", None), tuple):  # what the shim refuses knows its place
+        file, line = location
+    else:
+        for frame, number in traceback.walk_tb(error.__traceback__):
+            if frame.f_code.co_filename.startswith(folder):
+                file, line = frame.f_code.co_filename, number
+    place = f"{os.path.relpath(file, folder)}:{line}: " if file else ""
+    return f"{place}{sentence(error)}"
+
+
+def moment_text(moment: datetime) -> str:
+    """RFC 3339 in UTC; a naive moment is taken for UTC."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
+    return aware.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,138 @@
+"""What a running task may ask the daemon for: a connection, a dag run of another DAG, counts of states.
+
+Called by `try_session`, which owns the stream. Every question is answered for a try that is current at that moment, no
+other; what cannot be done is a sentence in the answer, which the runner raises inside the task.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from leoflowd.contract import agent_messages as m
+from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.contract.errors import Conflict, Invalid, NotFound
+from leoflowd.contract.states import TriggeredBy
+from leoflowd.store import api_task_instances, asked_runs, dag_runs, task_instances, tries
+from leoflowd.store.asked_runs import AskedRun, CannotRun
+from leoflowd.store.counts import count_states
+from leoflowd.store.database import Connection, Database
+from leoflowd.store.tries import TryRow
+
+Question = m.ConnectionAsk | m.DagRunAsk | m.CountsAsk
+Answer = m.ConnectionAnswer | m.DagRunAnswer | m.CountsAnswer
+STALE = "this try is no longer current"
+
+
+class Connections(Protocol):
+    """`store.connections.ConnectionBook` in the daemon."""
+
+    async def fetch(self, connection_id: str) -> ConnectionFacts | None:
+        """None: there is none. Raises ValueError with a sentence when it cannot be read."""
+
+
+class NoConnections:
+    """Where none are stored: every id is unknown."""
+
+    async def fetch(self, connection_id: str) -> ConnectionFacts | None:
+        return None
+
+
+class Questions:
+    def __init__(self, db: Database, connections: Connections, now: Callable[[], datetime]) -> None:
+        self._db = db
+        self._connections = connections
+        self._now = now
+
+    async def answer(self, row: TryRow, question: Question) -> Answer:
+        match question:
+            case m.ConnectionAsk():
+                return await self._connection(row, question)
+            case m.DagRunAsk():
+                return await self._dag_run(row, question)
+            case m.CountsAsk():
+                return await self._counts(question)
+
+    async def _connection(self, row: TryRow, ask: m.ConnectionAsk) -> m.ConnectionAnswer:
+        async with self._db.agents.connection() as conn:
+            is_current = await _is_current(conn, row)
+        if not is_current:
+            return m.ConnectionAnswer(request_id=ask.request_id, refused=STALE)
+        try:
+            found = await self._connections.fetch(ask.connection_id)
+        except ValueError as error:
+            return m.ConnectionAnswer(request_id=ask.request_id, refused=str(error))
+        return m.ConnectionAnswer(request_id=ask.request_id, connection=found)
+
+    async def _dag_run(self, row: TryRow, ask: m.DagRunAsk) -> m.DagRunAnswer:
+        try:
+            async with self._db.agents.transaction() as conn:
+                return await self._create_or_clear(conn, row, ask)
+        except Conflict:
+            return await self._dag_run(row, ask)  # somebody made it since we looked: this time it is seen
+        except (NotFound, CannotRun, Invalid) as error:
+            return m.DagRunAnswer(request_id=ask.request_id, refused=str(error))
+
+    async def _create_or_clear(self, conn: Connection, row: TryRow, ask: m.DagRunAsk) -> m.DagRunAnswer:
+        if not await _is_current(conn, row):
+            return m.DagRunAnswer(request_id=ask.request_id, refused=STALE)
+        given = await asked_runs.fetch_run_asked_by(
+            conn, row.id, request_id=ask.request_id, dag_id=ask.dag_id, run_id=ask.run_id
+        )
+        if given is not None:
+            # The daemon went away between commit and answer, or the agent's stream broke: the same question again.
+            return m.DagRunAnswer(request_id=ask.request_id, run_id=given)
+        existing = await asked_runs.fetch_existing_run(
+            conn, ask.dag_id, run_id=ask.run_id, logical_date=ask.logical_date
+        )
+        if existing is None:
+            run_id = await self._create(conn, row, ask)
+        elif ask.reset:
+            run_id = existing.run_id
+            await self._clear(conn, row, ask.dag_id, existing)
+        else:
+            return m.DagRunAnswer(request_id=ask.request_id, run_id=existing.run_id, exists=True)
+        await asked_runs.record_asked_by(
+            conn, row, request_id=ask.request_id, dag_id=ask.dag_id, run_id=run_id, now=self._now()
+        )
+        return m.DagRunAnswer(request_id=ask.request_id, run_id=run_id)
+
+    async def _create(self, conn: Connection, row: TryRow, ask: m.DagRunAsk) -> str:
+        parent = await dag_runs.fetch_dag_run(conn, row.dag_id, row.run_id)
+        now = self._now()
+        asked = AskedRun(
+            dag_id=ask.dag_id,
+            run_id=ask.run_id,
+            unique=hashlib.sha256(f"{row.id}:{ask.request_id}".encode()).hexdigest()[:8],
+            logical_date=ask.logical_date,
+            run_after=now,
+            conf=ask.conf,
+            note=ask.note,
+            triggered_by=TriggeredBy.OPERATOR,
+            triggering_user_name=parent.triggering_user_name,
+        )
+        return await asked_runs.insert_asked_run(conn, asked, now)
+
+    async def _clear(self, conn: Connection, row: TryRow, dag_id: str, run: asked_runs.ExistingRun) -> None:
+        await asked_runs.fetch_runnable_version(conn, dag_id)
+        await dag_runs.lock_dag_run(conn, dag_id, run.run_id)
+        states = await api_task_instances.list_states(conn, [run.id])
+        await task_instances.clear_instances(
+            conn,
+            run.id,
+            [(state.task_id, state.map_index) for state in states],
+            now=self._now(),
+            because=f"cleared by task {row.task_id!r} of dag run {row.run_id!r} of DAG {row.dag_id!r} (reset_dag_run)",
+            reset_dag_run=True,
+        )
+
+    async def _counts(self, ask: m.CountsAsk) -> m.CountsAnswer:
+        async with self._db.agents.connection() as conn:
+            return m.CountsAnswer(request_id=ask.request_id, count=await count_states(conn, ask))
+
+
+async def _is_current(conn: Connection, row: TryRow) -> bool:
+    found = await tries.fetch_try(conn, str(row.id))
+    return found is not None and found.live

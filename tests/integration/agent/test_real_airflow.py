@@ -1,0 +1,320 @@
+"""Tasks on Airflow's real packages: the runner plays the task SDK's supervisor, the packages are those of the index.
+
+One agent runs all tries of this module, each a fork of one warm interpreter: importing Airflow takes seconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import textwrap
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typing_extensions import override
+
+from leoflowd.contract.agent_messages import OutcomeKind, ResumeCall, TrySpec, XComInput
+from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.contract.wait_spec import Deferral, Resume, TriggerSpec
+from tests.fakes.fake_control_plane import Facts, TryFacts
+
+from .harness import World, agent_and_plane, appears, in_world, run_one, run_tries
+
+WITHIN_S = 300
+"""The first try imports all of Airflow."""
+HEADER = """
+import os, sys, time
+from datetime import datetime, timedelta, timezone
+from airflow import settings
+from airflow.sdk import DAG, BaseOperator, Variable, task, get_current_context
+from airflow.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
+from airflow.providers.http.hooks.http import HttpHook
+from airflow.providers.http.operators.http import HttpOperator
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+class Odd(BaseTrigger):
+    def __init__(self, moment, pair):
+        super().__init__()
+        self.moment, self.pair = moment, pair
+    def serialize(self):
+        return "somewhere.else.Odd", {"moment": self.moment, "pair": self.pair}
+    async def run(self):
+        yield TriggerEvent("never")
+
+class Waiting(BaseOperator):
+    def execute(self, context):
+        moment = datetime(2026, 1, 2, tzinfo=timezone.utc)
+        self.defer(trigger=Odd(moment, (1, 2)), method_name="go_on", kwargs={"since": moment},
+                   timeout=timedelta(minutes=2))
+    def go_on(self, context, since, event):
+        return {"since": since.isoformat(), "event": event}
+
+class Endless(BaseOperator):
+    def execute(self, context):
+        open(os.environ["OUT"] + "/begun", "w").write("yes")
+        time.sleep(600)
+    def on_kill(self):
+        print("told to stop")
+
+with DAG("d", params={"p": 1}, start_date=datetime(2026, 1, 1)) as dag:
+"""
+TASKS = """
+@task
+def hook():
+    answer = HttpHook(method="GET", http_conn_id="api").run("hello").json()
+    print("password is", HttpHook().get_connection("api").password)
+    return {"path": answer["path"], "is_basic": answer["authorization"].startswith("Basic ")}
+hook()
+HttpOperator(task_id="call", http_conn_id="api", method="GET", endpoint="x/{{ ds }}", deferrable=True)
+Waiting(task_id="odd")
+Endless(task_id="endless")
+
+@task
+def skip(): raise AirflowSkipException("no need")
+skip()
+@task
+def fail_for_good(): raise AirflowFailException("no use")
+fail_for_good()
+@task
+def fail(): raise ValueError("again")
+fail()
+@task
+def write_variable(): Variable.set("a", "b")
+write_variable()
+@task
+def unknown_connection(): HttpHook(http_conn_id="nobody").get_conn()
+unknown_connection()
+
+@task
+def later(ti=None):
+    print("began", ti.get_first_reschedule_date(get_current_context()))
+    raise AirflowRescheduleException(datetime(2030, 1, 1, tzinfo=timezone.utc))
+later()
+@task
+def xcoms(ti=None):
+    ti.xcom_push("when", datetime(2026, 1, 1, tzinfo=timezone.utc))
+    return [ti.xcom_pull("one"), ti.xcom_pull("none")]
+xcoms()
+TriggerDagRunOperator(task_id="start", trigger_dag_id="other", trigger_run_id="r", conf={"a": 1})
+@task
+def surroundings():
+    try:
+        settings.Session()
+    except Exception as error:
+        refused = type(error).__name__
+    home = os.environ["AIRFLOW_HOME"]
+    return [os.path.relpath(home, sys.prefix), refused, os.path.exists(home + "/airflow.db"),
+            get_current_context()["ds"], get_current_context()["params"]["p"]]
+surroundings()
+"""
+ANSWER = {"status_code": 200, "headers": {}, "content": base64.b64encode(b"answered").decode(), "url": "http://x/"}
+"""As the real `HttpTrigger` serializes a response."""
+MOMENT = datetime(2026, 1, 2, tzinfo=UTC)
+ODD = {
+    "__classname__": "datetime.datetime",
+    "__version__": 2,
+    "__data__": {
+        "timestamp": MOMENT.timestamp(),
+        "tz": {
+            "__classname__": "builtins.tuple",
+            "__version__": 1,
+            "__data__": ["UTC", "pendulum.tz.timezone.FixedTimezone", 1, True],
+        },
+    },
+}
+SPECS: dict[str, dict[str, Any]] = {
+    "hook": {"kind": "python"},
+    "call": {},
+    "call resumed": {
+        "resume": ResumeCall(
+            resume=Resume(next_method="execute_complete"), event={"status": "success", "response": ANSWER}
+        )
+    },
+    "odd": {},
+    "odd resumed": {
+        "resume": ResumeCall(resume=Resume(next_method="go_on", next_kwargs={"since": ODD}), event={"n": 1})
+    },
+    "odd failed": {
+        "resume": ResumeCall(resume=Resume(next_method="go_on"), error="Trigger failure", traceback=("boom at line 3",))
+    },
+    "skip": {"kind": "python"},
+    "fail_for_good": {"kind": "python"},
+    "fail": {"kind": "python"},
+    "write_variable": {"kind": "python"},
+    "unknown_connection": {"kind": "python"},
+    "later": {"kind": "python", "first_started_at": datetime(2026, 1, 1, tzinfo=UTC)},
+    "xcoms": {"kind": "python"},
+    "start": {},
+    "surroundings": {"kind": "python"},
+}
+"""Name of a try -> what is special about it; its first word is the task."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = json.dumps({"path": self.path, "authorization": self.headers.get("Authorization")}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    @override
+    def log_message(self, *_: object) -> None:
+        """Silence."""
+
+
+@pytest.fixture(scope="module")
+def facts() -> Iterator[Facts]:
+    """What the daemon knows: a connection to a server on loopback that says what it was asked, and an XCom."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        api = ConnectionFacts(
+            connection_id="api",
+            conn_type="http",
+            host="127.0.0.1",
+            port=server.server_address[1],
+            login="me",
+            password="open-sesame",
+        )
+        yield Facts(connections={"api": api}, xcoms=[XComInput(task_id="one", key="return_value", value=7)])
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def tries(airflow_python: Path, facts: Facts) -> dict[str, TryFacts]:
+    """All tries of `SPECS`, run."""
+    ran: dict[str, TryFacts] = {}
+
+    async def body(world: World) -> None:
+        world.facts = facts
+        world.project(TASKS, header=HEADER)
+        fixed = {"python": str(airflow_python), "runtime": "airflow", "kind": "operator", "max_tries": 1}
+        specs: list[TrySpec] = [world.spec(name.split()[0], **{**fixed, **own}) for name, own in SPECS.items()]
+        async with agent_and_plane(world) as plane:
+            ran.update(zip(SPECS, await run_tries(world, plane, *specs), strict=True))
+            endless = world.spec("endless", **fixed, env={"OUT": str(world.folder)})
+            ran["endless"] = await plane.launch(endless)
+            await appears(world.path("begun"))
+            await plane.terminate(endless.try_id, reason="cleared while it ran", grace_s=0.5)
+            await plane.finished(endless.try_id)
+
+    in_world(body, within_s=WITHIN_S)
+    return ran
+
+
+def deferral_of(facts: TryFacts) -> tuple[Deferral, TriggerSpec]:
+    deferral = facts.outcome.deferral
+    assert deferral is not None, facts.events
+    assert deferral.trigger is not None
+    return deferral, deferral.trigger
+
+
+def test_a_task_calls_a_service_through_a_hook_and_a_stored_connection(tries: dict[str, TryFacts]) -> None:
+    assert tries["hook"].xcoms == {"return_value": {"path": "/hello", "is_basic": True}}, tries["hook"].events
+
+
+def test_the_password_of_a_connection_is_not_in_the_log(tries: dict[str, TryFacts]) -> None:
+    assert "password is ***" in tries["hook"].events
+    assert b"open-sesame" not in tries["hook"].log
+
+
+def test_a_connection_that_nobody_stored_fails_the_task(tries: dict[str, TryFacts]) -> None:
+    assert "The conn_id `nobody` isn't defined" in tries["unknown_connection"].outcome.because
+
+
+def test_a_deferrable_operator_becomes_a_wait_for_its_trigger(tries: dict[str, TryFacts]) -> None:
+    deferral, trigger = deferral_of(tries["call"])
+    assert trigger.classpath == "airflow.providers.http.triggers.http.HttpTrigger"
+    assert trigger.kwargs["endpoint"] == "x/2026-03-01"
+    assert deferral.next_method == "execute_complete"
+
+
+def test_rendered_fields_are_reported(tries: dict[str, TryFacts]) -> None:
+    rendered = tries["call"].rendered
+    assert rendered is not None
+    assert rendered["endpoint"] == "x/2026-03-01"
+
+
+def test_a_deferred_operator_goes_on_with_the_event_of_its_trigger(tries: dict[str, TryFacts]) -> None:
+    assert tries["call resumed"].xcoms == {"return_value": "answered"}, tries["call resumed"].events
+
+
+def test_any_trigger_class_is_data_with_its_arguments_in_the_xcom_form(tries: dict[str, TryFacts]) -> None:
+    deferral, trigger = deferral_of(tries["odd"])
+    pair = {"__classname__": "builtins.tuple", "__version__": 1, "__data__": [1, 2]}
+    assert (trigger.classpath, trigger.kwargs) == ("somewhere.else.Odd", {"moment": ODD, "pair": pair})
+    assert (deferral.next_kwargs, deferral.timeout_s) == ({"since": ODD}, 120.0)
+
+
+def test_the_arguments_come_back_to_the_method(tries: dict[str, TryFacts]) -> None:
+    assert tries["odd resumed"].xcoms == {"return_value": {"since": MOMENT.isoformat(), "event": {"n": 1}}}
+
+
+def test_a_failed_trigger_fails_the_task_with_its_traceback(tries: dict[str, TryFacts]) -> None:
+    ended = tries["odd failed"].outcome
+    assert (ended.kind, ended.because) == (OutcomeKind.FAILED, "TaskDeferralError: Trigger failure")
+    assert any("boom at line 3" in event for event in tries["odd failed"].events)
+
+
+@pytest.mark.parametrize(
+    ("task_id", "kind", "because"),
+    [
+        ("skip", OutcomeKind.SKIPPED, "skipped"),
+        ("fail_for_good", OutcomeKind.FAILED_FOR_GOOD, "AirflowFailException: no use"),
+        ("fail", OutcomeKind.FAILED, "ValueError: again"),
+        ("write_variable", OutcomeKind.FAILED, "a task cannot write variables"),
+        ("later", OutcomeKind.RESCHEDULE, "2030-01-01"),
+    ],
+)
+def test_how_a_task_ends(tries: dict[str, TryFacts], task_id: str, kind: OutcomeKind, because: str) -> None:
+    outcome = tries[task_id].outcome
+    assert outcome.kind is kind, tries[task_id].events
+    assert because in outcome.because
+
+
+def test_a_task_that_is_to_end_hears_it_and_is_ended(tries: dict[str, TryFacts]) -> None:
+    outcome = tries["endless"].outcome
+    assert (outcome.kind, outcome.because) == (OutcomeKind.TERMINATED, "cleared while it ran")
+    assert "told to stop" in tries["endless"].events
+
+
+def test_a_rescheduled_task_hears_when_it_began(tries: dict[str, TryFacts]) -> None:
+    assert tries["later"].outcome.reschedule_at == datetime(2030, 1, 1, tzinfo=UTC)
+    assert "began 2026-01-01 00:00:00+00:00" in tries["later"].events
+
+
+def test_xcoms_of_other_tasks_are_pulled_and_own_ones_pushed(tries: dict[str, TryFacts]) -> None:
+    pushed = tries["xcoms"].xcoms
+    assert pushed["return_value"] == [7, None], tries["xcoms"].events
+    assert pushed["when"]["__classname__"] == "datetime.datetime"
+
+
+def test_an_operator_starts_another_dag_run(tries: dict[str, TryFacts], facts: Facts) -> None:
+    assert tries["start"].outcome.kind is OutcomeKind.SUCCESS, tries["start"].events
+    assert [(ask.dag_id, ask.run_id, ask.conf) for ask in facts.dag_runs] == [("other", "r", {"a": 1})]
+
+
+def test_airflow_home_is_in_the_environment_and_there_is_no_database(tries: dict[str, TryFacts]) -> None:
+    seen = tries["surroundings"].xcoms["return_value"]
+    assert seen == ["airflow-home", "RuntimeError", False, "2026-03-01", 1], tries["surroundings"].events
+
+
+def test_a_fresh_interpreter_names_the_line_of_a_file_that_does_not_load(airflow_python: Path) -> None:
+    facts = run_one(
+        "import no_such_module",
+        header=HEADER,
+        within_s=WITHIN_S,
+        python=str(airflow_python),
+        runtime="airflow",
+        kind="operator",
+        warm=False,
+    )
+    line = len(textwrap.dedent(HEADER).splitlines()) + 1
+    assert facts.outcome.because == f"dag.py:{line}: ModuleNotFoundError: No module named 'no_such_module'"
+    assert facts.events[0].startswith("Filling up the DagBag"), "importing Airflow says nothing in the task's log"

@@ -1,0 +1,31 @@
+"""`leoflow lite rotate-key` on a real database, beside a daemon that goes on with its own box."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from leoflowd.config import KEY_FILE, SecretsConfig
+from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.lite.maintenance import rotate_key
+from leoflowd.store import connections
+from leoflowd.store.connections import ConnectionBook
+from leoflowd.store.database import Database
+from leoflowd.store.secret_box import box_of
+from tests.integration.api.api_client import START
+
+
+async def test_a_running_daemon_goes_on_with_the_new_key(database: Database, tmp_path: Path) -> None:
+    running = box_of(SecretsConfig(key_file=tmp_path / KEY_FILE))
+    book = ConnectionBook(database.agents, running, {})
+    first, second = (ConnectionFacts(connection_id=name, conn_type="http", password=f"{name}-pw") for name in "ab")
+    async with database.api.transaction() as conn:
+        await connections.insert_connection(conn, running, first, START)
+
+    key_id, count = await rotate_key(tmp_path, database.conninfo, START)
+
+    assert count == 1
+    assert await book.fetch("a") == first
+    async with database.api.transaction() as conn:
+        await connections.insert_connection(conn, running, second, START)
+        cursor = await conn.execute(b"SELECT DISTINCT key_id FROM connection")
+        assert await cursor.fetchall() == [(key_id,)]
