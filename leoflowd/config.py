@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from leoflowd.contract.errors import LeoflowError
+from leoflowd.contract.overriding import override
 
 LITE_PORT = 8088
+KEY_FILE = "secret_key"
+"""In Lite's data folder, outside the database: a dump of the database alone opens no secret."""
+Positive = Annotated[float, msgspec.Meta(gt=0)]
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -45,6 +49,14 @@ class ApiConfig(Section, frozen=True, kw_only=True):
     """Lite: where the code of versions lies. A pushed artifact whose code is not there is refused."""
     drain_s: float = 3.0
     """How long open requests may take when the daemon stops."""
+    test_connection: bool = True
+    """Whether people who may edit connections may have the server try one. What it may reach is egress policy."""
+    metrics_token: str = ""
+    """Bearer token that reads `/metrics` from another machine; empty = only this machine may."""
+
+    @override
+    def __repr__(self) -> str:
+        return f"ApiConfig(host={self.host!r}, port={self.port!r}, base_path={self.base_path!r})"
 
 
 class SchedulerConfig(Section, frozen=True, kw_only=True):
@@ -56,12 +68,93 @@ class SchedulerConfig(Section, frozen=True, kw_only=True):
     leader_retry_s: float = 0.5
     agent_silence_s: float = 60.0
     """A try whose agent said nothing for so long is lost."""
+    views_max_instances: int = 50_000
+    """Task instances kept in memory (about 0.6 KB each); beyond it, runs that only wait are dropped and read again."""
 
 
 class AgentsConfig(Section, frozen=True, kw_only=True):
     socket: Path | None = None
     """Unix socket of the agent service (Lite)."""
     log_dir: Path = Path("/var/log/leoflow")
+
+
+class SecretsConfig(Section, frozen=True, kw_only=True):
+    """The keys that connections are encrypted with (ADR 14)."""
+
+    keys: str = ""
+    """`id:base64,id:base64`, each 32 bytes: the first one encrypts, all of them decrypt."""
+    key_file: Path | None = None
+    """More keys, one per line, after those of `keys`; made at the first start. Lite's is in its data folder."""
+
+    @override
+    def __repr__(self) -> str:
+        return f"SecretsConfig(key_file={self.key_file!r})"
+
+
+class EgressConfig(Section, frozen=True, kw_only=True):
+    """Where sensors and inline HTTP tasks of the daemon may connect to (ADR 15)."""
+
+    allow: str = ""
+    """Beyond the public internet: `10.20.0.0/16, 127.0.0.1:8000, *.svc.cluster.local`; see `egress_policy`."""
+
+
+class InlineConfig(Section, frozen=True, kw_only=True):
+    """Inline HTTP tasks: how many calls at once."""
+
+    workers: Annotated[int, msgspec.Meta(ge=1)] = 64
+    per_host: Annotated[int, msgspec.Meta(ge=1)] = 16
+    """Of the workers, for one scheme, host and port: a slow server leaves the others some."""
+    waiting_max: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    """Calls taken from the dispatcher and not yet ended, some 10 KB each; beyond it, launches of all kinds wait."""
+
+
+class PoolConfig(Section, frozen=True, kw_only=True):
+    """The cheap-task pool: waits and their probes (ADR 13). `target_*` hold for each (target, connection)."""
+
+    workers: Annotated[int, msgspec.Meta(ge=1)] = 64
+    """Probes at the same time."""
+    probe_timeout_s: Positive = 90.0
+    """A probe that takes longer is cut off; longer than what a kind itself allows one request (60 s for HTTP)."""
+    poke_interval_min_s: Positive = 0.1
+    """The floor of every poke interval; Airflow's 0 means this."""
+    sweep_interval_s: Positive = 30.0
+    """How often memory and table are compared: the guarantee behind every lost hint."""
+    stall_after_s: Positive = 0.5
+    """The event loop standing still for so long is an error in the log."""
+    quarantine_factor: Annotated[float, msgspec.Meta(ge=1)] = 10.0
+    """A probe that broke three times in a row is made so much more rarely."""
+    quarantine_min_s: Positive = 300.0
+    target_rate: Positive = 2000.0
+    """Probes a second."""
+    target_burst: Annotated[int, msgspec.Meta(ge=1)] = 2000
+    """Probes at once after a pause."""
+    target_concurrency: Annotated[int, msgspec.Meta(ge=1)] = 32
+    """Of the workers, for one target: a slow one leaves the others some."""
+    breaker_after: Annotated[int, msgspec.Meta(ge=1)] = 5
+    """Probes in a row that nobody answers; then the target is left alone for a while."""
+    breaker_first_s: Positive = 5.0
+    breaker_max_s: Positive = 300.0
+    """That while at first and at most; it doubles each time."""
+    throttle_first_s: Positive = 1.0
+    throttle_max_s: Positive = 3600.0
+    """The same for a target that asks for patience; the latter also caps its own `Retry-After`."""
+
+
+class TriggerHostsConfig(Section, frozen=True, kw_only=True):
+    """Trigger hosts: the processes that run trigger classes which we do not know (ADR 16)."""
+
+    host_silence_s: float = 10.0
+    """A host whose event loop did not run for so long is killed; its triggers start again."""
+    start_within_s: float = 60.0
+    """Importing Airflow from a cold disk takes a while."""
+    rss_limit_bytes: int = 1024 * 1024 * 1024
+    """A host that is larger is started anew."""
+    idle_s: float = 60.0
+    """How long a host without triggers is kept."""
+    stop_grace_s: float = 12.0
+    """Between asking a host to end and killing it; `cleanup` of a trigger may take ten seconds."""
+    log_max_bytes: int = 10 * 1024 * 1024
+    """Per host; the full file is kept once, as `<name>.1`."""
 
 
 class ProcessConfig(Section, frozen=True, kw_only=True):
@@ -93,12 +186,17 @@ class Config(Section, frozen=True, kw_only=True):
     api: ApiConfig = ApiConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     agents: AgentsConfig = AgentsConfig()
+    secrets: SecretsConfig = SecretsConfig()
+    egress: EgressConfig = EgressConfig()
+    inline: InlineConfig = InlineConfig()
+    triggers: TriggerHostsConfig = TriggerHostsConfig()
+    pool: PoolConfig = PoolConfig()
     process: ProcessConfig | None = None
     lite: LiteConfig | None = None
 
 
-def lite_config(lite: LiteConfig) -> Config:
-    """Everything of a Lite installation, from its flags. Raises `ConfigRefused`."""
+def lite_config(lite: LiteConfig, environment: Mapping[str, str] = os.environ) -> Config:
+    """Everything of a Lite installation, from its flags and LITE_SECTIONS. Raises `ConfigRefused`."""
     if not 1 <= lite.port <= 65535:
         raise ConfigRefused(f"--port {lite.port} is no port; choose 1 to 65535")
     data = lite.data_dir
@@ -106,6 +204,7 @@ def lite_config(lite: LiteConfig) -> Config:
         database=lite.postgres,
         api=ApiConfig(host=lite.host, port=lite.port, edition="LITE", ui_dir=data / "ui", bundles=data / "bundles"),
         agents=AgentsConfig(socket=data / "agent" / "agents.sock", log_dir=data / "logs"),
+        secrets=SecretsConfig(key_file=data / KEY_FILE),
         process=ProcessConfig(
             spool=data / "agent" / "spool",
             lock=data / "agent" / "lock",
@@ -115,26 +214,46 @@ def lite_config(lite: LiteConfig) -> Config:
             agent_log=data / "agent" / "agent.log",
         ),
         lite=lite,
+        **_read(environment, LITE_SECTIONS),
     )
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "api": ApiConfig,
+    "scheduler": SchedulerConfig,
+    "agents": AgentsConfig,
+    "secrets": SecretsConfig,
+    "egress": EgressConfig,
+    "inline": InlineConfig,
+    "triggers": TriggerHostsConfig,
+    "pool": PoolConfig,
+}
+"""What the environment may set: `LEOFLOW_<NAME>_<FIELD>`."""
+
+LITE_SECTIONS = ("egress", "inline", "pool")
+"""What it may set in Lite too; the rest of Lite follows from its flags."""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     """`LEOFLOW_DATABASE`, `LEOFLOW_API_PORT`, `LEOFLOW_SCHEDULER_SWEEP_INTERVAL_S`, ... Raises `ConfigRefused`."""
-    sections: dict[str, type[Section]] = {"api": ApiConfig, "scheduler": SchedulerConfig, "agents": AgentsConfig}
-    found: dict[str, dict[str, str]] = {name: {} for name in sections}
-    for name, section in sections.items():
-        for field in msgspec.structs.fields(section):
+    return Config(database=environment.get("LEOFLOW_DATABASE"), **_read(environment, SECTIONS))
+
+
+def _read(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:
+    """These sections, by name, as the environment sets them."""
+    found: dict[str, dict[str, str]] = {name: {} for name in names}
+    for name in found:
+        for field in msgspec.structs.fields(SECTIONS[name]):
             variable = f"LEOFLOW_{name}_{field.name}".upper()
             if variable in environment:
                 found[name][field.name] = environment[variable]
     try:
-        parts: dict[str, Any] = {
-            name: msgspec.convert(found[name], section, strict=False, dec_hook=_from_text)
-            for name, section in sections.items()
+        return {
+            name: msgspec.convert(fields, SECTIONS[name], strict=False, dec_hook=_from_text)
+            for name, fields in found.items()
         }
     except msgspec.ValidationError as error:
         raise ConfigRefused(f"a LEOFLOW_ setting is wrong: {error}") from error
-    return Config(database=environment.get("LEOFLOW_DATABASE"), **parts)
 
 
 def _from_text(kind: type, value: str) -> object:

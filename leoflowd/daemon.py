@@ -5,6 +5,8 @@
     hint listener                                                                 restart_on(StoreUnavailable)
       agents: gRPC service                                                        crash; contain per try
       process executor (Lite)                                                     crash; contain per try
+      cheap-task pool                                                             crash; contain per probe
+        stall watcher, trigger hosts, inline HTTP tasks                           crash; contain per wait, per call
         leadership                                                  restart_on(StoreUnavailable, LeadershipLost)
           while leading: dispatcher, scheduler, timetable clock, sweeps           with the leadership
             api: HTTP API and UI                                                  crash; contain per request
@@ -31,11 +33,15 @@ import msgspec
 import trio
 import trio_asyncio  # noqa: F401  # before any library that does `from asyncio import get_running_loop`
 
+from leoflow_sensors.egress_policy import EgressPolicy, parse_policy
 from leoflowd import telemetry
 from leoflowd.agents.service import AgentService
 from leoflowd.api.context import ApiContext, LeaderStatus
 from leoflowd.api.server import ApiServer
-from leoflowd.config import Config, ConfigRefused, LiteConfig, lite_config
+from leoflowd.cheap_tasks import parts as cheap_tasks
+from leoflowd.cheap_tasks.connection_check import ConnectionCheck
+from leoflowd.cheap_tasks.parts import CheapTasks
+from leoflowd.config import Config, ConfigRefused, EgressConfig, LiteConfig, lite_config
 from leoflowd.contract.agent_messages import Launch, Outcome, OutcomeKind, TrySpec
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
@@ -53,10 +59,12 @@ from leoflowd.scheduler.leadership import Leadership
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.scheduler.sweeps import Sweeper, follow_hints
 from leoflowd.store import settings, tries
+from leoflowd.store.connections import ConnectionBook
 from leoflowd.store.database import Database
 from leoflowd.store.hints import HintListener
 from leoflowd.store.log_files import LogFiles
 from leoflowd.store.migrations import migrate
+from leoflowd.store.secret_box import box_of
 from leoflowd.store.trio_connection import TrioConnection, store_errors
 from leoflowd.supervision import Node, backoff_s, start, start_restarting
 
@@ -101,6 +109,7 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
                         root.child("process executor", statistics=parts.executor.statistics),
                         parts.executor.run,
                     )
+                    await _start_pool(workers, root, parts.cheap)
                     async with _stage() as deciders:
                         deciders.start_soon(parts.follow_hints)
                         await start_restarting(
@@ -119,6 +128,16 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
                             await stop.wait()
                             say("stopping: running tasks are ended and will run again at the next start")
                             await parts.executor.stop()
+
+
+async def _start_pool(workers: trio.Nursery, root: Node, cheap: CheapTasks) -> None:
+    """The cheap-task pool: armed before anyone schedules."""
+    pool = root.child("cheap-task pool", statistics=cheap.summary)
+    await start(workers, pool.child("stall watcher", statistics=cheap.stalls.statistics), cheap.stalls.run)
+    await start(workers, pool.child("trigger hosts", statistics=cheap.hosts.statistics), cheap.hosts.run)
+    await start(workers, pool.child("inline http", statistics=cheap.inline.statistics), cheap.inline.run)
+    await start_restarting(workers, pool.child("inline changes"), cheap.inline_life.run, StoreUnavailable)
+    await start(workers, pool, cheap.pool.run)
 
 
 @contextmanager
@@ -221,6 +240,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     follow_hints: Callable[[], Awaitable[None]]
     agents: AgentService
     executor: ProcessExecutor
+    cheap: CheapTasks
     leading: Node
     leadership: Leadership
     api: ApiServer
@@ -236,8 +256,11 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
     logs = LogFiles(config.agents.log_dir)
     orders_in, orders_out = trio.open_memory_channel[tuple[Order, ...]](ORDERS)
     dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
+    inline_in, inline_out = trio.open_memory_channel[Dispatch](0)
     launches_in, launches_out = trio.open_memory_channel[Launch](LAUNCHES)
     lite = config.lite
+    box = box_of(config.secrets)
+    policy = _egress_policy(config.egress)
     try_secret = await _patiently(lambda: _try_secret(db))
     password = await _patiently(lambda: set_up_admin(db, lite.admin_password, now()))
     if password is not None:
@@ -254,6 +277,7 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
         try_secret=try_secret,
         host_token=make_host_token(config.process.host_token_file),
         now=now,
+        connections=ConnectionBook(db.agents, box, os.environ),
     )
     environments = Environments(config.lite.data_dir)
     executor = ProcessExecutor(
@@ -269,6 +293,19 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
             grace_s=config.process.stop_grace_s if config.process else 0.0, reason="Leoflow Lite was stopped"
         ),
     )
+    cheap = cheap_tasks.build(
+        config,
+        db,
+        scheduler=inbox,
+        hints=hints,
+        connections=ConnectionBook(db.pool, box, os.environ),
+        policy=policy,
+        dispatches=inline_out,
+        python_for=lambda environment: _python_for(environments, environment),
+        shim=SHIM,
+        logs=logs,
+        now=now,
+    )
     clock = TimetableClock(db=db, now=now)
     leading = root.child("leadership")
     holder = f"{socket.gethostname()}/{os.getpid()}"
@@ -283,9 +320,17 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
             term=term,
             now=now,
             run_ended=clock.look_at,
+            waits=cheap.pool,
             may_launch=lambda: not stop.is_set(),
         )
-        dispatcher = Dispatcher(db=db, orders=orders_out, dispatches=dispatches_in)
+        dispatcher = Dispatcher(
+            db=db,
+            orders=orders_out,
+            dispatches=dispatches_in,
+            inline=inline_in,
+            refuse=lambda spec, reason: _refuse(db, inbox, spec, reason),
+            now=now,
+        )
         sweeper = Sweeper(db=db, inbox=inbox, config=config.scheduler, now=now, last_heard=agents.last_heard)
         async with trio.open_nursery() as nursery:
             await start(nursery, leading.child("dispatcher", statistics=dispatcher.statistics), dispatcher.run)
@@ -310,6 +355,9 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
             holder=holder if leadership.statistics().leading else "",
             heartbeat_at=now() if leadership.statistics().leading else None,
         ),
+        pool=cheap.pool,
+        secrets=box,
+        test_connection=ConnectionCheck(policy).check if config.api.test_connection else None,
     )
     following = hints.subscribe()
     return Parts(
@@ -317,12 +365,20 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
         follow_hints=lambda: follow_hints(following, inbox, clock.look_at),
         agents=agents,
         executor=executor,
+        cheap=cheap,
         leading=leading,
         leadership=leadership,
         api=ApiServer(context, shutdown=stop.wait),
         environments=environments,
         workspace=Workspace(config.lite, db, now, environments=environments),
     )
+
+
+def _egress_policy(config: EgressConfig) -> EgressPolicy:
+    try:
+        return parse_policy(config.allow)
+    except ValueError as error:
+        raise ConfigRefused(str(error)) from error
 
 
 async def _try_secret(db: Database) -> bytes:

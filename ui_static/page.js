@@ -12,8 +12,18 @@ export function el(name, attributes = {}, ...children) {
 }
 
 /** JSON of a GET below the base path. A lost login sends the whole window to the login page. */
-export async function getJson(path) {
-  const answer = await fetch(path, { headers: { Accept: "application/json" } });
+export function getJson(path) {
+  return call(path, { headers: { Accept: "application/json" } });
+}
+
+/** The same for a write; `body` is sent as JSON. */
+export function sendJson(method, path, body) {
+  const headers = { Accept: "application/json", "Content-Type": "application/json" };
+  return call(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+}
+
+async function call(path, options) {
+  const answer = await fetch(path, options);
   if (answer.status === 401) {
     const here = window.top.location;
     here.assign(new URL(`api/v2/auth/login?next=${encodeURIComponent(here.pathname + here.search)}`, document.baseURI));
@@ -39,8 +49,24 @@ export function repeat(work, seconds) {
 
 /** "3 min ago" for an ISO time. */
 export function ago(iso) {
-  const seconds = Math.max(0, (Date.now() - Date.parse(iso)) / 1000);
+  return `${span((Date.now() - Date.parse(iso)) / 1000)} ago`;
+}
+
+/** "in 3 min" for an ISO time to come, "now" for one that has come. */
+export function until(iso) {
+  const seconds = (Date.parse(iso) - Date.now()) / 1000;
+  return seconds < 1 ? "now" : `in ${span(seconds)}`;
+}
+
+function span(seconds) {
   const units = [[86400, "d"], [3600, "h"], [60, "min"]];
   const [size, unit] = units.find(([size]) => seconds >= size) ?? [1, "s"];
-  return `${Math.floor(seconds / size)} ${unit} ago`;
+  return `${Math.floor(Math.max(0, seconds) / size)} ${unit}`;
+}
+
+/** Replace what an element holds; the focus stays on the child with the same `data-key`. */
+export function show(element, ...children) {
+  const held = element.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  element.replaceChildren(...children);
+  if (held !== undefined) element.querySelector(`[data-key="${CSS.escape(held)}"]`)?.focus();
 }

@@ -37,10 +37,15 @@ MODULES: tuple[str, ...] = (
     "public.xcoms",
     "public.records",
     "public.pools",
+    "public.connections",
     "public.plugins",
     "public.nothing_yet",
     "public.leoflow",
+    "own.waits",
+    "own.metrics",
+    "own.hooks",
     "ui.shell",
+    "ui.connections",
     "ui.dags",
     "ui.grid",
     "ui.structure",
@@ -116,6 +121,7 @@ def _http_problem(fallback: Fallback) -> Callable[[HTTPException], Awaitable[Res
 async def start_request() -> None:
     """Runs before the authentication: an id for the log, and the Host header (DNS rebinding)."""
     given = request.headers.get("X-Request-Id", "")
+    g.began = trio.current_time()
     g.request_id = given if given.isascii() and given.isprintable() and 0 < len(given) <= 64 else uuid.uuid4().hex
     if not is_allowed_host(request.host, context().config.host, context().config.allowed_hosts):
         raise problems.BadRequest(

@@ -5,16 +5,19 @@ Routes reach it through `context()`. It holds no state of a request; who is call
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 from quart import current_app
 
 from leoflowd.config import ApiConfig
+from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.contract.pool_view import Pool
 from leoflowd.store.database import Database, Lane
 from leoflowd.store.log_files import LogFiles
+from leoflowd.store.secret_box import SecretBox
 
 _KEY = "LEOFLOW_CONTEXT"
 
@@ -41,6 +44,12 @@ class ApiContext:
     """JSON-ready tree of the daemon's components with state, restarts and statistics."""
     version: str
     leader: Callable[[], LeaderStatus]
+    pool: Pool | None = None
+    """The cheap-task pool of this process; None: another one has it, or none."""
+    secrets: SecretBox = field(default_factory=lambda: SecretBox(dict))
+    """What connections are encrypted with; without a key, those with secrets are refused."""
+    test_connection: Callable[[ConnectionFacts], Awaitable[tuple[bool, str]]] | None = None
+    """Tries a connection for a person: whether it works, and a sentence. None: this process cannot."""
 
 
 def context() -> ApiContext:

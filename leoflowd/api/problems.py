@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from leoflowd.api.answers import json_answer
 from leoflowd.contract.errors import Conflict, Invalid, LeoflowError, NotAllowed, NotFound, StoreUnavailable
+from leoflowd.store.asked_runs import CannotRun
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class UnsupportedMediaType(LeoflowError):
 
 STATUS: Mapping[type[LeoflowError], int] = {
     BadRequest: 400,
+    CannotRun: 400,
     NotAuthenticated: 401,
     NotAllowed: 403,
     NotFound: 404,

@@ -16,7 +16,7 @@ class Right(Enum):
     ACT = auto()
     """Trigger, pause, clear, mark, note, delete: whatever touches DAGs, runs and task instances."""
     OPERATE = auto()
-    """Pools, connections, variables, assets; reading the secrets-bearing ones too."""
+    """Pools, waits, connections, variables, assets; reading the secrets-bearing ones too."""
     ADMIN = auto()
 
 
@@ -71,6 +71,23 @@ RIGHTS: dict[str, Right] = {
     "public_pools.create_pool": Right.OPERATE,
     "public_pools.update_pool": Right.OPERATE,
     "public_pools.delete_pool": Right.OPERATE,
+    "public_connections.list_connections": Right.OPERATE,
+    "public_connections.get_connection": Right.OPERATE,
+    "public_connections.post_connection": Right.OPERATE,
+    "public_connections.patch_connection": Right.OPERATE,
+    "public_connections.delete_connection": Right.OPERATE,
+    "public_connections.bulk_connections": Right.OPERATE,
+    "public_connections.create_default_connections": Right.OPERATE,
+    "public_connections.test_connection": Right.OPERATE,
+    "public_connections.reseal_connections": Right.ADMIN,
+    "ui_connections.hook_meta": Right.OPERATE,
+    # waits
+    "own_waits.act_on_wait": Right.OPERATE,
+    "own_waits.patch_wait": Right.OPERATE,
+    # asks for its own token, see own/metrics.py
+    "own_metrics.metrics": Right.NONE,
+    # asks for a signature, see own/hooks.py
+    "own_hooks.receive": Right.NONE,
     # the UI's own
     "ui_auth.create_token": Right.READ,
 }

@@ -55,6 +55,7 @@ def lite() -> None:
 Also:
   leoflow lite reset-password   a new password for the admin
   leoflow lite forget DAG       delete a DAG whose project is gone
+  leoflow lite rotate-key       encrypt stored connections with a new key
 """
 )
 @click.argument("folder", metavar="[WORKSPACE]", required=False, type=click.Path(file_okay=False, path_type=Path))
@@ -152,6 +153,24 @@ def forget(out: Output, dag_id: str, yes: bool, data_dir: Path, postgres: str | 
 
     _or_failed(lambda: trio.run(forget_dag, _absolute(data_dir), postgres, dag_id))
     out.show({"dag_id": dag_id, "deleted": True}, lambda: click.echo(f"forgot {dag_id}"))
+
+
+@lite.command("rotate-key")
+@data_dir_option
+@postgres_option
+@output_option
+@click.pass_obj
+def rotate_key(out: Output, data_dir: Path, postgres: str | None) -> None:
+    """Encrypt stored connections with a new key; a running server goes on. Old keys stay in the key file."""
+    _require_daemon()
+    import trio
+
+    from leoflowd.lite.maintenance import rotate_key
+    from leoflowd.telemetry import utc_now
+
+    key_id, count = _or_failed(lambda: trio.run(rotate_key, _absolute(data_dir), postgres, utc_now()))
+    document = {"key_id": key_id, "connections": count}
+    out.show(document, lambda: click.echo(f"{count} connections are encrypted with the new key {key_id}"))
 
 
 @click.command()

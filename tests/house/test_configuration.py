@@ -8,11 +8,10 @@ import msgspec
 import pytest
 
 from leoflowd.config import (
-    AgentsConfig,
-    ApiConfig,
+    LITE_PORT,
+    SECTIONS,
     ConfigRefused,
     LiteConfig,
-    SchedulerConfig,
     from_environment,
     lite_config,
 )
@@ -23,7 +22,7 @@ TEXT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
 def test_every_setting_is_documented_and_nothing_else() -> None:
     fields = {
         f"LEOFLOW_{name}_{field.name}".upper()
-        for name, section in (("api", ApiConfig), ("scheduler", SchedulerConfig), ("agents", AgentsConfig))
+        for name, section in SECTIONS.items()
         for field in msgspec.structs.fields(section)
     }
     documented = {line.split("`")[1] for line in TEXT.splitlines() if line.startswith("| `LEOFLOW_")}
@@ -43,3 +42,14 @@ def test_a_wrong_value_names_its_setting() -> None:
 def test_lite_refuses_a_port_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigRefused, match="--port 0"):
         lite_config(LiteConfig(workspace=tmp_path, data_dir=tmp_path, port=0))
+
+
+def test_lite_reads_where_it_may_connect_to_from_the_environment(tmp_path: Path) -> None:
+    environment = {"LEOFLOW_EGRESS_ALLOW": "127.0.0.1", "LEOFLOW_INLINE_WORKERS": "3", "LEOFLOW_API_PORT": "1"}
+    config = lite_config(LiteConfig(workspace=tmp_path, data_dir=tmp_path), environment)
+    assert (config.egress.allow, config.inline.workers, config.api.port) == ("127.0.0.1", 3, LITE_PORT)
+
+
+def test_a_number_that_is_too_small_is_refused() -> None:
+    with pytest.raises(ConfigRefused, match="workers"):
+        from_environment({"LEOFLOW_INLINE_WORKERS": "0"})

@@ -1,7 +1,7 @@
 """How our own pages join the unmodified UI: as `external_views` of one plugin, which `GET /api/v2/plugins` answers.
 
 The UI shows such a page in an iframe: under its navigation (`nav`), or as a tab of a Dag, run or task instance, with
-`{DAG_ID}`, `{RUN_ID}`, `{TASK_ID}` and `{MAP_INDEX}` filled in. A new page (pool, editor) is one more entry of VIEWS
+`{DAG_ID}`, `{RUN_ID}`, `{TASK_ID}` and `{MAP_INDEX}` filled in. A new page (editor) is one more entry of VIEWS
 and one more file in `ui_static/`.
 """
 
@@ -25,6 +25,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 VIEWS = (
+    View(name="Waits", page="leoflow/pool", url_route="leoflow-waits"),
     View(name="Daemon tree", page="leoflow/tree", url_route="leoflow-tree", category="browse"),
     View(
         name="Explain",

@@ -16,13 +16,11 @@ from leoflowd.api.auth import caller
 from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query, cursor_collection, decode_cursor, every, read_body
 from leoflowd.api.problems import BadRequest, FieldError, Unprocessable
-from leoflowd.api.public.conf import checked_conf
 from leoflowd.api.streaming import LineStream
-from leoflowd.contract.errors import NotFound
-from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState, TriggeredBy
+from leoflowd.contract.states import DagRunState, TaskInstanceState, TriggeredBy
 from leoflowd.core import selection
-from leoflowd.core.timetable import manual_interval, run_id_for
 from leoflowd.store import api_dag_runs, api_dags, api_task_instances, api_xcoms, dag_runs, dags, task_instances
+from leoflowd.store.asked_runs import AskedRun, insert_asked_run
 from leoflowd.store.database import Connection
 
 blueprint = Blueprint("public_dag_runs", __name__)
@@ -193,40 +191,26 @@ async def trigger_dag_run(dag_id: str) -> Response:
         raise BadRequest(
             "partition_key is not supported: no DAG here has a partitioned timetable; leave it out or null"
         )
-    async with lane().transaction() as conn:
-        dag = await api_dags.fetch_dag(conn, dag_id)
-        if dag["is_stale"]:
-            raise NotFound(f"Dag with dag_id: '{dag_id}' not found")
-        if dag["has_import_errors"]:
-            raise BadRequest(f"Dag with dag_id: '{dag_id}' has import errors and cannot be triggered")
-        version = await dags.fetch_version(conn, dag_id)
-        interval = None
-        if logical_date is not None:
-            interval = manual_interval(version.spec.timetable, logical_date)
-            if body.data_interval_start is not None and body.data_interval_end is not None:
-                interval = (
-                    _utc("data_interval_start", body.data_interval_start),
-                    _utc("data_interval_end", body.data_interval_end),
-                )
-        # a run without logical date may share its moment with another one
-        unique = "" if logical_date is not None else secrets.token_hex(4)
-        run_id = body.dag_run_id or run_id_for(DagRunType.MANUAL, logical_date or run_after, unique=unique)
-        _check_run_id(run_id)
-        await dag_runs.insert_dag_run(
-            conn,
-            version=version,
-            run_id=run_id,
-            run_type=DagRunType.MANUAL,
-            logical_date=logical_date,
-            data_interval_start=interval[0] if interval else None,
-            data_interval_end=interval[1] if interval else None,
-            run_after=run_after,
-            conf=checked_conf(version.spec.params, body.conf),
-            triggered_by=TriggeredBy.UI if request.headers.get("Referer") else TriggeredBy.REST_API,
-            triggering_user_name=caller().username,
-            note=body.note,
-            now=now,
+    interval = None
+    if body.data_interval_start is not None and body.data_interval_end is not None:
+        interval = (
+            _utc("data_interval_start", body.data_interval_start),
+            _utc("data_interval_end", body.data_interval_end),
         )
+    asked = AskedRun(
+        dag_id=dag_id,
+        run_id=body.dag_run_id or None,
+        unique=secrets.token_hex(4),
+        logical_date=logical_date,
+        data_interval=interval,
+        run_after=run_after,
+        conf=body.conf,
+        note=body.note,
+        triggered_by=TriggeredBy.UI if request.headers.get("Referer") else TriggeredBy.REST_API,
+        triggering_user_name=caller().username,
+    )
+    async with lane().transaction() as conn:
+        run_id = await insert_asked_run(conn, asked, now)
         await record(conn, "trigger_dag_run", dag_id, run_id=run_id, logical_date=logical_date, extra=body)
         return json_answer(await api_dag_runs.fetch_dag_run_answer(conn, dag_id, run_id))
 
@@ -337,15 +321,6 @@ def _utc(name: str, value: datetime) -> datetime:
             )
         )
     return value.astimezone(UTC)
-
-
-def _check_run_id(run_id: str) -> None:
-    """A slash could never be asked for again in a path; the rest of Airflow's rule is about file names."""
-    if len(run_id) > 250 or "/" in run_id or not run_id.isprintable() or run_id in (".", "..", "~"):
-        raise BadRequest(
-            f"The dag_run_id `{run_id[:300]}` is not possible: at most 250 printable characters, no slash, "
-            "not `.`, `..` or `~`"
-        )
 
 
 async def _state_line(dag_id: str, run_id: str, task_ids: list[str]) -> tuple[bytes, bool]:

@@ -8,6 +8,7 @@ from quart import Blueprint, Response
 from leoflowd.api.answers import json_answer
 from leoflowd.api.audit import record
 from leoflowd.api.context import context, lane
+from leoflowd.api.own.waits import fetch_known_wait
 from leoflowd.api.paging import Query, decode_body, raw_body
 from leoflowd.api.public.task_instances import explain_row
 from leoflowd.contract.dag_spec import SCHEMA_VERSION, DagSpec
@@ -69,8 +70,9 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
     async with lane().connection() as conn:
         run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
         loaded = await load_view(conn, run.id)
+        wait = await fetch_known_wait(conn, dag_run_id=run.id, task_id=task_id, map_index=map_index)
         earlier = await api_task_instances.list_earlier_tries(conn, run.id, task_id, map_index)
-    sentences = () if loaded is None else explain_row(loaded.view, task_id, map_index)
+    sentences = () if loaded is None else explain_row(loaded.view, task_id, map_index, wait)
     if not sentences:
         raise NotFound(
             f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and "
@@ -79,7 +81,14 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
     before = (f"try {row['try_number']} ended in state {row['state']}: {row['because']}" for row in earlier)
     because = (*sentences, *before)
     return json_answer(
-        {"dag_id": dag_id, "dag_run_id": run_id, "task_id": task_id, "map_index": map_index, "because": because}
+        {
+            "dag_id": dag_id,
+            "dag_run_id": run_id,
+            "task_id": task_id,
+            "map_index": map_index,
+            "because": because,
+            "wait_id": None if wait is None else wait.facts.id,
+        }
     )
 
 

@@ -1,11 +1,14 @@
 """A try's log, live: the file as it stands, again and again. Blueprint `public_logs`.
 
 The UI asks for the whole log every few seconds and parses line by line; one half-written line would empty its view, so
-only whole lines go out.
+only whole lines go out. A try that waits in the pool writes no file: its log is made from facts (what for, since when,
+the last probes, how it ended), behind what a process of it wrote before it deferred.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +18,19 @@ from quart import Blueprint, Response
 
 from leoflowd.api.answers import JSON, NDJSON, json_bytes, ndjson_answer
 from leoflowd.api.context import context, lane
+from leoflowd.api.own.waits import fetch_known_wait
 from leoflowd.api.paging import Query, accepted_form, path_integer
 from leoflowd.contract.errors import NotFound
-from leoflowd.store import api_task_instances
+from leoflowd.core.explain import KnownWait, explain_wait
+from leoflowd.store import api_task_instances, api_waits
+from leoflowd.store.api_waits import TryStory
 
 blueprint = Blueprint("public_logs", __name__)
 
 HEAD_BYTES = 1024 * 1024
 TAIL_BYTES = 7 * 1024 * 1024
 """A longer log is shown from both its ends: a browser does not survive a gigabyte, nor would the daemon."""
+MAY_WAIT = frozenset({"deferred", "up_for_reschedule"})
 
 
 @blueprint.get("/api/v2/dags/<dag_id>/dagRuns/<run_id>/taskInstances/<task_id>/logs/<try_number>")
@@ -42,6 +49,8 @@ async def get_log(dag_id: str, run_id: str, task_id: str, try_number: str) -> Re
         raise NotFound("TaskInstance not found")
     path = context().logs.path(dag_id, run_id, task_id, map_index, number)
     written = await trio.to_thread.run_sync(read_whole_lines, path)
+    if not written or found["state"] in MAY_WAIT:
+        written += await _facts(found)
     lines = _source_details(path) + (written or _why_empty(found))
     if form == NDJSON:
         return ndjson_answer(lines)
@@ -92,5 +101,39 @@ def _why_empty(row: dict[str, Any]) -> bytes:
     return _line(f"Try {row['try_number']} has written nothing yet (state {row['state'] or 'none'}).")
 
 
-def _line(event: str, level: str = "info") -> bytes:
-    return msgspec.json.encode({"event": event, "level": level}) + b"\n"
+async def _facts(row: dict[str, Any]) -> bytes:
+    """Lines about a try from what is stored of it and what the pool sees; none when there is nothing to tell."""
+    key = {"task_id": row["task_id"], "map_index": row["map_index"]}
+    async with lane().connection() as conn:
+        story = await api_waits.fetch_try_story(
+            conn, dag_id=row["dag_id"], run_id=row["dag_run_id"], try_number=row["try_number"], **key
+        )
+        if story is None:
+            return b""
+        is_waiting = story.is_present and story.state in MAY_WAIT
+        wait = await fetch_known_wait(conn, dag_run_id=story.dag_run_id, **key) if is_waiting else None
+    return b"".join(_story(story) if wait is None else _waiting(wait, context().now()))
+
+
+def _waiting(wait: KnownWait, now: datetime) -> Iterator[bytes]:
+    what, *rest = explain_wait(wait, now)
+    yield _line(what, at=wait.facts.registered_at)
+    for probe in () if wait.seen is None else wait.seen.probes:
+        level = "warning" if probe.is_error else "info"
+        yield _line(f"probe: {probe.summary} ({probe.duration_s:.3f} s)", level, at=probe.at)
+    for sentence in rest:
+        yield _line(sentence)
+
+
+def _story(story: TryStory) -> Iterator[bytes]:
+    """A try that ended without any process of its own."""
+    if story.start_date is None or story.end_date is None:
+        return
+    yield _line("The try began; no process of its own ran.", at=story.start_date)
+    level = "error" if story.state == "failed" else "info"
+    yield _line(f"state {story.state}: {story.because or 'no reason is known'}", level, at=story.end_date)
+
+
+def _line(event: str, level: str = "info", *, at: datetime | None = None) -> bytes:
+    line = {"event": event, "level": level}
+    return msgspec.json.encode(line if at is None else {"timestamp": at, **line}) + b"\n"

@@ -10,9 +10,10 @@ from quart import Blueprint, Response
 
 from leoflowd.api.answers import collection, empty_collection, json_answer
 from leoflowd.api.context import context, lane
+from leoflowd.api.own.waits import fetch_known_wait
 from leoflowd.api.paging import Query, cursor_collection, decode_cursor, every, path_integer, read_body
 from leoflowd.contract.errors import NotFound
-from leoflowd.core.explain import explain_instance
+from leoflowd.core.explain import KnownWait, explain_instance
 from leoflowd.core.graph import list_group_members
 from leoflowd.store import api_task_instances, dag_runs, dags
 from leoflowd.store.database import Connection
@@ -24,7 +25,7 @@ RUN = "/api/v2/dags/<dag_id>/dagRuns/<run_id>"
 TASK = f"{RUN}/taskInstances/<task_id>"
 NO_STATE = frozenset({"none", "None", "no_status"})
 """How a filter asks for task instances that nobody has scheduled yet."""
-WAITING = frozenset({None, "scheduled", "up_for_retry", "up_for_reschedule", "queued"})
+WAITING = frozenset({None, "scheduled", "up_for_retry", "up_for_reschedule", "deferred", "queued"})
 PATTERNS = ("task_display_name", "dag_id", "run_id", "pool_name", "queue_name", "operator_name", "rendered_map_index")
 RANGES = ("run_after", "logical_date", "start_date", "end_date", "updated_at")
 
@@ -212,15 +213,16 @@ async def _dependencies(dag_id: str, run_id: str, task_id: str, map_index: int) 
             return json_answer({"dependencies": []})
         run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
         loaded = await load_view(conn, run.id)
-    reasons = [] if loaded is None else explain_row(loaded.view, task_id, map_index)
+        wait = await fetch_known_wait(conn, dag_run_id=run.id, task_id=task_id, map_index=map_index)
+    reasons = () if loaded is None else explain_row(loaded.view, task_id, map_index, wait)
     return json_answer({"dependencies": [{"name": "Blocked by", "reason": reason} for reason in reasons[1:]]})
 
 
-def explain_row(view: Any, task_id: str, map_index: int) -> tuple[str, ...]:
+def explain_row(view: Any, task_id: str, map_index: int, wait: KnownWait | None) -> tuple[str, ...]:
     """`core.explain` of one instance; empty when this version of the DAG does not have it."""
     for index, facts in enumerate(view.facts):
         if facts.map_index == map_index and view.node_of(index).spec.task_id == task_id:
-            return explain_instance(view, index, context().now())
+            return explain_instance(view, index, context().now(), wait=wait)
     return ()
 
 

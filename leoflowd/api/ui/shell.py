@@ -11,6 +11,7 @@ from leoflowd.api import auth
 from leoflowd.api.answers import empty_collection, json_answer
 from leoflowd.api.context import context
 from leoflowd.api.paging import read_body
+from leoflowd.api.rights import Right, is_allowed
 from leoflowd.api.ui.theme import build_theme
 from leoflowd.config import ApiConfig
 from leoflowd.contract.errors import NotAllowed
@@ -20,7 +21,9 @@ blueprint = Blueprint("ui_auth", __name__, url_prefix="/ui")
 FALLBACK_PAGE_LIMIT = 50
 
 MENU = ("Dags", "Audit Log", "XComs", "Pools", "Plugins", "Docs")
-"""Airflow's names. A page joins with its routes: not yet Assets, Required Actions, Variables, Connections, Jobs, ..."""
+"""Airflow's names. A page joins with its routes: not yet Assets, Required Actions, Variables, Jobs, ..."""
+OPERATORS_MENU = ("Connections",)
+"""Pages whose every route needs OPERATE: others would only see that they may not."""
 
 
 class TokenBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,10 +35,11 @@ class TokenBody(msgspec.Struct, frozen=True, kw_only=True):
 @blueprint.get("/config")
 async def config() -> Response:
     """The key `theme` must be there: without it, the UI stays a white page."""
-    return json_answer(build_config(context().config))
+    has_test = context().test_connection is not None
+    return json_answer(build_config(context().config, has_connection_test=has_test))
 
 
-def build_config(api: ApiConfig) -> dict[str, Any]:
+def build_config(api: ApiConfig, *, has_connection_test: bool) -> dict[str, Any]:
     return {
         "fallback_page_limit": FALLBACK_PAGE_LIMIT,
         "auto_refresh_interval": api.auto_refresh_interval_s,
@@ -44,7 +48,7 @@ def build_config(api: ApiConfig) -> dict[str, Any]:
         "enable_swagger_ui": False,
         "require_confirmation_dag_change": False,
         "default_wrap": False,
-        "test_connection": "Disabled",
+        "test_connection": "Enabled" if has_connection_test and api.test_connection else "Disabled",
         "dashboard_alert": [],
         "show_external_log_redirect": False,
         "external_log_name": None,
@@ -55,7 +59,8 @@ def build_config(api: ApiConfig) -> dict[str, Any]:
 
 @blueprint.get("/auth/menus")
 async def menus() -> Response:
-    return json_answer({"authorized_menu_items": MENU, "extra_menu_items": []})
+    items = (*MENU, *(OPERATORS_MENU if is_allowed(auth.caller().role, Right.OPERATE) else ()))
+    return json_answer({"authorized_menu_items": items, "extra_menu_items": []})
 
 
 @blueprint.get("/auth/me")
@@ -77,12 +82,6 @@ async def create_token() -> Response:
 @blueprint.get("/teams")
 async def teams() -> Response:
     raise NotAllowed("Multi-team mode is not configured in this Leoflow: there are no teams to list")
-
-
-@blueprint.get("/connections/hook_meta")
-async def hook_meta() -> Response:
-    """Connection types of the connection form; none until connections are stored."""
-    return json_answer([])
 
 
 @blueprint.get("/backfills")

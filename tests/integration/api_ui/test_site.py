@@ -84,7 +84,7 @@ class TestFiles:
         answer = await anonymous.call("GET", path)
         assert (answer.status_code, answer.content_type) == (404, "application/json")
 
-    @pytest.mark.parametrize("page", ["tree", "explain"])
+    @pytest.mark.parametrize("page", ["tree", "explain", "pool"])
     async def test_our_own_pages(self, anonymous: Client, page: str) -> None:
         answer = await anonymous.call("GET", f"/leoflow/{page}")
         assert answer.status_code == 200
@@ -178,5 +178,6 @@ async def test_our_pages_join_the_ui_as_external_views(app: QuartTrio) -> None:
     (plugin,) = plugins(app.config["LEOFLOW_CONTEXT"])
     views = {view["url_route"]: view for view in plugin["external_views"]}
     assert views["leoflow-tree"]["destination"] == "nav"
+    assert (views["leoflow-waits"]["destination"], views["leoflow-waits"]["category"]) == ("nav", None)
     assert views["leoflow-explain"]["href"].startswith("/leoflow/explain?dag_id={DAG_ID}&")
     assert all(value is not None for view in views.values() for key, value in view.items() if key != "category")

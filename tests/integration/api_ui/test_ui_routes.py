@@ -80,8 +80,11 @@ class TestShell:
     ) -> None:
         check(schema, await admin.get(path))
 
-    async def test_hook_meta_is_an_array(self, admin: Client) -> None:
-        assert await admin.get("/ui/connections/hook_meta") == []
+    async def test_every_connection_type_has_all_keys(self, admin: Client, check: Check) -> None:
+        types = await admin.get("/ui/connections/hook_meta")
+        for entry in types:
+            check("ConnectionHookMetaData", entry)
+        assert {"generic", "http", "postgres", "redis", "fs", "aws"} <= {entry["connection_type"] for entry in types}
 
 
 class TestDagList:

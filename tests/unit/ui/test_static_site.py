@@ -74,4 +74,4 @@ def test_a_packed_copy_is_what_is_kept(ui_dir: Path) -> None:
 def test_without_a_ui_build_our_own_pages_remain() -> None:
     site = load_site(ApiConfig())
     assert site.index is None
-    assert {"login", "tree", "explain"} <= set(site.pages)
+    assert {"login", "tree", "explain", "pool"} <= set(site.pages)

@@ -1,0 +1,388 @@
+"""Connections: list, add, change, delete, try out. Blueprint `public_connections`.
+
+No answer and no audit entry holds a secret: a password is `***`, and so is what `core.masking` finds in an extra. A
+`***` that comes back stands for what is stored, so that a form may be saved as it was shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from quart import Blueprint, Response
+
+from leoflowd.api.answers import collection, json_answer, no_content
+from leoflowd.api.audit import record
+from leoflowd.api.context import context, lane
+from leoflowd.api.paging import Query, read_body
+from leoflowd.api.problems import STATUS, BadRequest, FieldError, Unprocessable
+from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.contract.errors import Conflict, LeoflowError, NotAllowed, NotFound
+from leoflowd.core.masking import DEPTH_MAX, is_deeper_than, masked, unmasked
+from leoflowd.core.secret_names import MASK
+from leoflowd.store import connections
+from leoflowd.store.connections import SealedConnection, open_connection
+from leoflowd.store.database import Connection as Conn
+from leoflowd.store.secret_box import CannotOpen
+
+blueprint = Blueprint("public_connections", __name__)
+
+Text = Annotated[str, msgspec.Meta(max_length=10_000, pattern=r"^[^\x00]*\Z")]
+"""Postgres holds no NUL."""
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,200}\Z")]
+"""Airflow's rule, in ASCII: an id is also the name of an environment variable."""
+ConnType = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{1,500}\Z")]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+"""0 is none: the UI's test button sends it for an empty field."""
+Unset = msgspec.UnsetType
+DESTINATION = ("conn_type", "host", "port", "schema")
+"""Where a secret would be sent."""
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ConnectionBody(_Body, frozen=True, kw_only=True):
+    """Add and change. What is absent stays as it is."""
+
+    connection_id: Id
+    conn_type: ConnType
+    description: Text | Unset | None = msgspec.UNSET
+    host: Text | Unset | None = msgspec.UNSET
+    login: Text | Unset | None = msgspec.UNSET
+    schema: Text | Unset | None = msgspec.UNSET
+    port: Port | Unset | None = msgspec.UNSET
+    password: Text | Unset | None = msgspec.UNSET
+    extra: Text | Unset | None = msgspec.UNSET
+    team_name: str | None = None
+
+
+class BulkCreate(_Body, frozen=True, kw_only=True, tag_field="action", tag="create"):
+    entities: list[ConnectionBody]
+    action_on_existence: Literal["fail", "skip", "overwrite"] = "fail"
+
+
+class BulkUpdate(_Body, frozen=True, kw_only=True, tag_field="action", tag="update"):
+    entities: list[ConnectionBody]
+    update_mask: list[str] | None = None
+    action_on_non_existence: Literal["fail", "skip"] = "fail"
+
+
+class BulkDelete(_Body, frozen=True, kw_only=True, tag_field="action", tag="delete"):
+    entities: list[str | ConnectionBody]
+    action_on_non_existence: Literal["fail", "skip"] = "fail"
+
+
+class BulkBody(_Body, frozen=True, kw_only=True):
+    actions: list[BulkCreate | BulkUpdate | BulkDelete]
+
+
+class BulkActionResponse(msgspec.Struct):
+    success: list[str]
+    errors: list[dict[str, Any]]
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+@blueprint.get("/api/v2/connections")
+async def list_connections() -> Response:
+    query = Query()
+    filters = query.patterns("connection_id")
+    limit, offset = query.page()
+    async with lane().connection() as conn:
+        rows, total = await connections.list_connections(
+            conn, filters, order_by=query.order_by() or ["id"], limit=limit, offset=offset
+        )
+    return collection("connections", [_answer(row) for row in rows], total)
+
+
+@blueprint.get("/api/v2/connections/<connection_id>")
+async def get_connection(connection_id: str) -> Response:
+    async with lane().connection() as conn:
+        row = await connections.fetch_connection(conn, connection_id)
+    return json_answer(_answer(_found(row, connection_id)))
+
+
+def _answer(row: SealedConnection) -> dict[str, Any]:
+    """One ConnectionResponse. A secret that does not open is said in its place: the row must stay deletable."""
+    try:
+        extra = _shown_extra(open_connection(row, context().secrets).extra)
+    except CannotOpen as error:
+        extra = json.dumps({MASK: str(error)})
+    return {
+        "connection_id": row.connection_id,
+        "conn_type": row.conn_type,
+        "description": row.description,
+        "host": row.host,
+        "login": row.login,
+        "schema": row.schema,
+        "port": row.port,
+        "password": None if row.password is None else MASK,
+        "extra": extra,
+        "team_name": None,
+    }
+
+
+def _shown_extra(extra: str | None) -> str | None:
+    return None if extra is None else json.dumps(masked(msgspec.json.decode(extra)))
+
+
+# --- changing --------------------------------------------------------------------------------------------------------
+
+
+@blueprint.post("/api/v2/connections")
+async def post_connection() -> Response:
+    body = await read_body(ConnectionBody)
+    async with lane().transaction() as conn:
+        await _insert(conn, body)
+        await record(conn, "post_connection", extra=_audited(body))
+        return json_answer(_answer(await _fetched(conn, body.connection_id)), 201)
+
+
+@blueprint.patch("/api/v2/connections/<connection_id>")
+async def patch_connection(connection_id: str) -> Response:
+    mask = Query().texts("update_mask")
+    body = await read_body(ConnectionBody)
+    if body.connection_id != connection_id:
+        raise BadRequest("The connection_id in the request body does not match the URL parameter")
+    async with lane().transaction() as conn:
+        await _update(conn, body, mask)
+        await record(conn, "patch_connection", extra=_audited(body, mask))
+        return json_answer(_answer(await _fetched(conn, connection_id)))
+
+
+@blueprint.delete("/api/v2/connections/<connection_id>")
+async def delete_connection(connection_id: str) -> Response:
+    async with lane().transaction() as conn:
+        await connections.delete_connection(conn, connection_id)
+        await record(conn, "delete_connection", extra={"connection_id": connection_id})
+    return no_content()
+
+
+@blueprint.post("/api/v2/connections/defaults")
+async def create_default_connections() -> Response:
+    """Airflow's connections of these names, for the types that sensors here read; what exists is left alone."""
+    async with lane().transaction() as conn:
+        for facts in DEFAULTS:
+            if await connections.fetch_connection(conn, facts.connection_id) is None:
+                await connections.insert_connection(conn, context().secrets, facts, context().now())
+        await record(conn, "create_default_connections")
+    return no_content()
+
+
+@blueprint.post("/api/v2/leoflow/connections/reseal")
+async def reseal_connections() -> Response:
+    """Encrypt all secrets anew with the first key of the ring, after a new one was put in front of the old one."""
+    async with lane().transaction() as conn:
+        count = await connections.reseal_connections(conn, context().secrets, context().now())
+        answer = {"key_id": context().secrets.sealing_key_id(), "connections": count}
+        await record(conn, "reseal_connections", extra=answer)
+    return json_answer(answer)
+
+
+async def _insert(conn: Conn, body: ConnectionBody) -> None:
+    blank = ConnectionFacts(connection_id=body.connection_id)
+    await connections.insert_connection(conn, context().secrets, changed(blank, body, None), context().now())
+
+
+async def _update(conn: Conn, body: ConnectionBody, mask: Collection[str] | None) -> None:
+    row = _found(await connections.lock_connection(conn, body.connection_id), body.connection_id)
+    old = open_connection(row, context().secrets)
+    await connections.update_connection(conn, context().secrets, changed(old, body, mask), context().now())
+
+
+def changed(old: ConnectionFacts, body: ConnectionBody, mask: Collection[str] | None) -> ConnectionFacts:
+    """`old` with what the body says. Raises `Unprocessable`.
+
+    Without a mask, absent fields stay. With one, only its fields change, and one that is absent is cleared, which is
+    how the UI empties a field. Password: null and `***` keep it, empty text removes it.
+    """
+    if body.team_name:
+        raise BadRequest("team_name is not supported: teams are off here; leave it out or null")
+    given = {
+        name: None if value is msgspec.UNSET else value
+        for name, value in msgspec.structs.asdict(body).items()
+        if name not in ("connection_id", "team_name") and (value is not msgspec.UNSET if mask is None else name in mask)
+    }
+    if "password" in given:
+        given["password"] = _password(given["password"], old.password)
+    if "extra" in given:
+        given["extra"] = _extra(given["extra"], old.extra)
+    if given.get("port") == 0:
+        given["port"] = None
+    return msgspec.structs.replace(old, **given)
+
+
+def _password(given: str | None, stored: str | None) -> str | None:
+    if given is None:
+        return stored
+    if given == MASK and stored is None:
+        raise _fault("password", f"`{MASK}` stands for a stored password, and there is none; send the password itself")
+    return stored if given == MASK else given or None
+
+
+def _extra(given: str | None, stored: str | None) -> str | None:
+    if given is None:
+        return None
+    try:
+        fields = msgspec.json.decode(given or "{}")
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise _fault("extra", 'The `extra` field must be a valid JSON object (e.g., {"key": "value"})')
+    if is_deeper_than(fields, DEPTH_MAX):
+        raise _fault("extra", f"The `extra` field is nested deeper than {DEPTH_MAX} levels")
+    if MASK in fields:
+        raise _fault("extra", f"The `extra` field has the name `{MASK}`, which shows a secret that could not be read")
+    try:
+        return json.dumps(unmasked(fields, msgspec.json.decode(stored or "{}")))
+    except ValueError as error:
+        raise _fault("extra", str(error)) from error
+
+
+def _fault(name: str, message: str) -> Unprocessable:
+    return Unprocessable(FieldError(type="value_error", loc=("body", name), msg=f"Value error, {message}"))
+
+
+def _found(row: SealedConnection | None, connection_id: str) -> SealedConnection:
+    if row is None:
+        raise connections.not_found(connection_id)
+    return row
+
+
+async def _fetched(conn: Conn, connection_id: str) -> SealedConnection:
+    return _found(await connections.fetch_connection(conn, connection_id), connection_id)
+
+
+def _audited(body: ConnectionBody, mask: Collection[str] | None = None) -> dict[str, Any]:
+    """Which fields, never their values: a password typed into `host` must not end up in the log either."""
+    given = (name for name, value in msgspec.structs.asdict(body).items() if value not in (msgspec.UNSET, None))
+    fields = sorted(set(given if mask is None else mask) - {"connection_id"})
+    return {"connection_id": body.connection_id, "conn_type": body.conn_type, "fields": fields}
+
+
+# --- many at once ----------------------------------------------------------------------------------------------------
+
+
+@blueprint.patch("/api/v2/connections")
+async def bulk_connections() -> Response:
+    """Each action happens whole or not at all; one that fails does not hinder the others, as in Airflow."""
+    body = await read_body(BulkBody)
+    results: dict[str, BulkActionResponse] = {}
+    async with lane().transaction() as conn:
+        for action in body.actions:
+            name = str(action.__struct_config__.tag)
+            result = results.setdefault(name, BulkActionResponse(success=[], errors=[]))
+            try:
+                async with conn.transaction():
+                    result.success += await _carry_out(conn, action)
+            except LeoflowError as error:
+                result.errors.append({"error": str(error), "status_code": _status(error)})
+        audited = {name: sorted(result.success) for name, result in results.items()}
+        await record(conn, "bulk_connections", extra=audited)
+    return json_answer({name: results.get(name) for name in ("create", "update", "delete")})
+
+
+async def _carry_out(conn: Conn, action: BulkCreate | BulkUpdate | BulkDelete) -> list[str]:
+    """The ids that were touched, in the order of the request."""
+    ids = [entity if isinstance(entity, str) else entity.connection_id for entity in action.entities]
+    known = {id_ for id_ in ids if await connections.lock_connection(conn, id_) is not None}
+    match action:
+        case BulkCreate():
+            if known and action.action_on_existence == "fail":
+                raise Conflict(f"The connections with these connection_ids: {_listed(known)} already exist.")
+            skipped = known if action.action_on_existence == "skip" else set()
+
+            async def create(body: ConnectionBody) -> None:
+                await (_update(conn, body, None) if body.connection_id in known else _insert(conn, body))
+
+            return await _for_each(action.entities, skipped, create)
+        case BulkUpdate():
+            skipped = _missing(ids, known, action.action_on_non_existence)
+            return await _for_each(action.entities, skipped, lambda body: _update(conn, body, action.update_mask))
+        case BulkDelete():
+            skipped = _missing(ids, known, action.action_on_non_existence)
+            doomed = [id_ for id_ in dict.fromkeys(ids) if id_ not in skipped]
+            for id_ in doomed:
+                await connections.delete_connection(conn, id_)
+            return doomed
+
+
+async def _for_each(
+    bodies: Sequence[ConnectionBody], skipped: Collection[str], do: Callable[[ConnectionBody], Awaitable[None]]
+) -> list[str]:
+    chosen = [body for body in bodies if body.connection_id not in skipped]
+    for body in chosen:
+        await do(body)
+    return [body.connection_id for body in chosen]
+
+
+def _missing(ids: Sequence[str], known: Collection[str], on_non_existence: str) -> set[str]:
+    missing = set(ids) - set(known)
+    if missing and on_non_existence == "fail":
+        raise NotFound(f"The connections with these connection_ids: {_listed(missing)} were not found.")
+    return missing
+
+
+def _listed(ids: Collection[str]) -> str:
+    return "{" + ", ".join(repr(id_) for id_ in sorted(ids)) + "}"
+
+
+def _status(error: LeoflowError) -> int:
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+# --- trying out ------------------------------------------------------------------------------------------------------
+
+
+@blueprint.post("/api/v2/connections/test")
+async def test_connection() -> Response:
+    """Try what the form says; what it leaves out or masks comes from the stored connection of the same id."""
+    body = await read_body(ConnectionBody)
+    test = context().test_connection
+    if test is None or not context().config.test_connection:
+        raise NotAllowed(
+            "Testing connections is disabled: this server does not offer it, or LEOFLOW_API_TEST_CONNECTION is false"
+        )
+    async with lane().connection() as conn:
+        row = await connections.fetch_connection(conn, body.connection_id)
+    stored = None if row is None else open_connection(row, context().secrets)
+    facts = changed(stored or ConnectionFacts(connection_id=body.connection_id), body, None)
+    if stored is not None and _would_leak(stored, facts, body):
+        message = (
+            "the stored secrets are only sent where the stored connection goes; type them in again to test another "
+            "type, host, port or schema, or save first"
+        )
+        return json_answer({"status": False, "message": message})
+    works, message = await test(facts)
+    return json_answer({"status": works, "message": message})
+
+
+def _would_leak(stored: ConnectionFacts, facts: ConnectionFacts, body: ConnectionBody) -> bool:
+    """Who may test but not read a password must not be able to have it sent to a host of their own."""
+    is_elsewhere = any((getattr(stored, name) or None) != (getattr(facts, name) or None) for name in DESTINATION)
+    keeps_password = stored.password is not None and body.password in (msgspec.UNSET, None, MASK)
+    keeps_extra = stored.extra is not None and (body.extra is msgspec.UNSET or MASK in (body.extra or ""))
+    return is_elsewhere and (keeps_password or keeps_extra)
+
+
+DEFAULTS = (
+    ConnectionFacts(connection_id="aws_default", conn_type="aws"),
+    ConnectionFacts(connection_id="fs_default", conn_type="fs", extra='{"path": "/"}'),
+    ConnectionFacts(connection_id="google_cloud_default", conn_type="google_cloud_platform", schema="default"),
+    ConnectionFacts(connection_id="http_default", conn_type="http", host="https://www.httpbin.org/"),
+    ConnectionFacts(connection_id="kubernetes_default", conn_type="kubernetes"),
+    ConnectionFacts(
+        connection_id="postgres_default",
+        conn_type="postgres",
+        host="postgres",
+        schema="airflow",
+        login="postgres",
+        password="airflow",  # noqa: S106  # Airflow's published default, no secret
+    ),
+    ConnectionFacts(connection_id="redis_default", conn_type="redis", host="redis", port=6379, extra='{"db": 0}'),
+)

@@ -1,0 +1,208 @@
+"""Keeping memory and table in step: all waits at the start, what hints name, and a sweep over ids as the guarantee.
+
+The pool is told of new and withdrawn waits directly; this is for what it could not be told: a restart, a person who
+cleared or paused, another process. A wait that came or went while a page was read is left as memory has it, because
+that is newer than the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import TypeVar
+from uuid import UUID
+
+import trio
+
+from leoflowd import telemetry
+from leoflowd.cheap_tasks.records import Parked, WaitRecord
+from leoflowd.cheap_tasks.wait_table import WaitTable
+from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.store.hints import Hint
+from leoflowd.store.waits import ArmRow
+from leoflowd.supervision import backoff_s
+
+log = telemetry.get_logger(__name__)
+
+PAGE = 10_000
+SLICE = 500
+"""Rows taken or looked at without letting others run."""
+HINTS_TOGETHER_S = 0.2
+"""Registering a thousand DAGs is a thousand hints, and one look."""
+SWEEP_SHARE = 0.05
+"""Of the time, at most: a sweep over a million rows takes seconds, and then waits longer for the next."""
+
+T = TypeVar("T")
+
+
+class Arming:
+    """`take` parks a row unless it is parked; `drop` forgets a wait without an end; `hook_arrived` hears of hooks."""
+
+    def __init__(
+        self,
+        *,
+        table: WaitTable,
+        hints: trio.MemoryReceiveChannel[Hint],
+        parked: Parked,
+        take: Callable[[ArmRow], None],
+        drop: Callable[[WaitRecord], None],
+        hook_arrived: Callable[[str], None],
+        sweep_interval_s: float,
+    ) -> None:
+        self._table = table
+        self._hints = hints
+        self._parked = parked
+        self._take = take
+        self._drop = drop
+        self._hook_arrived = hook_arrived
+        self._sweep_interval_s = sweep_interval_s
+        self._runs: set[int] = set()
+        self._dags: set[str] = set()
+        self._sweep_wanted = False
+        self._wanted = trio.Event()
+        self._left: set[int] | None = None
+        """Waits that left memory since the page that is being looked at was asked for."""
+
+    def note_left(self, record: WaitRecord) -> None:
+        if self._left is not None:
+            self._left.add(record.number)
+
+    # --- the start --------------------------------------------------------------------------------------------------
+
+    async def arm(self) -> int:
+        """Everything that is waited for now, and how many that are. Waits for as long as Postgres does not answer."""
+        armed = 0
+        after: UUID | None = None
+        while True:
+            self._left = set()
+            page = await self._read(partial(self._table.list_to_arm, after=after, limit=PAGE))
+            await self._take_missing(page)
+            armed += len(page)
+            if len(page) < PAGE:
+                break
+            after = page[-1].id
+        self._left = None
+        return armed
+
+    # --- afterwards -------------------------------------------------------------------------------------------------
+
+    async def listen(self) -> None:
+        """Until the hints end."""
+        async for hint in self._hints:
+            match hint.kind:
+                case "hook":
+                    self._hook_arrived(hint.value)
+                case "run":
+                    if int(hint.value) in self._parked.runs:
+                        self._runs.add(int(hint.value))
+                        self._wanted.set()
+                case "dag":
+                    self._dags.add(hint.value)
+                    self._wanted.set()
+                case "all":
+                    self._sweep_wanted = True
+                    self._wanted.set()
+                case _:
+                    pass  # not about waits: `pools`
+
+    async def reconcile(self) -> None:
+        next_sweep = trio.current_time() + self._sweep_interval_s
+        while True:
+            with trio.move_on_at(next_sweep):
+                await self._wanted.wait()
+                await trio.sleep(HINTS_TOGETHER_S)
+            self._wanted = trio.Event()
+            runs, dags = self._runs, self._dags
+            self._runs, self._dags = set(), set()
+            await self._look_at_runs(runs)
+            for dag_id in sorted(dags):
+                await self._look_at_dag(dag_id)
+            if self._sweep_wanted or trio.current_time() >= next_sweep:
+                self._sweep_wanted = False
+                began = trio.current_time()
+                await self._sweep()
+                took_s = trio.current_time() - began
+                next_sweep = began + max(self._sweep_interval_s, took_s / SWEEP_SHARE)
+
+    async def _look_at_runs(self, runs: Iterable[int]) -> None:
+        """Their rows changed: those that are not waited for any more go."""
+        held = [record for run in runs for record in self._parked.runs.of(run)]
+        for start in range(0, len(held), PAGE):
+            asked = held[start : start + PAGE]
+            ids = [UUID(int=record.number) for record in asked]
+            current = {one.int for one in await self._read(partial(self._table.list_current_ids, ids))}
+            self._drop_all(record for record in asked if record.number not in current)
+
+    async def _look_at_dag(self, dag_id: str) -> None:
+        """It was paused, unpaused, registered or deleted."""
+        held = await self._held_of(dag_id) if self._parked.by_dag[dag_id] else []
+        self._left = set()
+        rows = await self._read(partial(self._table.list_of_dag, dag_id))
+        current = {row.id.int for row in rows}
+        self._drop_all(record for record in held if record.number not in current)
+        await self._take_missing(rows)
+        self._left = None
+
+    async def _held_of(self, dag_id: str) -> list[WaitRecord]:
+        """Looks at all waits, because an index would cost each of them; pausing is rare."""
+        held: list[WaitRecord] = []
+        for place, record in enumerate(tuple(self._parked.records.values())):
+            if place % PAGE == 0:
+                await trio.lowlevel.checkpoint()
+            if record.dag == dag_id:
+                held.append(record)
+        return held
+
+    async def _sweep(self) -> None:
+        """Every current id once: those unknown here are armed, those that no page had are dropped."""
+        self._parked.sweep += 1
+        after: UUID | None = None
+        while True:
+            self._left = set()
+            page = await self._read(partial(self._table.list_current_ids_page, after=after, limit=PAGE))
+            await self._mark(page)
+            if len(page) < PAGE:
+                break
+            after = page[-1]
+        self._left = None
+        for place, record in enumerate(tuple(self._parked.records.values())):
+            if place % PAGE == 0:
+                await trio.lowlevel.checkpoint()
+            if record.sweep != self._parked.sweep and not record.is_dead:
+                self._drop(record)
+
+    async def _mark(self, page: Sequence[UUID]) -> None:
+        missing: list[UUID] = []
+        for place, wait_id in enumerate(page):
+            if place % SLICE == 0:
+                await trio.lowlevel.checkpoint()
+            record = self._parked.records.get(wait_id.int)
+            if record is not None:
+                record.sweep = self._parked.sweep
+            elif self._left is None or wait_id.int not in self._left:
+                missing.append(wait_id)
+        if missing:
+            await self._take_missing(await self._read(partial(self._table.list_by_ids, missing)))
+
+    async def _take_missing(self, rows: Sequence[ArmRow]) -> None:
+        for place, row in enumerate(rows):
+            if place % SLICE == 0:
+                await trio.lowlevel.checkpoint()
+            if self._left is None or row.id.int not in self._left:
+                self._take(row)
+
+    def _drop_all(self, records: Iterable[WaitRecord]) -> None:
+        for record in records:
+            if not record.is_dead:
+                self._drop(record)
+
+    async def _read(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Again until Postgres answers."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await read()
+            except StoreUnavailable as error:
+                log.warning("waits_not_read", attempt=attempt, error=str(error))
+                await trio.sleep(backoff_s(attempt))

@@ -1,0 +1,89 @@
+"""Tries a connection for a person who edits it: "Test" in the UI, `leoflow connections test`.
+
+`daemon.py` hands `ConnectionCheck.check` to the API. It reaches no further than a probe could: HTTP goes through the
+egress client, Postgres to an address that the same policy has checked. Types it cannot try are said to be untested,
+which is not the same as working.
+"""
+
+from __future__ import annotations
+
+import psycopg
+import trio
+from psycopg.conninfo import make_conninfo
+
+from leoflow_sensors.egress import EgressClient, Resolve, resolve_name
+from leoflow_sensors.egress_policy import Destination, EgressPolicy, check_addresses
+from leoflow_sensors.http import plan_call
+from leoflow_sensors.kinds import ProbeFailed, TargetDown
+from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.store.trio_connection import TrioConnection
+
+WITHIN_S = 10.0
+"""A person waits for the answer."""
+POSTGRES_PORT = 5432
+HTTP_WORKS = frozenset({404, 405})
+"""Somebody answers: the base URL of an API need not be a page, nor know HEAD."""
+
+Checked = tuple[bool, str]
+"""Whether it works, and a sentence."""
+
+
+class ConnectionCheck:
+    def __init__(self, policy: EgressPolicy, *, resolve: Resolve = resolve_name) -> None:
+        self._policy = policy
+        self._resolve = resolve
+
+    async def check(self, facts: ConnectionFacts) -> Checked:
+        with trio.move_on_after(WITHIN_S):
+            try:
+                match facts.conn_type:
+                    case "http":
+                        return await self._http(facts)
+                    case "postgres":
+                        return await self._postgres(facts)
+                    case _:
+                        await trio.lowlevel.checkpoint()
+                        return False, (
+                            f"connections of type {facts.conn_type!r} cannot be tested here, only http and postgres: "
+                            "the daemon has no client for others; a task that uses it will show"
+                        )
+            except (ProbeFailed, TargetDown) as error:
+                return False, str(error)
+        return False, f"no answer within {WITHIN_S:.0f} s"
+
+    async def _http(self, facts: ConnectionFacts) -> Checked:
+        client = EgressClient(self._policy, resolve=self._resolve)
+        try:
+            answer = await plan_call(facts, endpoint=None, method="HEAD", headers={}).send(client)
+        finally:
+            client.close()
+        works = answer.status < 400 or answer.status in HTTP_WORKS
+        return works, f"{answer.url} answered HTTP {answer.status} {answer.reason}".rstrip()
+
+    async def _postgres(self, facts: ConnectionFacts) -> Checked:
+        host, port = facts.host or "", facts.port or POSTGRES_PORT
+        if not host or "/" in host or "," in host:
+            return False, "the host must be one host name or address: a server's own sockets and lists are not tried"
+        target = Destination("postgres", host, port)
+        try:
+            addresses = await self._resolve(host, port)
+        except OSError as error:
+            return False, f"the name {host!r} cannot be resolved: {error}"
+        check_addresses(self._policy, target, addresses)
+        conninfo = make_conninfo(
+            host=host,
+            hostaddr=addresses[0],  # the one that was checked: libpq must not look the name up again
+            port=port,
+            user=facts.login,
+            password=facts.password,
+            dbname=facts.schema,
+            sslmode=str(facts.extra_fields().get("sslmode", "prefer")),
+            passfile="",
+        )
+        try:
+            connection = await TrioConnection.open(conninfo)
+        except psycopg.Error as error:
+            return False, str(error).strip()
+        version = connection.info.server_version
+        connection.pgconn.finish()
+        return True, f"{target} let {facts.login or 'us'} in; it is PostgreSQL {version // 10_000}"

@@ -1,0 +1,166 @@
+"""How a wait ends, as the scheduler is told: Airflow's rules for sensors and for deferrals. Pure.
+
+For sensors they are those of `BaseSensorOperator.execute` in Airflow 3.2:
+
+| what came | soft_fail | silent_fail | never_fail | none of them |
+|---|---|---|---|---|
+| the kind gave up (AirflowFailException) | skipped | | skipped | failed for good |
+| the probe failed (any other exception) | | goes on waiting | skipped | failed |
+| the timeout (AirflowSensorTimeout) | skipped | | | failed for good |
+| the kind skips (AirflowSkipException) | skipped | skipped | skipped | skipped |
+
+A deferral (`terms.resume`) decides itself: it gets the event, or Airflow's word for why there is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from leoflow_sensors.kinds import Verdict
+from leoflowd.cheap_tasks.records import WaitRecord
+from leoflowd.contract.agent_messages import XCOM_MAX_BYTES, Outcome, OutcomeKind, XComItem
+from leoflowd.contract.waits import ResumeWith, WaitEnd
+
+TRIGGER_FAILED = "Trigger failure"
+TRIGGER_TIMED_OUT = "Trigger timeout"
+"""Airflow's texts; `TaskDeferralTimeout` hangs on the second one."""
+
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""An escaped NUL in JSON text, which Postgres does not store; but not an escaped backslash before `u0000`."""
+_END_STATES = {"success": OutcomeKind.SUCCESS, "failed": OutcomeKind.FAILED, "skipped": OutcomeKind.SKIPPED}
+
+
+def judged(record: WaitRecord, verdict: Verdict, summary: str, now: datetime) -> WaitEnd | None:
+    """None: it goes on waiting. `summary` is what the probe saw."""
+    if verdict.met:
+        return met(record, verdict, summary, now)
+    given_up = verdict.failure or verdict.skip
+    if given_up is None:
+        return None
+    if record.terms.wait.resume is not None:
+        if verdict.event is not None:
+            return _resumed(record, verdict.event, given_up)
+        return _not_resumed(record, TRIGGER_FAILED, given_up)
+    if verdict.skip is not None:
+        return _ended(record, OutcomeKind.SKIPPED, verdict.skip, now)
+    if record.terms.wait.soft_fail or record.terms.wait.never_fail:
+        return _ended(record, OutcomeKind.SKIPPED, f"{given_up}; {_which_fail(record)} makes that a skip", now)
+    return _ended(record, OutcomeKind.FAILED_FOR_GOOD, given_up, now)
+
+
+def met(record: WaitRecord, verdict: Verdict, because: str, now: datetime) -> WaitEnd:
+    terms = record.terms.wait
+    if terms.resume is not None:
+        return _resumed(record, verdict.event if terms.event is None else terms.event, because)
+    return _succeeded(record, {} if verdict.xcom is None else {"return_value": verdict.xcom}, because, now)
+
+
+def probe_failed(record: WaitRecord, because: str, now: datetime) -> WaitEnd | None:
+    """None: `silent_fail`, it goes on waiting."""
+    terms = record.terms.wait
+    if terms.resume is not None:
+        return _not_resumed(record, TRIGGER_FAILED, because)
+    if terms.silent_fail:
+        return None
+    if terms.never_fail:
+        return _ended(record, OutcomeKind.SKIPPED, f"{because}; never_fail makes that a skip", now)
+    return _ended(record, OutcomeKind.FAILED, because, now)
+
+
+def timed_out(record: WaitRecord, last_seen: str | None, now: datetime) -> WaitEnd:
+    """`last_seen`: summary of the last observation."""
+    terms = record.terms.wait
+    waited_s = now.timestamp() - record.registered_at
+    seen = "" if last_seen is None else f"; last seen: {last_seen}"
+    because = f"timed out: waited {waited_s:.0f} s of a timeout of {terms.timeout_s or 0:g} s{seen}"
+    if terms.resume is not None:
+        return _not_resumed(record, TRIGGER_TIMED_OUT, because)
+    because = f"Sensor has {because}"
+    if terms.soft_fail:
+        return _ended(record, OutcomeKind.SKIPPED, f"{because}; soft_fail makes that a skip", now)
+    return _ended(record, OutcomeKind.FAILED_FOR_GOOD, because, now)
+
+
+def refused(record: WaitRecord, because: str, now: datetime) -> WaitEnd:
+    """It cannot be waited for here, and trying again would change nothing."""
+    if record.terms.wait.resume is not None:
+        return _not_resumed(record, TRIGGER_FAILED, because)
+    return _ended(record, OutcomeKind.FAILED_FOR_GOOD, because, now)
+
+
+def failed_by_hand(record: WaitRecord, now: datetime) -> WaitEnd:
+    return refused(record, "a person made this wait fail", now)
+
+
+def trigger_fired(record: WaitRecord, event: Any, end: str | None, now: datetime) -> WaitEnd:
+    """`end`: the state that the trigger ends its task with, by name; `event` is then a mapping of XComs."""
+    if end is None:
+        return _resumed(record, event, "the trigger fired")
+    kind = _END_STATES.get(end)
+    xcoms = event or {}
+    if kind is None or not isinstance(xcoms, Mapping):
+        return trigger_failed(record, f"its trigger ended it as {end!r} with XComs that are no mapping", (), now)
+    if kind is OutcomeKind.SUCCESS:
+        return _succeeded(record, xcoms, "the trigger ended its task as success", now)
+    return _ended(record, kind, f"the trigger ended its task as {end}", now)
+
+
+def trigger_failed(record: WaitRecord, error: str, traceback: tuple[str, ...], now: datetime) -> WaitEnd:
+    if record.terms.wait.resume is None:
+        return _ended(record, OutcomeKind.FAILED, error, now)
+    return _not_resumed(record, TRIGGER_FAILED, error, traceback)
+
+
+def _succeeded(record: WaitRecord, xcoms: Mapping[str, Any], because: str, now: datetime) -> WaitEnd:
+    items: list[XComItem] = []
+    for key, value in xcoms.items():
+        text = msgspec.json.encode(value)
+        fault = _cannot_be_stored(text)
+        if fault is not None:
+            return _ended(record, OutcomeKind.FAILED, f"its XCom {key!r} cannot be stored: {fault}", now)
+        items.append(XComItem(key=key, value=text.decode()))
+    return _ended(record, OutcomeKind.SUCCESS, because, now, tuple(items))
+
+
+def _resumed(record: WaitRecord, event: Any, because: str) -> WaitEnd:
+    fault = _cannot_be_stored(msgspec.json.encode(event))
+    if fault is not None:
+        return _not_resumed(record, TRIGGER_FAILED, f"its event cannot be stored: {fault}")
+    resume = ResumeWith(event=event)
+    return WaitEnd(id=record.wait_id, dag_run_id=record.run, resume=resume, because=_clean(because))
+
+
+def _not_resumed(record: WaitRecord, error: str, because: str, traceback: tuple[str, ...] = ()) -> WaitEnd:
+    lines = tuple(_clean(line) for line in traceback or (because,))
+    resume = ResumeWith(error=error, traceback=lines)
+    return WaitEnd(id=record.wait_id, dag_run_id=record.run, resume=resume, because=_clean(because))
+
+
+def _ended(
+    record: WaitRecord, kind: OutcomeKind, because: str, now: datetime, xcoms: tuple[XComItem, ...] = ()
+) -> WaitEnd:
+    because = _clean(because)
+    outcome = Outcome(kind=kind, because=because, start_date=record.started_at, end_date=now, xcoms=xcoms)
+    return WaitEnd(id=record.wait_id, dag_run_id=record.run, outcome=outcome, because=because)
+
+
+def _cannot_be_stored(text: bytes) -> str | None:
+    if len(text) > XCOM_MAX_BYTES:
+        return f"it is {len(text)} bytes of JSON, more than {XCOM_MAX_BYTES}"
+    if _NUL.search(text):
+        return "it has a NUL character in it"
+    return None
+
+
+def _clean(text: str) -> str:
+    """What targets say may be anything; Postgres stores no NUL."""
+    return text.replace("\0", "\\0")
+
+
+def _which_fail(record: WaitRecord) -> str:
+    return "soft_fail" if record.terms.wait.soft_fail else "never_fail"

@@ -1,0 +1,67 @@
+"""Ends of waits on their way to the scheduler: in batches, a few of them at a time, again until somebody commits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from leoflowd import telemetry
+from leoflowd.cheap_tasks.records import WaitRecord, WaitState
+from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.contract.waits import WaitEnd, WaitEnds
+from leoflowd.supervision import backoff_s
+
+log = telemetry.get_logger(__name__)
+
+BATCH_MAX = 500
+IN_FLIGHT_MAX = 4
+"""Batches at the scheduler: while one is committed the next one is planned; more would only wait in its inbox."""
+
+
+class EndReporter:
+    """`committed(record)` is called once for each wait whose end is stored, or refused because it is stale."""
+
+    def __init__(self, ends: WaitEnds, committed: Callable[[WaitRecord], None]) -> None:
+        self._ends = ends
+        self._committed = committed
+        self._queue: deque[tuple[WaitRecord, WaitEnd]] = deque()
+        self._filled = trio.Event()
+        self._seats = trio.CapacityLimiter(IN_FLIGHT_MAX)
+
+    def __len__(self) -> int:
+        """Waiting to be sent."""
+        return len(self._queue)
+
+    def put(self, record: WaitRecord, end: WaitEnd) -> None:
+        self._queue.append((record, end))
+        self._filled.set()
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            while True:
+                await self._filled.wait()
+                self._filled = trio.Event()
+                while self._queue:
+                    await self._seats.acquire_on_behalf_of(seat := object())
+                    batch = [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
+                    nursery.start_soon(self._report, batch, seat)
+
+    async def _report(self, batch: list[tuple[WaitRecord, WaitEnd]], seat: object) -> None:
+        attempt = 0
+        while True:
+            # Whoever was withdrawn meanwhile is gone; its id may belong to the same try's next wait by now.
+            batch = [(record, end) for record, end in batch if record.state is WaitState.ENDING]
+            if not batch:
+                break
+            attempt += 1
+            try:
+                await self._ends.waits_ended([end for _, end in batch])
+                break
+            except StoreUnavailable as error:
+                log.warning("wait_ends_not_committed", waits=len(batch), attempt=attempt, error=str(error))
+                await trio.sleep(backoff_s(attempt))
+        for record, _ in batch:
+            self._committed(record)
+        self._seats.release_on_behalf_of(seat)

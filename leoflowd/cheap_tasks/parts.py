@@ -1,0 +1,154 @@
+"""What the cheap-task pool is made of, put together once by `daemon.py`, which starts the parts and owns the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import trio
+
+from leoflow_sensors import load_kinds
+from leoflow_sensors.egress import EgressClient
+from leoflow_sensors.egress_policy import EgressPolicy
+from leoflowd.cheap_tasks.http_task import InlineTasks, Reports
+from leoflowd.cheap_tasks.inline_life import InlineLife
+from leoflowd.cheap_tasks.pool import CheapTaskPool
+from leoflowd.cheap_tasks.probes import probe_running_in
+from leoflowd.cheap_tasks.stall_watcher import StallWatcher
+from leoflowd.cheap_tasks.trigger_hosts import TriggerHosts
+from leoflowd.cheap_tasks.wait_table import StoredWaits
+from leoflowd.config import Config
+from leoflowd.contract.agent_messages import CountsAsk
+from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.dispatch import Dispatch
+from leoflowd.contract.waits import TriggerCall, WaitEnds
+from leoflowd.store import tries, webhooks
+from leoflowd.store.connections import ConnectionBook
+from leoflowd.store.counts import count_states
+from leoflowd.store.database import Database
+from leoflowd.store.external_facts import ExternalFacts
+from leoflowd.store.hints import HintListener
+from leoflowd.store.log_files import LogFiles
+from leoflowd.store.tries import TryRow
+
+
+class Scheduler(WaitEnds, Reports, Protocol):
+    """The scheduler's inbox, as the pool needs it."""
+
+
+class CheapTasks(msgspec.Struct, frozen=True):
+    pool: CheapTaskPool
+    hosts: TriggerHosts
+    inline: InlineTasks
+    inline_life: InlineLife
+    stalls: StallWatcher
+
+    def summary(self) -> dict[str, float]:
+        """The pool in the tree; its page has the rest."""
+        seen = self.pool.statistics()
+        return {
+            "waits": sum(seen.waits.values()),
+            "groups": seen.groups,
+            "probes_made": seen.probes_made,
+            "probes_saved": seen.probes_saved,
+            "fired": seen.ended_fired,
+            "lateness_p99_s": round(seen.lateness_p99_s or 0.0, 3),
+        }
+
+
+def build(
+    config: Config,
+    db: Database,
+    *,
+    scheduler: Scheduler,
+    hints: HintListener,
+    connections: ConnectionBook,
+    policy: EgressPolicy,
+    dispatches: trio.MemoryReceiveChannel[Dispatch],
+    python_for: Callable[[EnvironmentSpec], Awaitable[str]],
+    shim: Path,
+    logs: LogFiles,
+    now: Callable[[], datetime],
+) -> CheapTasks:
+    """`dispatches` are inline HTTP tasks; raises `leoflow_sensors.BrokenKind`."""
+    assert config.process is not None, "trigger hosts of a cluster are pods, which arrive with the cluster roles"
+    make_client = partial(EgressClient, policy)
+    stalls = StallWatcher(stall_after_s=config.pool.stall_after_s, describe=probe_running_in)
+    hosts = TriggerHosts(
+        python_for=python_for,
+        bundle_path=config.process.bundles.joinpath,
+        shim=shim,
+        logs=config.agents.log_dir / "trigger-hosts",
+        on_event=lambda wait_id, event, end: pool.trigger_fired(wait_id, event, end),
+        on_failure=lambda wait_id, error, traceback: pool.trigger_failed(wait_id, error, traceback),
+        on_log=partial(_write_log, logs),
+        ask=partial(_answer, db, connections),
+        now=now,
+        config=config.triggers,
+    )
+    pool = CheapTaskPool(
+        table=StoredWaits(db.pool),
+        ends=scheduler,
+        hints=hints.subscribe(),
+        kinds=load_kinds(),
+        connections=connections,
+        dag_facts=ExternalFacts(db.pool),
+        deliveries=partial(_deliveries, db),
+        trigger_hosts=hosts,
+        make_client=make_client,
+        config=config.pool,
+        now=now,
+        stalls=stalls.statistics,
+    )
+    inline = InlineTasks(
+        dispatches=dispatches,
+        reports=scheduler,
+        connections=connections,
+        find_try=partial(_find_try, db),
+        logs=logs,
+        make_client=make_client,
+        config=config.inline,
+        now=now,
+    )
+    life = InlineLife(lane=db.pool, inline=inline, reports=scheduler, hints=hints.subscribe(), now=now)
+    return CheapTasks(pool=pool, hosts=hosts, inline=inline, inline_life=life, stalls=stalls)
+
+
+def _write_log(logs: LogFiles, _wait_id: str, call: TriggerCall, line: dict[str, Any]) -> None:
+    """Between the processes of a deferred try its trigger speaks in the same log."""
+    path = logs.path(call.dag_id, call.run_id, call.task_id, call.map_index, call.try_number)
+    logs.append(path, logs.size(path), msgspec.json.encode(line) + b"\n")
+
+
+async def _find_try(db: Database, try_id: str) -> TryRow | None:
+    async with db.pool.connection() as conn:
+        return await tries.fetch_try(conn, try_id)
+
+
+async def _deliveries(db: Database, name: str) -> tuple[webhooks.DeliveryRow, ...]:
+    async with db.pool.connection() as conn:
+        return await webhooks.list_deliveries(conn, name)
+
+
+async def _answer(
+    db: Database, connections: ConnectionBook, call: TriggerCall, about: str, question: dict[str, Any]
+) -> dict[str, Any]:
+    """What a trigger asks, in the shape of the agents' answers; `refused` is a sentence that it raises."""
+    if about == "connection":
+        try:
+            found = await connections.fetch(str(question.get("connection_id")))
+        except ValueError as error:
+            return {"refused": str(error)}
+        return {"connection": None if found is None else msgspec.to_builtins(found)}
+    if about == "counts":
+        try:
+            ask = msgspec.convert({"request_id": 0, **question}, CountsAsk, strict=False)
+        except msgspec.ValidationError as error:
+            return {"refused": f"the question cannot be understood: {error}"}
+        async with db.pool.connection() as conn:
+            return {"count": await count_states(conn, ask)}
+    return {"refused": f"a trigger of task {call.task_id!r} cannot ask about {about!r} here"}

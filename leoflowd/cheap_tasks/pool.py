@@ -1,0 +1,530 @@
+r"""The cheap-task pool: watches every wait of the daemon and says how each one ended (ADR 13). Read this first.
+
+    register, arm --> Parked (records, heap by the wall clock) --> moments, deadlines ----+
+                 \--> ProbeSchedule (groups, heap by Trio's clock)                        |
+                         | due: Lines (budgets, turns)                                    v
+                         +--> ProbeWorkers ask the world --> judge each wait --> EndReporter --> scheduler
+
+It never changes a task instance, and never asks whether it may: a wait whose try is over is refused by the scheduler
+when it is reported. Calls from outside (`register`, `withdraw`, `dag_finished`, `act`) only change memory and return.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+import trio
+
+from leoflow_sensors.kinds import DagFacts, Observation, ProbeFailed, ProbeThrottled, SensorKind, TargetDown, Verdict
+from leoflow_sensors.webhook import Delivery
+from leoflowd import telemetry
+from leoflowd.cheap_tasks import endings, explain
+from leoflowd.cheap_tasks.arming import Arming
+from leoflowd.cheap_tasks.connection_cache import ConnectionCache, Connections
+from leoflowd.cheap_tasks.ends import EndReporter
+from leoflowd.cheap_tasks.explain import Clocks
+from leoflowd.cheap_tasks.figures import Figures, statistics
+from leoflowd.cheap_tasks.groups import STRIKES, ProbeGroup
+from leoflowd.cheap_tasks.probes import Answer, Client, CutOff, ProbeEnded, ProbeWorkers
+from leoflowd.cheap_tasks.push import PushSources
+from leoflowd.cheap_tasks.records import (
+    ClockSource,
+    HostSource,
+    Parked,
+    RefusedSource,
+    Terms,
+    TermsTable,
+    WaitRecord,
+    WaitState,
+)
+from leoflowd.cheap_tasks.schedule import ProbeSchedule
+from leoflowd.cheap_tasks.stall_watcher import StallStatistics
+from leoflowd.cheap_tasks.verdicts import Verdicts
+from leoflowd.cheap_tasks.wait_table import WaitTable
+from leoflowd.config import PoolConfig
+from leoflowd.contract.pool_view import PoolStatistics, WaitExplanation
+from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
+from leoflowd.contract.waits import TRIGGER_KIND, NewWait, TriggerCall, WaitAction, WaitEnd, WaitEnds
+from leoflowd.store.hints import Hint
+from leoflowd.store.waits import ArmRow
+from leoflowd.supervision import contained
+
+log = telemetry.get_logger(__name__)
+
+SLEEP_MAX_S = 2.0
+"""The wall clock may be set; then nobody may be asleep for long on what it showed before."""
+SLICE = 500
+"""Waits fired, or judged, without letting others run."""
+GRACE_S = 1.0
+"""Beyond the longest probe: how long a wait past its deadline is left to a probe that is on its way."""
+
+
+class TriggerHosts(Protocol):
+    """`cheap_tasks.trigger_hosts`, which calls `trigger_fired` or `trigger_failed` once for each trigger it starts."""
+
+    def start(self, wait_id: str, call: TriggerCall) -> None: ...
+
+    def cancel(self, wait_id: str) -> None: ...
+
+    def explain(self, wait_id: str) -> str: ...
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """A wait on its way into memory, from the scheduler or from the table."""
+
+    number: int
+    run: int
+    dag: str
+    kind: str
+    key: str
+    probe: ProbeSpec | str
+    terms: WaitTerms | str
+    registered_at: float
+    deadline_at: float
+    is_new: bool
+
+
+class CheapTaskPool:
+    """`contract.waits.Waits` for the scheduler, `contract.pool_view.Pool` for the API, a component for the tree.
+
+    `table` is `store.waits` on a lane, `connections` the connection book, `deliveries(name)` the webhooks that arrived;
+    `make_client` gives each worker its own HTTP client. `stalls` reads the stall watcher.
+    """
+
+    def __init__(
+        self,
+        *,
+        table: WaitTable,
+        ends: WaitEnds,
+        hints: trio.MemoryReceiveChannel[Hint],
+        kinds: Mapping[str, SensorKind[Any, Any]],
+        connections: Connections,
+        dag_facts: DagFacts,
+        deliveries: Callable[[str], Awaitable[Sequence[Delivery]]],
+        trigger_hosts: TriggerHosts,
+        make_client: Callable[[], Client],
+        config: PoolConfig,
+        now: Callable[[], datetime],
+        stalls: Callable[[], StallStatistics] = lambda: StallStatistics(0, 0.0),
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._table = table
+        self._kinds = kinds
+        self._trigger_hosts = trigger_hosts
+        self._config = config
+        self._now = now
+        self._stalls = stalls
+        self._parked = Parked()
+        self._terms = TermsTable()
+        self._clock_sources: dict[str, ClockSource] = {}
+        self._push = PushSources()
+        self._figures = Figures()
+        self._schedule = ProbeSchedule(config, lambda: now().timestamp(), jitter)
+        self._reporter = EndReporter(ends, self._committed)
+        self._arming = Arming(
+            table=table,
+            hints=hints,
+            parked=self._parked,
+            take=self._take_row,
+            drop=self._drop,
+            hook_arrived=self.hook_arrived,
+            sweep_interval_s=config.sweep_interval_s,
+        )
+        self._workers = ProbeWorkers(
+            schedule=self._schedule,
+            connections=ConnectionCache(connections),
+            dag_facts=dag_facts,
+            deliveries=deliveries,
+            make_client=make_client,
+            settle=self._settle,
+            config=config,
+            now=now,
+            jitter=jitter,
+        )
+        self._wakes_at = -math.inf
+        self._earlier = trio.Event()
+        """Set when a wait came that is due before the clock's task wakes up by itself."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled. Started once every wait of the table is watched, however long Postgres takes for that."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._reporter.run)
+            await self._arm()
+            nursery.start_soon(self._push.run)
+            nursery.start_soon(self._watch_clock)
+            nursery.start_soon(self._schedule.run)
+            nursery.start_soon(self._workers.run)
+            nursery.start_soon(self._arming.listen)
+            nursery.start_soon(self._arming.reconcile)
+            task_status.started()
+
+    async def _arm(self) -> None:
+        began = trio.current_time()
+        self._figures.armed = await self._arming.arm()
+        self._figures.armed_in_s = trio.current_time() - began
+        log.info("waits_armed", waits=self._figures.armed, seconds=round(self._figures.armed_in_s, 3))
+
+    # --- what the scheduler says ------------------------------------------------------------------------------------
+
+    def register(self, waits: Sequence[NewWait]) -> None:
+        for wait in waits:
+            self._take(
+                _Asked(
+                    number=wait.id.int,
+                    run=wait.dag_run_id,
+                    dag=wait.dag_id,
+                    kind=wait.spec.probe.kind,
+                    key=wait.key,
+                    probe=wait.spec.probe,
+                    terms=wait.spec.terms,
+                    registered_at=wait.registered_at.timestamp(),
+                    deadline_at=_seconds(wait.deadline_at),
+                    is_new=True,
+                )
+            )
+
+    def withdraw(self, wait_ids: Sequence[str]) -> None:
+        for wait_id in wait_ids:
+            record = self._parked.records.get(UUID(wait_id).int)
+            if record is not None:
+                self._drop(record)
+
+    def dag_finished(self, dag_ids: Collection[str]) -> None:
+        self._push.dags.publish(dag_ids)
+
+    def hook_arrived(self, name: str) -> None:
+        """A signed webhook of this name was stored."""
+        self._push.hooks.publish((name,))
+
+    # --- what trigger hosts say -------------------------------------------------------------------------------------
+
+    def trigger_fired(self, wait_id: str, event: Any, end: str | None = None) -> None:
+        """`end`: the state that the trigger ends its task with; `event` is then a mapping of XComs."""
+        record = self._parked.find(wait_id)
+        if record is not None:
+            self._end_now(record, endings.trigger_fired(record, event, end, self._now()))
+
+    def trigger_failed(self, wait_id: str, error: str, traceback: tuple[str, ...] = ()) -> None:
+        record = self._parked.find(wait_id)
+        if record is not None:
+            self._end_now(record, endings.trigger_failed(record, error, traceback, self._now()))
+
+    # --- what people ask --------------------------------------------------------------------------------------------
+
+    def statistics(self) -> PoolStatistics:
+        return statistics(
+            self._figures,
+            parked=self._parked,
+            schedule=self._schedule,
+            stalls=self._stalls(),
+            probes_in_flight=self._workers.in_flight,
+            clocks=self._clocks(),
+        )
+
+    def explain(self, wait_id: str) -> WaitExplanation | None:
+        record = self._parked.find(wait_id)
+        if record is None:
+            return None
+        source = record.source
+        match source:
+            case ProbeGroup():
+                return explain.explain_probed(record, source, self._schedule.wanted_s(record), self._clocks())
+            case HostSource():
+                return explain.explain_trigger(record, self._trigger_hosts.explain(wait_id))
+            case _:
+                return explain.explain_timed(record)
+
+    def act(self, wait_id: str, action: WaitAction) -> bool:
+        """False: it is not watched; or, for PROBE, it is of a kind that nobody probes."""
+        record = self._parked.find(wait_id)
+        if record is None:
+            return False
+        match action:
+            case WaitAction.PROBE:
+                if not isinstance(record.source, ProbeGroup):
+                    return False
+                self._schedule.probe_now(record.source, release=True)
+            case WaitAction.FIRE:
+                self._stop_trigger(record)
+                because = "a person fired this wait"
+                self._end_now(record, endings.met(record, Verdict(met=True), because, self._now()))
+            case WaitAction.FAIL:
+                self._stop_trigger(record)
+                self._end_now(record, endings.failed_by_hand(record, self._now()))
+        return True
+
+    async def set_poke_interval(self, wait_id: str, seconds: float) -> bool:
+        """Stored first, then applied. False: no longer waited for. Raises `StoreUnavailable`."""
+        if not await self._table.set_poke_interval(wait_id, seconds):
+            return False
+        record = self._parked.find(wait_id)
+        if record is None:
+            return False
+        changed = msgspec.structs.replace(record.terms.wait, poke_interval_s=seconds)
+        if isinstance(record.source, ProbeGroup):
+            record.terms = self._terms.of(record.source.kind, changed)
+            self._schedule.new_cadence(record.source, record)
+        return True
+
+    # --- waits come -------------------------------------------------------------------------------------------------
+
+    def _take_row(self, row: ArmRow) -> None:
+        self._take(
+            _Asked(
+                number=row.id.int,
+                run=row.dag_run_id,
+                dag=row.dag_id,
+                kind=row.kind,
+                key=row.key,
+                probe=row.probe,
+                terms=row.terms,
+                registered_at=row.registered_at.timestamp(),
+                deadline_at=_seconds(row.deadline_at),
+                is_new=False,
+            )
+        )
+
+    def _take(self, asked: _Asked) -> None:
+        """Park it, unless it is known. The same try may wait a second time, under the same id: the later one counts."""
+        known = self._parked.records.get(asked.number)
+        if known is not None:
+            if known.registered_at >= asked.registered_at:
+                return
+            self._drop(known)
+
+        def refuse(error: Exception) -> None:
+            log.error("wait_refused", wait_id=str(UUID(int=asked.number)), kind=asked.kind, error=str(error))
+            self._refuse(asked, f"this {asked.kind} wait cannot be understood: {type(error).__name__}: {error}")
+
+        kind = self._kinds.get(asked.kind)
+        # A third party's kind may raise anything about arguments that it does not like.
+        with contained(refuse):
+            if asked.kind == TRIGGER_KIND:
+                self._take_trigger(asked)
+            elif kind is None:
+                self._refuse(asked, f"no sensor kind {asked.kind!r} is installed in this daemon; install its package")
+            elif kind.due_at is not None:
+                self._take_timed(asked, kind, kind.due_at)
+            else:
+                self._take_probed(asked, kind)
+
+    def _take_trigger(self, asked: _Asked) -> None:
+        call = msgspec.convert(_probe(asked).arguments, TriggerCall)
+        record = self._park(asked, HostSource(), self._terms.of(None, asked.terms), asked.deadline_at)
+        self._trigger_hosts.start(record.wait_id, call)
+
+    def _take_timed(
+        self, asked: _Asked, kind: SensorKind[Any, Any], due_at: Callable[[Any, datetime], datetime | None]
+    ) -> None:
+        spec = msgspec.convert(_probe(asked).arguments, kind.spec)
+        moment = _seconds(due_at(spec, datetime.fromtimestamp(asked.registered_at, UTC)))
+        source = self._clock_sources.setdefault(kind.name, ClockSource(kind.name))
+        # Strictly before the deadline means its moment; the deadline itself is one float object for both.
+        wake_at = min(asked.deadline_at, moment)
+        if moment == asked.deadline_at < math.inf:
+            wake_at = math.nextafter(moment, -math.inf)
+        self._park(asked, source, self._terms.of(kind, asked.terms), wake_at)
+
+    def _take_probed(self, asked: _Asked, kind: SensorKind[Any, Any]) -> None:
+        terms = self._terms.of(kind, asked.terms)
+        key = asked.key if kind.is_safe_to_share else f"{asked.key}:{asked.number}"
+        group = self._schedule.groups.get(key)
+        if group is None:
+            group = self._new_group(asked, kind, key)
+        record = self._park(asked, group, terms, asked.deadline_at)
+        self._schedule.join(group, record, is_new=asked.is_new)
+        if group.size == 1 and kind.watch is not None and group.end_watch is None:
+            group.end_watch = self._watch(kind, group)
+
+    def _new_group(self, asked: _Asked, kind: SensorKind[Any, Any], key: str) -> ProbeGroup:
+        probe = _probe(asked)
+        spec = msgspec.convert(probe.arguments, kind.spec)
+        shape = None if kind.batch_key is None or kind.poke_many is None else kind.batch_key(spec)
+        return ProbeGroup(key, kind, spec, probe.connection_id, asked.dag, shape)
+
+    def _watch(self, kind: SensorKind[Any, Any], group: ProbeGroup) -> Callable[[], None] | None:
+        """Push sources; a kind that fails here is polled."""
+
+        def polled(error: Exception) -> None:
+            log.error("kind_cannot_watch", kind=kind.name, exc_info=error)
+
+        with contained(polled):
+            watch: Callable[..., Callable[[], None]] | None = kind.watch
+            assert watch is not None
+            return watch(group.spec, self._push, lambda: self._schedule.wake(group))
+        return None
+
+    def _refuse(self, asked: _Asked, because: str) -> None:
+        terms = asked.terms if isinstance(asked.terms, WaitTerms) else msgspec.json.decode(asked.terms, type=WaitTerms)
+        source = RefusedSource(asked.kind, because)
+        record = self._park(asked, source, Terms(terms, None), asked.deadline_at)
+        self._end_now(record, endings.refused(record, because, self._now()))
+
+    def _park(self, asked: _Asked, source: Any, terms: Terms, wake_at: float) -> WaitRecord:
+        record = WaitRecord(
+            wake_at=wake_at,
+            number=asked.number,
+            run=asked.run,
+            dag=asked.dag,
+            source=source,
+            terms=terms,
+            registered_at=asked.registered_at,
+            deadline_at=asked.deadline_at,
+        )
+        self._parked.add(record)
+        if wake_at < self._wakes_at:
+            self._earlier.set()
+        return record
+
+    # --- waits go ---------------------------------------------------------------------------------------------------
+
+    def _end_now(self, record: WaitRecord, end: WaitEnd) -> None:
+        self._figures.count(end)
+        self._end(record, end)
+
+    def _end(self, record: WaitRecord, end: WaitEnd, *, popped: bool = False) -> None:
+        """Decided. It is out of every queue at once, and known until somebody has committed it."""
+        self._unpark(record, WaitState.ENDING, popped=popped)
+        self._reporter.put(record, end)
+
+    def _drop(self, record: WaitRecord) -> None:
+        """Nobody waits for it any more; no end is reported, or none that was not sent yet."""
+        if record.is_dead:
+            self._parked.forget(record)
+        else:
+            self._stop_trigger(record)
+            self._unpark(record, WaitState.GONE)
+        self._arming.note_left(record)
+
+    def _unpark(self, record: WaitRecord, state: WaitState, *, popped: bool = False) -> None:
+        self._parked.unpark(record, state, popped=popped)
+        if isinstance(record.source, ProbeGroup):
+            self._schedule.leave(record.source)
+
+    def _committed(self, record: WaitRecord) -> None:
+        self._parked.forget(record)
+        self._arming.note_left(record)
+
+    def _stop_trigger(self, record: WaitRecord) -> None:
+        if isinstance(record.source, HostSource):
+            self._trigger_hosts.cancel(record.wait_id)
+
+    # --- the wall clock: moments and deadlines ----------------------------------------------------------------------
+
+    async def _watch_clock(self) -> None:
+        while True:
+            self._earlier = trio.Event()
+            now = self._now()
+            for record in self._parked.pop_due(now.timestamp(), SLICE):
+                self._due(record, now)
+            self._wakes_at = self._parked.next_at()
+            sleep_s = min(max(self._wakes_at - self._now().timestamp(), 0.0), SLEEP_MAX_S)
+            with trio.move_on_after(sleep_s):
+                await self._earlier.wait()
+            self._wakes_at = -math.inf
+
+    def _due(self, record: WaitRecord, now: datetime) -> None:
+        if record.wake_at < record.deadline_at and isinstance(record.source, ClockSource):
+            self._figures.late(now.timestamp() - max(record.wake_at, record.registered_at))
+            end = endings.met(record, Verdict(met=True), "its moment has come", now)
+            self._figures.count(end)
+            self._end(record, end, popped=True)
+        elif record.state is not WaitState.OVERDUE and self._may_be_saved(record):
+            record.state = WaitState.OVERDUE
+            self._parked.requeue(record, now.timestamp() + self._config.probe_timeout_s + GRACE_S)
+        else:
+            self._time_out(record, now, popped=True)
+
+    def _may_be_saved(self, record: WaitRecord) -> bool:
+        """By a probe on its way; one that was never probed gets its first one now, as Airflow pokes before it looks at
+        the clock."""
+        group = record.source
+        if not isinstance(group, ProbeGroup):
+            return False
+        if record.state is WaitState.FRESH and not self._schedule.is_blocked(group, trio.current_time()):
+            self._schedule.probe_now(group)
+            return True
+        return self._schedule.may_answer_soon(group)
+
+    def _time_out(self, record: WaitRecord, now: datetime, *, popped: bool = False) -> None:
+        self._stop_trigger(record)
+        history = record.source.history if isinstance(record.source, ProbeGroup) else None
+        last_seen = None if history is None else history.last_seen()
+        self._figures.timed_out += 1
+        self._end(record, endings.timed_out(record, last_seen, now), popped=popped)
+
+    # --- answers of the world ---------------------------------------------------------------------------------------
+
+    async def _settle(self, ended: ProbeEnded) -> None:
+        self._figures.probes_made += 1
+        served = 0
+        for group, answer in zip(ended.groups, ended.answers, strict=True):
+            self._figures.late(ended.began_at - group.due_at)
+            served += group.size - len(group.newcomers)
+            is_error = not isinstance(answer, Observation)
+            summary = answer.summary if isinstance(answer, Observation) else str(answer) or type(answer).__name__
+            group.note_probe(ended.began.timestamp(), ended.took_s, summary, is_error=is_error)
+            self._figures.probes_failed += is_error and not isinstance(answer, ProbeThrottled)
+            interval_s, broken = await self._judge(group, answer)
+            self._note_strike(group, answer, broken)
+            self._schedule.probed(group, ended.began_at, interval_s)
+        self._figures.probes_saved += max(0, served - 1)
+
+    async def _judge(self, group: ProbeGroup, answer: Answer) -> tuple[float, Exception | None]:
+        """Each wait that was there when the probe began, by its own terms.
+
+        (the shortest interval that those who stay ask for, what the kind's `judge` broke with)
+        """
+        now, shortest = self._now(), math.inf
+        verdicts = Verdicts(group.kind, answer)
+        for place, record in enumerate(group.waits):
+            if place % SLICE == SLICE - 1:
+                await trio.lowlevel.checkpoint()
+            if record.is_dead:
+                continue
+            end = verdicts.end_of(record, now)
+            if end is not None:
+                self._figures.count(end)
+                self._end(record, end)
+            elif record.state is WaitState.OVERDUE:
+                self._time_out(record, now)
+            else:
+                if isinstance(answer, Observation):
+                    record.state = WaitState.PARKED
+                shortest = min(shortest, self._schedule.wanted_s(record))
+        return shortest, verdicts.broken
+
+    def _note_strike(self, group: ProbeGroup, answer: Answer, broken: Exception | None) -> None:
+        """Cut off, or broken as no kind should break: nobody fails for that, but it is soon asked rarely."""
+        if broken is None and isinstance(answer, Observation | ProbeFailed | TargetDown):
+            group.strikes = 0
+        elif isinstance(answer, CutOff):
+            group.strikes, group.strike = group.strikes + 1, str(answer)
+        elif not isinstance(answer, ProbeThrottled):
+            failure = broken or answer
+            assert isinstance(failure, Exception)
+            if group.strikes == 0:
+                log.error("probe_broke", exc_info=failure, kind=group.kind_name, key=group.key, dag_id=group.dag)
+            group.strikes, group.strike = group.strikes + 1, f"{type(failure).__name__}: {failure}"
+        if group.strikes == STRIKES:
+            log.warning(
+                "group_quarantined", kind=group.kind_name, key=group.key, waits=group.size, because=group.strike
+            )
+
+    def _clocks(self) -> Clocks:
+        return Clocks(self._now(), trio.current_time())
+
+
+def _probe(asked: _Asked) -> ProbeSpec:
+    return asked.probe if isinstance(asked.probe, ProbeSpec) else msgspec.json.decode(asked.probe, type=ProbeSpec)
+
+
+def _seconds(moment: datetime | None) -> float:
+    """Since the epoch; None is never."""
+    return math.inf if moment is None else moment.timestamp()

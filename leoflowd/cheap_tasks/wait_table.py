@@ -1,0 +1,59 @@
+"""The table `wait` as the pool reads it: `store.waits` on one lane, a connection for each statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from leoflowd.store import waits
+from leoflowd.store.database import Lane
+from leoflowd.store.waits import ArmRow
+
+
+class WaitTable(Protocol):
+    """Everything raises `StoreUnavailable`. Rows and ids are of waits that are current, in DAGs that are not paused."""
+
+    async def list_to_arm(self, *, after: UUID | None, limit: int) -> Sequence[ArmRow]:
+        """A page, in order of id."""
+
+    async def list_of_dag(self, dag_id: str) -> Sequence[ArmRow]: ...
+
+    async def list_by_ids(self, ids: Sequence[UUID]) -> Sequence[ArmRow]: ...
+
+    async def list_current_ids(self, ids: Sequence[UUID]) -> frozenset[UUID]: ...
+
+    async def list_current_ids_page(self, *, after: UUID | None, limit: int) -> Sequence[UUID]: ...
+
+    async def set_poke_interval(self, wait_id: str, seconds: float) -> bool: ...
+
+
+class StoredWaits:
+    """`WaitTable`."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+
+    async def list_to_arm(self, *, after: UUID | None, limit: int) -> Sequence[ArmRow]:
+        async with self._lane.connection() as conn:
+            return await waits.list_waits_to_arm(conn, after=after, limit=limit)
+
+    async def list_of_dag(self, dag_id: str) -> Sequence[ArmRow]:
+        async with self._lane.connection() as conn:
+            return await waits.list_waits_of_dag(conn, dag_id)
+
+    async def list_by_ids(self, ids: Sequence[UUID]) -> Sequence[ArmRow]:
+        async with self._lane.connection() as conn:
+            return await waits.list_waits_by_ids(conn, ids)
+
+    async def list_current_ids(self, ids: Sequence[UUID]) -> frozenset[UUID]:
+        async with self._lane.connection() as conn:
+            return await waits.list_current_ids(conn, ids)
+
+    async def list_current_ids_page(self, *, after: UUID | None, limit: int) -> Sequence[UUID]:
+        async with self._lane.connection() as conn:
+            return await waits.list_current_ids_page(conn, after=after, limit=limit)
+
+    async def set_poke_interval(self, wait_id: str, seconds: float) -> bool:
+        async with self._lane.connection() as conn:
+            return await waits.set_poke_interval(conn, wait_id, seconds)

@@ -1,0 +1,80 @@
+"""The Connections page of the unmodified Airflow UI: add, look, edit, delete. One visit, top to bottom."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite
+from tests.e2e.conftest import Complaints
+
+CONNECTION_ID = "e2e_warehouse"
+PAINTS_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def page(page: Page, lite: Lite, complaints: Complaints) -> Page:
+    """The shared tab, logged in."""
+    complaints.is_logging_in = True
+    page.goto("/dags")
+    page.wait_for_url(re.compile("/auth/login"))
+    page.locator("input[name=username]").fill(USERNAME)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("button[type=submit]").click()
+    expect(page.get_by_test_id("nav-dags-link")).to_be_visible(timeout=PAINTS_MS)
+    complaints.is_logging_in = False
+    return page
+
+
+def row(page: Page) -> Locator:
+    return page.get_by_role("row").filter(has_text=CONNECTION_ID)
+
+
+def stored(api: Api) -> dict[str, object]:
+    found: dict[str, object] = api.call("GET", f"/connections/{CONNECTION_ID}")
+    return found
+
+
+def test_the_menu_leads_to_the_page(page: Page, artifacts: Path) -> None:
+    page.get_by_role("button", name="Admin").click()
+    page.get_by_role("menuitem", name="Connections").click()
+    page.wait_for_url(re.compile("/connections"))
+    expect(page.get_by_role("button", name="Add Connection")).to_be_visible(timeout=PAINTS_MS)
+    page.screenshot(path=artifacts / "connections-1-empty.png")
+
+
+def test_a_connection_is_added_through_the_form(page: Page, api: Api, artifacts: Path) -> None:
+    page.get_by_role("button", name="Add Connection").click()
+    form = page.get_by_role("dialog")
+    form.locator("input[name=connection_id]").fill(CONNECTION_ID)
+    form.get_by_role("combobox").first.click()
+    page.get_by_role("option", name="Postgres", exact=True).click()
+    form.locator("input[name=host]").fill("db.example")
+    form.locator("input[name=login]").fill("ana")
+    form.locator("input[name=password]").fill("hunter2")
+    page.screenshot(path=artifacts / "connections-2-form.png")
+    form.get_by_role("button", name="Save").click()
+    expect(row(page)).to_be_visible(timeout=PAINTS_MS)
+    assert (stored(api)["conn_type"], stored(api)["host"], stored(api)["password"]) == ("postgres", "db.example", "***")
+    page.screenshot(path=artifacts / "connections-3-added.png")
+
+
+def test_an_edit_changes_one_field_and_keeps_the_password(page: Page, api: Api, artifacts: Path) -> None:
+    row(page).get_by_label("Edit Connection").click()
+    form = page.get_by_role("dialog")
+    form.locator("input[name=host]").fill("db2.example")
+    page.screenshot(path=artifacts / "connections-4-edit.png")
+    form.get_by_role("button", name="Save").click()
+    expect(row(page).get_by_text("db2.example")).to_be_visible(timeout=PAINTS_MS)
+    assert (stored(api)["host"], stored(api)["login"], stored(api)["password"]) == ("db2.example", "ana", "***")
+
+
+def test_a_deleted_connection_leaves_the_list(page: Page, api: Api, artifacts: Path) -> None:
+    row(page).get_by_label("Delete Connection").click()
+    page.get_by_role("button", name="Yes, Delete").click()
+    expect(row(page)).to_have_count(0, timeout=PAINTS_MS)
+    assert api.call("GET", "/connections")["total_entries"] == 0
+    page.screenshot(path=artifacts / "connections-5-deleted.png")
