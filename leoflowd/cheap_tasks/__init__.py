@@ -1,5 +1,5 @@
-"""The room of the cheap-task pool (roadmap, issue 3): waits as data, bounded probe workers, inline HTTP tasks.
+"""The cheap-task pool: what only waits, or makes one HTTP call, and so gets no process (ADR 13). Start with `pool.py`.
 
-Border: it will be a component of the tree beside `executors`, get waits from `store`, and report what fired through the
-same inbox as tries do. `leoflow_sensors` holds the probes; nothing here imports `scheduler` or `executors`.
+Nothing here imports `scheduler` or `executors`: waits come in through `contract.waits.Waits` and the table, and go out
+through `contract.waits.WaitEnds`. `leoflow_sensors` holds the probes. `parts.py` puts everything together.
 """

@@ -76,11 +76,11 @@ class Arming:
         while True:
             self._left = set()
             page = await self._read(partial(self._table.list_to_arm, after=after, limit=PAGE))
-            await self._take_missing(page)
-            armed += len(page)
-            if len(page) < PAGE:
+            await self._take_missing(page.rows)
+            armed += len(page.rows)
+            after = page.next_after
+            if after is None:
                 break
-            after = page[-1].id
         self._left = None
         return armed
 
@@ -160,10 +160,10 @@ class Arming:
         while True:
             self._left = set()
             page = await self._read(partial(self._table.list_current_ids_page, after=after, limit=PAGE))
-            await self._mark(page)
-            if len(page) < PAGE:
+            await self._mark(page.ids)
+            after = page.next_after
+            if after is None:
                 break
-            after = page[-1]
         self._left = None
         for place, record in enumerate(tuple(self._parked.records.values())):
             if place % PAGE == 0:

@@ -4,7 +4,7 @@ For sensors they are those of `BaseSensorOperator.execute` in Airflow 3.2:
 
 | what came | soft_fail | silent_fail | never_fail | none of them |
 |---|---|---|---|---|
-| the kind gave up (AirflowFailException) | skipped | | skipped | failed for good |
+| the kind gave up (ExternalTaskFailedError and its like) | skipped | goes on waiting | skipped | failed |
 | the probe failed (any other exception) | | goes on waiting | skipped | failed |
 | the timeout (AirflowSensorTimeout) | skipped | | | failed for good |
 | the kind skips (AirflowSkipException) | skipped | skipped | skipped | skipped |
@@ -48,9 +48,9 @@ def judged(record: WaitRecord, verdict: Verdict, summary: str, now: datetime) ->
         return _not_resumed(record, TRIGGER_FAILED, given_up)
     if verdict.skip is not None:
         return _ended(record, OutcomeKind.SKIPPED, verdict.skip, now)
-    if record.terms.wait.soft_fail or record.terms.wait.never_fail:
-        return _ended(record, OutcomeKind.SKIPPED, f"{given_up}; {_which_fail(record)} makes that a skip", now)
-    return _ended(record, OutcomeKind.FAILED_FOR_GOOD, given_up, now)
+    if record.terms.wait.soft_fail:
+        return _ended(record, OutcomeKind.SKIPPED, f"{given_up}; soft_fail makes that a skip", now)
+    return probe_failed(record, given_up, now)
 
 
 def met(record: WaitRecord, verdict: Verdict, because: str, now: datetime) -> WaitEnd:
@@ -160,7 +160,3 @@ def _cannot_be_stored(text: bytes) -> str | None:
 def _clean(text: str) -> str:
     """What targets say may be anything; Postgres stores no NUL."""
     return text.replace("\0", "\\0")
-
-
-def _which_fail(record: WaitRecord) -> str:
-    return "soft_fail" if record.terms.wait.soft_fail else "never_fail"

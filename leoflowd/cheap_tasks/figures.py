@@ -22,7 +22,7 @@ from leoflowd.contract.pool_view import (
 )
 from leoflowd.contract.waits import WaitEnd
 
-WINDOW = 1000
+WINDOW = 10_000
 """Waits and probes that lateness is told of."""
 
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -31,14 +31,13 @@ from leoflowd.cheap_tasks.ends import EndReporter
 from leoflowd.cheap_tasks.explain import Clocks
 from leoflowd.cheap_tasks.figures import Figures, statistics
 from leoflowd.cheap_tasks.groups import STRIKES, ProbeGroup
+from leoflowd.cheap_tasks.intake import Intake, TriggerHosts
 from leoflowd.cheap_tasks.probes import Answer, Client, CutOff, ProbeEnded, ProbeWorkers
 from leoflowd.cheap_tasks.push import PushSources
 from leoflowd.cheap_tasks.records import (
     ClockSource,
     HostSource,
     Parked,
-    RefusedSource,
-    Terms,
     TermsTable,
     WaitRecord,
     WaitState,
@@ -49,11 +48,8 @@ from leoflowd.cheap_tasks.verdicts import Verdicts
 from leoflowd.cheap_tasks.wait_table import WaitTable
 from leoflowd.config import PoolConfig
 from leoflowd.contract.pool_view import PoolStatistics, WaitExplanation
-from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
-from leoflowd.contract.waits import TRIGGER_KIND, NewWait, TriggerCall, WaitAction, WaitEnd, WaitEnds
+from leoflowd.contract.waits import NewWait, WaitAction, WaitEnd, WaitEnds
 from leoflowd.store.hints import Hint
-from leoflowd.store.waits import ArmRow
-from leoflowd.supervision import contained
 
 log = telemetry.get_logger(__name__)
 
@@ -63,31 +59,6 @@ SLICE = 500
 """Waits fired, or judged, without letting others run."""
 GRACE_S = 1.0
 """Beyond the longest probe: how long a wait past its deadline is left to a probe that is on its way."""
-
-
-class TriggerHosts(Protocol):
-    """`cheap_tasks.trigger_hosts`, which calls `trigger_fired` or `trigger_failed` once for each trigger it starts."""
-
-    def start(self, wait_id: str, call: TriggerCall) -> None: ...
-
-    def cancel(self, wait_id: str) -> None: ...
-
-    def explain(self, wait_id: str) -> str: ...
-
-
-class _Asked(msgspec.Struct, frozen=True):
-    """A wait on its way into memory, from the scheduler or from the table."""
-
-    number: int
-    run: int
-    dag: str
-    kind: str
-    key: str
-    probe: ProbeSpec | str
-    terms: WaitTerms | str
-    registered_at: float
-    deadline_at: float
-    is_new: bool
 
 
 class CheapTaskPool:
@@ -115,23 +86,32 @@ class CheapTaskPool:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._table = table
-        self._kinds = kinds
         self._trigger_hosts = trigger_hosts
         self._config = config
         self._now = now
         self._stalls = stalls
         self._parked = Parked()
         self._terms = TermsTable()
-        self._clock_sources: dict[str, ClockSource] = {}
         self._push = PushSources()
         self._figures = Figures()
         self._schedule = ProbeSchedule(config, lambda: now().timestamp(), jitter)
         self._reporter = EndReporter(ends, self._committed)
+        self._intake = Intake(
+            kinds=kinds,
+            parked=self._parked,
+            terms=self._terms,
+            schedule=self._schedule,
+            push=self._push,
+            trigger_hosts=trigger_hosts,
+            replace=self._drop,
+            refused=lambda record, because: self._end_now(record, endings.refused(record, because, now())),
+            parked_until=self._clock_looks_at,
+        )
         self._arming = Arming(
             table=table,
             hints=hints,
             parked=self._parked,
-            take=self._take_row,
+            take=self._intake.take_row,
             drop=self._drop,
             hook_arrived=self.hook_arrived,
             sweep_interval_s=config.sweep_interval_s,
@@ -174,20 +154,7 @@ class CheapTaskPool:
 
     def register(self, waits: Sequence[NewWait]) -> None:
         for wait in waits:
-            self._take(
-                _Asked(
-                    number=wait.id.int,
-                    run=wait.dag_run_id,
-                    dag=wait.dag_id,
-                    kind=wait.spec.probe.kind,
-                    key=wait.key,
-                    probe=wait.spec.probe,
-                    terms=wait.spec.terms,
-                    registered_at=wait.registered_at.timestamp(),
-                    deadline_at=_seconds(wait.deadline_at),
-                    is_new=True,
-                )
-            )
+            self._intake.take_new(wait)
 
     def withdraw(self, wait_ids: Sequence[str]) -> None:
         for wait_id in wait_ids:
@@ -272,116 +239,6 @@ class CheapTaskPool:
             self._schedule.new_cadence(record.source, record)
         return True
 
-    # --- waits come -------------------------------------------------------------------------------------------------
-
-    def _take_row(self, row: ArmRow) -> None:
-        self._take(
-            _Asked(
-                number=row.id.int,
-                run=row.dag_run_id,
-                dag=row.dag_id,
-                kind=row.kind,
-                key=row.key,
-                probe=row.probe,
-                terms=row.terms,
-                registered_at=row.registered_at.timestamp(),
-                deadline_at=_seconds(row.deadline_at),
-                is_new=False,
-            )
-        )
-
-    def _take(self, asked: _Asked) -> None:
-        """Park it, unless it is known. The same try may wait a second time, under the same id: the later one counts."""
-        known = self._parked.records.get(asked.number)
-        if known is not None:
-            if known.registered_at >= asked.registered_at:
-                return
-            self._drop(known)
-
-        def refuse(error: Exception) -> None:
-            log.error("wait_refused", wait_id=str(UUID(int=asked.number)), kind=asked.kind, error=str(error))
-            self._refuse(asked, f"this {asked.kind} wait cannot be understood: {type(error).__name__}: {error}")
-
-        kind = self._kinds.get(asked.kind)
-        # A third party's kind may raise anything about arguments that it does not like.
-        with contained(refuse):
-            if asked.kind == TRIGGER_KIND:
-                self._take_trigger(asked)
-            elif kind is None:
-                self._refuse(asked, f"no sensor kind {asked.kind!r} is installed in this daemon; install its package")
-            elif kind.due_at is not None:
-                self._take_timed(asked, kind, kind.due_at)
-            else:
-                self._take_probed(asked, kind)
-
-    def _take_trigger(self, asked: _Asked) -> None:
-        call = msgspec.convert(_probe(asked).arguments, TriggerCall)
-        record = self._park(asked, HostSource(), self._terms.of(None, asked.terms), asked.deadline_at)
-        self._trigger_hosts.start(record.wait_id, call)
-
-    def _take_timed(
-        self, asked: _Asked, kind: SensorKind[Any, Any], due_at: Callable[[Any, datetime], datetime | None]
-    ) -> None:
-        spec = msgspec.convert(_probe(asked).arguments, kind.spec)
-        moment = _seconds(due_at(spec, datetime.fromtimestamp(asked.registered_at, UTC)))
-        source = self._clock_sources.setdefault(kind.name, ClockSource(kind.name))
-        # Strictly before the deadline means its moment; the deadline itself is one float object for both.
-        wake_at = min(asked.deadline_at, moment)
-        if moment == asked.deadline_at < math.inf:
-            wake_at = math.nextafter(moment, -math.inf)
-        self._park(asked, source, self._terms.of(kind, asked.terms), wake_at)
-
-    def _take_probed(self, asked: _Asked, kind: SensorKind[Any, Any]) -> None:
-        terms = self._terms.of(kind, asked.terms)
-        key = asked.key if kind.is_safe_to_share else f"{asked.key}:{asked.number}"
-        group = self._schedule.groups.get(key)
-        if group is None:
-            group = self._new_group(asked, kind, key)
-        record = self._park(asked, group, terms, asked.deadline_at)
-        self._schedule.join(group, record, is_new=asked.is_new)
-        if group.size == 1 and kind.watch is not None and group.end_watch is None:
-            group.end_watch = self._watch(kind, group)
-
-    def _new_group(self, asked: _Asked, kind: SensorKind[Any, Any], key: str) -> ProbeGroup:
-        probe = _probe(asked)
-        spec = msgspec.convert(probe.arguments, kind.spec)
-        shape = None if kind.batch_key is None or kind.poke_many is None else kind.batch_key(spec)
-        return ProbeGroup(key, kind, spec, probe.connection_id, asked.dag, shape)
-
-    def _watch(self, kind: SensorKind[Any, Any], group: ProbeGroup) -> Callable[[], None] | None:
-        """Push sources; a kind that fails here is polled."""
-
-        def polled(error: Exception) -> None:
-            log.error("kind_cannot_watch", kind=kind.name, exc_info=error)
-
-        with contained(polled):
-            watch: Callable[..., Callable[[], None]] | None = kind.watch
-            assert watch is not None
-            return watch(group.spec, self._push, lambda: self._schedule.wake(group))
-        return None
-
-    def _refuse(self, asked: _Asked, because: str) -> None:
-        terms = asked.terms if isinstance(asked.terms, WaitTerms) else msgspec.json.decode(asked.terms, type=WaitTerms)
-        source = RefusedSource(asked.kind, because)
-        record = self._park(asked, source, Terms(terms, None), asked.deadline_at)
-        self._end_now(record, endings.refused(record, because, self._now()))
-
-    def _park(self, asked: _Asked, source: Any, terms: Terms, wake_at: float) -> WaitRecord:
-        record = WaitRecord(
-            wake_at=wake_at,
-            number=asked.number,
-            run=asked.run,
-            dag=asked.dag,
-            source=source,
-            terms=terms,
-            registered_at=asked.registered_at,
-            deadline_at=asked.deadline_at,
-        )
-        self._parked.add(record)
-        if wake_at < self._wakes_at:
-            self._earlier.set()
-        return record
-
     # --- waits go ---------------------------------------------------------------------------------------------------
 
     def _end_now(self, record: WaitRecord, end: WaitEnd) -> None:
@@ -416,6 +273,11 @@ class CheapTaskPool:
             self._trigger_hosts.cancel(record.wait_id)
 
     # --- the wall clock: moments and deadlines ----------------------------------------------------------------------
+
+    def _clock_looks_at(self, wake_at: float) -> None:
+        """A wait came."""
+        if wake_at < self._wakes_at:
+            self._earlier.set()
 
     async def _watch_clock(self) -> None:
         while True:
@@ -519,12 +381,3 @@ class CheapTaskPool:
 
     def _clocks(self) -> Clocks:
         return Clocks(self._now(), trio.current_time())
-
-
-def _probe(asked: _Asked) -> ProbeSpec:
-    return asked.probe if isinstance(asked.probe, ProbeSpec) else msgspec.json.decode(asked.probe, type=ProbeSpec)
-
-
-def _seconds(moment: datetime | None) -> float:
-    """Since the epoch; None is never."""
-    return math.inf if moment is None else moment.timestamp()

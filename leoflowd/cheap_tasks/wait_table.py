@@ -8,14 +8,13 @@ from uuid import UUID
 
 from leoflowd.store import waits
 from leoflowd.store.database import Lane
-from leoflowd.store.waits import ArmRow
+from leoflowd.store.waits import ArmPage, ArmRow, IdPage
 
 
 class WaitTable(Protocol):
     """Everything raises `StoreUnavailable`. Rows and ids are of waits that are current, in DAGs that are not paused."""
 
-    async def list_to_arm(self, *, after: UUID | None, limit: int) -> Sequence[ArmRow]:
-        """A page, in order of id."""
+    async def list_to_arm(self, *, after: UUID | None, limit: int) -> ArmPage: ...
 
     async def list_of_dag(self, dag_id: str) -> Sequence[ArmRow]: ...
 
@@ -23,7 +22,7 @@ class WaitTable(Protocol):
 
     async def list_current_ids(self, ids: Sequence[UUID]) -> frozenset[UUID]: ...
 
-    async def list_current_ids_page(self, *, after: UUID | None, limit: int) -> Sequence[UUID]: ...
+    async def list_current_ids_page(self, *, after: UUID | None, limit: int) -> IdPage: ...
 
     async def set_poke_interval(self, wait_id: str, seconds: float) -> bool: ...
 
@@ -34,7 +33,7 @@ class StoredWaits:
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
 
-    async def list_to_arm(self, *, after: UUID | None, limit: int) -> Sequence[ArmRow]:
+    async def list_to_arm(self, *, after: UUID | None, limit: int) -> ArmPage:
         async with self._lane.connection() as conn:
             return await waits.list_waits_to_arm(conn, after=after, limit=limit)
 
@@ -50,7 +49,7 @@ class StoredWaits:
         async with self._lane.connection() as conn:
             return await waits.list_current_ids(conn, ids)
 
-    async def list_current_ids_page(self, *, after: UUID | None, limit: int) -> Sequence[UUID]:
+    async def list_current_ids_page(self, *, after: UUID | None, limit: int) -> IdPage:
         async with self._lane.connection() as conn:
             return await waits.list_current_ids_page(conn, after=after, limit=limit)
 

@@ -68,7 +68,7 @@ STEP_ATTEMPTS = 8
 """A step voided so often in a row is a bug in a compare-and-set, not bad luck."""
 
 LONGEST_WAIT_S = 3600.0
-LOADED_PER_STEP = 200
+LOADED_PER_STEP = 40
 """Runs read in one step after a start; what agents and the pool report is served in between."""
 LAUNCH_AGAIN_S = 5.0
 """A try still queued after this is launched again: its first launch may have been lost with a leader."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -14,6 +15,8 @@ from leoflowd.contract.waits import NewWait, ResumeWith
 from leoflowd.store.database import Connection, execute, fetch_all, statements
 
 _SQL = statements("waits")
+
+_FIRST = UUID(int=0)
 
 InstanceKey = tuple[int, str, int]
 """(dag_run_id, task_id, map_index)"""
@@ -75,9 +78,26 @@ async def delete_waits(conn: Connection, keys: Sequence[InstanceKey]) -> None:
     await conn.execute(_SQL.delete_waits, _keys(keys))
 
 
-async def list_waits_to_arm(conn: Connection, *, after: UUID | None, limit: int) -> tuple[ArmRow, ...]:
-    """A page of all current waits of DAGs that are not paused, in order of id."""
-    return await fetch_all(conn, _SQL.list_waits_to_arm, ArmRow, after=after, limit=limit)
+class ArmPage(msgspec.Struct, frozen=True):
+    """Current waits of DAGs that are not paused, in order of id."""
+
+    rows: tuple[ArmRow, ...]
+    next_after: UUID | None
+    """Where the next page begins; None = this was the last one."""
+
+
+class IdPage(msgspec.Struct, frozen=True):
+    """The same, ids only."""
+
+    ids: tuple[UUID, ...]
+    next_after: UUID | None
+
+
+async def list_waits_to_arm(conn: Connection, *, after: UUID | None, limit: int) -> ArmPage:
+    """The page behind `after` (None: the first one) of `limit` rows, of which dead ones are left out."""
+    cursor = await conn.execute(_SQL.list_waits_to_arm, {"after": after or _FIRST, "limit": limit})
+    rows = await cursor.fetchall()
+    return ArmPage(tuple(ArmRow(*row[:-1]) for row in rows if row[-1]), _next_after(rows, limit))
 
 
 async def list_waits_of_dag(conn: Connection, dag_id: str) -> tuple[ArmRow, ...]:
@@ -95,9 +115,14 @@ async def list_current_ids(conn: Connection, ids: Sequence[UUID]) -> frozenset[U
     return frozenset(row[0] for row in await cursor.fetchall())
 
 
-async def list_current_ids_page(conn: Connection, *, after: UUID | None, limit: int) -> tuple[UUID, ...]:
-    cursor = await conn.execute(_SQL.list_current_ids_page, {"after": after, "limit": limit})
-    return tuple(row[0] for row in await cursor.fetchall())
+async def list_current_ids_page(conn: Connection, *, after: UUID | None, limit: int) -> IdPage:
+    cursor = await conn.execute(_SQL.list_current_ids_page, {"after": after or _FIRST, "limit": limit})
+    rows = await cursor.fetchall()
+    return IdPage(tuple(row[0] for row in rows if row[1]), _next_after(rows, limit))
+
+
+def _next_after(rows: Sequence[tuple[Any, ...]], limit: int) -> UUID | None:
+    return rows[-1][0] if len(rows) == limit else None
 
 
 async def delete_dead_waits(conn: Connection) -> int:

@@ -47,7 +47,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     xcom: Any = None
     """Plain JSON pushed as `return_value` when the wait ends its task; None pushes nothing, as in Airflow."""
     failure: str | None = None
-    """Waiting any longer is pointless (AirflowFailException): no retry."""
+    """Waiting any longer is pointless: the try fails (ExternalTaskFailedError); a retry may find the world changed."""
     skip: str | None = None
     """Why the task is to be skipped now (AirflowSkipException): ExternalTaskSensor's `skipped_states`."""
 

@@ -23,7 +23,7 @@ from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.contract.wait_spec import ProbeSpec, WaitSpec, WaitTerms
 from leoflowd.contract.waits import NewWait, TriggerCall, WaitEnd, coalescing_key
 from leoflowd.store.hints import Hint
-from leoflowd.store.waits import ArmRow
+from leoflowd.store.waits import ArmPage, ArmRow, IdPage
 
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
@@ -146,9 +146,9 @@ class Table:
                 deadline_at=wait.deadline_at,
             )
 
-    async def list_to_arm(self, *, after: UUID | None, limit: int) -> Sequence[ArmRow]:
-        ids = await self.list_current_ids_page(after=after, limit=limit)
-        return [self.rows[one] for one in ids]
+    async def list_to_arm(self, *, after: UUID | None, limit: int) -> ArmPage:
+        page = await self.list_current_ids_page(after=after, limit=limit)
+        return ArmPage(tuple(self.rows[one] for one in page.ids), page.next_after)
 
     async def list_of_dag(self, dag_id: str) -> Sequence[ArmRow]:
         await self._read(f"dag {dag_id}")
@@ -162,10 +162,14 @@ class Table:
         await self._read(f"{len(ids)} ids")
         return self._done(frozenset(row.id for row in self._current()) & frozenset(ids))
 
-    async def list_current_ids_page(self, *, after: UUID | None, limit: int) -> Sequence[UUID]:
+    async def list_current_ids_page(self, *, after: UUID | None, limit: int) -> IdPage:
+        """Dead rows take up a page too, as in Postgres."""
         await self._read("page")
-        ids = sorted(row.id for row in self._current() if after is None or row.id > after)
-        return self._done(ids[:limit])
+        page = sorted(one for one in self.rows if after is None or one > after)[:limit]
+        current = {row.id for row in self._current()}
+        return self._done(
+            IdPage(tuple(one for one in page if one in current), page[-1] if len(page) == limit else None)
+        )
 
     async def set_poke_interval(self, wait_id: str, seconds: float) -> bool:
         await self._read(f"interval {wait_id} {seconds:g}")

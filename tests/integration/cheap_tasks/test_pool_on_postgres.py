@@ -23,7 +23,7 @@ async def seed(database: Database, count: int, *, dag_id: str = "d") -> None:
     async with database.api.transaction() as conn:
         await conn.execute(b"SET LOCAL session_replication_role = replica")  # the other tables are of no interest here
         await conn.execute(
-            b"INSERT INTO dag (dag_id, dag_display_name) VALUES (%(dag_id)s, %(dag_id)s)",
+            b"INSERT INTO dag (dag_id, dag_display_name, created_at) VALUES (%(dag_id)s, %(dag_id)s, now())",
             {"dag_id": dag_id},
         )
         await conn.execute(

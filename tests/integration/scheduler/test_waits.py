@@ -93,10 +93,30 @@ async def test_its_row_is_what_the_pool_arms_after_a_restart(world: World) -> No
         await world.create(dag("d", sensor("wait")), logical_date=LOGICAL_DATE)
         (wait,) = await begun(world)
     async with world.db.api.connection() as conn:
-        (row,) = await waits.list_waits_to_arm(conn, after=None, limit=10)
-        assert await waits.list_waits_to_arm(conn, after=row.id, limit=10) == ()
+        (row,) = (await waits.list_waits_to_arm(conn, after=None, limit=10)).rows
     assert (row.id, row.dag_run_id, row.dag_id, row.kind, row.key) == (wait.id, wait.dag_run_id, "d", "file", wait.key)
     assert (row.registered_at, row.deadline_at) == (wait.registered_at, wait.deadline_at)
+
+
+async def test_pages_go_on_behind_rows_that_are_dead(world: World) -> None:
+    async with world.leading():
+        run = await world.create(dag("d", *(sensor(f"w{n}") for n in range(5))), logical_date=LOGICAL_DATE)
+        found = sorted(await begun(world, 5), key=lambda wait: wait.id)
+        async with world.db.api.transaction() as conn:
+            await conn.execute(
+                b"UPDATE task_instance SET state = 'success' WHERE dag_run_id = %(run)s AND id = ANY (%(ids)s)",
+                {"run": run, "ids": [found[0].id, found[1].id, found[3].id]},
+            )
+            seen: list[UUID] = []
+            ids: list[UUID] = []
+            after = None
+            for _ in range(3):
+                page = await waits.list_waits_to_arm(conn, after=after, limit=2)
+                seen += [row.id for row in page.rows]
+                ids += (await waits.list_current_ids_page(conn, after=after, limit=2)).ids
+                after = page.next_after
+        assert after is None
+        assert seen == ids == [found[2].id, found[4].id]
 
 
 async def test_reschedule_mode_is_shown_as_airflow_shows_it(world: World) -> None:

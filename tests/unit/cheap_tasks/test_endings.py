@@ -47,11 +47,11 @@ GAVE_UP = Verdict(met=False, failure="no such task")
 SKIPS = Verdict(met=False, skip="it was skipped")
 
 TABLE = [
-    ({}, _K.FAILED_FOR_GOOD, _K.FAILED, _K.FAILED_FOR_GOOD, _K.SKIPPED),
+    ({}, _K.FAILED, _K.FAILED, _K.FAILED_FOR_GOOD, _K.SKIPPED),
     ({"soft_fail": True}, _K.SKIPPED, _K.FAILED, _K.SKIPPED, _K.SKIPPED),
-    ({"silent_fail": True}, _K.FAILED_FOR_GOOD, None, _K.FAILED_FOR_GOOD, _K.SKIPPED),
+    ({"silent_fail": True}, None, None, _K.FAILED_FOR_GOOD, _K.SKIPPED),
     ({"never_fail": True}, _K.SKIPPED, _K.SKIPPED, _K.FAILED_FOR_GOOD, _K.SKIPPED),
-    ({"silent_fail": True, "never_fail": True}, _K.SKIPPED, None, _K.FAILED_FOR_GOOD, _K.SKIPPED),
+    ({"silent_fail": True, "never_fail": True}, None, None, _K.FAILED_FOR_GOOD, _K.SKIPPED),
     ({"silent_fail": True, "soft_fail": True}, _K.SKIPPED, None, _K.SKIPPED, _K.SKIPPED),
 ]
 
@@ -59,7 +59,7 @@ TABLE = [
 @pytest.mark.parametrize(("terms", "gave_up", "failed", "timed_out", "skips"), TABLE)
 def test_a_sensor_ends_as_in_airflow(
     terms: dict[str, bool],
-    gave_up: OutcomeKind,
+    gave_up: OutcomeKind | None,
     failed: OutcomeKind | None,
     timed_out: OutcomeKind,
     skips: OutcomeKind,

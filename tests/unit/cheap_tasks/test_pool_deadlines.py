@@ -72,6 +72,19 @@ async def test_a_probe_that_hangs_saves_nobody(autojump_clock: Clock) -> None:
     assert w.ends.at[str(wait.id)] == pytest.approx(130, abs=1.5)
 
 
+async def test_a_wait_whose_probe_gets_no_worker_does_not_wait_for_ever(autojump_clock: Clock) -> None:
+    w = PoolWorld(workers=1, probe_timeout_s=30)
+    async with w.pool() as pool:
+        wait = w.wait(poke_interval_s=99, timeout_s=100)
+        w.register(pool, wait)
+        await trio.sleep(1)
+        w.world.hold = trio.Event()
+        w.register(pool, *(w.wait(f"hangs {i}") for i in range(20)))
+        await trio.sleep(200)
+    assert w.world.times("x") == pytest.approx([0.05])
+    assert w.ends.at[str(wait.id)] == pytest.approx(131, abs=0.1)
+
+
 async def test_a_wait_that_was_never_probed_is_probed_once_before_it_times_out(autojump_clock: Clock) -> None:
     w = PoolWorld()
     async with w.pool() as pool:

@@ -195,3 +195,15 @@ async def test_a_webhook_is_passed_on_at_once(autojump_clock: Clock) -> None:
         w.hint.send_nowait(Hint("hook", "deploys"))
         await trio.testing.wait_all_tasks_blocked()
         assert len(w.ends.ids()) == 1
+
+
+async def test_a_wait_that_ends_while_its_dag_is_looked_at_is_not_armed_again(autojump_clock: Clock) -> None:
+    w = PoolWorld()
+    async with w.pool() as pool:
+        wait = w.timer(600)
+        w.register(pool, wait)
+        w.table.during = lambda: pool.withdraw([str(wait.id)])
+        w.hint.send_nowait(Hint("dag", "d"))
+        await trio.sleep(1)
+        assert w.table.reads[-1] == "dag d"
+        assert pool.explain(str(wait.id)) is None

@@ -148,3 +148,29 @@ async def test_a_connection_is_looked_up_once_for_many_probes(autojump_clock: Cl
         w.register(pool, *(w.wait(f"{i}", "targeted", connection_id="c") for i in range(200)))
         await trio.sleep(1)
     assert w.connections.asked == ["c"]
+
+
+async def test_whoever_leaves_the_line_for_a_worker_gives_back_its_seat(autojump_clock: Clock) -> None:
+    w = PoolWorld(workers=1, target_concurrency=1)
+    async with w.pool() as pool:
+        first, second = w.wait("a", "targeted", poke_interval_s=10), w.wait("b", "targeted", poke_interval_s=10)
+        w.register(pool, first, second)
+        await trio.sleep(9)
+        w.world.hold = trio.Event()
+        w.register(pool, w.wait("holds the worker"))
+        await trio.sleep(5)
+        w.world.probes.clear()
+        w.withdraw(pool, first)
+        w.world.hold.set()
+        await trio.sleep(1)
+        assert len(w.world.times("b")) == 1
+
+
+async def test_a_group_that_ended_leaves_no_subscription(autojump_clock: Clock) -> None:
+    w = PoolWorld()
+    async with w.pool() as pool:
+        wait = w.wait("x", "watched", spec={"dag": "upstream"})
+        w.register(pool, wait)
+        assert pool._push.dags.names() == ("upstream",)
+        w.withdraw(pool, wait)
+        assert pool._push.dags.names() == ()

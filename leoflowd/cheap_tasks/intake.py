@@ -1,0 +1,219 @@
+"""How a wait gets into memory: from the scheduler or from the table, checked, and to the source that will end it.
+
+A timed kind gives it a moment, a probed kind a group, a trigger goes to its host. What makes no sense ends at once,
+with a sentence, because nobody would ever wake it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from leoflow_sensors.kinds import SensorKind, Watcher
+from leoflowd import telemetry
+from leoflowd.cheap_tasks.groups import ProbeGroup
+from leoflowd.cheap_tasks.push import PushSources
+from leoflowd.cheap_tasks.records import ClockSource, HostSource, Parked, RefusedSource, Terms, TermsTable, WaitRecord
+from leoflowd.cheap_tasks.schedule import ProbeSchedule
+from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
+from leoflowd.contract.waits import TRIGGER_KIND, NewWait, TriggerCall
+from leoflowd.store.waits import ArmRow
+from leoflowd.supervision import contained
+
+log = telemetry.get_logger(__name__)
+
+
+class TriggerHosts(Protocol):
+    """`cheap_tasks.trigger_hosts`, which calls `trigger_fired` or `trigger_failed` once for each trigger it starts."""
+
+    def start(self, wait_id: str, call: TriggerCall) -> None: ...
+
+    def cancel(self, wait_id: str) -> None: ...
+
+    def explain(self, wait_id: str) -> str: ...
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """A wait on its way into memory, from the scheduler or from the table."""
+
+    number: int
+    run: int
+    dag: str
+    kind: str
+    key: str
+    probe: ProbeSpec | str
+    terms: WaitTerms | str
+    registered_at: float
+    deadline_at: float
+    is_new: bool
+
+
+class Intake:
+    """`replace` drops an older wait of the same try, `refused` ends one that makes no sense, `parked_until` hears when
+    the clock has to look at a new one."""
+
+    def __init__(
+        self,
+        *,
+        kinds: Mapping[str, SensorKind[Any, Any]],
+        parked: Parked,
+        terms: TermsTable,
+        schedule: ProbeSchedule,
+        push: PushSources,
+        trigger_hosts: TriggerHosts,
+        replace: Callable[[WaitRecord], None],
+        refused: Callable[[WaitRecord, str], None],
+        parked_until: Callable[[float], None],
+    ) -> None:
+        self._kinds = kinds
+        self._parked = parked
+        self._terms = terms
+        self._schedule = schedule
+        self._push = push
+        self._trigger_hosts = trigger_hosts
+        self._replace = replace
+        self._refused = refused
+        self._parked_until = parked_until
+        self._clock_sources = {name: ClockSource(name) for name in kinds}
+
+    def take_new(self, wait: NewWait) -> None:
+        """Registered just now: a probe may come at once."""
+        self._take(
+            _Asked(
+                number=wait.id.int,
+                run=wait.dag_run_id,
+                dag=wait.dag_id,
+                kind=wait.spec.probe.kind,
+                key=wait.key,
+                probe=wait.spec.probe,
+                terms=wait.spec.terms,
+                registered_at=wait.registered_at.timestamp(),
+                deadline_at=_seconds(wait.deadline_at),
+                is_new=True,
+            )
+        )
+
+    def take_row(self, row: ArmRow) -> None:
+        """Found in the table: it comes back at its stable phase."""
+        self._take(
+            _Asked(
+                number=row.id.int,
+                run=row.dag_run_id,
+                dag=row.dag_id,
+                kind=row.kind,
+                key=row.key,
+                probe=row.probe,
+                terms=row.terms,
+                registered_at=row.registered_at.timestamp(),
+                deadline_at=_seconds(row.deadline_at),
+                is_new=False,
+            )
+        )
+
+    def _take(self, asked: _Asked) -> None:
+        """Park it, unless it is known. The same try may wait a second time, under the same id: the later one counts."""
+        known = self._parked.records.get(asked.number)
+        if known is not None:
+            if known.registered_at >= asked.registered_at:
+                return
+            self._replace(known)
+
+        def refuse(error: Exception) -> None:
+            log.error("wait_refused", wait_id=str(UUID(int=asked.number)), kind=asked.kind, error=str(error))
+            self._refuse(asked, f"this {asked.kind} wait cannot be understood: {type(error).__name__}: {error}")
+
+        kind = self._kinds.get(asked.kind)
+        # A third party's kind may raise anything about arguments that it does not like.
+        with contained(refuse):
+            if asked.kind == TRIGGER_KIND:
+                self._take_trigger(asked)
+            elif kind is None:
+                self._refuse(asked, f"no sensor kind {asked.kind!r} is installed in this daemon; install its package")
+            elif kind.due_at is not None:
+                self._take_timed(asked, kind, kind.due_at)
+            else:
+                self._take_probed(asked, kind)
+
+    def _take_trigger(self, asked: _Asked) -> None:
+        call = msgspec.convert(_probe(asked).arguments, TriggerCall)
+        record = self._park(asked, HostSource(), self._terms.of(None, asked.terms), asked.deadline_at)
+        self._trigger_hosts.start(record.wait_id, call)
+
+    def _take_timed(
+        self, asked: _Asked, kind: SensorKind[Any, Any], due_at: Callable[[Any, datetime], datetime | None]
+    ) -> None:
+        spec = msgspec.convert(_probe(asked).arguments, kind.spec)
+        moment = _seconds(due_at(spec, datetime.fromtimestamp(asked.registered_at, UTC)))
+        source = self._clock_sources[kind.name]
+        # Strictly before the deadline means its moment; the deadline itself is one float object for both.
+        wake_at = min(asked.deadline_at, moment)
+        if moment == asked.deadline_at < math.inf:
+            wake_at = math.nextafter(moment, -math.inf)
+        self._park(asked, source, self._terms.of(kind, asked.terms), wake_at)
+
+    def _take_probed(self, asked: _Asked, kind: SensorKind[Any, Any]) -> None:
+        terms = self._terms.of(kind, asked.terms)
+        key = asked.key if kind.is_safe_to_share else f"{asked.key}:{asked.number}"
+        group = self._schedule.groups.get(key)
+        if group is None:
+            group = self._new_group(asked, kind, key)
+        record = self._park(asked, group, terms, asked.deadline_at)
+        self._schedule.join(group, record, is_new=asked.is_new)
+        if group.size == 1 and kind.watch is not None and group.end_watch is None:
+            group.end_watch = self._subscribe(kind, kind.watch, group)
+
+    def _new_group(self, asked: _Asked, kind: SensorKind[Any, Any], key: str) -> ProbeGroup:
+        probe = _probe(asked)
+        spec = msgspec.convert(probe.arguments, kind.spec)
+        shape = None if kind.batch_key is None or kind.poke_many is None else kind.batch_key(spec)
+        return ProbeGroup(key, kind, spec, probe.connection_id, asked.dag, shape)
+
+    def _subscribe(
+        self,
+        kind: SensorKind[Any, Any],
+        watch: Callable[[Any, Watcher, Callable[[], None]], Callable[[], None]],
+        group: ProbeGroup,
+    ) -> Callable[[], None] | None:
+        """What ends the push; None for a kind that fails here, which is polled only."""
+
+        def record(error: Exception) -> None:
+            log.error("kind_cannot_watch", kind=kind.name, exc_info=error)
+
+        with contained(record):
+            return watch(group.spec, self._push, lambda: self._schedule.wake(group))
+        return None
+
+    def _refuse(self, asked: _Asked, because: str) -> None:
+        terms = asked.terms if isinstance(asked.terms, WaitTerms) else msgspec.json.decode(asked.terms, type=WaitTerms)
+        source = RefusedSource(asked.kind, because)
+        record = self._park(asked, source, Terms(terms, None), asked.deadline_at)
+        self._refused(record, because)
+
+    def _park(self, asked: _Asked, source: Any, terms: Terms, wake_at: float) -> WaitRecord:
+        record = WaitRecord(
+            wake_at=wake_at,
+            number=asked.number,
+            run=asked.run,
+            dag=asked.dag,
+            source=source,
+            terms=terms,
+            registered_at=asked.registered_at,
+            deadline_at=asked.deadline_at,
+        )
+        self._parked.add(record)
+        self._parked_until(wake_at)
+        return record
+
+
+def _probe(asked: _Asked) -> ProbeSpec:
+    return asked.probe if isinstance(asked.probe, ProbeSpec) else msgspec.json.decode(asked.probe, type=ProbeSpec)
+
+
+def _seconds(moment: datetime | None) -> float:
+    """Since the epoch; None is never."""
+    return math.inf if moment is None else moment.timestamp()
