@@ -2,9 +2,10 @@
 # Each target sets up what it needs first; locks/install.sh makes that free when nothing changed.
 
 VENV   := .venv
-# For flake8-async: what runs on an event loop. Not the shim, the examples, the loader and the runner.
+# For flake8-async: what runs on our event loops. Not the shim, the examples, the loader, the runner, locust, and the trigger
+# host, whose streams have Airflow's shape: async generators.
 ASYNC_FILES = $(shell find leoflowd agent sensors loadtests -name '*.py' \
-	-not -path '*/airflow_shim/*' -not -path '*/examples/*' -not -path '*/runner/*' -not -name loader.py)
+	-not -path '*/airflow_shim/*' -not -path '*/examples/*' -not -path '*/runner/*' -not -path '*/trigger_host/*' -not -path '*/locustfiles/*' -not -name loader.py)
 UV_COMPILE = $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --universal --python-version 3.11 $(if $(UPGRADE),--upgrade)
 # Off: 127 wants another HTTP library than the one that was measured: a decision, not a lint. 124: Quart runs what is not

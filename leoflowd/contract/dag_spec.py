@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from leoflowd.contract.states import TriggerRule, WeightRule
-from leoflowd.contract.wait_spec import HttpCall, WaitSpec
+from leoflowd.contract.wait_spec import Deferral, HttpCall, WaitSpec
 
 SCHEMA_VERSION = "2.0"
 ID_PATTERN = r"^[\w.-]{1,250}$"
@@ -107,6 +107,8 @@ class TaskSpec(Spec, frozen=True, kw_only=True):
     wait: WaitSpec | None = None
     """Template of a native wait: texts in it may hold simple templates (`core.simple_templates`)."""
     http: HttpCall | None = None
+    deferral: Deferral | None = None
+    """`start_from_trigger`: a try begins with this, without a process, and goes on in one as `kind` says."""
     prepare: Literal["daemon", "process"] = "daemon"
     """Who renders a `wait` or `http`: the daemon, or, when its templates or arguments need code, one short process that
     answers with the rendered form."""

@@ -112,14 +112,15 @@ def plan_resume(view: RunView, instance: int, because: str) -> Resume:
     return Resume(instance=instance, because=because)
 
 
-def is_native_wait(spec: TaskSpec) -> bool:
-    """Does it go into the cheap-task pool without any process?"""
-    return spec.kind == WAIT_KIND and spec.prepare == "daemon" and spec.wait is not None
+def begins_with_wait(spec: TaskSpec) -> bool:
+    """Does a try of it go into the cheap-task pool before, or instead of, any process?"""
+    return spec.deferral is not None or (spec.kind == WAIT_KIND and spec.prepare == "daemon" and spec.wait is not None)
 
 
-def plan_native_wait(spec: TaskSpec, instance: int, because: str) -> Defer:
-    assert spec.wait is not None
-    return Defer(instance=instance, because=because, state=_STATE_OF_MODE[spec.wait.terms.mode])
+def plan_wait(spec: TaskSpec, instance: int, because: str) -> Defer:
+    """For a task that begins with one."""
+    mode = WaitMode.DEFERRABLE if spec.wait is None else spec.wait.terms.mode
+    return Defer(instance=instance, because=because, state=_STATE_OF_MODE[mode])
 
 
 def next_due_at(view: RunView) -> datetime | None:
@@ -242,8 +243,8 @@ class _Draft:
         spec = self._view.shape.nodes[facts.node].spec
         if spec.kind == EMPTY_KIND:
             self._decide(Succeed(instance=instance, because=f"nothing to execute; {because}"))
-        elif is_native_wait(spec):
-            self._decide(plan_native_wait(spec, instance, because))
+        elif begins_with_wait(spec):
+            self._decide(plan_wait(spec, instance, because))
         else:
             self._decide(Schedule(instance=instance, because=because))
 

@@ -24,13 +24,13 @@ from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.contract.waits import NewWait, WaitEnd, Waits
 from leoflowd.core.dag_run_plan import (
-    is_native_wait,
+    begins_with_wait,
     next_due_at,
     plan_dag_run,
-    plan_native_wait,
     plan_outcome,
     plan_resume,
     plan_start,
+    plan_wait,
     run_timeout_at,
 )
 from leoflowd.core.decisions import Decision, Defer, FinishDagRun, Queue, Schedule, Start, StartDagRun, Succeed
@@ -50,7 +50,7 @@ from leoflowd.scheduler.inbox import (
     TryStarted,
     WaitsEnded,
 )
-from leoflowd.scheduler.waits import HTTP_KIND, wait_of_deferral, wait_of_sensor
+from leoflowd.scheduler.waits import HTTP_KIND, first_wait, wait_of_deferral
 from leoflowd.store import dag_runs, run_views
 from leoflowd.store.database import Connection, Database
 from leoflowd.store.run_views import LoadedRun
@@ -497,7 +497,7 @@ class Scheduler:
             touched = failed  # what follows from them was not part of this plan
 
     def _defer(self, loaded: LoadedRun, decision: Defer, draft: _Draft) -> bool:
-        """Begin the wait of a native sensor; False when its templates cannot be rendered, which fails the try.
+        """Begin the wait that a try begins with; False when its templates cannot be rendered, which fails the try.
 
         In a pool that counts deferred tasks it competes for a slot first.
         """
@@ -508,7 +508,7 @@ class Scheduler:
             return True
         self._apply(dag_run_id, decision, draft)
         try:
-            wait = wait_of_sensor(loaded, loaded.view.facts[i], draft.now)
+            wait = first_wait(loaded, loaded.view.facts[i], draft.now)
         except TemplateFault as fault:
             outcome = Outcome(kind=OutcomeKind.FAILED, because=str(fault), start_date=draft.now, end_date=draft.now)
             self._end(dag_run_id, i, outcome, draft)
@@ -526,8 +526,8 @@ class Scheduler:
             with self._contained(dag_run_id, draft):
                 loaded = self._runs[dag_run_id]
                 spec = loaded.view.node_of(i).spec
-                if is_native_wait(spec):
-                    self._defer(loaded, plan_native_wait(spec, i, because), draft)
+                if begins_with_wait(spec) and not loaded.view.facts[i].wait:
+                    self._defer(loaded, plan_wait(spec, i, because), draft)
                     continue
                 self._apply(dag_run_id, Queue(instance=i, try_id=str(uuid.uuid4()), because=because), draft)
                 draft.launches.append((dag_run_id, i))

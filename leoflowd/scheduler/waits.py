@@ -33,9 +33,11 @@ HTTP_KIND = "http"
 DEFAULT_POKE_INTERVAL_S = 60.0
 
 
-def wait_of_sensor(run: LoadedRun, facts: InstanceFacts, now: datetime) -> NewWait:
-    """The wait of a native sensor of the artifact; raises `core.simple_templates.TemplateFault`."""
+def first_wait(run: LoadedRun, facts: InstanceFacts, now: datetime) -> NewWait:
+    """The wait that a try of this task begins with; raises `core.simple_templates.TemplateFault`."""
     spec = run.view.shape.nodes[facts.node].spec
+    if spec.deferral is not None:
+        return wait_of_deferral(run, facts, spec.deferral, now)
     assert spec.wait is not None
     return _new(run, facts, _rendered(spec.wait, _names(run, facts, spec, now)), now)
 

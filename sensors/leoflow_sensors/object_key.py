@@ -123,7 +123,7 @@ def _folder_first(key: str) -> tuple[str, str]:
 
 async def _find_in_listing(bucket: Bucket, keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """What a listing says of them; whom it does not decide is left out. Its order is not relied on: stores differ."""
-    prefix = commonprefix(list(keys))  # noqa: RUF071  # keys are texts, not paths
+    prefix = commonprefix(list(keys))  # noqa: RUF071, ASYNC240  # keys are texts, not paths
     there: set[str] = set()
     page: str | None = None
     for _ in range(LISTING_PAGES_MAX):

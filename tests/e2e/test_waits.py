@@ -16,6 +16,7 @@ from loadtests.waits import target_server
 DAG = """\
 from datetime import timedelta
 
+from airflow.providers.http.operators.http import HttpOperator
 from airflow.providers.http.sensors.http import HttpSensor
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.sensors.date_time import DateTimeSensor
@@ -39,10 +40,13 @@ with DAG("crowd", schedule=None, max_active_tasks=0):
             mode="reschedule" if number % 2 else "poke",
         )
 
+with DAG("calls", schedule=None):
+    HttpOperator(task_id="call", http_conn_id="target", endpoint="/key/{{ dag_run.conf['name'] }}", method="GET")
+
 with DAG("far_away", schedule=None):
     DateTimeSensor(task_id="wait", target_time="2100-01-01T00:00:00+00:00") >> EmptyOperator(task_id="after")
 """
-DAG_IDS = ("file_wait", "two_timeouts", "crowd", "far_away")
+DAG_IDS = ("file_wait", "two_timeouts", "crowd", "calls", "far_away")
 
 
 class Scene:
@@ -135,6 +139,16 @@ def test_hundreds_of_sensors_on_one_address_ask_once_an_interval(scene: Scene, a
     assert seen["requests"] < 30
     scene.target.post("/release")
     assert api.wait_for_run("crowd", run_id)["state"] == "success"
+
+
+def test_an_inline_call_needs_no_process_and_keeps_its_answer(scene: Scene, api: Api) -> None:
+    scene.target.post("/release")
+    run_id = api.trigger("calls", conf={"name": "inline"})
+    assert api.wait_for_run("calls", run_id)["state"] == "success"
+    assert api.xcoms("calls", run_id) == {"call": {"return_value": "there"}}
+    (call,) = api.task_instances("calls", run_id).values()
+    assert (call["hostname"], call["executor"], call["pid"]) == ("inline", "inline", None)
+    assert "/key/inline" in api.log("calls", run_id, "call")
 
 
 def test_clearing_marking_pausing_and_deleting_withdraw_the_wait(scene: Scene, api: Api) -> None:

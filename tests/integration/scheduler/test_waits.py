@@ -435,6 +435,25 @@ async def test_a_task_may_defer_again_after_it_resumed(world: World) -> None:
         assert await world.states(run) == {"submit": "success"}
 
 
+async def test_a_task_that_begins_with_its_trigger_needs_a_process_only_afterwards(world: World) -> None:
+    async with world.leading():
+        first = Deferral(trigger=TRIGGER, next_method="done", timeout_s=60.0)
+        run = await world.create(dag("d", task("submit", deferral=first, retries=1, retry_delay_s=0.0)))
+        (wait,) = await begun(world)
+        assert await world.states(run) == {"submit": "deferred"}
+        assert world.none_launched()
+        assert wait.spec.probe.arguments["kwargs"] == {"job": 7, "poll_interval": 5}
+        await end(world, wait, resume=ResumeWith(event=1))
+        sent: list[Dispatch] = []
+        await dispatched(world, sent)
+        assert sent[0].spec.resume == ResumeCall(resume=Resume(next_method="done"), event=1)
+        assert (sent[0].spec.kind, sent[0].spec.try_number) == ("python", 1)
+        await world.start(sent[0].spec.try_id)
+        await world.end(sent[0].spec.try_id, OutcomeKind.FAILED)
+        _, second = await begun(world, 2)
+        assert second.id != wait.id, "the retry begins with the trigger again"
+
+
 async def test_a_prepared_sensor_ends_with_its_wait(world: World) -> None:
     async with world.leading():
         run = await world.create(dag("d", sensor("wait", prepare="process"), task("after", "wait")))

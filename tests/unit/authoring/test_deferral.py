@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from leoflowd.contract.wait_spec import Deferral, TriggerSpec
+
 from .conftest import Compile, StartProcess
 
 DAG = """
@@ -156,3 +158,21 @@ def test_a_time_delta_trigger_is_a_moment(process: StartProcess) -> None:
 def test_a_moment_must_be_given_and_have_a_zone(process: StartProcess, trigger: str) -> None:
     with pytest.raises((TypeError, ValueError)):
         process(DAG + f"    {trigger}\n")
+
+
+def test_a_task_that_starts_from_its_trigger_says_so_in_the_artifact(compiled: Compile) -> None:
+    spec = compiled(DAG)
+    tasks = {task.task_id: task for task in spec.tasks}
+    assert tasks["direct"].deferral == Deferral(
+        trigger=TriggerSpec(classpath="dag.Mine", kwargs={"n": 4}),
+        next_method="go_on",
+        next_kwargs={"a": 2},
+        timeout_s=8.0,
+    )
+    assert tasks["direct"].kind == "python", "how it goes on afterwards"
+    assert tasks["waiting"].deferral is None
+
+
+def test_arguments_that_are_no_plain_json_leave_the_start_to_a_process(compiled: Compile) -> None:
+    spec = compiled(DAG.replace('{"n": 4}', '{"n": timedelta(1)}'))
+    assert {task.deferral for task in spec.tasks} == {None}

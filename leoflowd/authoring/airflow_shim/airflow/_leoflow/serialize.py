@@ -24,6 +24,7 @@ from airflow._leoflow.sensors import BaseSensorOperator
 from airflow._leoflow.task_group import TaskGroup
 from airflow._leoflow.templating import as_json
 from airflow._leoflow.timetables import iso_utc
+from airflow._leoflow.triggers import StartTriggerArgs
 from airflow._leoflow.xcom_arg import Literal, XComArg, iter_outputs
 
 CALLBACK = (
@@ -257,7 +258,29 @@ def _how_it_runs(task: BaseOperator) -> dict[str, Any]:
         found["kind"] = task.kind if found["http"] is not None else found["process_kind"]
     elif task.kind == "empty":
         found["process_kind"] = None
+    elif task.start_from_trigger and task.start_trigger_args is not None:
+        found["deferral"] = _first_deferral(task.start_trigger_args)
     return found
+
+
+def _first_deferral(arguments: StartTriggerArgs) -> dict[str, Any] | None:
+    """What a try begins with; None when its arguments are more than plain JSON: a process then defers with them."""
+    timeout = arguments.timeout
+    found = {
+        "trigger": {"classpath": arguments.trigger_cls, "kwargs": arguments.trigger_kwargs or {}},
+        "next_method": arguments.next_method,
+        "next_kwargs": arguments.next_kwargs or {},
+        "timeout_s": None if timeout is None else max(0.0, timeout.total_seconds()),
+    }
+    return found if _is_plain(found) else None
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and not key.startswith("__") and _is_plain(one) for key, one in value.items())
+    if type(value) is list:
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (str, bool, int, float)
 
 
 def _has_poke(task: BaseOperator) -> bool:
