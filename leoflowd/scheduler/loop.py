@@ -121,6 +121,8 @@ class Scheduler:
         """Waits by id, of the runs in memory."""
         self._parked: set[int] = set()
         """Active runs that only wait and were dropped from memory; whatever concerns one reads it again."""
+        self._held = 0
+        """Task instances of the runs in memory."""
         self._backlog: list[int] = []
         self._pools_with_deferred: frozenset[str] = frozenset()
         self._ledger = SlotLedger({})
@@ -322,6 +324,7 @@ class Scheduler:
     def _watch(self, loaded: LoadedRun) -> None:
         view = loaded.view
         self._runs[view.dag_run_id] = loaded
+        self._held += len(view.facts)
         self._parked.discard(view.dag_run_id)
         if view.state == DagRunState.RUNNING:
             self._running.setdefault(view.dag_id, set()).add(view.dag_run_id)
@@ -346,6 +349,7 @@ class Scheduler:
             waiting.pop(dag_run_id, None)
         if loaded is None:
             return
+        self._held -= len(loaded.view.facts)
         self._running.get(loaded.view.dag_id, set()).discard(dag_run_id)
         self._ledger.forget_run(dag_run_id)
         for facts in loaded.view.facts:
@@ -354,16 +358,16 @@ class Scheduler:
 
     def _park_idle(self) -> None:
         """When there are too many views to keep, drop those of runs in which everything waits, oldest first."""
-        held = sum(len(run.view.facts) for run in self._runs.values())
+        if self._held <= self._config.views_max_instances:
+            return
         for dag_run_id, loaded in list(self._runs.items()):
-            if held <= self._config.views_max_instances:
+            if self._held <= self._config.views_max_instances:
                 return
             if _only_waits(loaded) and not self._holds_slots(loaded):
                 running = self._running.get(loaded.view.dag_id, set())
                 self._forget(dag_run_id)
                 running.add(dag_run_id)
                 self._parked.add(dag_run_id)
-                held -= len(loaded.view.facts)
 
     def _holds_slots(self, loaded: LoadedRun) -> bool:
         return bool(self._pools_with_deferred) and any(
