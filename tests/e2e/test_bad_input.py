@@ -451,7 +451,7 @@ def test_the_agent_keeps_no_copy_of_a_huge_log(bad: Run) -> None:
     ("task_id", "reasons"),
     [
         ("returns_too_much", (f"{257 * 1024 + 2} bytes", f"limit of {XCOM_BYTES} bytes", "return its path")),
-        ("returns_no_json", ("type builtins.object", "return JSON types")),
+        ("returns_no_json", ("type builtins.object", "use JSON types")),
         ("returns_a_circle", ("nested too deeply, or contains itself",)),
         ("returns_not_a_number", ("['rate'] is nan", "use None or text instead")),
     ],
