@@ -25,7 +25,7 @@ EXAMPLES = {
 
 @pytest.fixture(scope="module")
 def examples(airflow_wheel: Path, lite: Lite, api: Api) -> Api:
-    """The child first: both of the pair are `@once`, and the parent's run fails, as in Airflow, if there is no child."""
+    """The child first: both of the pair are `@once`, and a parent without its child fails, as in Airflow."""
     with zipfile.ZipFile(airflow_wheel) as wheel:
         for name, dag_id in EXAMPLES.items():
             folder = lite.workspace / Path(name).stem
