@@ -18,7 +18,7 @@ class Storm(LeoflowUser):
     wait_time = constant_pacing(3)
 
     @task
-    def start(self) -> None:
+    def start_run(self) -> None:
         self.client.post(
             f"/api/v2/dags/{DAG_ID}/dagRuns", json={"logical_date": None, "conf": {}}, name="POST dagRuns (sensors)"
         )

@@ -16,7 +16,7 @@ class Trigger(LeoflowUser):
     last_run_id: str | None = None
 
     @task(3)
-    def start(self) -> None:
+    def start_run(self) -> None:
         body: dict[str, object] = {"logical_date": None, "conf": {}}
         with self.client.post(
             f"/api/v2/dags/{DAG_ID}/dagRuns", json=body, name="POST dagRuns", catch_response=True
