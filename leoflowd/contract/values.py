@@ -1,0 +1,161 @@
+"""What may cross a border: the one rule for every text, JSON value, moment and duration that comes from outside.
+
+Two ways to treat what a store or a codec cannot carry. *Checked* values (ids, keys, conf, XComs) are refused with a
+sentence (`Invalid`), because a changed one would be another value. *Shown* texts (reasons, exception texts, log lines)
+are made storable with `shown`, because refusing a message about a fault would hide the fault.
+
+JSON travels and is stored as text (columns of type `json`, never `jsonb`; `str` in MessagePack): so NUL, integers of
+any size and `1e20` come back as they went in. ADR 18. The runner, which knows the standard library only, has the same
+limits in `runner/xcom.py`; a unit test compares them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from leoflowd.contract.errors import Invalid
+
+DEPTH_MAX = 256
+"""Levels of nesting in a JSON value: far more than people write, far fewer than Python's stack has frames."""
+DIGITS_MAX = 4_000
+"""Digits of an integer; Python itself reads no more than 4,300 from text."""
+KEY_MAX = 512
+"""Characters of an XCom's key, as in Airflow's table."""
+CONF_MAX_BYTES = 256 * 1024
+"""A run's conf as JSON text: it travels with every try of the run."""
+SHOWN_MAX = 2_000
+"""Characters of a reason; what is longer belongs in the log."""
+EARLIEST, LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+"""Moments that every time zone can show."""
+SECONDS_MAX = 100 * 366 * 86_400.0
+"""Longest duration: a hundred years, so that it can be added to any moment that is meant seriously."""
+
+_UNCARRIED = re.compile("[\x00\ud800-\udfff]")
+"""What PostgreSQL's `text` (NUL) and UTF-8 (lone surrogates) cannot carry."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_PLACE_MAX = 200
+"""Characters of a place in a value, such as `conf['a'][3]`, in a message."""
+
+
+def shown(text: str, limit: int = SHOWN_MAX) -> str:
+    r"""The text as everything here can carry it: NUL as `\x00`, a lone surrogate as `\ud800`, cut at `limit`."""
+    if _UNCARRIED.search(text):
+        text = _UNCARRIED.sub(_escape, text)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
+
+
+def checked_text(text: str, what: str, *, max_length: int, allow_empty: bool = False) -> str:
+    """The text itself. Raises `Invalid` naming `what` when it is empty, too long, or holds NUL or a lone surrogate."""
+    if not text and not allow_empty:
+        raise Invalid(f"{what} is empty")
+    if len(text) > max_length:
+        raise Invalid(f"{what} has {len(text)} characters; at most {max_length} are possible")
+    found = _UNCARRIED.search(text)
+    if found is not None:
+        raise Invalid(f"{what} holds {_escape(found)} at character {found.start()}, which cannot be stored")
+    return text
+
+
+def checked_json(value: Any, what: str) -> Any:
+    """The value itself, if JSON carries it exactly. Raises `Invalid` naming `what` and the place in it."""
+    _check(value, what, DEPTH_MAX)
+    return value
+
+
+def json_text(value: Any, what: str, *, max_bytes: int) -> str:
+    """The value as JSON text of at most `max_bytes` bytes. Raises `Invalid`."""
+    text = msgspec.json.encode(checked_json(value, what)).decode()
+    _check_size(text, what, max_bytes)
+    return text
+
+
+def checked_json_text(text: str, what: str, *, max_bytes: int) -> str:
+    """The text itself, if it is JSON that everyone here can read. Raises `Invalid`."""
+    _check_size(text, what, max_bytes)
+    parsed_json(text, what)
+    return text
+
+
+def parsed_json(text: str | bytes, what: str) -> Any:
+    """The value of a JSON text, however it came here. Raises `Invalid`."""
+    try:
+        raw = text.encode() if isinstance(text, str) else text
+        value = msgspec.json.decode(raw)
+    except RecursionError:
+        raise _refusal(what, f"is nested more than {DEPTH_MAX} levels deep") from None
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise _refusal(what, f"is not JSON that can be stored: {error}") from error
+    if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX:
+        _check(value, what, DEPTH_MAX)
+    return value
+
+
+def _check_size(text: str, what: str, max_bytes: int) -> None:
+    if len(text) > max_bytes or (not text.isascii() and len(text.encode("utf-8", "replace")) > max_bytes):
+        raise Invalid(f"{what} is larger than {max_bytes} bytes of JSON")
+
+
+def _check(value: Any, where: str, levels: int) -> None:
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, str):
+        _check_carried(value, where)
+    elif isinstance(value, int):
+        if value.bit_length() > DIGITS_MAX * 3:
+            raise _refusal(where, f"is an integer of more than {DIGITS_MAX} digits")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise _refusal(where, f"is {value}, which JSON does not have; use null or a text")
+    elif levels <= 0:
+        raise _refusal(where, f"is nested more than {DEPTH_MAX} levels deep")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise _refusal(where, f"has the key {key!r}; JSON has only text as keys")
+            _check_carried(key, f"a key of {where}")
+            _check(item, f"{where}[{key!r}]", levels - 1)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check(item, f"{where}[{index}]", levels - 1)
+    else:
+        raise _refusal(where, f"is a {type(value).__name__}, which JSON does not have")
+
+
+def _check_carried(text: str, where: str) -> None:
+    """NUL passes: JSON text carries it escaped."""
+    if not text.isascii() and (found := _SURROGATE.search(text)):
+        raise _refusal(where, f"holds the lone surrogate {_escape(found)}, which UTF-8 cannot carry")
+
+
+def _refusal(where: str, why: str) -> Invalid:
+    return Invalid(f"{shown(where, _PLACE_MAX)} {why}")
+
+
+def checked_moment(moment: datetime, what: str) -> datetime:
+    """The moment in UTC. Raises `Invalid` when it is naive, or so near to the ends of time that a zone leaves them."""
+    if moment.tzinfo is None:
+        raise Invalid(f"{what} has no time zone")
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        moment = LATEST + timedelta(days=1)
+    if not EARLIEST <= moment <= LATEST:
+        raise Invalid(f"{what} is not between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}")
+    return moment
+
+
+def later(moment: datetime, seconds: float) -> datetime:
+    """`moment` plus `seconds`, never beyond `EARLIEST` and `LATEST`: a deadline that no one lives to see is none."""
+    try:
+        return min(max(moment + timedelta(seconds=seconds), EARLIEST), LATEST)
+    except OverflowError:
+        return LATEST if seconds > 0 else EARLIEST
