@@ -2,8 +2,8 @@
 
 Two bidirectional methods of the service `leoflow.agent.v1.Agent`:
 
-* `Attach`: one stream per *host agent* (Lite). The agent says `HostHello`, then `HostBeat`; the daemon says `Launch`
-  and `ShutDown`. A pod's agent does not attach: its try is in its environment.
+* `Attach`: one stream per *host agent* (Lite). The agent says `HostHello`, then `HostBeat` and `LaunchRefused`; the
+  daemon says `Launch` and `ShutDown`. A pod's agent does not attach: its try is in its environment.
 * `Try`: one stream per try. The agent says `TryHello` first; the daemon answers `Welcome` or `Terminate`. Then log
   chunks, rendered fields, XComs and at last one `Outcome`, which the agent keeps on disk until `OutcomeStored` arrives.
 
@@ -134,6 +134,14 @@ class HostBeat(Message, frozen=True, kw_only=True):
     """Every few seconds: the host is alive and runs these tries."""
 
     running: int
+
+
+class LaunchRefused(Message, frozen=True, kw_only=True):
+    """The host could not take this try (no room for its folder, unreadable spec): no user code of it has run."""
+
+    try_id: str
+    because: str
+    """One sentence for people."""
 
 
 class HostWelcome(Message, frozen=True, kw_only=True):
@@ -340,7 +348,7 @@ class OutcomeStored(Message, frozen=True, kw_only=True):
     """The outcome is committed (or was refused as stale); forget the try."""
 
 
-FromHost = HostHello | HostBeat
+FromHost = HostHello | HostBeat | LaunchRefused
 ToHost = HostWelcome | Launch | ShutDown
 FromTry = (
     TryHello
