@@ -6,7 +6,7 @@ import os
 import traceback
 from datetime import datetime, timezone
 
-from . import logs
+from . import limits, logs
 
 LENGTH = 500
 
@@ -20,7 +20,7 @@ def sentence(error: BaseException) -> str:
     text = logs.safe_text(error).strip()
     if isinstance(error, KeyError) and error.args:
         text = logs.clean(str(error.args[0]))
-    return f"{type(error).__name__}: {text}"[:LENGTH] if text else type(error).__name__
+    return limits.shown(f"{type(error).__name__}: {text}" if text else type(error).__name__, LENGTH)
 
 
 def where(error: BaseException, folder: str) -> str:

@@ -120,7 +120,7 @@ async def test_a_try_reports_from_hello_to_stored_outcome(service: Service) -> N
         assert await agent.hear() == m.Welcome(log_offset=0)
         await agent.say(m.LogChunk(offset=0, content=b'{"event":"one"}\n'))
         await agent.say(m.XComPush(key="k", value='{"x": 1}'))
-        await agent.say(m.RenderedFields(fields={"op_args": [1]}))
+        await agent.say(m.RenderedFields(fields='{"op_args": [1]}'))
         await agent.say(outcome(xcoms=(m.XComItem(key="return_value", value="42"),)))
         assert await agent.hear() == m.OutcomeStored()
     assert (await service.world.states(run)) == {"a": "success", "b": "queued"}
@@ -203,7 +203,9 @@ async def test_an_xcom_of_another_run_is_pulled_by_its_run_id(service: Service) 
         answer = await agent.hear()
         await agent.say(m.XComPull(request_id=6, task_ids=("a",)))
         nothing = await agent.hear()
-    assert answer == m.XComValues(request_id=5, values=(m.XComInput(task_id="a", key="return_value", value="from r1"),))
+    assert answer == m.XComValues(
+        request_id=5, values=(m.XComInput(task_id="a", key="return_value", value='"from r1"'),)
+    )
     assert nothing == m.XComValues(request_id=6, values=())
 
 
