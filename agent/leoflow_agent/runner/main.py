@@ -152,7 +152,7 @@ class _Try:
             self._control.hide(question["values"])
             return {}
         if kind == "dag_run":
-            conf = limits.json_text(question["conf"], "conf", max_bytes=limits.CONF_MAX_BYTES)
+            conf = limits.json_text(question.get("conf") or {}, "conf", max_bytes=limits.CONF_MAX_BYTES)
             question = {**question, "conf": conf}
         return self._control.ask(kind, question)
 

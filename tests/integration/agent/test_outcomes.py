@@ -287,7 +287,7 @@ def test_templates_are_rendered_and_reported():
         )
         """,
         kind="bash",
-        dag_run={"conf": {"p": 7}},
+        dag_run={"conf": '{"p": 7}'},
     )
     assert result.outcome.kind is OutcomeKind.SUCCESS, result.events
     assert result.xcoms == {"return_value": "2026-03-01 d 7 2026-03-02 clean"}

@@ -181,16 +181,6 @@ async def test_the_token_of_one_try_opens_no_other(service: Service) -> None:
             await agent.hear()
 
 
-async def test_an_xcom_over_the_cap_is_refused_here_too(service: Service) -> None:
-    await service.world.create(dag("d", task("a")))
-    try_id = (await service.world.launched_ids(1))["a"]
-    async with service.a_try(try_id, started_at=utc_now()) as agent:
-        await agent.hear()
-        await agent.say(m.XComPush(key="big", value='"' + "x" * m.XCOM_MAX_BYTES + '"'))
-        with pytest.raises(REFUSED):
-            await agent.hear()
-
-
 async def test_an_xcom_of_another_run_is_pulled_by_its_run_id(service: Service) -> None:
     spec = dag("d", task("a"))
     await service.world.create(spec, "r1")

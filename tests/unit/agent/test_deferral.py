@@ -52,10 +52,10 @@ def test_arguments_are_no_larger_than_an_xcom() -> None:
 
 
 def test_the_event_comes_beside_the_methods_own_arguments() -> None:
-    call = {"resume": {"next_method": "go_on", "next_kwargs": {"a": 1}}, "event": None, "error": None}
+    call = {"next_method": "go_on", "next_kwargs": '{"a": 1}', "event": None, "error": None}
     assert deferral.resumed(call) == ("go_on", {"a": 1, "event": None})
 
 
 def test_a_failed_trigger_leads_to_airflows_failing_method() -> None:
-    call = {"resume": {"next_method": "go_on"}, "error": "Trigger failure", "traceback": ["line"]}
+    call = {"next_method": "go_on", "error": "Trigger failure", "traceback": ["line"]}
     assert deferral.resumed(call) == ("__fail__", {"error": "Trigger failure", "traceback": ["line"]})
