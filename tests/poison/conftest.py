@@ -55,5 +55,7 @@ def lite(lite_environment: dict[str, str], artifacts: Path) -> Iterator[Lite]:
 
 @pytest.fixture
 def api(lite: Lite) -> Iterator[Api]:
+    """Lite is started again if the test before ended it: that one has failed, the next ones look for themselves."""
+    lite.ensure_running()
     with lite.api() as client:
         yield client

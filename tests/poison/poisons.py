@@ -30,7 +30,7 @@ class Poison(NamedTuple):
     def is_key(self) -> bool:
         """May the key of an XCom be so?"""
         value = self.value
-        return isinstance(value, str) and value.isascii() and "\0" not in value and 0 < len(value) <= 512
+        return self.kept and isinstance(value, str) and "\0" not in value and 0 < len(value) <= 512
 
 
 def _evaluated(expression: str) -> Any:
@@ -46,7 +46,7 @@ POISONS = (
     Poison("huge_integer", "10**4200", kept=False),
     Poison("not_a_number", "float('nan')", kept=False),
     Poison("float_1e20", "1e20", kept=True),
-    Poison("deep_256", "nested(255)", kept=True),
+    Poison("deep_250", "nested(250)", kept=True),
     Poison("deep_300", "nested(300)", kept=False),
     Poison("empty_text", "''", kept=True),
     Poison("empty_key", "{'': 1}", kept=True),
