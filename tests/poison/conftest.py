@@ -10,6 +10,7 @@ import pytest
 from loadtests.lite_process import Api, Lite, temporary_folder
 
 from .entrances import ENTRANCES, dag_id, project
+from .poisons import POISONS
 
 CANARY = """
 from airflow.sdk import DAG, task
@@ -26,12 +27,13 @@ from pathlib import Path
 from airflow.sdk import DAG, task
 
 with DAG("holder"):
-    @task
-    def hold(dag_run=None):
-        while not Path(dag_run.conf["until"]).exists():
-            time.sleep(0.05)
-    hold()
-"""
+    for name in NAMES:
+        @task(task_id=name)
+        def hold(dag_run=None):
+            while not Path(dag_run.conf["until"]).exists():
+                time.sleep(0.05)
+        hold()
+""".replace("NAMES", repr([poison.name for poison in POISONS]))
 
 
 @pytest.fixture(scope="session")
