@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal as signals
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -78,10 +78,8 @@ def as_message(outcome: StoredOutcome) -> Outcome:
     fault = fault_of(message)
     if fault is None:
         return message
-    because = f"The outcome of the try is refused: {fault}."
-    return Outcome(
-        kind=OutcomeKind.FAILED_FOR_GOOD, because=because, start_date=outcome.start_date, end_date=outcome.end_date
-    )
+    because, now = f"The outcome of the try is refused: {fault}.", datetime.now(UTC)
+    return Outcome(kind=OutcomeKind.FAILED_FOR_GOOD, because=because, start_date=now, end_date=now)
 
 
 def _message(outcome: StoredOutcome) -> Outcome:

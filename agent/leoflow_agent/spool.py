@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from leoflowd.contract.agent_messages import OutcomeKind, TrySpec, XComItem
+from leoflowd.contract.values import EARLIEST, LATEST
 from leoflowd.contract.wait_spec import Deferral
 
 _T = TypeVar("_T")
@@ -43,6 +44,12 @@ class StoredOutcome(msgspec.Struct, frozen=True, kw_only=True):
     deferral: Deferral | str | None = None
     """JSON text of a `contract.wait_spec.Deferral`; the release before this one wrote the thing itself."""
     complete: bool = False
+
+    def __post_init__(self) -> None:
+        """User code can write this file: moments that no message carries make it one that cannot be read."""
+        for moment in (self.start_date, self.end_date, self.reschedule_at):
+            if moment is not None and not EARLIEST <= moment <= LATEST:
+                raise ValueError(f"{moment.isoformat()} is no moment of a try")
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True):

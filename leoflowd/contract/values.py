@@ -220,7 +220,7 @@ def checked_moment(moment: datetime, what: str) -> datetime:
     except OverflowError:
         moment = LATEST + timedelta(days=1)
     if not EARLIEST <= moment <= LATEST:
-        raise Invalid(f"{what} is not between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}")
+        raise Invalid(f"{what} is not between {EARLIEST.date()} and {LATEST.date()}")
     return moment
 
 

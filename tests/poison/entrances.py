@@ -99,8 +99,8 @@ class Deferring(BaseOperator):
     def execute(self, context):
         if self.rings:
             self.defer(trigger=Bell(self.name), method_name="go_on", timeout=timedelta.max)
-        past = datetime(2020, 1, 1, tzinfo=timezone.utc)
-        self.defer(trigger=Clock(past), method_name="go_on", kwargs={{"value": VALUES[self.name]}}, timeout=timedelta.max)
+        past, value = datetime(2020, 1, 1, tzinfo=timezone.utc), VALUES[self.name]
+        self.defer(trigger=Clock(past), method_name="go_on", kwargs={{"value": value}}, timeout=timedelta.max)
     def go_on(self, context, event=None, value=None):
         assert self.rings or (value == VALUES[self.name] and type(value) is type(VALUES[self.name]))
 """
@@ -130,14 +130,11 @@ def _task(entrance: Entrance, poison: Poison) -> str:
         case "BASH":
             code = f"import sys; sys.stdout.buffer.write(str({poison.expression}).encode('utf-8', 'surrogatepass'))"
             code = NESTED + code if "nested" in code else code
-            return f"BashOperator(task_id={name!r}, bash_command=shlex.quote(sys.executable) + ' -c ' + {_quoted(code)})\n"
+            command = f"shlex.quote(sys.executable) + ' -c ' + shlex.quote({code!r})"
+            return f"BashOperator(task_id={name!r}, bash_command={command})\n"
     decorator = {"OUTPUTS": "@task(multiple_outputs=True)", "POKE": "@task.sensor(poke_interval=1)"}.get(first, "@task")
     body = (rest if first in ("OUTPUTS", "POKE") else entrance.body).replace("VALUE", value)
     return f"{decorator}\ndef {name}(ti=None):\n{_indented(body)}\n{name}()\n"
-
-
-def _quoted(code: str) -> str:
-    return f"shlex.quote({code!r})"
 
 
 def _indented(text: str) -> str:

@@ -1,7 +1,7 @@
 """What somebody may send. One line more here is one value more at every entrance.
 
-An expression is Python, for the code of a task; `nested(n)` is a list n levels deep. `kept`: JSON carries it exactly, so
-that whoever accepts it gives it back as it was; else it is refused with a sentence, or shown where it is only text.
+An expression is Python, for the code of a task; `nested(n)` is a list n levels deep. `kept`: JSON carries it exactly,
+so that whoever accepts it gives it back as it was; else it is refused with a sentence, or shown where it is only text.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from grpclib.client import Channel, StreamStreamMethod
 from grpclib.exceptions import GRPCError, StreamTerminatedError
@@ -52,10 +52,7 @@ def test_a_task_ends_whatever_it_sends(api: Api, entrance: Entrance) -> None:
     api.wait_for_run(dag_id(entrance), run_id, within_s=RUN_WITHIN_S)
     found = api.task_instances(dag_id(entrance), run_id)
     expected = {poison.name: entrance.ends(poison) for poison in POISONS}
-    ends = {
-        name: (found[name]["state"] if end != "any" else "any", end)
-        for name, end in expected.items()
-    }
+    ends = {name: (found[name]["state"] if end != "any" else "any", end) for name, end in expected.items()}
     wrong = {name: (*pair, because(api, entrance, run_id, name)) for name, pair in ends.items() if pair[0] != pair[1]}
     assert wrong == {}
     sings(api)
@@ -100,8 +97,6 @@ HTTP: dict[str, Callable[[Any, str], tuple[str, str, Any]]] = {
         "POST", "/api/v2/connections", {"connection_id": f"b_{name}", "conn_type": "http", "extra": value}),
     "connection_id": lambda value, name: ("POST", "/api/v2/connections", {"connection_id": value, "conn_type": "http"}),
     "pool": lambda value, name: ("POST", "/api/v2/pools", {"name": f"p_{name}", "slots": 1, "description": value}),
-    "artifact_dag_id": lambda value, name: ("POST", "/api/v2/leoflow/dags", {"dag_id": value}),
-    "artifact_params": lambda value, name: ("POST", "/api/v2/leoflow/dags", {"dag_id": "canary", "params": {"x": value}}),
 }  # fmt: skip
 
 
@@ -127,8 +122,24 @@ def test_a_conf_is_refused_or_reaches_the_task_as_it_was(api: Api) -> None:
     sings(api)
 
 
+def test_an_artifact_is_refused_or_runs(lite: Lite, api: Api, tmp_path: Path) -> None:
+    leoflow = str(Path(sys.executable).parent / "leoflow")
+    compiled = tmp_path / "dag.json"
+    command = [leoflow, "compile", str(lite.workspace / "canary"), "-o", str(compiled)]
+    subprocess.run(command, capture_output=True, check=True, timeout=60)
+    right = json.loads(compiled.read_text())
+    for poison in POISONS:
+        for name in ("params", "description", "tags", "source"):
+            value = {"params": {"x": {"value": poison.value}}, "tags": [poison.value]}.get(name, poison.value)
+            sent(api, "POST", "/api/v2/leoflow/dags", right | {name: value})
+    sings(api)
+    assert sent(api, "POST", "/api/v2/leoflow/dags", right) in (200, 201)
+    sings(api)
+
+
 def test_a_webhook_is_answered_whatever_is_in_it(api: Api) -> None:
-    api.call("POST", "/connections", json={"connection_id": "webhook_bell", "conn_type": "webhook", "password": "secret"})
+    bell = {"connection_id": "webhook_bell", "conn_type": "webhook", "password": "secret"}
+    api.call("POST", "/connections", json=bell)
     for poison in POISONS:
         body, at = json.dumps(poison.value).encode(), int(time.time())
         signature = hmac.new(b"secret", f"{at}.".encode() + body, hashlib.sha256).hexdigest()
@@ -160,7 +171,7 @@ def test_the_command_line_says_what_it_cannot_send(lite: Lite, api: Api, name: s
 
 # --- the agent's socket ------------------------------------------------------------------------------------------
 
-NOW = msgspec.json.decode('"2026-01-01T00:00:00Z"', type=__import__("datetime").datetime)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def said(poison: Poison) -> tuple[Any, ...]:
@@ -245,7 +256,7 @@ def test_a_file_name_stops_nothing(lite: Lite, api: Api, name: bytes) -> None:
         wait_until(lambda: seen(api) != before, within_s=20, what="the workspace to take the file, or to refuse it")
         sings(api)
     finally:
-        os.unlink(path)
+        Path(os.fsdecode(path)).unlink()
     wait_until(lambda: not seen(api)[1], within_s=20, what="the project to be right again")
     sings(api)
 

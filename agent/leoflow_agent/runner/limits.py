@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from datetime import datetime, timezone
 from typing import Any
 
 DEPTH_MAX = 256
@@ -22,6 +23,9 @@ QUESTION_MAX_BYTES = 900 * 1024
 """The agent drops longer lines: `leoflow_agent.running_try` takes those for no words of ours."""
 OUTCOME_MAX_BYTES = 8 * 1024 * 1024
 """All XComs of one return value: half of what a message to the daemon may hold."""
+
+EARLIEST, LATEST = datetime(1, 1, 2, tzinfo=timezone.utc), datetime(9999, 12, 30, tzinfo=timezone.utc)
+"""Moments that every time zone can show, and so every reader."""
 
 _UNCARRIED = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -13,15 +13,13 @@ from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
 
-from .limits import NotSerializable, TooLarge, json_text
+from .limits import EARLIEST, LATEST, NotSerializable, TooLarge, json_text
 
 __all__ = ["RETURN_KEY", "NotSerializable", "TooLarge", "decode", "encode", "plain"]
 
 RETURN_KEY = "return_value"
 _CLASS, _VERSION, _DATA = "__classname__", "__version__", "__data__"
 _PENDULUM_MOMENT = "pendulum.datetime.DateTime"
-_EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=timezone.utc), datetime(9999, 12, 30, tzinfo=timezone.utc)
-"""`leoflowd.contract.values`: moments that every time zone can show, and so every reader."""
 
 
 def encode(value: Any, *, key: str) -> str:
@@ -62,7 +60,7 @@ def _key(key: Any, where: str) -> str:
 def _enveloped(value: Any, where: str) -> Any:
     if isinstance(value, datetime):
         moment = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
-        if not _EARLIEST <= moment <= _LATEST:
+        if not EARLIEST <= moment <= LATEST:
             raise NotSerializable(f"{where} is {value!r}, so near to the ends of time that no time zone may be applied")
         return _envelope(_moment_class(value), 2, {"timestamp": moment.timestamp(), "tz": _zone(value)})
     if isinstance(value, date):

@@ -140,9 +140,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "odd resumed": {
         "resume": ResumeCall(next_method="go_on", next_kwargs=json.dumps({"since": ODD}), event='{"n": 1}')
     },
-    "odd failed": {
-        "resume": ResumeCall(next_method="go_on", error="Trigger failure", traceback=("boom at line 3",))
-    },
+    "odd failed": {"resume": ResumeCall(next_method="go_on", error="Trigger failure", traceback=("boom at line 3",))},
     "skip": {"kind": "python"},
     "fail_for_good": {"kind": "python"},
     "fail": {"kind": "python"},
