@@ -105,8 +105,8 @@ def _check_carried(text: str, where: str) -> None:
 
 def json_text(value: Any, what: str, *, max_bytes: int = XCOM_MAX_BYTES) -> str:
     """The value as JSON text of at most `max_bytes` bytes. Raises `NotSerializable` and `TooLarge`."""
-    text = json.dumps(check(value, what))
-    size = len(text)  # ASCII
+    text = json.dumps(check(value, what), ensure_ascii=False)  # people read it in the UI
+    size = len(text.encode())
     if size > max_bytes:
         raise TooLarge(
             f"{what} is {size} bytes of JSON, more than the limit of {max_bytes} bytes; "
