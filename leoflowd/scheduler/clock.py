@@ -32,6 +32,7 @@ class ClockStatistics(msgspec.Struct, frozen=True):
     created: int
     next_run_after: datetime | None
     failed: int
+    looks: int
 
 
 class TimetableClock:
@@ -42,10 +43,11 @@ class TimetableClock:
         self._changed: set[str] | None = None
         self._created = 0
         self._failed = 0
+        self._looks = 0
         self._next: datetime | None = None
 
     def statistics(self) -> ClockStatistics:
-        return ClockStatistics(self._created, self._next, self._failed)
+        return ClockStatistics(self._created, self._next, self._failed, self._looks)
 
     def look_at(self, dag_id: str | None) -> None:
         """Something about this DAG (None: any of them) may have changed what is due."""
@@ -75,6 +77,7 @@ class TimetableClock:
                 else:
                     moments[dag_id] = at
             self._next = min(moments.values(), default=None)
+            self._looks += 1
             await self._sleep()
 
     async def _missed(self, since: datetime, now: datetime) -> set[str]:

@@ -43,8 +43,10 @@ class Report:
 class Draft:
     """Filled while deciding; `drop` takes one dag run out of it again, so that the others go on."""
 
-    def __init__(self, now: datetime) -> None:
+    def __init__(self, now: datetime, given_up: Collection[int] = ()) -> None:
         self.now = now
+        self.given_up = frozenset(given_up)
+        """Runs that voided this step too often to be read in it once more."""
         self.revisions: dict[int, int] = {}
         self.moved_runs: set[int] = set()
         self.first: dict[Place, InstanceFacts] = {}

@@ -128,8 +128,9 @@ class Scheduler:
         self._may_launch = may_launch
         self._views = Views(max_instances=config.views_max_instances)
         self._effects = Effects(db, self._views, orders, waits)
-        self._quarantined: dict[int, int] = {}
-        """Runs that were set aside, with the revision they had: a person's change of it takes them up again."""
+        self._quarantined: dict[int, int | None] = {}
+        """Runs that were set aside, with the revision they had: a person's change of it takes them up again. None: as
+        the next sweep finds it."""
         self._steps = self._transitions = self._stale = self._refused = 0
 
     def statistics(self) -> SchedulerStatistics:
@@ -199,7 +200,7 @@ class Scheduler:
         given_up: set[int] = set()
         try:
             while True:
-                draft = Draft(self._now())
+                draft = Draft(self._now(), given_up)
                 for dag_run_id in given_up:
                     reason = RuntimeError(
                         f"its rows were not as they had just been read, {STEP_ATTEMPTS} times in a row"
@@ -271,7 +272,7 @@ class Scheduler:
     def _set_aside(self, dag_run_id: int, failure: Exception, draft: Draft, head: RunHead | None = None) -> None:
         log.error("dag_run_quarantined", exc_info=failure, dag_run_id=dag_run_id)
         loaded = self._views.runs.get(dag_run_id)
-        known = head.revision if head is not None else draft.revisions.get(dag_run_id, -1)
+        known = head.revision if head is not None else draft.revisions.get(dag_run_id)
         self._quarantined[dag_run_id] = known if loaded is None else loaded.view.revision
         self._views.forget(dag_run_id)
         draft.drop(dag_run_id)
@@ -306,6 +307,7 @@ class Scheduler:
                         wanted.add(event.dag_run_id)
                     case HostAttached():
                         pass
+            changed -= draft.given_up
             draft.just_read = changed
             for dag_run_id in changed:
                 self._quarantined.pop(dag_run_id, None)
@@ -407,8 +409,12 @@ class Scheduler:
         active = {head.id: head for head in heads}
         moved = {i for i in views.known() if i not in active}
         moved |= {head.id for head in heads if views.differs(head)}
-        moved |= {i for i, revision in self._quarantined.items() if i in active and active[i].revision != revision}
-        self._quarantined = {i: revision for i, revision in self._quarantined.items() if i in active}
+        moved |= {
+            i
+            for i, known in self._quarantined.items()
+            if known is not None and i in active and active[i].revision != known
+        }
+        self._quarantined = {i: active[i].revision for i in self._quarantined if i in active}
         changed |= moved
         draft.read_again |= moved
         unknown = []
