@@ -25,7 +25,7 @@ from leoflowd.contract.dag_spec import DagSpec, TaskSpec, XComRef, runtime_of
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.contract.values import conf_text
 from leoflowd.contract.wait_spec import Deferral
-from leoflowd.core.dag_run_plan import next_due_at, plan_dag_run, plan_outcome, plan_resume
+from leoflowd.core.dag_run_plan import due_moments, plan_dag_run, plan_outcome, plan_resume
 from leoflowd.core.dag_shape import shape_of
 from leoflowd.core.decisions import Decision, FinishDagRun, Queue, Start, StartDagRun
 from leoflowd.core.run_view import InstanceFacts, RunView
@@ -218,7 +218,7 @@ class LocalRun:
             due = self._make_due()
             if due:
                 return due
-            if not self._running and next_due_at(self.view) is None:
+            if not self._running and min(due_moments(self.view), default=None) is None:
                 raise CommandFailed(ExitCode.UNEXPECTED, "nothing runs and nothing is due: the DAG cannot go on")
             if not self._running:
                 time.sleep(LOOK_S)

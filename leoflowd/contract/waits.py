@@ -78,10 +78,11 @@ class ResumeWith(msgspec.Struct, frozen=True, kw_only=True):
 class WaitEnds(Protocol):
     """Where the pool reports: the scheduler's inbox."""
 
-    async def waits_ended(self, ends: Sequence[WaitEnd]) -> None:
-        """Returns when all are committed, or refused because the wait is no longer current; forget them then.
+    async def waits_ended(self, ends: Sequence[WaitEnd]) -> Collection[str]:
+        """Returns when they are committed, or refused because the wait is no longer current; forget them then.
 
-        Raises `StoreUnavailable` when nobody committed: report them again.
+        The answer is the ids of those that nobody can commit now, because their dag run was set aside: report them
+        again later, apart from others. Raises `StoreUnavailable` when nobody committed: report them again.
         """
 
 

@@ -124,16 +124,16 @@ def plan_wait(spec: TaskSpec, instance: int, because: str) -> Defer:
     return Defer(instance=instance, because=because, state=_STATE_OF_MODE[mode])
 
 
-def next_due_at(view: RunView) -> datetime | None:
-    """The next moment at which time alone changes the plan (retry, reschedule, dag-run timeout); None = never.
+def due_moments(view: RunView) -> tuple[datetime, ...]:
+    """The moments at which time alone changes the plan: retries, reschedules, the dag run's timeout; in no order.
 
     Looks at every instance: for a freshly loaded view. Later moments are in the decisions themselves (`at`).
     """
-    moments = [facts.due_at for facts in view.facts if facts.state in WAITING and facts.due_at is not None]
+    moments = {facts.due_at for facts in view.facts if facts.state in WAITING and facts.due_at is not None}
     timeout_at = run_timeout_at(view)
     if timeout_at is not None and view.state is DagRunState.RUNNING:
-        moments.append(timeout_at)
-    return min(moments, default=None)
+        moments.add(timeout_at)
+    return tuple(moments)
 
 
 def run_timeout_at(view: RunView) -> datetime | None:

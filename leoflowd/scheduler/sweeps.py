@@ -10,8 +10,8 @@ import trio
 from leoflowd.config import SchedulerConfig
 from leoflowd.contract.states import TaskInstanceState
 from leoflowd.core.silence import SilenceLimits, lost_because
+from leoflowd.scheduler.draft import EXECUTOR
 from leoflowd.scheduler.inbox import DagChanged, Inbox, RunChanged, Sweep, TryLost
-from leoflowd.scheduler.loop import EXECUTOR
 from leoflowd.store import tries, waits, webhooks
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
@@ -87,13 +87,18 @@ class Sweeper:
 async def follow_hints(
     hints: trio.MemoryReceiveChannel[Hint], inbox: Inbox, look_at: Callable[[str | None], None]
 ) -> None:
-    """Carry hints into the inbox and to the timetable clock."""
+    """Carry hints into the inbox and to the timetable clock. Hooks concern the pool alone."""
     async for hint in hints:
-        if hint.kind == "run":
-            inbox.hint(RunChanged(int(hint.value)))
-        elif hint.kind == "dag":
-            inbox.hint(DagChanged(hint.value))
-            look_at(hint.value)
-        else:
-            inbox.hint(Sweep())
-            look_at(None)
+        match hint.kind:
+            case "run" if hint.value.isdecimal():
+                inbox.hint(RunChanged(int(hint.value)))
+            case "dag":
+                inbox.hint(DagChanged(hint.value))
+                look_at(hint.value)
+            case "pools":
+                inbox.hint(Sweep())
+            case "all":  # some may have been missed
+                inbox.hint(Sweep())
+                look_at(None)
+            case _:
+                pass

@@ -18,7 +18,7 @@ from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.contract.states import DagRunState, DagRunType, TriggeredBy
 from leoflowd.contract.values import conf_text
 from leoflowd.store.dags import VersionRow, fetch_version_by_id, shape_of_version
-from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
+from leoflowd.store.database import Connection, fetch_one, fetch_value, statements
 from leoflowd.store.hints import send_hint
 
 _SQL = statements("dag_runs")
@@ -186,26 +186,16 @@ async def set_dag_run_note(conn: Connection, dag_run_id: int, note: str | None, 
 
 
 async def delete_dag_run(conn: Connection, dag_run_id: int) -> None:
-    """Forget the run; live tries of it are stopped because their ids match no row any more."""
-    await conn.execute(_SQL.delete_dag_run, {"dag_run_id": dag_run_id})
+    """Forget the run; live tries of it are stopped because their ids match no row any more.
+
+    Its DAG has room for another run then, and a new run before the next one: whoever knows only the DAG is told too.
+    """
+    dag_id = await fetch_value(conn, _SQL.delete_dag_run, dag_run_id=dag_run_id)
     await send_hint(conn, "run", dag_run_id)
+    if dag_id is not None:
+        await send_hint(conn, "dag", dag_id)
 
 
 async def fetch_previous_run(conn: Connection, dag_run_id: int, *, only_success: bool) -> DagRunRow | None:
     """The run before this one by logical date."""
     return await fetch_one(conn, _SQL.fetch_previous_run, DagRunRow, dag_run_id=dag_run_id, only_success=only_success)
-
-
-async def list_active_run_ids(conn: Connection) -> tuple[int, ...]:
-    """Queued and running runs, oldest `run_after` first."""
-    cursor = await conn.execute(_SQL.list_active_run_ids)
-    return tuple(row[0] for row in await cursor.fetchall())
-
-
-class ActiveRun(msgspec.Struct, frozen=True):
-    id: int
-    state: str
-
-
-async def list_active_runs_of_dag(conn: Connection, dag_id: str) -> tuple[ActiveRun, ...]:
-    return await fetch_all(conn, _SQL.list_active_runs_of_dag, ActiveRun, dag_id=dag_id)

@@ -209,6 +209,12 @@ async def list_next_runs(conn: Connection, *, dag_ids: Sequence[str] | None = No
     return await fetch_all(conn, _SQL.list_next_runs, NextRun, dag_ids=None if dag_ids is None else list(dag_ids))
 
 
+async def list_dags_to_look_at(conn: Connection, *, since: datetime, now: datetime) -> tuple[str, ...]:
+    """DAGs whose next run is due and not made, or that were registered after `since`."""
+    cursor = await conn.execute(_SQL.list_dags_to_look_at, {"since": since, "now": now})
+    return tuple(row[0] for row in await cursor.fetchall())
+
+
 async def update_next_run(
     conn: Connection,
     dag_id: str,

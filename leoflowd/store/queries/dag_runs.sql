@@ -64,7 +64,7 @@ UPDATE dag_run SET because = %(because)s, updated_at = %(now)s WHERE id = %(dag_
 UPDATE dag_run SET note = %(note)s, updated_at = %(now)s WHERE id = %(dag_run_id)s;
 
 -- name: delete_dag_run (cascades)
-DELETE FROM dag_run WHERE id = %(dag_run_id)s;
+DELETE FROM dag_run WHERE id = %(dag_run_id)s RETURNING dag_id;
 
 -- name: fetch_previous_run (unique index on (dag_id, logical_date))
 SELECT p.id, p.dag_id, p.run_id, p.dag_version_id, p.run_type, p.state, p.logical_date, p.data_interval_start,
@@ -73,9 +73,3 @@ SELECT p.id, p.dag_id, p.run_id, p.dag_version_id, p.run_type, p.state, p.logica
 FROM dag_run r JOIN dag_run p ON p.dag_id = r.dag_id AND p.logical_date < r.logical_date
 WHERE r.id = %(dag_run_id)s AND (NOT %(only_success)s OR p.state = 'success')
 ORDER BY p.logical_date DESC LIMIT 1;
-
--- name: list_active_run_ids (partial index dag_run_active)
-SELECT id FROM dag_run WHERE state IN ('queued', 'running') ORDER BY run_after, id;
-
--- name: list_active_runs_of_dag (partial index dag_run_active)
-SELECT id, state FROM dag_run WHERE dag_id = %(dag_id)s AND state IN ('queued', 'running') ORDER BY run_after, id;

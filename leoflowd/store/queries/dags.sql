@@ -64,6 +64,11 @@ LEFT JOIN LATERAL (
 WHERE d.current_version_id IS NOT NULL AND NOT d.is_stale
   AND (%(dag_ids)s::text[] IS NULL OR d.dag_id = ANY (%(dag_ids)s));
 
+-- name: list_dags_to_look_at (timetable clock, for what no hint told it; partial index dag_due, and all rows of dag)
+SELECT dag_id FROM dag
+WHERE current_version_id IS NOT NULL AND NOT is_stale
+  AND ((next_run_after <= %(now)s AND NOT is_paused) OR last_parsed_at >= %(since)s);
+
 -- name: update_next_run
 UPDATE dag SET next_logical_date = %(logical_date)s, next_data_interval_start = %(start)s,
     next_data_interval_end = %(end)s, next_run_after = %(run_after)s

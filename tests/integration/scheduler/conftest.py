@@ -55,12 +55,12 @@ class FakePool:
 class World:
     """One leader, its inbox, and what the test may ask and do."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, orders: int = 1000) -> None:
         self.db = db
         self.inbox = Inbox()
         self.ended: list[str] = []
         self.pool = FakePool()
-        self._orders_in, self._orders = trio.open_memory_channel[tuple[Order, ...]](1000)
+        self._orders_in, self._orders = trio.open_memory_channel[tuple[Order, ...]](orders)
         self._scope = trio.CancelScope()
         self.scheduler: Scheduler | None = None
 
@@ -88,7 +88,15 @@ class World:
             await dags.register_dag(conn, spec, now=utc_now(), fileloc="x", relative_fileloc="x")
             return await dags.fetch_version(conn, spec.dag_id)
 
-    async def create(self, spec: DagSpec, run_id: str = "r1", logical_date: datetime | None = None) -> int:
+    async def create(
+        self,
+        spec: DagSpec,
+        run_id: str = "r1",
+        logical_date: datetime | None = None,
+        *,
+        run_after: datetime | None = None,
+        is_announced: bool = True,
+    ) -> int:
         version = await self.register(spec)
         async with self.db.api.transaction() as conn:
             dag_run_id = await dag_runs.insert_dag_run(
@@ -99,24 +107,39 @@ class World:
                 logical_date=logical_date,
                 data_interval_start=logical_date,
                 data_interval_end=logical_date,
-                run_after=utc_now(),
+                run_after=run_after or utc_now(),
                 conf={},
                 triggered_by=TriggeredBy.TEST,
                 triggering_user_name=None,
                 note=None,
                 now=utc_now(),
             )
-        await self.inbox.put(RunChanged(dag_run_id))
+        if is_announced:
+            await self.inbox.put(RunChanged(dag_run_id))
         return dag_run_id
+
+    async def settled(self) -> None:
+        """Everything that was sent before is decided, and so is what followed from it."""
+        with trio.fail_after(60):
+            for _ in range(2):  # the answer comes with the commit, what follows from it before the next batch
+                await self.inbox.waits_ended(())
 
     async def launched_ids(self, count: int) -> dict[str, str]:
         """task id -> try id of the next `count` launches."""
         found: dict[str, str] = {}
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while len(found) < count:
                 for order in await self._orders.receive():
                     node = order.run.view.shape.nodes[order.facts.node]
                     found[node.spec.task_id] = order.facts.id
+        return found
+
+    async def launched_of(self, *dag_ids: str) -> dict[str, str]:
+        """DAG id -> try id, when each of these DAGs has launched one task."""
+        found: dict[str, str] = {}
+        with trio.fail_after(60):
+            while found.keys() != set(dag_ids):
+                found |= {order.run.view.dag_id: order.facts.id for order in await self._orders.receive()}
         return found
 
     def none_launched(self) -> bool:
@@ -139,7 +162,7 @@ class World:
             end_date=utc_now(),
             xcoms=tuple(XComItem(key=key, value=value) for key, value in xcoms.items()),
         )
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             await self.inbox.try_ended(row, outcome, None)
 
     async def row(self, try_id: str) -> tries.TryRow:
@@ -164,7 +187,7 @@ class World:
 
     async def until(self, met: Callable[[], Any]) -> None:
         """Wait for something that a hint or a timer will bring."""
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while not await met():  # noqa: ASYNC110  # what is waited for is in Postgres
                 await trio.sleep(0.01)
 

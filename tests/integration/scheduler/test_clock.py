@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pytest
 import trio
 
 from leoflowd.contract.dag_spec import CronTimetable, DagSpec, OnceTimetable
 from leoflowd.contract.states import DagRunType, TriggeredBy
+from leoflowd.scheduler import clock
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.store import dag_runs, dags
 from leoflowd.store.database import Database
@@ -23,7 +26,14 @@ class Clock:
     def __init__(self, db: Database) -> None:
         self.db = db
         self.now = NOON
-        self.clock = TimetableClock(db=db, now=lambda: self.now)
+        self.ticks = False
+        """Does each look at the clock find it a millisecond later?"""
+        self.clock = TimetableClock(db=db, now=self.read)
+
+    def read(self) -> datetime:
+        if self.ticks:
+            self.now += timedelta(milliseconds=1)
+        return self.now
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -32,10 +42,11 @@ class Clock:
             yield
             nursery.cancel_scope.cancel()
 
-    async def register(self, spec: DagSpec) -> None:
+    async def register(self, spec: DagSpec, *, is_announced: bool = True) -> None:
         async with self.db.api.transaction() as conn:
             await dags.register_dag(conn, spec, now=self.now, fileloc="x", relative_fileloc="x")
-        self.clock.look_at(spec.dag_id)
+        if is_announced:
+            self.clock.look_at(spec.dag_id)
 
     async def runs(self) -> list[tuple[str, datetime]]:
         async with self.db.api.connection() as conn:
@@ -43,7 +54,7 @@ class Clock:
             return [(row[0], row[1]) for row in await cursor.fetchall()]
 
     async def until_runs(self, count: int) -> list[tuple[str, datetime]]:
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while len(runs := await self.runs()) < count:  # noqa: ASYNC110  # what is waited for is in Postgres
                 await trio.sleep(0.01)
         return runs
@@ -55,8 +66,12 @@ class Clock:
 
     async def settled(self) -> None:
         """Everything that was due has been looked at."""
+        looks = self.clock.statistics().looks
         self.clock.look_at(None)
-        await trio.sleep(0.2)
+        with trio.fail_after(60):
+            while self.clock.statistics().looks < looks + 2:  # one may have been under way
+                self.clock.look_at(None)
+                await trio.sleep(0.001)
 
 
 async def test_a_due_slot_becomes_a_run_and_the_next_one_is_shown(database: Database) -> None:
@@ -147,3 +162,46 @@ async def test_a_run_made_by_hand_for_the_same_date_takes_the_slot(database: Dat
         await world.settled()
         assert len(await world.runs()) == 1
         assert await world.next_run_after("d") == NOON + timedelta(hours=1)
+
+
+async def test_a_look_that_failed_is_repeated(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "LOOK_AGAIN_S", 0.01)
+    failures = iter([ValueError("cannot read the version"), None])
+    fetch = dags.fetch_version_by_id
+
+    async def once_broken(*args: Any) -> dags.VersionRow:
+        if failure := next(failures, None):
+            raise failure
+        return await fetch(*args)
+
+    monkeypatch.setattr(dags, "fetch_version_by_id", once_broken)
+    world = Clock(database)
+    world.ticks = True
+    async with world.running():
+        await world.register(dag("d", task("a"), timetable=HOURLY, start_date=NOON - timedelta(days=1)))
+        assert await world.until_runs(1) == [("d", NOON)]
+        assert world.clock.statistics().failed == 1
+
+
+async def test_a_dag_that_nobody_announced_is_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "LOOK_AGAIN_S", 0.01)
+    world = Clock(database)
+    world.ticks = True
+    async with world.running():
+        await world.settled()
+        spec = dag("d", task("a"), timetable=HOURLY, start_date=NOON - timedelta(days=1))
+        await world.register(spec, is_announced=False)
+        assert await world.until_runs(1) == [("d", NOON)]
+
+
+async def test_room_that_nobody_announced_is_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "LOOK_AGAIN_S", 0.01)
+    world = Clock(database)
+    world.ticks = True
+    spec = dag("d", task("a"), timetable=HOURLY, start_date=NOON - timedelta(hours=3), catchup=True, max_active_runs=1)
+    async with world.running():
+        await world.register(spec)
+        await world.until_runs(1)
+        async with database.api.connection() as conn:
+            await conn.execute(b"UPDATE dag_run SET state = 'success', end_date = now()")
+        assert len(await world.until_runs(2)) == 2

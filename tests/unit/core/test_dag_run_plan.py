@@ -8,7 +8,7 @@ import pytest
 
 from leoflowd.contract.agent_messages import OutcomeKind
 from leoflowd.contract.states import DagRunState, DagRunType, TriggerRule
-from leoflowd.core.dag_run_plan import next_due_at, plan_dag_run, plan_outcome, plan_start
+from leoflowd.core.dag_run_plan import due_moments, plan_dag_run, plan_outcome, plan_start
 from leoflowd.core.decisions import (
     Defer,
     Fail,
@@ -124,7 +124,7 @@ def test_a_failed_try_with_retries_left_is_not_done_for_those_who_wait() -> None
 
 def test_a_retry_is_scheduled_when_it_is_due_and_not_before() -> None:
     view = view_of(task("a", retries=1), facts={"a": {"state": S.UP_FOR_RETRY, "due_at": NOW + seconds(60)}})
-    assert next_due_at(view) == NOW + seconds(60)
+    assert min(due_moments(view)) == NOW + seconds(60)
     assert plan_dag_run(view, NOW + seconds(59)) == ()
     assert isinstance(plan_dag_run(view, NOW + seconds(60))[0], Schedule)
 
@@ -216,7 +216,7 @@ def test_the_run_times_out_with_everything_in_it() -> None:
         task("a"), task("b", "a"), task("done"),
         facts={"a": LIVE_TRY, "done": {"state": S.SUCCESS}}, dagrun_timeout_s=60,
     )  # fmt: skip
-    assert next_due_at(view) == NOW + seconds(60)
+    assert min(due_moments(view)) == NOW + seconds(60)
     settle(view, NOW + seconds(60))
     assert states_of(view) == {"a": "skipped", "b": "skipped", "done": "success"}
     assert (view.state, view.run.because) == (DagRunState.FAILED, "the dag run timed out after 60 s")
