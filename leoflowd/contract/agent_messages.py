@@ -315,12 +315,15 @@ class Terminate(Message, frozen=True, kw_only=True):
 
 class XComValues(Message, frozen=True, kw_only=True):
     request_id: int
-    values: tuple[XComInput, ...]
+    values: tuple[XComInput, ...] = ()
+    refused: str | None = None
+    """Why there is no answer: the task that asked raises this sentence."""
 
 
 class PreviousRun(Message, frozen=True, kw_only=True):
     request_id: int
-    run: DagRunFacts | None
+    run: DagRunFacts | None = None
+    refused: str | None = None
 
 
 class ConnectionAnswer(Message, frozen=True, kw_only=True):
@@ -341,7 +344,8 @@ class DagRunAnswer(Message, frozen=True, kw_only=True):
 
 class CountsAnswer(Message, frozen=True, kw_only=True):
     request_id: int
-    count: int
+    count: int = 0
+    refused: str | None = None
 
 
 class OutcomeStored(Message, frozen=True, kw_only=True):

@@ -1,9 +1,9 @@
 """When a quiet try is lost. Used by the sweep of silent tries; the agent service measures the signs.
 
-All durations come from a clock that stands still while the machine sleeps. Silence is measured from the last message, or
-from when this daemon began to listen (or went on after a stall of its own), if that is later: an agent is not to blame
-for words that nobody was there to hear. Building an environment and waiting for an agent count for nothing: a queued
-try's time begins when its launch was handed to an agent.
+All durations come from a clock that stands still while the machine sleeps. Silence is measured from the last message,
+or from when this daemon began to listen (or went on after a stall of its own), if that is later: an agent is not to
+blame for words that nobody was there to hear. Building an environment and waiting for an agent count for nothing: a
+queued try's time begins when its launch was handed to an agent.
 """
 
 from __future__ import annotations

@@ -129,6 +129,8 @@ class Scheduler:
         self._timers: list[tuple[datetime, int]] = []
         self._quarantined: set[int] = set()
         self._steps = self._transitions = self._stale = 0
+        self.rounds = 0
+        """Moves at least with every sweep: health watches it."""
 
     def statistics(self) -> SchedulerStatistics:
         return SchedulerStatistics(
@@ -154,6 +156,7 @@ class Scheduler:
         task_status.started()
         while True:
             await self._step(await self._collect())
+            self.rounds += 1
 
     async def _collect(self) -> list[Event]:
         """Everything that waits, after the first of it arrives; a due timer counts as an event."""
