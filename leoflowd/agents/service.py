@@ -25,6 +25,7 @@ from grpclib.config import Configuration
 from grpclib.const import Cardinality, Handler
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 from grpclib.server import Server, Stream
+from h2.exceptions import H2Error
 
 from leoflowd import telemetry
 from leoflowd.agents.log_faults import LogFaults
@@ -67,6 +68,9 @@ REMEMBERED = 10_000
 STREAM_WINDOW_BYTES = 512 * 1024
 CONNECTION_WINDOW_BYTES = 64 * 1024 * 1024
 """What a hundred streams may have sent unread: one that is not being read never takes the room of another."""
+
+STREAM_ENDED = (StreamTerminatedError, ProtocolError, H2Error, ConnectionError)
+"""The agent, or its connection, is gone."""
 
 ANSWERS: dict[type[m.Message], Callable[..., m.ToTry]] = {
     m.XComPull: m.XComValues,
@@ -271,7 +275,7 @@ class AgentService:
                 return GRPCError(Status.UNAVAILABLE, "the store does not answer; keep the outcome and come again")
             case Invalid():
                 return GRPCError(Status.INVALID_ARGUMENT, str(failure))
-            case StreamTerminatedError() | ProtocolError() | ConnectionError():
+            case _ if isinstance(failure, STREAM_ENDED):
                 return GRPCError(Status.CANCELLED, "the stream is closed")
             case _:
                 self._note_broken(where, failure)
@@ -365,13 +369,11 @@ class AgentService:
             return
         try:
             await self._converse(stream, hello, row)
-        except* Invalid as group:
+        except* Exception as group:
             # Its agent would bring the same again, for ever.
-            self._refuse(hello.try_id, m.OutcomeKind.FAILED, f"what it reported cannot be stored: {_first(group)}")
-            raise
-        except* NotUnderstood as group:
-            because = f"the daemon does not understand what its agent reports; another release? {_shown(_first(group))}"
-            self._refuse(hello.try_id, m.OutcomeKind.LOST, because)
+            verdict = _end_by(_first(group))
+            if verdict is not None:
+                self._refuse(hello.try_id, *verdict)
             raise
 
     async def _converse(self, stream: AgentStream, hello: m.TryHello, row: tries.TryRow) -> None:  # asyncio
@@ -580,6 +582,27 @@ class _OpenTry:
     def end(self) -> None:
         for task in self.work:
             task.cancel()
+
+
+def _end_by(failure: Exception) -> tuple[m.OutcomeKind, str] | None:
+    """How a try ends over whose report we failed; None when its agent may come again with it."""
+    match failure:
+        case NotUnderstood():
+            return (
+                m.OutcomeKind.LOST,
+                f"the daemon does not understand what its agent reports; is it of another release? {_shown(failure)}",
+            )
+        case Invalid():
+            return m.OutcomeKind.FAILED, f"what it reported cannot be stored: {_shown(failure)}"
+        case GRPCError() | StoreUnavailable() | OSError():
+            return None
+        case _ if isinstance(failure, STREAM_ENDED):
+            return None
+        case _:
+            return (
+                m.OutcomeKind.LOST,
+                f"the daemon failed over what it reported ({type(failure).__name__}); the daemon's log has the cause",
+            )
 
 
 def _refusal(question: Any, because: str) -> m.ToTry:

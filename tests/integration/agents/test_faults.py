@@ -21,6 +21,7 @@ from leoflowd.agents.questions import Questions
 from leoflowd.agents.try_session import TrySession
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import MAX_MESSAGE_BYTES
+from leoflowd.contract.errors import Invalid, StoreUnavailable
 from leoflowd.core.try_tokens import try_token
 from leoflowd.store.log_files import LogFiles
 from tests.integration.agents.conftest import HOST_TOKEN, REFUSED, SECRET, Agent, Service, outcome
@@ -107,17 +108,46 @@ async def test_a_frame_that_http2_does_not_know_costs_its_connection_only(servic
     await _another_try_is_served(service)
 
 
-async def test_what_can_never_be_stored_fails_its_try(service: Service) -> None:
+@pytest.mark.parametrize(
+    ("failure", "kind", "told"),
+    [
+        (Invalid("XCom 'k' holds what cannot be stored"), m.OutcomeKind.FAILED, "XCom 'k' holds"),
+        (ZeroDivisionError("a bug"), m.OutcomeKind.LOST, "(ZeroDivisionError); the daemon's log has the cause"),
+    ],
+    ids=["content", "a bug"],
+)
+async def test_a_report_that_can_never_be_stored_ends_its_try(
+    service: Service, monkeypatch: pytest.MonkeyPatch, failure: Exception, kind: m.OutcomeKind, told: str
+) -> None:
     """Its agent would offer it again and again, and the task would run for ever."""
+
+    async def refuse(self: Any, message: Any) -> Any:
+        raise failure
+
+    monkeypatch.setattr(TrySession, "handle", refuse)
     try_id = await a_live_try(service)
     async with service.a_try(try_id, started_at=utc_now()) as agent:
         await agent.hear()
-        await agent.say(m.XComPush(key="big", value='"' + "x" * m.XCOM_MAX_BYTES + '"'))
+        await agent.say(m.XComPush(key="k", value="1"))
         with pytest.raises(REFUSED):
             await agent.hear()
-    [(refused, kind, because)] = service.refused
-    assert (refused, kind) == (try_id, m.OutcomeKind.FAILED)
-    assert "'big' is larger" in because
+    [(refused, refused_as, because)] = service.refused
+    assert (refused, refused_as) == (try_id, kind)
+    assert told in because
+
+
+async def test_an_outage_of_the_store_ends_the_stream_only(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(self: Any, message: Any) -> Any:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(TrySession, "handle", away)
+    try_id = await a_live_try(service)
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        await agent.hear()
+        await agent.say(outcome())
+        with pytest.raises(REFUSED):
+            await agent.hear()
+    assert service.refused == []
 
 
 async def _another_try_is_served(service: Service) -> None:
