@@ -66,8 +66,9 @@ class SchedulerConfig(Section, frozen=True, kw_only=True):
     """Transitions' worth of events taken into one commit."""
     leader_heartbeat_s: float = 2.0
     leader_retry_s: float = 0.5
-    agent_silence_s: float = 60.0
-    """A try whose agent said nothing for so long is lost."""
+    agent_silence_s: Annotated[float, msgspec.Meta(ge=15)] = 60.0
+    """An agent that says nothing for so long is ended; a try of which nothing was heard for a beat more is lost. Agents
+    speak every five seconds, and for each try every ten."""
     views_max_instances: int = 50_000
     """Task instances kept in memory (about 0.6 KB each); beyond it, runs that only wait are dropped and read again."""
 
@@ -105,7 +106,7 @@ class InlineConfig(Section, frozen=True, kw_only=True):
     per_host: Annotated[int, msgspec.Meta(ge=1)] = 16
     """Of the workers, for one scheme, host and port: a slow server leaves the others some."""
     waiting_max: Annotated[int, msgspec.Meta(ge=1)] = 1000
-    """Calls taken from the dispatcher and not yet ended, some 10 KB each; beyond it, launches of all kinds wait."""
+    """Calls taken from the dispatcher and not yet ended, 10 KB each; those beyond it stay queued and come again."""
 
 
 class PoolConfig(Section, frozen=True, kw_only=True):
@@ -230,7 +231,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 """What the environment may set: `LEOFLOW_<NAME>_<FIELD>`."""
 
-LITE_SECTIONS = ("egress", "inline", "pool")
+LITE_SECTIONS = ("egress", "inline", "pool", "scheduler", "triggers")
 """What it may set in Lite too; the rest of Lite follows from its flags."""
 
 

@@ -3,14 +3,16 @@
     signals                                                                       crash
     embedded Postgres (Lite)                                                      restart_on(StoreUnavailable)
     hint listener                                                                 restart_on(StoreUnavailable)
-      agents: gRPC service                                                        crash; contain per try
-      process executor (Lite)                                                     crash; contain per try
+      refusals: tries that could not be launched                                  crash; contain per refusal
+      agents: gRPC service                                                        crash; contain per stream
+      process executor (Lite)                                                     crash; contain per environment
       cheap-task pool                                                             crash; contain per probe
         stall watcher, trigger hosts, inline HTTP tasks                           crash; contain per wait, per call
         leadership                                                  restart_on(StoreUnavailable, LeadershipLost)
           while leading: dispatcher, scheduler, timetable clock, sweeps           with the leadership
             api: HTTP API and UI                                                  crash; contain per request
             workspace (Lite)                           restart_on(StoreUnavailable); contain per project
+    event loop: notices what stands still                                         crash
 
 Nesting is the order: what stands further in starts later and stops earlier. Unwinding is the shutdown; only the
 executor has a `stop()`, because its processes would outlive us. `leoflow tree` and the UI's tree page show this tree.
@@ -42,11 +44,13 @@ from leoflowd.cheap_tasks import parts as cheap_tasks
 from leoflowd.cheap_tasks.connection_check import ConnectionCheck
 from leoflowd.cheap_tasks.parts import CheapTasks
 from leoflowd.config import Config, ConfigRefused, EgressConfig, LiteConfig, lite_config
-from leoflowd.contract.agent_messages import Launch, Outcome, OutcomeKind, TrySpec
+from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
+from leoflowd.executors.launches import Launches
 from leoflowd.executors.process import ProcessExecutor, make_host_token
+from leoflowd.executors.refusals import Refusal, Refusals
 from leoflowd.lite.environments import Environments
 from leoflowd.lite.passwords import ADMIN, set_up_admin
 from leoflowd.lite.postgres import EmbeddedPostgres
@@ -66,16 +70,14 @@ from leoflowd.store.log_files import LogFiles
 from leoflowd.store.migrations import migrate
 from leoflowd.store.secret_box import box_of
 from leoflowd.store.trio_connection import TrioConnection, store_errors
-from leoflowd.supervision import Node, backoff_s, start, start_restarting
+from leoflowd.supervision import Node, Pulses, backoff_s, start, start_restarting
 
 log = telemetry.get_logger(__name__)
 
 ORDERS = 64
 """Batches of launches between scheduler and dispatcher: when it is full the scheduler waits, which is right."""
-LAUNCHES = 1024
-"""Launches for the host's agent; it takes them as fast as it can fork."""
-
-
+SWEEPS_MISSED = 3
+"""A scheduler or sweeper that does nothing for so many sweep intervals is unhealthy."""
 START_ATTEMPTS = 10
 """Attempts at the first statements, with backoff: about half a minute."""
 T = TypeVar("T")
@@ -103,12 +105,7 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
                 parts = await _build(config, db, root, stop)
                 await start_restarting(stores, root.child("hint listener"), parts.hints.run, StoreUnavailable)
                 async with _stage() as workers:
-                    await start(workers, root.child("agents", statistics=parts.agents.statistics), parts.agents.run)
-                    await start(
-                        workers,
-                        root.child("process executor", statistics=parts.executor.statistics),
-                        parts.executor.run,
-                    )
+                    await _start_workers(workers, root, parts)
                     await _start_pool(workers, root, parts.cheap)
                     async with _stage() as deciders:
                         deciders.start_soon(parts.follow_hints)
@@ -128,6 +125,16 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
                             await stop.wait()
                             say("stopping: running tasks are ended and will run again at the next start")
                             await parts.executor.stop()
+
+
+async def _start_workers(workers: trio.Nursery, root: Node, parts: Parts) -> None:
+    await start(workers, root.child("event loop", complaint=parts.pulses.complaint), parts.pulses.run)
+    await start(workers, root.child("refusals", statistics=parts.refusals.statistics), parts.refusals.run)
+    agents, executor = parts.agents, parts.executor
+    node = root.child("agents", statistics=agents.statistics, complaint=agents.complaint)
+    await start(workers, node, agents.run)
+    node = root.child("process executor", statistics=executor.statistics, complaint=executor.complaint)
+    await start(workers, node, executor.run)
 
 
 async def _start_pool(workers: trio.Nursery, root: Node, cheap: CheapTasks) -> None:
@@ -238,6 +245,8 @@ async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     hints: HintListener
     follow_hints: Callable[[], Awaitable[None]]
+    pulses: Pulses
+    refusals: Refusals
     agents: AgentService
     executor: ProcessExecutor
     cheap: CheapTasks
@@ -257,7 +266,9 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
     orders_in, orders_out = trio.open_memory_channel[tuple[Order, ...]](ORDERS)
     dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
     inline_in, inline_out = trio.open_memory_channel[Dispatch](0)
-    launches_in, launches_out = trio.open_memory_channel[Launch](LAUNCHES)
+    launches = Launches()
+    refusals = Refusals(lambda refusal: _tell_refusal(db, inbox, refusal))
+    pulses = Pulses(root)
     lite = config.lite
     box = box_of(config.secrets)
     policy = _egress_policy(config.egress)
@@ -271,13 +282,15 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
         db=db,
         logs=logs,
         reports=inbox,
-        launches=launches_out,
+        launches=launches,
+        refuse=refusals.refuse,
         hints=hints.subscribe(),
         socket=config.agents.socket,
         try_secret=try_secret,
         host_token=make_host_token(config.process.host_token_file),
         now=now,
         connections=ConnectionBook(db.agents, box, os.environ),
+        silence_max_s=config.scheduler.agent_silence_s,
     )
     environments = Environments(config.lite.data_dir)
     executor = ProcessExecutor(
@@ -285,10 +298,12 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
         socket=config.agents.socket,
         shim=SHIM,
         dispatches=dispatches_out,
-        launches=launches_in,
+        launches=launches,
         try_secret=try_secret,
         python_for=lambda environment: _python_for(environments, environment),
-        refuse=lambda spec, reason: _refuse(db, inbox, spec, reason),
+        refuse=refusals.refuse,
+        silent_s=agents.silent_s,
+        silence_max_s=config.scheduler.agent_silence_s,
         stop_agent=lambda: agents.shut_down_hosts(
             grace_s=config.process.stop_grace_s if config.process else 0.0, reason="Leoflow Lite was stopped"
         ),
@@ -328,15 +343,18 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
             orders=orders_out,
             dispatches=dispatches_in,
             inline=inline_in,
-            refuse=lambda spec, reason: _refuse(db, inbox, spec, reason),
+            refuse=lambda spec, reason: _refuse(refusals, spec, reason),
             now=now,
         )
-        sweeper = Sweeper(db=db, inbox=inbox, config=config.scheduler, now=now, last_heard=agents.last_heard)
+        sweeper = Sweeper(db=db, inbox=inbox, config=config.scheduler, now=now, signs=agents.signs)
+        within_s = SWEEPS_MISSED * config.scheduler.sweep_interval_s
+        decides = pulses.watch("scheduler", lambda: scheduler.rounds, within_s)
+        sweeps = pulses.watch("sweeps", lambda: sweeper.statistics()["sweeps"], within_s)
         async with trio.open_nursery() as nursery:
             await start(nursery, leading.child("dispatcher", statistics=dispatcher.statistics), dispatcher.run)
-            await start(nursery, leading.child("scheduler", statistics=scheduler.statistics), scheduler.run)
+            await start(nursery, leading.child("scheduler", "crash", scheduler.statistics, decides), scheduler.run)
             await start(nursery, leading.child("timetable clock", statistics=clock.statistics), clock.run)
-            await start(nursery, leading.child("sweeps", statistics=sweeper.statistics), sweeper.run)
+            await start(nursery, leading.child("sweeps", "crash", sweeper.statistics, sweeps), sweeper.run)
             clock.look_at(None)
             await trio.sleep_forever()
 
@@ -349,6 +367,7 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
         config=msgspec.structs.replace(config.api, ui_dir=ui_dir),
         now=now,
         tree=lambda: msgspec.to_builtins(root.view()),
+        faults=root.faults,
         version=release(),
         leader=lambda: LeaderStatus(
             is_leader=leadership.statistics().leading,
@@ -363,6 +382,8 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
     return Parts(
         hints=hints,
         follow_hints=lambda: follow_hints(following, inbox, clock.look_at),
+        pulses=pulses,
+        refusals=refusals,
         agents=agents,
         executor=executor,
         cheap=cheap,
@@ -398,13 +419,19 @@ async def _python_for(environments: Environments, environment: EnvironmentSpec) 
     return str(await trio.to_thread.run_sync(environments.ensure, environment))
 
 
-async def _refuse(db: Database, inbox: Inbox, spec: TrySpec, reason: str) -> None:
+async def _refuse(refusals: Refusals, spec: TrySpec, reason: str) -> None:
     """A try that cannot even be launched failed; its retries may find a better moment."""
+    refusals.refuse(spec.try_id, OutcomeKind.FAILED, reason)
+    await trio.lowlevel.checkpoint()
+
+
+async def _tell_refusal(db: Database, inbox: Inbox, refusal: Refusal) -> None:
+    """The scheduler hears of it like of any end of a try, and commits it."""
     async with db.agents.connection() as conn:
-        row = await tries.fetch_try(conn, spec.try_id)
+        row = await tries.fetch_try(conn, refusal.try_id)
     if row is not None and row.live:
         now = telemetry.utc_now()
-        outcome = Outcome(kind=OutcomeKind.FAILED, because=reason, start_date=now, end_date=now)
+        outcome = Outcome(kind=refusal.kind, because=refusal.because, start_date=now, end_date=now)
         await inbox.try_ended(row, outcome, None)
 
 

@@ -41,6 +41,8 @@ REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 SECRET_MIN_LENGTH = 3
 """Shorter values are in every other word; hiding those would hide everything."""
 RECORDED_POLL_S = 0.01
+RECORDED_WITHIN_S = 30.0
+"""A start that is on record no sooner (its run was set aside) gives the worker back; the call is launched again."""
 RESPONSE_MAX_BYTES = 8 * 1024 * 1024
 """What an author may ask for at most: all workers together stay below half a GiB."""
 
@@ -71,6 +73,8 @@ class InlineStatistics(msgspec.Struct, frozen=True):
     succeeded: int
     failed: int
     cancelled: int
+    dropped: int
+    """Dispatches that found no room; they come again."""
 
 
 class InlineTasks:
@@ -102,7 +106,7 @@ class InlineTasks:
         self._clients: list[EgressClient] = []
         self._scopes: dict[str, trio.CancelScope] = {}
         self._ended = {True: 0, False: 0}
-        self._cancelled = 0
+        self._cancelled = self._dropped = 0
 
     def statistics(self) -> InlineStatistics:
         running = self._workers.borrowed_tokens
@@ -112,6 +116,7 @@ class InlineTasks:
             succeeded=self._ended[True],
             failed=self._ended[False],
             cancelled=self._cancelled,
+            dropped=self._dropped,
         )
 
     def calls(self) -> tuple[str, ...]:
@@ -129,10 +134,18 @@ class InlineTasks:
             async with trio.open_nursery() as nursery:
                 task_status.started()
                 async for dispatch in self._dispatches:
-                    if dispatch.spec.try_id not in self._scopes:  # sent twice, started once
-                        self._scopes[dispatch.spec.try_id] = trio.CancelScope()
-                        await self._taken.acquire_on_behalf_of(dispatch.spec.try_id)
-                        nursery.start_soon(self._serve, dispatch)
+                    try_id = dispatch.spec.try_id
+                    if try_id in self._scopes:  # sent twice, started once
+                        continue
+                    try:
+                        self._taken.acquire_on_behalf_of_nowait(try_id)
+                    except trio.WouldBlock:
+                        # Whoever launches tasks of all kinds never waits for this one. Its try stays queued, and the
+                        # scheduler's sweep launches what is still queued again (ADR 20).
+                        self._dropped += 1
+                        continue
+                    self._scopes[try_id] = trio.CancelScope()
+                    nursery.start_soon(self._serve, dispatch)
         finally:
             for client in self._clients:
                 client.close()
@@ -197,10 +210,11 @@ class InlineTasks:
         """Report the start. A call that must not be made twice begins only when its start is on record: a restart then
         knows that it may have been made (`outcome_of_interrupted`). False: the try is no longer wanted."""
         at = self._now()
+        give_up_at = trio.current_time() + RECORDED_WITHIN_S
         await _patiently(lambda: self._reports.try_started(row, at=at, hostname=HOSTNAME, pid=None))
         while method.upper() not in REPEATABLE:
             found = await _patiently(lambda: self._find_try(str(row.id)))
-            if found is None or not found.live:
+            if found is None or not found.live or trio.current_time() >= give_up_at:
                 return False
             if found.state == "running":
                 break
@@ -409,4 +423,7 @@ class _TryLog:
             "level": level,
             "logger": "leoflow.http",
         }
-        self._logs.append(self._path, self._logs.size(self._path), msgspec.json.encode(line) + b"\n")
+        try:
+            self._logs.append(self._path, self._logs.size(self._path), msgspec.json.encode(line) + b"\n")
+        except OSError as error:  # the call has been made all the same
+            log.warning("inline_log_lost", path=str(self._path), error=str(error))

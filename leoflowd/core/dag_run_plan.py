@@ -36,7 +36,7 @@ from leoflowd.core.decisions import (
     Succeed,
     UpstreamFail,
 )
-from leoflowd.core.retries import MAX_INFRA_FAULTS, has_retries_left, next_retry_at
+from leoflowd.core.retries import MAX_INFRA_FAULTS, has_retries_left, next_infra_try_at, next_retry_at
 from leoflowd.core.run_view import WAITING, InstanceFacts, RunView
 from leoflowd.core.transitions import IllegalMove, apply
 from leoflowd.core.trigger_rules import Verdict
@@ -101,7 +101,7 @@ def plan_outcome(view: RunView, instance: int, outcome: Outcome, now: datetime) 
         case OutcomeKind.DEFERRED:
             return Defer(instance=instance, because=because, state=_waiting_state(outcome.deferral))
         case OutcomeKind.LOST | OutcomeKind.TERMINATED:
-            return _after_infra_fault(facts, instance, outcome)
+            return _after_infra_fault(facts, instance, outcome, now)
         case _:
             assert_never(outcome.kind)
 
@@ -153,7 +153,7 @@ def _after_failure(view: RunView, instance: int, outcome: Outcome) -> RetryAt | 
     return RetryAt(instance=instance, because=because, started_at=started_at, ended_at=ended_at, at=at)
 
 
-def _after_infra_fault(facts: InstanceFacts, instance: int, outcome: Outcome) -> Requeue | Fail:
+def _after_infra_fault(facts: InstanceFacts, instance: int, outcome: Outcome, now: datetime) -> Requeue | Fail:
     started_at, ended_at = outcome.start_date, outcome.end_date
     if facts.infra_faults >= MAX_INFRA_FAULTS:
         because = (
@@ -161,10 +161,12 @@ def _after_infra_fault(facts: InstanceFacts, instance: int, outcome: Outcome) ->
             "It is not tried again by itself: see to the agent, then clear the task"
         )
         return Fail(instance=instance, because=because, started_at=started_at, ended_at=ended_at)
+    at = next_infra_try_at(facts, now)
     because = (
         f"infrastructure fault {facts.infra_faults + 1} of {MAX_INFRA_FAULTS}, no retry used up: {outcome.because}"
+        f"{f' (next from {_clock(at)})' if at else ''}"
     )
-    return Requeue(instance=instance, because=because, started_at=started_at, ended_at=ended_at)
+    return Requeue(instance=instance, because=because, started_at=started_at, ended_at=ended_at, at=at)
 
 
 class _Draft:

@@ -20,10 +20,19 @@ MAX_BACKOFF_S = 24 * 60 * 60
 MAX_INFRA_FAULTS = 6
 """How often an instance is started anew after infrastructure faults before it fails."""
 
+INFRA_DELAYS_S = (0.0, 5.0, 20.0, 60.0, 180.0, 600.0)
+"""Before each of those: at once after one fault, then ever later, so that a full disk has a quarter of an hour."""
+
 
 def has_retries_left(node: TaskNode, facts: InstanceFacts) -> bool:
     """May a try that failed be followed by another? Infrastructure faults raised both numbers, so they cost nothing."""
     return node.spec.retries > 0 and facts.try_number <= facts.max_tries
+
+
+def next_infra_try_at(facts: InstanceFacts, now: datetime) -> datetime | None:
+    """When the try after the present infrastructure fault may be scheduled; None = at once."""
+    delay_s = INFRA_DELAYS_S[min(facts.infra_faults, len(INFRA_DELAYS_S) - 1)]
+    return later(now, delay_s) if delay_s else None
 
 
 def next_retry_at(

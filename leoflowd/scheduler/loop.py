@@ -132,6 +132,8 @@ class Scheduler:
         """Runs that were set aside, with the revision they had: a person's change of it takes them up again. None: as
         the next sweep finds it."""
         self._steps = self._transitions = self._stale = self._refused = 0
+        self.rounds = 0
+        """Moves at least with every sweep: health watches it."""
 
     def statistics(self) -> SchedulerStatistics:
         return SchedulerStatistics(
@@ -159,6 +161,7 @@ class Scheduler:
         task_status.started()
         while True:
             await self._step(await self._collect())
+            self.rounds += 1
 
     async def _collect(self) -> list[Event]:
         """Everything that waits, after the first of it arrives; a due timer counts as an event."""

@@ -10,19 +10,18 @@ import pytest
 
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract.values import KEY_MAX
+from tests.integration.agents.conftest import Service, outcome
 from tests.integration.scheduler.conftest import dag, task, utc_now
-
-from .test_service import Service, outcome, service  # noqa: F401  a fixture
 
 LAST = datetime(9999, 12, 31, 12, tzinfo=UTC)
 
 
-async def running(service: Service) -> tuple[int, str]:  # noqa: F811
+async def running(service: Service) -> tuple[int, str]:
     run = await service.world.create(dag("d", task("a"), task("b", "a")))
     return run, (await service.world.launched_ids(1))["a"]
 
 
-async def because(service: Service) -> str:  # noqa: F811
+async def because(service: Service) -> str:
     async with service.world.db.api.connection() as conn:
         cursor = await conn.execute(b"SELECT because FROM task_instance WHERE task_id = 'a'")
         [[text]] = await cursor.fetchall()
@@ -56,7 +55,7 @@ def xcom(key: str = "k", value: str = "1") -> m.Outcome:
     ],
 )
 async def test_an_outcome_that_cannot_be_stored_fails_its_try_for_good(
-    service: Service,  # noqa: F811
+    service: Service,
     said: m.Outcome,
     words: str,
 ) -> None:
@@ -72,7 +71,7 @@ async def test_an_outcome_that_cannot_be_stored_fails_its_try_for_good(
 @pytest.mark.parametrize(
     "push", [m.XComPush(key="a\0b", value="1"), m.XComPush(key="", value="1"), m.XComPush(key="k", value="{")]
 )
-async def test_a_push_that_is_refused_fails_the_try_at_its_end(service: Service, push: m.XComPush) -> None:  # noqa: F811
+async def test_a_push_that_is_refused_fails_the_try_at_its_end(service: Service, push: m.XComPush) -> None:
     run, try_id = await running(service)
     async with service.a_try(try_id, started_at=utc_now()) as agent:
         await agent.hear()
@@ -83,7 +82,7 @@ async def test_a_push_that_is_refused_fails_the_try_at_its_end(service: Service,
     assert (await because(service)).startswith("an XCom that the task pushed is refused: ")
 
 
-async def test_texts_about_a_fault_are_stored_as_they_can_be(service: Service) -> None:  # noqa: F811
+async def test_texts_about_a_fault_are_stored_as_they_can_be(service: Service) -> None:
     run, try_id = await running(service)
     async with service.a_try(try_id, started_at=LAST) as agent:
         await agent.hear()
@@ -100,7 +99,7 @@ async def test_texts_about_a_fault_are_stored_as_they_can_be(service: Service) -
         assert await cursor.fetchone() == (7, {r"command\x00": r"echo \x00"})
 
 
-async def test_a_process_id_and_a_host_name_that_no_column_holds(service: Service) -> None:  # noqa: F811
+async def test_a_process_id_and_a_host_name_that_no_column_holds(service: Service) -> None:
     _, try_id = await running(service)
     async with service.a_try(try_id, started_at=LAST, pid=2**40, hostname="h\0st" * 200) as agent:
         await agent.hear()
@@ -112,7 +111,7 @@ async def test_a_process_id_and_a_host_name_that_no_column_holds(service: Servic
 
 
 @pytest.mark.parametrize("value", ['"a\\u0000b"', str(2**70), "1e20", "[" * 256 + "]" * 256])
-async def test_what_json_carries_is_given_back_as_it_came(service: Service, value: str) -> None:  # noqa: F811
+async def test_what_json_carries_is_given_back_as_it_came(service: Service, value: str) -> None:
     _, try_id = await running(service)
     async with service.a_try(try_id, started_at=utc_now()) as agent:
         await agent.hear()
@@ -144,7 +143,7 @@ async def test_what_json_carries_is_given_back_as_it_came(service: Service, valu
     ],
 )
 async def test_a_question_that_cannot_be_asked_is_answered_with_a_sentence(
-    service: Service,  # noqa: F811
+    service: Service,
     ask: Any,
     words: str,
 ) -> None:
@@ -159,7 +158,7 @@ async def test_a_question_that_cannot_be_asked_is_answered_with_a_sentence(
         assert await agent.hear() == m.PreviousRun(request_id=3)
 
 
-async def test_an_answer_that_no_message_holds_is_refused(service: Service) -> None:  # noqa: F811
+async def test_an_answer_that_no_message_holds_is_refused(service: Service) -> None:
     _, try_id = await running(service)
     value = '"' + "x" * (m.XCOM_MAX_BYTES - 2) + '"'
     async with service.world.db.api.connection() as conn:

@@ -428,3 +428,43 @@ def test_a_call_that_may_have_acted_failed(method: str) -> None:
     outcome = outcome_of_interrupted(method, NOW, NOW)
     assert outcome.kind is OutcomeKind.FAILED
     assert outcome.because == "the daemon stopped during the call; whether the server acted on it is unknown"
+
+
+async def test_whoever_launches_tasks_never_waits_for_room(setting: Settings) -> None:
+    """Process tasks come from the same dispatcher: they once stood behind a thousand slow calls."""
+    async with setting(_silence, config=InlineConfig(waiting_max=1)) as s, trio.open_nursery() as nursery:
+        await nursery.start(s.tasks.run)
+        taken = await s.dispatch()
+        with trio.fail_after(5):
+            dropped = [await s.dispatch() for _ in range(3)]
+        await _until(lambda: s.tasks.statistics().dropped == 3)
+        assert s.tasks.calls() == (taken,)
+        s.tasks.cancel(taken)
+        await _until(lambda: s.tasks.calls() == ())
+        await s.dispatch(try_id=dropped[0])  # the sweep launches it again
+        await _until(lambda: s.tasks.calls() == (dropped[0],))
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_log_that_cannot_be_written_does_not_undo_the_call(
+    setting: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LogFiles, "append", full)
+    async with setting() as s:
+        assert (await s.outcome(method="POST")).kind is OutcomeKind.SUCCESS
+
+
+async def test_a_start_that_is_never_on_record_gives_its_worker_back(
+    setting: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leoflowd.cheap_tasks.http_task.RECORDED_WITHIN_S", 0.05)
+    async with setting() as s, trio.open_nursery() as nursery:
+        s.inbox.records_starts = False
+        await nursery.start(s.tasks.run)
+        await s.dispatch(method="POST")
+        await _until(lambda: s.tasks.calls() == ())
+        await s.send.aclose()
+    assert (s.server.requests, s.inbox.ended) == ([], {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -166,6 +166,22 @@ def test_infrastructure_faults_have_their_own_bound() -> None:
     decision = plan_outcome(view_of(task("a", retries=9), facts={"a": faults}), 0, outcome(OutcomeKind.LOST), NOW)
     assert isinstance(decision, Fail)
     assert decision.because.startswith("infrastructure failed 7 times, most recently: it said lost.")
+
+
+def test_after_a_second_infrastructure_fault_the_next_try_waits_ever_longer() -> None:
+    """A disk that is full is full for a while: six tries within a second would help nobody."""
+
+    def next_at(faults: int) -> datetime | None:
+        view = view_of(task("a"), facts={"a": {**LIVE_TRY, "infra_faults": faults}})
+        decision = plan_outcome(view, 0, outcome(OutcomeKind.LOST), NOW)
+        assert isinstance(decision, Requeue)
+        return decision.at
+
+    moments = [next_at(faults) for faults in range(MAX_INFRA_FAULTS)]
+    assert moments[0] is None
+    later = [moment for moment in moments if moment is not None]
+    assert len(later) == MAX_INFRA_FAULTS - 1
+    assert later == sorted(set(later))
 
 
 @pytest.mark.parametrize("kind", OutcomeKind)
