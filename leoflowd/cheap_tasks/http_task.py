@@ -6,7 +6,6 @@ start, writes the try's log, and reports how it ended. A call that waits for its
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -25,7 +24,8 @@ from leoflowd.config import InlineConfig
 from leoflowd.contract.agent_messages import XCOM_MAX_BYTES, Outcome, OutcomeKind, TrySpec, XComItem
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.dispatch import Dispatch
-from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.contract.errors import Invalid, StoreUnavailable
+from leoflowd.contract.values import json_text, shown
 from leoflowd.contract.wait_spec import HttpCall
 from leoflowd.core.secret_names import MASK, is_secret, masked
 from leoflowd.store.log_files import LogFiles
@@ -43,9 +43,6 @@ SECRET_MIN_LENGTH = 3
 RECORDED_POLL_S = 0.01
 RESPONSE_MAX_BYTES = 8 * 1024 * 1024
 """What an author may ask for at most: all workers together stay below half a GiB."""
-
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-"""An escaped NUL in JSON text, but not an escaped backslash before `u0000`."""
 
 T = TypeVar("T")
 
@@ -228,7 +225,7 @@ class InlineTasks:
             outcome = outcome_of_answer(asked, call, response, begun, self._now(), push=spec.do_xcom_push)
         finally:
             self._clients.append(client)
-        outcome = msgspec.structs.replace(outcome, because=lines.masked(outcome.because))
+        outcome = msgspec.structs.replace(outcome, because=shown(lines.masked(outcome.because)))
         if outcome.kind is not OutcomeKind.SUCCESS:
             lines.write("error", outcome.because)
         return outcome
@@ -328,15 +325,13 @@ def _return_value(asked: HttpCall, response: Response) -> str | None:
     """JSON text of the XCom. Raises `ProbeFailed` for an answer that cannot be one."""
     if asked.response == "none":
         return None
-    value = msgspec.json.encode(response.json() if asked.response == "json" else response.text())
-    if len(value) > XCOM_MAX_BYTES:
+    value = response.json() if asked.response == "json" else response.text()
+    try:
+        return json_text(value, "the answer", max_bytes=XCOM_MAX_BYTES)
+    except Invalid as fault:
         raise ProbeFailed(
-            f"the answer is {len(value)} bytes as an XCom, more than {XCOM_MAX_BYTES}; ask for less, or set "
-            "response='none' and let a task that needs it fetch it"
-        )
-    if _NUL.search(value):
-        raise ProbeFailed("the answer has a NUL character, which an XCom cannot hold; it seems to be binary data")
-    return value.decode()
+            f"{fault}; ask for less, or set response='none' and let a task that needs it fetch it"
+        ) from fault
 
 
 def outcome_of_error(error: Exception, begun: datetime, ended: datetime) -> Outcome:
@@ -366,7 +361,7 @@ def on_start(found: Iterable[RunningCall], now: datetime) -> tuple[tuple[TryRow,
 
 
 def _outcome(kind: OutcomeKind, because: str, begun: datetime, ended: datetime) -> Outcome:
-    return Outcome(kind=kind, because=because, start_date=begun, end_date=ended)
+    return Outcome(kind=kind, because=shown(because), start_date=begun, end_date=ended)
 
 
 # --- the try's log -----------------------------------------------------------------------------------------------

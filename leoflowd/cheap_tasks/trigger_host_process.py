@@ -186,7 +186,9 @@ class HostProcess:
             self.pid = self._process.pid
             async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as stream:
                 await self._serve(stream)
-            return self._end(self._process.returncode, os.pread(marker, MARKER_BYTES, 0).rstrip(b"\0").decode())
+            return self._end(
+                self._process.returncode, os.pread(marker, MARKER_BYTES, 0).rstrip(b"\0").decode("utf-8", "replace")
+            )
         finally:
             os.close(marker)
 
@@ -254,7 +256,7 @@ class HostProcess:
             try:
                 for line in lines:
                     self._take(line, nursery)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
                 self._verdict = (EndKind.CRASHED, f"what it wrote into its channel is no message: {error}")
                 return
 

@@ -9,13 +9,14 @@ order, so that each is looked at once, after everything upstream of it has been 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from heapq import heappop, heappush
 from typing import assert_never
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
+from leoflowd.contract.values import later
 from leoflowd.contract.wait_spec import Deferral, WaitMode
 from leoflowd.core.decisions import (
     Decision,
@@ -139,7 +140,7 @@ def run_timeout_at(view: RunView) -> datetime | None:
     """When `dagrun_timeout` ends the run."""
     if view.dagrun_timeout_s is None or view.start_date is None:
         return None
-    return view.start_date + timedelta(seconds=view.dagrun_timeout_s)
+    return later(view.start_date, view.dagrun_timeout_s)
 
 
 def _after_failure(view: RunView, instance: int, outcome: Outcome) -> RetryAt | Fail:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from leoflowd.contract.values import later
 from leoflowd.core.dag_shape import TaskNode
 from leoflowd.core.run_view import InstanceFacts
 
@@ -32,14 +33,14 @@ def next_retry_at(
     spec = node.spec
     base = spec.retry_exponential_backoff
     if base in (0, 1):
-        return ended_at + timedelta(seconds=spec.retry_delay_s)
+        return later(ended_at, spec.retry_delay_s)
     floor = _backoff_floor_s(spec.retry_delay_s, base, facts.try_number - 1 - facts.infra_faults)
     identity = f"{dag_id}#{spec.task_id}#{logical_date}#{facts.try_number}"
     jitter = int(hashlib.sha1(identity.encode(), usedforsecurity=False).hexdigest(), 16) % floor
     delay_s: float = min(floor + jitter, MAX_BACKOFF_S)
     if spec.max_retry_delay_s:
         delay_s = min(delay_s, spec.max_retry_delay_s)
-    return ended_at + timedelta(seconds=delay_s)
+    return later(ended_at, delay_s)
 
 
 def _backoff_floor_s(delay_s: float, base: float, exponent: int) -> int:

@@ -6,9 +6,11 @@ not to blame for heartbeats that nobody was there to hear.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
+
+from leoflowd.contract.values import later
 
 
 class SilenceLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,8 +27,8 @@ def lost_at(
 ) -> datetime:
     """The moment at which the try counts as lost unless it is heard before."""
     if last_heard_at is None:
-        return max(launched_at, listening_since) + timedelta(seconds=limits.hello_within_s)
-    return max(last_heard_at, listening_since) + timedelta(seconds=limits.lost_after_s)
+        return later(max(launched_at, listening_since), limits.hello_within_s)
+    return later(max(last_heard_at, listening_since), limits.lost_after_s)
 
 
 def lost_because(

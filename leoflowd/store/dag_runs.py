@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 import psycopg
-from psycopg.types.json import Jsonb
 
 from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.contract.states import DagRunState, DagRunType, TriggeredBy
+from leoflowd.contract.values import conf_text
 from leoflowd.store.dags import VersionRow, fetch_version_by_id, shape_of_version
 from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
 from leoflowd.store.hints import send_hint
@@ -38,7 +38,8 @@ class DagRunRow(msgspec.Struct, frozen=True):
     queued_at: datetime | None
     start_date: datetime | None
     end_date: datetime | None
-    conf: dict[str, Any]
+    conf: str
+    """JSON text."""
     triggered_by: str | None
     triggering_user_name: str | None
     note: str | None
@@ -63,7 +64,7 @@ async def insert_dag_run(
 ) -> int:
     """A queued run with all its task instances; returns its `dag_run.id`.
 
-    Raises `Conflict` when the DAG has a run of this id or this logical date.
+    Raises `Conflict` when the DAG has a run of this id or this logical date, `Invalid` for a conf that cannot be kept.
     """
     try:
         dag_run_id: int = await fetch_value(
@@ -77,7 +78,7 @@ async def insert_dag_run(
             start=data_interval_start,
             end=data_interval_end,
             run_after=run_after,
-            conf=Jsonb(conf),
+            conf=conf_text(conf),
             triggered_by=triggered_by,
             user=triggering_user_name,
             note=note,

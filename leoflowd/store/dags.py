@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from psycopg.types.json import Jsonb
 
 from leoflowd.contract import dag_spec
 from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.contract.errors import Invalid, NotFound
+from leoflowd.contract.values import artifact_text, checked_text
 from leoflowd.core.dag_shape import DagShape, shape_of
 from leoflowd.core.timetable import describe, validate
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, statements
@@ -95,13 +95,15 @@ async def register_dag(
 ) -> Registered:
     """Make this artifact the current version of its DAG. Equal digest = same version, also when it is an old one.
 
-    Raises `Invalid` for a graph or timetable that cannot be scheduled.
+    Raises `Invalid` for a graph or timetable that cannot be scheduled, and for what the store cannot keep.
     """
     try:
         validate(spec.timetable)
         shape_of(spec)
     except ValueError as error:
         raise Invalid(f"cannot register dag {spec.dag_id!r}: {error}") from error
+    artifact = artifact_text(msgspec.to_builtins(msgspec.structs.replace(spec, source="")), f"dag {spec.dag_id!r}")
+    checked_text(spec.source, f"the source of dag {spec.dag_id!r}", max_length=len(spec.source), allow_empty=True)
     digest = dag_spec.digest(spec)
     paused = bool(spec.is_paused_upon_creation)
     await conn.execute(_SQL.insert_dag, {"dag_id": spec.dag_id, "paused": paused, "now": now})
@@ -115,7 +117,7 @@ async def register_dag(
             id=version_id,
             dag_id=spec.dag_id,
             digest=digest,
-            spec=Jsonb(msgspec.to_builtins(msgspec.structs.replace(spec, source=""), builtin_types=(datetime,))),
+            spec=artifact,
             source=spec.source,
             bundle_digest=spec.bundle_digest,
             label=spec.dag_version,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -46,7 +45,7 @@ class _RunRow(msgspec.Struct, frozen=True):
     run_after: datetime
     queued_at: datetime | None
     start_date: datetime | None
-    conf: dict[str, Any]
+    conf: str
     triggered_by: str | None
     triggering_user_name: str | None
     note: str | None

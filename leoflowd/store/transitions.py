@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-from psycopg.types.json import Jsonb
 
 from leoflowd.contract.errors import LeadershipLost, LeoflowError
 from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
+from leoflowd.contract.values import shown_json
 from leoflowd.core.run_view import InstanceFacts
 from leoflowd.store.database import Connection, statements
 from leoflowd.store.hints import send_hint
@@ -154,7 +154,7 @@ def _instance_parameters(writes: Sequence[InstanceWrite], now: datetime) -> dict
         "hostnames": [w.hostname for w in writes],
         "pids": [w.pid for w in writes],
         "executors": [w.executor for w in writes],
-        "rendered": [None if w.rendered_fields is None else Jsonb(w.rendered_fields) for w in writes],
+        "rendered": [None if w.rendered_fields is None else shown_json(w.rendered_fields) for w in writes],
     }
 
 

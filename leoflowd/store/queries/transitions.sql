@@ -37,7 +37,7 @@ FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[], %(
             %(old_states)s::text[], %(ids)s::uuid[], %(states)s::text[], %(tries)s::int[], %(max_tries)s::int[],
             %(infra_faults)s::int[], %(scheduled)s::timestamptz[], %(queued)s::timestamptz[],
             %(started)s::timestamptz[], %(ended)s::timestamptz[], %(due)s::timestamptz[], %(because)s::text[],
-            %(hostnames)s::text[], %(pids)s::int[], %(executors)s::text[], %(rendered)s::jsonb[])
+            %(hostnames)s::text[], %(pids)s::int[], %(executors)s::text[], %(rendered)s::text[]::jsonb[])
      AS u(dag_run_id, task_id, map_index, old_id, old_state, id, state, try_number, max_tries, infra_faults,
           scheduled_at, queued_at, start_date, end_date, due_at, because, hostname, pid, executor, rendered)
 WHERE t.dag_run_id = u.dag_run_id AND t.task_id = u.task_id AND t.map_index = u.map_index
@@ -46,7 +46,7 @@ RETURNING t.dag_run_id, t.task_id, t.map_index;
 
 -- name: upsert_xcoms (with the outcome that pushed them; last write wins)
 INSERT INTO xcom (dag_run_id, task_id, map_index, key, value, created_at)
-SELECT u.dag_run_id, u.task_id, u.map_index, u.key, u.value::jsonb, %(now)s
+SELECT u.dag_run_id, u.task_id, u.map_index, u.key, u.value::json, %(now)s
 FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[], %(keys)s::text[], %(values)s::text[])
      AS u(dag_run_id, task_id, map_index, key, value)
 ON CONFLICT (dag_run_id, task_id, map_index, key) DO UPDATE SET value = excluded.value, created_at = excluded.created_at;

@@ -2,7 +2,7 @@
 
 -- name: upsert_waits (with the move to deferred; primary key)
 INSERT INTO wait (dag_run_id, task_id, map_index, id, dag_id, kind, key, probe, terms, registered_at, deadline_at)
-SELECT u.dag_run_id, u.task_id, u.map_index, u.id, u.dag_id, u.kind, u.key, u.probe::jsonb, u.terms::jsonb, u.registered_at, u.deadline_at
+SELECT u.dag_run_id, u.task_id, u.map_index, u.id, u.dag_id, u.kind, u.key, u.probe::json, u.terms::json, u.registered_at, u.deadline_at
 FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[], %(ids)s::uuid[], %(dag_ids)s::text[],
             %(kinds)s::text[], %(keys)s::text[], %(probes)s::text[], %(terms)s::text[],
             %(registered)s::timestamptz[], %(deadlines)s::timestamptz[])
@@ -13,7 +13,7 @@ ON CONFLICT (dag_run_id, task_id, map_index) DO UPDATE SET
     status = 'waiting', event = NULL, ended_at = NULL;
 
 -- name: fire_waits (a deferral ended: kept until the resumed try has ended)
-UPDATE wait w SET status = 'fired', event = u.event::jsonb, ended_at = %(now)s
+UPDATE wait w SET status = 'fired', event = u.event::json, ended_at = %(now)s
 FROM unnest(%(ids)s::uuid[], %(events)s::text[]) AS u(id, event) WHERE w.id = u.id;
 
 -- name: delete_waits (the task instance ended, or starts from nothing)
@@ -65,9 +65,11 @@ FROM wait w JOIN unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)
   ON w.dag_run_id = u.dag_run_id AND w.task_id = u.task_id AND w.map_index = u.map_index
 WHERE w.status = 'fired';
 
--- name: update_poke_interval
-UPDATE wait SET terms = jsonb_set(terms, '{poke_interval_s}', to_jsonb(%(seconds)s::float8))
-WHERE id = %(id)s AND status = 'waiting';
+-- name: lock_terms (unique index on id)
+SELECT terms::text FROM wait WHERE id = %(id)s AND status = 'waiting' FOR UPDATE;
+
+-- name: update_terms (the row is locked by lock_terms)
+UPDATE wait SET terms = %(terms)s::json WHERE id = %(id)s AND status = 'waiting';
 
 -- name: delete_dead_waits (hourly; joins both tables whole)
 DELETE FROM wait w USING task_instance t
