@@ -16,10 +16,11 @@ from leoflow_sensors.egress_policy import Destination, EgressPolicy, check_addre
 from leoflow_sensors.http import plan_call
 from leoflow_sensors.kinds import ProbeFailed, TargetDown
 from leoflowd.contract.connection import ConnectionFacts
-from leoflowd.store.trio_connection import TrioConnection
+from leoflowd.store.trio_connection import SessionLimits, TrioConnection
 
 WITHIN_S = 10.0
 """A person waits for the answer."""
+LIMITS = SessionLimits(connect_s=WITHIN_S, statement_s=WITHIN_S, is_ours=False)
 POSTGRES_PORT = 5432
 HTTP_WORKS = frozenset({404, 405})
 """Somebody answers: the base URL of an API need not be a page, nor know HEAD."""
@@ -81,7 +82,7 @@ class ConnectionCheck:
             passfile="",
         )
         try:
-            connection = await TrioConnection.open(conninfo)
+            connection = await TrioConnection.open(conninfo, LIMITS)
         except psycopg.Error as error:
             return False, str(error).strip()
         version = connection.info.server_version

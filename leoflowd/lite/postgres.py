@@ -29,6 +29,7 @@ import psycopg
 import trio
 
 from leoflowd.contract.errors import LeoflowError, StoreUnavailable
+from leoflowd.store.database import STORE, lane_limits, migration_limits
 from leoflowd.store.trio_connection import TrioConnection, store_errors
 
 DATABASE = "leoflow"
@@ -317,7 +318,7 @@ def _start(paths: PostgresPaths) -> subprocess.Popen[bytes]:
 
 async def _answers(conninfo: str) -> bool:
     try:
-        connection = await TrioConnection.open(conninfo)
+        connection = await TrioConnection.open(conninfo, lane_limits(STORE))
     except psycopg.OperationalError:
         return False
     connection.pgconn.finish()
@@ -326,7 +327,7 @@ async def _answers(conninfo: str) -> bool:
 
 async def _set_up(paths: PostgresPaths) -> None:
     """Make role and database where they are missing, and give what an older release made to the role."""
-    connection = await TrioConnection.open(paths.admin_conninfo())
+    connection = await TrioConnection.open(paths.admin_conninfo(), lane_limits(STORE))
     try:
         await connection.execute(b"SELECT pg_reload_conf()")  # an adopted server has read older files
         with contextlib.suppress(psycopg.errors.DuplicateObject):
@@ -336,7 +337,7 @@ async def _set_up(paths: PostgresPaths) -> None:
         await connection.execute(b"ALTER DATABASE leoflow OWNER TO leoflow_daemon")
     finally:
         connection.pgconn.finish()
-    connection = await TrioConnection.open(paths.admin_conninfo(DATABASE))
+    connection = await TrioConnection.open(paths.admin_conninfo(DATABASE), migration_limits(STORE))
     try:
         await connection.execute(_GIVE_TO_DAEMON)
     finally:

@@ -14,11 +14,12 @@ import trio
 from psycopg.conninfo import make_conninfo
 
 from leoflowd.lite.postgres import DAEMON_ROLE, SUPERUSER, EmbeddedPostgres
-from leoflowd.store.database import Database
+from leoflowd.store.database import STORE, Database, lane_limits
 from leoflowd.store.migrations import migrate
 from leoflowd.store.trio_connection import TrioConnection
 
 TEMPLATE = "leoflow_template"
+LIMITS = lane_limits(STORE)
 
 
 class _Server:
@@ -60,10 +61,10 @@ class _Server:
 
 
 async def _make_template(admin_conninfo: str, conninfo: str) -> None:
-    connection = await TrioConnection.open(admin_conninfo)
+    connection = await TrioConnection.open(admin_conninfo, LIMITS)
     await connection.execute(f"CREATE DATABASE {TEMPLATE} OWNER {DAEMON_ROLE}".encode())
     connection.pgconn.finish()
-    connection = await TrioConnection.open(make_conninfo(conninfo, dbname=TEMPLATE))
+    connection = await TrioConnection.open(make_conninfo(conninfo, dbname=TEMPLATE), LIMITS)
     await migrate(connection)
     connection.pgconn.finish()
 
@@ -85,10 +86,8 @@ def postgres_conninfo() -> Iterator[str]:
 async def database(postgres_conninfo: str) -> AsyncIterator[Database]:
     """A migrated database of its own for one test."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    admin = await TrioConnection.open(make_conninfo(postgres_conninfo, dbname="postgres", user=SUPERUSER))
-    await admin.execute(
-        f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy OWNER {DAEMON_ROLE}".encode()
-    )
+    admin = await TrioConnection.open(make_conninfo(postgres_conninfo, dbname="postgres", user=SUPERUSER), LIMITS)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy OWNER {DAEMON_ROLE}".encode())
     database = Database(make_conninfo(postgres_conninfo, dbname=name))
     yield database
     database.close()

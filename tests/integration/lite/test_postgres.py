@@ -23,7 +23,10 @@ from leoflowd import daemon
 from leoflowd.config import ConfigRefused, LiteConfig
 from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.lite.postgres import EmbeddedPostgres, PostgresPaths, paths_for, server_user
+from leoflowd.store.database import STORE, lane_limits
 from leoflowd.store.trio_connection import TrioConnection
+
+LIMITS = lane_limits(STORE)
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ async def test_a_killed_server_is_an_error_and_starts_again(folder: Path) -> Non
             await trio.sleep_forever()
     async with trio.open_nursery() as nursery:
         conninfo = await nursery.start(EmbeddedPostgres(folder).run)
-        connection = await TrioConnection.open(conninfo)
+        connection = await TrioConnection.open(conninfo, LIMITS)
         connection.pgconn.finish()
         nursery.cancel_scope.cancel()
     assert not (paths_for(folder).data / "postmaster.pid").exists()
@@ -112,12 +115,12 @@ async def test_the_daemons_role_owns_its_database_and_no_more(folder: Path) -> N
     server = EmbeddedPostgres(folder)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
-        old = await TrioConnection.open(server.paths.admin_conninfo("leoflow"))
+        old = await TrioConnection.open(server.paths.admin_conninfo("leoflow"), LIMITS)
         await old.execute(b"CREATE TABLE made_by_an_older_release (id bigint GENERATED ALWAYS AS IDENTITY)")
         old.pgconn.finish()
         nursery.cancel_scope.cancel()
     async with trio.open_nursery() as nursery:
-        connection = await TrioConnection.open(await nursery.start(EmbeddedPostgres(folder).run))
+        connection = await TrioConnection.open(await nursery.start(EmbeddedPostgres(folder).run), LIMITS)
         await connection.execute(b"ALTER TABLE made_by_an_older_release ADD COLUMN more text")
         await connection.execute(b"INSERT INTO made_by_an_older_release (more) VALUES ('x')")
         cursor = await connection.execute(b"SELECT rolsuper, rolcreaterole FROM pg_roles WHERE rolname = current_user")
@@ -158,7 +161,7 @@ def closed_folder() -> Iterator[Path]:
 async def _serves(data_dir: Path, package: Path) -> None:
     server = EmbeddedPostgres(data_dir, package)
     async with trio.open_nursery() as nursery:
-        connection = await TrioConnection.open(await nursery.start(server.run))
+        connection = await TrioConnection.open(await nursery.start(server.run), LIMITS)
         connection.pgconn.finish()
         nursery.cancel_scope.cancel()
 
