@@ -188,7 +188,7 @@ def test_a_user_without_rights_starts_it_from_a_closed_folder_too(closed_folder:
         f"if os.geteuid() == 0: os.setgroups([]); os.setgid({user.pw_gid}); os.setuid({user.pw_uid})\n"
         f"root = Path({str(closed_folder)!r}); trio.run(_serves, root / 'data', root / 'embedded_postgres')"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
 
 
