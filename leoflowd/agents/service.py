@@ -31,7 +31,7 @@ from leoflowd.core.try_tokens import is_try_token
 from leoflowd.store import tries
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
-from leoflowd.store.log_files import LogFiles
+from leoflowd.store.log_files import LogFiles, LogNotStored
 from leoflowd.supervision import contain
 
 log = telemetry.get_logger(__name__)
@@ -193,6 +193,8 @@ class AgentService:
             await self._converse(stream, hello)
         except StoreUnavailable as error:
             raise GRPCError(Status.UNAVAILABLE, "the store does not answer; keep the outcome and come again") from error
+        except LogNotStored as error:
+            raise GRPCError(Status.UNAVAILABLE, str(error)) from error
         except Invalid as error:
             raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from error
 
@@ -211,7 +213,7 @@ class AgentService:
             await trio_asyncio.trio_as_aio(session.started)(hello)
             while (message := await stream.recv_message()) is not None:
                 if isinstance(message, m.LogChunk):
-                    session.append_log(message)
+                    await trio_asyncio.trio_as_aio(session.append_log)(message)
                     self._log_bytes += len(message.content)
                 elif isinstance(message, m.TryHello):
                     await trio_asyncio.trio_as_aio(session.started)(message)

@@ -120,8 +120,10 @@ def build(
 
 def _write_log(logs: LogFiles, _wait_id: str, call: TriggerCall, line: dict[str, Any]) -> None:
     """Between the processes of a deferred try its trigger speaks in the same log."""
-    path = logs.path(call.dag_id, call.run_id, call.task_id, call.map_index, call.try_number)
-    logs.append(path, logs.size(path), msgspec.json.encode(line) + b"\n")
+    path = logs.path(
+        call.dag_id, call.run_id, call.task_id, call.map_index, call.try_number, dag_run_id=call.dag_run_id
+    )
+    logs.write_line(path, msgspec.json.encode(line) + b"\n")
 
 
 async def _find_try(db: Database, try_id: str) -> TryRow | None:

@@ -343,7 +343,7 @@ async def _set_up(paths: PostgresPaths) -> None:
     finally:
         connection.pgconn.finish()
     with trio.move_on_after(RELOAD_WITHIN_S):
-        while not await _answers(paths.conninfo):
+        while not await _answers(paths.conninfo):  # noqa: ASYNC110  # the server says nothing when it has reloaded
             await trio.sleep(0.02)
         return
     raise PostgresRefused(f"{DAEMON_ROLE} cannot log in; see {paths.log}")

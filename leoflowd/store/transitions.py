@@ -1,7 +1,8 @@
 """The scheduler's writes: one batch, one transaction, every row by compare-and-set.
 
-Locks in the order of ADR 22: the leadership row (shared), DAGs that may be paused, dag runs by id, task instances. Raises `LeadershipLost` when another
-leader's term is in force, and `StaleViews` when any row is no longer what the plan assumed; nothing is written then.
+Locks in the order of ADR 22: the leadership row (shared), DAGs that may be paused, dag runs by id, task instances.
+Raises `LeadershipLost` when another leader's term is in force, and `StaleViews` when any row is no longer what the plan
+assumed; nothing is written then.
 """
 
 from __future__ import annotations

@@ -63,8 +63,7 @@ async def is_locked(db: Database, dag_run_id: int) -> bool:
         async with db.pool.transaction() as conn:
             await conn.execute(b"SELECT FROM dag_run WHERE id = %(id)s FOR UPDATE NOWAIT", {"id": dag_run_id})
     except StoreUnavailable as error:
-        assert isinstance(error.__cause__, psycopg.errors.LockNotAvailable)
-        return True
+        return isinstance(error.__cause__, psycopg.errors.LockNotAvailable)
     return False
 
 
@@ -234,7 +233,7 @@ ROUNDS = 15
 async def test_clear_mark_and_delete_beside_the_scheduler_never_end_in_a_deadlock(
     world: World, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The scheduler's batches, now over all runs and now over one, agents that push, and people who change what is about to be written."""
+    """The scheduler's batches, over all runs and over one; agents that push; people who change what it is to write."""
     deadlocks = watched_deadlocks(monkeypatch)
     run_ids = [f"r{number}" for number in range(6)]
     for number, run_id in enumerate(run_ids):
@@ -301,20 +300,20 @@ async def a_batch(db: Database, *, state: str, only: int | None = None) -> Batch
             await conn.execute(
                 b"SELECT dag_run_id, task_id, id::text, state, try_number FROM task_instance"
                 b" WHERE dag_run_id = ANY (%(runs)s)",
-                {"runs": [id for id, _ in runs]},
+                {"runs": [run for run, _ in runs]},
             )
         ).fetchall()
     before = {
         (run, task_id): InstanceFacts(
-            id=id, node=0, state=TaskInstanceState(state or "none"), try_number=number, due_at=NOW, start_date=NOW
+            id=try_id, node=0, state=TaskInstanceState(stored or "none"), try_number=number, due_at=NOW, start_date=NOW
         )
-        for run, task_id, id, state, number in rows
+        for run, task_id, try_id, stored, number in rows
     }
     ended = NOW if state == "failed" else None
     return Batch(
         runs=tuple(
-            RunWrite(dag_run_id=id, revision=revision, state=state, start_date=NOW, end_date=ended, because=None)
-            for id, revision in runs
+            RunWrite(dag_run_id=run, revision=revision, state=state, start_date=NOW, end_date=ended, because=None)
+            for run, revision in runs
         ),
         instances=tuple(
             InstanceWrite(
