@@ -190,7 +190,7 @@ class LiteConfig(Section, frozen=True, kw_only=True):
     postgres: str | None = None
     """conninfo or URL of a Postgres of your own; None = embedded."""
     admin_password: str | None = None
-    """From LEOFLOW_ADMIN_PASSWORD; None = made at first start and printed once."""
+    """From `lite.given_password`; None = made at first start and printed once."""
 
 
 class Config(Section, frozen=True, kw_only=True):

@@ -148,6 +148,7 @@ def _only_one(lite: LiteConfig | None) -> Iterator[None]:
         return
     lite.data_dir.mkdir(parents=True, exist_ok=True)
     with (lite.data_dir / "lock").open("a+") as lock:
+        (lite.data_dir / "lock").chmod(0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -195,7 +196,10 @@ async def _start_postgres(stores: trio.Nursery, root: Node, config: Config) -> s
     server = EmbeddedPostgres(config.lite.data_dir)
     node = root.child("embedded postgres", statistics=server.statistics)
     conninfo: str = await start_restarting(stores, node, server.run, StoreUnavailable)
-    (config.lite.data_dir / "postgres.conninfo").write_text(conninfo + "\n")
+    file = config.lite.data_dir / "postgres.conninfo"
+    file.touch(mode=0o600)
+    file.chmod(0o600)  # as an older release made it
+    file.write_text(conninfo + "\n")
     return conninfo
 
 

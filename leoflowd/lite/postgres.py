@@ -91,9 +91,10 @@ def paths_for(data_dir: Path, package: Path | None = None) -> PostgresPaths:
     package = package or _installed_package()
     binaries = package / "pginstall" / "bin"
     run_as = server_user()
-    home = data_dir / "postgres"
-    if run_as and not reachable_by_others(data_dir):
-        home = HOMES_OF_ROOT / hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
+    home, elsewhere = data_dir / "postgres", HOMES_OF_ROOT / hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
+    # Where a database is, it stays, whatever became of the folder's mode since.
+    if run_as and (_has_database(elsewhere) or not (_has_database(home) or reachable_by_others(data_dir))):
+        home = elsewhere
     if run_as and not all(reachable_by_others(folder) for folder in (binaries, *_libraries(package))):
         binaries = home / _copy_name() / PACKAGE / "pginstall" / "bin"
     sockets = home / "run"
@@ -106,6 +107,10 @@ def paths_for(data_dir: Path, package: Path | None = None) -> PostgresPaths:
 def server_user() -> str | None:
     """Whom the server runs as: Postgres refuses root."""
     return "nobody" if os.geteuid() == 0 else None
+
+
+def _has_database(home: Path) -> bool:
+    return (home / "data" / "PG_VERSION").exists()
 
 
 def _installed_package() -> Path:

@@ -117,10 +117,11 @@ def _connection_class(addresses: Sequence[str], *, secure: bool) -> type[Abstrac
             for address in addresses:
                 try:
                     connected = socket.create_connection((address, self.port), timeout=self.socket_connect_timeout)
-                    connected.settimeout(self.socket_timeout)
-                    return connected
                 except OSError as error:
                     failure = error
+                else:
+                    connected.settimeout(self.socket_timeout)
+                    return connected
             raise failure
 
     class PinnedTls(SSLConnection, Pinned):

@@ -127,7 +127,8 @@ def _check_extra(connection: ConnectionFacts, extra: dict[str, Any]) -> None:
         raise ProbeFailed(
             f"the extra of connection {connection.connection_id!r} has {', '.join(map(repr, unknown))}, which the "
             f"daemon does not pass on to Postgres' client; it knows {', '.join(sorted(FOR_LIBPQ))}. "
-            "Remove it, or let the sensor run with Airflow's own hook: `connectors: [postgres]` in the DAG's leoflow.yaml"
+            "Remove it, or let the sensor run with Airflow's own hook: `connectors: [common.sql, postgres]` in "
+            "leoflow.yaml"
         )
     if not OPTIONS.fullmatch(str(extra.get("options") or "")):
         raise ProbeFailed(
