@@ -29,7 +29,7 @@ import psycopg
 import trio
 
 from leoflowd.contract.errors import LeoflowError, StoreUnavailable
-from leoflowd.store.database import STORE, lane_limits, migration_limits
+from leoflowd.store.database import STORE, fetch_value, lane_limits, migration_limits
 from leoflowd.store.trio_connection import TrioConnection, store_errors
 
 DATABASE = "leoflow"
@@ -335,9 +335,9 @@ async def _set_up(paths: PostgresPaths) -> None:
     connection = await TrioConnection.open(paths.admin_conninfo(), lane_limits(STORE))
     try:
         await connection.execute(b"SELECT pg_reload_conf()")  # an adopted server has read older files
-        with contextlib.suppress(psycopg.errors.DuplicateObject):
+        if not await fetch_value(connection, b"SELECT 1 FROM pg_roles WHERE rolname = 'leoflow_daemon'"):
             await connection.execute(b"CREATE ROLE leoflow_daemon LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE")
-        with contextlib.suppress(psycopg.errors.DuplicateDatabase):
+        if not await fetch_value(connection, b"SELECT 1 FROM pg_database WHERE datname = 'leoflow'"):
             await connection.execute(b"CREATE DATABASE leoflow")
         await connection.execute(b"ALTER DATABASE leoflow OWNER TO leoflow_daemon")
     finally:
