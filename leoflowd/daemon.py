@@ -43,7 +43,7 @@ from leoflowd.api.server import ApiServer
 from leoflowd.cheap_tasks import parts as cheap_tasks
 from leoflowd.cheap_tasks.connection_check import ConnectionCheck
 from leoflowd.cheap_tasks.parts import CheapTasks
-from leoflowd.config import Config, ConfigRefused, EgressConfig, LiteConfig, lite_config
+from leoflowd.config import Config, ConfigRefused, EgressConfig, LiteConfig, StoreConfig, lite_config
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
@@ -64,7 +64,7 @@ from leoflowd.scheduler.loop import Scheduler
 from leoflowd.scheduler.sweeps import Sweeper, follow_hints
 from leoflowd.store import settings, tries
 from leoflowd.store.connections import ConnectionBook
-from leoflowd.store.database import Database
+from leoflowd.store.database import Database, migration_limits
 from leoflowd.store.hints import HintListener
 from leoflowd.store.log_files import LogFiles
 from leoflowd.store.migrations import migrate
@@ -101,7 +101,7 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
         await signals.start(_wait_signal, stop)
         async with _stage() as stores:
             conninfo = config.database or await _start_postgres(stores, root, config)
-            async with _open_database(conninfo) as db:
+            async with _open_database(conninfo, config.store) as db:
                 parts = await _build(config, db, root, stop)
                 await start_restarting(stores, root.child("hint listener"), parts.hints.run, StoreUnavailable)
                 async with _stage() as workers:
@@ -155,6 +155,7 @@ def _only_one(lite: LiteConfig | None) -> Iterator[None]:
         return
     lite.data_dir.mkdir(parents=True, exist_ok=True)
     with (lite.data_dir / "lock").open("a+") as lock:
+        (lite.data_dir / "lock").chmod(0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -173,7 +174,7 @@ async def migrate_only(config: Config) -> None:
     """`leoflowd migrate`: the schema and nothing else."""
     if config.database is None:
         raise ConfigRefused("no database is configured; set LEOFLOW_DATABASE to the conninfo or URL of a Postgres")
-    async with _open_database(config.database):
+    async with _open_database(config.database, config.store):
         pass
 
 
@@ -202,26 +203,29 @@ async def _start_postgres(stores: trio.Nursery, root: Node, config: Config) -> s
     server = EmbeddedPostgres(config.lite.data_dir)
     node = root.child("embedded postgres", statistics=server.statistics)
     conninfo: str = await start_restarting(stores, node, server.run, StoreUnavailable)
-    (config.lite.data_dir / "postgres.conninfo").write_text(conninfo + "\n")
+    file = config.lite.data_dir / "postgres.conninfo"
+    file.touch(mode=0o600)
+    file.chmod(0o600)  # as an older release made it
+    file.write_text(conninfo + "\n")
     return conninfo
 
 
 @asynccontextmanager
-async def _open_database(conninfo: str) -> AsyncIterator[Database]:
+async def _open_database(conninfo: str, config: StoreConfig) -> AsyncIterator[Database]:
     """The lanes, after the schema is what this release needs."""
-    applied = await _patiently(lambda: _migrate(conninfo))
+    applied = await _patiently(lambda: _migrate(conninfo, config))
     if applied:
         log.info("migrated", files=applied)
-    db = Database(conninfo)
+    db = Database(conninfo, config)
     try:
         yield db
     finally:
         db.close()
 
 
-async def _migrate(conninfo: str) -> int:
+async def _migrate(conninfo: str, config: StoreConfig) -> int:
     with store_errors("cannot bring the schema up to date"):
-        connection = await TrioConnection.open(conninfo)
+        connection = await TrioConnection.open(conninfo, migration_limits(config))
         try:
             return await migrate(connection)
         finally:
@@ -261,7 +265,7 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
     if config.lite is None or config.process is None or config.agents.socket is None:
         raise ConfigRefused("only Lite can be run so far; the cluster roles are on docs/roadmap.md")
     root.child("store", statistics=db.statistics).enter("running")
-    hints, inbox, now = HintListener(db.conninfo), Inbox(), telemetry.utc_now
+    hints, inbox, now = HintListener(db.conninfo, config.store), Inbox(), telemetry.utc_now
     logs = LogFiles(config.agents.log_dir)
     orders_in, orders_out = trio.open_memory_channel[tuple[Order, ...]](ORDERS)
     dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
@@ -358,7 +362,9 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
             clock.look_at(None)
             await trio.sleep_forever()
 
-    leadership = Leadership(conninfo=db.conninfo, holder=holder, config=config.scheduler, now=now, lead=lead)
+    leadership = Leadership(
+        conninfo=db.conninfo, holder=holder, config=config.scheduler, store=config.store, now=now, lead=lead
+    )
     leading.child("lock", statistics=leadership.statistics).enter("running")
     ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(config.api.ui_dir or Path(), progress=_write_line))
     context = ApiContext(

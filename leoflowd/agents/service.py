@@ -430,7 +430,7 @@ class AgentService:
         if self._log_faults.leaves_out(try_id, opened.since):
             return
         try:
-            opened.session.append_log(chunk)
+            await trio_asyncio.trio_as_aio(opened.session.append_log)(chunk)
         except OSError as error:
             self._log_faults.begin(try_id, opened.since, error)
         except ValueError as error:

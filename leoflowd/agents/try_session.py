@@ -49,7 +49,9 @@ class TrySession:
         self._reports = reports
         self._questions = questions
         self._now = now
-        self._log = logs.path(row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number)
+        self._log = logs.path(
+            row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number, dag_run_id=row.dag_run_id
+        )
         begin = logs.begin_leg if row.goes_on else logs.leg_base
         self._log_base = begin(self._log, str(row.id))
         self._rendered: dict[str, Any] | None = None
@@ -62,8 +64,9 @@ class TrySession:
         """Of the bytes that this process of the try wrote."""
         return self._logs.size(self._log) - self._log_base
 
-    def append_log(self, chunk: m.LogChunk) -> None:
-        self._logs.append(self._log, self._log_base + chunk.offset, chunk.content)
+    async def append_log(self, chunk: m.LogChunk) -> None:
+        """Raises `LogNotStored`; the same chunk may come again."""
+        await self._logs.append(self._log, self._log_base + chunk.offset, chunk.content)
 
     async def started(self, hello: m.TryHello) -> None:
         hello = incoming.hello_of(hello, self._now())

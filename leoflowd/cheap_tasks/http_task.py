@@ -407,7 +407,9 @@ class _TryLog:
 
     def __init__(self, logs: LogFiles, row: TryRow, now: Callable[[], datetime], secrets: tuple[str, ...]) -> None:
         self._logs = logs
-        self._path = logs.path(row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number)
+        self._path = logs.path(
+            row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number, dag_run_id=row.dag_run_id
+        )
         self._now = now
         self._secrets = secrets
 
@@ -423,7 +425,4 @@ class _TryLog:
             "level": level,
             "logger": "leoflow.http",
         }
-        try:
-            self._logs.append(self._path, self._logs.size(self._path), msgspec.json.encode(line) + b"\n")
-        except OSError as error:  # the call has been made all the same
-            log.warning("inline_log_lost", path=str(self._path), error=str(error))
+        self._logs.write_line(self._path, msgspec.json.encode(line) + b"\n")

@@ -35,7 +35,6 @@ from leoflowd.store.external_facts import ExternalFacts
 from leoflowd.store.hints import HintListener
 from leoflowd.store.log_files import LogFiles
 from leoflowd.store.tries import TryRow
-from leoflowd.supervision import contained
 
 log = telemetry.get_logger(__name__)
 
@@ -123,15 +122,11 @@ def build(
 
 
 def _write_log(logs: LogFiles, _wait_id: str, call: TriggerCall, line: dict[str, Any]) -> None:
-    """Between the processes of a deferred try its trigger speaks in the same log. A line that cannot be written is
-    lost: nobody could wait for the disk here."""
-
-    def record(failure: Exception) -> None:
-        log.warning("trigger_log_lost", dag_id=call.dag_id, task_id=call.task_id, error=str(failure))
-
-    path = logs.path(call.dag_id, call.run_id, call.task_id, call.map_index, call.try_number)
-    with contained(record):
-        logs.append(path, logs.size(path), msgspec.json.encode(line) + b"\n")
+    """Between the processes of a deferred try its trigger speaks in the same log."""
+    path = logs.path(
+        call.dag_id, call.run_id, call.task_id, call.map_index, call.try_number, dag_run_id=call.dag_run_id
+    )
+    logs.write_line(path, msgspec.json.encode(line) + b"\n")
 
 
 async def _find_try(db: Database, try_id: str) -> TryRow | None:

@@ -39,6 +39,8 @@ class TriggerCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     map_index: int
     try_number: int
     try_id: str
+    dag_run_id: int = 0
+    """0: stored by a release that did not need it."""
 
 
 class NewWait(msgspec.Struct, frozen=True, kw_only=True):

@@ -121,6 +121,7 @@ def _trigger_call(run: LoadedRun, facts: InstanceFacts, trigger: TriggerSpec) ->
         map_index=facts.map_index,
         try_number=facts.try_number,
         try_id=facts.id,
+        dag_run_id=run.view.dag_run_id,
     )
 
 

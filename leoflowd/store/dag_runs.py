@@ -1,12 +1,13 @@
 """Dag runs as people and timetables make them. The scheduler's own writes are in `store.transitions`.
 
 Every function here raises the run's `revision`, which tells the scheduler that its cached view is no longer true, and
-sends a hint. Lock order: dag run before task instance.
+sends a hint. Lock order (ADR 22): dag, dag runs by id, task instances.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.contract.states import DagRunState, DagRunType, TriggeredBy
 from leoflowd.contract.values import conf_text
 from leoflowd.store.dags import VersionRow, fetch_version_by_id, shape_of_version
-from leoflowd.store.database import Connection, fetch_one, fetch_value, statements
+from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
 from leoflowd.store.hints import send_hint
 
 _SQL = statements("dag_runs")
@@ -128,8 +129,16 @@ async def fetch_dag_run(conn: Connection, dag_id: str, run_id: str) -> DagRunRow
 
 async def lock_dag_run(conn: Connection, dag_id: str, run_id: str) -> DagRunRow:
     """The run, locked until the transaction ends. Raises `NotFound`."""
-    row = await fetch_one(conn, _SQL.lock_dag_run, DagRunRow, dag_id=dag_id, run_id=run_id)
-    return _found(row, dag_id, run_id)
+    locked = await lock_dag_runs(conn, dag_id, [run_id])
+    return _found(locked[0] if locked else None, dag_id, run_id)
+
+
+async def lock_dag_runs(conn: Connection, dag_id: str, run_ids: Sequence[str]) -> tuple[DagRunRow, ...]:
+    """The same for several, in the one order in which runs are locked: call it once in a transaction (ADR 22).
+
+    Those that are gone are left out.
+    """
+    return await fetch_all(conn, _SQL.lock_dag_runs, DagRunRow, dag_id=dag_id, run_ids=list(run_ids))
 
 
 def _found(row: DagRunRow | None, dag_id: str, run_id: str) -> DagRunRow:

@@ -14,7 +14,7 @@ from leoflowd.contract.errors import Invalid, NotFound
 from leoflowd.contract.values import artifact_text, checked_text
 from leoflowd.core.dag_shape import DagShape, shape_of
 from leoflowd.core.timetable import describe, validate
-from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, statements
+from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, long_statement, statements
 from leoflowd.store.hints import send_hint
 
 _SQL = statements("dags")
@@ -199,8 +199,11 @@ async def mark_stale(conn: Connection, dag_ids: Sequence[str], now: datetime) ->
 
 async def delete_dag(conn: Connection, dag_id: str) -> None:
     """Forget the DAG and all its history. Raises `NotFound`."""
-    if not await execute(conn, _SQL.delete_dag, dag_id=dag_id):
-        raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
+    async with long_statement(conn):
+        if await fetch_value(conn, _SQL.lock_dag, dag_id=dag_id) is None:
+            raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
+        await execute(conn, _SQL.delete_runs_of_dag, dag_id=dag_id)
+        await execute(conn, _SQL.delete_dag, dag_id=dag_id)
     await send_hint(conn, "dag", dag_id)
 
 

@@ -12,7 +12,7 @@ import msgspec
 from leoflowd.contract.agent_messages import ResumeCall
 from leoflowd.contract.wait_spec import WaitTerms
 from leoflowd.contract.waits import NewWait, ResumeWith
-from leoflowd.store.database import Connection, execute, fetch_all, fetch_value, statements
+from leoflowd.store.database import Connection, execute, fetch_all, fetch_value, long_statement, statements
 
 _SQL = statements("waits")
 
@@ -127,7 +127,8 @@ def _next_after(rows: Sequence[tuple[Any, ...]], limit: int) -> UUID | None:
 
 async def delete_dead_waits(conn: Connection) -> int:
     """Rows of tries that are over (ADR 13): cleared, marked, or ended while somebody else led."""
-    return await execute(conn, _SQL.delete_dead_waits)
+    async with long_statement(conn):
+        return await execute(conn, _SQL.delete_dead_waits)
 
 
 async def set_poke_interval(conn: Connection, wait_id: str, seconds: float) -> bool:

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 import trio
+from psycopg.conninfo import make_conninfo
 
-from leoflowd.lite.postgres import EmbeddedPostgres
-from leoflowd.store.database import Database
+from leoflowd.lite.postgres import DAEMON_ROLE, SUPERUSER, EmbeddedPostgres
+from leoflowd.store.database import STORE, Database, lane_limits
 from leoflowd.store.migrations import migrate
 from leoflowd.store.trio_connection import TrioConnection
 
 TEMPLATE = "leoflow_template"
+LIMITS = lane_limits(STORE)
 
 
 class _Server:
@@ -52,16 +54,17 @@ class _Server:
         self._token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as nursery:
             self._scope = nursery.cancel_scope
-            self._conninfo = await nursery.start(EmbeddedPostgres(self._folder).run)
-            await _make_template(self._conninfo)
+            server = EmbeddedPostgres(self._folder)
+            self._conninfo = await nursery.start(server.run)
+            await _make_template(server.paths.admin_conninfo(), self._conninfo)
             self._ready.set()
 
 
-async def _make_template(conninfo: str) -> None:
-    connection = await TrioConnection.open(conninfo)
-    await connection.execute(f"CREATE DATABASE {TEMPLATE}".encode())
+async def _make_template(admin_conninfo: str, conninfo: str) -> None:
+    connection = await TrioConnection.open(admin_conninfo, LIMITS)
+    await connection.execute(f"CREATE DATABASE {TEMPLATE} OWNER {DAEMON_ROLE}".encode())
     connection.pgconn.finish()
-    connection = await TrioConnection.open(conninfo.replace("dbname=leoflow", f"dbname={TEMPLATE}"))
+    connection = await TrioConnection.open(make_conninfo(conninfo, dbname=TEMPLATE), LIMITS)
     await migrate(connection)
     connection.pgconn.finish()
 
@@ -83,9 +86,9 @@ def postgres_conninfo() -> Iterator[str]:
 async def database(postgres_conninfo: str) -> AsyncIterator[Database]:
     """A migrated database of its own for one test."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    admin = await TrioConnection.open(postgres_conninfo)
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy".encode())
-    database = Database(postgres_conninfo.replace("dbname=leoflow", f"dbname={name}"))
+    admin = await TrioConnection.open(make_conninfo(postgres_conninfo, dbname="postgres", user=SUPERUSER), LIMITS)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy OWNER {DAEMON_ROLE}".encode())
+    database = Database(make_conninfo(postgres_conninfo, dbname=name))
     yield database
     database.close()
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

@@ -20,10 +20,11 @@ SELECT id, dag_id, run_id, dag_version_id, run_type, state, logical_date, data_i
        run_after, queued_at, start_date, end_date, conf::text AS conf, triggered_by, triggering_user_name, note, revision
 FROM dag_run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s;
 
--- name: lock_dag_run (row lock; task instances are locked after it)
+-- name: lock_dag_runs (several by id, as everybody does; task instances are locked after them. Not FOR UPDATE: an agent's
+-- XCom needs its run's key, and may stand before a row that the holder of this lock wants next)
 SELECT id, dag_id, run_id, dag_version_id, run_type, state, logical_date, data_interval_start, data_interval_end,
        run_after, queued_at, start_date, end_date, conf::text AS conf, triggered_by, triggering_user_name, note, revision
-FROM dag_run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s FOR UPDATE;
+FROM dag_run WHERE dag_id = %(dag_id)s AND run_id = ANY (%(run_ids)s) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: bump_revision
 UPDATE dag_run SET revision = revision + 1, updated_at = %(now)s WHERE id = %(dag_run_id)s;

@@ -43,9 +43,14 @@ UPDATE dag SET is_paused = %(paused)s WHERE dag_id = %(dag_id)s AND %(now)s::tim
 
 -- name: update_stale
 UPDATE dag SET is_stale = true, last_expired_at = %(now)s, next_run_after = NULL
-WHERE dag_id = ANY (%(dag_ids)s) AND NOT is_stale;
+WHERE dag_id IN (SELECT dag_id FROM dag WHERE dag_id = ANY (%(dag_ids)s) AND NOT is_stale ORDER BY dag_id FOR NO KEY UPDATE);
 
--- name: delete_dag (cascades to versions, runs, task instances, XComs)
+-- name: delete_runs_of_dag (the caller holds the lock of the dag row; before the versions, which a writer of a run checks
+-- at its commit while it holds that run)
+WITH locked AS MATERIALIZED (SELECT id FROM dag_run WHERE dag_id = %(dag_id)s ORDER BY id FOR UPDATE)
+DELETE FROM dag_run WHERE id IN (SELECT id FROM locked);
+
+-- name: delete_dag (cascades to versions)
 DELETE FROM dag WHERE dag_id = %(dag_id)s;
 
 -- name: list_next_runs (timetable clock; last run by logical date over the unique index)

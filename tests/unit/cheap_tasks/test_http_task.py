@@ -120,7 +120,7 @@ class Setting:
         return self.inbox.ended[try_id][0]
 
     def log(self) -> list[dict[str, Any]]:
-        path = self.logs.path("dag", "run", "task", -1, 1)
+        (path,) = self.logs.root.glob("dag/run#*/task/attempt=1.ndjson")
         return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
 
 
