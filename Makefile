@@ -15,6 +15,11 @@ ASYNC_OFF := ASYNC127,ASYNC124,ASYNC910,ASYNC911,ASYNC912
 # Functions that are started with `await nursery.start(...)`; flake8-async asks for their names to check the calls.
 STARTABLE := run,running,keeping,_keep_agent,_wait_signal
 
+# The whole suite in one process more than there are cores: end-to-end tests mostly wait. A file stays with one worker,
+# in the order of collection, so that the long ones come first. ADR 0027.
+WORKERS ?= $(if $(ARGS),,$(shell expr $$(getconf _NPROCESSORS_ONLN) + 1))
+IN_WORKERS = $(if $(WORKERS),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
+
 # Set on some build machines; it would make every start import from source.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -33,8 +38,8 @@ setup-dev: ## the same, plus tests and linters (locks/dev.txt)
 lite: setup ## run Leoflow Lite; ARGS="--workspace DIR --port N --data-dir DIR"
 	@exec $(VENV)/bin/leoflow lite $(ARGS)
 
-test: setup-dev chromium ## run all tests; ARGS="tests/unit -k word" for some
-	$(VENV)/bin/python -m pytest --junitxml=tests/artifacts/junit.xml $(ARGS)
+test: setup-dev chromium ## run all tests; ARGS="tests/unit -k word" for some, in one process unless WORKERS=3
+	$(VENV)/bin/python -m pytest --junitxml=tests/artifacts/junit.xml $(IN_WORKERS) $(ARGS)
 
 check: setup-dev ## the whole gate besides tests: format, lint, types, import contracts, house rules
 	$(VENV)/bin/ruff format --check .

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -33,6 +34,7 @@ READY_WITHIN_S = 180.0
 STOP_WITHIN_S = 30.0
 CALL_WITHIN_S = 30.0
 POLL_S = 0.05
+PORTS = range(10_000, 30_000)
 READY_LINE = re.compile(r"^ready: (http://127\.0\.0\.1:\d+)/?\s*$", re.MULTILINE)
 MARK = "LEOFLOW_E2E_MARK"
 """Environment variable by which descendants are found again; its value is the data folder of their Lite."""
@@ -202,10 +204,12 @@ class Lite:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of loopback that nobody listens on now; below those that the kernel gives to whoever connects."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _belongs(process: psutil.Process, data_dir: str) -> bool:

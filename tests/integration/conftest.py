@@ -1,92 +1,62 @@
-"""Real Postgres for the tests: one embedded server a session, one fresh database a test, cloned from a migrated one."""
+"""Real Postgres for the tests: one embedded server a run, one fresh database a test, cloned from a migrated one."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import threading
+import os
+import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
 
-from leoflowd.lite.postgres import EmbeddedPostgres
 from leoflowd.store.database import Database
-from leoflowd.store.migrations import migrate
 from leoflowd.store.trio_connection import TrioConnection
-
-TEMPLATE = "leoflow_template"
-
-
-class _Server:
-    """The server's life in a thread of its own, because a session fixture outlives every test's Trio run."""
-
-    def __init__(self, folder: Path) -> None:
-        self._ready = threading.Event()
-        self._folder = folder
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._main, name="postgres")
-
-    def start(self) -> str:
-        self._thread.start()
-        self._ready.wait()
-        if self._error is not None:
-            raise self._error
-        return self._conninfo
-
-    def stop(self) -> None:
-        self._token.run_sync_soon(self._scope.cancel)
-        self._thread.join()
-
-    def _main(self) -> None:
-        try:
-            trio.run(self._run)
-        except BaseException as error:  # reported by start()
-            self._error = error
-        finally:
-            self._ready.set()
-
-    async def _run(self) -> None:
-        self._token = trio.lowlevel.current_trio_token()
-        async with trio.open_nursery() as nursery:
-            self._scope = nursery.cancel_scope
-            self._conninfo = await nursery.start(EmbeddedPostgres(self._folder).run)
-            await _make_template(self._conninfo)
-            self._ready.set()
-
-
-async def _make_template(conninfo: str) -> None:
-    connection = await TrioConnection.open(conninfo)
-    await connection.execute(f"CREATE DATABASE {TEMPLATE}".encode())
-    connection.pgconn.finish()
-    connection = await TrioConnection.open(conninfo.replace("dbname=leoflow", f"dbname={TEMPLATE}"))
-    await migrate(connection)
-    connection.pgconn.finish()
+from tests import postgres_server
+from tests.conftest import IS_WORKER, one_at_a_time
 
 
 @pytest.fixture(scope="session")
-def postgres_conninfo() -> Iterator[str]:
-    """conninfo of the session's server (database `leoflow`, empty)."""
-    folder = Path(tempfile.mkdtemp(prefix="leoflow-test-"))
-    folder.chmod(0o755)
-    server = _Server(folder)
-    try:
-        yield server.start()
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+def postgres_conninfo(of_this_run: Path) -> str:
+    """conninfo of the run's server (database `leoflow`, empty). The first worker that asks starts it for all."""
+    note = of_this_run / "postgres-conninfo"
+    with one_at_a_time(note):
+        if not note.exists():
+            note.write_text(_start_server())
+    return note.read_text()
+
+
+def _start_server() -> str:
+    """It outlives the worker that starts it: it ends with the test run, the parent of all workers."""
+    test_run = os.getppid() if IS_WORKER else os.getpid()
+    reading, writing = os.pipe()
+    command = [sys.executable, postgres_server.__file__, str(test_run)]
+    os.posix_spawn(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writing, 1)], setsid=True)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        conninfo = answer.readline().strip()
+    assert conninfo, "the Postgres of the tests did not start; its error is above"
+    return conninfo
 
 
 @pytest.fixture
 async def database(postgres_conninfo: str) -> AsyncIterator[Database]:
     """A migrated database of its own for one test."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    admin = await TrioConnection.open(postgres_conninfo)
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy".encode())
+    await _execute(postgres_conninfo, f"CREATE DATABASE {name} TEMPLATE {postgres_server.TEMPLATE} STRATEGY file_copy")
     database = Database(postgres_conninfo.replace("dbname=leoflow", f"dbname={name}"))
-    yield database
-    database.close()
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-    admin.pgconn.finish()
+    try:
+        yield database
+    finally:
+        database.close()
+        with trio.CancelScope(shield=True):
+            await _execute(postgres_conninfo, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _execute(conninfo: str, statement: str) -> None:
+    connection = await TrioConnection.open(conninfo)
+    try:
+        await connection.execute(statement.encode())
+    finally:
+        connection.pgconn.finish()
