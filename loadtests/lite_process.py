@@ -27,12 +27,15 @@ import psutil
 
 T = TypeVar("T")
 
+PATIENCE = 4.0
+"""Deadlines are there for what hangs, never for what is slow: each is this many times what an idle machine may need."""
+
 USERNAME = "admin"
 PASSWORD = "e2e-Only-Password-7"  # noqa: S105 - of throw-away installations on loopback
 READY_WITHIN_S = 180.0
 """A first start may download the UI and the default task environment."""
-STOP_WITHIN_S = 30.0
-CALL_WITHIN_S = 30.0
+STOP_WITHIN_S = 30.0 * PATIENCE
+CALL_WITHIN_S = 30.0 * PATIENCE
 POLL_S = 0.05
 PORTS = range(10_000, 30_000)
 READY_LINE = re.compile(r"^ready: (http://127\.0\.0\.1:\d+)/?\s*$", re.MULTILINE)
@@ -47,6 +50,7 @@ class LiteError(Exception):
 
 def wait_until(look: Callable[[], T | None], *, within_s: float, what: str) -> T:
     """Poll until `look` answers something true: foreign processes offer nothing to wait on."""
+    within_s *= PATIENCE
     deadline = time.monotonic() + within_s
     while True:
         if found := look():

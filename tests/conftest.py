@@ -21,7 +21,7 @@ import pytest
 import trio_asyncio  # noqa: F401  # first: it takes over asyncio's policy when it is imported
 
 from leoflowd.lite.ui_assets import WHEEL_VARIABLE, prepare_ui
-from loadtests.lite_process import Api, Lite, temporary_folder
+from loadtests.lite_process import PATIENCE, Api, Lite, temporary_folder
 
 # Outside Trio, asyncio is asyncio: the browser driver and the agent's tests run on its own loop.
 asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
@@ -38,7 +38,9 @@ WHEEL_REQUIREMENT = (
 )
 WHEEL_NAME = "apache_airflow_core-3.2.2-py3-none-any.whl"
 WHEEL_CACHE = REPOSITORY / ".cache" / "airflow-wheels"
-DOWNLOAD_WITHIN_S = 300
+DOWNLOAD_WITHIN_S = 300 * PATIENCE
+PATIENCE_S = 30.0 * PATIENCE
+"""How long a test waits for what a moment brings on an idle machine."""
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 """One of several processes that share the tests of a run (ADR 0027)."""
 

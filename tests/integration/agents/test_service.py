@@ -24,6 +24,7 @@ from leoflowd.store import dag_runs, task_instances
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
 from leoflowd.store.log_files import LogFiles
+from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
 
 SECRET = b"s" * 32
@@ -42,7 +43,7 @@ class Agent:
         await trio_asyncio.aio_as_trio(self._stream.send_message)(message)
 
     async def hear(self) -> Any:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             return await trio_asyncio.aio_as_trio(self._stream.recv_message)()
 
 

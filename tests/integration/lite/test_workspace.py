@@ -20,10 +20,12 @@ from leoflowd.lite.workspace import BUNDLE_NAME, Workspace
 from leoflowd.store import api_users, dags
 from leoflowd.store import workspace as facts
 from leoflowd.store.database import Database
+from tests.conftest import PATIENCE_S
 
 DAG = """
 from airflow.sdk import dag, task
 from helper import COUNT
+from tests.conftest import PATIENCE_S
 
 @dag(dag_id="{dag_id}")
 def made():
@@ -72,7 +74,7 @@ async def watching(root: Path, database: Database) -> AsyncIterator[Workspace]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_S):
         while not await condition():  # type: ignore[misc]  # noqa: ASYNC110  # the fact is in Postgres
             await trio.sleep(0.01)
 

@@ -20,6 +20,7 @@ from leoflowd.scheduler.inbox import Inbox, RunChanged
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.store import dag_runs, dags, leadership, tries
 from leoflowd.store.database import Database
+from tests.conftest import PATIENCE_S
 
 
 def utc_now() -> datetime:
@@ -112,7 +113,7 @@ class World:
     async def launched_ids(self, count: int) -> dict[str, str]:
         """task id -> try id of the next `count` launches."""
         found: dict[str, str] = {}
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while len(found) < count:
                 for order in await self._orders.receive():
                     node = order.run.view.shape.nodes[order.facts.node]
@@ -139,7 +140,7 @@ class World:
             end_date=utc_now(),
             xcoms=tuple(XComItem(key=key, value=value) for key, value in xcoms.items()),
         )
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             await self.inbox.try_ended(row, outcome, None)
 
     async def row(self, try_id: str) -> tries.TryRow:
@@ -164,7 +165,7 @@ class World:
 
     async def until(self, met: Callable[[], Any]) -> None:
         """Wait for something that a hint or a timer will bring."""
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while not await met():  # noqa: ASYNC110  # what is waited for is in Postgres
                 await trio.sleep(0.01)
 

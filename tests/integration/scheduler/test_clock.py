@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import trio
 
@@ -13,17 +14,30 @@ from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.store import dag_runs, dags
 from leoflowd.store.database import Database
+from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import dag, task
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOURLY = CronTimetable(expression="0 * * * *")
 
 
+class WatchedClock(TimetableClock):
+    """Tells which of our questions it has answered by a look that began later."""
+
+    asked = answered = 0
+
+    async def _look(self, *arguments: Any) -> Any:
+        asked = self.asked
+        found = await super()._look(*arguments)
+        self.answered = asked
+        return found
+
+
 class Clock:
     def __init__(self, db: Database) -> None:
         self.db = db
         self.now = NOON
-        self.clock = TimetableClock(db=db, now=lambda: self.now)
+        self.clock = WatchedClock(db=db, now=lambda: self.now)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -43,7 +57,7 @@ class Clock:
             return [(row[0], row[1]) for row in await cursor.fetchall()]
 
     async def until_runs(self, count: int) -> list[tuple[str, datetime]]:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while len(runs := await self.runs()) < count:  # noqa: ASYNC110  # what is waited for is in Postgres
                 await trio.sleep(0.01)
         return runs
@@ -55,8 +69,11 @@ class Clock:
 
     async def settled(self) -> None:
         """Everything that was due has been looked at."""
+        self.clock.asked += 1
         self.clock.look_at(None)
-        await trio.sleep(0.2)
+        with trio.fail_after(PATIENCE_S):
+            while self.clock.answered < self.clock.asked:  # noqa: ASYNC110  # it tells nobody
+                await trio.sleep(0.01)
 
 
 async def test_a_due_slot_becomes_a_run_and_the_next_one_is_shown(database: Database) -> None:

@@ -13,7 +13,7 @@ from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
 from leoflowd.core.run_view import RunView
 from leoflowd.core.transitions import IllegalMove
 from leoflowd.scheduler import loop
-from leoflowd.scheduler.inbox import DagChanged, HostAttached, RunChanged, Sweep, TryLost
+from leoflowd.scheduler.inbox import DagChanged, HostAttached, Reply, RunChanged, Sweep, TryLost, WaitsEnded
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.store import dag_runs, dags, leadership, task_instances
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
@@ -309,12 +309,10 @@ async def _state_is(world: World, run: int, task_id: str, state: str) -> bool:
 
 
 async def _absorbed(world: World) -> bool:
-    """Everything in the inbox was taken, and the step that took it is over."""
-    if world.inbox.statistics()["waiting"]:
-        return False
-    await world.inbox.put(RunChanged(-1))
-    await trio.sleep(0.05)
-    return not world.inbox.statistics()["waiting"]
+    """The step that took everything in the inbox is committed: it answers this report, which says nothing."""
+    await world.inbox.put(WaitsEnded((), reply := Reply()))
+    await reply.wait()
+    return True
 
 
 async def test_deleting_a_dag_takes_its_runs_and_versions_along(world: World) -> None:
