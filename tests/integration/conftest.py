@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -38,6 +39,24 @@ def _start_server() -> str:
         conninfo = answer.readline().strip()
     assert conninfo, "the Postgres of the tests did not start; its error is above"
     return conninfo
+
+
+@pytest.fixture(autouse=True)
+def no_connection_stays_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whoever leaves one open fails; the warning itself would come with some later test, that of another."""
+    made: list[TrioConnection] = []
+    construct = TrioConnection.__init__
+
+    def note(connection: TrioConnection, *args: Any, **kwargs: Any) -> None:
+        construct(connection, *args, **kwargs)
+        made.append(connection)
+
+    monkeypatch.setattr(TrioConnection, "__init__", note)
+    yield
+    left_open = [connection for connection in made if not connection.closed]
+    for connection in left_open:
+        connection.pgconn.finish()
+    assert left_open == []
 
 
 @pytest.fixture
