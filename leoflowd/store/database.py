@@ -106,7 +106,6 @@ class Lane:
         while self._idle:
             connection = self._idle.pop()
             if not connection.broken and not connection.closed:
-                await trio.lowlevel.checkpoint()
                 return connection
             self._open -= 1
         connection = await TrioConnection.open(self._conninfo)
