@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import trio
+from argon2 import PasswordHasher
 
+from leoflowd.store import api_users
 from leoflowd.store.database import Database
 from leoflowd.store.trio_connection import TrioConnection
 from tests import postgres_server
@@ -57,6 +59,12 @@ def no_connection_stays_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for connection in left_open:
         connection.pgconn.finish()
     assert left_open == []
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hash costs a core 50 ms and 64 MiB on purpose; every test with a user pays for two."""
+    monkeypatch.setattr(api_users, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @pytest.fixture

@@ -69,6 +69,8 @@ async def watching(root: Path, database: Database) -> AsyncIterator[Workspace]:
     workspace = Workspace(config, database, now, environments=OwnInterpreter(data))
     async with trio.open_nursery() as nursery:
         await nursery.start(workspace.run)
+        await workspace._tried_all.wait()  # a slow machine is ready earlier, with the scan still under way
+        await until(lambda: _is_settled(workspace))
         yield workspace
         nursery.cancel_scope.cancel()
 
@@ -77,6 +79,11 @@ async def until(condition: Callable[[], object]) -> None:
     with trio.fail_after(PATIENCE_S):
         while not await condition():  # type: ignore[misc]  # noqa: ASYNC110  # the fact is in Postgres
             await trio.sleep(0.01)
+
+
+async def _is_settled(workspace: Workspace) -> bool:
+    await trio.lowlevel.checkpoint()
+    return workspace.statistics().compiling == 0
 
 
 async def task_count(database: Database, dag_id: str) -> int:
