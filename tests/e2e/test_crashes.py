@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from loadtests.lite_process import Api, Lite, temporary_folder, wait_until
+from loadtests.lite_process import PATIENCE, Api, Lite, temporary_folder, wait_until
 
 DAG_ID = "crash_proof"
 DAG = """\
@@ -146,7 +146,7 @@ def test_kill_9_of_the_agent_gives_its_tasks_a_new_try_with_a_reason(scene: Scen
     assert len(agents) == 1, f"expected one agent, found {agents}"
     tries = agents[0].children(recursive=True)
     agents[0].kill()
-    assert psutil.wait_procs(tries, timeout=30)[1] == []  # on a busy machine one might still end by itself
+    assert psutil.wait_procs(tries, timeout=30 * PATIENCE)[1] == []  # on a busy machine one might still end by itself
     scene.release(0)
     scene.release(1)
     with scene.wait_for_end() as api:

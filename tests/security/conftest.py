@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.integration.conftest import database, postgres_conninfo
+from tests.integration.conftest import cheap_passwords, database, no_connection_stays_open, postgres_conninfo
 
-__all__ = ["database", "postgres_conninfo"]
+__all__ = ["cheap_passwords", "database", "no_connection_stays_open", "postgres_conninfo"]

@@ -22,6 +22,7 @@ from leoflowd.store.hints import Hint, HintListener
 from leoflowd.store.log_files import LogFiles
 from leoflowd.store.secret_box import SecretBox
 from leoflowd.store.webhooks import DeliveryRow, delete_old_deliveries, list_deliveries
+from tests.conftest import PATIENCE_S
 from tests.integration.api.api_client import START, Client, Clock
 
 SECRET = "a long secret"
@@ -85,7 +86,7 @@ async def test_a_stored_call_wakes_the_pool(app: QuartTrio, database: Database) 
     async with trio.open_nursery() as nursery:
         await nursery.start(listener.run)
         await _send(app)
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             assert [await heard.receive() for _ in range(2)] == [Hint("all", ""), Hint("hook", "orders")]
         nursery.cancel_scope.cancel()
 

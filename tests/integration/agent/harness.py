@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from leoflowd.contract.agent_messages import DagRunFacts, TrySpec
+from tests.conftest import PATIENCE_S
 from tests.fakes.fake_control_plane import Facts, FakeControlPlane, TryFacts, serve
 
 REPOSITORY = Path(__file__).parents[3]
 SHIM = REPOSITORY / "leoflowd" / "authoring" / "airflow_shim"
-WITHIN_S = 30
+WITHIN_S = PATIENCE_S
 _T = TypeVar("_T")
 LOGICAL_DATE = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 

@@ -157,11 +157,11 @@ def test_an_execution_timeout_lets_finally_run_and_names_the_limit():
                 print("cleaned up")
         run()
         """,
-        execution_timeout_s=0.5,
+        execution_timeout_s=2,
     )
     assert facts.outcome.kind is OutcomeKind.TIMED_OUT
-    assert facts.outcome.because == "The task ran longer than its execution_timeout of 0.5 s."
-    assert "caught: The task ran longer than its execution_timeout of 0.5 s." in facts.events
+    assert facts.outcome.because == "The task ran longer than its execution_timeout of 2 s."
+    assert "caught: The task ran longer than its execution_timeout of 2 s." in facts.events
     assert "cleaned up" in facts.events
 
 

@@ -23,6 +23,7 @@ from leoflowd.executors.launches import Launches
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
 from leoflowd.store.log_files import LogFiles
+from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import World, utc_now
 
 SECRET = b"s" * 32
@@ -45,7 +46,7 @@ class Agent:
         await trio_asyncio.aio_as_trio(self._stream._stream.send_data)(frame)
 
     async def hear(self) -> Any:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             return await trio_asyncio.aio_as_trio(self._stream.recv_message)()
 
 

@@ -24,6 +24,7 @@ from leoflowd.contract.agent_wire import MAX_MESSAGE_BYTES
 from leoflowd.contract.errors import Invalid, StoreUnavailable
 from leoflowd.core.try_tokens import try_token
 from leoflowd.store.log_files import LogFiles
+from tests.conftest import PATIENCE_S
 from tests.integration.agents.conftest import HOST_TOKEN, REFUSED, SECRET, Agent, Service, outcome
 from tests.integration.scheduler.conftest import dag, task, utc_now
 
@@ -49,7 +50,7 @@ def launch(try_id: str, **fields: Any) -> m.Launch:
 
 
 async def until(met: Any) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         while not met():  # noqa: ASYNC110  # what is waited for happens on the asyncio side
             await trio.sleep(0.01)
 
@@ -100,7 +101,7 @@ async def test_a_frame_that_http2_does_not_know_costs_its_connection_only(servic
         speaker = H2Connection(H2Configuration(client_side=True))
         speaker.initiate_connection()
         await connection.send_all(speaker.data_to_send() + b"\0\0\0\xee\0\0\0\0\0")
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while await connection.receive_some():
                 pass
         await connection.aclose()

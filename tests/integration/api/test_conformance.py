@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -11,11 +10,10 @@ import msgspec
 import pytest
 import yaml
 
-from leoflowd.lite.ui_assets import prepare_ui
+from tests.conftest import unpacked_ui
 from tests.integration.api.api_client import Client
 from tests.integration.api.api_seed import BROKEN, DAG, DONE, OPEN
 
-CACHE = Path(__file__).resolve().parents[2] / "artifacts" / "ui"
 DOCUMENT = "v2-rest-api-generated.yaml"
 
 D = f"/api/v2/dags/{DAG}"
@@ -141,7 +139,7 @@ WRITES: tuple[tuple[str, str, str, Any, int], ...] = (
 
 @cache
 def _document() -> dict[str, Any]:
-    folder = prepare_ui(CACHE, progress=lambda _: None)
+    folder = unpacked_ui()
     document: dict[str, Any] = yaml.load((folder / "openapi" / DOCUMENT).read_text(), Loader=yaml.CSafeLoader)
     # a full task instance also fits the short form, so that Airflow's own `oneOf` refuses Airflow's own answer
     items = document["components"]["schemas"]["ClearTaskInstanceCollectionResponse"]["properties"]["task_instances"]

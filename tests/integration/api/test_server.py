@@ -13,6 +13,7 @@ import trio
 from leoflowd.api.context import ApiContext
 from leoflowd.api.server import ApiServer
 from leoflowd.config import ApiConfig, ConfigRefused
+from tests.conftest import PATIENCE_S
 
 
 def _with_config(context: ApiContext, **changes: Any) -> ApiContext:
@@ -23,7 +24,7 @@ def _with_config(context: ApiContext, **changes: Any) -> ApiContext:
 async def test_it_serves_under_a_base_path_and_drains(api_context: ApiContext) -> None:
     draining = trio.Event()
     server = ApiServer(_with_config(api_context, port=0, base_path="/leo/"), shutdown=draining.wait)
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             address = await nursery.start(server.run)
             async with httpx.AsyncClient(base_url=address) as client:
@@ -34,7 +35,7 @@ async def test_it_serves_under_a_base_path_and_drains(api_context: ApiContext) -
 
 async def test_connection_close_is_honoured(api_context: ApiContext) -> None:
     """quart-trio 0.12 cancels hypercorn's last step unless the answer is sent inside a shield."""
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             address = await nursery.start(ApiServer(_with_config(api_context, port=0)).run)
             host, port = address.removeprefix("http://").split(":")

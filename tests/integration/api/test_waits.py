@@ -18,12 +18,12 @@ from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.contract.wait_spec import Resume
 from leoflowd.contract.waits import ResumeWith, WaitAction
-from leoflowd.lite.ui_assets import prepare_ui
 from leoflowd.store.waits import FiredWait, fire_waits
+from tests.conftest import unpacked_ui
 from tests.fakes.fake_pool import FakePool
 from tests.integration.api.api_client import START, Client, Clock
 from tests.integration.api.api_seed import DAG, OPEN, seed
-from tests.integration.api.test_conformance import CACHE, DOCUMENT
+from tests.integration.api.test_conformance import DOCUMENT
 from tests.integration.api.wait_seed import TIMEOUT_S, end_wait, put_wait
 
 WAITS = "/leoflow/api/waits"
@@ -401,7 +401,7 @@ async def test_what_is_rescheduled_has_no_trigger(admin: Client, api_context: Ap
 
 @pytest.fixture(scope="module")
 def schemas() -> dict[str, Any]:
-    folder = prepare_ui(CACHE, progress=lambda _: None)
+    folder = unpacked_ui()
     document = yaml.load((folder / "openapi" / DOCUMENT).read_text(), Loader=yaml.CSafeLoader)
     components: dict[str, Any] = document["components"]
     return components

@@ -15,21 +15,12 @@ from leoflowd.api import auth
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext, LeaderStatus
 from leoflowd.config import ApiConfig
-from leoflowd.lite.ui_assets import prepare_ui
 from leoflowd.store.database import Database
 from leoflowd.store.log_files import LogFiles
 from tests.integration.api.api_client import Client
 from tests.integration.api_ui.ui_seed import NOW, Seeded, seed
 
-UI_CACHE = Path(__file__).resolve().parents[2] / "artifacts" / "ui"
-
 Check = Callable[[str, Any], None]
-
-
-@pytest.fixture(scope="session")
-def ui_dir() -> Path:
-    """The UI build of the pinned wheel; downloaded by the first test run, then kept."""
-    return prepare_ui(UI_CACHE, progress=lambda _: None)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ import trio
 import trio.lowlevel
 
 from leoflowd.cheap_tasks.push import Folders
+from tests.conftest import PATIENCE_S
 
-AT_MOST_S = 20
+AT_MOST_S = PATIENCE_S
 
 
 class Woken:

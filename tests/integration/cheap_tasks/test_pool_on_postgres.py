@@ -13,9 +13,10 @@ from leoflowd.cheap_tasks.pool import CheapTaskPool
 from leoflowd.cheap_tasks.wait_table import StoredWaits
 from leoflowd.store.database import Database
 from leoflowd.store.hints import HintListener, send_hint
+from tests.conftest import PATIENCE_S
 from tests.fakes.pool_world import PoolWorld
 
-AT_MOST_S = 30
+AT_MOST_S = PATIENCE_S
 
 
 async def seed(database: Database, count: int, *, dag_id: str = "d") -> None:

@@ -20,10 +20,12 @@ from leoflowd.lite.workspace import BUNDLE_NAME, Workspace
 from leoflowd.store import api_users, dags
 from leoflowd.store import workspace as facts
 from leoflowd.store.database import Database
+from tests.conftest import PATIENCE_S
 
 DAG = """
 from airflow.sdk import dag, task
 from helper import COUNT
+from tests.conftest import PATIENCE_S
 
 @dag(dag_id="{dag_id}")
 def made():
@@ -67,14 +69,21 @@ async def watching(root: Path, database: Database) -> AsyncIterator[Workspace]:
     workspace = Workspace(config, database, now, environments=OwnInterpreter(data))
     async with trio.open_nursery() as nursery:
         await nursery.start(workspace.run)
+        await workspace._tried_all.wait()  # a slow machine is ready earlier, with the scan still under way
+        await until(lambda: _is_settled(workspace))
         yield workspace
         nursery.cancel_scope.cancel()
 
 
 async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_S):
         while not await condition():  # type: ignore[misc]  # noqa: ASYNC110  # the fact is in Postgres
             await trio.sleep(0.01)
+
+
+async def _is_settled(workspace: Workspace) -> bool:
+    await trio.lowlevel.checkpoint()
+    return workspace.statistics().compiling == 0
 
 
 async def task_count(database: Database, dag_id: str) -> int:

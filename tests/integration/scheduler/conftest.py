@@ -20,6 +20,7 @@ from leoflowd.scheduler.inbox import Inbox, RunChanged
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.store import dag_runs, dags, leadership, tries
 from leoflowd.store.database import Database
+from tests.conftest import PATIENCE_S
 
 
 def utc_now() -> datetime:
@@ -120,14 +121,14 @@ class World:
 
     async def settled(self) -> None:
         """Everything that was sent before is decided, and so is what followed from it."""
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             for _ in range(2):  # the answer comes with the commit, what follows from it before the next batch
                 await self.inbox.waits_ended(())
 
     async def launched_ids(self, count: int) -> dict[str, str]:
         """task id -> try id of the next `count` launches."""
         found: dict[str, str] = {}
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             while len(found) < count:
                 for order in await self._orders.receive():
                     node = order.run.view.shape.nodes[order.facts.node]
@@ -137,7 +138,7 @@ class World:
     async def launched_of(self, *dag_ids: str) -> dict[str, str]:
         """DAG id -> try id, when each of these DAGs has launched one task."""
         found: dict[str, str] = {}
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             while found.keys() != set(dag_ids):
                 found |= {order.run.view.dag_id: order.facts.id for order in await self._orders.receive()}
         return found
@@ -162,7 +163,7 @@ class World:
             end_date=utc_now(),
             xcoms=tuple(XComItem(key=key, value=value) for key, value in xcoms.items()),
         )
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             await self.inbox.try_ended(row, outcome, None)
 
     async def row(self, try_id: str) -> tries.TryRow:
@@ -187,7 +188,7 @@ class World:
 
     async def until(self, met: Callable[[], Any]) -> None:
         """Wait for something that a hint or a timer will bring."""
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             while not await met():  # noqa: ASYNC110  # what is waited for is in Postgres
                 await trio.sleep(0.01)
 

@@ -16,6 +16,7 @@ from leoflowd.scheduler import clock
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.store import dag_runs, dags
 from leoflowd.store.database import Database
+from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import dag, task
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -54,7 +55,7 @@ class Clock:
             return [(row[0], row[1]) for row in await cursor.fetchall()]
 
     async def until_runs(self, count: int) -> list[tuple[str, datetime]]:
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             while len(runs := await self.runs()) < count:  # noqa: ASYNC110  # what is waited for is in Postgres
                 await trio.sleep(0.01)
         return runs
@@ -68,7 +69,7 @@ class Clock:
         """Everything that was due has been looked at."""
         looks = self.clock.statistics().looks
         self.clock.look_at(None)
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             while self.clock.statistics().looks < looks + 2:  # one may have been under way
                 self.clock.look_at(None)
                 await trio.sleep(0.001)

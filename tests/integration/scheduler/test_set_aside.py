@@ -16,6 +16,7 @@ from leoflowd.scheduler.loop import STEP_ATTEMPTS, Scheduler
 from leoflowd.store import task_instances
 from leoflowd.store.database import Database
 from leoflowd.store.transitions import Batch, StaleViews, write_batch
+from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
 from tests.integration.scheduler.test_waits import LOGICAL_DATE, begun, end_of, outcome, sensor
 
@@ -57,7 +58,7 @@ async def test_a_batch_that_postgres_refuses_costs_only_the_guilty_run(world: Wo
         events = [await ended(world, tries[f"d{n}"], "{" if n == guilty_one else "1") for n in range(5)]
         for event in events:
             world.inbox.hint(event)  # without a pause between them: one batch
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             for n, event in enumerate(events):
                 if n == guilty_one:
                     with pytest.raises(StoreUnavailable, match="set aside"):
@@ -149,7 +150,7 @@ async def test_ends_of_waits_of_such_a_run_are_kept_and_others_are_not(
         await world.create(dag("good", sensor("a")), logical_date=LOGICAL_DATE)
         broken, good = await begun(world, 2)
         ends = [end_of(broken, outcome=outcome()), end_of(good, outcome=outcome())]
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             assert await world.inbox.waits_ended(ends) == {str(broken.id)}
         async with world.db.api.connection() as conn:
             cursor = await conn.execute(b"SELECT dag_id, state FROM dag_run ORDER BY dag_id")

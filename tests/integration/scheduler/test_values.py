@@ -13,6 +13,7 @@ from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.values import LATEST
 from leoflowd.contract.wait_spec import Deferral, TriggerSpec
 from leoflowd.scheduler.dispatch import XCOM_BYTES_ALONG, Dispatcher
+from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
 
 ODD = '["a\\u0000b", 1180591620717411303424, 1e20]'
@@ -27,7 +28,7 @@ async def dispatched(world: World, count: int) -> tuple[list[Dispatch], list[str
     async def refuse(spec: Any, reason: str) -> None:
         refused.append(reason)
 
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         while count > 0:
             orders = await world._orders.receive()
             orders_in.send_nowait(orders)
@@ -82,7 +83,7 @@ async def test_a_deferral_without_an_end_in_sight_is_a_deferral(world: World) ->
             end_date=utc_now(),
             deferral=Deferral(trigger=trigger, next_method="go_on", timeout_s=timedelta.max.total_seconds()),
         )
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             await world.inbox.try_ended(await world.row(try_id), outcome, None)
         assert await world.states(run) == {"a": "deferred"}
         assert [wait.deadline_at for wait in world.pool.registered] == [LATEST]

@@ -26,6 +26,7 @@ from leoflowd.contract.waits import NewWait, ResumeWith, WaitEnd
 from leoflowd.scheduler.dispatch import Dispatcher
 from leoflowd.scheduler.inbox import DagChanged, RunChanged
 from leoflowd.store import dags, task_instances, tries, waits
+from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
 
 LOGICAL_DATE = datetime(2024, 1, 1, tzinfo=UTC)
@@ -54,7 +55,7 @@ def end_of(wait: NewWait, **fields: Any) -> WaitEnd:
 
 
 async def end(world: World, wait: NewWait, **fields: Any) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         await world.inbox.waits_ended([end_of(wait, **fields)])
 
 
@@ -321,7 +322,7 @@ TRIGGER = TriggerSpec(classpath="vendor.triggers.Job", kwargs={"job": 7, "poll_i
 
 async def defer(world: World, try_id: str, deferral: Deferral) -> None:
     await world.start(try_id)
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         await world.inbox.try_ended(
             await world.row(try_id), outcome(OutcomeKind.DEFERRED, deferral=deferral), rendered=None
         )

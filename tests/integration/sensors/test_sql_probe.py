@@ -15,6 +15,7 @@ from leoflow_sensors.kinds import Observation, ProbeFailed, ProbeThrottled, Targ
 from leoflow_sensors.sql import KIND, SqlPredicate, SqlSpec, _ask, conninfo_of, judge, poke, poke_many
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.store.database import Database
+from tests.conftest import PATIENCE_S
 from tests.fakes.probe_context import Context, connection
 from tests.fakes.silent_proxy import silent_proxy
 
@@ -180,7 +181,7 @@ async def test_a_server_that_breaks_off_is_down_for_the_rest(context: Context) -
 async def test_nothing_stays_connected(context: Context, postgres_conninfo: str) -> None:
     seen = await ask(context, "SELECT pg_backend_pid()")
     pid = int(seen.summary.rpartition(" ")[2].strip("'"))
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         while await _is_connected(postgres_conninfo, pid):  # the server ends a session after its client left
             await trio.lowlevel.checkpoint()
 

@@ -52,6 +52,22 @@ async def test_a_cancelled_query_costs_its_connection_and_nothing_else(database:
     assert database.api.statistics().open == 1
 
 
+async def test_a_task_cancelled_while_it_is_given_a_connection_loses_none(database: Database) -> None:
+    """Seen under load: the connection was nobody's, still open, and the lane counted it for ever."""
+    async with database.api.connection():
+        pass
+    async with trio.open_nursery() as nursery:
+
+        async def cancel() -> None:
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(cancel)  # runs when this task waits for the first time, which is inside the lane
+        async with database.api.connection():
+            await trio.sleep_forever()
+    async with database.api.connection():
+        assert database.api.statistics().opened_total == 1
+
+
 async def test_a_killed_backend_is_store_unavailable_and_the_next_try_works(database: Database) -> None:
     with pytest.raises(StoreUnavailable):
         async with database.api.connection() as conn, database.agents.connection() as killer:

@@ -20,12 +20,13 @@ from leoflowd.cheap_tasks.trigger_hosts import TriggerHosts
 from leoflowd.config import TriggerHostsConfig
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.waits import TriggerCall
+from tests.conftest import PATIENCE_S
 from tests.integration.airflow_environment import airflow_python
 
 __all__ = ["airflow_python"]
 
 SHIM = Path(leoflowd.__file__).parent / "authoring" / "airflow_shim"
-WITHIN_S = 60.0
+WITHIN_S = PATIENCE_S
 HEADER = """
 import asyncio, logging, os, pathlib, signal, sys, time
 from airflow.triggers.base import (
@@ -61,7 +62,7 @@ class World:
     folder: Path
     python: Path = Path(sys.executable)
     environment: EnvironmentSpec = field(default_factory=EnvironmentSpec)
-    config: TriggerHostsConfig = field(default_factory=lambda: TriggerHostsConfig(host_silence_s=1.0))
+    config: TriggerHostsConfig = field(default_factory=TriggerHostsConfig)
     ends: list[End] = field(default_factory=list)
     lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     questions: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)

@@ -95,6 +95,7 @@ async def test_a_trigger_that_ends_its_host_is_set_apart_and_fails_at_the_third_
 async def test_a_trigger_that_blocks_the_loop_is_named_set_apart_and_fails_at_last(
     world: World, running: Running
 ) -> None:
+    world.config = TriggerHostsConfig(host_silence_s=2.0)
     world.write(
         WAITS_FOR_FILE
         + """
@@ -118,7 +119,7 @@ async def test_a_trigger_that_blocks_the_loop_is_named_set_apart_and_fails_at_la
         await world.end_of("good")
     assert "triggers.py:" in told
     assert " in run " in told
-    assert "its event loop did not run for 1 s" in end.error
+    assert "its event loop did not run for 2 s" in end.error
     assert any("triggers.py" in line for line in end.traceback)
     assert starts_of(file) == 2
 
@@ -281,6 +282,7 @@ async def test_a_trigger_that_waits_for_our_answer_is_not_silent(
     world: World, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A synchronous question holds the host's loop; a daemon that is slow to answer must not kill it for that."""
+    world.config = TriggerHostsConfig(host_silence_s=2.0)
     world.write("""
         from airflow.sdk import Connection
 

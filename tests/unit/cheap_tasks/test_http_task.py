@@ -25,6 +25,7 @@ from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.contract.wait_spec import HttpCall
 from leoflowd.store.log_files import LogFiles
 from leoflowd.store.tries import TryRow
+from tests.conftest import PATIENCE_S
 from tests.fakes.scripted_server import Answer, ScriptedServer, Stream, answer, scripted_server
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -125,7 +126,7 @@ class Setting:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_S):
         while not condition():  # real sockets have no event to wait for
             await trio.lowlevel.checkpoint()
 

@@ -13,8 +13,9 @@ from leoflow_sensors.kinds import KindSpec, Observation, SensorKind
 from leoflowd.cheap_tasks.groups import ProbeGroup
 from leoflowd.cheap_tasks.probes import Context, poke, probe_running_in
 from leoflowd.cheap_tasks.stall_watcher import StallWatcher
+from tests.conftest import PATIENCE_S
 
-AT_MOST_S = 20
+AT_MOST_S = PATIENCE_S
 """For the watcher to notice; a machine that needs so long has stopped."""
 
 

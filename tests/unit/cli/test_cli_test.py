@@ -88,7 +88,7 @@ from datetime import timedelta
 from airflow.sdk import dag, task
 @dag
 def slow():
-    @task(execution_timeout=timedelta(seconds=0.5))
+    @task(execution_timeout=timedelta(seconds=5))
     def sleeps():
         import os, subprocess, time
         child = subprocess.Popen(["sleep", "600"])
@@ -98,7 +98,7 @@ def slow():
 slow()
 """
     result = run(source)
-    assert "execution_timeout of 0.5 s" in by_task(result.document)["sleeps"]["because"]
+    assert "execution_timeout of 5 s" in by_task(result.document)["sleeps"]["because"]
     assert is_gone(int((tmp_path / "child").read_text()))
 
 

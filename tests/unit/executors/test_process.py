@@ -24,6 +24,7 @@ from leoflowd.executors import process
 from leoflowd.executors.launches import Launches
 from leoflowd.executors.process import ProcessExecutor
 from leoflowd.lite.environments import EnvironmentFailed
+from tests.conftest import PATIENCE_S
 from tests.unit.executors.builders import try_spec
 
 NO_SPACE = OSError(28, "No space left on device")
@@ -174,7 +175,7 @@ async def test_an_agent_that_holds_its_lock_and_says_nothing_is_ended(
     setting.silent_s = math.inf
     with held(tmp_path / "lock", str(agent.pid)):
         async with setting.running() as executor:
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_S):
                 assert await trio.to_thread.run_sync(agent.wait) == -signal.SIGKILL
     assert executor.statistics().agents_killed == 1
 
@@ -196,7 +197,7 @@ async def test_an_agent_that_speaks_is_let_alone(
     monkeypatch.setattr(Setting, "silent_s", property(lambda _: silent_s()))
     with held(tmp_path / "lock", str(agent.pid)):
         async with setting.running():
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_S):
                 await looked.wait()
     assert agent.poll() is None
 
