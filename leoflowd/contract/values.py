@@ -24,6 +24,8 @@ DEPTH_MAX = 256
 """Levels of nesting in a JSON value: far more than people write, far fewer than Python's stack has frames."""
 DIGITS_MAX = 4_000
 """Digits of an integer; Python itself reads no more than 4,300 from text."""
+INTEGER_BITS = 63
+"""Of a signed 64-bit integer, beside its sign."""
 KEY_MAX = 512
 """Characters of an XCom's key, as in Airflow's table."""
 CONF_MAX_BYTES = 256 * 1024
@@ -71,6 +73,15 @@ def checked_json(value: Any, what: str) -> Any:
     return value
 
 
+def checked_jsonb(value: Any, what: str) -> Any:
+    """The value itself, if a `jsonb` column gives it back unchanged: no NUL, and numbers of 64 bits. Raises `Invalid`.
+
+    Only the artifact is stored so (ADR 18); `jsonb` would give the float 1e20 back as an integer that no one can send.
+    """
+    _check(value, what, DEPTH_MAX, jsonb=True)
+    return value
+
+
 def json_text(value: Any, what: str, *, max_bytes: int) -> str:
     """The value as JSON text of at most `max_bytes` bytes. Raises `Invalid`."""
     text = msgspec.json.encode(checked_json(value, what)).decode()
@@ -104,28 +115,34 @@ def _check_size(text: str, what: str, max_bytes: int) -> None:
         raise Invalid(f"{what} is larger than {max_bytes} bytes of JSON")
 
 
-def _check(value: Any, where: str, levels: int) -> None:
+def _check(value: Any, where: str, levels: int, *, jsonb: bool = False) -> None:
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, str):
         _check_carried(value, where)
+        if jsonb and "\0" in value:
+            raise _refusal(where, "holds NUL, which cannot be stored")
     elif isinstance(value, int):
         if value.bit_length() > DIGITS_MAX * 3:
             raise _refusal(where, f"is an integer of more than {DIGITS_MAX} digits")
+        if jsonb and value.bit_length() > INTEGER_BITS:
+            raise _refusal(where, "is an integer beyond 64 bits; write it as a text")
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise _refusal(where, f"is {value}, which JSON does not have; use null or a text")
+        if jsonb and abs(value) >= 2.0**INTEGER_BITS:
+            raise _refusal(where, f"is {value}, a number beyond 64 bits; write it as a text")
     elif levels <= 0:
         raise _refusal(where, f"is nested more than {DEPTH_MAX} levels deep")
     elif isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise _refusal(where, f"has the key {key!r}; JSON has only text as keys")
-            _check_carried(key, f"a key of {where}")
-            _check(item, f"{where}[{key!r}]", levels - 1)
+            _check(key, f"a key of {where}", levels, jsonb=jsonb)
+            _check(item, f"{where}[{key!r}]", levels - 1, jsonb=jsonb)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _check(item, f"{where}[{index}]", levels - 1)
+            _check(item, f"{where}[{index}]", levels - 1, jsonb=jsonb)
     else:
         raise _refusal(where, f"is a {type(value).__name__}, which JSON does not have")
 
