@@ -205,7 +205,7 @@ def _check_link(path: Path, relative: str, folder: Path) -> None:
         raise DagCompileError(
             relative,
             1,
-            f"this symbolic link points to {os.readlink(path)!r}",
+            f"this symbolic link points to {str(path.readlink())!r}",
             why,
             "replace it by a copy, or exclude it",
         )

@@ -1,8 +1,9 @@
 """Loads a project's DAG file in the author's interpreter and writes it down as JSON: `python -I loader.py FD`.
 
-Started by `compiler.py`, always in a process of its own, because the file it executes may do anything; and this process
-only guards the one that does it (`guard`), so that nothing the file has started outlives the compile. The request is JSON on standard input; the answer is one JSON document on the descriptor `FD`; everything the file prints goes to
-standard output and error, which the compiler reads, caps and never parses. Standard library only, Python 3.10+.
+Started by `compiler.py`, always in a process of its own, because the file it executes may do anything; this process
+itself only guards the one that does it (`guard`), so that nothing the file has started outlives the compile. The
+request is JSON on standard input; the answer is one JSON document on the descriptor `FD`; everything the file prints
+goes to standard output and error, which the compiler reads, caps and never parses. Standard library only, Python 3.10+.
 """
 
 from __future__ import annotations

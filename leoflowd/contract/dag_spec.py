@@ -404,7 +404,7 @@ def encode_canonical(spec: DagSpec) -> bytes:
 
 
 def decode(document: bytes | str) -> DagSpec:
-    """Read an artifact from outside. Raises `msgspec.ValidationError`, which names the path of the fault, or `Invalid`."""
+    """Read an artifact from outside. Raises `msgspec.ValidationError` naming the path, or `Invalid`."""
     return checked(msgspec.json.decode(document, type=DagSpec))
 
 
