@@ -61,6 +61,7 @@ COMPILES = 2
 """Compilers at once: each is a process with an interpreter of its own on a laptop's cores."""
 ENVIRONMENT_BUILDS = 2
 WATCH_STEP_MS = 50
+WATCH_AGAIN_S = 1.0
 WATCH_DEBOUNCE_MS = 300
 """An editor writes in several steps; the watcher waits for a pause of one step, at most so long."""
 BURST = 20
@@ -293,14 +294,19 @@ class Workspace:
     async def _watch(self) -> None:
         """Turn file events into looks. Where the system has no more watches, the rescan alone must do."""
         while True:
+            again_s = RESCAN_S
             try:
                 self._watching = True
                 await self._follow_events()
-            except* (OSError, RuntimeError) as group:
-                error = group.exceptions[0]
-                log.warning("workspace_not_watched", error=shown(str(error)), rescan_s=RESCAN_S)
+            except* RuntimeError as group:  # an event of a file whose name is not UTF-8 ends the library's watch
+                log.warning("workspace_event_unreadable", error=shown(str(group.exceptions[0])))
+                again_s = WATCH_AGAIN_S
+                self._look_now.set()
+            except* OSError as group:
+                log.warning("workspace_not_watched", error=shown(str(group.exceptions[0])), rescan_s=RESCAN_S)
             self._watching = False
-            await trio.sleep(RESCAN_S)
+            await trio.sleep(again_s)
+            self._look_now.set()  # for what happened unwatched
 
     async def _follow_events(self) -> None:
         """Until cancelled; the watcher's thread looks at `stop` every step, while a cancellation alone waits for it."""

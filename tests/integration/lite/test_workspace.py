@@ -215,7 +215,7 @@ POISON = {
     "nul": "raise Exception('a\\0b')\n",
     "exit": "import os\nos._exit(0)\n",
     "parent": "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n",
-    "answer": "import os\nfor fd in range(3, 20):\n    try: os.write(fd, b'[1]')\n    except OSError: pass\nos.abort()\n",
+    "answer": "import os\nfor fd in range(3, 9):\n    try:os.write(fd, b'[1]')\n    except OSError:pass\nos.abort()\n",
     **{
         name: f"from datetime import *\nfrom leoflow import DAG, EmptyOperator\nwith DAG('d', {argument}):\n"
         "    EmptyOperator(task_id='a')\n"
@@ -251,6 +251,21 @@ async def test_a_poisoned_workspace_stops_nobody_also_not_after_a_restart(root: 
     (root / "good" / "helper.py").write_text("COUNT = 2\n")
     async with watching(root, database):
         await until(lambda: has_tasks(database, "good", 2))
+
+
+async def test_a_file_whose_name_is_not_utf_8_does_not_end_the_watching(root: Path, database: Database) -> None:
+    folder = project(root, "a", "alpha")
+    async with watching(root, database) as workspace:
+        await until_watching(workspace)
+        (root / os.fsdecode(b"\xff")).touch()
+        await until(lambda: is_not_watching(workspace))
+        (folder / "helper.py").write_text("COUNT = 2\n")
+        await until(lambda: has_tasks(database, "alpha", 2))
+        await until_watching(workspace)
+
+
+async def is_not_watching(workspace: Workspace) -> bool:
+    return not workspace.statistics().watching
 
 
 async def has_import_errors(database: Database, count: int) -> bool:
