@@ -6,8 +6,7 @@ VALUES (%(dag_id)s, %(paused)s, %(dag_id)s, %(now)s) ON CONFLICT (dag_id) DO NOT
 SELECT dag_id FROM dag WHERE dag_id = %(dag_id)s FOR UPDATE;
 
 -- name: fetch_version_by_digest (unique index)
-SELECT id, dag_id, version_number, digest, spec::text, source, bundle_digest, label, created_at
-FROM dag_version WHERE dag_id = %(dag_id)s AND digest = %(digest)s;
+SELECT id, version_number FROM dag_version WHERE dag_id = %(dag_id)s AND digest = %(digest)s;
 
 -- name: fetch_version_by_number (unique index)
 SELECT id, dag_id, version_number, digest, spec::text, source, bundle_digest, label, created_at
@@ -23,7 +22,7 @@ FROM dag d JOIN dag_version v ON v.id = d.current_version_id WHERE d.dag_id = %(
 
 -- name: insert_version (the caller holds the lock of the dag row; returns the version's number)
 INSERT INTO dag_version (id, dag_id, version_number, digest, spec, source, bundle_digest, label, created_at)
-SELECT %(id)s, %(dag_id)s, coalesce(max(version_number), 0) + 1, %(digest)s, %(spec)s, %(source)s, %(bundle_digest)s,
+SELECT %(id)s, %(dag_id)s, coalesce(max(version_number), 0) + 1, %(digest)s, %(spec)s::jsonb, %(source)s, %(bundle_digest)s,
        %(label)s, %(now)s
 FROM dag_version WHERE dag_id = %(dag_id)s
 RETURNING version_number;
