@@ -411,3 +411,11 @@ def decode(document: bytes | str) -> DagSpec:
 def digest(spec: DagSpec) -> str:
     """SHA-256 (hex) of the canonical bytes without `dag_version`, which is only a label."""
     return hashlib.sha256(encode_canonical(msgspec.structs.replace(spec, dag_version=""))).hexdigest()
+
+
+def definition_digest(spec: DagSpec) -> str:
+    """SHA-256 (hex) of what the DAG is, without what it shares with its project: the file's text, code, environment."""
+    own = msgspec.structs.replace(
+        spec, source="", source_path="", bundle_digest="", environment=EnvironmentSpec(), staging={}, image=""
+    )
+    return digest(own)

@@ -285,9 +285,12 @@ class Workspace:
         """What Postgres has now, and no bundle that nobody needs."""
         async with self._db.api.connection() as conn:
             registered = await facts.list_registered(conn, BUNDLE_NAME)
+            deleted = await facts.list_deleted(conn, BUNDLE_NAME)
             errors = await facts.list_import_errors(conn, BUNDLE_NAME)
             needed = await dags.list_bundles_in_use(conn, now=self._now(), keep=KEEP_BUNDLES)
-        self._registered = {row.dag_id: Registration(row.relative_fileloc, row.digest) for row in registered}
+        self._registered = {
+            row.dag_id: Registration(row.relative_fileloc, row.digest) for row in (*registered, *deleted)
+        }
         self._errors = {row.filename: row.stack_trace for row in errors}
         await trio.to_thread.run_sync(prune_bundles, self._bundles, needed)
 
@@ -407,6 +410,10 @@ class Workspace:
         """False when the store refuses the artifact, whatever for: an import error then, of this project alone."""
         try:
             async with self._db.api.transaction() as conn:
+                if await dags.stays_deleted(conn, item.spec):
+                    self._registered[item.spec.dag_id] = item.registration
+                    log.info("dag_stays_deleted", dag_id=item.spec.dag_id)
+                    return True
                 done = await dags.register_dag(
                     conn,
                     item.spec,

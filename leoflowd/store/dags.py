@@ -110,6 +110,7 @@ async def register_dag(
     prepared = await off_loop(lambda: _prepare(spec), size=_size(spec))
     digest = prepared.digest
     paused = bool(spec.is_paused_upon_creation)
+    await conn.execute(_SQL.forget_deletions, {"dag_ids": [spec.dag_id]})
     await conn.execute(_SQL.insert_dag, {"dag_id": spec.dag_id, "paused": paused, "now": now})
     await conn.execute(_SQL.lock_dag, {"dag_id": spec.dag_id})
     known = await fetch_one(conn, _SQL.fetch_version_by_digest, _KnownVersion, dag_id=spec.dag_id, digest=digest)
@@ -235,7 +236,11 @@ async def set_paused(conn: Connection, dag_id: str, paused: bool, now: datetime)
 
 
 async def mark_stale(conn: Connection, dag_ids: Sequence[str], now: datetime) -> int:
-    """Their project is gone: no new runs, hidden from lists; history stays. How many were not stale before."""
+    """Their project is gone: no new runs, hidden from lists; history stays. How many were not stale before.
+
+    A deleted DAG that comes with a project later is a new one.
+    """
+    await conn.execute(_SQL.forget_deletions, {"dag_ids": list(dag_ids)})
     count = await execute(conn, _SQL.update_stale, dag_ids=list(dag_ids), now=now)
     for dag_id in dag_ids:
         await send_hint(conn, "dag", dag_id)
@@ -243,10 +248,27 @@ async def mark_stale(conn: Connection, dag_ids: Sequence[str], now: datetime) ->
 
 
 async def delete_dag(conn: Connection, dag_id: str) -> None:
-    """Forget the DAG and all its history. Raises `NotFound`."""
+    """Forget the DAG and all its history; remember what it was, so that its file does not bring it back by itself.
+
+    Raises `NotFound`.
+    """
+    try:
+        spec = (await fetch_version(conn, dag_id)).spec
+        definition = await off_loop(lambda: dag_spec.definition_digest(spec), size=_size(spec))
+    except (msgspec.MsgspecError, ValueError):
+        definition = ""  # not readable any more: whatever its file gives now is something else
+    await conn.execute(_SQL.insert_deleted_dag, {"dag_id": dag_id, "definition": definition})
     if not await execute(conn, _SQL.delete_dag, dag_id=dag_id):
         raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
     await send_hint(conn, "dag", dag_id)
+
+
+async def stays_deleted(conn: Connection, spec: DagSpec) -> bool:
+    """Did somebody delete this DAG when it was what it is now? Its project may have changed since then."""
+    definition = await fetch_value(conn, _SQL.fetch_deleted_definition, dag_id=spec.dag_id)
+    return definition is not None and definition == await off_loop(
+        lambda: dag_spec.definition_digest(spec), size=_size(spec)
+    )
 
 
 async def list_next_runs(conn: Connection, *, dag_ids: Sequence[str] | None = None) -> tuple[NextRun, ...]:

@@ -44,6 +44,18 @@ UPDATE dag SET is_paused = %(paused)s WHERE dag_id = %(dag_id)s AND %(now)s::tim
 UPDATE dag SET is_stale = true, last_expired_at = %(now)s, next_run_after = NULL
 WHERE dag_id = ANY (%(dag_ids)s) AND NOT is_stale;
 
+-- name: insert_deleted_dag (a stale one has no file that could bring it back)
+INSERT INTO deleted_dag (dag_id, definition, bundle_name, relative_fileloc)
+SELECT dag_id, %(definition)s, bundle_name, relative_fileloc FROM dag WHERE dag_id = %(dag_id)s AND NOT is_stale
+ON CONFLICT (dag_id) DO UPDATE SET definition = excluded.definition, bundle_name = excluded.bundle_name,
+    relative_fileloc = excluded.relative_fileloc;
+
+-- name: fetch_deleted_definition
+SELECT definition FROM deleted_dag WHERE dag_id = %(dag_id)s;
+
+-- name: forget_deletions
+DELETE FROM deleted_dag WHERE dag_id = ANY (%(dag_ids)s);
+
 -- name: delete_dag (cascades to versions, runs, task instances, XComs)
 DELETE FROM dag WHERE dag_id = %(dag_id)s;
 

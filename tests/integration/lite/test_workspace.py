@@ -159,6 +159,51 @@ async def are_registered(database: Database, dag_ids: list[str]) -> bool:
     return await registered(database) == dag_ids
 
 
+async def test_a_deleted_dag_stays_deleted_until_its_own_definition_changes(root: Path, database: Database) -> None:
+    folder = project(root, "a", "alpha")
+    (folder / "dag.py").write_text(DAG.format(dag_id="alpha") + TWIN)
+    async with watching(root, database) as workspace:
+        async with database.api.transaction() as conn:
+            await dags.delete_dag(conn, "alpha")
+        await until_watching(workspace)
+        (folder / "dag.py").write_text(DAG.format(dag_id="alpha") + TWIN + TWIN.replace("twin", "third"))
+        await until(lambda: are_registered(database, ["third", "twin"]))
+    async with watching(root, database) as workspace:
+        (folder / "dag.py").write_text(DAG.format(dag_id="alpha") + TWIN)
+        await until(lambda: are_registered(database, ["twin"]))
+        await until_watching(workspace)
+        (folder / "helper.py").write_text("COUNT = 2\n")
+        await until(lambda: are_registered(database, ["alpha", "twin"]))
+
+
+TWIN = """
+from airflow.sdk import DAG
+from leoflow import EmptyOperator
+with DAG("twin"):
+    EmptyOperator(task_id="a")
+"""
+
+
+async def test_a_deleted_dag_comes_back_with_its_project_or_by_a_push(root: Path, database: Database) -> None:
+    folder = project(root, "a", "alpha")
+    async with watching(root, database) as workspace:
+        async with database.api.connection() as conn:
+            spec = (await dags.fetch_version(conn, "alpha")).spec
+            await dags.delete_dag(conn, "alpha")
+            await dags.register_dag(conn, spec, now=now(), fileloc="dag.py", relative_fileloc="a/dag.py")
+            await dags.delete_dag(conn, "alpha")
+        await until_watching(workspace)
+        folder.rename(root.parent / "away")
+        await until(lambda: is_no_deletion_remembered(database))
+        (root.parent / "away").rename(folder)
+        await until(lambda: are_registered(database, ["alpha"]))
+
+
+async def is_no_deletion_remembered(database: Database) -> bool:
+    async with database.api.connection() as conn:
+        return await facts.list_deleted(conn, BUNDLE_NAME) == ()
+
+
 async def test_a_workspace_that_is_not_there_makes_no_ghosts(root: Path, database: Database) -> None:
     project(root, "a", "alpha")
     async with watching(root, database):
