@@ -18,6 +18,9 @@ from leoflowd.contract.states import WeightRule
 MAX_WEIGHT = 2**31 - 1
 """`priority_weight` is a 32-bit integer in the store; Airflow cuts sums off in the same way."""
 
+GROUP_DEPTH_MAX = 50
+"""Task groups inside task groups."""
+
 
 class TaskNode(msgspec.Struct, frozen=True, kw_only=True):
     """One task and its place in the graph; all numbers are node indices, ascending."""
@@ -49,7 +52,8 @@ class DagShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def shape_of(spec: DagSpec) -> DagShape:
-    """Work out the graph; raises ValueError on duplicate or unknown task ids and on cycles."""
+    """Work out the graph; raises ValueError on duplicate or unknown ids of tasks and groups, and on cycles."""
+    _check_groups(spec)
     upstream_ids = _upstream_ids(spec)
     order = _topological_order(spec, upstream_ids)
     tasks = {task.task_id: task for task in spec.tasks}
@@ -58,6 +62,31 @@ def shape_of(spec: DagSpec) -> DagShape:
     upstream = [sorted(index_of[up] for up in upstream_ids[task_id]) for task_id in order]
     nodes = _nodes(ordered, upstream)
     return DagShape(dag_id=spec.dag_id, nodes=nodes, index_of=index_of, leaves=_leaves(nodes), fail_fast=spec.fail_fast)
+
+
+def _check_groups(spec: DagSpec) -> None:
+    """Groups form trees of bounded depth, which `core.graph` and the UI walk."""
+    parents = {group.group_id: group.parent_group_id or "" for group in spec.groups}
+    if len(parents) < len(spec.groups):
+        raise ValueError(f"dag {spec.dag_id!r} has two task groups of one id; group ids must be unique")
+    named = {*parents.values(), *(task.group_id or "" for task in spec.tasks)} - {""}
+    unknown = min(named - parents.keys(), default=None)
+    if unknown is not None:
+        raise ValueError(f"dag {spec.dag_id!r} names the task group {unknown!r}, which it does not have")
+    depth = {"": 0}
+    for group_id in parents:
+        path: list[str] = []
+        at = group_id
+        while at not in depth and len(path) <= GROUP_DEPTH_MAX:
+            path.append(at)
+            at = parents[at]
+        for above, inner in enumerate(reversed(path), start=depth.get(at, GROUP_DEPTH_MAX)):
+            depth[inner] = above + 1
+        if depth[group_id] > GROUP_DEPTH_MAX:
+            raise ValueError(
+                f"task group {group_id!r} of dag {spec.dag_id!r} is inside of itself, or of more than "
+                f"{GROUP_DEPTH_MAX} others"
+            )
 
 
 def _upstream_ids(spec: DagSpec) -> dict[str, frozenset[str]]:

@@ -84,7 +84,7 @@ _versions: dict[uuid.UUID, VersionRow] = {}
 _shapes: dict[uuid.UUID, DagShape] = {}
 _VERSIONS_MAX = 2048
 LARGE = 500
-"""Tasks that make work for more than a few milliseconds, as does half a megabyte of artifact."""
+"""Tasks that make work for more than a few milliseconds; of an artifact as text, hundreds of characters."""
 _threads = trio.CapacityLimiter(2)
 
 
@@ -107,7 +107,7 @@ async def register_dag(
 
     Whoever had deleted the DAG is overruled. Raises `Invalid` for what cannot be stored or scheduled.
     """
-    prepared = await off_loop(lambda: _prepare(spec), size=_size(spec))
+    prepared = await off_loop(lambda: _prepare(spec), size=size_of(spec))
     digest = prepared.digest
     paused = bool(spec.is_paused_upon_creation)
     await conn.execute(_SQL.forget_deletions, {"dag_ids": [spec.dag_id]})
@@ -169,7 +169,8 @@ class _KnownVersion(msgspec.Struct, frozen=True):
     version_number: int
 
 
-def _size(spec: DagSpec) -> int:
+def size_of(spec: DagSpec) -> int:
+    """For `off_loop`: its tasks, and what else makes work."""
     return sum(1 + len(task.upstream_task_ids) // 10 for task in spec.tasks) + len(spec.source) // 1_000
 
 
@@ -214,7 +215,7 @@ async def fetch_version_by_id(conn: Connection, version_id: uuid.UUID) -> Versio
 
 async def _remembered(raw: _RawVersion) -> VersionRow:
     if raw.id not in _versions:
-        version, shape = await off_loop(lambda: _read(raw), size=len(raw.spec) // 1_000)
+        version, shape = await off_loop(lambda: _read(raw), size=len(raw.spec) // 100)
         for cache in (_versions, _shapes):
             if len(cache) >= _VERSIONS_MAX:
                 cache.pop(next(iter(cache)))
@@ -254,7 +255,7 @@ async def delete_dag(conn: Connection, dag_id: str) -> None:
     """
     try:
         spec = (await fetch_version(conn, dag_id)).spec
-        definition = await off_loop(lambda: dag_spec.definition_digest(spec), size=_size(spec))
+        definition = await off_loop(lambda: dag_spec.definition_digest(spec), size=size_of(spec))
     except (msgspec.MsgspecError, ValueError):
         definition = ""  # not readable any more: whatever its file gives now is something else
     await conn.execute(_SQL.insert_deleted_dag, {"dag_id": dag_id, "definition": definition})
@@ -267,7 +268,7 @@ async def stays_deleted(conn: Connection, spec: DagSpec) -> bool:
     """Did somebody delete this DAG when it was what it is now? Its project may have changed since then."""
     definition = await fetch_value(conn, _SQL.fetch_deleted_definition, dag_id=spec.dag_id)
     return definition is not None and definition == await off_loop(
-        lambda: dag_spec.definition_digest(spec), size=_size(spec)
+        lambda: dag_spec.definition_digest(spec), size=size_of(spec)
     )
 
 

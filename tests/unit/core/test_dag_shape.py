@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from leoflowd.contract.dag_spec import TaskSpec
+from leoflowd.contract.dag_spec import TaskGroupSpec, TaskSpec
 from leoflowd.contract.overriding import override
 from leoflowd.contract.states import WeightRule
 from leoflowd.core.dag_shape import MAX_WEIGHT, DagShape, shape_of
@@ -141,3 +142,28 @@ def test_a_long_cycle_is_found_and_listed() -> None:
     tasks = [task(f"t{n:04}", f"t{(n - 1) % 2000:04}") for n in range(2000)]
     with pytest.raises(ValueError, match=r"t0000 -> t0001 -> t0002 .* -> t0000;"):
         shape_of(dag(*tasks))
+
+
+def groups(**parents: str | None) -> tuple[TaskGroupSpec, ...]:
+    return tuple(TaskGroupSpec(group_id=i, label=i, parent_group_id=parent) for i, parent in parents.items())
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (groups(a="b", b="a"), "inside of itself"),
+        (groups(a="a"), "inside of itself"),
+        (groups(a="nobody"), "'nobody', which it does not have"),
+        (groups(a=None) + groups(a=None), "two task groups of one id"),
+        (groups(**{f"g{n}": f"g{n + 1}" for n in range(60)}, g60=None), "more than 50 others"),
+    ],
+)
+def test_task_groups_that_are_no_trees_are_refused(found: tuple[TaskGroupSpec, ...], message: str) -> None:
+    """A circle of groups was walked for ever when somebody looked at the DAG."""
+    with pytest.raises(ValueError, match=message):
+        shape_of(msgspec.structs.replace(dag(task("a")), groups=found))
+
+
+def test_task_groups_in_any_order_are_accepted() -> None:
+    spec = msgspec.structs.replace(dag(task("a")), groups=groups(**{f"g{n}": f"g{n + 1}" for n in range(49)}, g49=None))
+    assert shape_of(spec).leaves == (0,)
