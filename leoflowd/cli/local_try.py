@@ -29,6 +29,8 @@ import leoflowd
 from leoflow_agent.masking import Secrets
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec
+from leoflowd.contract.errors import Invalid
+from leoflowd.contract.values import parsed_json, shown
 
 LOOK_S = 0.01
 """Between two looks at whether the process has ended."""
@@ -81,8 +83,14 @@ class LocalTry:
         try:
             (folder / "spec.json").write_bytes(msgspec.json.encode(self.spec))
             code = self._run_process(folder)
-            self._read_events(folder)
-            return _outcome(folder, code, started_at)
+            try:
+                self._read_events(folder)
+                return _checked(_outcome(folder, code, started_at))
+            except (ValueError, TypeError, LookupError, RecursionError, msgspec.MsgspecError, Invalid) as error:
+                because = shown(f"What the task answered cannot be read: {error}")
+                return Outcome(
+                    kind=OutcomeKind.FAILED, because=because, start_date=started_at, end_date=datetime.now(UTC)
+                )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -197,7 +205,8 @@ class LocalTry:
         for line in events.read_bytes().splitlines() if events.exists() else ():
             event = json.loads(line)
             if "push" in event:
-                self._push(event["push"]["key"], json.loads(event["push"]["value"]))
+                key = event["push"]["key"]
+                self._push(key, parsed_json(event["push"]["value"], f"XCom {key!r}"))
 
 
 def _outcome(folder: Path, code: int, started_at: datetime) -> Outcome:
@@ -213,6 +222,13 @@ def _outcome(folder: Path, code: int, started_at: datetime) -> Outcome:
     facts.setdefault("start_date", started_at.isoformat())
     facts.setdefault("end_date", datetime.now(UTC).isoformat())
     return msgspec.convert(facts | {"type": "Outcome"}, Outcome)
+
+
+def _checked(outcome: Outcome) -> Outcome:
+    """Raises `Invalid`: the server would refuse the same values."""
+    for item in outcome.xcoms:
+        parsed_json(item.value, f"XCom {item.key!r}")
+    return outcome
 
 
 def _environment(python: str, source: Mapping[str, str] = os.environ) -> dict[str, str]:
