@@ -10,31 +10,53 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
 from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.reading import check_name, read_executable
 from leoflowd.authoring.yaml_lines import read_yaml
 
 MAX_BYTES = 256 * 1024 * 1024
 """A bundle is code; data this large belongs into a storage. Also the most that one bad project can cost our disk."""
 MAX_FILES = 20_000
+DEPTH_MAX = 64
+"""Folders inside folders."""
 ALWAYS_EXCLUDED = ("__pycache__", "*.pyc", "venv", "node_modules")
 DECLARATIVE_FOLDER = ".leoflow"
 """As in `airflow._leoflow_runtime`: the JSON form of `dag.yaml`, which the task runner can read."""
 
+NAME_MAX_BYTES = 255
+"""Of a file's name, on every file system that we know."""
 
-def bundle_digest(folder: Path, include: tuple[str, ...] = (".",), exclude: tuple[str, ...] = ()) -> str:
-    """SHA-256 (hex) over relative paths, executable bits and contents."""
+Found = tuple[str, Path]
+"""(relative path, file)"""
+
+
+def bundle_digest(
+    folder: Path, include: tuple[str, ...] = (".",), exclude: tuple[str, ...] = (), *, is_shared: bool = False
+) -> str:
+    """SHA-256 (hex) over relative paths, executable bits and contents. Raises `DagCompileError`.
+
+    `is_shared`: the folder is not the project's alone, so what cannot be copied is left out instead of refused.
+    """
     digest = hashlib.sha256()
-    for relative, file in _files(folder.resolve(), include, exclude):
-        _add(digest, relative, file, file.read_bytes())
+    for relative, file in _files(folder.resolve(), include, exclude, is_shared):
+        _add(digest, relative, *read_executable(file, relative, MAX_BYTES))
     return digest.hexdigest()
 
 
-def copy_bundle(folder: Path, target: Path, include: tuple[str, ...] = (".",), exclude: tuple[str, ...] = ()) -> str:
+def copy_bundle(
+    folder: Path,
+    target: Path,
+    include: tuple[str, ...] = (".",),
+    exclude: tuple[str, ...] = (),
+    *,
+    is_shared: bool = False,
+) -> str:
     """Copy the files to `target` in one step (a rename) and give their digest; an existing `target` is left alone.
 
     The digest is that of the bytes copied: compare it with the artifact's, since the author may save meanwhile.
@@ -45,13 +67,13 @@ def copy_bundle(folder: Path, target: Path, include: tuple[str, ...] = (".",), e
     try:
         staging.chmod(0o755)
         digest = hashlib.sha256()
-        for relative, file in _files(folder, include, exclude):
-            content = file.read_bytes()
-            _add(digest, relative, file, content)
+        for relative, file in _files(folder, include, exclude, is_shared):
+            content, is_executable = read_executable(file, relative, MAX_BYTES)
+            _add(digest, relative, content, is_executable)
             copied = staging / relative
             copied.parent.mkdir(parents=True, exist_ok=True)
             copied.write_bytes(content)
-            copied.chmod(0o755 if _is_executable(file) else 0o644)
+            copied.chmod(0o755 if is_executable else 0o644)
         _write_declarative(staging)
         if not target.exists():
             staging.rename(target)
@@ -72,69 +94,108 @@ def _write_declarative(copy: Path) -> None:
         except DagCompileError:
             continue  # some other YAML file of the author; a broken dag.yaml was refused by the compiler
         written = copy / DECLARATIVE_FOLDER / f"{file.relative_to(copy).as_posix()}.json"
-        written.parent.mkdir(parents=True, exist_ok=True)
-        written.write_text(json.dumps({"document": document.content, "lines": document.lines}), encoding="utf-8")
+        if len(os.fsencode(written.name)) <= NAME_MAX_BYTES:  # longer ones are no `dag.yaml`
+            written.parent.mkdir(parents=True, exist_ok=True)
+            written.write_text(json.dumps({"document": document.content, "lines": document.lines}), encoding="utf-8")
 
 
-def _add(digest: hashlib._Hash, relative: str, file: Path, content: bytes) -> None:
-    mark = "x" if _is_executable(file) else "-"
+def _add(digest: hashlib._Hash, relative: str, content: bytes, is_executable: bool) -> None:
+    mark = "x" if is_executable else "-"
     digest.update(f"{len(relative.encode())}:{relative}{mark}{len(content)}:".encode())
     digest.update(content)
 
 
-def _is_executable(file: Path) -> bool:
-    return bool(file.stat().st_mode & 0o100)
-
-
-def _files(folder: Path, include: tuple[str, ...], exclude: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+def _files(folder: Path, include: tuple[str, ...], exclude: tuple[str, ...], is_shared: bool) -> Iterator[Found]:
     """(relative path, file), sorted by path."""
     found: dict[str, Path] = {}
     for start in include:
         top = folder / start
-        if not top.exists():
+        if not os.path.lexists(top):
             raise DagCompileError(
                 "leoflow.yaml", 1, f"include_paths names {start!r}", "it does not exist", "correct it"
             )
-        found.update(_walk(top, folder, exclude))
+        for relative, file in _walk(top, folder, exclude, is_shared):
+            found[relative] = file
+            if len(found) > MAX_FILES:
+                raise _too_much(relative, f"more than {MAX_FILES:,} files")
     total = 0
     for relative in sorted(found):
-        total += found[relative].stat().st_size
-        if total > MAX_BYTES or len(found) > MAX_FILES:
-            size = f"more than {MAX_BYTES // 2**20} MiB" if total > MAX_BYTES else f"{len(found)} files"
-            raise DagCompileError(
-                relative,
-                1,
-                f"the project has {size}",
-                "every version of a DAG keeps a copy of its project",
-                "move data out of the folder, or list it in `exclude_paths:` of leoflow.yaml",
-            )
+        total += _size(relative, found[relative])
+        if total > MAX_BYTES:
+            raise _too_much(relative, f"more than {MAX_BYTES // 2**20} MiB")
         yield relative, found[relative]
 
 
-def _walk(path: Path, folder: Path, exclude: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
-    relative = path.relative_to(folder).as_posix()
-    if relative != "." and _is_excluded(path, relative, exclude):
-        return
-    if path.is_symlink():
+def _too_much(relative: str, size: str) -> DagCompileError:
+    return DagCompileError(
+        relative,
+        1,
+        f"the project has {size}",
+        "every version of a DAG keeps a copy of its project",
+        "move data out of the folder, or list it in `exclude_paths:` of leoflow.yaml",
+    )
+
+
+def _size(relative: str, file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise _unreadable(relative, error) from error
+
+
+def _walk(top: Path, folder: Path, exclude: tuple[str, ...], is_shared: bool) -> Iterator[Found]:
+    """Without recursion: folders may nest deeper than Python's stack."""
+    ahead = [top]
+    while ahead:
+        path = ahead.pop()
+        relative = path.relative_to(folder).as_posix()
+        if relative != "." and _is_excluded(path, relative, exclude):
+            continue
+        try:
+            if _is_folder(path, relative, folder):
+                ahead += [Path(entry.path) for entry in os.scandir(path)]
+            elif not is_shared or (path.stat().st_size <= MAX_BYTES and os.access(path, os.R_OK)):
+                yield relative, path
+        except DagCompileError:
+            if not is_shared:
+                raise
+        except OSError as error:
+            if not is_shared:
+                raise _unreadable(relative, error) from error
+
+
+def _is_folder(path: Path, relative: str, folder: Path) -> bool:
+    """True for a folder to look into, False for a file to copy. Raises `DagCompileError` for everything else."""
+    check_name(relative)
+    if relative.count("/") > DEPTH_MAX:
+        raise DagCompileError(
+            relative, 1, f"this lies deeper than {DEPTH_MAX} folders", "that is too deep to copy", "move it up"
+        )
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
         _check_link(path, relative, folder)
-    if path.is_dir():
-        if (path / "pyvenv.cfg").exists():
-            return
-        for entry in sorted(path.iterdir()):
-            yield from _walk(entry, folder, exclude)
-    elif path.is_file():
-        yield relative, path
-    else:
+        mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        return True
+    if not stat.S_ISREG(mode):
         raise DagCompileError(
             relative, 1, "this is neither a file nor a folder", "it cannot be copied", "remove it, or exclude it"
         )
+    return False
+
+
+def _unreadable(relative: str, error: OSError) -> DagCompileError:
+    why = error.strerror or str(error)
+    return DagCompileError(relative, 1, "this cannot be read", why, "check that you may read it, or exclude it")
 
 
 def _is_excluded(path: Path, relative: str, exclude: tuple[str, ...]) -> bool:
     if path.name.startswith(".") and path.is_dir() and not path.is_symlink():
         return True
     patterns = (*ALWAYS_EXCLUDED, *exclude)
-    return any(fnmatch(path.name, pattern) or fnmatch(relative, pattern.rstrip("/")) for pattern in patterns)
+    if any(fnmatch(path.name, pattern) or fnmatch(relative, pattern.rstrip("/")) for pattern in patterns):
+        return True
+    return os.path.lexists(path / "pyvenv.cfg")
 
 
 def _check_link(path: Path, relative: str, folder: Path) -> None:

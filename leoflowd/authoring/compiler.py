@@ -8,6 +8,7 @@ Nothing here imports the file. Synchronous on purpose: it works without Trio, an
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import re
@@ -26,8 +27,11 @@ import msgspec
 from leoflowd.authoring.bundle import bundle_digest
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.project import Project, ProjectConfig, airflow_packages, open_project, read_project
+from leoflowd.authoring.reading import check_name, read_file
 from leoflowd.authoring.yaml_lines import read_yaml
-from leoflowd.contract.dag_spec import DagSpec, EnvironmentSpec
+from leoflowd.contract import dag_spec
+from leoflowd.contract.dag_spec import SOURCE_MAX, DagSpec, EnvironmentSpec
+from leoflowd.contract.errors import Invalid
 from leoflowd.core.simple_templates import is_simple
 
 __all__ = ["DagCompileError", "compile_project"]
@@ -42,6 +46,8 @@ TRACE_WAIT_S = 3.0
 """How long we wait for the place where a stuck file is stuck."""
 DEFAULT_MEMORY_BYTES = 4 * 1024**3
 """Address space, not resident memory: numeric libraries reserve gigabytes that they never touch."""
+END_WAIT_S = 3.0
+"""How long a loader's guard may need to end what the file has started."""
 TRACE_END = b"loader.py"
 """Traces are written piece by piece, innermost frame first; the loader's own frames are the last."""
 FRAME = re.compile(r'File "(?P<path>[^"]+)", line (?P<line>\d+)')
@@ -73,6 +79,7 @@ def compile_opened(
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> tuple[DagSpec, ...]:
     """`compile_project` for a project that `discover` has found."""
+    check_name(f"{project.folder}/{project.source_path}")
     config = ProjectConfig() if project.single_file else read_project(project.folder)
     source = _read_source(project)
     request = {
@@ -85,8 +92,6 @@ def compile_opened(
         "cpu_s": int(deadline_s) + 5,
     }
     answer = _load_twice(request, python or sys.executable, deadline_s, project)
-    digest = bundle_digest(project.folder, config.include_paths, (*config.exclude_paths, *project.excluded))
-    chosen = _choose(answer["dags"], dag_id, config, project)
     common = {
         "environment": EnvironmentSpec(
             python_version=config.python_version,
@@ -94,23 +99,40 @@ def compile_opened(
             connectors=config.connectors,
             system_packages=config.system_packages,
             warm=config.warm,
-            preload=tuple(answer["preload"]),
+            preload=tuple(answer.preload),
         ),
         "staging": config.staging,
         "source_path": project.source_path,
         "source": source,
-        "bundle_digest": digest,
+        "bundle_digest": digest_of(project, config),
     }
-    return tuple(_finish(raw, config, common, project) for raw in sorted(chosen, key=lambda raw: str(raw["dag_id"])))
+    try:
+        chosen = _choose(answer.dags, dag_id, config, project)
+        return tuple(_finish(raw, config, common, project) for raw in sorted(chosen, key=lambda raw: raw["dag_id"]))
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise _odd_answer(project.source_path, f"{type(error).__name__}: {error}") from error
+
+
+def digest_of(project: Project, config: ProjectConfig) -> str:
+    """The digest of the files that a version of this project is made of."""
+    return bundle_digest(
+        project.folder, config.include_paths, excluded_of(project, config), is_shared=project.single_file
+    )
+
+
+def excluded_of(project: Project, config: ProjectConfig) -> tuple[str, ...]:
+    """Patterns: the author's, and the names of neighbours as they are."""
+    return (*config.exclude_paths, *map(glob.escape, project.excluded))
 
 
 def _read_source(project: Project) -> str:
+    content = read_file(project.folder / project.source_path, project.source_path, SOURCE_MAX)
     try:
-        return (project.folder / project.source_path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        what = "the file does not exist" if isinstance(error, FileNotFoundError) else "the file cannot be read"
-        remedy = "create it, or name the file in `dag_source:` of leoflow.yaml"
-        raise DagCompileError(project.source_path, 1, what, "it defines the DAG", remedy) from error
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DagCompileError(
+            project.source_path, 1, "the file is not UTF-8 text", str(error), "save it as UTF-8"
+        ) from error
 
 
 def _declarative(project: Project, config: ProjectConfig) -> tuple[Any, dict[str, int]] | None:
@@ -182,6 +204,10 @@ class _Loading:
         return self.answer_fd not in self.open
 
     def end(self) -> None:
+        """The guard ends what the file has started, and itself; by force if it is stopped or was killed."""
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(END_WAIT_S)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -205,7 +231,7 @@ class _Loading:
         return next((int(frame["line"]) for frame in frames if frame["path"] == source), 1)
 
 
-def _load_twice(request: Mapping[str, Any], python: str, deadline_s: float, project: Project) -> dict[str, Any]:
+def _load_twice(request: Mapping[str, Any], python: str, deadline_s: float, project: Project) -> _Answer:
     encoded = json.dumps(request).encode()
     shown = project.source_path
     loadings: list[_Loading] = []
@@ -220,9 +246,12 @@ def _load_twice(request: Mapping[str, Any], python: str, deadline_s: float, proj
     finally:
         for loading in loadings:
             loading.end()
-    _leave_to_processes(first, second)
-    if first != second:
-        raise _not_deterministic(first, second, shown)
+    try:
+        _leave_to_processes(first, second)
+        if first != second:
+            raise _not_deterministic(first.dags, second.dags, shown)
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _odd_answer(shown, f"{type(error).__name__}: {error}") from error
     return first
 
 
@@ -280,16 +309,47 @@ def _check_size(loading: _Loading) -> None:
         )
 
 
-def _decode(loading: _Loading) -> dict[str, Any]:
+class _Fault(msgspec.Struct):
+    """Why the loader could not load the file."""
+
+    path: str
+    line: int
+    what: str
+    why: str
+    remedy: str
+
+
+class _Answer(msgspec.Struct):
+    """What the loader writes: one of the two."""
+
+    dags: list[dict[str, Any]] = []
+    preload: list[str] = []
+    error: _Fault | None = None
+
+
+def _decode(loading: _Loading) -> _Answer:
+    """Raises `DagCompileError`. The descriptor is open to the file too, so that anything may stand there."""
     try:
-        answer = json.loads(loading.answer, parse_constant=partial(_refuse_constant, loading.shown))
-    except ValueError:
+        written = json.loads(loading.answer, parse_constant=partial(_refuse_constant, loading.shown))
+        answer = msgspec.convert(written, _Answer)
+    except msgspec.ValidationError as error:
+        raise _odd_answer(loading.shown, str(error)) from error
+    except (ValueError, RecursionError):
         raise _no_answer(loading) from None
-    if "error" in answer:
-        fault = answer["error"]
-        raise DagCompileError(fault["path"], fault["line"], fault["what"], fault["why"], fault["remedy"])
-    assert isinstance(answer, dict)
+    if answer.error is not None:
+        fault = answer.error
+        raise DagCompileError(fault.path, fault.line, fault.what, fault.why, fault.remedy)
     return answer
+
+
+def _odd_answer(shown: str, how: str) -> DagCompileError:
+    return DagCompileError(
+        shown,
+        1,
+        f"what loading it gave is no DAG: {how}",
+        "the file wrote on a descriptor of its interpreter, replaced a part of Python, or met a fault of leoflow",
+        "a DAG file only describes the DAG: move everything else into tasks",
+    )
 
 
 def _refuse_constant(shown: str, number: str) -> NoReturn:
@@ -321,12 +381,12 @@ def _no_answer(loading: _Loading) -> DagCompileError:
 # --- comparing the two loads -------------------------------------------------------------------------------------
 
 
-def _leave_to_processes(first: dict[str, Any], second: dict[str, Any]) -> None:
+def _leave_to_processes(first: _Answer, second: _Answer) -> None:
     """Arguments of a wait or a call may differ, as in `TimeSensor(target_time=datetime.now().time())`.
 
     The task's process evaluates them, as Airflow would. Structure that differs is left as it is, and an error.
     """
-    for one_dag, other_dag in zip(first["dags"], second["dags"], strict=False):
+    for one_dag, other_dag in zip(first.dags, second.dags, strict=False):
         for one, other in zip(one_dag["tasks"], other_dag["tasks"], strict=False):
             is_inline = {one["kind"], other["kind"]} in ({"wait"}, {"http"})
             if is_inline and any(one.get(key) != other.get(key) for key in ("wait", "http", "template_values")):
@@ -413,6 +473,7 @@ def _finish(raw: dict[str, Any], config: ProjectConfig, common: Mapping[str, Any
             "add a task inside the DAG; a @task function becomes one when it is called",
         )
     _check_task_ids(raw, config)
+    places = _places(raw, project)
     timetable = dict(raw["timetable"])
     if timetable.pop("from_text", False):
         timetable["data_interval"] = config.cron_data_intervals
@@ -424,15 +485,30 @@ def _finish(raw: dict[str, Any], config: ProjectConfig, common: Mapping[str, Any
     if config.max_active_tasks is not None:
         overrides["max_active_tasks"] = config.max_active_tasks
     try:
-        return msgspec.convert({**raw, **overrides, **common}, DagSpec)
+        return dag_spec.checked(msgspec.convert({**raw, **overrides, **common}, DagSpec))
+    except Invalid as error:
+        path, line = places.get(error.location, places["dag",])
+        raise DagCompileError(path, line, str(error), "it could not be stored or run", "correct it") from error
     except msgspec.ValidationError as error:
+        named = re.search(r"\$\.tasks\[(\d+)\]", str(error))
+        path, line = places["tasks", raw["tasks"][int(named[1])]["task_id"]] if named else places["dag",]
         raise DagCompileError(
-            project.source_path,
-            1,
+            path,
+            line,
             f"dag {raw['dag_id']!r} does not fit the artifact",
             str(error),
             "correct that argument",
         ) from error
+
+
+def _places(raw: dict[str, Any], project: Project) -> dict[tuple[str | int, ...], tuple[str, int]]:
+    """Where the file makes the DAG and each of its tasks, by the locations of `dag_spec.checked`."""
+
+    def place(node: dict[str, Any]) -> tuple[str, int]:
+        file = str(node.pop("file")).removeprefix(f"{project.folder}{os.sep}")
+        return file or project.source_path, max(1, int(node.pop("line")))
+
+    return {("dag",): place(raw), **{("tasks", task["task_id"]): place(task) for task in raw["tasks"]}}
 
 
 def _check_task_ids(raw: Mapping[str, Any], config: ProjectConfig) -> None:
@@ -450,7 +526,6 @@ def _check_task_ids(raw: Mapping[str, Any], config: ProjectConfig) -> None:
 def _finish_task(task: dict[str, Any], config: ProjectConfig) -> dict[str, Any]:
     """`tasks.<id>` of leoflow.yaml wins over the code, the code over `defaults`, those over Airflow's defaults."""
     given = set(task.pop("given"))
-    del task["line"], task["file"]
     own = config.tasks.get(task["task_id"], {})
     _place(task, own.get("execution"), config)
     for name, key, field in (

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from leoflowd.contract.errors import LeoflowError
+from leoflowd.contract.values import shown
+
+PATH_MAX = 500
+"""Characters of a path in a message; those of a name that is not UTF-8 count six for each byte."""
 
 
 class DagCompileError(LeoflowError):
-    """`str(error)` is `path:line: what; why; what to do`. `path` is relative to the project where it can be."""
+    """`str(error)` is `path:line: what; why; what to do`. `path` is relative to the project where it can be.
+
+    Texts of a file, which may hold anything, become texts that every terminal, log and column takes.
+    """
 
     def __init__(self, path: str, line: int, what: str, why: str, remedy: str) -> None:
+        path, what, why, remedy = shown(path, PATH_MAX), shown(what), shown(why), shown(remedy)
         super().__init__(f"{path}:{line}: {what}; {why}; {remedy}")
         self.path = path
         self.line = line

@@ -1,13 +1,15 @@
 """Loads a project's DAG file in the author's interpreter and writes it down as JSON: `python -I loader.py FD`.
 
-Started by `compiler.py`, always in a process of its own, because the file it executes may do anything. The request
-is JSON on standard input; the answer is one JSON document on the descriptor `FD`; everything the file prints goes to
-standard output and error, which the compiler reads, caps and never parses. Standard library only, Python 3.10+.
+Started by `compiler.py`, always in a process of its own, because the file it executes may do anything; this process
+itself only guards the one that does it (`guard`), so that nothing the file has started outlives the compile. The
+request is JSON on standard input; the answer is one JSON document on the descriptor `FD`; everything the file prints
+goes to standard output and error, which the compiler reads, caps and never parses. Standard library only, Python 3.10+.
 """
 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import faulthandler
 import importlib
 import json
@@ -18,10 +20,12 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 OUR_PID = os.getpid()
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 REALLY_EXIT = os._exit
+WRITE_JSON = json.dumps
 FIX_IT = "correct that line; the output above has the traceback"
 
 
@@ -32,6 +36,14 @@ class Exited(BaseException):
 def main() -> None:
     request = json.load(sys.stdin)
     answer_fd = int(sys.argv[1])
+    prctl = _load_prctl()
+    child = os.fork()
+    if child:
+        os.close(answer_fd)
+        guard(child, prctl)
+    global OUR_PID
+    OUR_PID = os.getpid()
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # it may kill the guard, its parent
     _contain(request, answer_fd)
     sys.path[:0] = [request["shim"], request["folder"]]
     sys.argv = [request["source_path"]]
@@ -40,11 +52,76 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001 - whatever the file raised, SystemExit too, is our answer
         if os.getpid() != OUR_PID:
             REALLY_EXIT(1)
-        answer = {"error": explain(error, request["folder"], request["source_path"])}
+        answer = {"error": _explained(error, request)}
     if os.getpid() == OUR_PID:
-        _send(answer_fd, json.dumps(answer, sort_keys=True).encode())
+        _send(answer_fd, WRITE_JSON(answer, sort_keys=True).encode())
     # not sys.exit: threads and atexit handlers of the file must not keep us
     REALLY_EXIT(0)
+
+
+def guard(child: int, prctl: Callable[..., int]) -> NoReturn:
+    """Wait for `child`, end whatever it left behind, and end as it did. Also when the compiler says so, or is gone.
+
+    As subreaper this process is the parent of all orphans below it: `setsid` and a second fork hide nobody.
+    """
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    signal.signal(signal.SIGTERM, lambda *_: _send_signal(child, signal.SIGKILL))
+    signal.signal(signal.SIGUSR1, lambda *_: _send_signal(child, signal.SIGUSR1))
+    for fd in (0, 1, 2):  # else we would hold the output of the file open
+        os.dup2(os.open(os.devnull, os.O_RDWR), fd)
+    ended, status = os.wait()
+    while ended != child:
+        ended, status = os.wait()
+    _end_descendants()
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(OSError):  # of SIGKILL
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    REALLY_EXIT(abs(code))
+
+
+def _load_prctl() -> Callable[..., int]:
+    """Linux has it; elsewhere the compiler still ends our process group."""
+    try:
+        import ctypes
+
+        return ctypes.CDLL(None).prctl
+    except (ImportError, OSError, AttributeError):
+        return lambda *_: -1
+
+
+def _send_signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _end_descendants() -> None:
+    """Again and again, since the children of those that end become ours."""
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+        except ChildProcessError:
+            return
+        for pid in _children():
+            _send_signal(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-1, 0)
+
+
+def _children() -> list[int]:
+    found = []
+    for entry in os.scandir("/proc"):
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(entry.name)
+            with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib costs 10 ms
+                parent = int(file.read().rpartition(b")")[2].split()[1])  # pid (name) state parent; names hold anything
+            if parent == OUR_PID:
+                found.append(pid)
+    return found
 
 
 def _contain(request: dict[str, Any], answer_fd: int) -> None:
@@ -112,6 +189,16 @@ def _send(fd: int, content: bytes) -> None:
 # --- errors ------------------------------------------------------------------------------------------------------
 
 
+def _explained(error: BaseException, request: dict[str, Any]) -> dict[str, Any]:
+    """`explain`; an exception whose own methods fail, or do worse, is explained without them."""
+    try:
+        return explain(error, request["folder"], request["source_path"])
+    except BaseException:  # noqa: BLE001 - the author's `__str__` may do what the file may do
+        what = f"loading it raised {type(error).__name__}, which cannot be shown"
+        path, line = _innermost_line(error.__traceback__, request["folder"]) or (request["source_path"], 1)
+        return _place(path, line, request["folder"], what, "the file must load without errors", "correct that line")
+
+
 def explain(error: BaseException, folder: str, source_path: str) -> dict[str, Any]:
     """path, line, what, why, remedy of anything a DAG file may raise; also prints the traceback."""
     path, line = _innermost_line(error.__traceback__, folder) or (f"{folder}/{source_path}", 1)
@@ -125,7 +212,8 @@ def explain(error: BaseException, folder: str, source_path: str) -> dict[str, An
         what, why, remedy = error.what, error.why, error.remedy  # type: ignore[attr-defined]
         path, line = location if location[0] else (path, line)
         return _place(path, line, folder, what, why, remedy)
-    traceback.print_exception(type(error), error, error.__traceback__)
+    if sys.stderr is not None and not sys.stderr.closed:
+        traceback.print_exception(type(error), error, error.__traceback__)
     if isinstance(error, SyntaxError):
         path, line = error.filename or path, error.lineno or 1
         what, why, remedy = f"the file is not valid Python: {error.msg}", "it cannot be read", "correct that line"

@@ -6,7 +6,9 @@ projects of a workspace.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from typing import Any
 import msgspec
 
 from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.reading import read_file
 from leoflowd.authoring.yaml_lines import Document, read_yaml
 from leoflowd.contract.dag_spec import ID_PATTERN
+from leoflowd.contract.values import shown
 
 CONFIG_NAME = "leoflow.yaml"
 SOURCE_NAMES = ("dag.py", "dag.yaml")
@@ -253,7 +257,7 @@ NEED_CLUSTER = {
 def read_project(folder: Path) -> ProjectConfig:
     """The checked `leoflow.yaml` of a project, or the defaults when there is none."""
     file = folder / CONFIG_NAME
-    if not file.exists():
+    if not os.path.lexists(file):
         return ProjectConfig()
     document = read_yaml(file)
     _closed(KEYS)(document.content, "", document)
@@ -324,7 +328,7 @@ def _source_of(folder: Path) -> str:
         named = None  # the compile will say it; the project is still one
     if named is not None:
         return named
-    return next((name for name in SOURCE_NAMES if (folder / name).exists()), SOURCE_NAMES[0])
+    return next((name for name in SOURCE_NAMES if os.path.lexists(folder / name)), SOURCE_NAMES[0])
 
 
 def discover(workspace: Path) -> Discovery:
@@ -345,7 +349,7 @@ def discover(workspace: Path) -> Discovery:
 
 
 def _discover(folder: Path, workspace: Path, depth: int, skipped: list[str]) -> list[Project]:
-    if any((folder / name).is_file() for name in (CONFIG_NAME, *SOURCE_NAMES)):
+    if any(_is_there(folder / name) for name in (CONFIG_NAME, *SOURCE_NAMES)):
         relative = folder.relative_to(workspace).as_posix()
         return [
             Project(folder=folder, source_path=_source_of(folder), path=folder.name if relative == "." else relative)
@@ -353,33 +357,45 @@ def _discover(folder: Path, workspace: Path, depth: int, skipped: list[str]) -> 
     found: list[Project] = []
     for inner in _folders(folder, skipped):
         if depth == MAX_DEPTH:
-            skipped.append(f"{inner.relative_to(workspace).as_posix()}: deeper than {MAX_DEPTH} folders")
+            skipped.append(f"{shown(inner.relative_to(workspace).as_posix())}: deeper than {MAX_DEPTH} folders")
         elif inner.name not in SKIPPED_FOLDERS and not inner.name.startswith("."):
             found += _discover(inner, workspace, depth + 1, skipped)
     return found
 
 
+def _is_there(file: Path) -> bool:
+    """Whatever it is: a pipe called `dag.py` is a project too, whose compile says what is wrong."""
+    try:
+        return not stat.S_ISDIR(file.lstat().st_mode)
+    except OSError:
+        return False
+
+
 def _folders(folder: Path, skipped: list[str]) -> list[Path]:
     try:
-        return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink())
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError as error:
-        skipped.append(f"{folder.name}: {error.strerror}")
+        skipped.append(f"{shown(folder.name)}: {error.strerror}")
         return []
 
 
 def _single_files(workspace: Path) -> list[Project]:
     return [
         Project(folder=workspace, source_path=file.name, path=file.name, single_file=True)
-        for file in sorted(workspace.glob("*.py"))
+        for file in _python_files(workspace)
         if _looks_like_a_dag(file)
     ]
 
 
+def _python_files(workspace: Path) -> list[Path]:
+    with os.scandir(workspace) as entries:
+        return sorted(Path(entry.path) for entry in entries if entry.name.endswith(".py"))
+
+
 def _looks_like_a_dag(file: Path) -> bool:
     try:
-        if not file.is_file() or file.stat().st_size > MAX_SINGLE_FILE_BYTES:
-            return False
-        content = file.read_bytes().lower()
-    except OSError:
+        content = read_file(file, file.name, MAX_SINGLE_FILE_BYTES).lower()
+    except DagCompileError:
         return False
     return b"dag" in content and (b"airflow" in content or b"leoflow" in content)

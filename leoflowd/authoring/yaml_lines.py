@@ -11,6 +11,9 @@ from typing import Any
 import yaml
 
 from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.reading import read_file
+from leoflowd.contract.errors import Invalid
+from leoflowd.contract.values import checked_jsonb
 
 MAX_BYTES = 1024 * 1024
 MAX_NODES = 200_000
@@ -45,14 +48,7 @@ def read_yaml(file: Path) -> Document:
     """The document of a file; raises `DagCompileError`."""
     shown = file.name
     try:
-        data = file.read_bytes()
-        if len(data) > MAX_BYTES:
-            raise DagCompileError(
-                shown, 1, f"the file has {len(data)} bytes", f"at most {MAX_BYTES} are read", "shorten it"
-            )
-        node = yaml.compose(data.decode("utf-8"), Loader=_Loader)
-    except OSError as error:
-        raise DagCompileError(shown, 1, "the file cannot be read", str(error), "check that it exists") from error
+        node = yaml.compose(read_file(file, shown, MAX_BYTES).decode("utf-8"), Loader=_Loader)
     except UnicodeDecodeError as error:
         raise DagCompileError(shown, 1, "the file is not UTF-8 text", str(error), "save it as UTF-8") from error
     except yaml.MarkedYAMLError as error:
@@ -80,18 +76,23 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, f"{path}.{index}") for index, item in enumerate(node.value)]
+        return self._scalar(node)
+
+    def _scalar(self, node: yaml.Node) -> Any:
         if not node.tag.startswith("tag:yaml.org,2002:"):
             raise self._error(node, f"the tag {node.tag!r} is used", "only plain YAML is read")
         try:
-            return self.scalars.construct_object(node)
-        except (ValueError, yaml.YAMLError) as error:
+            value = self.scalars.construct_object(node)
+            return checked_jsonb(value, "it") if isinstance(value, str) else value
+        except (ValueError, yaml.YAMLError, Invalid) as error:
             raise self._error(node, f"{node.value!r} cannot be read", str(error)) from error
 
     def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = self.scalars.construct_object(key_node) if isinstance(key_node, yaml.ScalarNode) else None
-            if not isinstance(key, str) or key_node.tag.endswith(":merge"):
+            is_scalar = isinstance(key_node, yaml.ScalarNode) and not key_node.tag.endswith(":merge")
+            key = self._scalar(key_node) if is_scalar else None
+            if not isinstance(key, str):
                 raise self._error(key_node, f"the key {key_node.value!r} is used", "keys are plain texts")
             full = f"{path}.{key}" if path else key
             if key in found:

@@ -11,7 +11,7 @@ import click
 from leoflowd.cli import login as saved_login
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import server_command
-from leoflowd.cli.output import Output
+from leoflowd.cli.output import Output, echo
 
 if TYPE_CHECKING:
     from leoflowd.cli.client import Client
@@ -43,7 +43,7 @@ def login(client: Client, out: Output, username: str, password_stdin: bool) -> N
     path = saved_login.config_path()
     saved_login.save(client.login.server, answer["access_token"], path)
     document = {"server": client.login.server, "username": username, "saved": str(path)}
-    out.show(document, lambda: click.echo(f"logged in at {client.login.server} as {username}"))
+    out.show(document, lambda: echo(f"logged in at {client.login.server} as {username}"))
 
 
 def _password(username: str, out: Output, *, from_stdin: bool) -> str:

@@ -13,11 +13,14 @@ from urllib.parse import quote, urlsplit
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.login import Login, resolve
+from leoflowd.contract.errors import Invalid
+from leoflowd.contract.values import checked_json
 
 if TYPE_CHECKING:
     import httpx
 
 TIMEOUT_S = 30.0
+ANSWER_MAX_BYTES = 64 * 1024 * 1024
 PAGE = 100
 """Rows per request; the API gives no more at once."""
 
@@ -43,6 +46,7 @@ class Client:
         import httpx
 
         self.login = login
+        self._last_call = ""
         # A proxy of the environment cannot know our loopback address.
         direct = urlsplit(login.server).hostname in LOOPBACK
         self._http = httpx.Client(
@@ -86,13 +90,22 @@ class Client:
             if not rows or offset >= answer["total_entries"]:
                 return
 
+    def odd_answer(self, error: Exception) -> CommandFailed:
+        """The last answer was JSON, and yet not what this command reads."""
+        return CommandFailed(
+            ExitCode.UNEXPECTED,
+            f"{self.login.server} answered {self._last_call or 'nothing'} in a form that this release does not know "
+            f"({type(error).__name__}: {error}); compare `leoflow version` on both sides",
+            server=self.login.server,
+        )
+
     def _call(self, method: str, path: str, **request: Any) -> Any:
         response = self._send(method, path, **request)
         if not response.content:
             return None
         try:
             return response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CommandFailed(
                 ExitCode.UNEXPECTED,
                 f"{self.login.server} answered {method} {path} with something that is not JSON; "
@@ -103,9 +116,13 @@ class Client:
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         import httpx
 
+        self._last_call = f"{method} {path}"
         try:
-            response = self._http.request(method, path, **request)
-        except httpx.TransportError as error:
+            checked_json(request.get("json"), "the request")
+            response = self._read_whole(method, path, **request)
+        except Invalid as error:
+            raise CommandFailed(ExitCode.USAGE, str(error)) from error
+        except httpx.RequestError as error:
             raise CommandFailed(
                 ExitCode.UNREACHABLE,
                 f"cannot reach the server {self.login.server}: {_reason(error)}; start it with `leoflow lite`, "
@@ -117,6 +134,23 @@ class Client:
         if not response.is_success:
             raise self._refused(method, path, response)
         return response
+
+    def _read_whole(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """The answer, if it is not larger than any that our servers give."""
+        import httpx
+
+        with self._http.stream(method, path, **request) as stream:
+            content = bytearray()
+            for chunk in stream.iter_bytes():
+                content += chunk
+                if len(content) > ANSWER_MAX_BYTES:
+                    raise CommandFailed(
+                        ExitCode.UNEXPECTED,
+                        f"{self.login.server} answered {method} {path} with more than {ANSWER_MAX_BYTES // 2**20} MiB; "
+                        "is this address a Leoflow server?",
+                    )
+            headers = {"content-type": stream.headers.get("content-type", "")}
+            return httpx.Response(stream.status_code, headers=headers, content=bytes(content), request=stream.request)
 
     def _refused(self, method: str, path: str, response: httpx.Response) -> CommandFailed:
         status = response.status_code
@@ -143,14 +177,16 @@ def open_client(server: str | None, token: str | None) -> Iterator[Client]:
 
 def segment(name: str) -> str:
     """A name as one part of a path: a dag id with a slash or `..` in it stays one part."""
-    return quote(name, safe="~") if name not in {".", ".."} else name.replace(".", "%2E")
+    return quote(name, safe="~", errors="surrogateescape") if name not in {".", ".."} else name.replace(".", "%2E")
 
 
 def _headers(login: Login) -> dict[str, str]:
+    if login.token and not (login.token.isascii() and login.token.isprintable()):
+        raise CommandFailed(ExitCode.USAGE, "the token is none: it holds other characters than tokens have")
     return {"authorization": f"Bearer {login.token}"} if login.token else {}
 
 
-def _reason(error: httpx.TransportError) -> str:
+def _reason(error: httpx.RequestError) -> str:
     import httpx
 
     if isinstance(error, httpx.TimeoutException):
@@ -162,8 +198,8 @@ def _detail(response: httpx.Response) -> str:
     """Airflow's error body as one sentence: `detail` is a text, an object, or a list of what is wrong where."""
     try:
         body = response.json()
-    except ValueError:
-        return response.text[:500].strip() or response.reason_phrase
+    except (ValueError, RecursionError):
+        return " ".join(response.text[:500].split()) or response.reason_phrase
     detail = body.get("detail", body) if isinstance(body, dict) else body
     if isinstance(detail, list):
         return "; ".join(_fault(item) for item in detail)

@@ -14,7 +14,7 @@ import click
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import output_option
-from leoflowd.cli.output import Output
+from leoflowd.cli.output import Output, echo
 
 if TYPE_CHECKING:
     from leoflowd.authoring.errors import DagCompileError
@@ -96,7 +96,7 @@ def compile_project(
     _write(Path(target), content)
     digest = dag_spec.digest(spec)
     document = {"dag_id": spec.dag_id, "file": target, "digest": digest, "tasks": len(spec.tasks)}
-    out.show(document, lambda: click.echo(f"{target}: {spec.dag_id}, {len(spec.tasks)} tasks, {digest[:12]}"))
+    out.show(document, lambda: echo(f"{target}: {spec.dag_id}, {len(spec.tasks)} tasks, {digest[:12]}"))
 
 
 def _write(file: Path, content: bytes) -> None:
@@ -166,9 +166,9 @@ def _validated(path: Path, python: Path | None) -> dict[str, Any]:
 def _print(reports: list[dict[str, Any]]) -> None:
     for report in reports:
         if report["error"]:
-            click.echo(_line(report["error"]), err=True)
+            echo(_line(report["error"]), err=True)
             continue
         dags = ", ".join(f"{dag['dag_id']} ({dag['tasks']} tasks)" for dag in report["dags"])
-        click.echo(f"{report['project']}: ok: {dags}")
+        echo(f"{report['project']}: ok: {dags}")
         for warning in report["warnings"]:
-            click.echo(f"{report['project']}: in Lite without effect: {warning}", err=True)
+            echo(f"{report['project']}: in Lite without effect: {warning}", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from leoflowd.cli.options import output_option
-from leoflowd.cli.output import Output
+from leoflowd.cli.output import Output, echo
 
 HINTS = {
     "bash": "leoflow completion bash > ~/.local/share/bash-completion/completions/leoflow",
@@ -27,4 +27,4 @@ def completion(out: Output, shell: str) -> None:
     complete = get_completion_class(shell)
     assert complete is not None
     script = complete(root, {}, "leoflow", "_LEOFLOW_COMPLETE").source()
-    out.show({"shell": shell, "script": script}, lambda: click.echo(script))
+    out.show({"shell": shell, "script": script}, lambda: echo(script))

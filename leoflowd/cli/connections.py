@@ -13,7 +13,7 @@ import click
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import confirm, server_command
-from leoflowd.cli.output import Output
+from leoflowd.cli.output import Output, echo
 
 if TYPE_CHECKING:
     from leoflowd.cli.client import Client
@@ -100,7 +100,7 @@ def add_connection(
     if not given.get("conn_type"):
         raise CommandFailed(ExitCode.USAGE, "a connection has a type: give --type, --uri or --json")
     row = client.post(PATH, {"connection_id": connection_id, **given})
-    out.show(row, lambda: click.echo(f"added {connection_id}"))
+    out.show(row, lambda: echo(f"added {connection_id}"))
 
 
 @connections.command("edit")
@@ -117,7 +117,7 @@ def edit_connection(client: Client, out: Output, /, connection_id: str, **option
     row = client.patch(
         connection_path(connection_id), {"connection_id": connection_id, "conn_type": old["conn_type"], **given}
     )
-    out.show(row, lambda: click.echo(f"changed {connection_id}: {', '.join(given)}"))
+    out.show(row, lambda: echo(f"changed {connection_id}: {', '.join(given)}"))
 
 
 @connections.command("test")
@@ -129,9 +129,7 @@ def test_connection(client: Client, out: Output, connection_id: str) -> None:
     answer = client.post(f"{PATH}/test", row)
     if not answer["status"]:
         raise CommandFailed(ExitCode.RUN_FAILED, f"{connection_id}: {answer['message']}", connection_id=connection_id)
-    out.show(
-        {"connection_id": connection_id, **answer}, lambda: click.echo(f"{connection_id} works: {answer['message']}")
-    )
+    out.show({"connection_id": connection_id, **answer}, lambda: echo(f"{connection_id} works: {answer['message']}"))
 
 
 @connections.command("delete")
@@ -142,7 +140,7 @@ def delete_connection(client: Client, out: Output, connection_id: str, yes: bool
     """Delete a connection."""
     confirm(out, f"Delete connection {connection_id!r}?", yes=yes)
     client.delete(connection_path(connection_id))
-    out.show({"connection_id": connection_id, "deleted": True}, lambda: click.echo(f"deleted {connection_id}"))
+    out.show({"connection_id": connection_id, "deleted": True}, lambda: echo(f"deleted {connection_id}"))
 
 
 @connections.command("reseal")
@@ -151,7 +149,7 @@ def reseal_connections(client: Client, out: Output) -> None:
     """Encrypt all stored secrets anew, after a new key was put in front of LEOFLOW_SECRETS_KEYS."""
     answer = client.post("/api/v2/leoflow/connections/reseal", {})
     count, key_id = answer["connections"], answer["key_id"]
-    out.show(answer, lambda: click.echo(f"{count} connections are encrypted with the key {key_id}"))
+    out.show(answer, lambda: echo(f"{count} connections are encrypted with the key {key_id}"))
 
 
 # --- what was typed ----------------------------------------------------------------------------------------------

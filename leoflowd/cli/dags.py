@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leoflowd.cli.options import confirm, server_command
-from leoflowd.cli.output import Output
+from leoflowd.cli.output import Output, echo
 
 if TYPE_CHECKING:
     from leoflowd.cli.client import Client
@@ -83,10 +83,15 @@ def show_dag(client: Client, out: Output, dag_id: str) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @server_command
 def delete_dag(client: Client, out: Output, dag_id: str, yes: bool) -> None:
-    """Delete a DAG with all its runs and history; its project stays, and registers it again when it changes."""
+    """Delete a DAG with all its runs and history.
+
+    Its file stays, and the DAG stays deleted until its definition changes (tasks, schedule, arguments; not just code),
+    its file goes and comes again, or `leoflow push` registers it.
+    """
     confirm(out, f"Delete DAG {dag_id!r} with all its runs?", yes=yes)
     client.delete(dag_path(dag_id))
-    out.show({"dag_id": dag_id, "deleted": True}, lambda: click.echo(f"deleted {dag_id}"))
+    out.show({"dag_id": dag_id, "deleted": True}, lambda: echo(f"deleted {dag_id}"))
+    out.note("if its file is still there, it stays deleted until its definition changes or you `leoflow push` it")
 
 
 @dags.command("pause")
@@ -109,4 +114,4 @@ def _set_paused(client: Client, out: Output, dag_ids: tuple[str, ...], *, paused
     changed = [client.patch(dag_path(dag_id), {"is_paused": paused}) for dag_id in dag_ids]
     document = {"dags": [{"dag_id": dag["dag_id"], "is_paused": dag["is_paused"]} for dag in changed]}
     word = "paused" if paused else "unpaused"
-    out.show(document, lambda: click.echo("\n".join(f"{word} {dag_id}" for dag_id in dag_ids)))
+    out.show(document, lambda: echo("\n".join(f"{word} {dag_id}" for dag_id in dag_ids)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leoflowd.cli.options import server_command
-from leoflowd.cli.output import Output, clean, show_value
+from leoflowd.cli.output import Output, echo, show_value
 
 if TYPE_CHECKING:
     from leoflowd.cli.client import Client
@@ -37,13 +37,13 @@ def _print(value: Any, indent: str) -> None:
         for item in value:
             _print_item("- ", item, indent)
     else:
-        click.echo(indent + clean(show_value(value)))
+        echo(indent + show_value(value))
 
 
 def _print_item(head: str, item: Any, indent: str) -> None:
     nested = isinstance(item, dict) or (isinstance(item, list) and any(isinstance(x, dict | list) for x in item))
     if nested and item:
-        click.echo(f"{indent}{head}".rstrip())
+        echo(f"{indent}{head}".rstrip())
         _print(item, indent + "  ")
     elif item not in (None, [], {}):
-        click.echo(f"{indent}{head}{clean(show_value(item))}")
+        echo(f"{indent}{head}{show_value(item)}")

@@ -10,7 +10,7 @@ import click
 import leoflowd
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import output_option
-from leoflowd.cli.output import Output
+from leoflowd.cli.output import Output, echo
 
 # A path, not an import: the CLI must not load the package `lite`.
 EXAMPLES = Path(leoflowd.__file__).parent / "lite" / "examples"
@@ -57,7 +57,7 @@ def init(out: Output, folder: Path | None, example: str | None) -> None:
     """Make a new project in DIR."""
     if example == "list":
         names = _example_names()
-        out.show({"examples": names}, lambda: click.echo("\n".join(names)))
+        out.show({"examples": names}, lambda: echo("\n".join(names)))
         return
     if folder is None:
         raise CommandFailed(ExitCode.USAGE, "name the folder of the new project: leoflow init DIR")
@@ -75,7 +75,7 @@ def init(out: Output, folder: Path | None, example: str | None) -> None:
         with (folder / name).open("xb") as file:
             file.write(content)
     document = {"folder": str(folder), "files": sorted(files)}
-    out.show(document, lambda: click.echo(f"made {folder}: {', '.join(sorted(files))}\nnext: leoflow test {folder}"))
+    out.show(document, lambda: echo(f"made {folder}: {', '.join(sorted(files))}\nnext: leoflow test {folder}"))
 
 
 def _new_files(folder: Path) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ import click
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import output_option
-from leoflowd.cli.output import Output
+from leoflowd.cli.output import Output, echo
 from leoflowd.contract.overriding import override
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def reset_password(out: Output, data_dir: Path, postgres: str | None) -> None:
     password = _or_failed(lambda: trio.run(reset_password, _absolute(data_dir), postgres, given, utc_now()))
     shown = None if given else password
     text = f"the password of {ADMIN} is now the one in LEOFLOW_ADMIN_PASSWORD" if given else f"{ADMIN}: {password}"
-    out.show({"username": ADMIN, "password": shown}, lambda: click.echo(text))
+    out.show({"username": ADMIN, "password": shown}, lambda: echo(text))
 
 
 @lite.command()
@@ -155,7 +155,7 @@ def forget(out: Output, dag_id: str, yes: bool, data_dir: Path, postgres: str | 
     from leoflowd.lite.maintenance import forget_dag
 
     _or_failed(lambda: trio.run(forget_dag, _absolute(data_dir), postgres, dag_id))
-    out.show({"dag_id": dag_id, "deleted": True}, lambda: click.echo(f"forgot {dag_id}"))
+    out.show({"dag_id": dag_id, "deleted": True}, lambda: echo(f"forgot {dag_id}"))
 
 
 @lite.command("rotate-key")
@@ -173,7 +173,7 @@ def rotate_key(out: Output, data_dir: Path, postgres: str | None) -> None:
 
     key_id, count = _or_failed(lambda: trio.run(rotate_key, _absolute(data_dir), postgres, utc_now()))
     document = {"key_id": key_id, "connections": count}
-    out.show(document, lambda: click.echo(f"{count} connections are encrypted with the new key {key_id}"))
+    out.show(document, lambda: echo(f"{count} connections are encrypted with the new key {key_id}"))
 
 
 @click.command()
@@ -187,7 +187,7 @@ def setup(out: Output, data_dir: Path) -> None:
 
     prepared = _or_not_ready(lambda: prepare(_absolute(data_dir), out.note))
     document = {"data_dir": str(_absolute(data_dir)), "ui": str(prepared.ui_dir), "python": str(prepared.python)}
-    out.show(document, lambda: click.echo(f"ready: UI in {prepared.ui_dir}, tasks run with {prepared.python}"))
+    out.show(document, lambda: echo(f"ready: UI in {prepared.ui_dir}, tasks run with {prepared.python}"))
 
 
 # --- small parts -------------------------------------------------------------------------------------------------

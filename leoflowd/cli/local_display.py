@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from leoflowd.cli.local_run import LocalRun
-from leoflowd.cli.output import STATE_STYLES, Output, clean, console, seconds
+from leoflowd.cli.output import STATE_STYLES, Output, console, seconds, styled
 from leoflowd.contract.overriding import override
 from leoflowd.contract.states import FINISHED
 from leoflowd.core.run_view import InstanceFacts
@@ -73,16 +73,13 @@ class LiveDisplay(Display):
 
     @override
     def line(self, task_id: str, line: dict[str, Any]) -> None:
-        from rich.text import Text
-
         if self._live is not None:
             with self._lock:
                 for text in _texts(task_id, line):
-                    self._live.console.print(Text(text))
+                    self._live.console.print(styled(text))
 
     def _table(self) -> Any:
         from rich.table import Table
-        from rich.text import Text
 
         assert self._run is not None
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -91,19 +88,19 @@ class LiveDisplay(Display):
         for instance, facts in enumerate(self._run.view.facts):
             if facts.state in FINISHED and len(self._run.view.facts) > console().height - 4:
                 continue  # a table higher than the window cannot be redrawn
-            state = Text(str(facts.state), style=STATE_STYLES.get(facts.state, ""))
-            table.add_row(self._run.task_of(instance).task_id, state, str(facts.try_number), time_of(facts))
+            state = styled(str(facts.state), STATE_STYLES.get(facts.state, ""))
+            table.add_row(styled(self._run.task_of(instance).task_id), state, str(facts.try_number), time_of(facts))
         return table
 
 
 def _texts(task_id: str, line: dict[str, Any]) -> list[str]:
     if "state" in line:
-        return [f"{task_id} -> {line['state']}: {clean(str(line['event']))}"]
-    texts = [f"{task_id} | {clean(str(line.get('event', '')))}"]
+        return [f"{task_id} -> {line['state']}: {line['event']}"]
+    texts = [f"{task_id} | {line.get('event', '')}"]
     for error in line.get("error_detail") or ():
         frames = error.get("frames") or ()
         texts += [f"{task_id} |   {at.get('filename')}:{at.get('lineno')} in {at.get('name')}" for at in frames]
-        texts.append(f"{task_id} |   {clean(str(error.get('exc_type')))}: {clean(str(error.get('exc_value')))}")
+        texts.append(f"{task_id} |   {error.get('exc_type')}: {error.get('exc_value')}")
     return texts
 
 

@@ -29,6 +29,8 @@ import leoflowd
 from leoflow_agent.masking import Secrets
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec
+from leoflowd.contract.errors import Invalid
+from leoflowd.contract.values import parsed_json, shown
 
 LOOK_S = 0.01
 """Between two looks at whether the process has ended."""
@@ -81,8 +83,14 @@ class LocalTry:
         try:
             (folder / "spec.json").write_bytes(msgspec.json.encode(self.spec))
             code = self._run_process(folder)
-            self._read_events(folder)
-            return _outcome(folder, code, started_at)
+            try:
+                self._read_events(folder)
+                return _checked(_outcome(folder, code, started_at))
+            except (ValueError, TypeError, LookupError, RecursionError, msgspec.MsgspecError, Invalid) as error:
+                because = shown(f"What the task answered cannot be read: {error}")
+                return Outcome(
+                    kind=OutcomeKind.FAILED, because=because, start_date=started_at, end_date=datetime.now(UTC)
+                )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -215,6 +223,13 @@ def _outcome(folder: Path, code: int, started_at: datetime) -> Outcome:
     if facts.get("deferral") is not None:
         facts["deferral"] = json.loads(facts["deferral"])
     return msgspec.convert(facts | {"type": "Outcome"}, Outcome)
+
+
+def _checked(outcome: Outcome) -> Outcome:
+    """Raises `Invalid`: the server would refuse the same values."""
+    for item in outcome.xcoms:
+        parsed_json(item.value, f"XCom {item.key!r}")
+    return outcome
 
 
 def _environment(python: str, source: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -63,7 +63,7 @@ def _read(path: Path) -> dict[str, Any]:
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise CommandFailed(
             ExitCode.USAGE, f"cannot read the saved login {path}: {error}; repair or remove the file"
         ) from error

@@ -14,7 +14,7 @@ import click
 
 from leoflowd.cli.failures import EXIT_CODE_HELP, CommandFailed, ExitCode
 from leoflowd.cli.options import output_option
-from leoflowd.cli.output import Output
+from leoflowd.cli.output import Output, echo, json_line
 from leoflowd.contract.overriding import override
 
 COMMANDS = {
@@ -79,10 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        echo("interrupted", err=True)
         return ExitCode.INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        echo(error.format_message(), err=True)
         return ExitCode.USAGE
     except click.ClickException as error:
         return _report(out, arguments, _usage(error))
@@ -94,20 +94,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  # the last line of defence: a bug gets its code and its traceback
         import traceback
 
-        traceback.print_exc()
+        echo(traceback.format_exc(), err=True)
         return _report(out, arguments, CommandFailed(ExitCode.UNEXPECTED, f"a fault of leoflow itself: {error!r}"))
     return int(code) if isinstance(code, int) else ExitCode.OK
 
 
 def _report(out: Output, arguments: Sequence[str], failure: CommandFailed) -> int:
-    import json
-
     if out.as_json or _asks_for_json(arguments):
-        click.echo(json.dumps(failure.document(), ensure_ascii=False, default=str), err=True)
+        echo(json_line(failure.document()), err=True)
     elif failure.code is ExitCode.INVALID and "compile_errors" in failure.facts:
-        click.echo(str(failure), err=True)  # `path:line: ...`, which editors read: nothing before the path
+        echo(str(failure), err=True)  # `path:line: ...`, which editors read: nothing before the path
     else:
-        click.echo(f"error: {failure}", err=True)
+        echo(f"error: {failure}", err=True)
     return failure.code
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
-from leoflowd.cli.output import Output
+from leoflowd.cli.output import Output, clean
 
 if TYPE_CHECKING:
     from leoflowd.cli.client import Client
@@ -48,7 +48,10 @@ def server_command(function: Callable[Concatenate[Client, Output, P], None]) -> 
         from leoflowd.cli.client import open_client
 
         with open_client(server, token) as client:
-            function(client, out, *args, **options)
+            try:
+                function(client, out, *args, **options)
+            except (LookupError, TypeError, AttributeError, ValueError) as error:
+                raise client.odd_answer(error) from error
 
     return command
 
@@ -59,5 +62,5 @@ def confirm(out: Output, question: str, *, yes: bool) -> None:
         return
     if out.as_json or not sys.stdin.isatty():
         raise CommandFailed(ExitCode.USAGE, f"{question} Nobody is here to answer; add --yes.")
-    if not click.confirm(question, err=True):
+    if not click.confirm(clean(question), err=True):
         raise CommandFailed(ExitCode.USAGE, "Nothing was changed.")

@@ -1,7 +1,8 @@
 """What a command prints: a table or text for people, or exactly one JSON document on stdout with `-o json`.
 
 Progress and errors go to stderr, so that stdout can be piped. rich is imported at the first table, not before:
-most calls need none. Text that came from a server or a task never reaches the terminal with its control codes.
+most calls need none. Text that came from a server, a file or a task never reaches the terminal with its control codes:
+everything goes through `echo`, `styled` and `json_line` here, and a test of the house sees to that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 PIPE_WIDTH = 4096
 """Columns of a table that is piped: wide enough that nothing is cut or wrapped."""
@@ -37,7 +39,10 @@ STATE_STYLES = {
 
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?", re.DOTALL)
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""C0 but tab and line feed, C1, and what turns the direction of writing round, so that a text reads as another one."""
+_UNWRITABLE = re.compile("[\ud800-\udfff]")
+_RESET = "\x1b[0m"
 
 
 class Output:
@@ -49,19 +54,19 @@ class Output:
     def show(self, document: Any, for_people: Callable[[], None]) -> None:
         """The result of the command: `document` with `-o json`, else what `for_people` prints."""
         if self.as_json:
-            click.echo(json.dumps(document, ensure_ascii=False, default=str))
+            echo(json_line(document))
         else:
             for_people()
 
     def say(self, text: str) -> None:
         """A line for people on stdout; nothing with `-o json`."""
         if not self.as_json:
-            click.echo(text)
+            echo(text)
 
     def note(self, text: str) -> None:
         """Progress, hints and warnings: stderr, and nothing with `-o json`."""
         if not self.as_json:
-            click.echo(text, err=True)
+            echo(text, err=True)
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """One table; a column named "state" is coloured."""
@@ -75,6 +80,29 @@ class Output:
         console().print(table)
 
 
+def echo(text: str = "", *, err: bool = False, keep_colour: bool = False) -> None:
+    """One or more lines on stdout or stderr, cleaned. The colours of a log line end with it."""
+    text = clean(text, keep_colour=keep_colour)
+    click.echo(text + _RESET if keep_colour and "\x1b" in text else text, err=err, color=keep_colour or None)
+
+
+def styled(text: str, style: str = "") -> Text:
+    """A cleaned text for rich."""
+    from rich.text import Text
+
+    return Text(clean(text), style=style)
+
+
+def json_line(document: Any) -> str:
+    """One JSON document; what a terminal would obey, or UTF-8 not carry, is written as an escape of JSON."""
+    line = json.dumps(document, ensure_ascii=False, default=str)
+    return _CONTROLS.sub(_escape, _UNWRITABLE.sub(_escape, line))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
 def console(file: TextIO | None = None) -> Console:
     """rich's console for stdout: no colour off a terminal or with NO_COLOR, and no cutting in a pipe."""
     from rich.console import Console
@@ -84,10 +112,8 @@ def console(file: TextIO | None = None) -> Console:
 
 
 def _cell(header: str, value: Any) -> Any:
-    from rich.text import Text
-
-    text = clean(show_value(value))
-    return Text(text, style=STATE_STYLES.get(text, "") if header == "state" else "")
+    text = show_value(value)
+    return styled(text, STATE_STYLES.get(text, "") if header == "state" else "")
 
 
 def show_value(value: Any) -> str:
@@ -109,6 +135,7 @@ def show_value(value: Any) -> str:
 
 def clean(text: str, *, keep_colour: bool = False) -> str:
     """Without terminal control codes: a log line must not be able to move the cursor or set the window's title."""
+    text = _UNWRITABLE.sub(_escape, text)
     if not keep_colour:
         return _CONTROLS.sub("", _ESCAPES.sub("", text))
     parts, colours = _SGR.split(text), _SGR.findall(text)

@@ -12,6 +12,7 @@ from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import server_command
 from leoflowd.cli.output import Output
 from leoflowd.contract import dag_spec
+from leoflowd.contract.errors import Invalid
 
 if TYPE_CHECKING:
     from leoflowd.cli.client import Client
@@ -42,7 +43,7 @@ def _read(file: Path) -> bytes:
     """Check it here: a wrong file is told apart from a wrong server."""
     try:
         return dag_spec.encode_canonical(dag_spec.decode(file.read_bytes()))
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, OSError, Invalid) as error:
         raise CommandFailed(
             ExitCode.INVALID, f"{file} is no artifact: {error}; write one with `leoflow compile DIR -o {file.name}`"
         ) from error

@@ -13,9 +13,9 @@ import click
 from leoflowd.cli.dags import dag_path
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import confirm, server_command
-from leoflowd.cli.output import Output, clean, seconds
+from leoflowd.cli.output import Output, echo, seconds
 from leoflowd.contract.errors import Invalid
-from leoflowd.contract.values import checked_json
+from leoflowd.contract.values import parsed_json
 
 if TYPE_CHECKING:
     from leoflowd.cli.client import Client
@@ -69,7 +69,7 @@ def trigger(
     body |= {"note": note} if note else {}
     run = client.post(f"{dag_path(dag_id)}/dagRuns", body)
     if not wait:
-        out.show(run, lambda: click.echo(f"{run['dag_run_id']}\t{run['state']}"))
+        out.show(run, lambda: echo(f"{run['dag_run_id']}\t{run['state']}"))
         return
     _warn_when_paused(client, out, dag_id)
     run = _wait_for_end(client, out, run, timeout)
@@ -93,19 +93,13 @@ def read_conf(text: str | None, file: Path | None) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        conf = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CommandFailed(
-            ExitCode.USAGE, f'the conf is no JSON: {error}; write it as \'{{"key": "value"}}\''
-        ) from error
+        conf = parsed_json(text, "the conf")
+    except Invalid as error:
+        raise CommandFailed(ExitCode.USAGE, f'{error}; write it as \'{{"key": "value"}}\'') from error
     if not isinstance(conf, dict):
         raise CommandFailed(
             ExitCode.USAGE, f'the conf is a JSON {type(conf).__name__}; it must be an object: {{"key": 1}}'
         )
-    try:
-        checked_json(conf, "the conf")
-    except Invalid as error:
-        raise CommandFailed(ExitCode.USAGE, f"{error}; no run can keep that") from error
     return conf
 
 
@@ -145,7 +139,7 @@ def _not_successful(client: Client, run: dict[str, Any]) -> list[dict[str, Any]]
 
 
 def _print_end(out: Output, run: dict[str, Any], tasks: list[dict[str, Any]]) -> None:
-    click.echo(f"{run['dag_run_id']}\t{run['state']}\t{seconds(run['duration'])}")
+    echo(f"{run['dag_run_id']}\t{run['state']}\t{seconds(run['duration'])}")
     for task in tasks:
         out.note(f"  {task['task_id']}: {task['state']} (try {task['try_number']})")
     failed = next((task for task in tasks if task["state"] == "failed"), None)
@@ -197,7 +191,7 @@ def status(client: Client, out: Output, dag_id: str, run_id: str | None) -> None
 
     def for_people() -> None:
         out.table(HEADERS, [_run_row(run)])
-        click.echo()
+        echo()
         out.table(TASK_HEADERS, [_task_row(task) for task in tasks])
 
     out.show({**run, "task_instances": tasks}, for_people)
@@ -286,7 +280,7 @@ def _print_log(lines: list[dict[str, Any]]) -> None:
         moment = (line.get("timestamp") or "")[:23]
         level = line.get("level") or ""
         head = f"{moment:23}  {level:7.7}  " if moment or level else ""
-        click.echo(head + clean(str(line.get("event", "")), keep_colour=colour), color=colour or None)
+        echo(head + str(line.get("event", "")), keep_colour=colour)
         for error in line.get("error_detail") or ():
             _print_exception(error)
     stdout.flush()
@@ -294,8 +288,8 @@ def _print_log(lines: list[dict[str, Any]]) -> None:
 
 def _print_exception(error: dict[str, Any]) -> None:
     for frame in error.get("frames") or ():
-        click.echo(f"    {frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}")
-    click.echo(clean(f"    {error.get('exc_type')}: {error.get('exc_value')}"))
+        echo(f"    {frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}")
+    echo(f"    {error.get('exc_type')}: {error.get('exc_value')}")
 
 
 # --- clear -------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.local_display import display_for, time_of
 from leoflowd.cli.local_run import LocalRun
 from leoflowd.cli.options import output_option
-from leoflowd.cli.output import Output
+from leoflowd.cli.output import Output, echo
 from leoflowd.contract.dag_spec import DagSpec, EnvironmentSpec
 from leoflowd.contract.states import DagRunState, TriggerRule
 
@@ -86,7 +86,7 @@ def _find(
     from leoflowd.authoring.project import discover, open_project
 
     candidates: tuple[Project, ...]
-    if Path(target).exists():
+    if _is_path(target):
         candidates, wanted = (open_project(Path(target)),), dag_id
     else:
         candidates, wanted = discover(Path()).projects, target
@@ -102,13 +102,22 @@ def _find(
         for spec in specs:
             if spec.dag_id == wanted:
                 return project.folder, spec, interpreter
-        if wanted is None or Path(target).exists():
+        if wanted is None or _is_path(target):
             ids = ", ".join(spec.dag_id for spec in specs)
             code = ExitCode.USAGE if wanted is None else ExitCode.NOT_FOUND
             raise CommandFailed(code, f"{target} defines these DAGs: {ids}; choose one with --dag-id")
     raise CommandFailed(
         ExitCode.NOT_FOUND, f"{target!r} is no folder, and no project below this folder defines a DAG of that id"
     )
+
+
+def _is_path(target: str) -> bool:
+    """Also for a text that is too long to be one."""
+    try:
+        Path(target).stat()
+    except OSError:
+        return False
+    return True
 
 
 def _compiled(project: Project, interpreter: Path, target: str) -> tuple[DagSpec, ...] | None:
@@ -120,7 +129,7 @@ def _compiled(project: Project, interpreter: Path, target: str) -> tuple[DagSpec
     try:
         return compile_opened(project, python=str(interpreter))
     except DagCompileError as error:
-        if Path(target).exists():
+        if _is_path(target):
             raise compile_failure(Path(target), error) from error
         return None
 
@@ -161,6 +170,6 @@ def _print_end(out: Output, run: LocalRun) -> None:
         (run.task_of(i).task_id, str(facts.state), facts.try_number, time_of(facts), facts.because)
         for i, facts in enumerate(run.view.facts)
     ]
-    click.echo()
+    echo()
     out.table(("task_id", "state", "try", "time", "because"), rows)
-    click.echo(f"\n{run.spec.dag_id}: {run.view.state} ({run.because})")
+    echo(f"\n{run.spec.dag_id}: {run.view.state} ({run.because})")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leoflowd.cli.options import server_command
-from leoflowd.cli.output import Output, clean, console, show_value
+from leoflowd.cli.output import Output, console, show_value, styled
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -54,18 +54,16 @@ def _grow(branch: Tree, node: Any) -> None:
 
 def _label(node: dict[str, Any]) -> Any:
     """Name, state, restarts, then the statistics in grey; what the server adds later is shown too."""
-    from rich.text import Text
-
     state = str(node.get("state") or "")
-    label = Text.assemble((clean(str(node.get("name", "?"))), "bold"))
+    label = styled(str(node.get("name", "?")), "bold")
     if state:
-        label.append(f"  {state}", style=STATE_STYLES.get(state, ""))
+        label.append_text(styled(f"  {state}", STATE_STYLES.get(state, "")))
     if node.get("restarts"):
-        label.append(f"  {node['restarts']} restarts", style="yellow")
+        label.append_text(styled(f"  {node['restarts']} restarts", "yellow"))
     if node.get("fault"):
-        label.append(f"  {clean(str(node['fault']))}", style="bold red")
+        label.append_text(styled(f"  {node['fault']}", "bold red"))
     facts = {key: value for key, value in node.items() if key not in {"name", "state", "restarts", "children", "fault"}}
     statistics = facts.pop("statistics", None)
     facts |= statistics if isinstance(statistics, dict) else {"statistics": statistics} if statistics else {}
-    told = "  ".join(f"{key}={clean(show_value(value))}" for key, value in facts.items() if value not in (None, "", []))
-    return label.append(f"  {told}", style="bright_black") if told else label
+    told = "  ".join(f"{key}={show_value(value)}" for key, value in facts.items() if value not in (None, "", []))
+    return label.append_text(styled(f"  {told}", "bright_black")) if told else label

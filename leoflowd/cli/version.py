@@ -7,7 +7,7 @@ import platform
 import click
 
 from leoflowd.cli.options import output_option
-from leoflowd.cli.output import Output
+from leoflowd.cli.output import Output, echo
 
 
 @click.command()
@@ -23,4 +23,4 @@ def version(out: Output) -> None:
     except PackageNotFoundError:
         number = "0.0.0+source"  # run from a checkout that nobody installed
     document = {"version": number, "python": platform.python_version(), "platform": platform.platform()}
-    out.show(document, lambda: click.echo(f"leoflow {number} (Python {document['python']}, {document['platform']})"))
+    out.show(document, lambda: echo(f"leoflow {number} (Python {document['python']}, {document['platform']})"))

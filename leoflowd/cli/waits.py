@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leoflowd.cli.options import confirm, server_command
-from leoflowd.cli.output import Output, clean, seconds
+from leoflowd.cli.output import Output, echo, seconds
 
 if TYPE_CHECKING:
     from leoflowd.cli.client import Client
@@ -98,9 +98,9 @@ def show_wait(client: Client, out: Output, wait_id: str) -> None:
 
 
 def _print(out: Output, wait: dict[str, Any]) -> None:
-    click.echo(clean(f"{wait['dag_id']} {wait['dag_run_id']} {wait['task_id']} (map index {wait['map_index']})"))
+    echo(f"{wait['dag_id']} {wait['dag_run_id']} {wait['task_id']} (map index {wait['map_index']})")
     for sentence in wait["because"]:
-        click.echo(f"- {clean(sentence)}")
+        echo(f"- {sentence}")
     probes = (wait["explanation"] or {}).get("probes")
     if probes:
         out.table(PROBE_HEADERS, [(probe["at"], f"{probe['duration_s']:.3f} s", probe["summary"]) for probe in probes])
@@ -136,7 +136,7 @@ def fail(client: Client, out: Output, wait_id: str, yes: bool) -> None:
 
 def _act(client: Client, out: Output, wait_id: str, action: str, word: str) -> None:
     document = client.post(f"{wait_path(wait_id)}/{action}", None)
-    out.show(document, lambda: click.echo(f"{word}: {wait_id}"))
+    out.show(document, lambda: echo(f"{word}: {wait_id}"))
 
 
 @waits.command("set-interval")
@@ -146,7 +146,7 @@ def _act(client: Client, out: Output, wait_id: str, action: str, word: str) -> N
 def set_interval(client: Client, out: Output, wait_id: str, poke_interval_s: float) -> None:
     """Probe for this wait every SECONDS (0.1 to 86400)."""
     document = client.patch(wait_path(wait_id), {"poke_interval_s": poke_interval_s})
-    out.show(document, lambda: click.echo(f"every {poke_interval_s:g} s: {wait_id}"))
+    out.show(document, lambda: echo(f"every {poke_interval_s:g} s: {wait_id}"))
 
 
 @waits.command("stats")
@@ -181,7 +181,7 @@ def _print_pool(out: Output, pool: dict[str, Any]) -> None:
         ],
     )
     if pool["targets"]:
-        click.echo()
+        echo()
         out.table(TARGET_HEADERS, [_target(target) for target in pool["targets"]])
 
 

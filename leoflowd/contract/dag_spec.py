@@ -4,22 +4,29 @@
 no class named in it is ever imported by the daemon. Unknown fields are refused, so that a field is either honoured
 or an error. Canonical form: `encode_canonical` (sorted keys, UTC datetimes, defaults left out), whose SHA-256 is the
 version's digest.
+
+`checked` holds what types cannot say: sizes, moments and texts that every column, codec and clock behind can take. Only
+new artifacts go through it; one that an older release has stored stays readable.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from leoflowd.contract.errors import Invalid
 from leoflowd.contract.states import TriggerRule, WeightRule
+from leoflowd.contract.values import EARLIEST, LATEST, SECONDS_MAX, checked_jsonb, checked_moment, checked_text
 from leoflowd.contract.wait_spec import Deferral, HttpCall, WaitSpec
 
 SCHEMA_VERSION = "2.0"
-ID_PATTERN = r"^[\w.-]{1,250}$"
+ID_PATTERN = r"^[\w.-]{1,250}\Z"
 """Airflow's key rule: letters, digits, dash, dot, underscore; at most 250 characters."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -258,16 +265,157 @@ class DagSpec(Spec, frozen=True, kw_only=True):
     """The author's label of this version (git describe), for people only."""
 
 
+# --- what an artifact may hold -----------------------------------------------------------------------------------
+
+COUNT_MAX = 1_000_000_000
+"""For `integer` columns, with room for the sums that are made of two of them."""
+WEIGHT_MAX = 2**31 - 1
+MONTHS_MAX = 100 * 12
+STEP_MIN_S = 0.001
+"""Shortest distance between runs: below a microsecond the next moment would be the same one."""
+MOMENT_MIN, MOMENT_MAX = EARLIEST + timedelta(seconds=SECONDS_MAX), LATEST - timedelta(seconds=SECONDS_MAX)
+"""Moments that are calculated with: the longest duration before and after them is still a moment."""
+NAME_MAX = 256
+LABEL_MAX = 2_000
+TAG_MAX = 100
+"""As in Airflow's tables."""
+DESCRIPTION_MAX = 100_000
+DOC_MAX = SOURCE_MAX = 8 * 1024 * 1024
+ARTIFACT_MAX_BYTES = 64 * 1024 * 1024
+"""Ten thousand tasks, each after a hundred others, are 12 MiB."""
+
+_LARGEST: dict[str, float] = {
+    "max_active_runs": COUNT_MAX,
+    "max_active_tasks": COUNT_MAX,
+    "max_consecutive_failed_dag_runs": COUNT_MAX,
+    "retries": COUNT_MAX,
+    "pool_slots": COUNT_MAX,
+    "max_active_tis_per_dag": COUNT_MAX,
+    "max_active_tis_per_dagrun": COUNT_MAX,
+    "dagrun_timeout_s": SECONDS_MAX,
+    "retry_delay_s": SECONDS_MAX,
+    "max_retry_delay_s": SECONDS_MAX,
+    "execution_timeout_s": SECONDS_MAX,
+    "poke_interval_s": SECONDS_MAX,
+    "max_wait_s": SECONDS_MAX,
+    "timeout_s": SECONDS_MAX,
+    "interval_s": SECONDS_MAX,
+    "seconds": SECONDS_MAX,
+    "months": MONTHS_MAX,
+    "retry_exponential_backoff": 1_000.0,
+    "priority_weight": WEIGHT_MAX,
+}
+_LONGEST: dict[str, int] = {
+    "dag_display_name": LABEL_MAX,
+    "task_display_name": LABEL_MAX,
+    "description": DESCRIPTION_MAX,
+    "doc_md": DOC_MAX,
+    "source": SOURCE_MAX,
+    "owner": LABEL_MAX,
+    "operator": LABEL_MAX,
+    "operator_name": LABEL_MAX,
+    "pool": NAME_MAX,
+    "queue": NAME_MAX,
+    "group_id": LABEL_MAX,
+    "label": LABEL_MAX,
+    "tooltip": DESCRIPTION_MAX,
+    "expression": 1_000,
+    "timezone": NAME_MAX,
+    "timetable_summary": LABEL_MAX,
+    "dag_version": LABEL_MAX,
+}
+
+
+def checked(spec: DagSpec) -> DagSpec:
+    """The artifact itself. Raises `Invalid`, located at ("dag",), ("tasks", task id) or ("groups", group id)."""
+    for task in spec.tasks:
+        with _located("tasks", task.task_id):
+            _check_part(task, f"task {task.task_id!r}")
+            if task.wait is not None:
+                _check_fields(task.wait.terms, f"task {task.task_id!r}")
+            if task.deferral is not None:
+                _check_fields(task.deferral, f"task {task.task_id!r}")
+    for group in spec.groups:
+        with _located("groups", group.group_id):
+            _check_part(group, f"task group {group.group_id!r}")
+    with _located("dag"):
+        _check_part(msgspec.structs.replace(spec, tasks=(), groups=()), f"dag {spec.dag_id!r}")
+        _check_timetable(spec.timetable, f"the schedule of dag {spec.dag_id!r}")
+        for tag in spec.tags:
+            checked_text(tag, f"a tag of dag {spec.dag_id!r}", max_length=TAG_MAX, allow_empty=True)
+        if len(msgspec.json.encode(spec)) > ARTIFACT_MAX_BYTES:
+            raise Invalid(
+                f"dag {spec.dag_id!r} is an artifact of more than {ARTIFACT_MAX_BYTES // 2**20} MiB; "
+                "split it into several DAGs"
+            )
+    return spec
+
+
+@contextmanager
+def _located(*location: str) -> Iterator[None]:
+    try:
+        yield
+    except Invalid as error:
+        error.location = location
+        raise
+
+
+def _check_part(part: Spec, who: str) -> None:
+    _check_fields(part, who)
+    checked_jsonb(msgspec.to_builtins(part), who)
+
+
+def _check_fields(part: msgspec.Struct, who: str) -> None:
+    for name in part.__struct_fields__:
+        value = getattr(part, name)
+        if isinstance(value, str):
+            if name in _LONGEST:
+                checked_text(value, f"{name} of {who}", max_length=_LONGEST[name], allow_empty=True)
+        elif isinstance(value, int | float):
+            if name in _LARGEST and not -WEIGHT_MAX <= value <= _LARGEST[name]:
+                raise Invalid(f"{name} of {who} is out of range; at most {_LARGEST[name]:,.0f} is possible")
+        elif isinstance(value, datetime):
+            checked_date(value, f"{name} of {who}", is_end=name == "end_date")
+
+
+def checked_date(moment: datetime, what: str, *, is_end: bool = False) -> datetime:
+    """The moment in UTC. Raises `Invalid`. An end date may be any: nothing is calculated from it."""
+    moment = checked_moment(moment, what)
+    if not is_end and not MOMENT_MIN <= moment <= MOMENT_MAX:
+        raise Invalid(f"{what} is not between {MOMENT_MIN:%Y-%m-%d} and {MOMENT_MAX:%Y-%m-%d}")
+    return moment
+
+
+def _check_timetable(timetable: Timetable, what: str) -> None:
+    _check_fields(timetable, what)
+    if isinstance(timetable, DeltaTimetable) and not timetable.months and timetable.seconds < STEP_MIN_S:
+        raise Invalid(f"{what} has {timetable.seconds:g} s between its runs; at least {STEP_MIN_S:g} s are possible")
+    if isinstance(timetable, DatesTimetable):
+        for moment in timetable.dates:
+            checked_date(moment, f"a date of {what}")
+
+
+# --- bytes -------------------------------------------------------------------------------------------------------
+
+
 def encode_canonical(spec: DagSpec) -> bytes:
     """The one byte form of an artifact: sorted keys, no defaults, UTF-8, newline at the end."""
     return msgspec.json.encode(msgspec.to_builtins(spec, builtin_types=(datetime,)), order="sorted") + b"\n"
 
 
 def decode(document: bytes | str) -> DagSpec:
-    """Read an artifact; raises `msgspec.ValidationError` that names the path of the first fault."""
-    return msgspec.json.decode(document, type=DagSpec)
+    """Read an artifact from outside. Raises `msgspec.ValidationError` naming the path, or `Invalid`."""
+    return checked(msgspec.json.decode(document, type=DagSpec))
 
 
 def digest(spec: DagSpec) -> str:
     """SHA-256 (hex) of the canonical bytes without `dag_version`, which is only a label."""
     return hashlib.sha256(encode_canonical(msgspec.structs.replace(spec, dag_version=""))).hexdigest()
+
+
+def definition_digest(spec: DagSpec) -> str:
+    """SHA-256 (hex) of what the DAG is, without what it shares with its project: the file's text, code, environment."""
+    own = msgspec.structs.replace(
+        spec, source="", source_path="", bundle_digest="", environment=EnvironmentSpec(), staging={}, image=""
+    )
+    return digest(own)

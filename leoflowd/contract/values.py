@@ -24,6 +24,8 @@ DEPTH_MAX = 256
 """Levels of nesting in a JSON value: far more than people write, far fewer than Python's stack has frames."""
 DIGITS_MAX = 4_000
 """Digits of an integer; Python itself reads no more than 4,300 from text."""
+INTEGER_BITS = 63
+"""Of a signed 64-bit integer, beside its sign."""
 KEY_MAX = 512
 """Characters of an XCom's key, as in Airflow's table."""
 CONF_MAX_BYTES = 256 * 1024
@@ -85,6 +87,15 @@ def checked_json(value: Any, what: str) -> Any:
     return value
 
 
+def checked_jsonb(value: Any, what: str) -> Any:
+    """The value itself, if a `jsonb` column gives it back unchanged: no NUL, and numbers of 64 bits. Raises `Invalid`.
+
+    Only the artifact is stored so (ADR 18); `jsonb` would give the float 1e20 back as an integer that no one can send.
+    """
+    _check(value, what, DEPTH_MAX, jsonb=True)
+    return value
+
+
 def json_text(value: Any, what: str, *, max_bytes: int) -> str:
     """The value as JSON text of at most `max_bytes` bytes. Raises `Invalid`."""
     text = msgspec.json.encode(checked_json(value, what)).decode()
@@ -113,23 +124,6 @@ def parsed_json(text: str | bytes, what: str) -> Any:
     return value
 
 
-def artifact_text(value: Any, what: str) -> str:
-    r"""The value as JSON text for a column of type `jsonb`, which only artifacts need: lists query them.
-
-    Raises `Invalid` naming `what` and the place of a NUL, the one character that JSON carries and `jsonb` does not.
-    """
-    try:
-        text = msgspec.json.encode(value).decode()
-    except (OverflowError, UnicodeError, RecursionError) as error:
-        checked_json(value, what)
-        raise Invalid(f"{what} is not JSON that can be stored: {error}") from error
-    # Half a million values of a large DAG are looked at one by one only if the escape is there.
-    place = _place_of_nul(value, what) if r"\u0000" in text else None
-    if place is not None:
-        raise _refusal(place, r"holds the character \x00, which an artifact cannot keep; take it out")
-    return text
-
-
 def shown_json(value: Any) -> str:
     """What only people look at (structs too), as JSON text for a column of type `jsonb`."""
     try:
@@ -142,20 +136,6 @@ def shown_json(value: Any) -> str:
 def conf_text(conf: dict[str, Any]) -> str:
     """A run's conf as JSON text, spaced as people write it: they search in it. Raises `Invalid`."""
     return msgspec.json.format(json_text(conf, "conf", max_bytes=CONF_MAX_BYTES), indent=0)
-
-
-def _place_of_nul(value: Any, where: str) -> str | None:
-    if isinstance(value, str):
-        return where if "\x00" in value else None
-    if isinstance(value, dict):
-        if any("\x00" in key for key in value):
-            return f"a key of {where}"
-        items = ((f"{where}[{key!r}]", item) for key, item in value.items())
-    elif isinstance(value, list | tuple):
-        items = ((f"{where}[{index}]", item) for index, item in enumerate(value))
-    else:
-        return None
-    return next((found for place, item in items if (found := _place_of_nul(item, place)) is not None), None)
 
 
 def checked_integer(number: int, what: str, *, least: int, most: int = INTEGER_MAX) -> int:
@@ -175,28 +155,34 @@ def _check_size(text: str, what: str, max_bytes: int) -> None:
         raise Invalid(f"{what} is larger than {max_bytes} bytes of JSON")
 
 
-def _check(value: Any, where: str, levels: int) -> None:
+def _check(value: Any, where: str, levels: int, *, jsonb: bool = False) -> None:
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, str):
         _check_carried(value, where)
+        if jsonb and "\0" in value:
+            raise _refusal(where, "holds NUL, which cannot be stored")
     elif isinstance(value, int):
         if abs(value) >= _INTEGER_END:
             raise _refusal(where, f"is an integer of more than {DIGITS_MAX} digits")
+        if jsonb and value.bit_length() > INTEGER_BITS:
+            raise _refusal(where, "is an integer beyond 64 bits; write it as a text")
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise _refusal(where, f"is {value}, which JSON does not have; use null or a text")
+        if jsonb and abs(value) >= 2.0**INTEGER_BITS:
+            raise _refusal(where, f"is {value}, a number beyond 64 bits; write it as a text")
     elif levels <= 0:
         raise _refusal(where, f"is nested more than {DEPTH_MAX} levels deep")
     elif isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise _refusal(where, f"has the key {key!r}; JSON has only text as keys")
-            _check_carried(key, f"a key of {where}")
-            _check(item, f"{where}[{key!r}]", levels - 1)
+            _check(key, f"a key of {where}", levels, jsonb=jsonb)
+            _check(item, f"{where}[{key!r}]", levels - 1, jsonb=jsonb)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _check(item, f"{where}[{index}]", levels - 1)
+            _check(item, f"{where}[{index}]", levels - 1, jsonb=jsonb)
     else:
         raise _refusal(where, f"is a {type(value).__name__}, which JSON does not have")
 

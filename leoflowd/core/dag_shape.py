@@ -7,7 +7,7 @@ smaller index than what waits for it. Setup and teardown follow Airflow 3 (`DAGN
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 
 import msgspec
@@ -17,6 +17,9 @@ from leoflowd.contract.states import WeightRule
 
 MAX_WEIGHT = 2**31 - 1
 """`priority_weight` is a 32-bit integer in the store; Airflow cuts sums off in the same way."""
+
+GROUP_DEPTH_MAX = 50
+"""Task groups inside task groups."""
 
 
 class TaskNode(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +52,8 @@ class DagShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def shape_of(spec: DagSpec) -> DagShape:
-    """Work out the graph; raises ValueError on duplicate or unknown task ids and on cycles."""
+    """Work out the graph; raises ValueError on duplicate or unknown ids of tasks and groups, and on cycles."""
+    _check_groups(spec)
     upstream_ids = _upstream_ids(spec)
     order = _topological_order(spec, upstream_ids)
     tasks = {task.task_id: task for task in spec.tasks}
@@ -58,6 +62,31 @@ def shape_of(spec: DagSpec) -> DagShape:
     upstream = [sorted(index_of[up] for up in upstream_ids[task_id]) for task_id in order]
     nodes = _nodes(ordered, upstream)
     return DagShape(dag_id=spec.dag_id, nodes=nodes, index_of=index_of, leaves=_leaves(nodes), fail_fast=spec.fail_fast)
+
+
+def _check_groups(spec: DagSpec) -> None:
+    """Groups form trees of bounded depth, which `core.graph` and the UI walk."""
+    parents = {group.group_id: group.parent_group_id or "" for group in spec.groups}
+    if len(parents) < len(spec.groups):
+        raise ValueError(f"dag {spec.dag_id!r} has two task groups of one id; group ids must be unique")
+    named = {*parents.values(), *(task.group_id or "" for task in spec.tasks)} - {""}
+    unknown = min(named - parents.keys(), default=None)
+    if unknown is not None:
+        raise ValueError(f"dag {spec.dag_id!r} names the task group {unknown!r}, which it does not have")
+    depth = {"": 0}
+    for group_id in parents:
+        path: list[str] = []
+        at = group_id
+        while at not in depth and len(path) <= GROUP_DEPTH_MAX:
+            path.append(at)
+            at = parents[at]
+        for above, inner in enumerate(reversed(path), start=depth.get(at, GROUP_DEPTH_MAX)):
+            depth[inner] = above + 1
+        if depth[group_id] > GROUP_DEPTH_MAX:
+            raise ValueError(
+                f"task group {group_id!r} of dag {spec.dag_id!r} is inside of itself, or of more than "
+                f"{GROUP_DEPTH_MAX} others"
+            )
 
 
 def _upstream_ids(spec: DagSpec) -> dict[str, frozenset[str]]:
@@ -69,10 +98,10 @@ def _upstream_ids(spec: DagSpec) -> dict[str, frozenset[str]]:
             )
         found[task.task_id] = frozenset(task.upstream_task_ids)
     for task_id, ups in found.items():
-        unknown = sorted(ups - found.keys())
-        if unknown:
+        unknown = min((up for up in ups if up not in found), default=None)
+        if unknown is not None:
             raise ValueError(
-                f"task {task_id!r} of dag {spec.dag_id!r} waits for {unknown[0]!r}, which is no task of this dag; "
+                f"task {task_id!r} of dag {spec.dag_id!r} waits for {unknown!r}, which is no task of this dag; "
                 "correct the id or add the task"
             )
     return found
@@ -106,28 +135,20 @@ def _topological_order(spec: DagSpec, upstream_ids: dict[str, frozenset[str]]) -
 
 def _a_cycle(upstream_ids: dict[str, frozenset[str]], stuck: set[str]) -> list[str]:
     """Walk upstream inside the stuck tasks, each of which has a stuck upstream, until one comes again."""
-    path = [min(stuck)]
+    path = {min(stuck): 0}
+    last = next(iter(path))
     while True:
-        up = min(upstream_ids[path[-1]] & stuck)
-        if up in path:
-            return [up, *reversed(path[path.index(up) :])]
-        path.append(up)
+        last = min(upstream_ids[last] & stuck)
+        if last in path:
+            return [last, *reversed(list(path)[path[last] :])]
+        path[last] = len(path)
 
 
 def _nodes(tasks: Sequence[TaskSpec], upstream: Sequence[Sequence[int]]) -> tuple[TaskNode, ...]:
     downstream = _reversed(upstream, len(tasks))
-    # Sets of nodes are bits of one integer: unions over a graph of thousands of tasks stay cheap.
-    ancestors = [0] * len(tasks)
-    for index, ups in enumerate(upstream):
-        for up in ups:
-            ancestors[index] |= ancestors[up] | 1 << up
-    descendants = [0] * len(tasks)
-    for index in reversed(range(len(tasks))):
-        for down in downstream[index]:
-            descendants[index] |= descendants[down] | 1 << down
-    weights = _weights(tasks, ancestors, descendants)
-    setups = _indirect_setups(tasks, upstream, downstream, ancestors, descendants)
-    scopes = _scopes(tasks, upstream, ancestors, descendants)
+    weights = _weights(tasks, upstream, downstream)
+    setups = _indirect_setups(tasks, upstream, downstream)
+    scopes = _scopes(tasks, upstream, downstream)
     setup_for = _reversed(setups, len(tasks))
     scope_of = _reversed(scopes, len(tasks))
     return tuple(
@@ -155,72 +176,41 @@ def _reversed(edges: Sequence[Sequence[int]], size: int) -> list[list[int]]:
     return back
 
 
-def _weights(tasks: Sequence[TaskSpec], ancestors: Sequence[int], descendants: Sequence[int]) -> list[int]:
-    members: dict[int, int] = {}
-    for index, task in enumerate(tasks):
-        members[task.priority_weight] = members.get(task.priority_weight, 0) | 1 << index
+# --- sets of nodes, as bits of one integer: unions over a graph of thousands of tasks stay cheap ---
 
-    def total(among: int) -> int:
-        return sum(weight * (among & mask).bit_count() for weight, mask in members.items())
 
-    found = []
-    for index, task in enumerate(tasks):
-        match task.weight_rule:
-            case WeightRule.ABSOLUTE:
-                weight = task.priority_weight
-            case WeightRule.DOWNSTREAM:
-                weight = task.priority_weight + total(descendants[index])
-            case WeightRule.UPSTREAM:
-                weight = task.priority_weight + total(ancestors[index])
-        found.append(max(-MAX_WEIGHT, min(MAX_WEIGHT, weight)))
+def _ahead(edges: Sequence[Sequence[int]], order: Iterable[int], own: Sequence[int]) -> list[int]:
+    """Per node, the union of the `own` bits of all nodes that its edges lead to. `order`: ends before starts.
+
+    Nodes with equal edges, such as those of a layer, share one answer.
+    """
+    found, closed = [0] * len(edges), list(own)
+    known: dict[tuple[int, ...], int] = {}
+    for index in order:
+        ends = tuple(edges[index])
+        if ends not in known:
+            union = 0
+            for end in ends:
+                union |= closed[end]
+            known[ends] = union
+        found[index] = known[ends]
+        closed[index] |= found[index]
     return found
 
 
-def _indirect_setups(
-    tasks: Sequence[TaskSpec],
-    upstream: Sequence[Sequence[int]],
-    downstream: Sequence[Sequence[int]],
-    ancestors: Sequence[int],
-    descendants: Sequence[int],
-) -> list[list[int]]:
-    """Per task, the setups above its direct upstream that it is inside of.
-
-    A task is inside of a setup whose teardown comes after the task, or which has no teardown; a teardown is inside
-    of none.
-    """
-    setup_mask = _mask(index for index, task in enumerate(tasks) if task.is_setup)
-    teardown_mask = _mask(index for index, task in enumerate(tasks) if task.is_teardown)
-    own_teardowns = [_mask(downs) & teardown_mask for downs in downstream]
-    return [
-        []
-        if task.is_teardown
-        else [
-            setup
-            for setup in _bits(ancestors[index] & setup_mask & ~_mask(upstream[index]))
-            if not own_teardowns[setup] or own_teardowns[setup] & descendants[index]
-        ]
-        for index, task in enumerate(tasks)
-    ]
+def _ancestors(upstream: Sequence[Sequence[int]], own: Sequence[int]) -> list[int]:
+    return _ahead(upstream, range(len(upstream)), own)
 
 
-def _scopes(
-    tasks: Sequence[TaskSpec],
-    upstream: Sequence[Sequence[int]],
-    ancestors: Sequence[int],
-    descendants: Sequence[int],
-) -> list[list[int]]:
-    """Per teardown, the tasks between its setups and itself that are not already its direct upstream."""
-    scopes: list[list[int]] = []
-    for index, task in enumerate(tasks):
-        inside = 0
-        if task.is_teardown:
-            for up in upstream[index]:
-                inside |= descendants[up] if tasks[up].is_setup else 0
-        scopes.append(list(_bits(inside & ancestors[index] & ~_mask(upstream[index]))))
-    return scopes
+def _descendants(downstream: Sequence[Sequence[int]], own: Sequence[int]) -> list[int]:
+    return _ahead(downstream, reversed(range(len(downstream))), own)
 
 
-def _mask(indices: Iterator[int] | Sequence[int]) -> int:
+def _each(size: int) -> list[int]:
+    return [1 << index for index in range(size)]
+
+
+def _mask(indices: Iterable[int]) -> int:
     mask = 0
     for index in indices:
         mask |= 1 << index
@@ -228,10 +218,106 @@ def _mask(indices: Iterator[int] | Sequence[int]) -> int:
 
 
 def _bits(mask: int) -> Iterator[int]:
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
+    """Ascending. Through its text, which costs one pass; shifting bit after bit out of a long integer is quadratic."""
+    text = f"{mask:b}"[::-1]
+    at = text.find("1")
+    while at >= 0:
+        yield at
+        at = text.find("1", at + 1)
+
+
+# --- weights, setups, teardowns ---
+
+
+def _weights(
+    tasks: Sequence[TaskSpec], upstream: Sequence[Sequence[int]], downstream: Sequence[Sequence[int]]
+) -> list[int]:
+    rules = {task.weight_rule for task in tasks}
+    each = _each(len(tasks))
+    above = _ancestors(upstream, each) if WeightRule.UPSTREAM in rules else []
+    below = _descendants(downstream, each) if WeightRule.DOWNSTREAM in rules else []
+    members = _weight_bits(tasks)
+
+    def total(among: int) -> int:
+        return sum(weight * (among & mask).bit_count() for weight, mask in members)
+
+    found = []
+    for index, task in enumerate(tasks):
+        match task.weight_rule:
+            case WeightRule.ABSOLUTE:
+                weight = task.priority_weight
+            case WeightRule.DOWNSTREAM:
+                weight = task.priority_weight + total(below[index])
+            case WeightRule.UPSTREAM:
+                weight = task.priority_weight + total(above[index])
+        found.append(max(-MAX_WEIGHT, min(MAX_WEIGHT, weight)))
+    return found
+
+
+def _weight_bits(tasks: Sequence[TaskSpec]) -> list[tuple[int, int]]:
+    """(value of a binary digit, who has it in its weight): a sum then costs as many steps as there are digits."""
+    found: dict[int, int] = {}
+    for index, task in enumerate(tasks):
+        sign = 1 if task.priority_weight >= 0 else -1
+        for digit in _bits(abs(task.priority_weight)):
+            value = sign << digit
+            found[value] = found.get(value, 0) | 1 << index
+    return list(found.items())
+
+
+def _indirect_setups(
+    tasks: Sequence[TaskSpec], upstream: Sequence[Sequence[int]], downstream: Sequence[Sequence[int]]
+) -> list[list[int]]:
+    """Per task, the setups above its direct upstream that it is inside of.
+
+    A task is inside of a setup whose teardown comes after the task, or which has no teardown; a teardown is inside
+    of none.
+    """
+    setups = [index for index, task in enumerate(tasks) if task.is_setup]
+    if not setups:
+        return [[] for _ in tasks]
+    own = [0] * len(tasks)
+    for bit, setup in enumerate(setups):
+        own[setup] = 1 << bit
+    torn_down = [
+        _union(own[up] for up in upstream[index]) if task.is_teardown else 0 for index, task in enumerate(tasks)
+    ]
+    without_teardown = _union(own) & ~_union(torn_down)
+    above, still_open = _ancestors(upstream, own), _descendants(downstream, torn_down)
+    return [
+        []
+        if task.is_teardown
+        else [
+            setups[bit]
+            for bit in _bits(
+                above[index] & (still_open[index] | without_teardown) & ~_union(own[up] for up in upstream[index])
+            )
+        ]
+        for index, task in enumerate(tasks)
+    ]
+
+
+def _union(masks: Iterable[int]) -> int:
+    union = 0
+    for mask in masks:
+        union |= mask
+    return union
+
+
+def _scopes(
+    tasks: Sequence[TaskSpec], upstream: Sequence[Sequence[int]], downstream: Sequence[Sequence[int]]
+) -> list[list[int]]:
+    """Per teardown, the tasks between its setups and itself that are not already its direct upstream."""
+    scopes: list[list[int]] = [[] for _ in tasks]
+    teardowns = [index for index, task in enumerate(tasks) if task.is_teardown]
+    if not teardowns:
+        return scopes
+    each = _each(len(tasks))
+    above, below = _ancestors(upstream, each), _descendants(downstream, each)
+    for index in teardowns:
+        inside = _union(below[up] for up in upstream[index] if tasks[up].is_setup)
+        scopes[index] = list(_bits(inside & above[index] & ~_mask(upstream[index])))
+    return scopes
 
 
 def _leaves(nodes: Sequence[TaskNode]) -> tuple[int, ...]:

@@ -29,7 +29,8 @@ import watchfiles
 
 from leoflowd import telemetry
 from leoflowd.authoring.bundle import copy_bundle
-from leoflowd.authoring.compiler import compile_opened
+from leoflowd.authoring.compiler import compile_opened, excluded_of
+from leoflowd.authoring.errors import PATH_MAX
 from leoflowd.authoring.project import (
     SKIPPED_FOLDERS,
     Project,
@@ -41,7 +42,8 @@ from leoflowd.authoring.project import (
 from leoflowd.config import LiteConfig
 from leoflowd.contract import dag_spec
 from leoflowd.contract.dag_spec import DagSpec, EnvironmentSpec
-from leoflowd.contract.errors import LeoflowError, StoreUnavailable
+from leoflowd.contract.errors import Invalid, LeoflowError, StoreUnavailable
+from leoflowd.contract.values import shown
 from leoflowd.lite.environments import EnvironmentFailed, Environments, EnvironmentStatistics
 from leoflowd.store import dags
 from leoflowd.store import workspace as facts
@@ -50,6 +52,8 @@ from leoflowd.store.database import Database
 log = telemetry.get_logger(__name__)
 
 BUNDLE_NAME = "workspace"
+REASON_MAX = 100_000
+"""Characters of an import error: an installer says a lot."""
 RESCAN_S = 30.0
 FIRST_SCAN_S = 30.0
 """How long the start waits for the first scan; an environment that takes longer to build is built beside it."""
@@ -57,6 +61,7 @@ COMPILES = 2
 """Compilers at once: each is a process with an interpreter of its own on a laptop's cores."""
 ENVIRONMENT_BUILDS = 2
 WATCH_STEP_MS = 50
+WATCH_AGAIN_S = 1.0
 WATCH_DEBOUNCE_MS = 300
 """An editor writes in several steps; the watcher waits for a pause of one step, at most so long."""
 BURST = 20
@@ -83,8 +88,8 @@ class ProjectFiles(msgspec.Struct, frozen=True):
 
     @property
     def source(self) -> str:
-        """The file its import error is shown under, relative to the workspace."""
-        return _join(self.folder, self.project.source_path)
+        """The file its import error is shown under, relative to the workspace; storable, whatever its name is."""
+        return shown(_join(self.folder, self.project.source_path), PATH_MAX)
 
     def owns(self, fileloc: str) -> bool:
         """Was the DAG in this file (relative to the workspace) this project's?"""
@@ -97,11 +102,13 @@ class Compiled(msgspec.Struct, frozen=True):
     """A project's DAGs; their code lies in the bundle already."""
 
     specs: tuple[DagSpec, ...]
+    digests: tuple[str, ...]
+    """Of each artifact; worked out once, in the compiler's thread."""
     duration_s: float
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """Why a project has no DAGs now, for people."""
+    """Why a project has no DAGs now, for people; storable."""
 
     reason: str
     is_temporary: bool = False
@@ -177,14 +184,14 @@ def plan_registrations(
         project = projects[path]
         match project.outcome:
             case Failed(reason=reason):
-                wanted_errors[project.files.source] = reason
-            case Compiled(specs=specs, duration_s=duration_s):
+                wanted_errors[project.files.source] = shown(reason, REASON_MAX)
+            case Compiled(specs=specs, digests=digests, duration_s=duration_s):
                 taken = [spec.dag_id for spec in specs if spec.dag_id in owners]
                 if taken:
                     wanted_errors[project.files.source] = _taken_message(path, taken, owners)
-                for spec in specs:
+                for spec, digest in zip(specs, digests, strict=True):
                     if owners.setdefault(spec.dag_id, path) == path:
-                        wanted = Registration(_join(project.files.folder, spec.source_path), dag_spec.digest(spec))
+                        wanted = Registration(_join(project.files.folder, spec.source_path), digest)
                         if registered.get(spec.dag_id) != wanted:
                             register.append(ToRegister(path, spec, wanted, duration_s))
             case None:
@@ -278,23 +285,31 @@ class Workspace:
         """What Postgres has now, and no bundle that nobody needs."""
         async with self._db.api.connection() as conn:
             registered = await facts.list_registered(conn, BUNDLE_NAME)
+            deleted = await facts.list_deleted(conn, BUNDLE_NAME)
             errors = await facts.list_import_errors(conn, BUNDLE_NAME)
             needed = await dags.list_bundles_in_use(conn, now=self._now(), keep=KEEP_BUNDLES)
-        self._registered = {row.dag_id: Registration(row.relative_fileloc, row.digest) for row in registered}
+        self._registered = {
+            row.dag_id: Registration(row.relative_fileloc, row.digest) for row in (*registered, *deleted)
+        }
         self._errors = {row.filename: row.stack_trace for row in errors}
         await trio.to_thread.run_sync(prune_bundles, self._bundles, needed)
 
     async def _watch(self) -> None:
         """Turn file events into looks. Where the system has no more watches, the rescan alone must do."""
         while True:
+            again_s = RESCAN_S
             try:
                 self._watching = True
                 await self._follow_events()
-            except* (OSError, RuntimeError) as group:
-                error = group.exceptions[0]
-                log.warning("workspace_not_watched", workspace=str(self._root), error=str(error), rescan_s=RESCAN_S)
+            except* RuntimeError as group:  # an event of a file whose name is not UTF-8 ends the library's watch
+                log.warning("workspace_event_unreadable", error=shown(str(group.exceptions[0])))
+                again_s = WATCH_AGAIN_S
+                self._look_now.set()
+            except* OSError as group:
+                log.warning("workspace_not_watched", error=shown(str(group.exceptions[0])), rescan_s=RESCAN_S)
             self._watching = False
-            await trio.sleep(RESCAN_S)
+            await trio.sleep(again_s)
+            self._look_now.set()  # for what happened unwatched
 
     async def _follow_events(self) -> None:
         """Until cancelled; the watcher's thread looks at `stop` every step, while a cancellation alone waits for it."""
@@ -319,7 +334,10 @@ class Workspace:
         try:
             found = {files.path: files for files in await trio.to_thread.run_sync(self._list, self._root)}
         except OSError as error:
-            log.warning("workspace_unreadable", workspace=str(self._root), error=str(error))
+            log.warning("workspace_unreadable", workspace=shown(str(self._root)), error=shown(str(error)))
+            return
+        except Exception as error:  # contain: one look; the next one may find the workspace otherwise
+            log.error("workspace_not_scanned", exc_info=error)  # noqa: TRY400  # our own logger
             return
         gone = self._projects.keys() - found.keys()
         for path in gone:
@@ -362,12 +380,12 @@ class Workspace:
         except LeoflowError as error:
             outcome = Failed(str(error))
         except Exception as error:  # contain: one project, one recorded outcome
-            log.error("project_not_compiled", project=files.path, exc_info=error)  # noqa: TRY400  # our own logger
+            log.error("project_not_compiled", project=files.source, exc_info=error)  # noqa: TRY400  # our own logger
             outcome = Failed(f"leoflow could not compile this project, a fault of leoflow itself: {error!r}")
         self._compiles_total += 1
         self._last_compile_s = time.perf_counter() - began
         log.info(
-            "project_compiled", project=files.path, ok=isinstance(outcome, Compiled), s=round(self._last_compile_s, 3)
+            "project_compiled", project=files.source, ok=isinstance(outcome, Compiled), s=round(self._last_compile_s, 3)
         )
         return outcome
 
@@ -389,9 +407,13 @@ class Workspace:
             await self._mark_stale(plan)
 
     async def _register(self, item: ToRegister) -> bool:
-        """False when Postgres refuses the artifact (a NUL in a text, a number out of range): an import error then."""
+        """False when the store refuses the artifact, whatever for: an import error then, of this project alone."""
         try:
             async with self._db.api.transaction() as conn:
+                if await dags.stays_deleted(conn, item.spec):
+                    self._registered[item.spec.dag_id] = item.registration
+                    log.info("dag_stays_deleted", dag_id=item.spec.dag_id)
+                    return True
                 done = await dags.register_dag(
                     conn,
                     item.spec,
@@ -401,27 +423,34 @@ class Workspace:
                     bundle_name=BUNDLE_NAME,
                     parse_duration_s=item.duration_s,
                 )
-        except StoreUnavailable:
-            raise
-        except (LeoflowError, psycopg.Error, UnicodeError, ValueError) as error:
-            if item.path in self._projects:
-                self._projects[item.path].outcome = Failed(
-                    f"cannot register dag {item.spec.dag_id!r}: the database refuses its artifact: {error}; "
-                    "remove the value it names from the DAG"
-                )
+        except Invalid as error:
+            self._refuse(item, str(error))
+            return False
+        except Exception as error:  # contain: one project, one recorded outcome
+            if isinstance(error, StoreUnavailable) and not _is_refusal(error.__cause__):
+                raise
+            log.warning("dag_refused_by_store", dag_id=item.spec.dag_id, error=shown(str(error)))
+            self._refuse(
+                item,
+                f"cannot register dag {item.spec.dag_id!r}: the database refuses its artifact: {error}; "
+                "remove the value it names from the DAG",
+            )
             return False
         self._registered[item.spec.dag_id] = item.registration
         log.info("dag_registered", dag_id=item.spec.dag_id, version_number=done.version_number, is_new=done.created)
         return True
+
+    def _refuse(self, item: ToRegister, reason: str) -> None:
+        if item.path in self._projects:
+            self._projects[item.path].outcome = Failed(reason)
 
     async def _write_errors(self, plan: Plan) -> None:
         if not plan.errors and not plan.cleared:
             return
         async with self._db.api.transaction() as conn:
             for filename, text in plan.errors.items():
-                safe = text.replace("\0", "")
                 await dags.put_import_error(
-                    conn, filename=filename, bundle_name=BUNDLE_NAME, stack_trace=safe, now=self._now()
+                    conn, filename=filename, bundle_name=BUNDLE_NAME, stack_trace=text, now=self._now()
                 )
             for filename in plan.cleared:
                 await dags.clear_import_error(conn, filename=filename, bundle_name=BUNDLE_NAME)
@@ -447,6 +476,11 @@ async def _set_when_cancelled(event: trio.Event) -> None:
         await trio.sleep_forever()
     finally:
         event.set()
+
+
+def _is_refusal(cause: BaseException | None) -> bool:
+    """Class 54, "program limit exceeded", is about what we sent, though psycopg calls it operational."""
+    return isinstance(cause, psycopg.Error) and (cause.sqlstate or "").startswith("54")
 
 
 def _is_due(project: Watched, *, by_event: bool) -> bool:
@@ -480,26 +514,54 @@ def list_projects_in(workspace: Path) -> tuple[ProjectFiles, ...]:
     found = discover(root)
     for skipped in found.skipped:
         log.debug("folder_skipped", reason=skipped)
+    listings: Listings = {}
     return tuple(
-        ProjectFiles(project, project.folder.relative_to(root).as_posix(), signature_of(project))
+        ProjectFiles(project, project.folder.relative_to(root).as_posix(), signature_of(project, listings))
         for project in found.projects
     )
 
 
-def signature_of(project: Project) -> str:
-    """A digest of names, sizes and times: cheap enough for every look, and any save changes it."""
+Listings = dict[Path, tuple[tuple[bytes, bytes], ...]]
+
+
+def signature_of(project: Project, listings: Listings | None = None) -> str:
+    """A digest of names, sizes and times: cheap enough for every look, and any save changes it.
+
+    `listings` keeps what was found in a folder, for the projects that share it.
+    """
+    listings = {} if listings is None else listings
+    if project.folder not in listings:
+        listings[project.folder] = _listing(project.folder)
+    excluded = [os.fsencode(name) for name in project.excluded]
+    folders = tuple(name + b"/" for name in excluded)
     digest = hashlib.blake2b(digest_size=16)
-    excluded = {project.folder / name for name in project.excluded}
-    for folder, folders, files in os.walk(project.folder):
-        here = Path(folder)
-        folders[:] = sorted(name for name in folders if _is_code(name) and here / name not in excluded)
-        for name in sorted(files):
-            if name.endswith(".pyc") or here / name in excluded:
-                continue
-            with contextlib.suppress(OSError):  # removed since it was listed: the next event tells
-                facts = (here / name).stat()
-                digest.update(f"{here / name}\0{facts.st_mtime_ns}\0{facts.st_size}\0{facts.st_mode}\n".encode())
+    for name, line in listings[project.folder]:
+        if name not in excluded and not name.startswith(folders):
+            digest.update(line)
     return digest.hexdigest()
+
+
+def _listing(folder: Path) -> tuple[tuple[bytes, bytes], ...]:
+    """(name relative to the folder, what a save changes) of all files, sorted. Bytes: a name may be no text."""
+    found: list[tuple[bytes, bytes]] = []
+    ahead = [b""]
+    top = os.fsencode(folder)
+    while ahead:
+        inner = ahead.pop()
+        with contextlib.suppress(OSError), os.scandir(os.path.join(top, inner)) as entries:  # noqa: PTH118 - bytes
+            for entry in entries:
+                name = inner + entry.name
+                with contextlib.suppress(OSError):  # removed since it was listed: the next event tells
+                    if entry.is_dir(follow_symlinks=False):
+                        ahead += [name + b"/"] if _is_code(os.fsdecode(entry.name)) else []
+                    elif not name.endswith(b".pyc"):
+                        found.append((name, name + b"\0%d %d %d\n" % _facts(entry)))
+    return tuple(sorted(found))
+
+
+def _facts(entry: os.DirEntry[bytes]) -> tuple[int, int, int]:
+    facts = entry.stat()
+    return facts.st_mtime_ns, facts.st_size, facts.st_mode
 
 
 def _is_code(folder: str) -> bool:
@@ -521,21 +583,21 @@ class ProjectCompiler:
         """Raises `DagCompileError`, `EnvironmentFailed`, `FilesChanged`, OSError."""
         config = ProjectConfig() if project.single_file else read_project(project.folder)
         for sentence in unused_in_lite(config):
-            log.info("unused_in_lite", project=project.path, setting=sentence)
+            log.info("unused_in_lite", project=shown(project.path), setting=sentence)
         python = self._environments.ensure(
             EnvironmentSpec(
                 python_version=config.python_version,
                 dependencies=config.dependencies,
                 connectors=config.connectors,
             ),
-            lambda step: log.info("environment", project=project.path, step=step),
+            lambda step: log.info("environment", project=shown(project.path), step=shown(step)),
         )
         for _ in range(SAVES_WHILE_COMPILING):
             began = time.perf_counter()
             specs = compile_opened(project, python=str(python))
             duration_s = time.perf_counter() - began
             if self._keep(project, config, specs[0].bundle_digest):
-                return Compiled(specs, duration_s)
+                return Compiled(specs, tuple(map(dag_spec.digest, specs)), duration_s)
         raise FilesChanged(
             f"the files of {project.path!r} change while they are compiled; save once more when it is quiet"
         )
@@ -547,7 +609,13 @@ class ProjectCompiler:
             return True
         copy = self._bundles / f".copy-{uuid.uuid4().hex}"
         try:
-            copied = copy_bundle(project.folder, copy, config.include_paths, (*config.exclude_paths, *project.excluded))
+            copied = copy_bundle(
+                project.folder,
+                copy,
+                config.include_paths,
+                excluded_of(project, config),
+                is_shared=project.single_file,
+            )
             if copied != digest:
                 return False
             with contextlib.suppress(OSError):  # the same code of another project was faster

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import msgspec
+import trio
 
 from leoflowd.contract import dag_spec
 from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.contract.errors import Invalid, NotFound
-from leoflowd.contract.values import artifact_text, checked_text
 from leoflowd.core.dag_shape import DagShape, shape_of
 from leoflowd.core.timetable import describe, validate
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, long_statement, statements
 from leoflowd.store.hints import send_hint
 
 _SQL = statements("dags")
+T = TypeVar("T")
 
 
 class Registered(msgspec.Struct, frozen=True):
@@ -70,7 +72,7 @@ class NextRun(msgspec.Struct, frozen=True):
 
 
 def shape_of_version(version_id: uuid.UUID, spec: DagSpec) -> DagShape:
-    """`shape_of`, once per version: versions never change."""
+    """`shape_of`, once per version: versions never change. `fetch_version...` has worked it out already."""
     if version_id not in _shapes:
         if len(_shapes) >= _VERSIONS_MAX:
             _shapes.pop(next(iter(_shapes)))
@@ -81,6 +83,14 @@ def shape_of_version(version_id: uuid.UUID, spec: DagSpec) -> DagShape:
 _versions: dict[uuid.UUID, VersionRow] = {}
 _shapes: dict[uuid.UUID, DagShape] = {}
 _VERSIONS_MAX = 2048
+LARGE = 500
+"""Tasks that make work for more than a few milliseconds; of an artifact as text, hundreds of characters."""
+_threads = trio.CapacityLimiter(2)
+
+
+async def off_loop(work: Callable[[], T], *, size: int) -> T:
+    """The answer of `work`, which takes time in proportion to `size`: worked out in a thread when that is long."""
+    return work() if size < LARGE else await trio.to_thread.run_sync(work, limiter=_threads)
 
 
 async def register_dag(
@@ -95,20 +105,15 @@ async def register_dag(
 ) -> Registered:
     """Make this artifact the current version of its DAG. Equal digest = same version, also when it is an old one.
 
-    Raises `Invalid` for a graph or timetable that cannot be scheduled, and for what the store cannot keep.
+    Whoever had deleted the DAG is overruled. Raises `Invalid` for what cannot be stored or scheduled.
     """
-    try:
-        validate(spec.timetable)
-        shape_of(spec)
-    except ValueError as error:
-        raise Invalid(f"cannot register dag {spec.dag_id!r}: {error}") from error
-    artifact = artifact_text(msgspec.to_builtins(msgspec.structs.replace(spec, source="")), f"dag {spec.dag_id!r}")
-    checked_text(spec.source, f"the source of dag {spec.dag_id!r}", max_length=len(spec.source), allow_empty=True)
-    digest = dag_spec.digest(spec)
+    prepared = await off_loop(lambda: _prepare(spec), size=size_of(spec))
+    digest = prepared.digest
     paused = bool(spec.is_paused_upon_creation)
+    await conn.execute(_SQL.forget_deletions, {"dag_ids": [spec.dag_id]})
     await conn.execute(_SQL.insert_dag, {"dag_id": spec.dag_id, "paused": paused, "now": now})
     await conn.execute(_SQL.lock_dag, {"dag_id": spec.dag_id})
-    known = await fetch_one(conn, _SQL.fetch_version_by_digest, _RawVersion, dag_id=spec.dag_id, digest=digest)
+    known = await fetch_one(conn, _SQL.fetch_version_by_digest, _KnownVersion, dag_id=spec.dag_id, digest=digest)
     if known is None:
         version_id = uuid.uuid4()
         number: int = await fetch_value(
@@ -117,7 +122,7 @@ async def register_dag(
             id=version_id,
             dag_id=spec.dag_id,
             digest=digest,
-            spec=artifact,
+            spec=prepared.document,
             source=spec.source,
             bundle_digest=spec.bundle_digest,
             label=spec.dag_version,
@@ -138,9 +143,9 @@ async def register_dag(
             "dag_display_name": spec.dag_display_name or spec.dag_id,
             "description": spec.description,
             "tags": sorted(spec.tags),
-            "owners": sorted({task.owner for task in spec.tasks}) or ["airflow"],
+            "owners": prepared.owners,
             "timetable_summary": spec.timetable_summary,
-            "timetable_description": describe(spec.timetable),
+            "timetable_description": prepared.timetable_description,
             "max_active_runs": spec.max_active_runs,
             "max_active_tasks": spec.max_active_tasks,
             "max_consecutive_failed_dag_runs": spec.max_consecutive_failed_dag_runs,
@@ -148,6 +153,43 @@ async def register_dag(
     )
     await send_hint(conn, "dag", spec.dag_id)
     return Registered(version_id, number, known is None)
+
+
+class _Prepared(msgspec.Struct, frozen=True):
+    """All that costs time in proportion to the artifact."""
+
+    digest: str
+    document: str
+    owners: list[str]
+    timetable_description: str
+
+
+class _KnownVersion(msgspec.Struct, frozen=True):
+    id: uuid.UUID
+    version_number: int
+
+
+def size_of(spec: DagSpec) -> int:
+    """For `off_loop`: its tasks, and what else makes work."""
+    return sum(1 + len(task.upstream_task_ids) // 10 for task in spec.tasks) + len(spec.source) // 1_000
+
+
+def _prepare(spec: DagSpec) -> _Prepared:
+    try:
+        dag_spec.checked(spec)
+        validate(spec.timetable)
+        shape_of(spec)
+        description = describe(spec.timetable)
+    except Invalid as error:
+        raise Invalid(f"cannot register dag {spec.dag_id!r}: {error}", location=error.location) from error
+    except (ValueError, OverflowError) as error:
+        raise Invalid(f"cannot register dag {spec.dag_id!r}: {error}") from error
+    return _Prepared(
+        digest=dag_spec.digest(spec),
+        document=msgspec.json.encode(msgspec.structs.replace(spec, source="")).decode(),
+        owners=sorted({task.owner for task in spec.tasks}) or ["airflow"],
+        timetable_description=description,
+    )
 
 
 async def fetch_version(conn: Connection, dag_id: str, version_number: int | None = None) -> VersionRow:
@@ -158,7 +200,7 @@ async def fetch_version(conn: Connection, dag_id: str, version_number: int | Non
     if raw is None:
         what = f"version {version_number} of Dag `{dag_id}`" if version_number else f"Dag with ID: `{dag_id}`"
         raise NotFound(f"The {what} was not found")
-    return _remember(raw)
+    return await _remembered(raw)
 
 
 async def fetch_version_by_id(conn: Connection, version_id: uuid.UUID) -> VersionRow:
@@ -168,18 +210,23 @@ async def fetch_version_by_id(conn: Connection, version_id: uuid.UUID) -> Versio
     raw = await fetch_one(conn, _SQL.fetch_version_by_id, _RawVersion, id=version_id)
     if raw is None:
         raise NotFound(f"no DAG version {version_id}; its DAG was deleted")
-    return _remember(raw)
+    return await _remembered(raw)
 
 
-def _remember(raw: _RawVersion) -> VersionRow:
-    known = _versions.get(raw.id)
-    if known is None:
-        if len(_versions) >= _VERSIONS_MAX:
-            _versions.pop(next(iter(_versions)))
-        spec = msgspec.json.decode(raw.spec, type=DagSpec)
-        known = VersionRow(**{**msgspec.structs.asdict(raw), "spec": spec})
-        _versions[raw.id] = known
-    return known
+async def _remembered(raw: _RawVersion) -> VersionRow:
+    if raw.id not in _versions:
+        version, shape = await off_loop(lambda: _read(raw), size=len(raw.spec) // 100)
+        for cache in (_versions, _shapes):
+            if len(cache) >= _VERSIONS_MAX:
+                cache.pop(next(iter(cache)))
+        _versions[raw.id], _shapes[raw.id] = version, shape
+        return version
+    return _versions[raw.id]
+
+
+def _read(raw: _RawVersion) -> tuple[VersionRow, DagShape]:
+    spec = msgspec.json.decode(raw.spec, type=DagSpec)
+    return VersionRow(**{**msgspec.structs.asdict(raw), "spec": spec}), shape_of(spec)
 
 
 async def set_paused(conn: Connection, dag_id: str, paused: bool, now: datetime) -> None:
@@ -190,7 +237,11 @@ async def set_paused(conn: Connection, dag_id: str, paused: bool, now: datetime)
 
 
 async def mark_stale(conn: Connection, dag_ids: Sequence[str], now: datetime) -> int:
-    """Their project is gone: no new runs, hidden from lists; history stays. How many were not stale before."""
+    """Their project is gone: no new runs, hidden from lists; history stays. How many were not stale before.
+
+    A deleted DAG that comes with a project later is a new one.
+    """
+    await conn.execute(_SQL.forget_deletions, {"dag_ids": list(dag_ids)})
     count = await execute(conn, _SQL.update_stale, dag_ids=list(dag_ids), now=now)
     for dag_id in dag_ids:
         await send_hint(conn, "dag", dag_id)
@@ -198,13 +249,30 @@ async def mark_stale(conn: Connection, dag_ids: Sequence[str], now: datetime) ->
 
 
 async def delete_dag(conn: Connection, dag_id: str) -> None:
-    """Forget the DAG and all its history. Raises `NotFound`."""
+    """Forget the DAG and all its history; remember what it was, so that its file does not bring it back by itself.
+
+    Raises `NotFound`.
+    """
+    try:
+        spec = (await fetch_version(conn, dag_id)).spec
+        definition = await off_loop(lambda: dag_spec.definition_digest(spec), size=size_of(spec))
+    except (msgspec.MsgspecError, ValueError):
+        definition = ""  # not readable any more: whatever its file gives now is something else
     async with long_statement(conn):
         if await fetch_value(conn, _SQL.lock_dag, dag_id=dag_id) is None:
             raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
+        await conn.execute(_SQL.insert_deleted_dag, {"dag_id": dag_id, "definition": definition})
         await execute(conn, _SQL.delete_runs_of_dag, dag_id=dag_id)
         await execute(conn, _SQL.delete_dag, dag_id=dag_id)
     await send_hint(conn, "dag", dag_id)
+
+
+async def stays_deleted(conn: Connection, spec: DagSpec) -> bool:
+    """Did somebody delete this DAG when it was what it is now? Its project may have changed since then."""
+    definition = await fetch_value(conn, _SQL.fetch_deleted_definition, dag_id=spec.dag_id)
+    return definition is not None and definition == await off_loop(
+        lambda: dag_spec.definition_digest(spec), size=size_of(spec)
+    )
 
 
 async def list_next_runs(conn: Connection, *, dag_ids: Sequence[str] | None = None) -> tuple[NextRun, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 import msgspec
 import psycopg
@@ -13,7 +14,7 @@ from leoflowd.contract.agent_messages import DagRunFacts
 from leoflowd.contract.errors import LeoflowError, NotFound
 from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState
 from leoflowd.core.run_view import InstanceFacts, RunView, WaitStatus
-from leoflowd.store.dags import VersionRow, fetch_version_by_id, shape_of_version
+from leoflowd.store.dags import VersionRow, fetch_version_by_id, off_loop, shape_of_version
 from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
 
 _SQL = statements("run_views")
@@ -123,7 +124,9 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
     rows = await fetch_all(conn, _SQL.list_instances, _InstanceRow, dag_run_id=dag_run_id)
     shape = shape_of_version(version.id, version.spec)
     known = [row for row in rows if row.task_id in shape.index_of]
-    view = RunView(
+    past_ok = await _past(conn, run, version)
+    build = partial(
+        RunView,
         dag_run_id=run.id,
         dag_id=run.dag_id,
         run_id=run.run_id,
@@ -135,8 +138,10 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
         revision=run.revision,
         max_active_tasks=version.spec.max_active_tasks,
         dagrun_timeout_s=version.spec.dagrun_timeout_s,
-        facts=[_facts(row, shape.index_of[row.task_id]) for row in known],
-        past_ok=await _past(conn, run, version),
+        past_ok=past_ok,
+    )
+    view = await off_loop(
+        lambda: build(facts=[_facts(row, shape.index_of[row.task_id]) for row in known]), size=len(known)
     )
     facts = DagRunFacts(
         dag_id=run.dag_id,

@@ -14,7 +14,7 @@ _SQL = statements("workspace")
 
 
 class RegisteredDag(msgspec.Struct, frozen=True):
-    """An active DAG and the digest of its current artifact."""
+    """An active DAG and the digest of its current artifact, which is empty for one that somebody deleted."""
 
     dag_id: str
     relative_fileloc: str
@@ -29,6 +29,11 @@ class ImportErrorRow(msgspec.Struct, frozen=True):
 async def list_registered(conn: Connection, bundle_name: str) -> tuple[RegisteredDag, ...]:
     """Active (not stale) DAGs of this bundle, by id."""
     return await fetch_all(conn, _SQL.list_registered, RegisteredDag, bundle_name=bundle_name)
+
+
+async def list_deleted(conn: Connection, bundle_name: str) -> tuple[RegisteredDag, ...]:
+    """DAGs of this bundle that somebody deleted and whose file was still there."""
+    return await fetch_all(conn, _SQL.list_deleted, RegisteredDag, bundle_name=bundle_name)
 
 
 async def list_import_errors(conn: Connection, bundle_name: str) -> tuple[ImportErrorRow, ...]:

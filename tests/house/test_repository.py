@@ -81,6 +81,18 @@ def test_the_command_reference_is_what_the_commands_say() -> None:
     assert module["FILE"].read_text() == module["reference"](), "docs/cli.md is out of date; run make docs"
 
 
+def test_every_command_prints_through_the_module_that_strips_terminal_escapes() -> None:
+    around = re.compile(r"\bclick\.(s?echo|style)\(|rich\.text|sys\.std(out|err)\.write")
+    found = [
+        f"{path.name}:{number}: {line.strip()}"
+        for path in (REPOSITORY / "leoflowd" / "cli").glob("*.py")
+        if path.name != "output.py"
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if around.search(line)
+    ]
+    assert found == [], "use echo or styled of leoflowd.cli.output"
+
+
 def test_links_in_documents_lead_somewhere() -> None:
     dead = [
         f"{path.relative_to(REPOSITORY)}: {target}"

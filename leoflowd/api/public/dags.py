@@ -73,7 +73,8 @@ async def patch_dag(dag_id: str) -> Response:
 
 @blueprint.delete("/api/v2/dags/<dag_id>")
 async def delete_dag(dag_id: str) -> Response:
-    """200 with `null`. A DAG whose project is still in the workspace comes back at the next scan, as in Airflow."""
+    """200 with `null`. Other than in Airflow, a DAG whose file is still there stays deleted until its own definition
+    changes or somebody pushes it; a change of its project alone does not bring it back."""
     async with lane().transaction() as conn:
         await dags.delete_dag(conn, dag_id)
         await record(conn, "delete_dag", dag_id)

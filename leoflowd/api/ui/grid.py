@@ -11,10 +11,10 @@ from leoflowd.api.answers import NDJSON, json_answer, json_bytes
 from leoflowd.api.compression import accepts_gzip
 from leoflowd.api.context import ApiContext, context, lane
 from leoflowd.api.paging import Query
-from leoflowd.api.ui.selection import read_page, read_subset
+from leoflowd.api.ui.selection import Subset, read_page, read_subset
 from leoflowd.api.ui.structures import grid_of, members_of
 from leoflowd.contract.errors import NotFound
-from leoflowd.core.graph import build_grid, merge_grids
+from leoflowd.core.graph import GridNode, build_grid, merge_grids
 from leoflowd.store import dags, ui_dags, ui_grid
 
 blueprint = Blueprint("ui_grid", __name__, url_prefix="/ui")
@@ -40,11 +40,16 @@ async def grid_structure(dag_id: str) -> Response:
         current = await dags.fetch_version(conn, dag_id)
         older = [i for i in await ui_grid.list_grid_versions(conn, dag_id=dag_id, page=page) if i != current.id]
         versions = [current, *[await dags.fetch_version_by_id(conn, version_id) for version_id in older]]
+    size = sum(dags.size_of(version.spec) for version in versions)
+    return json_answer(await dags.off_loop(lambda: _merged_rows(versions, subset), size=size))
+
+
+def _merged_rows(versions: list[dags.VersionRow], subset: Subset | None) -> tuple[GridNode, ...]:
     rows = [grid_of(v) if subset is None else build_grid(subset.of(v.spec)) for v in versions]
     merged = rows[0]
     for grid in rows[1:]:
         merged = merge_grids(merged, grid)
-    return json_answer(merged)
+    return merged
 
 
 @blueprint.get("/grid/ti_summaries/<dag_id>")

@@ -8,7 +8,7 @@ from leoflowd.api.answers import json_bytes
 from leoflowd.api.context import lane
 from leoflowd.api.paging import Query
 from leoflowd.api.problems import FieldError, Unprocessable
-from leoflowd.api.ui.selection import read_subset
+from leoflowd.api.ui.selection import Subset, read_subset
 from leoflowd.api.ui.structures import encode_graph, graph_document_of
 from leoflowd.core.graph import build_graph
 from leoflowd.store import dags
@@ -29,6 +29,10 @@ async def structure_data() -> Response:
         raise Unprocessable(FieldError(type="missing", loc=("query", "dag_id"), msg="Field required"))
     async with lane().connection() as conn:
         version = await dags.fetch_version(conn, dag_id, version_number)
+    return json_bytes(await dags.off_loop(lambda: _document(version, subset), size=dags.size_of(version.spec)))
+
+
+def _document(version: dags.VersionRow, subset: Subset | None) -> bytes:
     if subset is None:
-        return json_bytes(graph_document_of(version))
-    return json_bytes(encode_graph(build_graph(subset.of(version.spec))))
+        return graph_document_of(version)
+    return encode_graph(build_graph(subset.of(version.spec)))

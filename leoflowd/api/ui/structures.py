@@ -1,6 +1,6 @@
 """Structures of a DAG version as bytes, made once: versions never change, and the UI asks for them on every Dag page.
 
-`grid` and `structure` use it. Owned by the event loop's one thread; nothing awaits between looking and keeping.
+`grid` and `structure` use it, those of a large version from a thread: the caches lock themselves.
 """
 
 from __future__ import annotations

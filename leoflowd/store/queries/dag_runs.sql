@@ -10,9 +10,8 @@ INSERT INTO task_instance (dag_run_id, task_id, id, dag_version_id, max_tries, o
                            pool_slots, queue, priority_weight, updated_at)
 SELECT %(dag_run_id)s, t.task_id, gen_random_uuid(), %(version_id)s, t.max_tries, t.operator, t.operator_name, t.name, t.pool, t.slots,
        t.queue, t.weight, %(now)s
-FROM unnest(%(task_ids)s::text[], %(max_tries)s::int[], %(operators)s::text[], %(operator_names)s::text[], %(names)s::text[], %(pools)s::text[],
-            %(slots)s::int[], %(queues)s::text[], %(weights)s::int[])
-     AS t(task_id, max_tries, operator, operator_name, name, pool, slots, queue, weight)
+FROM json_to_recordset(%(rows)s::json)
+     AS t(task_id text, max_tries int, operator text, operator_name text, name text, pool text, slots int, queue text, weight int)
 ON CONFLICT (dag_run_id, task_id, map_index) DO NOTHING;
 
 -- name: fetch_dag_run (unique index)

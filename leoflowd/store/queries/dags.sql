@@ -6,8 +6,7 @@ VALUES (%(dag_id)s, %(paused)s, %(dag_id)s, %(now)s) ON CONFLICT (dag_id) DO NOT
 SELECT dag_id FROM dag WHERE dag_id = %(dag_id)s FOR UPDATE;
 
 -- name: fetch_version_by_digest (unique index)
-SELECT id, dag_id, version_number, digest, spec::text, source, bundle_digest, label, created_at
-FROM dag_version WHERE dag_id = %(dag_id)s AND digest = %(digest)s;
+SELECT id, version_number FROM dag_version WHERE dag_id = %(dag_id)s AND digest = %(digest)s;
 
 -- name: fetch_version_by_number (unique index)
 SELECT id, dag_id, version_number, digest, spec::text, source, bundle_digest, label, created_at
@@ -49,6 +48,18 @@ WHERE dag_id IN (SELECT dag_id FROM dag WHERE dag_id = ANY (%(dag_ids)s) AND NOT
 -- at its commit while it holds that run)
 WITH locked AS MATERIALIZED (SELECT id FROM dag_run WHERE dag_id = %(dag_id)s ORDER BY id FOR UPDATE)
 DELETE FROM dag_run WHERE id IN (SELECT id FROM locked);
+
+-- name: insert_deleted_dag (a stale one has no file that could bring it back)
+INSERT INTO deleted_dag (dag_id, definition, bundle_name, relative_fileloc)
+SELECT dag_id, %(definition)s, bundle_name, relative_fileloc FROM dag WHERE dag_id = %(dag_id)s AND NOT is_stale
+ON CONFLICT (dag_id) DO UPDATE SET definition = excluded.definition, bundle_name = excluded.bundle_name,
+    relative_fileloc = excluded.relative_fileloc;
+
+-- name: fetch_deleted_definition
+SELECT definition FROM deleted_dag WHERE dag_id = %(dag_id)s;
+
+-- name: forget_deletions
+DELETE FROM deleted_dag WHERE dag_id = ANY (%(dag_ids)s);
 
 -- name: delete_dag (cascades to versions)
 DELETE FROM dag WHERE dag_id = %(dag_id)s;

@@ -6,6 +6,9 @@ JOIN dag_version v ON v.id = d.current_version_id
 WHERE d.bundle_name = %(bundle_name)s AND NOT d.is_stale
 ORDER BY d.dag_id;
 
+-- name: list_deleted
+SELECT dag_id, relative_fileloc, '' AS digest FROM deleted_dag WHERE bundle_name = %(bundle_name)s ORDER BY dag_id;
+
 -- name: list_import_errors
 SELECT filename, stack_trace FROM import_error WHERE bundle_name = %(bundle_name)s ORDER BY filename;
 

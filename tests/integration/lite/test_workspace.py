@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -167,6 +168,51 @@ async def are_registered(database: Database, dag_ids: list[str]) -> bool:
     return await registered(database) == dag_ids
 
 
+async def test_a_deleted_dag_stays_deleted_until_its_own_definition_changes(root: Path, database: Database) -> None:
+    folder = project(root, "a", "alpha")
+    (folder / "dag.py").write_text(DAG.format(dag_id="alpha") + TWIN)
+    async with watching(root, database) as workspace:
+        async with database.api.transaction() as conn:
+            await dags.delete_dag(conn, "alpha")
+        await until_watching(workspace)
+        (folder / "dag.py").write_text(DAG.format(dag_id="alpha") + TWIN + TWIN.replace("twin", "third"))
+        await until(lambda: are_registered(database, ["third", "twin"]))
+    async with watching(root, database) as workspace:
+        (folder / "dag.py").write_text(DAG.format(dag_id="alpha") + TWIN)
+        await until(lambda: are_registered(database, ["twin"]))
+        await until_watching(workspace)
+        (folder / "helper.py").write_text("COUNT = 2\n")
+        await until(lambda: are_registered(database, ["alpha", "twin"]))
+
+
+TWIN = """
+from airflow.sdk import DAG
+from leoflow import EmptyOperator
+with DAG("twin"):
+    EmptyOperator(task_id="a")
+"""
+
+
+async def test_a_deleted_dag_comes_back_with_its_project_or_by_a_push(root: Path, database: Database) -> None:
+    folder = project(root, "a", "alpha")
+    async with watching(root, database) as workspace:
+        async with database.api.connection() as conn:
+            spec = (await dags.fetch_version(conn, "alpha")).spec
+            await dags.delete_dag(conn, "alpha")
+            await dags.register_dag(conn, spec, now=now(), fileloc="dag.py", relative_fileloc="a/dag.py")
+            await dags.delete_dag(conn, "alpha")
+        await until_watching(workspace)
+        folder.rename(root.parent / "away")
+        await until(lambda: is_no_deletion_remembered(database))
+        (root.parent / "away").rename(folder)
+        await until(lambda: are_registered(database, ["alpha"]))
+
+
+async def is_no_deletion_remembered(database: Database) -> bool:
+    async with database.api.connection() as conn:
+        return await facts.list_deleted(conn, BUNDLE_NAME) == ()
+
+
 async def test_a_workspace_that_is_not_there_makes_no_ghosts(root: Path, database: Database) -> None:
     project(root, "a", "alpha")
     async with watching(root, database):
@@ -194,15 +240,90 @@ async def test_a_restart_with_unchanged_projects_makes_no_new_version(root: Path
         assert (await dags.fetch_version(conn, "alpha")).version_number == 1
 
 
-async def test_an_artifact_that_postgres_refuses_is_an_import_error(root: Path, database: Database) -> None:
-    folder = project(root, "a", "alpha")
-    (folder / "dag.py").write_text(
-        (folder / "dag.py").read_text().replace('dag_id="alpha"', 'dag_id="alpha", doc_md="a\\0b"')
-    )
+@pytest.mark.parametrize("sqlstate", ["23514", "22021", "54000"])
+async def test_an_artifact_that_postgres_refuses_is_an_import_error(
+    root: Path, database: Database, sqlstate: str
+) -> None:
+    """Also for what psycopg calls an operational error, as if Postgres were away: "program limit exceeded"."""
+    async with database.api.connection() as conn:
+        await conn.execute(REFUSE_ALPHA.format(sqlstate=sqlstate).encode())
+    project(root, "a", "alpha")
     project(root, "b", "beta")
+    for _ in range(2):
+        async with watching(root, database):
+            assert await registered(database) == ["beta"]
+            assert list(await import_errors(database)) == ["a/dag.py"]
+
+
+REFUSE_ALPHA = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN
+    IF NEW.dag_id = 'alpha' THEN RAISE EXCEPTION 'not this one' USING ERRCODE = '{sqlstate}'; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON dag_version FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+POISON = {
+    "surrogate": "raise Exception('\\ud800')\n",
+    "nul": "raise Exception('a\\0b')\n",
+    "exit": "import os\nos._exit(0)\n",
+    "parent": "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n",
+    "answer": "import os\nfor fd in range(3, 9):\n    try:os.write(fd, b'[1]')\n    except OSError:pass\nos.abort()\n",
+    **{
+        name: f"from datetime import *\nfrom leoflow import DAG, EmptyOperator\nwith DAG('d', {argument}):\n"
+        "    EmptyOperator(task_id='a')\n"
+        for name, argument in {
+            "timeout": "dagrun_timeout=timedelta(days=3_000_000)",
+            "schedule": "schedule=timedelta.max",
+            "start": "schedule='@daily', start_date=datetime.max",
+            "tag": "tags=['a\\0b']",
+            "doc": "doc_md='\\ud800'",
+            "params": "params={'p': 2**70}",
+            "cron": "schedule='0 0 30 2 *'",
+        }.items()
+    },
+}
+
+
+async def test_a_poisoned_workspace_stops_nobody_also_not_after_a_restart(root: Path, database: Database) -> None:
+    for name, code in POISON.items():
+        (root / name).mkdir()
+        (root / name / "dag.py").write_text(code)
+    for name in (b"\xff.py", b"\x1b[2J\n.py"):
+        (root / os.fsdecode(name)).write_text("raise SystemExit  # an airflow dag\n")
+    (root / os.fsdecode(b"\xfe")).mkdir()
+    os.mkfifo(root / os.fsdecode(b"\xfe") / "dag.py")
+    os.mkfifo(root / "leoflow.yml")
+    (root / "loop").symlink_to("loop")
+    project(root, "good", "good")
+    for _ in range(2):
+        async with watching(root, database) as workspace:
+            await until(lambda: has_import_errors(database, len(POISON) + 3))
+            assert await registered(database) == ["good"]
+            await until_watching(workspace)
+    (root / "good" / "helper.py").write_text("COUNT = 2\n")
     async with watching(root, database):
-        assert await registered(database) == ["beta"]
-        assert list(await import_errors(database)) == ["a/dag.py"]
+        await until(lambda: has_tasks(database, "good", 2))
+
+
+async def test_a_file_whose_name_is_not_utf_8_does_not_end_the_watching(root: Path, database: Database) -> None:
+    folder = project(root, "a", "alpha")
+    async with watching(root, database) as workspace:
+        await until_watching(workspace)
+        (root / os.fsdecode(b"\xff")).touch()
+        await until(lambda: is_not_watching(workspace))
+        (folder / "helper.py").write_text("COUNT = 2\n")
+        await until(lambda: has_tasks(database, "alpha", 2))
+        await until_watching(workspace)
+
+
+async def is_not_watching(workspace: Workspace) -> bool:
+    return not workspace.statistics().watching
+
+
+async def has_import_errors(database: Database, count: int) -> bool:
+    return len(await import_errors(database)) == count
 
 
 async def test_the_admin_is_made_once_and_follows_the_given_password(database: Database) -> None:

@@ -150,7 +150,8 @@ def test_a_start_date_from_the_clock_is_known_without_comparing(refused: Refuse,
     assert (error.path, error.line) == ("dag.py", imports.count("\n") + 1)
 
 
-@pytest.mark.parametrize(("number", "shown"), [("float('nan')", "NaN"), ("float('inf')", "Infinity")])
-def test_a_number_that_json_does_not_have(refused: Refuse, number: str, shown: str) -> None:
+@pytest.mark.parametrize("number", ["float('nan')", "float('inf')"])
+def test_a_number_that_json_does_not_have(refused: Refuse, number: str) -> None:
     error = refused(IMPORTS + f"    EmptyOperator(task_id='a', params={{'p': {number}}})\n")
-    assert str(error).startswith(f"dag.py:1: the DAG has the number {shown};")
+    assert error.line == 5
+    assert "not JSON compliant" in error.what

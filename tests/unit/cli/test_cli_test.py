@@ -117,6 +117,56 @@ dies()
     assert "SIGKILL" in by_task(run(source).document)["killed"]["because"]
 
 
+POISON = """
+import os
+from airflow.sdk import dag, get_current_context, task
+
+@dag(dag_id="poison")
+def poison():
+    @task
+    def nul(): return "a\\0b"
+
+    @task
+    def use(value): return value
+
+    @task
+    def surrogate(): return "\\ud800"
+
+    @task
+    def deep():
+        value = 1
+        for _ in range(300):
+            value = [value]
+        return value
+
+    @task
+    def error(): raise Exception("a\\0b\\ud800\\x1b[2J")
+
+    @task
+    def pushes(): get_current_context()["ti"].xcom_push(key="k", value="\\ud800")
+
+    @task
+    def writes(): os.write(1, bytes(range(256)))
+
+    use(nul()); surrogate(); deep(); error(); pushes(); writes()
+poison()
+"""
+
+
+def test_what_a_task_answers_fails_that_task_alone(run) -> None:
+    """A lone surrogate ended the command with a traceback."""
+    result = run(POISON)
+    assert (result.code, result.err) == (ExitCode.RUN_FAILED, "")
+    tasks = by_task(result.document)
+    assert {name for name, task in tasks.items() if task["state"] == "failed"} == {
+        "surrogate",
+        "deep",
+        "error",
+        "pushes",
+    }
+    assert tasks["use"]["xcoms"] == {"return_value": "a\0b"}
+
+
 def test_one_task_alone(run) -> None:
     result = run(RETRIES, "--task", "flaky")
     assert list(by_task(result.document)) == ["flaky"]

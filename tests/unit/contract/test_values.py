@@ -91,18 +91,18 @@ def test_a_conf_is_spaced_as_people_search_for_it_and_has_a_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "place"),
-    [({"tasks": [{"doc": "a\0"}]}, "dag 'd'['tasks'][0]['doc']"), ({"tags": {"a\0": 1}}, "a key of dag 'd'['tags']")],
+    ("value", "why"),
+    [
+        ({"tasks": [{"doc": "a\0"}]}, "dag 'd'['tasks'][0]['doc'] holds NUL"),
+        ({"tags": {"a\0": 1}}, "a key of dag 'd'['tags'] holds NUL"),
+        ({"a": 2**70}, "dag 'd'['a'] is an integer beyond 64 bits"),
+        ({"a": 1e20}, "dag 'd'['a'] is 1e+20, a number beyond 64 bits"),
+    ],
 )
-def test_an_artifact_has_no_nul(value: Any, place: str) -> None:
+def test_an_artifact_holds_what_jsonb_gives_back(value: Any, why: str) -> None:
     with pytest.raises(Invalid) as refused:
-        values.artifact_text(value, "dag 'd'")
-    assert str(refused.value).startswith(rf"{place} holds the character \x00")
-
-
-@pytest.mark.parametrize("value", [{"a": r"\u0000"}, {"a": 2**70}])
-def test_an_artifact_may_hold_the_rest(value: Any) -> None:
-    assert values.parsed_json(values.artifact_text(value, "it"), "it") == value
+        values.checked_jsonb(value, "dag 'd'")
+    assert str(refused.value).startswith(why)
 
 
 def test_what_is_only_shown_is_never_refused() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from leoflowd.contract.dag_spec import TaskGroupSpec, TaskSpec
+from leoflowd.contract.overriding import override
 from leoflowd.contract.states import WeightRule
 from leoflowd.core.dag_shape import MAX_WEIGHT, DagShape, shape_of
 from tests.unit.core.core_builders import dag, task
@@ -101,3 +104,66 @@ def test_a_task_is_inside_of_a_setup_whose_teardown_comes_later() -> None:
 def test_a_setup_without_teardown_covers_all_that_follows() -> None:
     shape = shape_of(dag(task("s", is_setup=True), task("a", "s"), task("b", "a"), task("c", "b")))
     assert ids(shape, shape.nodes[shape.index_of["c"]].indirect_setups) == ["s"]
+
+
+class CountedId(str):
+    """A task id that counts how often it is looked up."""
+
+    __slots__ = ()
+    lookups = 0
+
+    @override
+    def __hash__(self) -> int:
+        CountedId.lookups += 1
+        return super().__hash__()
+
+
+def lookups_for(tasks: int) -> int:
+    ids = [CountedId(f"t{number}") for number in range(tasks)]
+    spec = dag(*(TaskSpec(task_id=i, operator="E", upstream_task_ids=tuple(ids[:n][-2:])) for n, i in enumerate(ids)))
+    CountedId.lookups = 0
+    shape_of(spec)
+    return CountedId.lookups
+
+
+def test_twice_as_many_tasks_are_twice_the_work() -> None:
+    """Ten thousand tasks held up everybody for seconds: each task looked at all ids."""
+    assert lookups_for(400) < 2.5 * lookups_for(200)
+
+
+def test_weights_of_many_different_values_add_up() -> None:
+    weights = [1, -1, 2**31 - 1, 0, 12_345, -(2**30), 7]
+    spec = dag(*(task(f"t{n}", *([f"t{n - 1}"] if n else []), priority_weight=w) for n, w in enumerate(weights)))
+    expected = [max(-MAX_WEIGHT, min(MAX_WEIGHT, sum(weights[n:]))) for n in range(len(weights))]
+    assert [node.weight for node in shape_of(spec).nodes] == expected
+
+
+def test_a_long_cycle_is_found_and_listed() -> None:
+    tasks = [task(f"t{n:04}", f"t{(n - 1) % 2000:04}") for n in range(2000)]
+    with pytest.raises(ValueError, match=r"t0000 -> t0001 -> t0002 .* -> t0000;"):
+        shape_of(dag(*tasks))
+
+
+def groups(**parents: str | None) -> tuple[TaskGroupSpec, ...]:
+    return tuple(TaskGroupSpec(group_id=i, label=i, parent_group_id=parent) for i, parent in parents.items())
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (groups(a="b", b="a"), "inside of itself"),
+        (groups(a="a"), "inside of itself"),
+        (groups(a="nobody"), "'nobody', which it does not have"),
+        (groups(a=None) + groups(a=None), "two task groups of one id"),
+        (groups(**{f"g{n}": f"g{n + 1}" for n in range(60)}, g60=None), "more than 50 others"),
+    ],
+)
+def test_task_groups_that_are_no_trees_are_refused(found: tuple[TaskGroupSpec, ...], message: str) -> None:
+    """A circle of groups was walked for ever when somebody looked at the DAG."""
+    with pytest.raises(ValueError, match=message):
+        shape_of(msgspec.structs.replace(dag(task("a")), groups=found))
+
+
+def test_task_groups_in_any_order_are_accepted() -> None:
+    spec = msgspec.structs.replace(dag(task("a")), groups=groups(**{f"g{n}": f"g{n + 1}" for n in range(49)}, g49=None))
+    assert shape_of(spec).leaves == (0,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from leoflowd.authoring.project import Project
@@ -32,7 +33,8 @@ def watched(path: str, outcome: Outcome) -> Watched:
 
 
 def compiled(*dag_ids: str) -> Compiled:
-    return Compiled(tuple(spec(dag_id) for dag_id in dag_ids), 0.1)
+    specs = tuple(spec(dag_id) for dag_id in dag_ids)
+    return Compiled(specs, tuple(map(dag_spec.digest, specs)), 0.1)
 
 
 def known(dag_id: str, fileloc: str) -> dict[str, Registration]:
@@ -104,6 +106,26 @@ def test_any_file_of_a_project_changes_its_signature_and_no_other(tmp_path: Path
     after = {files.path: files.signature for files in list_projects_in(tmp_path)}
     assert before["a"] != after["a"]
     assert before["b"] == after["b"]
+
+
+def test_names_and_files_of_any_kind_are_listed_with_a_signature(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff.py")).write_text("# an airflow dag")
+    (tmp_path / "x.py").write_text("# an airflow dag")
+    odd = tmp_path / os.fsdecode(b"\xfe\n")
+    odd.mkdir()
+    os.mkfifo(odd / "dag.py")
+    (tmp_path / "loop").symlink_to("loop")
+    before = {files.source: files.signature for files in list_projects_in(tmp_path)}
+    assert list(before) == ["x.py", r"\udcfe" "\n/dag.py", r"\udcff.py"]
+    (tmp_path / "helper").touch()
+    after = {files.source: files.signature for files in list_projects_in(tmp_path)}
+    assert [source for source in before if after[source] != before[source]] == ["x.py", r"\udcff.py"]
+
+
+def test_a_reason_is_made_storable() -> None:
+    plan = plan_registrations({"a": watched("a", Failed("a\0b\ud800"))}, {}, {})
+    assert plan.errors == {"a/dag.py": r"a\x00b\ud800"}
+    assert plan_registrations({"a": watched("a", Failed("a\0b\ud800"))}, {}, plan.errors).errors == {}
 
 
 def test_pruning_keeps_what_is_needed_and_removes_half_copies(tmp_path: Path) -> None:

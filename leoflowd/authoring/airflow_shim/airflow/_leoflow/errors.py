@@ -193,5 +193,8 @@ class AirflowProviderDeprecationWarning(DeprecationWarning):
 
 def describe(value: Any) -> str:
     """A short form of any value for messages, without memory addresses (they differ from load to load)."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - an integer of more digits than Python writes, or an author's own repr
+        return f"{type(value).__name__} object"
     return f"{type(value).__name__} object" if " at 0x" in text else text[:120]

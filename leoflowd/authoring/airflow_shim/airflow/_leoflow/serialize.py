@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -66,11 +66,20 @@ LOADING_SINCE = datetime.now(timezone.utc).replace(microsecond=0)
 """The loader imports this module just before it runs the author's file; whole, as files often cut the microseconds."""
 EVERY_TRIGGER_RULE = tuple(rule.value for rule in TriggerRule)
 EVERY_WEIGHT_RULE = tuple(rule.value for rule in WeightRule)
+DISPLAY_DEPTH = 32
+UNCARRIED = re.compile("[\x00\ud800-\udfff]")
 DOC_LANGUAGES = {"doc_json": "json", "doc_yaml": "yaml", "doc_rst": "rst", "doc": ""}
 
 
 def serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
-    """The DAG as `DagSpec` takes it, without what the compiler adds; `project` is the folder of the project."""
+    """The DAG as `DagSpec` takes it, without what the compiler adds; `project` is the folder of the project.
+
+    `file` and `line`, here and in each task, say where it is made; the compiler takes them out.
+    """
+    return _written_down(_serialize_dag, dag, project, f"dag {dag.dag_id!r}")
+
+
+def _serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
     _refuse_set(dag, REFUSED_DAG_ARGUMENTS, f"dag {dag.dag_id!r}", dag._location)
     for task in dag.tasks:
         task.depend_on_outputs()
@@ -99,13 +108,15 @@ def serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
         "template_searchpath": [_inside(path, project) for path in dag.template_searchpath],
         "default_args": {str(key): display(value) for key, value in sorted(dag.default_args.items())},
         "params": _params(dag.params.serialize("dag"), dag._location),
-        "tasks": [serialize_task(task, project) for task in _in_order(dag)],
+        "tasks": [_written_down(serialize_task, task, project, f"task {task.task_id!r}") for task in _in_order(dag)],
         "groups": [serialize_group(group) for group in _groups(dag.task_group)],
         "edge_labels": [
             {"upstream_id": before, "downstream_id": after, "label": label}
             for (before, after), label in sorted(dag.edge_labels.items())
             if label
         ],
+        "line": dag._location[1],
+        "file": dag._location[0],
     }
     if dag.timetable.summary == "@continuous" and dag.max_active_runs != 1:
         raise AuthoringError(
@@ -192,6 +203,19 @@ def serialize_group(group: TaskGroup) -> dict[str, Any]:
         "upstream_ids": sorted(group.upstream_group_ids | group.upstream_task_ids),
         "downstream_ids": sorted(group.downstream_group_ids | group.downstream_task_ids),
     }
+
+
+def _written_down(make: Callable[[Any, str], dict[str, Any]], node: Any, project: str, who: str) -> dict[str, Any]:
+    """What `make` gives, with the line of the author for what no check of ours has foreseen."""
+    try:
+        return make(node, project)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise AuthoringError(
+            f"{who} has an argument that cannot be written down: {type(error).__name__}: {error}",
+            "the artifact is JSON",
+            "use plain values of a usual size",
+            node._location,
+        ) from error
 
 
 def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
@@ -390,22 +414,35 @@ def _read_doc(text: Any, project: str) -> str | None:
 # --- values ------------------------------------------------------------------------------------------------------
 
 
-def display(value: Any) -> Any:
-    """A value as JSON, for people: outputs as their Jinja text, other objects as a name without memory addresses."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return str(value) if type(value) not in (bool, int, str, type(None)) else value
+def display(value: Any, levels: int = DISPLAY_DEPTH) -> Any:
+    """A value as JSON, for people: outputs as their Jinja text, other objects as a name without memory addresses.
+
+    Whatever it holds can be stored: it is shown, never refused (ADR 18).
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if type(value) is int:
+        return value if value.bit_length() <= 63 else describe(value)
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else str(value)
-    if isinstance(value, (XComArg, DagParam)):
-        return str(value)
+        return value if abs(value) < 2.0**63 else str(value)  # not a number is not smaller either
     if isinstance(value, Literal):
-        return display(value.value)
+        return display(value.value, levels)
+    if isinstance(value, (Mapping, set, frozenset, list, tuple)):
+        return _display_all(value, levels - 1) if levels > 0 else "..."
+    return _storable(_display_text(value))
+
+
+def _display_all(value: Any, levels: int) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): display(item) for key, item in value.items()}
+        return {_storable(str(key)): display(item, levels) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
-        return sorted((display(item) for item in value), key=repr)
-    if isinstance(value, (list, tuple)):
-        return [display(item) for item in value]
+        return sorted((display(item, levels) for item in value), key=repr)
+    return [display(item, levels) for item in value]
+
+
+def _display_text(value: Any) -> str:
+    if isinstance(value, (str, XComArg, DagParam)):
+        return str(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, (date, timedelta)):
@@ -415,6 +452,11 @@ def display(value: Any) -> Any:
     return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
+def _storable(text: str) -> str:
+    """As `shown` of `leoflowd.contract.values`, which is out of reach here."""
+    return UNCARRIED.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
 def _params(params: Mapping[str, Any], where: Any) -> dict[str, Any]:
     for name, param in params.items():
         if not isinstance(param["schema"], dict):
@@ -422,7 +464,7 @@ def _params(params: Mapping[str, Any], where: Any) -> dict[str, Any]:
                 f"param {name!r} has schema={describe(param['schema'])}", "a JSON schema is a dict", "correct it", where
             )
     # JSON has text keys only; `values_display={1: "one", None: "none"}` is common, and its keys do not sort.
-    normal: dict[str, Any] = json.loads(json.dumps(dict(params)))
+    normal: dict[str, Any] = json.loads(json.dumps(dict(params), allow_nan=False))
     return normal
 
 
@@ -430,7 +472,7 @@ def _seconds(value: Any, name: str, where: Any) -> float | None:
     if value is None:
         return None
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds < 0:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):
         raise AuthoringError(
             f"{name} is {describe(value)}", "it must be a timedelta or seconds, and not negative", "correct it", where
         )
@@ -440,7 +482,7 @@ def _seconds(value: Any, name: str, where: Any) -> float | None:
 def _backoff(value: Any, where: Any) -> float:
     if value is True:
         return 2.0
-    if not isinstance(value, (bool, int, float)) or value < 0:
+    if not isinstance(value, (bool, int, float)) or not 0 <= value < float("inf"):
         raise AuthoringError(
             f"retry_exponential_backoff is {describe(value)}",
             "it must be True, False or a number >= 0",
@@ -451,10 +493,11 @@ def _backoff(value: Any, where: Any) -> float:
 
 
 def _count(value: Any, name: str, least: int | None, where: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
+    is_whole = isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < 64
+    if not is_whole or (least is not None and value < least):
         limit = "" if least is None else f" of at least {least}"
         raise AuthoringError(f"{name} is {describe(value)}", f"it must be a whole number{limit}", "correct it", where)
-    return value
+    return int(value)
 
 
 def _optional_count(task: BaseOperator, name: str) -> int | None:
@@ -469,6 +512,12 @@ def _moment(value: Any, name: str, where: Any) -> str | None:
         raise AuthoringError(
             f"{name} is {describe(value)}", "it must be a datetime", "write for example datetime(2024, 1, 1)", where
         )
+    try:
+        written = iso_utc(value)
+    except (ValueError, OverflowError) as error:
+        raise AuthoringError(
+            f"{name} is {describe(value)}", f"it has no form in UTC: {error}", "write a moment of our age", where
+        ) from error
     if _is_now(value):
         raise AuthoringError(
             f"{name} is the moment at which the file was loaded",
@@ -476,12 +525,14 @@ def _moment(value: Any, name: str, where: Any) -> str | None:
             "write a fixed moment, for example datetime(2024, 1, 1)",
             where,
         )
-    return iso_utc(value)
+    return written
 
 
 def _is_now(value: datetime) -> bool:
     """Whether the file took it from its clock: two loads side by side may read the same microsecond."""
     now = datetime.now(timezone.utc)
+    if abs(value.year - now.year) > 1:  # local time may not reach to the ends of time
+        return False
     meanings = [value] if value.tzinfo else [value.astimezone(), value.replace(tzinfo=timezone.utc)]
     return any(LOADING_SINCE <= meaning <= now for meaning in meanings)
 

@@ -56,8 +56,11 @@ def needs_jinja(task: Any) -> bool:
 
 
 def as_json(value: Any) -> Any:
-    """A copy of plain data; None when it is no JSON (dates, sets), which only a process can carry."""
+    """A copy of plain data; None when it is no JSON (dates, sets), which only a process can carry.
+
+    Raises ValueError for numbers that JSON does not have.
+    """
     try:
-        return json.loads(json.dumps(value))
+        return json.loads(json.dumps(value, allow_nan=False))
     except TypeError:
         return None
