@@ -13,22 +13,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from .secret_forms import MASK, names_a_secret
+
 _FIELD_LENGTH = 4096
 """Airflow's `max_templated_field_length`."""
-_SENSITIVE = (
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "access_key",
-    "private_key",
-    "authorization",
-    "keyfile_dict",
-    "service_account",
-)
 
 
 class CannotRender(RuntimeError):
@@ -115,19 +103,15 @@ def redacted(value: Any, redact: Callable[[str], str]) -> Any:
     return {key: redacted(item, redact) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def names_a_secret(name: str) -> bool:
-    return any(word in name.lower() for word in _SENSITIVE)
-
-
 def _shown(value: Any, redact: Callable[[str], str], name: str = "") -> Any:
     if value and names_a_secret(name):
-        return "***"
+        return MASK
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else str(value)
     if isinstance(value, dict):
-        return {str(key): _shown(item, redact, str(key)) for key, item in value.items()}
+        return {redact(str(key)): _shown(item, redact, str(key)) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_shown(item, redact) for item in value]
     if callable(value):
