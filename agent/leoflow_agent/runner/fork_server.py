@@ -104,7 +104,10 @@ class _Server:
                         return  # the agent is gone; the parent-death signal ends our tries
 
     def _receive(self) -> bool:
-        body, descriptors, _, _ = socket.recv_fds(self._connection, _REQUEST_BYTES, 3)
+        try:
+            body, descriptors, _, _ = socket.recv_fds(self._connection, _REQUEST_BYTES, 3)
+        except ConnectionError:
+            return False
         if not body:
             return False
         request = json.loads(body)
