@@ -102,7 +102,7 @@ def run(
         host=host,
         port=port,
         postgres=postgres,
-        admin_password=os.environ.get("LEOFLOW_ADMIN_PASSWORD") or None,
+        admin_password=os.environ.pop("LEOFLOW_ADMIN_PASSWORD", None) or None,  # no child of ours inherits it
         run_as=run_as or None,
     )
     _refuse_taken_port(host, port)
