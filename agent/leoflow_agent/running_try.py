@@ -526,7 +526,7 @@ class _Output:
             self._read_pipe(name)
         for line in () if self._is_settled else lines:
             self._owner.heard(line, self._log)
-        self._look_at_log()
+            self._look_at_log()  # each time: what is lost before the outcome counts, however the lines come
         self._owner.changed.set()
         return True
 

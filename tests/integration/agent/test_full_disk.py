@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from leoflowd.contract.agent_messages import OutcomeKind
-from tests.integration.agent.harness import World, agent_and_plane, appears, in_world
+from tests.integration.agent.harness import World, agent_and_plane, appears, in_world, until, vanishes
 
 GOOD = "@task\ndef run():\n    return 1\nrun()"
 NO_ROOM = "No space left on device"
@@ -85,6 +85,7 @@ def test_the_task_that_fills_the_disk_fails_with_that_sentence_and_its_log_says_
             async with agent_and_plane(world) as plane:
                 await plane.launch(spec)
                 await plane.finished(spec.try_id)
+                await vanishes(world.spool / spec.try_id)  # until then there is no room, and the next one is refused
                 await plane.launch(good)
                 await plane.finished(good.try_id)
         facts = world.facts.of(spec.try_id)
@@ -109,10 +110,11 @@ def test_a_result_that_the_disk_does_not_take_is_reported_from_memory():
             @task
             def run():
                 out = pathlib.Path(os.environ["OUT"])
+                print("the log has a block, and room in it")
                 (out / "running").write_text("yes")
                 while not (out / "go").exists():
                     time.sleep(0.01)
-                return "x" * 5000
+                return "kept"
             run()
             """
         )
@@ -121,12 +123,13 @@ def test_a_result_that_the_disk_does_not_take_is_reported_from_memory():
             async with agent_and_plane(world) as plane:
                 await plane.launch(spec)
                 await appears(world.path("running"))
+                await until(lambda: (world.spool / spec.try_id / "log.ndjson").stat().st_size)
                 _fill(world.spool)
                 world.path("go").touch()
                 await plane.finished(spec.try_id)
         facts = world.facts.of(spec.try_id)
         assert facts.outcome.kind is OutcomeKind.SUCCESS
-        assert facts.xcoms == {"return_value": "x" * 5000}
+        assert facts.xcoms == {"return_value": "kept"}
         assert len(_records(world, "outcome_not_on_disk")) == 1
 
     in_world(test)
@@ -139,6 +142,7 @@ def test_an_xcom_that_the_disk_does_not_take_is_an_error_in_the_task():
             @task
             def run(ti=None):
                 out = pathlib.Path(os.environ["OUT"])
+                print("the log has a block, and room in it")
                 (out / "running").write_text("yes")
                 while not (out / "go").exists():
                     time.sleep(0.01)
@@ -151,6 +155,7 @@ def test_an_xcom_that_the_disk_does_not_take_is_an_error_in_the_task():
             async with agent_and_plane(world) as plane:
                 await plane.launch(spec)
                 await appears(world.path("running"))
+                await until(lambda: (world.spool / spec.try_id / "log.ndjson").stat().st_size)
                 _fill(world.spool)
                 world.path("go").touch()
                 await plane.finished(spec.try_id)
