@@ -1,4 +1,4 @@
-"""What a task read as a secret shows as *** wherever the task shows it: output, log, errors, rendered fields, outcome."""
+"""What a task read as a secret shows as *** wherever the task shows it: output, log, errors, rendered fields."""
 
 from __future__ import annotations
 
