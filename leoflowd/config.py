@@ -180,6 +180,9 @@ class ProcessConfig(Section, frozen=True, kw_only=True):
     bundles: Path
     venvs: Path
     agent_log: Path
+    work: Path
+    """Where the working directories of tries are made."""
+    run_as: str | None = None
     stop_grace_s: float = 5.0
 
 
@@ -192,6 +195,8 @@ class LiteConfig(Section, frozen=True, kw_only=True):
     """conninfo or URL of a Postgres of your own; None = embedded."""
     admin_password: str | None = None
     """From `lite.given_password`; None = made at first start and printed once."""
+    run_as: str | None = None
+    """User that tasks run as, where we are root; None = our own user."""
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -227,6 +232,8 @@ def lite_config(lite: LiteConfig, environment: Mapping[str, str] = os.environ) -
             bundles=data / "bundles",
             venvs=data / "venvs",
             agent_log=data / "agent" / "agent.log",
+            work=data / "work",
+            run_as=lite.run_as,
         ),
         lite=lite,
         **_read(environment, LITE_SECTIONS),

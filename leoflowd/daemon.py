@@ -55,6 +55,7 @@ from leoflowd.lite.environments import Environments
 from leoflowd.lite.passwords import ADMIN, set_up_admin
 from leoflowd.lite.postgres import EmbeddedPostgres
 from leoflowd.lite.ui_assets import prepare_ui
+from leoflowd.lite.walls import build_walls
 from leoflowd.lite.workspace import Workspace
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.scheduler.dispatch import Dispatcher, Order
@@ -93,6 +94,8 @@ async def run(config: Config | LiteConfig, announce: Callable[[str], None] | Non
     root, stop = Node("leoflowd"), trio.Event()
     root.enter("running")
     with _only_one(config.lite):
+        if config.lite is not None:
+            build_walls(config.lite)
         await _run_tree(config, root, stop, say)
 
 

@@ -15,6 +15,7 @@ from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
 from leoflowd.contract import agent_messages as messages
 from leoflowd.contract.agent_wire import MsgpackCodec
+from leoflowd.contract.overriding import override
 
 DISCONNECTED = (GRPCError, StreamTerminatedError, ConnectionError, OSError, TimeoutError, asyncio.IncompleteReadError)
 """What a stream raises when the daemon is away, restarts, or refuses; the answer to all of them is to come back."""
@@ -43,6 +44,32 @@ def parse_address(text: str, *, ca_file: str | None = None) -> Address:
     if not colon or not port.isdigit():
         raise ValueError(f"{text!r} is no address; give host:port or unix:/path")
     return Address(host=host.strip("[]"), port=int(port), ca_file=ca_file)
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A message that does not fit its type, as far as it could be read: the stream goes on after it."""
+
+    content: Any
+    """The decoded fields, or None."""
+    because: str
+
+
+class _TolerantCodec(MsgpackCodec):
+    """One message that cannot be read is one message's fault; grpclib would end the stream for it."""
+
+    @override
+    def decode(self, data: bytes, message_type: Any) -> Any:
+        try:
+            return super().decode(data, message_type)
+        except (ValueError, RecursionError) as error:
+            return Unreadable(_content(data), f"the agent cannot read this message of the daemon: {error}")
+
+
+def _content(data: bytes) -> Any:
+    try:
+        return msgspec.msgpack.decode(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 class Connections:
@@ -88,13 +115,13 @@ class Connections:
     def _new_channel(self) -> Channel:
         address = self._address
         if address.path is not None:
-            return Channel(path=address.path, codec=MsgpackCodec())
+            return Channel(path=address.path, codec=_TolerantCodec())
         # A peer that vanished without a word is noticed by pings; on one machine the kernel tells.
         config = Configuration(_keepalive_time=30.0, _keepalive_timeout=20.0)
         tls = ssl.create_default_context(cafile=address.ca_file) if address.ca_file else None
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
-        return Channel(address.host, address.port, codec=MsgpackCodec(), ssl=tls, config=config)
+        return Channel(address.host, address.port, codec=_TolerantCodec(), ssl=tls, config=config)
 
     def close(self) -> None:
         for channel in self._streams:

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,18 @@ import msgspec
 
 from leoflow_agent.environment import clean_environment
 from leoflow_agent.outcomes import Exit
-from leoflow_agent.processes import Children
+from leoflow_agent.processes import Children, is_frozen
 from leoflow_agent.reports import fields
+from leoflow_agent.users import User
 
 log = logging.getLogger(__name__)
 
 START = Path(__file__).parent / "runner" / "start.py"
+BECOME = START.with_name("become.py")
 HELLO_WITHIN_S = 60.0
 """Preloading imports other people's modules; one that takes longer gets fresh interpreters."""
+FORK_WITHIN_S = 60.0
+"""A fork takes milliseconds; a server that takes longer is stopped or broken."""
 IDLE_S = 60.0
 _MESSAGE_BYTES = 65_536
 
@@ -68,6 +73,7 @@ class ForkServer:
         loop = asyncio.get_running_loop()
         self.pid = pid
         self.idle_since = loop.time()
+        self.frozen_since: float | None = None
         self.hello: asyncio.Future[dict[str, Any]] = loop.create_future()
         self._connection = connection
         self._ended = ended
@@ -84,19 +90,30 @@ class ForkServer:
     def tries(self) -> int:
         return len(self._running) + len(self._starting)
 
-    async def start_try(self, try_id: str, folder: Path, descriptors: Descriptors) -> Process:
+    async def start_try(self, try_id: str, descriptors: Descriptors) -> Process:
+        """Raises ConnectionError when this server is gone, OSError and RuntimeError when only this try cannot start."""
         started: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
         self._starting[try_id] = started
-        request = json.dumps({"try_id": try_id, "folder": str(folder)}).encode()
+        request = json.dumps({"try_id": try_id}).encode()
         ends = [descriptors.stdout, descriptors.stderr, descriptors.control]
         try:
-            await self._send(request, ends)
-        except OSError:
+            async with asyncio.timeout(FORK_WITHIN_S):
+                await self._send(request, ends)
+                return await started
+        except TimeoutError:
+            self._lost("the warm interpreter of this try did not answer")
+            self.kill()
+            raise ConnectionError("the warm interpreter did not answer") from None
+        except ConnectionError:
             self._lost()
-        return await started
+            raise
+        finally:
+            self._starting.pop(try_id, None)
 
     async def _send(self, request: bytes, ends: list[int]) -> None:
         while True:  # noqa: ASYNC913  # ends with the first send that does not block
+            if not self.is_alive:
+                raise ConnectionError("the warm interpreter ended")
             try:
                 socket.send_fds(self._connection, [request], ends)
             except BlockingIOError:  # many starts at once: the queue of the socket is short
@@ -104,9 +121,17 @@ class ForkServer:
             else:
                 return
 
-    def close(self) -> None:
+    def kill(self) -> None:
+        """It may hang in a preload, or be stopped."""
+        if not self._ended.done():
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+    def close(self, because: str = "the agent closed the warm interpreter of this try") -> None:
         """It ends when its socket closes, and its tries with it."""
-        self._lost("the agent closed the warm interpreter of this try")
+        self._lost(because)
 
     def _readable(self) -> None:
         while self.is_alive:
@@ -129,12 +154,16 @@ class ForkServer:
             case {"forked": try_id, "pid": pid}:
                 ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
                 self._running[try_id] = ended
-                _resolve(self._starting.pop(try_id), Process(pid, ended))
+                if (started := self._starting.pop(try_id, None)) is None:
+                    os.kill(pid, signal.SIGKILL)  # nobody waits for it any more, and it was not given its try
+                else:
+                    _resolve(started, Process(pid, ended))
             case {"exited": try_id, "code": code, "signal": number}:
                 _resolve(self._running.pop(try_id), Exit(code=code, signal=number))
                 self.idle_since = asyncio.get_running_loop().time()
             case {"failed": try_id, "because": because}:
-                _fail(self._starting.pop(try_id), RuntimeError(f"the warm interpreter could not fork: {because}"))
+                if (refused := self._starting.pop(try_id, None)) is not None:
+                    _fail(refused, RuntimeError(f"the warm interpreter could not fork: {because}"))
             case _:
                 raise AssertionError(f"unknown message of a fork server: {message!r}")
 
@@ -168,22 +197,28 @@ class Interpreters:
     """Starts tries, warm where possible."""
 
     def __init__(
-        self, children: Children, *, shim: Path, idle_s: float = IDLE_S, source: Mapping[str, str] = os.environ
+        self,
+        children: Children,
+        *,
+        shim: Path,
+        idle_s: float = IDLE_S,
+        source: Mapping[str, str] = os.environ,
+        run_as: User | None = None,
     ) -> None:
         self._children = children
         self._shim = shim
         self._idle_s = idle_s
         self._source = source
+        self._run_as = run_as
         self._servers: dict[Warmth, asyncio.Task[ForkServer | None]] = {}
 
-    async def start_try(
-        self, *, try_id: str, folder: Path, warmth: Warmth, warm: bool, descriptors: Descriptors
-    ) -> Process:
-        """Raises `CannotStart` when the interpreter is not there, ConnectionError when its fork server just died."""
+    async def start_try(self, *, try_id: str, warmth: Warmth, warm: bool, descriptors: Descriptors) -> Process:
+        """Raises `CannotStart` when the interpreter is not there, ConnectionError when its fork server just died, and
+        OSError or RuntimeError when this host cannot start a process just now."""
         server = await self.warm_up(warmth) if warm else None
         if server is None:
-            return self._start_cold(warmth, folder, descriptors)
-        return await server.start_try(try_id, folder, descriptors)
+            return self._start_cold(warmth, descriptors)
+        return await server.start_try(try_id, descriptors)
 
     async def warm_up(self, warmth: Warmth) -> ForkServer | None:
         """The fork server of this environment; None when forking it would not be safe."""
@@ -196,8 +231,8 @@ class Interpreters:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         argv = [*self._command(warmth, "serve"), "--preload", json.dumps(warmth.preload)]
         try:
-            pid, ended = self._spawn(argv, {0: _devnull(), 3: theirs.fileno()})
-        except CannotStart:
+            pid, ended = self._spawn(argv, {3: theirs.fileno()})
+        except BaseException:
             ours.close()
             raise
         finally:
@@ -217,24 +252,45 @@ class Interpreters:
             return None
         return server
 
-    def _start_cold(self, warmth: Warmth, folder: Path, descriptors: Descriptors) -> Process:
-        argv = [*self._command(warmth, "once"), "--folder", str(folder)]
-        ends = {0: _devnull(), 1: descriptors.stdout, 2: descriptors.stderr, 3: descriptors.control}
-        return Process(*self._spawn(argv, ends))
+    def _start_cold(self, warmth: Warmth, descriptors: Descriptors) -> Process:
+        ends = {1: descriptors.stdout, 2: descriptors.stderr, 3: descriptors.control}
+        return Process(*self._spawn(self._command(warmth, "once"), ends))
 
     def _command(self, warmth: Warmth, mode: str) -> list[str]:
         head = [warmth.python, "-I", "-B", str(START), mode]
         return [*head, "--runtime", warmth.runtime, "--shim", str(self._shim), "--parent", str(os.getpid())]
 
     def _spawn(self, argv: list[str], descriptors: dict[int, int]) -> tuple[int, asyncio.Future[Exit]]:
+        """Raises `CannotStart` when the interpreter is not there, OSError when this host has no room for a process."""
+        env = clean_environment(argv[0], self._source)
+        command = argv
+        if self._run_as is not None:
+            env |= self._run_as.environment
+            command = [sys.executable, "-I", "-S", str(BECOME), *self._run_as.ids, *argv]
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            return self._children.spawn(argv, env=clean_environment(argv[0], self._source), descriptors=descriptors)
-        except OSError as error:
+            return self._children.spawn(command, env=env, descriptors={0: nothing, **descriptors})
+        except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
             raise CannotStart(
                 f"cannot start the interpreter {argv[0]}: {error.strerror}; build the DAG's environment again"
             ) from error
         finally:
-            os.close(descriptors[0])
+            os.close(nothing)
+
+    def end_frozen(self, after_s: float) -> None:
+        """A server that was stopped (SIGSTOP) reports no end of its tries; they are lost with it."""
+        now = asyncio.get_running_loop().time()
+        for task in self._servers.values():
+            if not task.done() or _is_over(task) or (server := task.result()) is None:
+                continue
+            if not is_frozen(server.pid):
+                server.frozen_since = None
+            elif server.frozen_since is None:
+                server.frozen_since = now
+            elif now - server.frozen_since >= after_s:
+                log.error("fork_server_frozen", extra=fields(pid=server.pid, tries=server.tries))
+                server.close(f"the warm interpreter of this try was stopped (SIGSTOP) for {after_s:g} s")
+                server.kill()
 
     def end_idle(self, *, keep: Warmth | None = None) -> None:
         """End the fork servers that had no try for a while, except `keep`."""
@@ -260,11 +316,7 @@ class Interpreters:
 
     def _end(self, server: ForkServer) -> None:
         server.close()
-        if not server._ended.done():  # noqa: SLF001  same module; the process may hang in a preload
-            try:
-                os.kill(server.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                return
+        server.kill()
 
 
 def _is_cold(task: asyncio.Task[ForkServer | None]) -> bool:
@@ -276,7 +328,3 @@ def _is_over(task: asyncio.Task[ForkServer | None]) -> bool:
         return True
     server = task.result()
     return server is not None and not server.is_alive
-
-
-def _devnull() -> int:
-    return os.open(os.devnull, os.O_RDWR)

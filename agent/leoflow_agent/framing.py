@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from leoflow_agent.masking import Secrets
 from leoflowd.contract.agent_messages import LOG_CHUNK_BYTES
 
 LINE_BYTES = 16 * 1024
@@ -26,26 +27,29 @@ def timestamp(now: datetime) -> str:
 
 
 class LineSplitter:
-    """Cuts a byte stream into lines; holds at most `LINE_BYTES` back."""
+    """Cuts a byte stream into masked lines; holds back `LINE_BYTES`, or what is needed to recognise a secret."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
         self._rest = b""
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         lines = (self._rest + piece).split(b"\n")
         self._rest = lines.pop()
         for line in lines:
-            yield from _split_long(line.removesuffix(b"\r"))
-        while len(self._rest) > LINE_BYTES:
-            cut = _cut_at(self._rest)
-            yield self._rest[:cut]
+            yield from _split_long(self._secrets.in_output(line.removesuffix(b"\r")))
+        held = max(LINE_BYTES, self._secrets.longest)
+        while len(self._rest) > LINE_BYTES + held:
+            # A secret that begins before this cut is here as a whole: what is held back is longer than any.
+            cut = self._secrets.cut_before(self._rest, _cut_at(self._rest))
+            yield from _split_long(self._secrets.in_output(self._rest[:cut]))
             self._rest = self._rest[cut:]
 
     def end(self) -> Iterator[bytes]:
         """The last line, if it had no newline."""
         rest, self._rest = self._rest, b""
         if rest:
-            yield from _split_long(rest)
+            yield from _split_long(self._secrets.in_output(rest))
 
 
 def _split_long(line: bytes) -> Iterator[bytes]:

@@ -1,7 +1,9 @@
 """The agent of a host (Lite): many tries, one daemon, either of which may come and go.
 
-Holds a lock, so that there is one agent per data directory. Outlives the daemon as long as tries run or their outcomes
-are not stored; without both it ends by itself. A new agent finds the spool of its predecessor and reports it.
+Holds a lock, so that there is one agent per data directory. Outlives the daemon as long as tries run; without both it
+ends by itself. A new agent finds the spool of its predecessor, with outcomes that are not stored yet, and reports it.
+Whatever goes wrong with one try (no room, no descriptors, an unreadable spec) is that try's fault: it is refused, or
+fails with the reason.
 """
 
 from __future__ import annotations
@@ -23,20 +25,22 @@ from typing import Any
 import msgspec
 from grpclib.client import Stream
 
-from leoflow_agent.connection import DISCONNECTED, Address, Connections, pauses
+from leoflow_agent.connection import DISCONNECTED, Address, Connections, Unreadable, pauses
 from leoflow_agent.fork_servers import CannotStart, Interpreters, Warmth
 from leoflow_agent.outcomes import Exit, decide_outcome
 from leoflow_agent.processes import Children, boot_id, kill_leftovers
 from leoflow_agent.reports import fields
-from leoflow_agent.running_try import LOG_CAP_BYTES, RunningTry
+from leoflow_agent.running_try import FROZEN_AFTER_S, LOG_CAP_BYTES, UNCARRIED, RunningTry
 from leoflow_agent.spool import AlreadyStarted, Spool, TryFolder
 from leoflow_agent.try_stream import ANSWER_WITHIN_S, EndedTry, Reported, TryStream
+from leoflow_agent.users import User
 from leoflowd.contract.agent_messages import (
     FromHost,
     HostBeat,
     HostHello,
     HostWelcome,
     Launch,
+    LaunchRefused,
     OutcomeKind,
     ShutDown,
     ToHost,
@@ -59,14 +63,20 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     socket: Path
     spool: Path
+    work: Path
+    """Where the scratch folders of the tries are made."""
     shim: Path
     host_token: str
     default_python: str
     lock: Path | None = None
     log_cap_bytes: int = LOG_CAP_BYTES
     idle_exit_s: float = 120.0
-    """Without tries and without a daemon for this long, the agent ends."""
+    """Without running tries and without a daemon for this long, the agent ends."""
     fork_server_idle_s: float = 60.0
+    frozen_after_s: float = FROZEN_AFTER_S
+    """A task whose processes are stopped (SIGSTOP) for this long fails."""
+    run_as: User | None = None
+    """The user that tasks run as; None = the agent's own."""
 
 
 async def run_host(config: HostConfig) -> int:
@@ -106,15 +116,20 @@ class HostAgent:
 
     def __init__(self, config: HostConfig) -> None:
         self._config = config
-        self._spool = Spool(config.spool)
+        owner = None if config.run_as is None else (config.run_as.uid, config.run_as.gid)
+        self._spool = Spool(config.spool, config.work, owner=owner)
         self._connections = Connections(Address(path=str(config.socket)))
-        self._interpreters = Interpreters(Children(), shim=config.shim, idle_s=config.fork_server_idle_s)
+        self._interpreters = Interpreters(
+            Children(), shim=config.shim, idle_s=config.fork_server_idle_s, run_as=config.run_as
+        )
         self._tries: dict[str, Reported] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._work: set[asyncio.Task[None]] = set()
         self._shutting_down: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         self._is_attached = False
+        self._sending = asyncio.Lock()
+        """Beats and refusals share a stream: one message at a time."""
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -136,13 +151,19 @@ class HostAgent:
     # --- the daemon ----------------------------------------------------------------------------------------------
 
     async def _stay_attached(self) -> None:
-        waits = pauses()
+        waits, fault = pauses(), ""
         while True:
+            broken = ""
             try:
                 await self._attach()
-            except* DISCONNECTED as broken:
+            except* DISCONNECTED as gone:
                 if self._is_attached:
-                    log.info("detached", extra=fields(error=repr(broken.exceptions)))
+                    log.info("detached", extra=fields(error=repr(gone.exceptions)))
+            except* Exception as bug:
+                broken = repr(bug.exceptions)
+                if broken != fault:
+                    log.exception("attach_broke")
+            fault = broken
             if self._is_attached:
                 self._is_attached, waits = False, pauses()
             await asyncio.sleep(next(waits))
@@ -173,7 +194,11 @@ class HostAgent:
         while True:
             match await stream.recv_message():
                 case Launch(spec=spec, token=token):
-                    self._launch(spec, token)
+                    await self._refuse(stream, spec.try_id, self._launch(spec, token))
+                case Unreadable(content={"spec": {"try_id": str(try_id)}}, because=because):
+                    await self._refuse(stream, try_id, because)
+                case Unreadable(because=because):
+                    log.error("unreadable_message", extra=fields(because=because))
                 case ShutDown(grace_s=grace_s, reason=reason):
                     self._shut_down(grace_s, reason)
                 case HostWelcome():
@@ -184,7 +209,14 @@ class HostAgent:
     async def _beat(self, stream: Stream[FromHost, ToHost], every_s: float) -> None:
         while True:
             await asyncio.sleep(every_s)
-            await stream.send_message(HostBeat(running=self._running_count()))
+            async with self._sending:
+                await stream.send_message(HostBeat(running=self._running_count()))
+
+    async def _refuse(self, stream: Stream[FromHost, ToHost], try_id: str, because: str) -> None:
+        if because:
+            log.error("launch_refused", extra=fields(try_id=try_id, because=because))
+            async with self._sending:
+                await stream.send_message(LaunchRefused(try_id=try_id, because=because))
 
     def _running_count(self) -> int:
         return sum(known.outcome is None for known in self._tries.values())
@@ -193,32 +225,40 @@ class HostAgent:
         """The first try should not wait for the imports of its interpreter."""
         try:
             await self._interpreters.warm_up(Warmth(self._config.default_python))
-        except CannotStart as error:
+        except (CannotStart, OSError) as error:
             log.error("default_interpreter_missing", extra=fields(error=str(error)))  # noqa: TRY400  expected, no trace
 
     # --- tries ---------------------------------------------------------------------------------------------------
 
-    def _launch(self, spec: TrySpec, token: str) -> None:
+    def _launch(self, spec: TrySpec, token: str) -> str:
+        """Why the try cannot run here, or nothing. Once its folder stands it ends with an outcome, whatever happens."""
         if spec.try_id in self._tries or spec.try_id in self._ended or self._shutting_down is not None:
-            return  # the name of the effect is the try: it was started, once
+            return ""  # the name of the effect is the try: it was started, once
         try:
-            folder = self._spool.create(spec, token)
+            folder = self._spool.create(spec.try_id, token)
         except AlreadyStarted:
-            return
-        except (OSError, ValueError) as error:
-            # No folder, no proof of the start, so no start. The daemon's own deadline for a hello ends this try.
-            log.error("cannot_spool", extra=fields(try_id=spec.try_id, error=repr(error)))  # noqa: TRY400
-            return
-        running = RunningTry(
-            folder,
-            spec,
-            interpreters=self._interpreters,
-            python=spec.python or self._config.default_python,
-            log_cap_bytes=self._config.log_cap_bytes,
-        )
+            return ""
+        except OSError as error:
+            return f"the agent cannot make the folder of this try: {error.strerror or error}; make room on its disk"
+        except UNCARRIED as error:
+            return f"the agent cannot take this try: {error}"
+        try:
+            running = RunningTry(
+                folder,
+                spec,
+                interpreters=self._interpreters,
+                python=spec.python or self._config.default_python,
+                log_cap_bytes=self._config.log_cap_bytes,
+                frozen_after_s=self._config.frozen_after_s,
+            )
+        except UNCARRIED as error:
+            folder.remove()
+            folder.remove_work()
+            return f"the agent cannot take this try: {error}"
         self._tries[spec.try_id] = running
         self._spawn(self._run(running))
         self._spawn(self._report(running, token))
+        return ""
 
     async def _run(self, running: RunningTry) -> None:
         """A bug that one try meets must not end the others; `RunningTry.run` has written an outcome then."""
@@ -229,15 +269,13 @@ class HostAgent:
 
     async def _report(self, reported: Reported, token: str) -> None:
         try_id = reported.folder.try_id
-        try:
-            await TryStream(reported, token, self._connections).run()
-        except Exception:
-            # The folder stays: the next agent reports this try.
-            log.exception("try_broke_its_report", extra=fields(try_id=try_id))
-            return
+        await TryStream(reported, token, self._connections).run()
         if isinstance(reported, RunningTry):
             await reported.is_over.wait()  # a stale try is killed first: its folder is in use until then
-        reported.folder.remove()
+        try:
+            reported.folder.remove()
+        except OSError as error:  # the next agent reports it once more, and is told that it is stored
+            log.error("folder_stays", extra=fields(try_id=try_id, error=repr(error)))  # noqa: TRY400
         del self._tries[try_id]
         self._ended[try_id] = None
         if len(self._ended) > _REMEMBERED:
@@ -248,11 +286,12 @@ class HostAgent:
         for folder in self._spool.scan():
             try:
                 ended, token = _end_of_predecessor(folder), folder.read_token()
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 log.error("broken_try_folder", extra=fields(try_id=folder.try_id, error=repr(error)))  # noqa: TRY400
                 continue
             self._tries[folder.try_id] = ended
             self._spawn(self._report(ended, token))
+        self._spool.clear_work()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -266,15 +305,23 @@ class HostAgent:
         loop = asyncio.get_running_loop()
         needed_at = loop.time()
         step_s = min(1.0, self._config.idle_exit_s / 4)
-        while True:
+        while not self._over.is_set():
             await asyncio.sleep(step_s)
             default = Warmth(self._config.default_python)
+            self._interpreters.end_frozen(self._config.frozen_after_s)
             self._interpreters.end_idle(keep=default if self._is_attached else None)
-            if self._is_attached or self._tries:
+            self._keep_outcomes()
+            if self._is_attached or self._running_count():
                 needed_at = loop.time()
             elif loop.time() - needed_at >= self._config.idle_exit_s:
-                log.info("nobody_needs_me")
+                log.info("nobody_needs_me", extra=fields(not_stored=tuple(self._tries)))
                 self._over.set()
+
+    def _keep_outcomes(self) -> None:
+        """Those that the disk did not take may fit by now."""
+        for known in self._tries.values():
+            if isinstance(known, RunningTry) and known.outcome is not None and not known.is_kept:
+                known.keep(known.outcome)
 
     def _shut_down(self, grace_s: float, reason: str) -> None:
         if self._shutting_down is None:
@@ -311,5 +358,8 @@ def _end_of_predecessor(folder: TryFolder) -> EndedTry:
         started_at=process.started_at if process is not None else now,
         now=now,
     )
-    folder.write_outcome(outcome)
+    try:
+        folder.write_outcome(outcome)
+    except OSError as error:  # a third agent would come to the same end
+        log.warning("outcome_not_on_disk", extra=fields(try_id=folder.try_id, error=repr(error)))
     return EndedTry(folder, outcome)

@@ -119,7 +119,7 @@ async def _fetch_spec(config: PodConfig, connections: Connections) -> TrySpec | 
 
 async def _run_try(config: PodConfig, spec: TrySpec, connections: Connections) -> None:
     interpreters = Interpreters(Children(), shim=config.shim)
-    folder = Spool(config.spool).create(spec, config.token)
+    folder = Spool(config.spool / "tries", config.spool / "work").create(spec.try_id, config.token)
     # One try: a warm interpreter would only be one process more.
     spec = msgspec.structs.replace(spec, warm=False)
     running = RunningTry(

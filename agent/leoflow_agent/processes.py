@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -91,10 +92,44 @@ def kill_leftovers(pid: int, started_ticks: int | None) -> None:
 def start_ticks(pid: int) -> int | None:
     """When the kernel started this process, in clock ticks since boot; None if it does not exist."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
     return int(stat.rpartition(")")[2].split()[19])
+
+
+def is_group_frozen(pid: int) -> bool:
+    """Is every process of the group that `pid` leads stopped (SIGSTOP, or traced)? Zombies do not count."""
+    if _state(pid) not in _FROZEN:
+        return False
+    return all(_state(each) in (*_FROZEN, "Z", "") for each in _group(pid))
+
+
+def is_frozen(pid: int) -> bool:
+    return _state(pid) in _FROZEN
+
+
+_FROZEN = ("T", "t")
+
+
+def _group(leader: int) -> list[int]:
+    """A look at every process; only for groups whose leader is stopped, which is rare."""
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            with contextlib.suppress(ProcessLookupError):
+                if os.getpgid(int(path.name)) == leader:
+                    found.append(int(path.name))
+    return found
+
+
+def _state(pid: int) -> str:
+    """One letter, as in `ps`; empty when there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[0]
 
 
 def boot_id() -> str:

@@ -29,6 +29,7 @@ class _JsonLines(logging.Formatter):
 def set_up_logging() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
+    logging.raiseExceptions = False  # a full disk must not become a traceback per line
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 

@@ -7,21 +7,24 @@ waits on `changed`. Nothing here talks to the daemon, and nothing here needs it 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
-import socket
 from collections.abc import Iterable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from leoflow_agent import framing
+from leoflow_agent.control_line import ControlLine
 from leoflow_agent.fork_servers import CannotStart, Descriptors, Interpreters, Process, Warmth
 from leoflow_agent.masking import Secrets
 from leoflow_agent.outcomes import Exit, decide_outcome
-from leoflow_agent.processes import boot_id, end_group, signal_group, start_ticks
+from leoflow_agent.processes import boot_id, end_group, is_group_frozen, signal_group, start_ticks
 from leoflow_agent.reports import fields
 from leoflow_agent.spool import ProcessFacts, Stop, StoredOutcome, TryFolder
 from leoflowd.contract.agent_messages import (
@@ -41,10 +44,14 @@ LOG_CAP_BYTES = 100 * 1024 * 1024
 STOP_GRACE_S = 5.0
 LEFTOVER_GRACE_S = 1.0
 """What background children of a finished task get between TERM and KILL."""
+FROZEN_AFTER_S = 60.0
+"""A task whose processes have been stopped (SIGSTOP) for so long is ended; a debugger's breakpoint may stay."""
 _READ_BYTES = 64 * 1024
-_RECORD_BYTES = 1024 * 1024
-"""A longer record on the control socket did not come from the runner."""
+_LOOKS_PER_FREEZE = 4
 _START_ATTEMPTS = 3
+
+UNCARRIED = (ValueError, TypeError, OverflowError, RecursionError)
+"""What codecs raise for a message that they cannot carry; msgspec's own errors are ValueErrors."""
 
 Ask = XComPull | PreviousRunAsk | ConnectionAsk | DagRunAsk | CountsAsk
 _ASKS: dict[str, type[Ask]] = {
@@ -65,34 +72,52 @@ class LogFile:
         self._cap_bytes = cap_bytes
         self.size = os.fstat(self._descriptor).st_size
         self.is_full = False
+        self.fault: OSError | None = None
+        """Why the disk did not take all of it."""
 
     def write(self, lines: bytes) -> None:
+        """Whole lines. Never raises: see `fault`."""
         if self.is_full:
             return
         room = self._cap_bytes - self.size
         if len(lines) > room:
             self.is_full = True
-            lines = lines[: lines.rfind(b"\n", 0, max(room, 0)) + 1] + framing.record_line(
-                {
-                    "event": f"The log of this try reached its limit of {self._cap_bytes} bytes; the rest is dropped. "
-                    "Log less, or raise the agent's --log-cap-bytes.",
-                    "level": "warning",
-                    "logger": "leoflow.agent",
-                },
-                now=datetime.now(UTC),
+            lines = lines[: lines.rfind(b"\n", 0, max(room, 0)) + 1] + _notice(
+                f"The log of this try reached its limit of {self._cap_bytes} bytes; the rest is dropped. "
+                "Log less, or raise the agent's --log-cap-bytes."
             )
         try:
             written = os.write(self._descriptor, lines)
-            if written < len(lines):  # the disk is full: half a line would break every line after it
+            if written == len(lines):
+                self.size += written
+                return
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as refused:
+            written, error = 0, refused
+        self.is_full, self.fault = True, error
+        self._end_with_notice(lines, written, error)
+
+    def _end_with_notice(self, lines: bytes, written: int, error: OSError) -> None:
+        """Half a line would break every line after it; and the room that is there is best used to say why it ends."""
+        notice = _notice(f"The log of this try ends here: the disk did not take more ({error.strerror}).")
+        whole = lines.rfind(b"\n", 0, max(written - len(notice), 0)) + 1
+        try:
+            os.ftruncate(self._descriptor, self.size + whole)
+            self.size += whole
+            said = os.write(self._descriptor, notice)
+            if said < len(notice):
                 os.ftruncate(self._descriptor, self.size)
-                raise OSError("short write")  # noqa: TRY301  handled two lines below, like the error of a full disk
-            self.size += written
-        except OSError as error:
-            self.is_full = True
-            log.error("log_lost", extra=fields(error=repr(error)))  # noqa: TRY400  no traceback needed
+            else:
+                self.size += said
+        except OSError:
+            return  # no room for a word; the outcome says it
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+def _notice(event: str, level: str = "warning") -> bytes:
+    return framing.record_line({"event": event, "level": level, "logger": "leoflow.agent"}, now=datetime.now(UTC))
 
 
 class RunningTry:
@@ -106,12 +131,18 @@ class RunningTry:
         interpreters: Interpreters,
         python: str,
         log_cap_bytes: int = LOG_CAP_BYTES,
+        frozen_after_s: float = FROZEN_AFTER_S,
     ) -> None:
+        """Raises what `msgspec` raises for a spec that JSON cannot carry."""
         self.folder = folder
         self.spec = spec
         self.pid: int | None = None
         self.started_at = datetime.now(UTC)
         self.outcome: StoredOutcome | None = None
+        self.is_kept = True
+        """False while the outcome is only in memory, because the disk did not take it."""
+        self.is_log_lost = False
+        """The disk did not take the log; it ends with the reason."""
         self.changed = asyncio.Event()
         """Set whenever there may be something new to report; the reporter clears it."""
         self.urgent = asyncio.Event()
@@ -124,18 +155,21 @@ class RunningTry:
         """Set when the process and its group are gone; the outcome may be known before."""
         self._told = asyncio.Event()
         """The process ended; or it has no child, and its outcome and all it printed and logged are there to be read."""
+        self._begin = msgspec.json.encode({"spec": spec, "work": str(folder.work)})
         self._interpreters = interpreters
         self._python = python
         self._log_cap_bytes = log_cap_bytes
+        self._frozen_after_s = frozen_after_s
+        self._result: StoredOutcome | None = None
+        """What the runner said."""
         self._stop: Stop | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._control: socket.socket | None = None
-        self._answers: set[asyncio.Task[None]] = set()
+        self._output: _Output | None = None
 
     # --- the life of the try -------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """From fork to an outcome on disk; raises only on bugs, and then there is an outcome too."""
+        """From fork to an outcome; raises only on bugs, and then there is an outcome too."""
         exit_ = Exit(lost="Lost: the agent failed while it ran this try; its log says why.")
         try:
             exit_ = await self._run_process()
@@ -148,14 +182,17 @@ class RunningTry:
             if self.outcome is None:
                 self._finish(exit_)
             self.is_over.set()
+        await asyncio.to_thread(self.folder.remove_work)
 
     async def _run_process(self) -> Exit:
-        output = _Output(LogFile(self.folder.log_path, self._log_cap_bytes), self)
+        output = self._output = _Output(LogFile(self.folder.log_path, self._log_cap_bytes), self)
         try:
             process = await self._start(output)
-            if self._stop is not None:  # asked to stop while it was being started
+            if self._stop is None:
+                output.say(self._begin)  # from here on user code may run
+            else:  # asked to stop while it was being started
                 self._stopping = asyncio.create_task(self._end_group(STOP_GRACE_S))
-            limit = asyncio.create_task(self._enforce_execution_timeout())
+            limits = [asyncio.create_task(limit) for limit in (self._enforce_execution_timeout(), self._watch_frozen())]
             try:
                 process.ended.add_done_callback(lambda _: self._told.set())
                 await self._told.wait()
@@ -165,7 +202,8 @@ class RunningTry:
                     self._finish(Exit(code=0))
                 exit_ = await process.ended
             finally:
-                limit.cancel()
+                for limit in limits:
+                    limit.cancel()
             if self._stopping is not None:
                 self._stopping.cancel()
             # Children in the background must not hold the try open, nor outlive it.
@@ -173,12 +211,11 @@ class RunningTry:
             return exit_
         finally:
             output.finish()
-            self._control = None
+            self._output = None
 
     def _may_finish_early(self) -> bool:
         """A try that somebody is ending is judged when it has ended."""
-        runner = self.folder.read_outcome()
-        return self._stop is None and runner is not None and runner.kind is not OutcomeKind.TERMINATED
+        return self._stop is None and self._result is not None and self._result.kind is not OutcomeKind.TERMINATED
 
     async def _start(self, output: _Output) -> Process:
         for attempt in range(1, _START_ATTEMPTS + 1):
@@ -186,42 +223,41 @@ class RunningTry:
             try:
                 process = await self._interpreters.start_try(
                     try_id=self.spec.try_id,
-                    folder=self.folder.path,
                     warmth=Warmth(self._python, self.spec.runtime, self.spec.preload),
                     warm=self.spec.warm,
                     descriptors=descriptors,
                 )
                 break
             except ConnectionError:
-                # The fork server died before it said that it had forked. If it had, the parent-death signal ended
-                # the child, but user code may have begun; the runner marks that, and then there is no second start.
-                if attempt == _START_ATTEMPTS or self.folder.has_begun():
+                # The fork server died before it said that it had forked. If it had, the parent-death signal ends the
+                # child; and it was never given the try, so that no user code has begun.
+                if attempt == _START_ATTEMPTS:
                     raise
             finally:
                 for end in (descriptors.stdout, descriptors.stderr, descriptors.control):
                     os.close(end)
         self.pid = process.pid
         self.started_at = datetime.now(UTC)
-        self._control = output.control
-        self.folder.write_process(
-            ProcessFacts(
-                pid=process.pid, started_ticks=start_ticks(process.pid), boot_id=boot_id(), started_at=self.started_at
-            )
+        facts = ProcessFacts(
+            pid=process.pid, started_ticks=start_ticks(process.pid), boot_id=boot_id(), started_at=self.started_at
         )
+        try:
+            self.folder.write_process(facts)
+        except OSError as error:
+            self.fail(f"The task did not start: the agent cannot write to its spool ({error.strerror}).")
         self.changed.set()
         return process
 
     def _finish(self, exit_: Exit) -> None:
-        runner = self.folder.read_outcome()
         self.outcome = decide_outcome(
-            runner=runner,
+            runner=self._result,
             stop=self._stop,
             exit_=exit_,
             started_at=self.started_at,
             now=datetime.now(UTC),
         )
-        if runner is None or runner.kind is not self.outcome.kind:
-            self.folder.write_outcome(self.outcome)  # else the runner's own says it all
+        if self._result is None or self._result.kind is not self.outcome.kind:
+            self.keep(self.outcome)  # else the runner's own says it all
             self._log_last_word(self.outcome)
         self.asks.clear()
         self.changed.set()
@@ -230,23 +266,48 @@ class RunningTry:
             "try_ended", extra=fields(try_id=self.spec.try_id, kind=self.outcome.kind, because=self.outcome.because)
         )
 
+    def keep(self, outcome: StoredOutcome) -> None:
+        """On disk, for the next agent. Where the disk takes nothing, memory is enough as long as this agent lives."""
+        try:
+            self.folder.write_outcome(outcome)
+        except OSError as error:
+            if self.is_kept:
+                log.error("outcome_not_on_disk", extra=fields(try_id=self.spec.try_id, error=repr(error)))  # noqa: TRY400
+            self.is_kept = False
+        else:
+            self.is_kept = True
+
     def _log_last_word(self, outcome: StoredOutcome) -> None:
         """The runner could not say why it ended; whoever reads the log should not have to look elsewhere."""
-        log_file = LogFile(self.folder.log_path, self._log_cap_bytes)
-        record = {"event": outcome.because, "level": "error", "logger": "leoflow.agent"}
-        log_file.write(framing.record_line(record, now=datetime.now(UTC)))
+        if self.is_log_lost:
+            return
+        try:
+            log_file = LogFile(self.folder.log_path, self._log_cap_bytes)
+        except OSError:
+            return  # the outcome carries the same sentence
+        log_file.write(_notice(outcome.because, "error"))
         log_file.close()
 
     # --- ending it early -----------------------------------------------------------------------------------------
 
     def stop(self, kind: OutcomeKind, because: str, *, grace_s: float = STOP_GRACE_S) -> None:
-        """End the try and report it as `kind`; the first reason counts, and a result that is written counts more."""
-        if self._stop is not None or self.outcome is not None or self.folder.has_outcome():
+        """End the try and report it as `kind`; the first reason counts, and a result that is known counts more."""
+        if self._stop is not None or self.outcome is not None or self._result is not None:
             return
         self._stop = Stop(kind=kind, because=because)
-        self.folder.write_stop(self._stop)
+        try:
+            self.folder.write_stop(self._stop)
+        except OSError as error:  # only a next agent would miss it
+            log.warning("stop_not_on_disk", extra=fields(try_id=self.spec.try_id, error=repr(error)))
+        if self._output is not None:
+            self._output.say(msgspec.json.encode({"stop": self._stop}))
         if self.pid is not None:
             self._stopping = asyncio.create_task(self._end_group(grace_s))
+
+    def fail(self, because: str) -> None:
+        """End the try because something outside of its code is broken."""
+        log.error("try_fails", extra=fields(try_id=self.spec.try_id, because=because))
+        self.stop(OutcomeKind.FAILED, because)
 
     def kill(self) -> None:
         """No grace: the try is stale, nothing of it will be kept."""
@@ -265,94 +326,150 @@ class RunningTry:
         await asyncio.sleep(limit_s)
         self.stop(OutcomeKind.TIMED_OUT, f"The task ran longer than its execution_timeout of {limit_s:g} s.")
 
+    async def _watch_frozen(self) -> None:
+        """SIGSTOP (or a terminal's Ctrl-Z) leaves no trace but the state of the process; nobody else would end this."""
+        frozen_looks = 0
+        while True:
+            await asyncio.sleep(self._frozen_after_s / _LOOKS_PER_FREEZE)
+            assert self.pid is not None
+            frozen_looks = frozen_looks + 1 if is_group_frozen(self.pid) else 0
+            if frozen_looks > _LOOKS_PER_FREEZE:
+                self.fail(
+                    f"The task's processes were stopped (SIGSTOP) for {self._frozen_after_s:g} s and nothing "
+                    "continued them; look for what sent the signal."
+                )
+                return
+
     # --- the runner's words --------------------------------------------------------------------------------------
 
     def heard(self, line: bytes, log_file: LogFile) -> None:
-        """One line from the control socket."""
+        """One line from the control socket. Whatever it is, a question in it gets an answer."""
         try:
-            match msgspec.json.decode(line):
-                case {"log": dict(record)}:
-                    log_file.write(framing.record_line(self.secrets.in_record(record), now=datetime.now(UTC)))
-                case {"mask": {"request_id": int(request_id), "values": list(values)}}:
-                    self.secrets.hide(msgspec.convert(values, list[str]))
-                    self._send({"request_id": request_id})
-                case {"outcome": {"has_children": has_children}}:
-                    if not has_children:
-                        self._told.set()
-                case {"events": _}:
-                    pass  # something was appended to events.ndjson
-                case dict(message) if len(message) == 1 and (kind := next(iter(message))) in _ASKS:
-                    self._asked(kind, message[kind])
-                case _:
-                    raise msgspec.ValidationError("unknown record")
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+            message = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+            ((kind, body),) = message.items()
+            self._hear(kind, body, log_file)
+        except UNCARRIED as error:
+            if (request_id := _request_id_in(line)) is not None:
+                self._answer(request_id, {"error": f"this question cannot be asked: {error}"})
+                return
             # User code wrote on our descriptor; what it said is output, no more.
-            shown = self.secrets.in_output(line[: framing.LINE_BYTES])
+            shown = self.secrets.in_output(line)[: framing.LINE_BYTES]
             log_file.write(framing.output_line(shown, stream="stderr", now=datetime.now(UTC)))
 
-    def _asked(self, kind: str, question: object) -> None:
-        """A question that the daemon could not even be asked is answered here: the task waits for its answer."""
-        try:
-            ask = msgspec.convert(question, _ASKS[kind])
-            fault = fault_of(ask)
-        except msgspec.ValidationError as error:
-            request_id = question.get("request_id") if isinstance(question, dict) else None
-            if not isinstance(request_id, int):
-                raise
-            self._send({"request_id": request_id, "refused": f"the question cannot be understood: {error}"})
-            return
-        if fault is not None:
-            self._send({"request_id": ask.request_id, "refused": f"the question cannot be asked: {fault}"})
-            return
-        self.asks[ask.request_id] = ask
-        self.urgent.set()
+    def _hear(self, kind: str, body: msgspec.Raw, log_file: LogFile) -> None:
+        match kind:
+            case "log":
+                record = msgspec.json.decode(body, type=dict[str, Any])
+                log_file.write(framing.record_line(self.secrets.in_record(record), now=datetime.now(UTC)))
+            case "mask":
+                mask = msgspec.json.decode(body, type=_Mask)
+                self.secrets.hide(mask.values)
+                self._answer(mask.request_id, {})
+            case "event":
+                event = msgspec.json.decode(body, type=_Event)
+                self._answer(event.request_id, self._keep_event(event.event))
+            case "outcome":
+                self._hear_outcome(body)
+            case _ if kind in _ASKS:
+                ask = msgspec.json.decode(body, type=_ASKS[kind])
+                if (fault := fault_of(ask)) is not None:
+                    raise ValueError(fault)
+                self.asks[ask.request_id] = ask
+                self.urgent.set()
+            case _:
+                raise ValueError("unknown record")
 
-    def answer(self, request_id: int, answer: object) -> None:
+    def _hear_outcome(self, body: msgspec.Raw) -> None:
+        if self._result is not None:
+            raise ValueError("the try has an outcome already")
+        heard = msgspec.json.decode(body, type=_HeardOutcome)
+        self._result = heard.outcome
+        self.keep(heard.outcome)
+        if not heard.has_children:
+            self._told.set()
+
+    def _keep_event(self, event: msgspec.Raw) -> dict[str, str]:
+        try:
+            self.folder.add_event(bytes(event))
+        except OSError as error:
+            return {"error": f"the agent cannot write to its spool ({error.strerror}); make room on its disk"}
+        return {}
+
+    def answer(self, request_id: int, answer: dict[str, Any]) -> None:
         """The daemon's answer to a question; ignored if nobody waits for it any more."""
         if self.asks.pop(request_id, None) is not None:
-            self._send(answer)
+            self._answer(request_id, answer)
 
-    def _send(self, answer: object) -> None:
-        if self._control is None:
-            return
-        body = msgspec.json.encode(answer) + b"\n"
-        sending = asyncio.create_task(_send_all(self._control, body))
-        self._answers.add(sending)
-        sending.add_done_callback(self._answers.discard)
+    def _answer(self, request_id: int, answer: dict[str, Any]) -> None:
+        if self._output is not None:
+            self._output.say(_encoded_answer(request_id, answer))
 
 
-async def _send_all(control: socket.socket, body: bytes) -> None:
+class _Mask(msgspec.Struct):
+    request_id: int
+    values: list[str]
+
+
+class _Event(msgspec.Struct):
+    request_id: int
+    event: msgspec.Raw
+
+
+class _HeardOutcome(msgspec.Struct):
+    outcome: StoredOutcome
+    has_children: bool
+
+
+class _AnyQuestion(msgspec.Struct):
+    request_id: int
+
+
+def _request_id_in(line: bytes) -> int | None:
+    """Who waits for an answer to this line, which is no good otherwise."""
     try:
-        await asyncio.get_running_loop().sock_sendall(control, body)
-    except OSError:
-        return  # the task ended meanwhile
+        ((_, question),) = msgspec.json.decode(line, type=dict[str, _AnyQuestion]).items()
+    except UNCARRIED:
+        return None
+    return question.request_id
+
+
+def _encoded_answer(request_id: int, answer: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode({**answer, "request_id": request_id})
+    except UNCARRIED as error:
+        return msgspec.json.encode({"request_id": request_id, "error": f"the answer cannot be given: {error}"})
 
 
 class _Output:
     """stdout, stderr and the control socket of one try, read as they come and never left unread."""
 
     def __init__(self, log_file: LogFile, owner: RunningTry) -> None:
-        self.control: socket.socket | None = None
         self._log = log_file
         self._owner = owner
+        self._control: ControlLine | None = None
         self._pipes: dict[str, int] = {}
-        self._splitters = {"stdout": framing.LineSplitter(), "stderr": framing.LineSplitter()}
-        self._heard = b""
+        self._splitters = {name: framing.LineSplitter(owner.secrets) for name in ("stdout", "stderr")}
         self._is_settled = False
 
     def open(self) -> Descriptors:
-        """New pipes; the ends for the child are the caller's to close."""
+        """New pipes; the ends for the child are the caller's to close. Raises OSError when there are no more."""
         self._close_readers()
         loop = asyncio.get_running_loop()
-        ends = {}
-        for name in ("stdout", "stderr"):
-            self._pipes[name], ends[name] = os.pipe()
-            os.set_blocking(self._pipes[name], False)
-            loop.add_reader(self._pipes[name], self._read_pipe, name)
-        self.control, theirs = socket.socketpair()
-        self.control.setblocking(False)
-        loop.add_reader(self.control.fileno(), self._read_control)
-        return Descriptors(ends["stdout"], ends["stderr"], theirs.detach())
+        with ExitStack() as undo:
+            undo.callback(self._close_readers)
+            ends = {}
+            for name in ("stdout", "stderr"):
+                self._pipes[name], ends[name] = os.pipe()
+                undo.callback(os.close, ends[name])
+                os.set_blocking(self._pipes[name], False)
+                loop.add_reader(self._pipes[name], self._read_pipe, name)
+            self._control = ControlLine(self._read_control)
+            undo.pop_all()
+        return Descriptors(ends["stdout"], ends["stderr"], self._control.theirs)
+
+    def say(self, line: bytes) -> None:
+        if self._control is not None:
+            self._control.say(line)
 
     def settle(self) -> None:
         """The log is complete: read what is still there; whatever comes later is read and dropped."""
@@ -396,36 +513,33 @@ class _Output:
 
     def _write(self, name: str, lines: Iterable[bytes]) -> None:
         now = datetime.now(UTC)
-        secrets = self._owner.secrets
-        block = b"".join(framing.output_line(secrets.in_output(line), stream=name, now=now) for line in lines)
+        block = b"".join(framing.output_line(line, stream=name, now=now) for line in lines)
         if block:
             self._log.write(block)
+            self._look_at_log()
             self._owner.changed.set()
 
     def _read_control(self) -> bool:
-        if self.control is None:
-            return False
-        try:
-            piece = self.control.recv(_READ_BYTES)
-        except BlockingIOError:
-            return False
-        except OSError:
-            piece = b""
-        if not piece:
-            asyncio.get_running_loop().remove_reader(self.control.fileno())
-            self.control.close()
-            self.control = None
+        """True if there was something."""
+        lines = self._control.read() if self._control is not None else None
+        if lines is None:
             return False
         # print() flushed before this record was sent: what it wrote comes first in the log too.
         for name in list(self._pipes):
             self._read_pipe(name)
-        *lines, self._heard = (self._heard + piece).split(b"\n")
         for line in () if self._is_settled else lines:
             self._owner.heard(line, self._log)
-        if len(self._heard) > _RECORD_BYTES:
-            self._heard = b""
+            self._look_at_log()  # each time: what is lost before the outcome counts, however the lines come
         self._owner.changed.set()
         return True
+
+    def _look_at_log(self) -> None:
+        if self._log.fault is not None and not self._owner.is_log_lost:
+            self._owner.is_log_lost = True
+            self._owner.fail(
+                f"The disk is full or broken: it did not take the log of this try ({self._log.fault.strerror}). "
+                "Make room on the agent's disk, or log less."
+            )
 
     def _close_pipe(self, name: str) -> None:
         pipe = self._pipes.pop(name)
@@ -435,7 +549,6 @@ class _Output:
     def _close_readers(self) -> None:
         for name in list(self._pipes):
             self._close_pipe(name)
-        if self.control is not None:
-            asyncio.get_running_loop().remove_reader(self.control.fileno())
-            self.control.close()
-            self.control = None
+        if self._control is not None:
+            self._control.close()
+            self._control = None

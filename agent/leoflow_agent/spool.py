@@ -1,12 +1,16 @@
 """What must survive the agent: one folder per try, `spool/<try_id>/`, kept until the daemon has stored the outcome.
 
-The folder appears, complete with `spec.json` and `token`, in one rename *before* anything is forked. It is the proof
-that this try was started once: whoever finds the folder must not start the try again. The runner (same folder, see
-`runner/files.py`) writes `events.ndjson` and `outcome.json`; the agent writes the rest.
+The folder appears, with the try's `token`, in one rename *before* anything is forked. It is the proof that this try was
+started once: whoever finds the folder must not start the try again. The agent alone writes here: the runner tells it
+over the control socket what to keep, so that a full disk is met in one place, and a task needs no way into the spool.
+
+Each try also has a scratch folder, `work/<try_id>/`: its working directory, gone when the try is over.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 from datetime import datetime
@@ -15,7 +19,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from leoflowd.contract.agent_messages import OutcomeKind, TrySpec, XComItem
+from leoflowd.contract.agent_messages import OutcomeKind, XComItem
 from leoflowd.contract.values import EARLIEST, LATEST
 from leoflowd.contract.wait_spec import Deferral
 
@@ -31,7 +35,7 @@ class AlreadyStarted(Exception):
 
 
 class StoredOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """`outcome.json`, as the runner writes it, or completed by the agent (`complete=True`)."""
+    """`outcome.json`, as the runner tells it, or completed by the agent (`complete=True`)."""
 
     kind: OutcomeKind
     because: str
@@ -71,9 +75,11 @@ class ProcessFacts(msgspec.Struct, frozen=True, kw_only=True):
 class TryFolder:
     """One folder of the spool."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, work: Path) -> None:
         self.path = path
         self.try_id = path.name
+        self.work = work
+        """The try's working directory."""
 
     @property
     def log_path(self) -> Path:
@@ -82,9 +88,6 @@ class TryFolder:
     @property
     def events_path(self) -> Path:
         return self.path / EVENTS
-
-    def read_spec(self) -> TrySpec:
-        return msgspec.json.decode((self.path / "spec.json").read_bytes(), type=TrySpec)
 
     def read_token(self) -> str:
         return (self.path / "token").read_text()
@@ -101,18 +104,31 @@ class TryFolder:
     def write_stop(self, stop: Stop) -> None:
         self._write("stop.json", stop)
 
-    def has_begun(self) -> bool:
-        """The runner's first act is to create this file, exclusively: user code may have run from then on."""
-        return (self.path / "begun").exists()
-
-    def has_outcome(self) -> bool:
-        return (self.path / OUTCOME).exists()
-
     def read_outcome(self) -> StoredOutcome | None:
         return self._read(OUTCOME, StoredOutcome)
 
     def write_outcome(self, outcome: StoredOutcome) -> None:
         self._write(OUTCOME, outcome)
+
+    def add_event(self, line: bytes) -> None:
+        """All of the line or nothing. Raises OSError."""
+        descriptor = os.open(self.events_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            if os.write(descriptor, line + b"\n") <= len(line):
+                os.ftruncate(descriptor, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), EVENTS)
+        finally:
+            os.close(descriptor)
+
+    def remove_work(self) -> None:
+        """Blocking: a task may leave a lot behind."""
+        try:
+            self.work.rmdir()  # nearly always it is empty
+        except FileNotFoundError:
+            return
+        except OSError:
+            shutil.rmtree(self.work, ignore_errors=True)
 
     def remove(self) -> None:
         """Rename first: a folder that is half removed must not look like a try."""
@@ -133,40 +149,62 @@ class TryFolder:
             return msgspec.json.decode((self.path / name).read_bytes(), type=type_)
         except FileNotFoundError:
             return None
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            # User code can reach this folder; a file that it broke counts as not there.
+        except (ValueError, RecursionError):
+            # User code may reach this folder (same user); a file that it broke counts as not there.
             return None
 
     def _write(self, name: str, content: Any) -> None:
         temporary = f"{self.path}/.{name}.tmp"
-        with open(temporary, "wb") as file:
-            file.write(msgspec.json.encode(content))
-        os.rename(temporary, f"{self.path}/{name}")
+        try:
+            with open(temporary, "wb") as file:
+                file.write(msgspec.json.encode(content))
+            os.rename(temporary, f"{self.path}/{name}")
+        except OSError:
+            with contextlib.suppress(OSError):  # what is half written takes room that others need
+                os.unlink(temporary)
+            raise
 
 
 class Spool:
-    """The folder of all tries that this agent knows."""
+    """The folder of all tries that this agent knows, and the one of their scratch folders."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, work: Path, *, owner: tuple[int, int] | None = None) -> None:
+        """`owner`: user and group id that the scratch folders belong to, if these are not ours."""
         self._path = path
+        self._work = work
+        self._owner = owner
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.chmod(0o700)  # tokens are in there
+        work.mkdir(parents=True, exist_ok=True, mode=0o700)
+        work.chmod(0o700 if owner is None else 0o711)
 
-    def create(self, spec: TrySpec, token: str) -> TryFolder:
-        """The exclusive act that makes a try ours. Raises `AlreadyStarted`."""
-        if "/" in spec.try_id or spec.try_id.startswith("."):
-            raise ValueError(f"try id {spec.try_id!r} cannot name a folder")
-        building = self._path / f".{spec.try_id}.{os.getpid()}.new"
-        building.mkdir(exist_ok=True)
-        (building / "spec.json").write_bytes(msgspec.json.encode(spec))
-        (building / "token").write_text(token)
-        (building / LOG).touch()
+    def create(self, try_id: str, token: str) -> TryFolder:
+        """The exclusive act that makes a try ours. Raises `AlreadyStarted`, and OSError when there is no room."""
+        if not try_id or "/" in try_id or "\0" in try_id or try_id.startswith("."):
+            raise ValueError(f"try id {try_id!r} cannot name a folder")
+        folder = TryFolder(self._path / try_id, self._work / try_id)
+        building = self._path / f".{try_id}.{os.getpid()}.new"
         try:
-            building.rename(self._path / spec.try_id)  # refuses to replace a folder that has files in it
+            building.mkdir(exist_ok=True)
+            (building / "token").write_text(token)
+            (building / LOG).touch()
+            self._make_work(folder)
+            building.rename(folder.path)  # refuses to replace a folder that has files in it
         except OSError as error:
             shutil.rmtree(building, ignore_errors=True)
-            raise AlreadyStarted(spec.try_id) from error
-        return TryFolder(self._path / spec.try_id)
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise AlreadyStarted(try_id) from error
+            folder.remove_work()
+            raise
+        return folder
+
+    def _make_work(self, folder: TryFolder) -> None:
+        if folder.path.exists():
+            raise FileExistsError(errno.EEXIST, "this try was started already", folder.try_id)
+        folder.remove_work()  # of a try that an earlier agent did not get to start
+        folder.work.mkdir(mode=0o700)
+        if self._owner is not None:
+            os.chown(folder.work, *self._owner)
 
     def scan(self) -> tuple[TryFolder, ...]:
         """What an earlier agent left, oldest first; leftovers of unfinished creations and removals go away."""
@@ -175,5 +213,10 @@ class Spool:
             if path.name.startswith("."):
                 shutil.rmtree(path, ignore_errors=True)
             elif path.is_dir():
-                folders.append(TryFolder(path))
+                folders.append(TryFolder(path, self._work / path.name))
         return tuple(sorted(folders, key=lambda folder: folder.path.stat().st_mtime))
+
+    def clear_work(self) -> None:
+        """No try runs yet: all scratch is an earlier agent's."""
+        for path in self._work.iterdir():
+            shutil.rmtree(path, ignore_errors=True)

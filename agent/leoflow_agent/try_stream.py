@@ -14,15 +14,15 @@ import socket
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 from grpclib.client import Stream
 
-from leoflow_agent.connection import DISCONNECTED, Connections, pauses
+from leoflow_agent.connection import DISCONNECTED, Connections, Unreadable, pauses
 from leoflow_agent.outcomes import as_message
 from leoflow_agent.reports import fields
-from leoflow_agent.running_try import Ask
+from leoflow_agent.running_try import UNCARRIED, Ask
 from leoflow_agent.spool import StoredOutcome, TryFolder
 from leoflowd.contract.agent_messages import (
     LOG_CHUNK_BYTES,
@@ -66,7 +66,7 @@ class Reported(Protocol):
 
     def stop(self, kind: OutcomeKind, because: str, *, grace_s: float = ...) -> None: ...
     def kill(self) -> None: ...
-    def answer(self, request_id: int, answer: object) -> None: ...
+    def answer(self, request_id: int, answer: dict[str, Any]) -> None: ...
 
 
 class EndedTry:
@@ -87,7 +87,7 @@ class EndedTry:
     def kill(self) -> None:
         """Nothing runs."""
 
-    def answer(self, request_id: int, answer: object) -> None:
+    def answer(self, request_id: int, answer: dict[str, Any]) -> None:
         """Nothing asks."""
 
 
@@ -103,23 +103,30 @@ class TryStream:
         self._token = token
         self._connections = connections
         self._is_connected = False
+        self._unsent = ""
+        """Why something that the task pushed could not be sent."""
 
     async def run(self) -> None:
-        waits = pauses()
+        waits, fault = pauses(), ""
         while True:
-            is_finished = False
+            is_finished, broken = False, ""
             try:
                 await self._report_once()
             except* _Finished:
                 is_finished = True
-            except* DISCONNECTED as broken:
-                log.info(
-                    "try_stream_broken", extra=fields(try_id=self._try.folder.try_id, error=repr(broken.exceptions))
-                )
+            except* DISCONNECTED as gone:
+                broken = repr(gone.exceptions)
+            except* Exception as bug:
+                broken = repr(bug.exceptions)
+                if broken != fault:
+                    log.exception("try_broke_its_report", extra=fields(try_id=self._try.folder.try_id))
             if is_finished:
                 return
             if self._is_connected:  # this time the daemon was there: start with short pauses again
-                self._is_connected, waits = False, pauses()
+                self._is_connected, waits, fault = False, pauses(), ""
+            if broken != fault:  # said once, not at every attempt
+                log.info("try_stream_broken", extra=fields(try_id=self._try.folder.try_id, error=broken))
+                fault = broken
             await asyncio.sleep(next(waits))
 
     async def _report_once(self) -> None:
@@ -148,7 +155,7 @@ class TryStream:
         while True:
             self._handle(await stream.recv_message())
 
-    def _handle(self, message: ToTry | None) -> int:
+    def _handle(self, message: ToTry | Unreadable | None) -> int:
         """Returns the log offset to go on from."""
         match message:
             case Welcome(log_offset=offset):
@@ -160,6 +167,10 @@ class TryStream:
                 self._try.stop(OutcomeKind.TERMINATED, reason, grace_s=grace_s)
             case XComValues() | PreviousRun() | ConnectionAnswer() | DagRunAnswer() | CountsAnswer():
                 self._try.answer(message.request_id, msgspec.to_builtins(message))
+            case Unreadable(content={"request_id": int(request_id)}, because=because):
+                self._try.answer(request_id, {"error": because})
+            case Unreadable(because=because):
+                raise ConnectionError(because)
             case OutcomeStored():
                 raise _Finished
             case None:
@@ -181,21 +192,40 @@ class TryStream:
                 outcome = self._try.outcome  # read first: what is in the files now was written before it
                 await self._send_files(stream, events, lines)
                 if outcome is not None:
-                    await stream.send_message(as_message(outcome))
+                    await self._send_outcome(stream, outcome)
                     return
                 for request_id, ask in list(self._try.asks.items()):
                     if request_id not in asked:
                         asked.add(request_id)
-                        await stream.send_message(ask)
+                        await self._send_ask(stream, ask)
                 if not await self._wait_for_change():
                     await stream.send_message(Beat())
+
+    async def _send_outcome(self, stream: Stream[FromTry, ToTry], outcome: StoredOutcome) -> None:
+        try:
+            await stream.send_message(as_message(self._lost_event(outcome)))
+        except UNCARRIED as error:
+            await stream.send_message(as_message(_failed(outcome, f"The task's result cannot be sent: {error}.")))
+
+    async def _send_ask(self, stream: Stream[FromTry, ToTry], ask: Ask) -> None:
+        try:
+            await stream.send_message(ask)
+        except UNCARRIED as error:
+            self._try.answer(ask.request_id, {"error": f"this question cannot be sent: {error}"})
+
+    def _lost_event(self, outcome: StoredOutcome) -> StoredOutcome:
+        """A success whose XCom could not be sent is none."""
+        return outcome if not self._unsent else _failed(outcome, self._unsent)
 
     async def _send_files(self, stream: Stream[FromTry, ToTry], events: _Reader, lines: _Reader) -> None:
         for piece in events.pieces():
             for event in piece.splitlines():
                 message = _event_message(event)
                 if message is not None:
-                    await stream.send_message(message)
+                    try:
+                        await stream.send_message(message)
+                    except UNCARRIED as error:
+                        self._unsent = f"What the task pushed cannot be sent: {error}."
         for offset, piece in lines.located_pieces():
             await stream.send_message(LogChunk(offset=offset, content=piece))
 
@@ -212,6 +242,12 @@ class TryStream:
         except TimeoutError:
             pass
         return True
+
+
+def _failed(outcome: StoredOutcome, because: str) -> StoredOutcome:
+    return msgspec.structs.replace(
+        outcome, kind=OutcomeKind.FAILED, because=because, xcoms=(), reschedule_at=None, deferral=None
+    )
 
 
 class _Reader:

@@ -63,6 +63,12 @@ Also:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @data_dir_option
 @postgres_option
+@click.option(
+    "--run-as",
+    metavar="USER",
+    envvar="LEOFLOW_LITE_RUN_AS",
+    help="User that tasks run as, instead of yours; only root may choose one. See docs/security.md.",
+)
 @click.pass_obj
 def run(
     out: Output,
@@ -72,6 +78,7 @@ def run(
     host: str,
     data_dir: Path,
     postgres: str | None,
+    run_as: str | None,
 ) -> None:
     """Run database, scheduler, agent and UI until Ctrl-C, and watch the projects in WORKSPACE (~/leoflow).
 
@@ -98,6 +105,7 @@ def run(
         port=port,
         postgres=postgres,
         admin_password=password,
+        run_as=run_as or None,
     )
     _refuse_taken_port(host, port)
     _or_not_ready(lambda: prepare(config.data_dir, out.note))

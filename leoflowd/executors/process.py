@@ -214,7 +214,8 @@ class ProcessExecutor:
         command = [
             sys.executable, "-m", "leoflow_agent", "host", "--socket", str(self._socket), "--spool",
             str(self._config.spool), "--shim", str(self._shim), "--host-token-file", str(self._config.host_token_file),
-            "--default-python", sys.executable, "--lock", str(self._config.lock),
+            "--default-python", sys.executable, "--lock", str(self._config.lock), "--work", str(self._config.work),
+            *(("--run-as", self._config.run_as) if self._config.run_as else ()),
         ]  # fmt: skip
         with self._config.agent_log.open("ab") as output:
             self._agent = subprocess.Popen(  # noqa: S603  # our own module

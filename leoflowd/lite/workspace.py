@@ -500,7 +500,24 @@ def prune_bundles(bundles: Path, needed: set[str]) -> None:
         return
     for folder in bundles.iterdir():
         if folder.name not in needed:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def seal(bundle: Path) -> None:
+    """Read-only for everyone: a task that writes next to its code is told so, and no version changes by accident."""
+    for folder, _, files in os.walk(bundle):
+        for name in files:
+            file = Path(folder, name)
+            file.chmod(0o555 if file.stat().st_mode & 0o100 else 0o444)
+        Path(folder).chmod(0o555)
+
+
+def _remove(bundle: Path) -> None:
+    """A sealed folder must be opened first, unless we are root."""
+    for folder, _, _ in os.walk(bundle):
+        with contextlib.suppress(OSError):
+            Path(folder).chmod(0o755)
+    shutil.rmtree(bundle, ignore_errors=True)
 
 
 # --- looking and compiling, in threads ---------------------------------------------------------------------------
@@ -606,6 +623,8 @@ class ProjectCompiler:
         """Copy the code that was compiled; False when the files are others by now."""
         target = self._bundles / digest
         if target.is_dir():
+            if target.stat().st_mode & 0o200:  # a copy of an earlier release
+                seal(target)
             return True
         copy = self._bundles / f".copy-{uuid.uuid4().hex}"
         try:
@@ -618,8 +637,9 @@ class ProjectCompiler:
             )
             if copied != digest:
                 return False
+            seal(copy)
             with contextlib.suppress(OSError):  # the same code of another project was faster
                 copy.rename(target)
             return target.is_dir()
         finally:
-            shutil.rmtree(copy, ignore_errors=True)
+            _remove(copy)

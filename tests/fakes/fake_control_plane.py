@@ -36,6 +36,7 @@ from leoflowd.contract.agent_messages import (
     HostHello,
     HostWelcome,
     Launch,
+    LaunchRefused,
     LogChunk,
     Outcome,
     OutcomeStored,
@@ -95,6 +96,7 @@ class Facts:
 
     tries: dict[str, TryFacts] = field(default_factory=dict)
     hosts: list[HostHello] = field(default_factory=list)
+    refusals: list[LaunchRefused] = field(default_factory=list)
     stale: set[str] = field(default_factory=set)
     specs: dict[str, TrySpec] = field(default_factory=dict)
     """For pods, which ask for theirs."""
@@ -168,7 +170,9 @@ class FakeControlPlane:
         self._host = stream
         await self._tell()
         try:
-            while await stream.recv_message() is not None:
+            while (message := await stream.recv_message()) is not None:
+                if isinstance(message, LaunchRefused):
+                    self.facts.refusals.append(message)
                 await self._tell()
         except StreamTerminatedError:
             pass

@@ -15,10 +15,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import limits, templates
+from . import limits, secret_forms, templates
 from .context import XComs
 from .control import Control
-from .files import TryFiles
 
 _log = logging.getLogger("task")
 _RUN_STATES = ("running", "success", "failed", "queued")
@@ -32,14 +31,13 @@ class Refused(Exception):
 class Supervisor:
     """`send` and `asend`, as `airflow.sdk.execution_time.comms.CommsDecoder` has them."""
 
-    def __init__(self, spec: dict[str, Any], control: Control, files: TryFiles, xcoms: XComs) -> None:
+    def __init__(self, spec: dict[str, Any], control: Control, xcoms: XComs) -> None:
         self.final: Any = None
         """`SucceedTask`, `TaskState`, `RetryTask`, `RescheduleTask` or `DeferTask`; None = the task said nothing."""
         self.refusal = ""
         """What was last refused; Airflow's own code may hide the error behind another one."""
         self._spec = spec
         self._control = control
-        self._files = files
         self._xcoms = xcoms
         self._comms: Any = importlib.import_module("airflow.sdk.execution_time.comms")
 
@@ -77,6 +75,7 @@ class Supervisor:
         facts = answer.get("connection")
         if facts is None:
             return self._error("CONNECTION_NOT_FOUND", conn_id=msg.conn_id)
+        self._control.hide(_secrets_of(facts))
         names = ("conn_type", "host", "schema", "login", "password", "port", "extra")
         fields = {name: facts[name] for name in names if facts.get(name) is not None}
         return self._comms.ConnectionResult(conn_id=msg.conn_id, **{"conn_type": "", **fields})
@@ -186,8 +185,7 @@ class Supervisor:
 
     def _rendered(self, msg: Any) -> None:
         fields = limits.shown_value(templates.redacted(msg.rendered_fields, self._control.redact))
-        self._files.add_event({"rendered": json.dumps(fields)})
-        self._control.send({"events": 1})
+        self._control.keep({"rendered": json.dumps(fields)})
 
     def _map_index_label(self, msg: Any) -> None:
         _log.warning("The name of this map index, %r, is not shown: tasks are not mapped yet", msg.rendered_map_index)
@@ -247,11 +245,16 @@ def _filters(msg: Any, *names: str) -> dict[str, Any]:
     return {"dag_id": msg.dag_id, **{name: value for name, value in found.items() if value is not None}}
 
 
+def _secrets_of(facts: dict[str, Any]) -> list[str]:
+    """The password, and what the extra fields name as a secret; an extra that is no JSON is one as a whole."""
+    return secret_forms.of_connection(json.dumps({name: facts.get(name) or "" for name in ("password", "extra")}))
+
+
 def _texts_to_hide(value: Any, name: str | None) -> list[str]:
     """As Airflow's masker: a text counts unless its name is harmless; in a mapping the keys are the names."""
     if isinstance(value, dict):
         return [text for key, item in value.items() for text in _texts_to_hide(item, str(key))]
     if isinstance(value, (list, tuple, set)):
         return [text for item in value for text in _texts_to_hide(item, name)]
-    is_secret = not name or templates.names_a_secret(name)
+    is_secret = not name or secret_forms.names_a_secret(name)
     return [value] if is_secret and isinstance(value, str) and value else []

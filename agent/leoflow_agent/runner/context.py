@@ -18,7 +18,6 @@ from typing import Any
 
 from . import limits, xcom
 from .control import Control
-from .files import TryFiles
 
 _NOT_SET: Any = object()
 _RUN_DATES = (
@@ -63,9 +62,8 @@ class DagRun:
 class XComs:
     """Reads and writes XComs of this try; a value that came along with the try is not asked for."""
 
-    def __init__(self, spec: dict[str, Any], control: Control, files: TryFiles) -> None:
+    def __init__(self, spec: dict[str, Any], control: Control) -> None:
         self._control = control
-        self._files = files
         self._is_complete = bool(spec.get("xcoms_complete", True))
         self._known: dict[tuple[str, str], dict[int, Any]] = {}
         for item in spec.get("xcoms", ()):
@@ -103,8 +101,7 @@ class XComs:
         limits.checked_key(key)
         if not self._control.is_usable:
             raise RuntimeError("cannot push an XCom in a process that the task forked; do it in the task's own process")
-        self._files.add_event({"push": {"key": key, "value": text}})
-        self._control.send({"events": 1})
+        self._control.keep({"push": {"key": key, "value": text}})
 
 
 def _single_or_list(values: dict[int, Any]) -> Any:

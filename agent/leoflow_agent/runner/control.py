@@ -1,87 +1,190 @@
-"""The line to the agent: JSON lines over a socket. Log records go out; questions about XComs and runs come back."""
+"""The line to the agent: JSON lines over a socket, both ways. The only way out of this process to Leoflow.
+
+First the agent sends the try (`begin`): until that line is here no user code may run. Out go log records, questions and
+at last the outcome; back come answers, and the reason when the agent ends this try. The agent alone writes to disk.
+
+A signal handler of the task may log or ask at any moment, and any thread may ask: both sections that touch the socket
+hold the lock with all signals blocked, and are short. Whoever reads keeps the answers that others wait for.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any
 
-from . import limits
+from . import limits, secret_forms
 
+ANSWER_WITHIN_S = 120.0
+"""Longer than a restart of the daemon; a task that hangs longer for an answer is better told so."""
+_LOOK_AGAIN_S = 0.05
+"""Another thread may have read the answer just before this one began to wait."""
 _ANSWERED_BY_CALLER = frozenset({"connection", "dag_run"})
+"""Kinds whose caller makes something of `refused`."""
+_EVENT = "event"
 _DEATH_TAKES_MS = 1000
-_MIN_HIDDEN_LENGTH = 5
-"""`leoflow_agent.masking.MIN_LENGTH`; a unit test compares them."""
+_ALL_SIGNALS = frozenset(signal.valid_signals())
 
 
 class AgentGone(RuntimeError):
     """The agent does not answer; the kernel is about to end this process too."""
 
 
-class Refused(RuntimeError):
-    """The daemon's answer to a question is no; the message says why."""
+class NoAnswer(RuntimeError):
+    """The question could not be answered; the message says why."""
 
 
 class Control:
     """Shared by all threads of the task process; a forked child of it must not use it."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, answer_within_s: float = ANSWER_WITHIN_S) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)
-        self._lock = threading.RLock()  # a signal handler may log while its own thread is sending
+        self._answer_within_s = answer_within_s
+        self._lock = threading.RLock()
         self._owner = os.getpid()
         self._asked = 0
         self._received = b""
-        self._hidden: list[str] = []
+        self._awaited: dict[int, dict[str, Any] | None] = {}
+        """Request id -> the answer, once it is here."""
+        self._try: dict[str, Any] | None = None
+        self._stop: tuple[str, str] | None = None
+        self._is_ended = False
+        self._secrets = secret_forms.Hidden()
 
     @property
     def is_usable(self) -> bool:
         """False in a process that user code forked: two writers would mix their lines."""
         return os.getpid() == self._owner
 
+    # --- the life of the try -------------------------------------------------------------------------------------
+
+    def begin(self) -> dict[str, Any]:
+        """{"spec": ..., "work": folder}. Raises `AgentGone` when this process is not to run the try after all."""
+        while self._try is None:
+            self._wait(None)
+            self._read()
+        return self._try
+
+    def stop_reason(self) -> tuple[str, str] | None:
+        """(kind, because) when the agent decided to end this try."""
+        with contextlib.suppress(AgentGone, OSError):
+            self._read()
+        return self._stop
+
+    def keep(self, event: dict[str, Any]) -> None:
+        """Returns when the agent has this event on its disk. Raises `NoAnswer` if it cannot write."""
+        self.ask(_EVENT, {"event": event})
+
+    # --- out -----------------------------------------------------------------------------------------------------
+
     def send(self, message: dict[str, Any]) -> None:
         line = json.dumps(message, default=_moment_text, allow_nan=False).encode() + b"\n"
-        with self._lock:
+        with self._undisturbed():
             self._socket.sendall(line)
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Returns when these texts cannot reach the log any more."""
-        texts = [text for text in secrets if len(text) >= _MIN_HIDDEN_LENGTH]
+        # What is no UTF-8 (bytes of the environment) cannot be sent, nor shown as it is.
+        texts = [text for text in self._secrets.hide(secrets) if text.isascii() or _is_unicode(text)]
         if texts:
-            self._hidden = sorted({*self._hidden, *texts}, key=len, reverse=True)
             self.ask("mask", {"values": texts})
 
     def redact(self, text: str) -> str:
-        """The text without the secrets that this process knows, for what does not go through the log."""
-        for secret in self._hidden:
-            text = text.replace(secret, "***")
-        return text
+        """The text without the secrets that this process knows, for what is cut or does not go through the log."""
+        return self._secrets.in_text(text)
+
+    # --- questions -----------------------------------------------------------------------------------------------
 
     def ask(self, kind: str, question: dict[str, Any]) -> dict[str, Any]:
-        """Send a question and wait for its answer; as long as the daemon is away, this waits.
+        """Send a question and wait for its answer, also while the daemon is being restarted.
 
-        Raises `NotSerializable` and `TooLarge` for a question that nobody beyond this process could read, and `Refused`
-        when there is no answer. Kinds whose answer may be no are left to the caller: `refused` is in the answer.
+        Raises `NoAnswer`, and `NotSerializable` and `TooLarge` for a question that nobody beyond this process could
+        read. Kinds whose answer may be no are left to the caller: `refused` is in the answer.
         """
-        _check_question(kind, question)
+        if kind != _EVENT:  # what it holds was checked, and is for the agent's disk
+            _check_question(kind, question)
         if not self.is_usable:
             raise AgentGone(f"cannot {kind} in a process that the task forked; do it in the task's own process")
-        with self._lock:
+        with self._undisturbed():
             self._asked += 1
             request_id = self._asked
+            self._awaited[request_id] = None
+        try:
             self.send({kind: {**question, "request_id": request_id}})
+            answer = self._answer_to(request_id)
+        finally:
+            self._awaited.pop(request_id, None)
+        if answer is None:
+            raise NoAnswer(
+                f"no answer to the question {kind!r} within {self._answer_within_s:g} s: the daemon is away or busy; "
+                "look at its log, and let the task retry"
+            )
+        if answer.get("error") is not None:
+            raise NoAnswer(str(answer["error"]))
+        if answer.get("refused") and kind not in _ANSWERED_BY_CALLER:
+            raise NoAnswer(f"the question ({kind}) is refused: {answer['refused']}")
+        return answer
+
+    def _answer_to(self, request_id: int) -> dict[str, Any] | None:
+        deadline = time.monotonic() + self._answer_within_s
+        while (answer := self._awaited[request_id]) is None:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return None
+            self._wait(min(left_s, _LOOK_AGAIN_S) if threading.active_count() > 1 else left_s)
+            self._read()
+        return answer
+
+    # --- in ------------------------------------------------------------------------------------------------------
+
+    def _wait(self, within_s: float | None) -> None:
+        ready = select.poll()
+        ready.register(self._socket, select.POLLIN)
+        ready.poll(None if within_s is None else max(1, int(within_s * 1000)))
+
+    def _read(self) -> None:
+        """Take in what is there, without waiting. Raises `AgentGone`."""
+        with self._undisturbed():
+            if self._is_ended:
+                raise AgentGone("the agent closed the connection of this task")
             while True:
-                answer = json.loads(self._line())
-                # An answer to a question that an exception cut off may still arrive.
-                if answer.get("request_id") == request_id:
-                    if answer.get("refused") and kind not in _ANSWERED_BY_CALLER:
-                        raise Refused(f"the question ({kind}) is refused: {answer['refused']}")
-                    return dict(answer)
+                try:
+                    piece = self._socket.recv(262_144, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    return
+                if not piece:
+                    self._is_ended = True
+                    return
+                *lines, self._received = (self._received + piece).split(b"\n")
+                for line in lines:
+                    self._take(json.loads(line))
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "spec" in message:
+            self._try = message
+        elif "stop" in message:
+            self._stop = (str(message["stop"]["kind"]), str(message["stop"]["because"]))
+        elif message.get("request_id") in self._awaited:  # else nobody waits for it any more
+            self._awaited[message["request_id"]] = message
+
+    @contextlib.contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """No other thread, and no signal handler in the middle, which would mix its bytes with ours."""
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+        try:
+            with self._lock:
+                yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def is_agent_gone(self) -> bool:
         """Whether the agent was killed. The kernel closes its descriptors one by one and kills us only after that, so
@@ -95,14 +198,9 @@ class Control:
         # POLLNVAL: the task closed our descriptor itself, which says nothing about the agent.
         return any(not event & select.POLLNVAL for _, event in control.poll(_DEATH_TAKES_MS if is_broken else 0))
 
-    def _line(self) -> bytes:
-        while b"\n" not in self._received:
-            piece = self._socket.recv(65536)
-            if not piece:
-                raise AgentGone("the agent closed the connection of this task")
-            self._received += piece
-        line, _, self._received = self._received.partition(b"\n")
-        return line
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _check_question(kind: str, question: dict[str, Any]) -> None:

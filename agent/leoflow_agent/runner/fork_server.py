@@ -1,6 +1,6 @@
 """The warm interpreter: imports once what every try needs, then forks one process per try.
 
-Speaks JSON messages over a SOCK_SEQPACKET socket with the agent: {"hello", "threads"}; a request {"try_id", "folder"}
+Speaks JSON messages over a SOCK_SEQPACKET socket with the agent: {"hello", "threads"}; a request {"try_id"}
 with three descriptors (stdout, stderr, control); {"forked"|"failed"}; {"exited"}. Single-threaded on purpose. It must
 never import the author's own modules: those are imported fresh in every try.
 """
@@ -104,11 +104,16 @@ class _Server:
                         return  # the agent is gone; the parent-death signal ends our tries
 
     def _receive(self) -> bool:
-        body, descriptors, _, _ = socket.recv_fds(self._connection, _REQUEST_BYTES, 3)
+        try:
+            body, descriptors, _, _ = socket.recv_fds(self._connection, _REQUEST_BYTES, 3)
+        except ConnectionError:
+            return False
         if not body:
             return False
         request = json.loads(body)
         try:
+            if len(descriptors) != 3:  # the kernel drops what exceeds our limit
+                raise OSError("no descriptors left")  # noqa: TRY301  answered like a fork that failed
             self._fork(request, descriptors)
         except OSError as error:
             self._say({"failed": request["try_id"], "because": str(error)})
@@ -123,7 +128,7 @@ class _Server:
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            _become_try(parent, request["folder"], descriptors)
+            _become_try(parent, descriptors)
         self._tries[pid] = request["try_id"]
         self._say({"forked": request["try_id"], "pid": pid})
 
@@ -172,7 +177,7 @@ def _children() -> list[int]:
         return []
 
 
-def _become_try(parent: int, folder: str, descriptors: list[int]) -> None:
+def _become_try(parent: int, descriptors: list[int]) -> None:
     """In the child; never returns."""
     try:
         os.setsid()
@@ -189,6 +194,6 @@ def _become_try(parent: int, folder: str, descriptors: list[int]) -> None:
             if int(name) > runner.CONTROL:
                 with contextlib.suppress(OSError):
                     os.close(int(name))
-        runner.run_try(folder)
+        runner.run_try()
     finally:
         os._exit(70)

@@ -20,7 +20,7 @@ CONF_MAX_BYTES = 256 * 1024
 XCOM_MAX_BYTES = 256 * 1024
 """`leoflowd.contract.agent_messages.XCOM_MAX_BYTES`."""
 QUESTION_MAX_BYTES = 900 * 1024
-"""The agent drops longer lines: `leoflow_agent.running_try` takes those for no words of ours."""
+"""Far below what a message to the daemon may hold."""
 OUTCOME_MAX_BYTES = 8 * 1024 * 1024
 """All XComs of one return value: half of what a message to the daemon may hold."""
 

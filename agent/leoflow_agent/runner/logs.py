@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -24,6 +25,15 @@ _MOST_FRAMES = 60
 _MOST_ERRORS = 20
 _TEXT_LENGTH = 4000
 _EVENT_LENGTH = 256 * 1024
+
+
+_redact: Callable[[str], str] = str
+
+
+def redact_with(redact: Callable[[str], str]) -> None:
+    """Texts of errors are cut here: a secret must go before half of it is cut off and no longer recognised."""
+    global _redact
+    _redact = redact
 
 
 class ControlHandler(logging.Handler):
@@ -40,7 +50,7 @@ class ControlHandler(logging.Handler):
                 return
             line: dict[str, Any] = {
                 "timestamp": _timestamp(record.created),
-                "event": clean(message)[:_EVENT_LENGTH],
+                "event": clean(self._control.redact(message))[:_EVENT_LENGTH],
                 "level": clean(record.levelname.lower()),
                 "logger": clean(record.name),
             }
@@ -55,6 +65,7 @@ class ControlHandler(logging.Handler):
 
 
 def set_up_logging(control: Control) -> None:
+    redact_with(control.redact)
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
@@ -93,7 +104,7 @@ def _describe_one(error: BaseException, *, is_cause: bool) -> dict[str, Any]:
     return {
         "exc_type": type(error).__name__,
         "exc_value": safe_text(error),
-        "exc_notes": [clean(str(note))[:_TEXT_LENGTH] for note in getattr(error, "__notes__", ())],
+        "exc_notes": [clean(_redact(str(note)))[:_TEXT_LENGTH] for note in getattr(error, "__notes__", ())],
         "syntax_error": _syntax_error(error),
         "is_cause": is_cause,
         "frames": _frames(error),
@@ -132,6 +143,6 @@ def _frames(error: BaseException) -> list[dict[str, Any]]:
 def safe_text(error: BaseException) -> str:
     """`str(error)`, cut; an error whose `__str__` fails is no reason to lose the error."""
     try:
-        return clean(str(error))[:_TEXT_LENGTH]
+        return clean(_redact(str(error)))[:_TEXT_LENGTH]
     except Exception:  # noqa: BLE001  user code
         return "<its text cannot be shown>"

@@ -19,36 +19,35 @@ import traceback
 from datetime import datetime, timezone
 from typing import Any
 
-from . import because, deferral, limits, linux, logs, real_airflow, templates, xcom
+from . import because, deferral, limits, linux, logs, real_airflow, secret_forms, templates, xcom
 from . import context as contexts
-from .control import Control
-from .files import TryFiles
+from .control import AgentGone, Control
 
 CONTROL = 3
 _log = logging.getLogger("task")
 
 
-def run_once(*, parent: int, folder: str) -> None:
+def run_once(*, parent: int) -> None:
     os.setsid()
     linux.die_with_parent(parent)
-    run_try(folder)
+    run_try()
 
 
-def run_try(folder: str) -> None:
+def run_try() -> None:
     """Descriptors 0 to 3 are set, everything else is closed. Never returns."""
     exit_code = 70
     try:
-        files = TryFiles(folder)
-        if files.begin():
-            spec = files.read_spec()
-            control = Control(CONTROL)
-            _prepare_process(spec, control)
-            outcome = _run(spec, control, files)
-            # A dying agent breaks the pipes of its tries before it ends them: such a failure is not the task's.
-            if outcome["kind"] == "success" or not control.is_agent_gone():
-                files.write_outcome(outcome)
-                exit_code = 0
-                control.send({"outcome": {"has_children": linux.has_children()}})
+        control = Control(CONTROL)
+        begun = control.begin()
+        spec = begun["spec"]
+        _prepare_process(spec, begun["work"], control)
+        outcome = _run(spec, control)
+        # A dying agent breaks the pipes of its tries before it ends them: such a failure is not the task's.
+        if outcome["kind"] == "success" or not control.is_agent_gone():
+            control.send({"outcome": {"outcome": outcome, "has_children": linux.has_children()}})
+            exit_code = 0
+    except AgentGone:
+        pass  # nobody is there to be told, and this process is about to be ended
     except BaseException:  # noqa: BLE001  the last word of this process; its stderr is the try's log
         traceback.print_exc()
     finally:
@@ -58,22 +57,23 @@ def run_try(folder: str) -> None:
         os._exit(exit_code)
 
 
-def _run(spec: dict[str, Any], control: Control, files: TryFiles) -> dict[str, Any]:
+def _run(spec: dict[str, Any], control: Control) -> dict[str, Any]:
     started = datetime.now(timezone.utc)
     body = real_airflow.Try if spec.get("runtime") == "airflow" else _Try
-    outcome = body(spec, control, files, started).run()
+    outcome = body(spec, control, started).run()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the work is done, the outcome must get out
     ended = datetime.now(timezone.utc)
     outcome["because"] = limits.shown(control.redact(outcome["because"]))
     return {"start_date": because.moment_text(started), "end_date": because.moment_text(ended), **outcome}
 
 
-def _prepare_process(spec: dict[str, Any], control: Control) -> None:
+def _prepare_process(spec: dict[str, Any], work: str, control: Control) -> None:
     sys.stdout, sys.stderr = _unbuffered(1), _unbuffered(2)
     # Python's own fallbacks still are the fork server's; both write to the same descriptors.
     logs.set_up_logging(control)
     os.environ.update(spec.get("env", {}))
-    os.chdir(spec["bundle_path"])
+    control.hide(secret_forms.of_environment(os.environ))
+    os.chdir(work)
     sys.argv = [spec.get("source_path", "dag.py")]
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
@@ -90,10 +90,9 @@ def _unbuffered(descriptor: int) -> io.TextIOWrapper:
 class _Try:
     """One try on our shim, from spec to outcome."""
 
-    def __init__(self, spec: dict[str, Any], control: Control, files: TryFiles, started: datetime) -> None:
+    def __init__(self, spec: dict[str, Any], control: Control, started: datetime) -> None:
         self._spec = spec
         self._control = control
-        self._files = files
         self._started = started
         self._pid = os.getpid()
         self._task: Any = None
@@ -125,7 +124,7 @@ class _Try:
             gc.enable()
         self._task = task
         dag = dags[spec["dag_run"]["dag_id"]]
-        xcoms = contexts.XComs(spec, self._control, self._files)
+        xcoms = contexts.XComs(spec, self._control)
         ti = contexts.TaskInstance(spec, task, xcoms, self._control, self._started)
         context = contexts.build(spec, dag, task, ti)
         os.environ.update(contexts.environment_of(context))
@@ -174,8 +173,7 @@ class _Try:
             setattr(task, field, runtime.resolve(getattr(task, field), pull, text=render, context=context))
         context["templates_dict"] = getattr(task, "templates_dict", None)
         if task.template_fields:
-            self._files.add_event({"rendered": json.dumps(templates.shown_fields(task, self._control.redact))})
-            self._control.send({"events": 1})
+            self._control.keep({"rendered": json.dumps(templates.shown_fields(task, self._control.redact))})
 
     def _xcoms_of(self, value: Any) -> list[dict[str, str]]:
         """What the task returned, as XComs; None is not pushed, as in Airflow."""
@@ -243,7 +241,7 @@ class _Try:
         """What user code sees: Airflow's own exceptions, so that its `except` clauses fit."""
         exceptions = importlib.import_module("airflow.exceptions")
 
-        kind, because = self._files.stop_reason() or ("terminated", "The task process got SIGTERM.")
+        kind, because = self._control.stop_reason() or ("terminated", "The task process got SIGTERM.")
         error: type[BaseException] = (
             exceptions.AirflowTaskTimeout if kind == "timed_out" else exceptions.AirflowTaskTerminated
         )

@@ -27,7 +27,6 @@ from . import because, deferral, limits
 from . import context as contexts
 from .airflow_supervisor import Supervisor, dag_run
 from .control import Control
-from .files import TryFiles
 
 MODULES = (
     "airflow.sdk",
@@ -71,11 +70,10 @@ def _import_quietly() -> None:
 class Try:
     """One try on the real packages, from spec to outcome."""
 
-    def __init__(self, spec: dict[str, Any], control: Control, files: TryFiles, started: datetime) -> None:
+    def __init__(self, spec: dict[str, Any], control: Control, started: datetime) -> None:
         self._spec = spec
         self._control = control
         self._started = started
-        self._files = files
         self._is_terminated = False
         self._supervisor: Supervisor | None = None
 
@@ -92,8 +90,8 @@ class Try:
         runner: Any = importlib.import_module("airflow.sdk.execution_time.task_runner")
         importlib.import_module("airflow.sdk.execution_time.supervisor").block_orm_access()
         _set_up_logging(self._control)
-        xcoms = contexts.XComs(self._spec, self._control, self._files)
-        self._supervisor = runner.SUPERVISOR_COMMS = Supervisor(self._spec, self._control, self._files, xcoms)
+        xcoms = contexts.XComs(self._spec, self._control)
+        self._supervisor = runner.SUPERVISOR_COMMS = Supervisor(self._spec, self._control, xcoms)
         task = self._load_task()
         log = importlib.import_module("structlog").get_logger(logger_name="task")
         ti = self._task_instance(runner, task)
@@ -208,7 +206,7 @@ class Try:
     def _on_sigterm(self, number: int, frame: Any) -> None:
         """Until the SDK's own handler replaces it, which calls `on_kill`; whoever stops us then kills us."""
         self._is_terminated = True
-        stop = self._files.stop_reason()
+        stop = self._control.stop_reason()
         raise _Terminated("The task process got SIGTERM." if stop is None else stop[1])
 
 

@@ -31,7 +31,7 @@ def main() -> None:
     else:
         from leoflow_runner import main as runner
 
-        runner.run_once(parent=arguments.parent, folder=arguments.folder)
+        runner.run_once(parent=arguments.parent)
 
 
 def _load_package(folder: str) -> None:
@@ -51,7 +51,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shim", required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--preload", default="[]")
-    parser.add_argument("--folder", default="")
     return parser
 
 

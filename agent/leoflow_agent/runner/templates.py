@@ -14,25 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 from . import limits
+from .secret_forms import MASK, names_a_secret
 
 _FIELD_LENGTH = 4096
 """Airflow's `max_templated_field_length`."""
 _LEVELS = 64
 """Of nesting that are shown."""
-_SENSITIVE = (
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "access_key",
-    "private_key",
-    "authorization",
-    "keyfile_dict",
-    "service_account",
-)
 
 
 class CannotRender(RuntimeError):
@@ -122,13 +109,9 @@ def redacted(value: Any, redact: Callable[[str], str]) -> Any:
     return {key: redacted(item, redact) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def names_a_secret(name: str) -> bool:
-    return any(word in name.lower() for word in _SENSITIVE)
-
-
 def _shown(value: Any, redact: Callable[[str], str], name: str = "", levels: int = _LEVELS) -> Any:
     if value and names_a_secret(name):
-        return "***"
+        return MASK
     if levels <= 0:
         return "…"
     if value is None or isinstance(value, (bool, int)):
@@ -136,7 +119,7 @@ def _shown(value: Any, redact: Callable[[str], str], name: str = "", levels: int
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else str(value)
     if isinstance(value, dict):
-        return {str(key): _shown(item, redact, str(key), levels - 1) for key, item in value.items()}
+        return {redact(str(key)): _shown(item, redact, str(key), levels - 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_shown(item, redact, levels=levels - 1) for item in value]
     if callable(value):

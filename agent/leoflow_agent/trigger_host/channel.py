@@ -22,7 +22,7 @@ ASK_WITHIN_S = 60.0
 """A question that the daemon does not answer in this time fails; its store may be away."""
 _READ_BYTES = 65_536
 _MIN_HIDDEN_LENGTH = 5
-"""Shorter secrets would turn half of a log into asterisks; `leoflow_agent.runner.control` has the same figure."""
+"""Shorter secrets would turn half of a log into asterisks; `leoflow_agent.runner.secret_forms` has the same figure."""
 
 
 class DaemonSilent(RuntimeError):

@@ -169,16 +169,16 @@ def run_one(
 
 async def appears(path: Path) -> str:
     """Wait for a file that a task writes in one go; there is no event for that across processes."""
-    return await _until(lambda: path.read_text() if path.exists() else "")
+    return await until(lambda: path.read_text() if path.exists() else "")
 
 
 async def vanishes(path: Path) -> None:
-    await _until(lambda: not path.exists())
+    await until(lambda: not path.exists())
 
 
 async def gone(pid: int) -> None:
     """Wait until no process has this number, or only a zombie that init has not yet collected."""
-    await _until(lambda: _state(pid) in ("", "Z"))
+    await until(lambda: _state(pid) in ("", "Z"))
 
 
 def _state(pid: int) -> str:
@@ -189,7 +189,7 @@ def _state(pid: int) -> str:
     return stat.rpartition(")")[2].split()[0]
 
 
-async def _until(look: Callable[[], _T]) -> _T:
+async def until(look: Callable[[], _T]) -> _T:
     while not (seen := look()):  # noqa: ASYNC110  what is looked at belongs to other processes
         await asyncio.sleep(0.01)
     return seen

@@ -295,7 +295,7 @@ def test_xcoms_of_other_tasks_are_pulled_and_own_ones_pushed(tries: dict[str, Tr
 
 def test_an_operator_starts_another_dag_run(tries: dict[str, TryFacts], facts: Facts) -> None:
     assert tries["start"].outcome.kind is OutcomeKind.SUCCESS, tries["start"].events
-    assert [(ask.dag_id, ask.run_id, ask.conf) for ask in facts.dag_runs] == [("other", "r", {"a": 1})]
+    assert [(ask.dag_id, ask.run_id, ask.conf) for ask in facts.dag_runs] == [("other", "r", '{"a": 1}')]
 
 
 def test_airflow_home_is_in_the_environment_and_there_is_no_database(tries: dict[str, TryFacts]) -> None:

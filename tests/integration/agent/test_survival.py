@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 from leoflowd.contract.agent_messages import OutcomeKind
 from tests.fakes.fake_control_plane import serve
 from tests.integration.agent.harness import (
@@ -13,6 +16,7 @@ from tests.integration.agent.harness import (
     in_world,
     kill,
     run_tries,
+    until,
     vanishes,
 )
 
@@ -280,5 +284,91 @@ def test_many_tries_at_once_each_report_for_themselves():
             assert each.outcome.kind is OutcomeKind.SUCCESS
             assert each.xcoms == {"return_value": spec.try_id}
             assert each.events[0] == spec.try_id
+
+    in_world(test)
+
+
+def test_an_agent_whose_daemon_never_comes_back_ends_and_the_next_one_reports():
+    async def test(world: World) -> None:
+        world.project("@task\ndef run():\n    return 1\nrun()")
+        spec = world.spec()
+        facts = world.facts.of(spec.try_id)
+        world.facts.store_outcomes = False
+        async with agent_and_plane(world, "--idle-exit-s", "0.4") as plane:
+            await plane.launch(spec)
+            await plane.wait_for(lambda: "Outcome" in facts.messages)
+        assert await world.agents[0].wait() == 0
+        assert facts.outcomes == []
+        world.facts.store_outcomes = True
+        async with agent_and_plane(world) as plane:
+            await plane.finished(spec.try_id)
+        assert facts.outcome.kind is OutcomeKind.SUCCESS
+
+    in_world(test)
+
+
+def test_an_agent_stays_without_its_daemon_as_long_as_a_try_runs():
+    async def test(world: World) -> None:
+        world.project(COUNTED)
+        spec = _spec(world)
+        async with agent_and_plane(world, "--idle-exit-s", "0.2") as plane:
+            await plane.launch(spec)
+            await appears(world.path("pids"))
+        lines = world.spool / spec.try_id / "log.ndjson"
+        size = lines.stat().st_size
+        await until(lambda: lines.stat().st_size > size + 100_000)  # far longer than the idle time
+        assert world.agents[0].returncode is None
+        world.path("go").touch()
+        assert await world.agents[0].wait() == 0
+
+    in_world(test)
+
+
+def test_a_task_that_is_stopped_fails_after_a_while_with_that_sentence():
+    async def test(world: World) -> None:
+        world.project(
+            """
+            @task
+            def run():
+                child = subprocess.Popen(["sleep", "1000"])
+                (pathlib.Path(os.environ["OUT"]) / "child").write_text(str(child.pid))
+                os.killpg(0, signal.SIGSTOP)
+            run()
+            @task
+            def again():
+                return 1
+            again()
+            """
+        )
+        spec, again = _spec(world), _spec(world, task_id="again")
+        async with agent_and_plane(world, "--frozen-after-s", "0.4") as plane:
+            facts = await plane.launch(spec)
+            await plane.finished(spec.try_id)
+            await plane.launch(again)
+            await plane.finished(again.try_id)
+            await gone(int(world.path("child").read_text()))
+        assert facts.outcome.kind is OutcomeKind.FAILED
+        assert facts.outcome.because.startswith("The task's processes were stopped (SIGSTOP) for 0.4 s")
+        assert facts.outcome.because in facts.events
+        assert world.facts.of(again.try_id).outcome.kind is OutcomeKind.SUCCESS
+
+    in_world(test)
+
+
+def test_a_stopped_fork_server_loses_its_tries_and_the_next_try_gets_a_new_one():
+    async def test(world: World) -> None:
+        world.project(COUNTED)
+        spec, again = _spec(world), _spec(world)
+        async with agent_and_plane(world, "--frozen-after-s", "0.4") as plane:
+            facts = await plane.launch(spec)
+            await appears(world.path("pids"))
+            os.kill(fork_server_pid(world.agents[0].pid), signal.SIGSTOP)
+            await plane.finished(spec.try_id)
+            world.path("go").touch()
+            await plane.launch(again)
+            await plane.finished(again.try_id)
+        assert facts.outcome.kind is OutcomeKind.LOST
+        assert "was stopped (SIGSTOP) for 0.4 s" in facts.outcome.because
+        assert world.facts.of(again.try_id).outcome.kind is OutcomeKind.SUCCESS
 
     in_world(test)

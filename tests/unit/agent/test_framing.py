@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from leoflow_agent.framing import LINE_BYTES, LineSplitter, output_line, record_line
+from leoflow_agent.masking import Secrets
 from leoflowd.contract.agent_messages import LOG_CHUNK_BYTES
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
 
 
-def _split(*pieces: bytes) -> list[bytes]:
-    splitter = LineSplitter()
+def _split(*pieces: bytes, secrets: tuple[str, ...] = ()) -> list[bytes]:
+    known = Secrets()
+    known.hide(secrets)
+    splitter = LineSplitter(known)
     lines = [line for piece in pieces for line in splitter.feed(piece)]
     return [*lines, *splitter.end()]
 
@@ -45,6 +49,25 @@ def test_a_long_line_is_never_cut_inside_a_character():
     lines = _split(b"x" + "é".encode() * LINE_BYTES)
     assert len(lines) > 1
     assert "".join(line.decode() for line in lines) == "x" + "é" * LINE_BYTES
+
+
+@pytest.mark.parametrize("before", range(LINE_BYTES - 15, LINE_BYTES + 3, 2))
+@pytest.mark.parametrize("newline", [b"", b"\n"])
+def test_a_secret_where_a_long_line_is_cut_stays_hidden(before, newline):
+    raw = b"x" * before + b"open-sesame-2" + b"y" * 3 * LINE_BYTES + newline
+    pieces = [raw[start : start + 5000] for start in range(0, len(raw), 5000)]
+    shown = b"".join(_split(*pieces, secrets=("open-sesame-2",)))
+    assert shown == b"x" * before + b"***" + b"y" * 3 * LINE_BYTES
+
+
+def test_a_secret_longer_than_a_line_is_hidden_in_one_that_never_ends():
+    secret = "s3" * LINE_BYTES
+    shown = b"".join(_split(b"a" * 100, secret.encode(), b"b" * 200_000, secrets=(secret,)))
+    assert shown == b"a" * 100 + b"***" + b"b" * 200_000
+
+
+def test_a_secret_that_is_written_in_two_goes_stays_hidden():
+    assert _split(b"it is open-", b"sesame-2\n", secrets=("open-sesame-2",)) == [b"it is ***"]
 
 
 @given(st.lists(st.binary(max_size=200), max_size=20))

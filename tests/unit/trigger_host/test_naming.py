@@ -11,7 +11,7 @@ from types import FrameType
 import msgspec
 import pytest
 
-from leoflow_agent.runner import control
+from leoflow_agent.runner import secret_forms
 from leoflow_agent.trigger_host import channel
 from leoflow_agent.trigger_host.classes import names_dag_file
 from leoflow_agent.trigger_host.watchdog import stack_of
@@ -96,7 +96,7 @@ def test_secrets_of_the_daemon_stay_out_of_a_host() -> None:
 
 
 def test_tasks_and_triggers_hide_secrets_of_the_same_length() -> None:
-    assert channel._MIN_HIDDEN_LENGTH == control._MIN_HIDDEN_LENGTH
+    assert channel._MIN_HIDDEN_LENGTH == secret_forms.MIN_LENGTH
 
 
 def test_the_program_of_a_host_is_there() -> None:

@@ -146,12 +146,11 @@ class Connection:
             self.extra = query["__extra__"] if "__extra__" in query else json.dumps(query)
 
     def _secrets(self) -> list[str | None]:
-        """The password, and what is named like a secret among the extra fields."""
+        """The password, what is named like a secret among the extra fields, at any depth."""
         try:
-            extra = self.extra_dejson
+            hidden = _secrets_in(self.extra_dejson)
         except (TypeError, ValueError):  # no JSON object: all of it may be the secret
-            return [self.password, self.extra]
-        hidden = [value for key, value in extra.items() if isinstance(value, str) and _names_a_secret(key)]
+            hidden = [self.extra or ""]
         return [self.password, *hidden]
 
     @property
@@ -174,11 +173,23 @@ class Connection:
         return f"Connection({self.conn_id!r}, {self.conn_type!r}, host={self.host!r})"  # never the password
 
 
-_SECRET_WORDS = "password passwd passphrase secret token api_key apikey access_key private_key authorization".split()
+_SECRET_WORDS = (
+    "password passwd passphrase secret token api_key apikey access_key private_key authorization keyfile_dict "
+    "service_account"
+).split()
 
 
 def _names_a_secret(key: str) -> bool:
-    return any(word in key.lower() for word in _SECRET_WORDS)
+    return any(word in key.lower().replace("-", "_") for word in _SECRET_WORDS)
+
+
+def _secrets_in(value: Any, is_secret: bool = False) -> list[str]:
+    """All texts under names that promise a secret; a whole mapping may be one (`keyfile_dict`)."""
+    if isinstance(value, dict):
+        return [text for key, item in value.items() for text in _secrets_in(item, is_secret or _names_a_secret(key))]
+    if isinstance(value, list):
+        return [text for item in value for text in _secrets_in(item, is_secret)]
+    return [value] if is_secret and isinstance(value, str) else []
 
 
 def _normalized_type(conn_type: str) -> str:

@@ -1,0 +1,88 @@
+"""A try whose process file cannot be written: none of its code runs, and it says why."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from leoflow_agent.fork_servers import Process
+from leoflow_agent.outcomes import Exit
+from leoflow_agent.running_try import RunningTry
+from leoflow_agent.spool import Spool, TryFolder
+from leoflowd.contract.agent_messages import DagRunFacts, OutcomeKind, TrySpec
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SPEC = TrySpec(
+    try_id="t1",
+    dag_run=DagRunFacts(dag_id="d", run_id="r", run_type="manual", run_after=NOW),
+    task_id="t",
+    try_number=1,
+    max_tries=0,
+    kind="python",
+    operator="o",
+    bundle_digest="",
+)
+
+
+class _OneProcess:
+    """Stands for `Interpreters`: a real process that only waits, and our copy of its end of the control line."""
+
+    def __init__(self) -> None:
+        self.control: socket.socket | None = None
+
+    async def start_try(self, *, descriptors, **_: object) -> Process:
+        self.control = socket.socket(fileno=os.dup(descriptors.control))
+        process = await asyncio.create_subprocess_exec("sleep", "1000", start_new_session=True)
+        ended = asyncio.get_running_loop().create_future()
+
+        async def reap() -> None:
+            ended.set_result(Exit(signal=-await process.wait()))
+
+        self.reaping = asyncio.create_task(reap())
+        return Process(process.pid, ended)
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _run(tmp_path: Path) -> tuple[RunningTry, bytes]:
+    async def run() -> tuple[RunningTry, bytes]:
+        interpreters = _OneProcess()
+        folder = Spool(tmp_path / "spool", tmp_path / "work").create("t1", "token")
+        running = RunningTry(folder, SPEC, interpreters=interpreters, python="python")
+        await running.run()
+        assert interpreters.control is not None
+        with interpreters.control as control:
+            return running, control.recv(100_000)
+
+    return asyncio.run(run())
+
+
+def test_without_room_for_its_process_file_a_try_is_not_given_to_its_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(TryFolder, "write_process", _full)
+    running, said = _run(tmp_path)
+    assert running.outcome is not None
+    assert running.outcome.kind is OutcomeKind.FAILED
+    assert "the agent cannot write to its spool (No space left on device)" in running.outcome.because
+    assert b'"spec"' not in said
+    assert running.outcome.signal == signal.SIGTERM
+
+
+@pytest.mark.parametrize("also", ["write_stop", "write_outcome"])
+def test_a_second_file_that_cannot_be_written_changes_nothing(tmp_path, monkeypatch, also):
+    monkeypatch.setattr(TryFolder, "write_process", _full)
+    monkeypatch.setattr(TryFolder, also, _full)
+    running, _ = _run(tmp_path)
+    assert running.outcome is not None
+    assert running.outcome.kind is OutcomeKind.FAILED
+    assert running.is_kept is (also != "write_outcome")
+    assert running.urgent.is_set()
+    assert not (tmp_path / "work" / "t1").exists()
