@@ -181,7 +181,8 @@ class RunningTry:
             if self.outcome is None:
                 self._finish(exit_)
             self.is_over.set()
-        await asyncio.to_thread(self.folder.remove_work)
+        if not self.folder.remove_empty_work():
+            await asyncio.to_thread(self.folder.remove_work)
 
     async def _run_process(self) -> Exit:
         output = self._output = _Output(LogFile(self.folder.log_path, self._log_cap_bytes), self)
