@@ -50,6 +50,9 @@ _READ_BYTES = 64 * 1024
 _LOOKS_PER_FREEZE = 4
 _START_ATTEMPTS = 3
 
+_RESULT = b'{"outcome": {"outcome": '
+"""How the runner's last line begins."""
+
 UNCARRIED = (ValueError, TypeError, OverflowError, RecursionError)
 """What codecs raise for a message that they cannot carry; msgspec's own errors are ValueErrors."""
 
@@ -182,7 +185,8 @@ class RunningTry:
             if self.outcome is None:
                 self._finish(exit_)
             self.is_over.set()
-        await asyncio.to_thread(self.folder.remove_work)
+        if not self.folder.remove_empty_work():
+            await asyncio.to_thread(self.folder.remove_work)
 
     async def _run_process(self) -> Exit:
         output = self._output = _Output(LogFile(self.folder.log_path, self._log_cap_bytes), self)
@@ -352,6 +356,10 @@ class RunningTry:
             if (request_id := _request_id_in(line)) is not None:
                 self._answer(request_id, {"error": f"this question cannot be asked: {error}"})
                 return
+            if line.startswith(_RESULT) and self._result is None:  # too deep, or no JSON: the end of this process tells
+                self._result = self._unreadable(error)
+                self.keep(self._result)
+                return
             # User code wrote on our descriptor; what it said is output, no more.
             shown = self.secrets.in_output(line)[: framing.LINE_BYTES]
             log_file.write(framing.output_line(shown, stream="stderr", now=datetime.now(UTC)))
@@ -383,10 +391,18 @@ class RunningTry:
         if self._result is not None:
             raise ValueError("the try has an outcome already")
         heard = msgspec.json.decode(body, type=_HeardOutcome)
-        self._result = heard.outcome
-        self.keep(heard.outcome)
+        try:
+            self._result = msgspec.json.decode(heard.outcome, type=StoredOutcome)
+        except UNCARRIED as error:
+            self._result = self._unreadable(error)
+        self.keep(self._result)
         if not heard.has_children:
             self._told.set()
+
+    def _unreadable(self, error: Exception) -> StoredOutcome:
+        because = f"The task ended, but its result cannot be read: {error}."
+        now = datetime.now(UTC)
+        return StoredOutcome(kind=OutcomeKind.FAILED, because=because, start_date=self.started_at, end_date=now)
 
     def _keep_event(self, event: msgspec.Raw) -> dict[str, str]:
         try:
@@ -416,7 +432,7 @@ class _Event(msgspec.Struct):
 
 
 class _HeardOutcome(msgspec.Struct):
-    outcome: StoredOutcome
+    outcome: msgspec.Raw
     has_children: bool
 
 

@@ -121,13 +121,18 @@ class TryFolder:
         finally:
             os.close(descriptor)
 
-    def remove_work(self) -> None:
-        """Blocking: a task may leave a lot behind."""
+    def remove_empty_work(self) -> bool:
+        """Nearly always a task leaves nothing there. False when it did: then `remove_work`, which may take long."""
         try:
-            self.work.rmdir()  # nearly always it is empty
+            self.work.rmdir()
         except FileNotFoundError:
-            return
+            return True
         except OSError:
+            return False
+        return True
+
+    def remove_work(self) -> None:
+        if not self.remove_empty_work():
             shutil.rmtree(self.work, ignore_errors=True)
 
     def remove(self) -> None:

@@ -1,8 +1,8 @@
 """One try for `leoflow test`: the real runner in the author's interpreter, with this process in the agent's place.
 
-The runner finds its spec in a folder and leaves its outcome there; over a socket it sends log records and asks for
-XComs. Blocking: `cli.test` gives each try a thread. The thread that starts the process stays until it has ended,
-because the kernel ties the process's life to that thread.
+Over a socket the runner gets its spec, sends log records, what it pushed and its outcome, and asks for XComs. Blocking:
+`cli.test` gives each try a thread. The thread that starts the process stays until it has ended, because the kernel ties
+the process's life to that thread.
 """
 
 from __future__ import annotations
@@ -45,9 +45,6 @@ NOT_FOR_TASKS = (
     "LEOFLOW_ADMIN_PASSWORD",
 )
 
-_NO_QUESTIONS = frozenset({"events", "outcome"})
-"""What the runner tells its agent, and nobody needs here: files are read when the process has ended."""
-
 Log = Callable[[dict[str, Any]], None]
 Pull = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
@@ -75,24 +72,27 @@ class LocalTry:
         self._pid: int | None = None
         self._killed = False
         self._secrets = Secrets()
+        self._sending = threading.Lock()
+        self._outcome: dict[str, Any] = {}
+        """What the runner says became of the try."""
+        self._stop: dict[str, Any] = {}
+        """Why we ended it."""
 
     def run(self) -> Outcome:
         """Start the process, serve it until it ends; what became of it."""
-        folder = Path(tempfile.mkdtemp(prefix="leoflow-try-"))
+        work = Path(tempfile.mkdtemp(prefix="leoflow-try-"))
         started_at = datetime.now(UTC)
         try:
-            (folder / "spec.json").write_bytes(msgspec.json.encode(self.spec))
-            code = self._run_process(folder)
+            code = self._run_process(work)
             try:
-                self._read_events(folder)
-                return _checked(_outcome(folder, code, started_at))
+                return _checked(self._outcome_of(code, started_at))
             except (ValueError, TypeError, LookupError, RecursionError, msgspec.MsgspecError, Invalid) as error:
                 because = shown(f"What the task answered cannot be read: {error}")
                 return Outcome(
                     kind=OutcomeKind.FAILED, because=because, start_date=started_at, end_date=datetime.now(UTC)
                 )
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
 
     def kill(self) -> None:
         """End the try's whole process group at once."""
@@ -100,35 +100,35 @@ class LocalTry:
         if self._pid is not None:
             _signal_group(self._pid, signal.SIGKILL)
 
-    def _run_process(self, folder: Path) -> int:
+    def _run_process(self, work: Path) -> int:
         """Start it, serve it, wait for it; its exit code, or minus the signal that ended it."""
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe()
         with ours:
             with theirs:
-                pid = self._spawn(folder, write_end, theirs.fileno())
+                pid = self._spawn(write_end, theirs.fileno())
             os.close(write_end)
             self._pid = pid
             if self._killed:
                 self.kill()
             helpers = [
                 threading.Thread(target=self._forward_output, args=(read_end,), daemon=True),
-                threading.Thread(target=self._serve, args=(ours,), daemon=True),
+                threading.Thread(target=self._serve, args=(ours, work), daemon=True),
             ]
             for helper in helpers:
                 helper.start()
-            code = self._wait(pid, folder)
+            code = self._wait(pid, ours)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)  # what the task left in the background; its leader is gone already
             for helper in helpers:
                 helper.join(GRACE_S)
         return code
 
-    def _spawn(self, folder: Path, output: int, control: int) -> int:
+    def _spawn(self, output: int, control: int) -> int:
         """The runner wants nothing to read on 0, its output on 1 and 2, its control socket on 3."""
         command = [self.spec.python, "-I", "-B", str(runner_start()), "once"]
         command += ["--runtime", self.spec.runtime]
-        command += ["--shim", str(shim_folder()), "--parent", str(os.getpid()), "--folder", str(folder)]
+        command += ["--shim", str(shim_folder()), "--parent", str(os.getpid())]
         # Numbers from 10 on: no descriptor is replaced before it was used.
         output = fcntl.fcntl(output, fcntl.F_DUPFD_CLOEXEC, 10)
         control = fcntl.fcntl(control, fcntl.F_DUPFD_CLOEXEC, 10)
@@ -148,13 +148,14 @@ class LocalTry:
             os.close(output)
             os.close(control)
 
-    def _wait(self, pid: int, folder: Path) -> int:
+    def _wait(self, pid: int, control: socket.socket) -> int:
         """Exit code; TERM, then KILL when `execution_timeout` passes."""
         limit = self.spec.execution_timeout_s
         code = _wait_exit(pid, limit)
         if code is None:
             because = f"execution_timeout of {limit:g} s passed"
-            (folder / "stop.json").write_text(json.dumps({"kind": OutcomeKind.TIMED_OUT, "because": because}))
+            self._stop = {"kind": OutcomeKind.TIMED_OUT, "because": because}
+            self._say(control, {"stop": self._stop})
             _signal_group(pid, signal.SIGTERM)
             code = _wait_exit(pid, GRACE_S)
         if code is None:
@@ -169,21 +170,31 @@ class LocalTry:
                 text = self._secrets.in_output(line).decode("utf-8", "replace").rstrip("\r\n")
                 self._log({"event": text, "level": "info", "timestamp": datetime.now(UTC).isoformat()})
 
-    def _serve(self, control: socket.socket) -> None:
-        """Answer the runner's questions until it closes its end."""
+    def _serve(self, control: socket.socket, work: Path) -> None:
+        """Give the runner its try, and answer its questions until it closes its end."""
+        self._say(control, {"spec": msgspec.to_builtins(self.spec), "work": str(work)})
         with control.makefile("rb") as lines:
             for line in lines:
                 ((kind, body),) = json.loads(line).items()
                 if kind == "log":
                     self._log(self._secrets.in_record(body))
-                elif kind not in _NO_QUESTIONS:
-                    answer = {"request_id": body["request_id"], **self._answer(kind, body)}
-                    control.sendall(json.dumps(answer).encode() + b"\n")
+                elif kind == "outcome":
+                    self._outcome = body["outcome"]
+                else:
+                    self._say(control, {"request_id": body["request_id"], **self._answer(kind, body)})
+
+    def _say(self, control: socket.socket, message: dict[str, Any]) -> None:
+        with self._sending, contextlib.suppress(OSError):  # it ended meanwhile
+            control.sendall(json.dumps(message).encode() + b"\n")
 
     def _answer(self, kind: str, question: dict[str, Any]) -> dict[str, Any]:
         match kind:
             case "pull":
                 return {"values": self._pull(question)}
+            case "event":
+                if "push" in question["event"]:
+                    self._push(question["event"]["push"]["key"], question["event"]["push"]["value"])
+                return {}
             case "mask":
                 self._secrets.hide(question["values"])
                 return {}
@@ -199,30 +210,19 @@ class LocalTry:
             case _:
                 raise AssertionError(f"the runner asks {kind!r}, which nobody knows")
 
-    def _read_events(self, folder: Path) -> None:
-        """XComs that the task pushed while it ran."""
-        events = folder / "events.ndjson"
-        for line in events.read_bytes().splitlines() if events.exists() else ():
-            event = json.loads(line)
-            if "push" in event:
-                self._push(event["push"]["key"], event["push"]["value"])
-
-
-def _outcome(folder: Path, code: int, started_at: datetime) -> Outcome:
-    """What the runner wrote; else what the way it ended says."""
-    written = folder / "outcome.json"
-    stop = folder / "stop.json"
-    facts: dict[str, Any] = json.loads(written.read_bytes()) if written.exists() else {}
-    if stop.exists() and facts.get("kind") != OutcomeKind.SUCCESS:
-        facts |= json.loads(stop.read_bytes())
-    elif not facts:
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        facts = {"kind": OutcomeKind.FAILED, "because": f"The task process {how} without a result."}
-    facts.setdefault("start_date", started_at.isoformat())
-    facts.setdefault("end_date", datetime.now(UTC).isoformat())
-    if facts.get("deferral") is not None:
-        facts["deferral"] = json.loads(facts["deferral"])
-    return msgspec.convert(facts | {"type": "Outcome"}, Outcome)
+    def _outcome_of(self, code: int, started_at: datetime) -> Outcome:
+        """What the runner said; else what the way it ended says."""
+        facts = dict(self._outcome)
+        if self._stop and facts.get("kind") != OutcomeKind.SUCCESS:
+            facts |= self._stop
+        elif not facts:
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            facts = {"kind": OutcomeKind.FAILED, "because": f"The task process {how} without a result."}
+        facts.setdefault("start_date", started_at.isoformat())
+        facts.setdefault("end_date", datetime.now(UTC).isoformat())
+        if facts.get("deferral") is not None:
+            facts["deferral"] = json.loads(facts["deferral"])
+        return msgspec.convert(facts | {"type": "Outcome"}, Outcome)
 
 
 def _checked(outcome: Outcome) -> Outcome:

@@ -1,4 +1,4 @@
-"""A try whose process file cannot be written: none of its code runs, and it says why."""
+"""A try whose files cannot be written or whose result cannot be read ends with an outcome that says so."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from leoflow_agent.fork_servers import Process
 from leoflow_agent.outcomes import Exit
-from leoflow_agent.running_try import RunningTry
+from leoflow_agent.running_try import LogFile, RunningTry
 from leoflow_agent.spool import Spool, TryFolder
 from leoflowd.contract.agent_messages import DagRunFacts, OutcomeKind, TrySpec
 
@@ -86,3 +86,25 @@ def test_a_second_file_that_cannot_be_written_changes_nothing(tmp_path, monkeypa
     assert running.is_kept is (also != "write_outcome")
     assert running.urgent.is_set()
     assert not (tmp_path / "work" / "t1").exists()
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        '{"kind": "success"}',
+        '{"kind": "unknown", "because": "", "start_date": "2026-01-01T00:00:00Z", "end_date": "2026-01-01T00:00:00Z"}',
+        '{"kind": "success", "because": "\\ud800", "start_date": "2026-01-01T00:00:00Z", "end_date": "never"}',
+        "[" * 5000 + "]" * 5000,
+        "1e999",
+    ],
+)
+def test_a_result_that_cannot_be_read_is_a_failure_with_the_reason(tmp_path, result):
+    folder = Spool(tmp_path / "spool", tmp_path / "work").create("t1", "token")
+    running = RunningTry(folder, SPEC, interpreters=_OneProcess(), python="python")
+    log_file = LogFile(folder.log_path, 1000)
+    running.heard(b'{"outcome": {"outcome": %s, "has_children": true}}' % result.encode(), log_file)
+    log_file.close()
+    outcome = folder.read_outcome()
+    assert outcome is not None
+    assert outcome.kind is OutcomeKind.FAILED
+    assert outcome.because.startswith("The task ended, but its result cannot be read: ")
