@@ -10,9 +10,10 @@ import pytest
 from leoflow_sensors.egress import EgressClient, Limits, TooManyRedirects
 from leoflow_sensors.egress_policy import EgressPolicy, EgressRefused, parse_policy
 from leoflow_sensors.kinds import TargetDown
+from tests.conftest import PATIENCE_S
 from tests.fakes.scripted_server import ScriptedServer, answer, scripted_server
 
-LIMITS = Limits(head_s=5, total_s=5)
+LIMITS = Limits(head_s=PATIENCE_S, total_s=PATIENCE_S)
 
 
 class Dns:
