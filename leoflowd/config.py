@@ -66,10 +66,24 @@ class SchedulerConfig(Section, frozen=True, kw_only=True):
     """Transitions' worth of events taken into one commit."""
     leader_heartbeat_s: float = 2.0
     leader_retry_s: float = 0.5
-    agent_silence_s: float = 60.0
-    """A try whose agent said nothing for so long is lost."""
+    agent_silence_s: Annotated[float, msgspec.Meta(ge=15)] = 60.0
+    """An agent that says nothing for so long is ended; a try of which nothing was heard for a beat more is lost. Agents
+    speak every five seconds, and for each try every ten."""
     views_max_instances: int = 50_000
     """Task instances kept in memory (about 0.6 KB each); beyond it, runs that only wait are dropped and read again."""
+
+
+class StoreConfig(Section, frozen=True, kw_only=True):
+    """How long Postgres may take (ADR 22)."""
+
+    connect_s: Positive = 10.0
+    statement_s: Positive = 30.0
+    """For each answer: longer than the largest DAG takes to register on a busy laptop."""
+    long_statement_s: Positive = 600.0
+    """For what deletes or reads a table's worth of rows: a DAG with its history, dead waits, a new key."""
+    migration_s: Positive = 3600.0
+    silence_s: Positive = 5.0
+    """Leader and hint listener take Postgres for gone when it does not answer for so long, and it them after twice."""
 
 
 class AgentsConfig(Section, frozen=True, kw_only=True):
@@ -105,7 +119,7 @@ class InlineConfig(Section, frozen=True, kw_only=True):
     per_host: Annotated[int, msgspec.Meta(ge=1)] = 16
     """Of the workers, for one scheme, host and port: a slow server leaves the others some."""
     waiting_max: Annotated[int, msgspec.Meta(ge=1)] = 1000
-    """Calls taken from the dispatcher and not yet ended, some 10 KB each; beyond it, launches of all kinds wait."""
+    """Calls taken from the dispatcher and not yet ended, 10 KB each; those beyond it stay queued and come again."""
 
 
 class PoolConfig(Section, frozen=True, kw_only=True):
@@ -177,7 +191,7 @@ class LiteConfig(Section, frozen=True, kw_only=True):
     postgres: str | None = None
     """conninfo or URL of a Postgres of your own; None = embedded."""
     admin_password: str | None = None
-    """From LEOFLOW_ADMIN_PASSWORD; None = made at first start and printed once."""
+    """From `lite.given_password`; None = made at first start and printed once."""
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -186,6 +200,7 @@ class Config(Section, frozen=True, kw_only=True):
     api: ApiConfig = ApiConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     agents: AgentsConfig = AgentsConfig()
+    store: StoreConfig = StoreConfig()
     secrets: SecretsConfig = SecretsConfig()
     egress: EgressConfig = EgressConfig()
     inline: InlineConfig = InlineConfig()
@@ -222,6 +237,7 @@ SECTIONS: dict[str, type[Section]] = {
     "api": ApiConfig,
     "scheduler": SchedulerConfig,
     "agents": AgentsConfig,
+    "store": StoreConfig,
     "secrets": SecretsConfig,
     "egress": EgressConfig,
     "inline": InlineConfig,
@@ -230,7 +246,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 """What the environment may set: `LEOFLOW_<NAME>_<FIELD>`."""
 
-LITE_SECTIONS = ("egress", "inline", "pool")
+LITE_SECTIONS = ("store", "egress", "inline", "pool", "scheduler", "triggers")
 """What it may set in Lite too; the rest of Lite follows from its flags."""
 
 

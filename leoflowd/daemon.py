@@ -3,14 +3,16 @@
     signals                                                                       crash
     embedded Postgres (Lite)                                                      restart_on(StoreUnavailable)
     hint listener                                                                 restart_on(StoreUnavailable)
-      agents: gRPC service                                                        crash; contain per try
-      process executor (Lite)                                                     crash; contain per try
+      refusals: tries that could not be launched                                  crash; contain per refusal
+      agents: gRPC service                                                        crash; contain per stream
+      process executor (Lite)                                                     crash; contain per environment
       cheap-task pool                                                             crash; contain per probe
         stall watcher, trigger hosts, inline HTTP tasks                           crash; contain per wait, per call
         leadership                                                  restart_on(StoreUnavailable, LeadershipLost)
           while leading: dispatcher, scheduler, timetable clock, sweeps           with the leadership
             api: HTTP API and UI                                                  crash; contain per request
             workspace (Lite)                           restart_on(StoreUnavailable); contain per project
+    event loop: notices what stands still                                         crash
 
 Nesting is the order: what stands further in starts later and stops earlier. Unwinding is the shutdown; only the
 executor has a `stop()`, because its processes would outlive us. `leoflow tree` and the UI's tree page show this tree.
@@ -41,12 +43,14 @@ from leoflowd.api.server import ApiServer
 from leoflowd.cheap_tasks import parts as cheap_tasks
 from leoflowd.cheap_tasks.connection_check import ConnectionCheck
 from leoflowd.cheap_tasks.parts import CheapTasks
-from leoflowd.config import Config, ConfigRefused, EgressConfig, LiteConfig, lite_config
-from leoflowd.contract.agent_messages import Launch, Outcome, OutcomeKind, TrySpec
+from leoflowd.config import Config, ConfigRefused, EgressConfig, LiteConfig, StoreConfig, lite_config
+from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
+from leoflowd.executors.launches import Launches
 from leoflowd.executors.process import ProcessExecutor, make_host_token
+from leoflowd.executors.refusals import Refusal, Refusals
 from leoflowd.lite.environments import Environments
 from leoflowd.lite.passwords import ADMIN, set_up_admin
 from leoflowd.lite.postgres import EmbeddedPostgres
@@ -60,22 +64,20 @@ from leoflowd.scheduler.loop import Scheduler
 from leoflowd.scheduler.sweeps import Sweeper, follow_hints
 from leoflowd.store import settings, tries
 from leoflowd.store.connections import ConnectionBook
-from leoflowd.store.database import Database
+from leoflowd.store.database import Database, migration_limits
 from leoflowd.store.hints import HintListener
 from leoflowd.store.log_files import LogFiles
 from leoflowd.store.migrations import migrate
 from leoflowd.store.secret_box import box_of
 from leoflowd.store.trio_connection import TrioConnection, store_errors
-from leoflowd.supervision import Node, backoff_s, start, start_restarting
+from leoflowd.supervision import Node, Pulses, backoff_s, start, start_restarting
 
 log = telemetry.get_logger(__name__)
 
 ORDERS = 64
 """Batches of launches between scheduler and dispatcher: when it is full the scheduler waits, which is right."""
-LAUNCHES = 1024
-"""Launches for the host's agent; it takes them as fast as it can fork."""
-
-
+SWEEPS_MISSED = 3
+"""A scheduler or sweeper that does nothing for so many sweep intervals is unhealthy."""
 START_ATTEMPTS = 10
 """Attempts at the first statements, with backoff: about half a minute."""
 T = TypeVar("T")
@@ -99,16 +101,11 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
         await signals.start(_wait_signal, stop)
         async with _stage() as stores:
             conninfo = config.database or await _start_postgres(stores, root, config)
-            async with _open_database(conninfo) as db:
+            async with _open_database(conninfo, config.store) as db:
                 parts = await _build(config, db, root, stop)
                 await start_restarting(stores, root.child("hint listener"), parts.hints.run, StoreUnavailable)
                 async with _stage() as workers:
-                    await start(workers, root.child("agents", statistics=parts.agents.statistics), parts.agents.run)
-                    await start(
-                        workers,
-                        root.child("process executor", statistics=parts.executor.statistics),
-                        parts.executor.run,
-                    )
+                    await _start_workers(workers, root, parts)
                     await _start_pool(workers, root, parts.cheap)
                     async with _stage() as deciders:
                         deciders.start_soon(parts.follow_hints)
@@ -130,6 +127,16 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
                             await parts.executor.stop()
 
 
+async def _start_workers(workers: trio.Nursery, root: Node, parts: Parts) -> None:
+    await start(workers, root.child("event loop", complaint=parts.pulses.complaint), parts.pulses.run)
+    await start(workers, root.child("refusals", statistics=parts.refusals.statistics), parts.refusals.run)
+    agents, executor = parts.agents, parts.executor
+    node = root.child("agents", statistics=agents.statistics, complaint=agents.complaint)
+    await start(workers, node, agents.run)
+    node = root.child("process executor", statistics=executor.statistics, complaint=executor.complaint)
+    await start(workers, node, executor.run)
+
+
 async def _start_pool(workers: trio.Nursery, root: Node, cheap: CheapTasks) -> None:
     """The cheap-task pool: armed before anyone schedules."""
     pool = root.child("cheap-task pool", statistics=cheap.summary)
@@ -148,6 +155,7 @@ def _only_one(lite: LiteConfig | None) -> Iterator[None]:
         return
     lite.data_dir.mkdir(parents=True, exist_ok=True)
     with (lite.data_dir / "lock").open("a+") as lock:
+        (lite.data_dir / "lock").chmod(0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -166,7 +174,7 @@ async def migrate_only(config: Config) -> None:
     """`leoflowd migrate`: the schema and nothing else."""
     if config.database is None:
         raise ConfigRefused("no database is configured; set LEOFLOW_DATABASE to the conninfo or URL of a Postgres")
-    async with _open_database(config.database):
+    async with _open_database(config.database, config.store):
         pass
 
 
@@ -195,26 +203,29 @@ async def _start_postgres(stores: trio.Nursery, root: Node, config: Config) -> s
     server = EmbeddedPostgres(config.lite.data_dir)
     node = root.child("embedded postgres", statistics=server.statistics)
     conninfo: str = await start_restarting(stores, node, server.run, StoreUnavailable)
-    (config.lite.data_dir / "postgres.conninfo").write_text(conninfo + "\n")
+    file = config.lite.data_dir / "postgres.conninfo"
+    file.touch(mode=0o600)
+    file.chmod(0o600)  # as an older release made it
+    file.write_text(conninfo + "\n")
     return conninfo
 
 
 @asynccontextmanager
-async def _open_database(conninfo: str) -> AsyncIterator[Database]:
+async def _open_database(conninfo: str, config: StoreConfig) -> AsyncIterator[Database]:
     """The lanes, after the schema is what this release needs."""
-    applied = await _patiently(lambda: _migrate(conninfo))
+    applied = await _patiently(lambda: _migrate(conninfo, config))
     if applied:
         log.info("migrated", files=applied)
-    db = Database(conninfo)
+    db = Database(conninfo, config)
     try:
         yield db
     finally:
         db.close()
 
 
-async def _migrate(conninfo: str) -> int:
+async def _migrate(conninfo: str, config: StoreConfig) -> int:
     with store_errors("cannot bring the schema up to date"):
-        connection = await TrioConnection.open(conninfo)
+        connection = await TrioConnection.open(conninfo, migration_limits(config))
         try:
             return await migrate(connection)
         finally:
@@ -238,6 +249,8 @@ async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     hints: HintListener
     follow_hints: Callable[[], Awaitable[None]]
+    pulses: Pulses
+    refusals: Refusals
     agents: AgentService
     executor: ProcessExecutor
     cheap: CheapTasks
@@ -252,12 +265,14 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
     if config.lite is None or config.process is None or config.agents.socket is None:
         raise ConfigRefused("only Lite can be run so far; the cluster roles are on docs/roadmap.md")
     root.child("store", statistics=db.statistics).enter("running")
-    hints, inbox, now = HintListener(db.conninfo), Inbox(), telemetry.utc_now
+    hints, inbox, now = HintListener(db.conninfo, config.store), Inbox(), telemetry.utc_now
     logs = LogFiles(config.agents.log_dir)
     orders_in, orders_out = trio.open_memory_channel[tuple[Order, ...]](ORDERS)
     dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
     inline_in, inline_out = trio.open_memory_channel[Dispatch](0)
-    launches_in, launches_out = trio.open_memory_channel[Launch](LAUNCHES)
+    launches = Launches()
+    refusals = Refusals(lambda refusal: _tell_refusal(db, inbox, refusal))
+    pulses = Pulses(root)
     lite = config.lite
     box = box_of(config.secrets)
     policy = _egress_policy(config.egress)
@@ -271,13 +286,15 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
         db=db,
         logs=logs,
         reports=inbox,
-        launches=launches_out,
+        launches=launches,
+        refuse=refusals.refuse,
         hints=hints.subscribe(),
         socket=config.agents.socket,
         try_secret=try_secret,
         host_token=make_host_token(config.process.host_token_file),
         now=now,
         connections=ConnectionBook(db.agents, box, os.environ),
+        silence_max_s=config.scheduler.agent_silence_s,
     )
     environments = Environments(config.lite.data_dir)
     executor = ProcessExecutor(
@@ -285,10 +302,12 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
         socket=config.agents.socket,
         shim=SHIM,
         dispatches=dispatches_out,
-        launches=launches_in,
+        launches=launches,
         try_secret=try_secret,
         python_for=lambda environment: _python_for(environments, environment),
-        refuse=lambda spec, reason: _refuse(db, inbox, spec, reason),
+        refuse=refusals.refuse,
+        silent_s=agents.silent_s,
+        silence_max_s=config.scheduler.agent_silence_s,
         stop_agent=lambda: agents.shut_down_hosts(
             grace_s=config.process.stop_grace_s if config.process else 0.0, reason="Leoflow Lite was stopped"
         ),
@@ -328,19 +347,24 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
             orders=orders_out,
             dispatches=dispatches_in,
             inline=inline_in,
-            refuse=lambda spec, reason: _refuse(db, inbox, spec, reason),
+            refuse=lambda spec, reason: _refuse(refusals, spec, reason),
             now=now,
         )
-        sweeper = Sweeper(db=db, inbox=inbox, config=config.scheduler, now=now, last_heard=agents.last_heard)
+        sweeper = Sweeper(db=db, inbox=inbox, config=config.scheduler, now=now, signs=agents.signs)
+        within_s = SWEEPS_MISSED * config.scheduler.sweep_interval_s
+        decides = pulses.watch("scheduler", lambda: scheduler.rounds, within_s)
+        sweeps = pulses.watch("sweeps", lambda: sweeper.statistics()["sweeps"], within_s)
         async with trio.open_nursery() as nursery:
             await start(nursery, leading.child("dispatcher", statistics=dispatcher.statistics), dispatcher.run)
-            await start(nursery, leading.child("scheduler", statistics=scheduler.statistics), scheduler.run)
+            await start(nursery, leading.child("scheduler", "crash", scheduler.statistics, decides), scheduler.run)
             await start(nursery, leading.child("timetable clock", statistics=clock.statistics), clock.run)
-            await start(nursery, leading.child("sweeps", statistics=sweeper.statistics), sweeper.run)
+            await start(nursery, leading.child("sweeps", "crash", sweeper.statistics, sweeps), sweeper.run)
             clock.look_at(None)
             await trio.sleep_forever()
 
-    leadership = Leadership(conninfo=db.conninfo, holder=holder, config=config.scheduler, now=now, lead=lead)
+    leadership = Leadership(
+        conninfo=db.conninfo, holder=holder, config=config.scheduler, store=config.store, now=now, lead=lead
+    )
     leading.child("lock", statistics=leadership.statistics).enter("running")
     ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(config.api.ui_dir or Path(), progress=_write_line))
     context = ApiContext(
@@ -349,6 +373,7 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
         config=msgspec.structs.replace(config.api, ui_dir=ui_dir),
         now=now,
         tree=lambda: msgspec.to_builtins(root.view()),
+        faults=root.faults,
         version=release(),
         leader=lambda: LeaderStatus(
             is_leader=leadership.statistics().leading,
@@ -363,6 +388,8 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
     return Parts(
         hints=hints,
         follow_hints=lambda: follow_hints(following, inbox, clock.look_at),
+        pulses=pulses,
+        refusals=refusals,
         agents=agents,
         executor=executor,
         cheap=cheap,
@@ -398,13 +425,19 @@ async def _python_for(environments: Environments, environment: EnvironmentSpec) 
     return str(await trio.to_thread.run_sync(environments.ensure, environment))
 
 
-async def _refuse(db: Database, inbox: Inbox, spec: TrySpec, reason: str) -> None:
+async def _refuse(refusals: Refusals, spec: TrySpec, reason: str) -> None:
     """A try that cannot even be launched failed; its retries may find a better moment."""
+    refusals.refuse(spec.try_id, OutcomeKind.FAILED, reason)
+    await trio.lowlevel.checkpoint()
+
+
+async def _tell_refusal(db: Database, inbox: Inbox, refusal: Refusal) -> None:
+    """The scheduler hears of it like of any end of a try, and commits it."""
     async with db.agents.connection() as conn:
-        row = await tries.fetch_try(conn, spec.try_id)
+        row = await tries.fetch_try(conn, refusal.try_id)
     if row is not None and row.live:
         now = telemetry.utc_now()
-        outcome = Outcome(kind=OutcomeKind.FAILED, because=reason, start_date=now, end_date=now)
+        outcome = Outcome(kind=refusal.kind, because=refusal.because, start_date=now, end_date=now)
         await inbox.try_ended(row, outcome, None)
 
 

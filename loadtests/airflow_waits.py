@@ -164,7 +164,7 @@ class Airflow:
         self.target = target
         self._lite = lite
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
-        facts = conninfo_to_dict((lite.data_dir / "postgres.conninfo").read_text().strip())
+        facts = conninfo_to_dict((lite.data_dir / "postgres.conninfo").read_text().strip()) | {"user": "leoflow"}
         self.conninfo = {**facts, "dbname": "airflow"}
         with psycopg.connect(**facts, autocommit=True) as connection:  # type: ignore[arg-type]  # all of it is text
             connection.execute("CREATE DATABASE airflow")

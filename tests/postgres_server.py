@@ -13,12 +13,15 @@ from pathlib import Path
 
 import psutil
 import trio
+from psycopg.conninfo import make_conninfo
 
 from leoflowd.lite import postgres
+from leoflowd.store.database import STORE, lane_limits
 from leoflowd.store.migrations import migrate
 from leoflowd.store.trio_connection import TrioConnection
 
 TEMPLATE = "leoflow_template"
+LIMITS = lane_limits(STORE)
 SETTINGS = {
     # Nobody turns the machine off under a test; each test makes and drops a database, which is mostly fsync.
     "fsync": "off",
@@ -39,18 +42,19 @@ def main(test_run: int) -> None:
 
 async def _serve(folder: Path, test_run: int) -> None:
     async with trio.open_nursery() as nursery:
-        conninfo = await nursery.start(postgres.EmbeddedPostgres(folder).run)
-        await _make_template(conninfo)
+        server = postgres.EmbeddedPostgres(folder)
+        conninfo = await nursery.start(server.run)
+        await _make_template(server.paths.admin_conninfo(), conninfo)
         print(conninfo, flush=True)
         await trio.to_thread.run_sync(_wait_gone, test_run)
         nursery.cancel_scope.cancel()
 
 
-async def _make_template(conninfo: str) -> None:
-    connection = await TrioConnection.open(conninfo)
-    await connection.execute(f"CREATE DATABASE {TEMPLATE}".encode())
+async def _make_template(admin_conninfo: str, conninfo: str) -> None:
+    connection = await TrioConnection.open(admin_conninfo, LIMITS)
+    await connection.execute(f"CREATE DATABASE {TEMPLATE} OWNER {postgres.DAEMON_ROLE}".encode())
     connection.pgconn.finish()
-    connection = await TrioConnection.open(conninfo.replace("dbname=leoflow", f"dbname={TEMPLATE}"))
+    connection = await TrioConnection.open(make_conninfo(conninfo, dbname=TEMPLATE), LIMITS)
     await migrate(connection)
     connection.pgconn.finish()
 

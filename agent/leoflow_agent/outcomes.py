@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal as signals
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
 from leoflow_agent.spool import Stop, StoredOutcome
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
+from leoflowd.contract.agent_wire import fault_of
+from leoflowd.contract.wait_spec import Deferral
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +73,17 @@ def _killed_by(number: int) -> str:
 
 
 def as_message(outcome: StoredOutcome) -> Outcome:
+    """What the daemon is told. One that cannot be sent would be offered for ever: the try has failed instead."""
+    message = _message(outcome)
+    fault = fault_of(message)
+    if fault is None:
+        return message
+    because, now = f"The outcome of the try is refused: {fault}.", datetime.now(UTC)
+    return Outcome(kind=OutcomeKind.FAILED_FOR_GOOD, because=because, start_date=now, end_date=now)
+
+
+def _message(outcome: StoredOutcome) -> Outcome:
+    deferral = outcome.deferral
     return Outcome(
         kind=outcome.kind,
         because=outcome.because,
@@ -80,5 +93,9 @@ def as_message(outcome: StoredOutcome) -> Outcome:
         signal=outcome.signal,
         xcoms=outcome.xcoms,
         reschedule_at=outcome.reschedule_at,
-        deferral=outcome.deferral,
+        deferral_json=deferral if deferral is None or isinstance(deferral, str) else _text(deferral),
     )
+
+
+def _text(deferral: Deferral) -> str:
+    return msgspec.json.encode(deferral).decode()

@@ -33,6 +33,7 @@ from leoflowd.contract.agent_messages import (
     TrySpec,
     XComPull,
 )
+from leoflowd.contract.agent_wire import fault_of
 
 log = logging.getLogger(__name__)
 
@@ -281,15 +282,30 @@ class RunningTry:
                 case {"events": _}:
                     pass  # something was appended to events.ndjson
                 case dict(message) if len(message) == 1 and (kind := next(iter(message))) in _ASKS:
-                    ask = msgspec.convert(message[kind], _ASKS[kind])
-                    self.asks[ask.request_id] = ask
-                    self.urgent.set()
+                    self._asked(kind, message[kind])
                 case _:
                     raise msgspec.ValidationError("unknown record")
-        except (msgspec.DecodeError, ValueError):
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             # User code wrote on our descriptor; what it said is output, no more.
             shown = self.secrets.in_output(line[: framing.LINE_BYTES])
             log_file.write(framing.output_line(shown, stream="stderr", now=datetime.now(UTC)))
+
+    def _asked(self, kind: str, question: object) -> None:
+        """A question that the daemon could not even be asked is answered here: the task waits for its answer."""
+        try:
+            ask = msgspec.convert(question, _ASKS[kind])
+            fault = fault_of(ask)
+        except msgspec.ValidationError as error:
+            request_id = question.get("request_id") if isinstance(question, dict) else None
+            if not isinstance(request_id, int):
+                raise
+            self._send({"request_id": request_id, "refused": f"the question cannot be understood: {error}"})
+            return
+        if fault is not None:
+            self._send({"request_id": ask.request_id, "refused": f"the question cannot be asked: {fault}"})
+            return
+        self.asks[ask.request_id] = ask
+        self.urgent.set()
 
     def answer(self, request_id: int, answer: object) -> None:
         """The daemon's answer to a question; ignored if nobody waits for it any more."""

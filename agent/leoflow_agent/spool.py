@@ -11,14 +11,16 @@ import os
 import shutil
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from leoflowd.contract.agent_messages import OutcomeKind, TrySpec, XComItem
+from leoflowd.contract.values import EARLIEST, LATEST
 from leoflowd.contract.wait_spec import Deferral
 
 _T = TypeVar("_T")
+Small = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
 OUTCOME = "outcome.json"
 LOG = "log.ndjson"
 EVENTS = "events.ndjson"
@@ -35,12 +37,19 @@ class StoredOutcome(msgspec.Struct, frozen=True, kw_only=True):
     because: str
     start_date: datetime
     end_date: datetime
-    exit_code: int | None = None
-    signal: int | None = None
+    exit_code: Small | None = None
+    signal: Small | None = None
     xcoms: tuple[XComItem, ...] = ()
     reschedule_at: datetime | None = None
-    deferral: Deferral | None = None
+    deferral: Deferral | str | None = None
+    """JSON text of a `contract.wait_spec.Deferral`; the release before this one wrote the thing itself."""
     complete: bool = False
+
+    def __post_init__(self) -> None:
+        """User code can write this file: moments that no message carries make it one that cannot be read."""
+        for moment in (self.start_date, self.end_date, self.reschedule_at):
+            if moment is not None and not EARLIEST <= moment <= LATEST:
+                raise ValueError(f"{moment.isoformat()} is no moment of a try")
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +133,7 @@ class TryFolder:
             return msgspec.json.decode((self.path / name).read_bytes(), type=type_)
         except FileNotFoundError:
             return None
-        except msgspec.DecodeError:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             # User code can reach this folder; a file that it broke counts as not there.
             return None
 

@@ -158,11 +158,7 @@ class TryStream:
                 raise _Finished
             case Terminate(reason=reason, grace_s=grace_s):
                 self._try.stop(OutcomeKind.TERMINATED, reason, grace_s=grace_s)
-            case XComValues(request_id=request_id, values=values):
-                self._try.answer(request_id, {"request_id": request_id, "values": values})
-            case PreviousRun(request_id=request_id, run=run):
-                self._try.answer(request_id, {"request_id": request_id, "run": run})
-            case ConnectionAnswer() | DagRunAnswer() | CountsAnswer():
+            case XComValues() | PreviousRun() | ConnectionAnswer() | DagRunAnswer() | CountsAnswer():
                 self._try.answer(message.request_id, msgspec.to_builtins(message))
             case OutcomeStored():
                 raise _Finished
@@ -261,11 +257,11 @@ def _event_message(line: bytes) -> RenderedFields | XComPush | None:
         match msgspec.json.decode(line):
             case {"push": {"key": str(key), "value": str(value)}}:
                 return XComPush(key=key, value=value)
-            case {"rendered": dict(rendered)}:
+            case {"rendered": str(rendered)}:
                 return RenderedFields(fields=rendered)
             case _:
                 pass
-    except msgspec.DecodeError:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         pass
     log.warning("unreadable_event", extra=fields(line=line[:200].decode(errors="replace")))
     return None

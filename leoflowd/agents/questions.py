@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.errors import Conflict, Invalid, NotFound
 from leoflowd.contract.states import TriggeredBy
+from leoflowd.contract.values import parsed_json, shown
 from leoflowd.store import api_task_instances, asked_runs, dag_runs, task_instances, tries
 from leoflowd.store.asked_runs import AskedRun, CannotRun
 from leoflowd.store.counts import count_states
@@ -73,7 +74,7 @@ class Questions:
         except Conflict:
             return await self._dag_run(row, ask)  # somebody made it since we looked: this time it is seen
         except (NotFound, CannotRun, Invalid) as error:
-            return m.DagRunAnswer(request_id=ask.request_id, refused=str(error))
+            return m.DagRunAnswer(request_id=ask.request_id, refused=shown(str(error)))
 
     async def _create_or_clear(self, conn: Connection, row: TryRow, ask: m.DagRunAsk) -> m.DagRunAnswer:
         if not await _is_current(conn, row):
@@ -108,7 +109,7 @@ class Questions:
             unique=hashlib.sha256(f"{row.id}:{ask.request_id}".encode()).hexdigest()[:8],
             logical_date=ask.logical_date,
             run_after=now,
-            conf=ask.conf,
+            conf=_conf(ask.conf),
             note=ask.note,
             triggered_by=TriggeredBy.OPERATOR,
             triggering_user_name=parent.triggering_user_name,
@@ -131,6 +132,13 @@ class Questions:
     async def _counts(self, ask: m.CountsAsk) -> m.CountsAnswer:
         async with self._db.agents.connection() as conn:
             return m.CountsAnswer(request_id=ask.request_id, count=await count_states(conn, ask))
+
+
+def _conf(text: str) -> dict[str, Any]:
+    conf = parsed_json(text, "conf")
+    if not isinstance(conf, dict):
+        raise Invalid("conf is no JSON object")
+    return conf
 
 
 async def _is_current(conn: Connection, row: TryRow) -> bool:

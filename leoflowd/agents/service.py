@@ -1,16 +1,19 @@
 """The agents' gRPC service: grpclib on asyncio, inside a trio-asyncio island, everything behind it in Trio (ADR 0004).
 
 `daemon.py` runs it; agents of every executor connect to it: the host agent of Lite over a Unix socket, pods over TLS.
-It decides nothing: starts and outcomes go to `Reports` (the scheduler's inbox), launches come through a channel.
+It decides nothing: starts and outcomes go to `Reports` (the scheduler's inbox), launches come from `LaunchSource`.
+
+Every task of the island belongs to the task group of one stream, and what fails there ends that stream with a status
+that its agent sees (ADR 20). Nothing that an agent sends reaches further.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hmac
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from hmac import compare_digest
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,15 +21,22 @@ import msgspec
 import trio
 import trio_asyncio
 from grpclib import GRPCError, Status
+from grpclib.config import Configuration
 from grpclib.const import Cardinality, Handler
+from grpclib.exceptions import ProtocolError, StreamTerminatedError
 from grpclib.server import Server, Stream
+from h2.exceptions import H2Error
 
 from leoflowd import telemetry
+from leoflowd.agents.log_faults import LogFaults
 from leoflowd.agents.questions import Connections, NoConnections, Questions
+from leoflowd.agents.streams import UNSENDABLE, AgentStream, NotUnderstood
 from leoflowd.agents.try_session import Reports, TrySession
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import MsgpackCodec
 from leoflowd.contract.errors import Invalid, StoreUnavailable
+from leoflowd.contract.values import shown
+from leoflowd.core.silence import Signs
 from leoflowd.core.try_tokens import is_try_token
 from leoflowd.store import tries
 from leoflowd.store.database import Database
@@ -38,6 +48,38 @@ log = telemetry.get_logger(__name__)
 
 RENDERED_AFTER_S = 1.0
 """A try that runs for longer than this gets its rendered fields written before its end."""
+SWEEP_S = 3.0
+"""How often all open tries are compared with Postgres: the guarantee behind every lost hint to stop one."""
+ANSWER_WITHIN_S = 25.0
+"""A question that takes longer is refused with a sentence; the runner waits for longer than that."""
+QUESTIONS_AT_ONCE = 256
+"""Open questions of one try; those beyond are refused at once."""
+QUESTIONS_MAX = 1024
+"""Whoever asks on without taking the answers loses its stream."""
+ATTACH_WITHIN_S = 15.0
+"""Without an agent for longer, something is wrong: starting one takes a second."""
+BEAT_LATE_S = 20.0
+"""Four missed beats of a host."""
+STALLED_S = 5.0
+"""Our own loop standing still for longer: what was said meanwhile is not read yet, so silence begins anew."""
+CLOSE_WITHIN_S = 2.0
+REMEMBERED = 10_000
+"""Tries whose signs of life are kept; agents remember as many that ended."""
+STREAM_WINDOW_BYTES = 512 * 1024
+CONNECTION_WINDOW_BYTES = 64 * 1024 * 1024
+"""What a hundred streams may have sent unread: one that is not being read never takes the room of another."""
+
+STREAM_ENDED = (StreamTerminatedError, ProtocolError, H2Error, ConnectionError)
+"""The agent, or its connection, is gone."""
+
+ANSWERS: dict[type[m.Message], Callable[..., m.ToTry]] = {
+    m.XComPull: m.XComValues,
+    m.PreviousRunAsk: m.PreviousRun,
+    m.ConnectionAsk: m.ConnectionAnswer,
+    m.DagRunAsk: m.DagRunAnswer,
+    m.CountsAsk: m.CountsAnswer,
+}
+"""Question -> its answer, which takes `request_id` and `refused`."""
 
 
 class HostReports(Reports, Protocol):
@@ -47,61 +89,107 @@ class HostReports(Reports, Protocol):
         """A host agent (re)appeared; what it does not know and should hold was never started or is lost."""
 
 
+class LaunchSource(Protocol):
+    """`executors.launches.Launches`."""
+
+    async def take(self) -> m.Launch: ...
+
+
 class AgentStatistics(msgspec.Struct, frozen=True):
     hosts: int
     tries: int
+    questions: int
+    """Being answered now."""
     outcomes: int
     log_bytes: int
-    launches_waiting: int
+    logs_unwritten: int
+    """Tries whose agent keeps a log that cannot be stored here now."""
+    launches_refused: int
+    broken_streams: int
+    """Ended by what the agent sent, or by a bug of ours."""
 
 
 class AgentService:
+    """`refuse(try_id, kind, because)` reports a try that could not be launched or understood; it never waits."""
+
     def __init__(
         self,
         *,
         db: Database,
         logs: LogFiles,
         reports: HostReports,
-        launches: trio.MemoryReceiveChannel[m.Launch],
+        launches: LaunchSource,
+        refuse: Callable[[str, m.OutcomeKind, str], None],
         hints: trio.MemoryReceiveChannel[Hint],
         socket: Path,
         try_secret: bytes,
         host_token: str,
         now: Callable[[], datetime],
         connections: Connections | None = None,
+        silence_max_s: float = 60.0,
     ) -> None:
         self._db = db
         self._logs = logs
         self._reports = reports
         self._launches = launches
+        self._refuse = refuse
         self._hints = hints
         self._socket = socket
         self._try_secret = try_secret
         self._host_token = host_token
         self._now = now
+        self._silence_max_s = silence_max_s
         self._questions = Questions(db, connections or NoConnections(), now)
         self._sessions: dict[str, _OpenTry] = {}
-        self._heard: dict[str, float] = {}
-        self._hosts: set[str] = set()
+        self._lives: OrderedDict[str, _Life] = OrderedDict()
+        self._hosts: dict[str, _Host] = {}
+        self._alone_since = 0.0
+        """Since when no host is attached."""
+        self._listening_since = 0.0
+        self._heard_at = 0.0
+        """The last message of any agent."""
+        self._log_faults = LogFaults()
         self._shut_down: m.ShutDown | None = None
         self._stopping = trio.Event()
-        self._outcomes = 0
-        self._log_bytes = 0
+        self._stumbled: set[str] = set()
+        self._outcomes = self._log_bytes = self._launches_refused = self._broken_streams = 0
 
     def statistics(self) -> AgentStatistics:
         return AgentStatistics(
             hosts=len(self._hosts),
             tries=len(self._sessions),
+            questions=sum(len(opened.work) for opened in self._sessions.values()),
             outcomes=self._outcomes,
             log_bytes=self._log_bytes,
-            launches_waiting=self._launches.statistics().current_buffer_used,
+            logs_unwritten=self._log_faults.count,
+            launches_refused=self._launches_refused,
+            broken_streams=self._broken_streams,
         )
 
-    def last_heard(self, try_id: str) -> float | None:
-        """Trio time of the last word about this try, None if it was never heard of."""
-        if try_id in self._sessions:
-            return trio.current_time()
-        return self._heard.get(try_id)
+    def complaint(self) -> str | None:
+        """What keeps tries from being launched, reported or logged."""
+        now = trio.current_time()
+        if not self._hosts and now - self._alone_since >= ATTACH_WITHIN_S:
+            return f"no agent has been attached for {now - self._alone_since:.0f} s, so nothing can be launched"
+        for host in self._hosts.values():
+            if now - max(host.heard_at, self._listening_since) >= BEAT_LATE_S:
+                return f"the agent with process id {host.pid} has said nothing for {now - host.heard_at:.0f} s"
+        return self._log_faults.complaint()
+
+    def signs(self, try_id: str) -> Signs:
+        """What is known of the life of this try. A session that we are busy with is not silent."""
+        now, life, opened = trio.current_time(), self._lives.get(try_id), self._sessions.get(try_id)
+        silent_s = None if life is None or life.heard_at is None else now - life.heard_at
+        return Signs(
+            silent_s=0.0 if opened is not None and opened.is_busy else silent_s,
+            launched_s=None if life is None or life.launched_at is None else now - life.launched_at,
+            launches=0 if life is None else life.launches,
+            listening_s=now - self._listening_since,
+        )
+
+    def silent_s(self) -> float:
+        """How long no agent has said anything at all."""
+        return trio.current_time() - max(self._heard_at, self._listening_since)
 
     @property
     def host_attached(self) -> bool:
@@ -116,126 +204,291 @@ class AgentService:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         self._socket.parent.mkdir(parents=True, exist_ok=True)
         self._socket.unlink(missing_ok=True)
-        async with trio_asyncio.open_loop():
-            server = Server([self], codec=MsgpackCodec())
+        async with trio_asyncio.open_loop() as loop:
+            loop.set_exception_handler(self._connection_broke)
+            windows = Configuration(
+                http2_stream_window_size=STREAM_WINDOW_BYTES, http2_connection_window_size=CONNECTION_WINDOW_BYTES
+            )
+            server = Server([self], codec=MsgpackCodec(), config=windows)
             await trio_asyncio.aio_as_trio(server.start)(path=str(self._socket))
             self._socket.chmod(0o600)
+            self._alone_since = self._listening_since = trio.current_time()
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._follow_hints)
-                    nursery.start_soon(self._flush_rendered)
+                    nursery.start_soon(self._sweep)
+                    nursery.start_soon(self._tend)
                     task_status.started()
             finally:
                 server.close()
                 self._socket.unlink(missing_ok=True)
+                with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
+                    await trio_asyncio.aio_as_trio(server.wait_closed)()
+
+    def _connection_broke(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What no task can hear of: bytes that grpclib's protocol chokes on (the connection is closed), no descriptor
+        left to accept another. Anything else has no owner: trio-asyncio's own handler crashes the component."""
+        if context.keys() & {"transport", "protocol", "socket"}:
+            self._note_broken(f"connection: {context.get('message')}", context.get("exception"))
+        else:
+            loop.default_exception_handler(context)
+
+    def _note_broken(self, what: str, error: BaseException | None) -> None:
+        """Counted always, logged with its traceback once for each kind: an agent that comes again brings it again."""
+        self._broken_streams += 1
+        kind = f"{what} {type(error).__name__}"
+        if kind not in self._stumbled and len(self._stumbled) < 100:
+            self._stumbled.add(kind)
+            log.error("agent_stream_broke", exc_info=error, at=what)
 
     def __mapping__(self) -> dict[str, Handler]:
         """grpclib asks for its table of methods under this name."""
         both = Cardinality.STREAM_STREAM
         return {
-            m.ATTACH: Handler(self._attach, both, m.FromHost, m.ToHost),
-            m.TRY: Handler(self._try, both, m.FromTry, m.ToTry),
+            m.ATTACH: Handler(self._guarded(self._attach, m.FromHost), both, m.FromHost, m.ToHost),
+            m.TRY: Handler(self._guarded(self._try, m.FromTry), both, m.FromTry, m.ToTry),
         }
+
+    def _guarded(
+        self, converse: Callable[[AgentStream], Awaitable[None]], receives: Any
+    ) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
+        """Whatever happens in a conversation ends its stream with a status, and nothing else."""
+
+        async def handle(stream: Stream[Any, Any]) -> None:  # asyncio
+            failure: Exception | None = None
+            try:
+                await converse(AgentStream(stream, receives, silence_max_s=self._silence_max_s))
+            except* Exception as group:  # noqa: BLE001  # `contain` for one stream: the status is its record
+                failure = _first(group)
+            if failure is not None:
+                raise self._status(failure, converse.__name__)
+
+        return handle
+
+    def _status(self, failure: Exception, where: str) -> GRPCError:
+        match failure:
+            case GRPCError():
+                if isinstance(failure, NotUnderstood):
+                    self._note_broken(f"{where}, not understood", None)
+                return failure
+            case StoreUnavailable():
+                return GRPCError(Status.UNAVAILABLE, "the store does not answer; keep the outcome and come again")
+            case Invalid():
+                return GRPCError(Status.INVALID_ARGUMENT, str(failure))
+            case _ if isinstance(failure, STREAM_ENDED):
+                return GRPCError(Status.CANCELLED, "the stream is closed")
+            case _:
+                self._note_broken(where, failure)
+                return GRPCError(Status.INTERNAL, f"the daemon failed over this ({type(failure).__name__})")
 
     # --- host agents ------------------------------------------------------------------------------------------
 
-    async def _attach(self, stream: Stream[Any, Any]) -> None:  # asyncio
-        hello = await stream.recv_message()
+    async def _attach(self, stream: AgentStream) -> None:  # asyncio
+        hello = await stream.receive()
         if not isinstance(hello, m.HostHello):
             raise GRPCError(Status.FAILED_PRECONDITION, "the first message of Attach is HostHello")
-        if not hmac.compare_digest(hello.host_token, self._host_token):
+        if not compare_digest(hello.host_token.encode(), self._host_token.encode()):
             raise GRPCError(Status.PERMISSION_DENIED, "the host token is not the one of this installation")
         log.info("host_attached", hostname=hello.hostname, pid=hello.pid, tries=len(hello.known_try_ids))
-        await stream.send_message(m.HostWelcome())
-        self._hosts.add(hello.boot_id)
-        writing = asyncio.Lock()
-        sending = [
-            asyncio.ensure_future(self._send_launches(stream, writing)),
-            asyncio.ensure_future(self._send_shut_down(stream, writing)),
-        ]
+        await stream.send(m.HostWelcome())
+        host = _Host(hello.pid, trio.current_time())
+        self._hosts[hello.boot_id] = host
+        stream.heard = lambda: self._host_spoke(host)
+        stream.heard()
         try:
-            await trio_asyncio.trio_as_aio(self._reports.host_attached)(
-                hostname=hello.hostname, known_try_ids=frozenset(hello.known_try_ids)
-            )
-            while await stream.recv_message() is not None:
-                pass
+            async with asyncio.TaskGroup() as group:
+                sending = (
+                    group.create_task(self._send_launches(stream)),
+                    group.create_task(self._send_shut_down(stream)),
+                )
+                await trio_asyncio.trio_as_aio(self._reports.host_attached)(
+                    hostname=hello.hostname, known_try_ids=frozenset(hello.known_try_ids)
+                )
+                while (message := await stream.receive()) is not None:
+                    self._hear_host(message)
+                for task in sending:
+                    task.cancel()
         finally:
-            self._hosts.discard(hello.boot_id)
-            for task in sending:
-                task.cancel()
+            if self._hosts.get(hello.boot_id) is host:
+                del self._hosts[hello.boot_id]
+            if not self._hosts:
+                self._alone_since = trio.current_time()
             log.info("host_detached", hostname=hello.hostname, pid=hello.pid)
 
-    async def _send_launches(self, stream: Stream[Any, Any], writing: asyncio.Lock) -> None:  # asyncio
-        """One Launch per try and agent process: a second could follow the acknowledged end of the first."""
-        sent: set[str] = set()
-        while True:
-            launch = await trio_asyncio.trio_as_aio(self._launches.receive)()
-            if launch.spec.try_id not in sent:
-                sent.add(launch.spec.try_id)
-                async with writing:
-                    await stream.send_message(launch)
+    def _hear_host(self, message: m.FromHost) -> None:
+        match message:
+            case m.HostBeat():
+                pass
+            case m.LaunchRefused():
+                self._launches_refused += 1
+                self._refuse(message.try_id, m.OutcomeKind.LOST, f"its agent could not take it: {message.because}")
+            case m.HostHello():
+                raise NotUnderstood("HostHello is the first message of Attach only")
 
-    async def _send_shut_down(self, stream: Stream[Any, Any], writing: asyncio.Lock) -> None:  # asyncio
+    def _host_spoke(self, host: _Host) -> None:
+        host.heard_at = self._heard_at = trio.current_time()
+
+    async def _send_launches(self, stream: AgentStream) -> None:  # asyncio
+        """One Launch per try and agent process: a second could follow the acknowledged end of the first."""
+        sent: OrderedDict[str, None] = OrderedDict()
+        while True:
+            launch = await trio_asyncio.trio_as_aio(self._launches.take)()
+            try_id = launch.spec.try_id
+            if try_id in sent:
+                continue
+            try:
+                await stream.send(launch)
+            except UNSENDABLE as error:
+                self._launches_refused += 1
+                self._refuse(try_id, m.OutcomeKind.FAILED, f"it cannot be launched: {_shown(error)}")
+                continue
+            sent[try_id] = None
+            if len(sent) > REMEMBERED:
+                sent.popitem(last=False)
+            life = self._life(try_id)
+            life.launches += 1
+            if life.launched_at is None:
+                life.launched_at = trio.current_time()
+
+    async def _send_shut_down(self, stream: AgentStream) -> None:  # asyncio
         await trio_asyncio.trio_as_aio(self._stopping.wait)()
         assert self._shut_down is not None
-        async with writing:
-            await stream.send_message(self._shut_down)
+        await stream.send(self._shut_down)
 
     # --- tries ------------------------------------------------------------------------------------------------
 
-    async def _try(self, stream: Stream[Any, Any]) -> None:  # asyncio
-        hello = await stream.recv_message()
+    async def _try(self, stream: AgentStream) -> None:  # asyncio
+        hello = await stream.receive()
         if not isinstance(hello, m.TryHello):
             raise GRPCError(Status.FAILED_PRECONDITION, "the first message of Try is TryHello")
-        if not is_try_token(self._try_secret, hello.try_id, hello.token):
+        if not (hello.token.isascii() and is_try_token(self._try_secret, hello.try_id, hello.token)):
             raise GRPCError(Status.PERMISSION_DENIED, "the token is not the one of this try")
-        try:
-            await self._converse(stream, hello)
-        except StoreUnavailable as error:
-            raise GRPCError(Status.UNAVAILABLE, "the store does not answer; keep the outcome and come again") from error
-        except Invalid as error:
-            raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from error
-
-    async def _converse(self, stream: Stream[Any, Any], hello: m.TryHello) -> None:  # asyncio
         row = await trio_asyncio.trio_as_aio(self._fetch_try)(hello.try_id)
         if row is None or not row.live:
-            await stream.send_message(m.Terminate(reason="this try is no longer current", stale=True))
+            await stream.send(m.Terminate(reason="this try is no longer current", stale=True))
             return
-        session = TrySession(self._db, self._logs, self._reports, self._questions, row, self._now)
-        opened = _OpenTry(session, stream, trio.current_time())
-        self._sessions[hello.try_id] = opened
         try:
-            await opened.send(m.Welcome(log_offset=session.log_offset))
-            if row.state == "restarting":
-                await opened.send(m.Terminate(reason="cleared while it ran"))
-            await trio_asyncio.trio_as_aio(session.started)(hello)
-            while (message := await stream.recv_message()) is not None:
-                if isinstance(message, m.LogChunk):
-                    session.append_log(message)
-                    self._log_bytes += len(message.content)
-                elif isinstance(message, m.TryHello):
-                    await trio_asyncio.trio_as_aio(session.started)(message)
-                elif not isinstance(message, m.Beat):
-                    answer = await trio_asyncio.trio_as_aio(session.handle)(message)
-                    if answer is not None:
-                        await opened.send(answer)
-                    if isinstance(answer, m.OutcomeStored):
-                        self._outcomes += 1
-                        return
-        finally:
-            if self._sessions.get(hello.try_id) is opened:
-                del self._sessions[hello.try_id]
-            self._heard[hello.try_id] = trio.current_time()
-            self._forget_old()
+            await self._converse(stream, hello, row)
+        except* Exception as group:
+            # Its agent would bring the same again, for ever.
+            verdict = _end_by(_first(group))
+            if verdict is not None:
+                self._refuse(hello.try_id, *verdict)
+            raise
+
+    async def _converse(self, stream: AgentStream, hello: m.TryHello, row: tries.TryRow) -> None:  # asyncio
+        life = self._life(hello.try_id)
+        stream.heard = lambda: self._try_spoke(life)
+        stream.heard()
+        try:
+            session = TrySession(self._db, self._logs, self._reports, self._questions, row, self._now)
+            log_offset = session.log_offset
+        except OSError as error:
+            raise await self._log_faults.pause(hello.try_id, trio.current_time(), error) from error
+        await stream.send(m.Welcome(log_offset=log_offset))
+        async with asyncio.TaskGroup() as group:
+            opened = self._sessions[hello.try_id] = _OpenTry(session, stream, group, trio.current_time())
+            try:
+                if row.state == "restarting":
+                    opened.tell(m.Terminate(reason="cleared while it ran"))
+                await trio_asyncio.trio_as_aio(session.started)(hello)
+                opened.is_busy = False
+                while (message := await stream.receive()) is not None:
+                    opened.is_busy = True
+                    if await self._hear_try(opened, message):
+                        break
+                    opened.is_busy = False
+            finally:
+                if self._sessions.get(hello.try_id) is opened:
+                    del self._sessions[hello.try_id]
+                opened.end()
+
+    async def _hear_try(self, opened: _OpenTry, message: Any) -> bool:  # asyncio
+        """True when this was the end."""
+        match message:
+            case m.Beat():
+                pass
+            case m.LogChunk():
+                await self._store_log(opened, message)
+            case m.TryHello():
+                await trio_asyncio.trio_as_aio(opened.session.started)(message)
+            case m.XComPull() | m.PreviousRunAsk() | m.ConnectionAsk() | m.DagRunAsk() | m.CountsAsk():
+                # Beside the log and the beats, which do not wait for an answer; what was pushed before is stored.
+                if len(opened.work) >= QUESTIONS_MAX:
+                    raise GRPCError(Status.RESOURCE_EXHAUSTED, f"{QUESTIONS_MAX} answers were not taken")
+                opened.begin(self._answer(opened, message))
+            case m.Outcome():
+                await self._store_outcome(opened, message)
+                return True
+            case _:
+                await trio_asyncio.trio_as_aio(opened.session.handle)(message)
+        return False
+
+    async def _store_log(self, opened: _OpenTry, chunk: m.LogChunk) -> None:  # asyncio
+        """What cannot be written is left to the agent, which sends it again when it comes again."""
+        try_id = str(opened.session.row.id)
+        if self._log_faults.leaves_out(try_id, opened.since):
+            return
+        try:
+            await trio_asyncio.trio_as_aio(opened.session.append_log)(chunk)
+        except OSError as error:
+            self._log_faults.begin(try_id, opened.since, error)
+        except ValueError as error:
+            raise GRPCError(Status.DATA_LOSS, _shown(error)) from error
+        else:
+            self._log_faults.end(try_id)
+            self._log_bytes += len(chunk.content)
+
+    async def _store_outcome(self, opened: _OpenTry, outcome: m.Outcome) -> None:  # asyncio
+        """After its log. But the log may lie on the disk that it filled, which only the end of the try makes free."""
+        missing = await self._log_faults.before_outcome(str(opened.session.row.id), opened.since)
+        if missing is not None:
+            because = f"{outcome.because} (the end of its log could not be stored: {missing})"
+            outcome = msgspec.structs.replace(outcome, because=because)
+        answer = await trio_asyncio.trio_as_aio(opened.session.handle)(outcome)
+        if answer is not None:
+            await opened.stream.send(answer)
+        self._outcomes += 1
+
+    async def _answer(self, opened: _OpenTry, question: Any) -> None:  # asyncio
+        """Every question has an answer, if only a sentence that the task can read."""
+        if len(opened.work) > QUESTIONS_AT_ONCE:
+            await opened.stream.send(_refusal(question, f"it asks more than {QUESTIONS_AT_ONCE} questions at once"))
+            return
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                answer = await trio_asyncio.trio_as_aio(opened.session.handle)(question)
+        except TimeoutError:
+            answer = _refusal(question, f"the daemon did not answer within {ANSWER_WITHIN_S:g} s; ask again")
+        except StoreUnavailable:
+            raise  # the agent comes again and asks again
+        except Invalid as error:
+            answer = _refusal(question, str(error))
+        except Exception as error:  # noqa: BLE001  # `contain` for one question: the answer is its record
+            self._note_broken(type(question).__name__, error)
+            answer = _refusal(question, f"the daemon failed over this question: {_shown(error)}")
+        if answer is None:
+            return
+        try:
+            await opened.stream.send(answer)
+        except UNSENDABLE as error:
+            await opened.stream.send(_refusal(question, f"the answer cannot be sent: {_shown(error)}"))
 
     async def _fetch_try(self, try_id: str) -> tries.TryRow | None:
         async with self._db.agents.connection() as conn:
             return await tries.fetch_try(conn, try_id)
 
-    def _forget_old(self) -> None:
-        if len(self._heard) > 20_000:
-            for try_id in list(self._heard)[:10_000]:
-                del self._heard[try_id]
+    def _try_spoke(self, life: _Life) -> None:
+        life.heard_at = self._heard_at = trio.current_time()
+
+    def _life(self, try_id: str) -> _Life:
+        life = self._lives.setdefault(try_id, _Life())
+        self._lives.move_to_end(try_id)
+        while len(self._lives) > max(REMEMBERED, 2 * len(self._sessions)):
+            self._lives.popitem(last=False)
+        return life
+
+    # --- beside the streams -----------------------------------------------------------------------------------
 
     async def _follow_hints(self) -> None:
         """Tell live tries of changed runs to stop when they were cleared, marked or deleted."""
@@ -246,9 +499,18 @@ class AgentService:
                 if hint.kind in ("all", "dag")
                 or (hint.kind == "run" and str(opened.session.row.dag_run_id) == hint.value)
             }
-            if wanted:
-                async with contain(_log_failure("terminate_stale_tries")):
-                    await self._terminate_stale(wanted)
+            await self._compare(wanted)
+
+    async def _sweep(self) -> None:
+        """A hint may be dropped; then this costs the try a few seconds more."""
+        while True:
+            await trio.sleep(SWEEP_S)
+            await self._compare(dict(self._sessions))
+
+    async def _compare(self, wanted: dict[str, _OpenTry]) -> None:
+        if wanted:
+            async with contain(_log_failure("terminate_stale_tries")):
+                await self._terminate_stale(wanted)
 
     async def _terminate_stale(self, wanted: dict[str, _OpenTry]) -> None:
         async with self._db.agents.connection() as conn:
@@ -256,37 +518,107 @@ class AgentService:
         for try_id, opened in wanted.items():
             row = rows.get(try_id)
             if row is None:
-                message = m.Terminate(reason="its task instance was deleted or runs again", stale=True)
+                opened.tell(m.Terminate(reason="its task instance was deleted or runs again", stale=True))
             elif row.state == "restarting":
-                message = m.Terminate(reason="cleared while it ran")
+                opened.tell(m.Terminate(reason="cleared while it ran"))
             elif not row.live:
-                message = m.Terminate(reason=f"marked {row.state} while it ran")
-            else:
-                continue
-            with contextlib.suppress(OSError, GRPCError, RuntimeError):
-                await trio_asyncio.aio_as_trio(opened.send)(message)
+                opened.tell(m.Terminate(reason=f"marked {row.state} while it ran"))
 
-    async def _flush_rendered(self) -> None:
+    async def _tend(self) -> None:
+        """Write rendered fields of tries that run for longer; notice when our own loop stood still."""
         while True:
-            await trio.sleep(RENDERED_AFTER_S)
+            due = trio.current_time() + RENDERED_AFTER_S
+            await trio.sleep_until(due)
+            if trio.current_time() - due > STALLED_S:
+                self._listening_since = trio.current_time()
             for opened in list(self._sessions.values()):
                 if opened.since < trio.current_time() - RENDERED_AFTER_S:
                     async with contain(_log_failure("flush_rendered_fields")):
                         await opened.session.flush_rendered()
 
 
+class _Host:
+    def __init__(self, pid: int, heard_at: float) -> None:
+        self.pid = pid
+        self.heard_at = heard_at
+
+
+class _Life:
+    """When a try was launched and heard, in Trio's time."""
+
+    __slots__ = ("heard_at", "launched_at", "launches")
+
+    def __init__(self) -> None:
+        self.heard_at: float | None = None
+        self.launched_at: float | None = None
+        self.launches = 0
+
+
 class _OpenTry:
-    """A session with its stream; two asyncio tasks may answer on it, one message at a time."""
+    """A session with its stream and the scope of everything that happens on it."""
 
-    def __init__(self, session: TrySession, stream: Stream[Any, Any], since: float) -> None:
+    def __init__(self, session: TrySession, stream: AgentStream, group: asyncio.TaskGroup, since: float) -> None:
         self.session = session
+        self.stream = stream
         self.since = since
-        self._stream = stream
-        self._lock = asyncio.Lock()
+        self.is_busy = True
+        """We work on its last message: what comes meanwhile is unread, and no silence."""
+        self.work: set[asyncio.Task[None]] = set()
+        self._group = group
+        self._told: set[bool] = set()
 
-    async def send(self, message: m.ToTry) -> None:  # asyncio
-        async with self._lock:
-            await self._stream.send_message(message)
+    def begin(self, work: Any) -> None:
+        """Beside the conversation; its failure is the stream's."""
+        task = self._group.create_task(work)
+        self.work.add(task)
+        task.add_done_callback(self.work.discard)
+
+    def tell(self, message: m.Terminate) -> None:
+        """Once; never waits, since a frozen agent takes nothing."""
+        if message.stale not in self._told:
+            self._told.add(message.stale)
+            self.begin(self.stream.send(message))
+
+    def end(self) -> None:
+        for task in self.work:
+            task.cancel()
+
+
+def _end_by(failure: Exception) -> tuple[m.OutcomeKind, str] | None:
+    """How a try ends over whose report we failed; None when its agent may come again with it."""
+    match failure:
+        case NotUnderstood():
+            return (
+                m.OutcomeKind.LOST,
+                f"the daemon does not understand what its agent reports; is it of another release? {_shown(failure)}",
+            )
+        case Invalid():
+            return m.OutcomeKind.FAILED, f"what it reported cannot be stored: {_shown(failure)}"
+        case GRPCError() | StoreUnavailable() | OSError():
+            return None
+        case _ if isinstance(failure, STREAM_ENDED):
+            return None
+        case _:
+            return (
+                m.OutcomeKind.LOST,
+                f"the daemon failed over what it reported ({type(failure).__name__}); the daemon's log has the cause",
+            )
+
+
+def _refusal(question: Any, because: str) -> m.ToTry:
+    return ANSWERS[type(question)](request_id=question.request_id, refused=because)
+
+
+def _shown(error: BaseException) -> str:
+    return shown(str(error) or type(error).__name__, 500)
+
+
+def _first(error: BaseException) -> Exception:
+    """What began it; a group's other members are its consequences."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, Exception)
+    return error
 
 
 def _log_failure(event: str) -> Callable[[Exception], Any]:

@@ -10,13 +10,18 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
 
+from leoflowd import telemetry
+from leoflowd.agents import incoming
 from leoflowd.agents.questions import Questions
 from leoflowd.contract import agent_messages as m
+from leoflowd.contract.agent_wire import fault_of
 from leoflowd.contract.errors import Invalid
 from leoflowd.store import dag_runs, tries
 from leoflowd.store.database import Database
 from leoflowd.store.log_files import LogFiles
 from leoflowd.store.tries import TryRow
+
+log = telemetry.get_logger(__name__)
 
 
 class Reports(Protocol):
@@ -44,47 +49,51 @@ class TrySession:
         self._reports = reports
         self._questions = questions
         self._now = now
-        self._log = logs.path(row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number)
+        self._log = logs.path(
+            row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number, dag_run_id=row.dag_run_id
+        )
         begin = logs.begin_leg if row.goes_on else logs.leg_base
         self._log_base = begin(self._log, str(row.id))
         self._rendered: dict[str, Any] | None = None
         self._started = False
+        self._refused: str | None = None
+        """What this try pushed and was not stored. Agents send all pushes again on each new stream."""
 
     @property
     def log_offset(self) -> int:
         """Of the bytes that this process of the try wrote."""
         return self._logs.size(self._log) - self._log_base
 
-    def append_log(self, chunk: m.LogChunk) -> None:
-        self._logs.append(self._log, self._log_base + chunk.offset, chunk.content)
+    async def append_log(self, chunk: m.LogChunk) -> None:
+        """Raises `LogNotStored`; the same chunk may come again."""
+        await self._logs.append(self._log, self._log_base + chunk.offset, chunk.content)
 
     async def started(self, hello: m.TryHello) -> None:
+        hello = incoming.hello_of(hello, self._now())
         if hello.started_at is not None and not self._started:
             self._started = True
             await self._reports.try_started(self.row, at=hello.started_at, hostname=hello.hostname, pid=hello.pid)
 
     async def handle(self, message: Any) -> m.ToTry | None:
-        """Act on one message that needs Postgres or the scheduler; the answer, if it has one."""
+        """Act on one message that needs Postgres or the scheduler; the answer, if it has one.
+
+        Raises `Invalid` only for what is no message of a running try: whatever else a task sends that cannot be stored
+        fails that task, or answers its question, because an agent offers what was not taken again and again.
+        """
         match message:
             case m.RenderedFields():
                 # Shown when the task has run for a moment or ended; most tasks are over before anyone could look.
-                self._rendered = message.fields
+                self._show(message)
                 return None
             case m.XComPush():
                 await self._push(message)
                 return None
-            case m.XComPull():
-                async with self._db.agents.connection() as conn:
-                    values = await tries.pull_xcoms(conn, self.row, message)
-                return m.XComValues(request_id=message.request_id, values=values)
-            case m.PreviousRunAsk():
-                return m.PreviousRun(request_id=message.request_id, run=await self._previous(message))
-            case m.ConnectionAsk() | m.DagRunAsk() | m.CountsAsk():
-                return await self._questions.answer(self.row, message)
+            case m.XComPull() | m.PreviousRunAsk() | m.ConnectionAsk() | m.DagRunAsk() | m.CountsAsk():
+                return await self._answer(message)
             case m.Outcome():
-                _check_xcoms(message)
+                outcome = incoming.outcome_of(message, self._refused, self._now())
                 rendered, self._rendered = self._rendered, None
-                await self._reports.try_ended(self.row, message, rendered)
+                await self._reports.try_ended(self.row, outcome, rendered)
                 return m.OutcomeStored()
             case _:
                 raise Invalid(f"{type(message).__name__} is no message of a running try")
@@ -96,11 +105,41 @@ class TrySession:
             async with self._db.agents.connection() as conn:
                 await tries.put_rendered_fields(conn, str(self.row.id), fields, self._now())
 
+    def _show(self, message: m.RenderedFields) -> None:
+        try:
+            self._rendered = incoming.rendered_of(message)
+        except Invalid as fault:
+            log.warning("rendered_fields_refused", try_id=str(self.row.id), because=str(fault))
+
     async def _push(self, push: m.XComPush) -> None:
-        if len(push.value.encode()) > m.XCOM_MAX_BYTES:
-            raise Invalid(f"XCom {push.key!r} is larger than {m.XCOM_MAX_BYTES} bytes; the runner must refuse it")
+        """Nobody waits for an answer to a push: one that is refused fails the try at its end."""
+        try:
+            incoming.check_xcom(push.key, push.value)
+        except Invalid as fault:
+            self._refused = self._refused or f"an XCom that the task pushed is refused: {fault}"
+            return
         async with self._db.agents.connection() as conn:
             await tries.put_xcom(conn, str(self.row.id), key=push.key, value=push.value, now=self._now())
+
+    async def _answer(self, ask: Any) -> m.ToTry | None:
+        try:
+            incoming.check_question(ask)
+            answer = await self._found(ask)
+        except Invalid as fault:
+            return incoming.refusal(ask, str(fault))
+        unsendable = fault_of(answer)
+        return answer if unsendable is None else incoming.refusal(ask, f"the answer is too much: {unsendable}")
+
+    async def _found(self, ask: Any) -> m.ToTry:
+        match ask:
+            case m.XComPull():
+                async with self._db.agents.connection() as conn:
+                    values = await tries.pull_xcoms(conn, self.row, ask)
+                return m.XComValues(request_id=ask.request_id, values=values)
+            case m.PreviousRunAsk():
+                return m.PreviousRun(request_id=ask.request_id, run=await self._previous(ask))
+            case _:
+                return await self._questions.answer(self.row, ask)
 
     async def _previous(self, ask: m.PreviousRunAsk) -> m.DagRunFacts | None:
         async with self._db.agents.connection() as conn:
@@ -123,9 +162,3 @@ class TrySession:
             conf=run.conf,
             note=run.note,
         )
-
-
-def _check_xcoms(outcome: m.Outcome) -> None:
-    for item in outcome.xcoms:
-        if len(item.value.encode()) > m.XCOM_MAX_BYTES:
-            raise Invalid(f"XCom {item.key!r} is larger than {m.XCOM_MAX_BYTES} bytes; the runner must refuse it")

@@ -18,6 +18,7 @@ from leoflowd.contract.pool_view import Pool
 from leoflowd.store.database import Database, Lane
 from leoflowd.store.log_files import LogFiles
 from leoflowd.store.secret_box import SecretBox
+from leoflowd.supervision import Fault
 
 _KEY = "LEOFLOW_CONTEXT"
 
@@ -44,6 +45,8 @@ class ApiContext:
     """JSON-ready tree of the daemon's components with state, restarts and statistics."""
     version: str
     leader: Callable[[], LeaderStatus]
+    faults: Callable[[], tuple[Fault, ...]] = tuple
+    """Components that are of no use now, and why."""
     pool: Pool | None = None
     """The cheap-task pool of this process; None: another one has it, or none."""
     secrets: SecretBox = field(default_factory=lambda: SecretBox(dict))

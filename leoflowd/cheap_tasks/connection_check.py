@@ -12,15 +12,16 @@ import trio
 from psycopg.conninfo import make_conninfo
 
 from leoflow_sensors.egress import EgressClient, Resolve, resolve_name
-from leoflow_sensors.egress_policy import Destination, EgressPolicy, check_addresses
+from leoflow_sensors.egress_policy import EgressPolicy, endpoint
 from leoflow_sensors.http import plan_call
 from leoflow_sensors.kinds import ProbeFailed, TargetDown
+from leoflow_sensors.sql import conninfo_of
 from leoflowd.contract.connection import ConnectionFacts
-from leoflowd.store.trio_connection import TrioConnection
+from leoflowd.store.trio_connection import SessionLimits, TrioConnection
 
 WITHIN_S = 10.0
 """A person waits for the answer."""
-POSTGRES_PORT = 5432
+LIMITS = SessionLimits(connect_s=WITHIN_S, statement_s=WITHIN_S, is_ours=False)
 HTTP_WORKS = frozenset({404, 405})
 """Somebody answers: the base URL of an API need not be a page, nor know HEAD."""
 
@@ -61,27 +62,14 @@ class ConnectionCheck:
         return works, f"{answer.url} answered HTTP {answer.status} {answer.reason}".rstrip()
 
     async def _postgres(self, facts: ConnectionFacts) -> Checked:
-        host, port = facts.host or "", facts.port or POSTGRES_PORT
-        if not host or "/" in host or "," in host:
-            return False, "the host must be one host name or address: a server's own sockets and lists are not tried"
-        target = Destination("postgres", host, port)
+        """As an SQL sensor would connect, and under the same rules."""
+        told = conninfo_of(facts, None)
+        target = endpoint("postgres", told["host"], told["port"])
+        addresses = await EgressClient(self._policy, resolve=self._resolve).addresses(target)
+        # The address that was checked: libpq must not look the name up again.
+        conninfo = make_conninfo(**(told | {"host": target.host, "hostaddr": addresses[0]}))
         try:
-            addresses = await self._resolve(host, port)
-        except OSError as error:
-            return False, f"the name {host!r} cannot be resolved: {error}"
-        check_addresses(self._policy, target, addresses)
-        conninfo = make_conninfo(
-            host=host,
-            hostaddr=addresses[0],  # the one that was checked: libpq must not look the name up again
-            port=port,
-            user=facts.login,
-            password=facts.password,
-            dbname=facts.schema,
-            sslmode=str(facts.extra_fields().get("sslmode", "prefer")),
-            passfile="",
-        )
-        try:
-            connection = await TrioConnection.open(conninfo)
+            connection = await TrioConnection.open(conninfo, LIMITS)
         except psycopg.Error as error:
             return False, str(error).strip()
         version = connection.info.server_version

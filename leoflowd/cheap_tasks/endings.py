@@ -14,24 +14,23 @@ A deferral (`terms.resume`) decides itself: it gets the event, or Airflow's word
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from leoflow_sensors.kinds import Verdict
 from leoflowd.cheap_tasks.records import WaitRecord
 from leoflowd.contract.agent_messages import XCOM_MAX_BYTES, Outcome, OutcomeKind, XComItem
+from leoflowd.contract.errors import Invalid
+from leoflowd.contract.values import KEY_MAX, checked_text, json_text, shown
 from leoflowd.contract.waits import ResumeWith, WaitEnd
 
 TRIGGER_FAILED = "Trigger failure"
 TRIGGER_TIMED_OUT = "Trigger timeout"
 """Airflow's texts; `TaskDeferralTimeout` hangs on the second one."""
 
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-"""An escaped NUL in JSON text, which Postgres does not store; but not an escaped backslash before `u0000`."""
+TRACEBACK_LINES_MAX, TRACEBACK_LINE_MAX = 500, 2000
+"""The last lines of a trigger's traceback, and characters of each: they travel with the try that goes on."""
 _END_STATES = {"success": OutcomeKind.SUCCESS, "failed": OutcomeKind.FAILED, "skipped": OutcomeKind.SKIPPED}
 
 
@@ -117,46 +116,37 @@ def trigger_failed(record: WaitRecord, error: str, traceback: tuple[str, ...], n
 
 
 def _succeeded(record: WaitRecord, xcoms: Mapping[str, Any], because: str, now: datetime) -> WaitEnd:
-    items: list[XComItem] = []
-    for key, value in xcoms.items():
-        text = msgspec.json.encode(value)
-        fault = _cannot_be_stored(text)
-        if fault is not None:
-            return _ended(record, OutcomeKind.FAILED, f"its XCom {key!r} cannot be stored: {fault}", now)
-        items.append(XComItem(key=key, value=text.decode()))
-    return _ended(record, OutcomeKind.SUCCESS, because, now, tuple(items))
+    try:
+        items = tuple(_item(key, value) for key, value in xcoms.items())
+    except Invalid as fault:
+        return _ended(record, OutcomeKind.FAILED, f"it cannot be stored: {fault}", now)
+    return _ended(record, OutcomeKind.SUCCESS, because, now, items)
+
+
+def _item(key: str, value: Any) -> XComItem:
+    checked_text(key, "the key of an XCom", max_length=KEY_MAX)
+    return XComItem(key=key, value=json_text(value, f"XCom {key!r}", max_bytes=XCOM_MAX_BYTES))
 
 
 def _resumed(record: WaitRecord, event: Any, because: str) -> WaitEnd:
-    fault = _cannot_be_stored(msgspec.json.encode(event))
-    if fault is not None:
-        return _not_resumed(record, TRIGGER_FAILED, f"its event cannot be stored: {fault}")
+    try:
+        json_text(event, "its event", max_bytes=XCOM_MAX_BYTES)
+    except Invalid as fault:
+        return _not_resumed(record, TRIGGER_FAILED, f"it cannot be stored: {fault}")
     resume = ResumeWith(event=event)
-    return WaitEnd(id=record.wait_id, dag_run_id=record.run, resume=resume, because=_clean(because))
+    return WaitEnd(id=record.wait_id, dag_run_id=record.run, resume=resume, because=shown(because))
 
 
 def _not_resumed(record: WaitRecord, error: str, because: str, traceback: tuple[str, ...] = ()) -> WaitEnd:
-    lines = tuple(_clean(line) for line in traceback or (because,))
+    lines = tuple(shown(line, TRACEBACK_LINE_MAX) for line in (traceback or (because,))[-TRACEBACK_LINES_MAX:])
+    error = shown(error)
     resume = ResumeWith(error=error, traceback=lines)
-    return WaitEnd(id=record.wait_id, dag_run_id=record.run, resume=resume, because=_clean(because))
+    return WaitEnd(id=record.wait_id, dag_run_id=record.run, resume=resume, because=shown(because))
 
 
 def _ended(
     record: WaitRecord, kind: OutcomeKind, because: str, now: datetime, xcoms: tuple[XComItem, ...] = ()
 ) -> WaitEnd:
-    because = _clean(because)
+    because = shown(because)
     outcome = Outcome(kind=kind, because=because, start_date=record.started_at, end_date=now, xcoms=xcoms)
     return WaitEnd(id=record.wait_id, dag_run_id=record.run, outcome=outcome, because=because)
-
-
-def _cannot_be_stored(text: bytes) -> str | None:
-    if len(text) > XCOM_MAX_BYTES:
-        return f"it is {len(text)} bytes of JSON, more than {XCOM_MAX_BYTES}"
-    if _NUL.search(text):
-        return "it has a NUL character in it"
-    return None
-
-
-def _clean(text: str) -> str:
-    """What targets say may be anything; Postgres stores no NUL."""
-    return text.replace("\0", "\\0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import trio
 
@@ -16,6 +16,8 @@ from leoflowd.supervision import backoff_s
 log = telemetry.get_logger(__name__)
 
 BATCH_MAX = 500
+KEPT_FOR_S = 5.0
+"""Until the end of a wait whose dag run was set aside is reported again."""
 IN_FLIGHT_MAX = 4
 """Batches at the scheduler: while one is committed the next one is planned; more would only wait in its inbox."""
 
@@ -50,6 +52,7 @@ class EndReporter:
 
     async def _report(self, batch: list[tuple[WaitRecord, WaitEnd]], seat: object) -> None:
         attempt = 0
+        kept: Collection[str] = ()
         while True:
             # Whoever was withdrawn meanwhile is gone; its id may belong to the same try's next wait by now.
             batch = [(record, end) for record, end in batch if record.state is WaitState.ENDING]
@@ -57,11 +60,18 @@ class EndReporter:
                 break
             attempt += 1
             try:
-                await self._ends.waits_ended([end for _, end in batch])
+                kept = await self._ends.waits_ended([end for _, end in batch])
                 break
             except StoreUnavailable as error:
                 log.warning("wait_ends_not_committed", waits=len(batch), attempt=attempt, error=str(error))
                 await trio.sleep(backoff_s(attempt))
-        for record, _ in batch:
-            self._committed(record)
+        for record, end in batch:
+            if end.id not in kept:
+                self._committed(record)
         self._seats.release_on_behalf_of(seat)
+        if kept:
+            # Their dag run was set aside: they wait for a person without holding up anyone else's.
+            await trio.sleep(KEPT_FOR_S)
+            for record, end in batch:
+                if end.id in kept:
+                    self.put(record, end)

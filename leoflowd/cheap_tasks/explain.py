@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from leoflowd.cheap_tasks.groups import GroupState, ProbeGroup
 from leoflowd.cheap_tasks.records import WaitRecord
 from leoflowd.contract.pool_view import BreakerState, WaitExplanation
+from leoflowd.contract.values import later
 
 
 class Clocks(msgspec.Struct, frozen=True):
@@ -22,7 +23,7 @@ class Clocks(msgspec.Struct, frozen=True):
 
     def moment(self, at: float) -> datetime:
         """A moment of the steady clock, for people."""
-        return self.wall + timedelta(seconds=at - self.steady)
+        return later(self.wall, at - self.steady)
 
 
 def explain_probed(record: WaitRecord, group: ProbeGroup, wanted_s: float, clocks: Clocks) -> WaitExplanation:

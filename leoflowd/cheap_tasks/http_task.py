@@ -6,7 +6,6 @@ start, writes the try's log, and reports how it ended. A call that waits for its
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -25,7 +24,8 @@ from leoflowd.config import InlineConfig
 from leoflowd.contract.agent_messages import XCOM_MAX_BYTES, Outcome, OutcomeKind, TrySpec, XComItem
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.dispatch import Dispatch
-from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.contract.errors import Invalid, StoreUnavailable
+from leoflowd.contract.values import json_text, shown
 from leoflowd.contract.wait_spec import HttpCall
 from leoflowd.core.secret_names import MASK, is_secret, masked
 from leoflowd.store.log_files import LogFiles
@@ -41,11 +41,10 @@ REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 SECRET_MIN_LENGTH = 3
 """Shorter values are in every other word; hiding those would hide everything."""
 RECORDED_POLL_S = 0.01
+RECORDED_WITHIN_S = 30.0
+"""A start that is on record no sooner (its run was set aside) gives the worker back; the call is launched again."""
 RESPONSE_MAX_BYTES = 8 * 1024 * 1024
 """What an author may ask for at most: all workers together stay below half a GiB."""
-
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-"""An escaped NUL in JSON text, but not an escaped backslash before `u0000`."""
 
 T = TypeVar("T")
 
@@ -74,6 +73,8 @@ class InlineStatistics(msgspec.Struct, frozen=True):
     succeeded: int
     failed: int
     cancelled: int
+    dropped: int
+    """Dispatches that found no room; they come again."""
 
 
 class InlineTasks:
@@ -105,7 +106,7 @@ class InlineTasks:
         self._clients: list[EgressClient] = []
         self._scopes: dict[str, trio.CancelScope] = {}
         self._ended = {True: 0, False: 0}
-        self._cancelled = 0
+        self._cancelled = self._dropped = 0
 
     def statistics(self) -> InlineStatistics:
         running = self._workers.borrowed_tokens
@@ -115,6 +116,7 @@ class InlineTasks:
             succeeded=self._ended[True],
             failed=self._ended[False],
             cancelled=self._cancelled,
+            dropped=self._dropped,
         )
 
     def calls(self) -> tuple[str, ...]:
@@ -132,10 +134,18 @@ class InlineTasks:
             async with trio.open_nursery() as nursery:
                 task_status.started()
                 async for dispatch in self._dispatches:
-                    if dispatch.spec.try_id not in self._scopes:  # sent twice, started once
-                        self._scopes[dispatch.spec.try_id] = trio.CancelScope()
-                        await self._taken.acquire_on_behalf_of(dispatch.spec.try_id)
-                        nursery.start_soon(self._serve, dispatch)
+                    try_id = dispatch.spec.try_id
+                    if try_id in self._scopes:  # sent twice, started once
+                        continue
+                    try:
+                        self._taken.acquire_on_behalf_of_nowait(try_id)
+                    except trio.WouldBlock:
+                        # Whoever launches tasks of all kinds never waits for this one. Its try stays queued, and the
+                        # scheduler's sweep launches what is still queued again (ADR 20).
+                        self._dropped += 1
+                        continue
+                    self._scopes[try_id] = trio.CancelScope()
+                    nursery.start_soon(self._serve, dispatch)
         finally:
             for client in self._clients:
                 client.close()
@@ -200,10 +210,11 @@ class InlineTasks:
         """Report the start. A call that must not be made twice begins only when its start is on record: a restart then
         knows that it may have been made (`outcome_of_interrupted`). False: the try is no longer wanted."""
         at = self._now()
+        give_up_at = trio.current_time() + RECORDED_WITHIN_S
         await _patiently(lambda: self._reports.try_started(row, at=at, hostname=HOSTNAME, pid=None))
         while method.upper() not in REPEATABLE:
             found = await _patiently(lambda: self._find_try(str(row.id)))
-            if found is None or not found.live:
+            if found is None or not found.live or trio.current_time() >= give_up_at:
                 return False
             if found.state == "running":
                 break
@@ -228,7 +239,7 @@ class InlineTasks:
             outcome = outcome_of_answer(asked, call, response, begun, self._now(), push=spec.do_xcom_push)
         finally:
             self._clients.append(client)
-        outcome = msgspec.structs.replace(outcome, because=lines.masked(outcome.because))
+        outcome = msgspec.structs.replace(outcome, because=shown(lines.masked(outcome.because)))
         if outcome.kind is not OutcomeKind.SUCCESS:
             lines.write("error", outcome.because)
         return outcome
@@ -328,15 +339,13 @@ def _return_value(asked: HttpCall, response: Response) -> str | None:
     """JSON text of the XCom. Raises `ProbeFailed` for an answer that cannot be one."""
     if asked.response == "none":
         return None
-    value = msgspec.json.encode(response.json() if asked.response == "json" else response.text())
-    if len(value) > XCOM_MAX_BYTES:
+    value = response.json() if asked.response == "json" else response.text()
+    try:
+        return json_text(value, "the answer", max_bytes=XCOM_MAX_BYTES)
+    except Invalid as fault:
         raise ProbeFailed(
-            f"the answer is {len(value)} bytes as an XCom, more than {XCOM_MAX_BYTES}; ask for less, or set "
-            "response='none' and let a task that needs it fetch it"
-        )
-    if _NUL.search(value):
-        raise ProbeFailed("the answer has a NUL character, which an XCom cannot hold; it seems to be binary data")
-    return value.decode()
+            f"{fault}; ask for less, or set response='none' and let a task that needs it fetch it"
+        ) from fault
 
 
 def outcome_of_error(error: Exception, begun: datetime, ended: datetime) -> Outcome:
@@ -366,7 +375,7 @@ def on_start(found: Iterable[RunningCall], now: datetime) -> tuple[tuple[TryRow,
 
 
 def _outcome(kind: OutcomeKind, because: str, begun: datetime, ended: datetime) -> Outcome:
-    return Outcome(kind=kind, because=because, start_date=begun, end_date=ended)
+    return Outcome(kind=kind, because=shown(because), start_date=begun, end_date=ended)
 
 
 # --- the try's log -----------------------------------------------------------------------------------------------
@@ -398,7 +407,9 @@ class _TryLog:
 
     def __init__(self, logs: LogFiles, row: TryRow, now: Callable[[], datetime], secrets: tuple[str, ...]) -> None:
         self._logs = logs
-        self._path = logs.path(row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number)
+        self._path = logs.path(
+            row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number, dag_run_id=row.dag_run_id
+        )
         self._now = now
         self._secrets = secrets
 
@@ -414,4 +425,4 @@ class _TryLog:
             "level": level,
             "logger": "leoflow.http",
         }
-        self._logs.append(self._path, self._logs.size(self._path), msgspec.json.encode(line) + b"\n")
+        self._logs.write_line(self._path, msgspec.json.encode(line) + b"\n")

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import trio
 
+from leoflowd import telemetry
 from leoflowd.cheap_tasks.http_task import InlineTasks, Reports, on_start
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.errors import StoreUnavailable
@@ -19,7 +20,11 @@ from leoflowd.store.hints import Hint
 from leoflowd.store.tries import TryRow
 from leoflowd.supervision import contain
 
+log = telemetry.get_logger(__name__)
+
 EXECUTOR = "inline"
+SWEEP_S = 3.0
+"""How often all calls are compared with Postgres: the guarantee behind every lost hint to end one."""
 
 
 class InlineLife:
@@ -49,9 +54,12 @@ class InlineLife:
         task_status.started()
         for row, outcome in interrupted:
             await self._reports.try_ended(row, outcome, None)
-        async for hint in self._hints:
-            if hint.kind in ("run", "dag", "all") and self._inline.calls():
-                async with contain(_ignore):
+        while True:
+            with trio.move_on_after(SWEEP_S):
+                while (await self._hints.receive()).kind not in ("run", "dag", "all"):
+                    pass
+            if self._inline.calls():
+                async with contain(_note):
                     await self._end_unwanted()
 
     async def _end_unwanted(self) -> None:
@@ -74,8 +82,8 @@ class InlineLife:
         await self._reports.try_ended(row, outcome, None)
 
 
-async def _ignore(failure: Exception) -> None:
-    """The next hint, or the end of the call, comes to the same; but a bug is no outage."""
+async def _note(failure: Exception) -> None:
+    """The next sweep, or the end of the call, comes to the same."""
     if not isinstance(failure, StoreUnavailable):
-        raise failure
+        log.error("inline_sweep_failed", exc_info=failure)
     await trio.lowlevel.checkpoint()

@@ -189,7 +189,7 @@ class Intake:
         return None
 
     def _refuse(self, asked: _Asked, because: str) -> None:
-        terms = asked.terms if isinstance(asked.terms, WaitTerms) else msgspec.json.decode(asked.terms, type=WaitTerms)
+        terms = _readable_terms(asked.terms)
         source = RefusedSource(asked.kind, because)
         record = self._park(asked, source, Terms(terms, None), asked.deadline_at)
         self._refused(record, because)
@@ -208,6 +208,16 @@ class Intake:
         self._parked.add(record)
         self._parked_until(wake_at)
         return record
+
+
+def _readable_terms(terms: WaitTerms | str) -> WaitTerms:
+    """Those of a wait that is refused; they may be what cannot be understood of it."""
+    if isinstance(terms, WaitTerms):
+        return terms
+    try:
+        return msgspec.json.decode(terms, type=WaitTerms)
+    except (msgspec.MsgspecError, RecursionError):
+        return WaitTerms()
 
 
 def _probe(asked: _Asked) -> ProbeSpec:

@@ -14,6 +14,7 @@ import trio
 from leoflow_sensors import load_kinds
 from leoflow_sensors.egress import EgressClient
 from leoflow_sensors.egress_policy import EgressPolicy
+from leoflowd import telemetry
 from leoflowd.cheap_tasks.http_task import InlineTasks, Reports
 from leoflowd.cheap_tasks.inline_life import InlineLife
 from leoflowd.cheap_tasks.pool import CheapTaskPool
@@ -34,6 +35,8 @@ from leoflowd.store.external_facts import ExternalFacts
 from leoflowd.store.hints import HintListener
 from leoflowd.store.log_files import LogFiles
 from leoflowd.store.tries import TryRow
+
+log = telemetry.get_logger(__name__)
 
 
 class Scheduler(WaitEnds, Reports, Protocol):
@@ -120,8 +123,10 @@ def build(
 
 def _write_log(logs: LogFiles, _wait_id: str, call: TriggerCall, line: dict[str, Any]) -> None:
     """Between the processes of a deferred try its trigger speaks in the same log."""
-    path = logs.path(call.dag_id, call.run_id, call.task_id, call.map_index, call.try_number)
-    logs.append(path, logs.size(path), msgspec.json.encode(line) + b"\n")
+    path = logs.path(
+        call.dag_id, call.run_id, call.task_id, call.map_index, call.try_number, dag_run_id=call.dag_run_id
+    )
+    logs.write_line(path, msgspec.json.encode(line) + b"\n")
 
 
 async def _find_try(db: Database, try_id: str) -> TryRow | None:

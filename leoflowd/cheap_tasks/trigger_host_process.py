@@ -31,6 +31,8 @@ READ_BYTES = 65_536
 LINE_MAX_BYTES = 8 * 1024 * 1024
 """Events are at most 1 MiB; whoever sends more has taken the channel for something else."""
 QUESTIONS_AT_ONCE = 16
+UNSENDABLE = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
+"""What an encoder raises about a command."""
 SECOND_LOOK_S = 1.0
 """Before a silent host is killed: after a stall of our own its beats may only be unread."""
 EXIT_S = 1.0
@@ -152,7 +154,7 @@ class HostProcess:
         self._heard = heard
         self._answer_of = answer
         # One entry for each wait that starts or ends: bounded by the waits.
-        self._commands, self._outbox = trio.open_memory_channel[dict[str, Any]](math.inf)
+        self._commands, self._outbox = trio.open_memory_channel[tuple[str, bytes]](math.inf)
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = trio.Event()
         self._beat_at = 0.0
@@ -161,8 +163,8 @@ class HostProcess:
         self._verdict: tuple[EndKind, str] | None = None
 
     def send(self, kind: str, **fields: Any) -> None:
-        """Never waits; may be called before the process runs."""
-        self._commands.send_nowait({"type": kind, **fields})
+        """Never waits; may be called before the process runs. Raises one of `UNSENDABLE`, and nothing is sent."""
+        self._commands.send_nowait((kind, msgspec.json.encode({"type": kind, **fields}) + b"\n"))
 
     def stop(self, kind: EndKind, because: str) -> None:
         """Ask it to end, once; it is killed when it does not."""
@@ -186,7 +188,7 @@ class HostProcess:
             self.pid = self._process.pid
             async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as stream:
                 await self._serve(stream)
-            return self._end(self._process.returncode, os.pread(marker, MARKER_BYTES, 0).rstrip(b"\0").decode())
+            return self._end(self._process.returncode, _marked(os.pread(marker, MARKER_BYTES, 0)))
         finally:
             os.close(marker)
 
@@ -229,12 +231,12 @@ class HostProcess:
             self._process.poll()
 
     async def _write(self, stream: trio.SocketStream) -> None:
-        async for command in self._outbox:
+        async for kind, command in self._outbox:
             try:
-                await stream.send_all(msgspec.json.encode(command) + b"\n")
+                await stream.send_all(command)
             except trio.BrokenResourceError:
                 return  # it died; the reader sees the end of what it said
-            if command["type"] == "stop":
+            if kind == "stop":
                 await trio.sleep(self._config.stop_grace_s)
                 self._kill()
 
@@ -254,7 +256,7 @@ class HostProcess:
             try:
                 for line in lines:
                     self._take(line, nursery)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
                 self._verdict = (EndKind.CRASHED, f"what it wrote into its channel is no message: {error}")
                 return
 
@@ -284,7 +286,10 @@ class HostProcess:
         try:
             async with self._questions, supervision.contain(refuse):
                 answer = await self._answer_of(ask)
-            self.send("answer", request_id=ask.request_id, answer=answer)
+            try:
+                self.send("answer", request_id=ask.request_id, answer=answer)
+            except UNSENDABLE as error:
+                self.send("answer", request_id=ask.request_id, answer={"refused": f"it cannot be sent: {error!r}"})
         finally:
             self._open_questions -= 1
 
@@ -328,6 +333,12 @@ class HostProcess:
             kind = EndKind.CRASHED if self._ready.is_set() else EndKind.NOT_STARTED
             because = f"it ended with exit code {code}" if code is None or code >= 0 else f"signal {-code} ended it"
         return HostEnd(kind=kind, culprit=culprit, because=because)
+
+
+def _marked(content: bytes) -> str:
+    """The wait that the marker names; whatever else an author's code wrote there names nobody."""
+    named = content.rstrip(b"\0")
+    return named.decode() if named.isascii() and b"\0" not in named else ""
 
 
 def host_program() -> Path:

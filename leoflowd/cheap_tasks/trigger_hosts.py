@@ -10,6 +10,7 @@ and a host that keeps dying gives half of its waits to another one, until the on
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import re
@@ -23,6 +24,7 @@ import trio
 
 from leoflowd import supervision, telemetry
 from leoflowd.cheap_tasks.trigger_host_process import (
+    UNSENDABLE,
     Ask,
     Beat,
     EndKind,
@@ -38,7 +40,6 @@ from leoflowd.cheap_tasks.trigger_host_process import (
 )
 from leoflowd.config import TriggerHostsConfig
 from leoflowd.contract.dag_spec import EnvironmentSpec, has_airflow
-from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.waits import TriggerCall
 
 log = telemetry.get_logger(__name__)
@@ -215,24 +216,34 @@ class TriggerHosts:
             self._nursery.start_soon(self._build, key, environment)
 
     async def _build(self, key: bytes, environment: EnvironmentSpec) -> None:
-        """Takes minutes for a new environment; triggers of other ones do not wait for it."""
-        try:
-            python = self._pythons[key] = await self._python_for(environment)
-        except LeoflowError as error:
-            for wait in self._still_wanted(key):
-                self.fail(wait, f"the environment of the trigger cannot be built: {error}")
-            return
+        """Takes minutes for a new environment; triggers of other ones do not wait for it. What fails, fails its own."""
+        broken = ""
+
+        async def record(failure: Exception) -> None:
+            nonlocal broken
+            broken = str(failure) or type(failure).__name__
+            await trio.lowlevel.checkpoint()
+
+        async with supervision.contain(record):
+            self._pythons[key] = await self._python_for(environment)
         for wait in self._still_wanted(key):
-            self._place(wait, environment, python)
+            if broken:
+                self.fail(wait, f"the environment of the trigger cannot be built: {broken}")
+            else:
+                self._place(wait, environment, self._pythons[key])
 
     def _still_wanted(self, key: bytes) -> list[_Wait]:
         return [wait for wait in self._building.pop(key) if self._waits.get(wait.id) is wait]
 
     def _place(self, wait: _Wait, environment: EnvironmentSpec, python: str) -> None:
         digest = wait.call.bundle_digest
-        bundle = self._bundle_path(digest) if digest else None
-        if bundle is None or not comes_from_bundle(wait.call, bundle):
-            digest = ""
+        try:
+            bundle = self._bundle_path(digest) if digest else None
+            if bundle is None or not comes_from_bundle(wait.call, bundle):
+                digest = ""
+        except (OSError, ValueError) as error:  # names that the file system does not take
+            self.fail(wait, f"the trigger's class cannot be looked for: {error}")
+            return
         runtime = "airflow" if has_airflow(environment) else "shim"
         self.move(wait, HostKey(python, runtime, digest))
 
@@ -398,6 +409,20 @@ class _Host:
         self._owner.gone(self)
 
     async def _run_process(self) -> HostEnd:
+        """Whatever goes wrong with one host is its own end."""
+        ended = HostEnd(kind=EndKind.NOT_STARTED, culprit="", because="")
+
+        async def record(failure: Exception) -> None:
+            nonlocal ended
+            log.error("trigger_host_broke", exc_info=failure, host=self.describe())
+            ended = HostEnd(kind=EndKind.CRASHED, culprit="", because=f"{type(failure).__name__}: {failure}")
+            await trio.lowlevel.checkpoint()
+
+        async with supervision.contain(record):
+            ended = await self._run_one_process()
+        return ended
+
+    async def _run_one_process(self) -> HostEnd:
         prune_logs(self._owner.logs, keep=self._log)
         launch = Launch(
             python=self.key.python,
@@ -407,7 +432,7 @@ class _Host:
             log=self._log,
         )
         self._process = HostProcess(launch, config=self._owner.config, heard=self._heard, answer=self._owner.answer)
-        for wait in self._waits.values():
+        for wait in self.waits():
             self._send_start(wait)
         try:
             return await self._process.run()
@@ -416,8 +441,12 @@ class _Host:
             self._rss_bytes = 0
 
     def _send_start(self, wait: _Wait) -> None:
-        if self._process is not None:
+        if self._process is None:
+            return
+        try:
             self._process.send("start", wait_id=wait.id, call=msgspec.to_builtins(wait.call))
+        except UNSENDABLE as error:
+            self._owner.fail(wait, f"the trigger cannot be sent to its host: {error}")
 
     def _heard(self, message: FromHost) -> None:
         """A wait that ended or moved away meanwhile is no longer ours: what is said of it is ignored."""
@@ -474,7 +503,8 @@ def comes_from_bundle(call: TriggerCall, bundle: Path) -> bool:
 
 
 def prune_logs(folder: Path, *, keep: Path) -> None:
-    """The newest files stay."""
-    found = sorted((path for path in folder.glob("*.log*") if path != keep), key=lambda path: -path.stat().st_mtime)
-    for path in found[MOST_LOGS - 1 :]:
-        path.unlink(missing_ok=True)
+    """The newest files stay. Another host may delete the same ones; one that cannot be deleted does no harm."""
+    with contextlib.suppress(OSError):
+        found = sorted((path for path in folder.glob("*.log*") if path != keep), key=lambda path: -path.stat().st_mtime)
+        for path in found[MOST_LOGS - 1 :]:
+            path.unlink(missing_ok=True)

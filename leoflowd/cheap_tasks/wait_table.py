@@ -54,5 +54,5 @@ class StoredWaits:
             return await waits.list_current_ids_page(conn, after=after, limit=limit)
 
     async def set_poke_interval(self, wait_id: str, seconds: float) -> bool:
-        async with self._lane.connection() as conn:
+        async with self._lane.transaction() as conn:
             return await waits.set_poke_interval(conn, wait_id, seconds)

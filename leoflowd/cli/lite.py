@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -76,14 +75,17 @@ def run(
 ) -> None:
     """Run database, scheduler, agent and UI until Ctrl-C, and watch the projects in WORKSPACE (~/leoflow).
 
-    Prints `ready: URL` when the UI answers. LEOFLOW_ADMIN_PASSWORD sets the admin's password; otherwise one is made
-    at the first start and printed once.
+    Prints `ready: URL` when the UI answers. LEOFLOW_ADMIN_PASSWORD sets the admin's password, or
+    LEOFLOW_ADMIN_PASSWORD_FILE a file with it; otherwise one is made at the first start and printed once.
     """
     if folder is not None and workspace is not None:
         raise CommandFailed(ExitCode.USAGE, "give the workspace once: as an argument or with --workspace")
     if host not in LOOPBACK:
         out.note(f"warning: {host} can be reached from outside and traffic is plain HTTP; put TLS in front of it")
     _require_daemon()
+    from leoflowd.lite.given_password import take_password
+
+    password = _or_not_ready(take_password)
     from leoflowd.config import LiteConfig
     from leoflowd.lite.setup import prepare
     from leoflowd.lite.starter import fill_workspace
@@ -95,7 +97,7 @@ def run(
         host=host,
         port=port,
         postgres=postgres,
-        admin_password=os.environ.get("LEOFLOW_ADMIN_PASSWORD") or None,
+        admin_password=password,
     )
     _refuse_taken_port(host, port)
     _or_not_ready(lambda: prepare(config.data_dir, out.note))
@@ -123,11 +125,12 @@ def reset_password(out: Output, data_dir: Path, postgres: str | None) -> None:
     _require_daemon()
     import trio
 
+    from leoflowd.lite.given_password import given_password
     from leoflowd.lite.maintenance import reset_password
     from leoflowd.lite.passwords import ADMIN
     from leoflowd.telemetry import utc_now
 
-    given = os.environ.get("LEOFLOW_ADMIN_PASSWORD") or None
+    given = _or_not_ready(given_password)
     password = _or_failed(lambda: trio.run(reset_password, _absolute(data_dir), postgres, given, utc_now()))
     shown = None if given else password
     text = f"the password of {ADMIN} is now the one in LEOFLOW_ADMIN_PASSWORD" if given else f"{ADMIN}: {password}"

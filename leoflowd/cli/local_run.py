@@ -23,8 +23,9 @@ from leoflowd.cli.local_waits import NOT_WAITED_FOR, end_of
 from leoflowd.contract.agent_messages import DagRunFacts, Outcome, OutcomeKind, ResumeCall, TrySpec, XComInput
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec, XComRef, runtime_of
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
+from leoflowd.contract.values import conf_text
 from leoflowd.contract.wait_spec import Deferral
-from leoflowd.core.dag_run_plan import next_due_at, plan_dag_run, plan_outcome, plan_resume
+from leoflowd.core.dag_run_plan import due_moments, plan_dag_run, plan_outcome, plan_resume
 from leoflowd.core.dag_shape import shape_of
 from leoflowd.core.decisions import Decision, FinishDagRun, Queue, Start, StartDagRun
 from leoflowd.core.run_view import InstanceFacts, RunView
@@ -69,7 +70,8 @@ class LocalRun:
             past_ok=dict.fromkeys(range(len(shape.nodes)), True),
         )
         self.because = ""
-        self.xcoms: dict[tuple[str, str], Any] = {}
+        self.xcoms: dict[tuple[str, str], str] = {}
+        """JSON text."""
         self._running: dict[int, LocalTry] = {}
         self._deferrals: dict[int, Deferral] = {}
         """What tasks that gave their process back wait for; a native sensor's wait is in its spec."""
@@ -117,7 +119,11 @@ class LocalRun:
             "start_date": facts.start_date and facts.start_date.isoformat(),
             "end_date": facts.end_date and facts.end_date.isoformat(),
             "because": facts.because,
-            "xcoms": {key: value for (task_id, key), value in self.xcoms.items() if task_id == task.task_id},
+            "xcoms": {
+                key: msgspec.json.decode(value)
+                for (task_id, key), value in self.xcoms.items()
+                if task_id == task.task_id
+            },
         }
 
     # --- deciding ---
@@ -177,7 +183,7 @@ class LocalRun:
         def log(line: dict[str, Any]) -> None:
             self._told(task.task_id, line)
 
-        def push(key: str, value: Any) -> None:
+        def push(key: str, value: str) -> None:
             self.xcoms[task.task_id, key] = value
 
         running = LocalTry(self._try_spec(instance, began), log=log, pull=self._pull, push=push)
@@ -212,7 +218,7 @@ class LocalRun:
             due = self._make_due()
             if due:
                 return due
-            if not self._running and next_due_at(self.view) is None:
+            if not self._running and min(due_moments(self.view), default=None) is None:
                 raise CommandFailed(ExitCode.UNEXPECTED, "nothing runs and nothing is due: the DAG cannot go on")
             if not self._running:
                 time.sleep(LOOK_S)
@@ -237,7 +243,7 @@ class LocalRun:
         if not keep or self.view.facts[instance].state not in LIVE:
             return instance
         for item in outcome.xcoms:
-            self.xcoms[self.task_of(instance).task_id, item.key] = msgspec.json.decode(item.value)
+            self.xcoms[self.task_of(instance).task_id, item.key] = item.value
         if outcome.deferral is not None:
             self._deferrals[instance] = outcome.deferral
         now = datetime.now(UTC)
@@ -262,7 +268,7 @@ class LocalRun:
                 data_interval_end=start,
                 start_date=start,
                 triggered_by="test",
-                conf=self._conf,
+                conf=conf_text(self._conf),
             ),
             task_id=task.task_id,
             try_number=facts.try_number,

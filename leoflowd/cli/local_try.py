@@ -65,7 +65,7 @@ def shim_folder() -> Path:
 class LocalTry:
     """One try, from spec to outcome. `kill` may be called from another thread."""
 
-    def __init__(self, spec: TrySpec, *, log: Log, pull: Pull, push: Callable[[str, Any], None]) -> None:
+    def __init__(self, spec: TrySpec, *, log: Log, pull: Pull, push: Callable[[str, str], None]) -> None:
         self.spec = spec
         self._log = log
         self._pull = pull
@@ -197,7 +197,7 @@ class LocalTry:
         for line in events.read_bytes().splitlines() if events.exists() else ():
             event = json.loads(line)
             if "push" in event:
-                self._push(event["push"]["key"], json.loads(event["push"]["value"]))
+                self._push(event["push"]["key"], event["push"]["value"])
 
 
 def _outcome(folder: Path, code: int, started_at: datetime) -> Outcome:
@@ -212,6 +212,8 @@ def _outcome(folder: Path, code: int, started_at: datetime) -> Outcome:
         facts = {"kind": OutcomeKind.FAILED, "because": f"The task process {how} without a result."}
     facts.setdefault("start_date", started_at.isoformat())
     facts.setdefault("end_date", datetime.now(UTC).isoformat())
+    if facts.get("deferral") is not None:
+        facts["deferral"] = json.loads(facts["deferral"])
     return msgspec.convert(facts | {"type": "Outcome"}, Outcome)
 
 

@@ -7,6 +7,9 @@ so.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
+
+import msgspec
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, ResumeCall
 from leoflowd.contract.wait_spec import Deferral, Resume, WaitSpec, WaitTerms
@@ -23,7 +26,14 @@ def end_of(deferral: Deferral, now: datetime) -> Outcome | ResumeCall:
         return _ended(OutcomeKind.FAILED_FOR_GOOD, _why_not(deferral, wait), now)
     if wait.terms.resume is None:
         return _ended(OutcomeKind.SUCCESS, NOT_WAITED_FOR, now)
-    return ResumeCall(resume=wait.terms.resume, event=wait.terms.event)
+    resume = wait.terms.resume
+    return ResumeCall(
+        next_method=resume.next_method, next_kwargs=_text(resume.next_kwargs), event=_text(wait.terms.event)
+    )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
 
 
 def _wait_of(deferral: Deferral) -> WaitSpec | None:

@@ -14,6 +14,8 @@ from leoflowd.cli.dags import dag_path
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import confirm, server_command
 from leoflowd.cli.output import Output, clean, seconds
+from leoflowd.contract.errors import Invalid
+from leoflowd.contract.values import checked_json
 
 if TYPE_CHECKING:
     from leoflowd.cli.client import Client
@@ -86,11 +88,13 @@ def read_conf(text: str | None, file: Path | None) -> dict[str, Any]:
             text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
         except OSError as error:
             raise CommandFailed(ExitCode.USAGE, f"cannot read --conf-file {file}: {error.strerror}") from error
+        except UnicodeError as error:
+            raise CommandFailed(ExitCode.USAGE, f"cannot read --conf-file {file}: it is not UTF-8: {error}") from error
     if text is None:
         return {}
     try:
         conf = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CommandFailed(
             ExitCode.USAGE, f'the conf is no JSON: {error}; write it as \'{{"key": "value"}}\''
         ) from error
@@ -98,6 +102,10 @@ def read_conf(text: str | None, file: Path | None) -> dict[str, Any]:
         raise CommandFailed(
             ExitCode.USAGE, f'the conf is a JSON {type(conf).__name__}; it must be an object: {{"key": 1}}'
         )
+    try:
+        checked_json(conf, "the conf")
+    except Invalid as error:
+        raise CommandFailed(ExitCode.USAGE, f"{error}; no run can keep that") from error
     return conf
 
 

@@ -62,7 +62,9 @@ def _label(node: dict[str, Any]) -> Any:
         label.append(f"  {state}", style=STATE_STYLES.get(state, ""))
     if node.get("restarts"):
         label.append(f"  {node['restarts']} restarts", style="yellow")
-    facts = {key: value for key, value in node.items() if key not in {"name", "state", "restarts", "children"}}
+    if node.get("fault"):
+        label.append(f"  {clean(str(node['fault']))}", style="bold red")
+    facts = {key: value for key, value in node.items() if key not in {"name", "state", "restarts", "children", "fault"}}
     statistics = facts.pop("statistics", None)
     facts |= statistics if isinstance(statistics, dict) else {"statistics": statistics} if statistics else {}
     told = "  ".join(f"{key}={clean(show_value(value))}" for key, value in facts.items() if value not in (None, "", []))

@@ -8,18 +8,20 @@ Two bidirectional methods of the service `leoflow.agent.v1.Agent`:
   chunks, rendered fields, XComs and at last one `Outcome`, which the agent keeps on disk until `OutcomeStored` arrives.
 
 Messages of one stream are handled in order: log chunks and XComs sent before an outcome are stored before it.
+
+JSON that people and tasks wrote is text here, in fields that say so: MessagePack has no integer beyond 64 bits, and
+what nobody opens on the way comes out as it went in (ADR 18).
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
 from leoflowd.contract.connection import ConnectionFacts
-from leoflowd.contract.wait_spec import Deferral, Resume
+from leoflowd.contract.wait_spec import Deferral
 
 SERVICE = "leoflow.agent.v1.Agent"
 ATTACH = f"/{SERVICE}/Attach"
@@ -53,7 +55,8 @@ class DagRunFacts(msgspec.Struct, frozen=True, kw_only=True):
     queued_at: datetime | None = None
     triggered_by: str | None = None
     triggering_user_name: str | None = None
-    conf: dict[str, Any] = {}
+    conf: str = "{}"
+    """JSON text of an object."""
     note: str | None = None
 
 
@@ -63,15 +66,18 @@ class XComInput(msgspec.Struct, frozen=True, kw_only=True):
     task_id: str
     key: str
     map_index: int = -1
-    value: Any
+    value: str
+    """JSON text."""
 
 
 class ResumeCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A deferred task goes on: call `resume.next_method` with `next_kwargs` and the event, or raise the error."""
+    """A deferred task goes on: call `next_method` with `next_kwargs` and the event, or raise the error."""
 
-    resume: Resume
-    event: Any = None
-    """In the runner's XCom form, or plain JSON."""
+    next_method: str
+    next_kwargs: str | None = None
+    """JSON text, in the runner's XCom form. None = no arguments but the event."""
+    event: str | None = None
+    """JSON text: in the runner's XCom form, or plain."""
     error: str | None = None
     """Airflow's `__fail__`: `Trigger timeout` raises TaskDeferralTimeout, anything else TaskDeferralError."""
     traceback: tuple[str, ...] = ()
@@ -186,9 +192,9 @@ class LogChunk(Message, frozen=True, kw_only=True):
 
 
 class RenderedFields(Message, frozen=True, kw_only=True):
-    """Template fields after rendering, JSON-ready, long values cut by the runner."""
+    """Template fields after rendering: JSON text of an object, long values cut by the runner. Only to be looked at."""
 
-    fields: dict[str, Any]
+    fields: str
 
 
 class XComPush(Message, frozen=True, kw_only=True):
@@ -231,7 +237,8 @@ class DagRunAsk(Message, frozen=True, kw_only=True):
     dag_id: str
     run_id: str | None = None
     logical_date: datetime | None = None
-    conf: dict[str, Any] = {}
+    conf: str = "{}"
+    """JSON text of an object."""
     reset: bool = False
     """Clear a run that exists already instead of refusing."""
     note: str | None = None
@@ -292,7 +299,10 @@ class Outcome(Message, frozen=True, kw_only=True):
     xcoms: tuple[XComItem, ...] = ()
     """`return_value` and, with `multiple_outputs`, one per key; committed together with the outcome."""
     reschedule_at: datetime | None = None
+    deferral_json: str | None = None
+    """DEFERRED, as the agent sends it: JSON text of `deferral`."""
     deferral: Deferral | None = None
+    """The same, once `agents/` has opened and checked it."""
 
 
 # --- try stream, daemon to agent ---------------------------------------------------------------------------------
@@ -315,12 +325,15 @@ class Terminate(Message, frozen=True, kw_only=True):
 
 class XComValues(Message, frozen=True, kw_only=True):
     request_id: int
-    values: tuple[XComInput, ...]
+    values: tuple[XComInput, ...] = ()
+    refused: str | None = None
+    """Why there is no answer: the task that asked raises this sentence."""
 
 
 class PreviousRun(Message, frozen=True, kw_only=True):
     request_id: int
-    run: DagRunFacts | None
+    run: DagRunFacts | None = None
+    refused: str | None = None
 
 
 class ConnectionAnswer(Message, frozen=True, kw_only=True):
@@ -341,7 +354,8 @@ class DagRunAnswer(Message, frozen=True, kw_only=True):
 
 class CountsAnswer(Message, frozen=True, kw_only=True):
     request_id: int
-    count: int
+    count: int = 0
+    refused: str | None = None
 
 
 class OutcomeStored(Message, frozen=True, kw_only=True):

@@ -43,6 +43,21 @@ class MsgpackCodec(CodecBase):
         return _decoder(message_type).decode(_refuse_too_large(data))
 
 
+def fault_of(message: Any, *, room: int = 0) -> str | None:
+    """Why this message cannot be sent, as a sentence for people; None when it can.
+
+    Whoever builds a message from what people or tasks gave asks this first: a stream that fails while it sends takes
+    everything behind it along. `room` bytes are left for what is added later.
+    """
+    try:
+        size = len(_encoder.encode(message))
+    except (OverflowError, UnicodeError, ValueError, TypeError) as error:
+        return f"it cannot be sent: {error}"
+    if size > MAX_MESSAGE_BYTES - room:
+        return f"it takes {size} bytes, and a message has {MAX_MESSAGE_BYTES - room} at most"
+    return None
+
+
 def _refuse_too_large(body: bytes) -> bytes:
     if len(body) > MAX_MESSAGE_BYTES:
         raise MessageTooLarge(f"a message of {len(body)} bytes is over the limit of {MAX_MESSAGE_BYTES} bytes")

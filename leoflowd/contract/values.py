@@ -30,6 +30,8 @@ CONF_MAX_BYTES = 256 * 1024
 """A run's conf as JSON text: it travels with every try of the run."""
 SHOWN_MAX = 2_000
 """Characters of a reason; what is longer belongs in the log."""
+INTEGER_MAX = 2**31 - 1
+"""PostgreSQL's `integer`."""
 EARLIEST, LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 """Moments that every time zone can show."""
 SECONDS_MAX = 100 * 366 * 86_400.0
@@ -40,6 +42,7 @@ _UNCARRIED = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLACE_MAX = 200
 """Characters of a place in a value, such as `conf['a'][3]`, in a message."""
+_INTEGER_END = 10**DIGITS_MAX
 
 
 def shown(text: str, limit: int = SHOWN_MAX) -> str:
@@ -51,6 +54,17 @@ def shown(text: str, limit: int = SHOWN_MAX) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode("ascii")
+
+
+def shown_value(value: Any) -> Any:
+    """A JSON value that only people look at, as a column of type `jsonb` can keep it: every text and key is shown."""
+    if isinstance(value, str):
+        return shown(value, len(value) * 6)
+    if isinstance(value, dict):
+        return {shown_value(str(key)): shown_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [shown_value(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def checked_text(text: str, what: str, *, max_length: int, allow_empty: bool = False) -> str:
@@ -99,8 +113,65 @@ def parsed_json(text: str | bytes, what: str) -> Any:
     return value
 
 
+def artifact_text(value: Any, what: str) -> str:
+    r"""The value as JSON text for a column of type `jsonb`, which only artifacts need: lists query them.
+
+    Raises `Invalid` naming `what` and the place of a NUL, the one character that JSON carries and `jsonb` does not.
+    """
+    try:
+        text = msgspec.json.encode(value).decode()
+    except (OverflowError, UnicodeError, RecursionError) as error:
+        checked_json(value, what)
+        raise Invalid(f"{what} is not JSON that can be stored: {error}") from error
+    # Half a million values of a large DAG are looked at one by one only if the escape is there.
+    place = _place_of_nul(value, what) if r"\u0000" in text else None
+    if place is not None:
+        raise _refusal(place, r"holds the character \x00, which an artifact cannot keep; take it out")
+    return text
+
+
+def shown_json(value: Any) -> str:
+    """What only people look at (structs too), as JSON text for a column of type `jsonb`."""
+    try:
+        text = msgspec.json.encode(value)
+    except UnicodeError:
+        text = msgspec.json.encode(shown_value(msgspec.to_builtins(value)))
+    return (msgspec.json.encode(shown_value(msgspec.json.decode(text))) if rb"\u0000" in text else text).decode()
+
+
+def conf_text(conf: dict[str, Any]) -> str:
+    """A run's conf as JSON text, spaced as people write it: they search in it. Raises `Invalid`."""
+    return msgspec.json.format(json_text(conf, "conf", max_bytes=CONF_MAX_BYTES), indent=0)
+
+
+def _place_of_nul(value: Any, where: str) -> str | None:
+    if isinstance(value, str):
+        return where if "\x00" in value else None
+    if isinstance(value, dict):
+        if any("\x00" in key for key in value):
+            return f"a key of {where}"
+        items = ((f"{where}[{key!r}]", item) for key, item in value.items())
+    elif isinstance(value, list | tuple):
+        items = ((f"{where}[{index}]", item) for index, item in enumerate(value))
+    else:
+        return None
+    return next((found for place, item in items if (found := _place_of_nul(item, place)) is not None), None)
+
+
+def checked_integer(number: int, what: str, *, least: int, most: int = INTEGER_MAX) -> int:
+    """The number itself. Raises `Invalid` when a column of type `integer` could not hold it, or it makes no sense."""
+    if not least <= number <= most:
+        raise Invalid(f"{what} is {shown(repr(number), 50)}; it must be between {least} and {most}")
+    return number
+
+
+def byte_size(text: str) -> int:
+    """In UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
 def _check_size(text: str, what: str, max_bytes: int) -> None:
-    if len(text) > max_bytes or (not text.isascii() and len(text.encode("utf-8", "replace")) > max_bytes):
+    if len(text) > max_bytes or byte_size(text) > max_bytes:
         raise Invalid(f"{what} is larger than {max_bytes} bytes of JSON")
 
 
@@ -110,7 +181,7 @@ def _check(value: Any, where: str, levels: int) -> None:
     if isinstance(value, str):
         _check_carried(value, where)
     elif isinstance(value, int):
-        if value.bit_length() > DIGITS_MAX * 3:
+        if abs(value) >= _INTEGER_END:
             raise _refusal(where, f"is an integer of more than {DIGITS_MAX} digits")
     elif isinstance(value, float):
         if not math.isfinite(value):
@@ -149,7 +220,7 @@ def checked_moment(moment: datetime, what: str) -> datetime:
     except OverflowError:
         moment = LATEST + timedelta(days=1)
     if not EARLIEST <= moment <= LATEST:
-        raise Invalid(f"{what} is not between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}")
+        raise Invalid(f"{what} is not between {EARLIEST.date()} and {LATEST.date()}")
     return moment
 
 

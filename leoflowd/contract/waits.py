@@ -39,6 +39,8 @@ class TriggerCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     map_index: int
     try_number: int
     try_id: str
+    dag_run_id: int = 0
+    """0: stored by a release that did not need it."""
 
 
 class NewWait(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,10 +80,11 @@ class ResumeWith(msgspec.Struct, frozen=True, kw_only=True):
 class WaitEnds(Protocol):
     """Where the pool reports: the scheduler's inbox."""
 
-    async def waits_ended(self, ends: Sequence[WaitEnd]) -> None:
-        """Returns when all are committed, or refused because the wait is no longer current; forget them then.
+    async def waits_ended(self, ends: Sequence[WaitEnd]) -> Collection[str]:
+        """Returns when they are committed, or refused because the wait is no longer current; forget them then.
 
-        Raises `StoreUnavailable` when nobody committed: report them again.
+        The answer is the ids of those that nobody can commit now, because their dag run was set aside: report them
+        again later, apart from others. Raises `StoreUnavailable` when nobody committed: report them again.
         """
 
 

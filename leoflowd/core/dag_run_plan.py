@@ -9,13 +9,14 @@ order, so that each is looked at once, after everything upstream of it has been 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from heapq import heappop, heappush
 from typing import assert_never
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
+from leoflowd.contract.values import later
 from leoflowd.contract.wait_spec import Deferral, WaitMode
 from leoflowd.core.decisions import (
     Decision,
@@ -35,7 +36,7 @@ from leoflowd.core.decisions import (
     Succeed,
     UpstreamFail,
 )
-from leoflowd.core.retries import MAX_INFRA_FAULTS, has_retries_left, next_retry_at
+from leoflowd.core.retries import MAX_INFRA_FAULTS, has_retries_left, next_infra_try_at, next_retry_at
 from leoflowd.core.run_view import WAITING, InstanceFacts, RunView
 from leoflowd.core.transitions import IllegalMove, apply
 from leoflowd.core.trigger_rules import Verdict
@@ -100,7 +101,7 @@ def plan_outcome(view: RunView, instance: int, outcome: Outcome, now: datetime) 
         case OutcomeKind.DEFERRED:
             return Defer(instance=instance, because=because, state=_waiting_state(outcome.deferral))
         case OutcomeKind.LOST | OutcomeKind.TERMINATED:
-            return _after_infra_fault(facts, instance, outcome)
+            return _after_infra_fault(facts, instance, outcome, now)
         case _:
             assert_never(outcome.kind)
 
@@ -123,23 +124,23 @@ def plan_wait(spec: TaskSpec, instance: int, because: str) -> Defer:
     return Defer(instance=instance, because=because, state=_STATE_OF_MODE[mode])
 
 
-def next_due_at(view: RunView) -> datetime | None:
-    """The next moment at which time alone changes the plan (retry, reschedule, dag-run timeout); None = never.
+def due_moments(view: RunView) -> tuple[datetime, ...]:
+    """The moments at which time alone changes the plan: retries, reschedules, the dag run's timeout; in no order.
 
     Looks at every instance: for a freshly loaded view. Later moments are in the decisions themselves (`at`).
     """
-    moments = [facts.due_at for facts in view.facts if facts.state in WAITING and facts.due_at is not None]
+    moments = {facts.due_at for facts in view.facts if facts.state in WAITING and facts.due_at is not None}
     timeout_at = run_timeout_at(view)
     if timeout_at is not None and view.state is DagRunState.RUNNING:
-        moments.append(timeout_at)
-    return min(moments, default=None)
+        moments.add(timeout_at)
+    return tuple(moments)
 
 
 def run_timeout_at(view: RunView) -> datetime | None:
     """When `dagrun_timeout` ends the run."""
     if view.dagrun_timeout_s is None or view.start_date is None:
         return None
-    return view.start_date + timedelta(seconds=view.dagrun_timeout_s)
+    return later(view.start_date, view.dagrun_timeout_s)
 
 
 def _after_failure(view: RunView, instance: int, outcome: Outcome) -> RetryAt | Fail:
@@ -152,7 +153,7 @@ def _after_failure(view: RunView, instance: int, outcome: Outcome) -> RetryAt | 
     return RetryAt(instance=instance, because=because, started_at=started_at, ended_at=ended_at, at=at)
 
 
-def _after_infra_fault(facts: InstanceFacts, instance: int, outcome: Outcome) -> Requeue | Fail:
+def _after_infra_fault(facts: InstanceFacts, instance: int, outcome: Outcome, now: datetime) -> Requeue | Fail:
     started_at, ended_at = outcome.start_date, outcome.end_date
     if facts.infra_faults >= MAX_INFRA_FAULTS:
         because = (
@@ -160,10 +161,12 @@ def _after_infra_fault(facts: InstanceFacts, instance: int, outcome: Outcome) ->
             "It is not tried again by itself: see to the agent, then clear the task"
         )
         return Fail(instance=instance, because=because, started_at=started_at, ended_at=ended_at)
+    at = next_infra_try_at(facts, now)
     because = (
         f"infrastructure fault {facts.infra_faults + 1} of {MAX_INFRA_FAULTS}, no retry used up: {outcome.because}"
+        f"{f' (next from {_clock(at)})' if at else ''}"
     )
-    return Requeue(instance=instance, because=because, started_at=started_at, ended_at=ended_at)
+    return Requeue(instance=instance, because=because, started_at=started_at, ended_at=ended_at, at=at)
 
 
 class _Draft:

@@ -95,7 +95,10 @@ class RescheduleAt(Ending, frozen=True, kw_only=True):
 
 
 class Requeue(Ending, frozen=True, kw_only=True):
-    """An infrastructure fault ended the try: again at once, at no cost to the user's retries."""
+    """An infrastructure fault ended the try: again, at no cost to the user's retries."""
+
+    at: datetime | None = None
+    """Not before this moment: what failed a second time needs a while. None = at once."""
 
 
 class Restart(DecisionBase, frozen=True, kw_only=True):

@@ -47,7 +47,7 @@ def native_wait(trigger: TriggerSpec, terms: WaitTerms) -> WaitSpec | None:
     arguments, wait = known
     try:
         return wait(msgspec.convert(_opened(trigger.kwargs), arguments), trigger, terms)
-    except (_NotPlain, msgspec.ValidationError):
+    except (_NotPlain, msgspec.ValidationError, OverflowError):  # a moment that UTC has no place for
         return None
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import jsonschema
 import referencing
+
+from leoflowd.contract.values import shown
 
 _NOTHING_FETCHED: referencing.Registry[Any] = referencing.Registry()
 """A `$ref` to a URL in a param's schema fails instead of being fetched by the daemon."""
@@ -23,8 +26,10 @@ def checked_conf(params: Mapping[str, Any], conf: dict[str, Any] | None) -> dict
         )
         try:
             fault = next(iter(validator.iter_errors(value)), None)
-        except (jsonschema.exceptions.SchemaError, referencing.exceptions.Unresolvable) as error:
-            raise ValueError(f"Invalid schema of param {name}: {error}") from error
+        except (jsonschema.exceptions.SchemaError, referencing.exceptions.Unresolvable, re.error) as error:
+            raise ValueError(shown(f"Invalid schema of param {name}: {error}")) from error
+        except (ArithmeticError, RecursionError) as error:  # 2**2000 against `multipleOf: 0.1`; a `$ref` to itself
+            raise ValueError(shown(f"Invalid input for param {name}: it cannot be checked: {error}")) from error
         if fault is not None:
-            raise ValueError(f"Invalid input for param {name}: {fault.message}")
+            raise ValueError(shown(f"Invalid input for param {name}: {fault.message}"))
     return given

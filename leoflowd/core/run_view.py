@@ -196,6 +196,9 @@ class RunView:
                 self._announce(nodes[facts.node])
             if facts.state in FINISHED:
                 self._tell_waiting(facts, by=1)
+        for node in nodes:
+            if not self._instances[node.index] and node.index not in self.absent:
+                self._announce(node)  # its row was deleted: whoever waits for it waits for ever, and never runs early
 
     def _announce(self, node: TaskNode) -> None:
         is_setup = 1 if node.spec.is_setup else 0

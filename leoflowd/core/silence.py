@@ -1,12 +1,12 @@
-"""When a quiet agent is lost. Used by the sweep of silent agents and by `leoflow explain`.
+"""When a quiet try is lost. Used by the sweep of silent tries; the agent service measures the signs.
 
-Silence is measured from the last sign of life, or from when this daemon began to listen, if that is later: an agent is
-not to blame for heartbeats that nobody was there to hear.
+All durations come from a clock that stands still while the machine sleeps. Silence is measured from the last message,
+or from when this daemon began to listen (or went on after a stall of its own), if that is later: an agent is not to
+blame for words that nobody was there to hear. Building an environment and waiting for an agent count for nothing: a
+queued try's time begins when its launch was handed to an agent.
 """
 
 from __future__ import annotations
-
-from datetime import datetime, timedelta
 
 import msgspec
 
@@ -15,36 +15,45 @@ class SilenceLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long silence is bearable, in seconds."""
 
     lost_after_s: float = 60.0
-    """Twelve missed heartbeats of 5 s: longer than a restart of the daemon or a paused machine usually takes."""
+    """Longer than a restart of the daemon or a paused machine usually takes. A frozen agent is ended after it."""
+    beat_s: float = 10.0
+    """An agent speaks for each of its tries so often. Its tries are lost a beat later than it is ended: their processes
+    live until then, and none may run beside its successor."""
     hello_within_s: float = 120.0
-    """For the first sign of life after the launch: an interpreter has to start and import first."""
+    """For the first word after the launch, or after our own start: an interpreter has to start and import first."""
 
 
-def lost_at(
-    *, launched_at: datetime, last_heard_at: datetime | None, listening_since: datetime, limits: SilenceLimits
-) -> datetime:
-    """The moment at which the try counts as lost unless it is heard before."""
-    if last_heard_at is None:
-        return max(launched_at, listening_since) + timedelta(seconds=limits.hello_within_s)
-    return max(last_heard_at, listening_since) + timedelta(seconds=limits.lost_after_s)
+class Signs(msgspec.Struct, frozen=True, kw_only=True):
+    """What this daemon knows of the life of one try."""
+
+    silent_s: float | None
+    """Since its last message; None: it was never heard."""
+    launched_s: float | None
+    """Since its launch was first handed to an agent; None: it was not."""
+    launches: int = 0
+    """To how many agents it was handed, one after the other."""
+    listening_s: float
+    """Since this daemon began to listen."""
 
 
-def lost_because(
-    *,
-    launched_at: datetime,
-    last_heard_at: datetime | None,
-    listening_since: datetime,
-    now: datetime,
-    limits: SilenceLimits,
-) -> str | None:
+def lost_because(signs: Signs, limits: SilenceLimits, *, is_queued: bool) -> str | None:
     """Why the try is lost, or None while there is hope."""
-    deadline = lost_at(
-        launched_at=launched_at, last_heard_at=last_heard_at, listening_since=listening_since, limits=limits
-    )
-    if now < deadline:
+    if signs.silent_s is not None:
+        limit_s = limits.lost_after_s + limits.beat_s
+        if min(signs.silent_s, signs.listening_s) < limit_s:
+            return None
+        return f"its agent has been silent about it for {signs.silent_s:.0f} s (limit {limit_s:.0f} s)"
+    if is_queued:
+        if signs.launched_s is None or min(signs.launched_s, signs.listening_s) < limits.hello_within_s:
+            return None
+        handed = "its agent" if signs.launches <= 1 else f"{signs.launches} agents"
+        return (
+            f"it was handed to {handed} {signs.launched_s:.0f} s ago and never said hello "
+            f"(limit {limits.hello_within_s:.0f} s); the agent's log may say why"
+        )
+    if signs.listening_s < limits.hello_within_s:
         return None
-    if last_heard_at is None:
-        waited_s = (now - launched_at).total_seconds()
-        return f"its agent never said hello in {waited_s:.0f} s (limit {limits.hello_within_s:.0f} s)"
-    silent_s = (now - last_heard_at).total_seconds()
-    return f"its agent has been silent for {silent_s:.0f} s (limit {limits.lost_after_s:.0f} s)"
+    return (
+        f"no agent has spoken of it in the {signs.listening_s:.0f} s since the daemon began to listen "
+        f"(limit {limits.hello_within_s:.0f} s)"
+    )

@@ -142,7 +142,7 @@ def names_of(
         "run_id": run.run_id,
         "task_instance_key_str": f"{run.dag_id}__{task_id}__{run.run_id}",
         "params": dict(params),
-        "dag_run": {name: getattr(run, name) for name in _RUN},
+        "dag_run": {name: getattr(run, name) for name in _RUN} | {"conf": msgspec.json.decode(run.conf)},
         "leoflow_base_time": run.data_interval_end or run.run_after,
         "leoflow_registered_at": registered_at,
     }

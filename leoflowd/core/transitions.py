@@ -152,14 +152,7 @@ def apply(facts: InstanceFacts, node: TaskNode, decision: Decision, now: datetim
                 facts, node, _S.UP_FOR_RESCHEDULE, decision.because, start_date=start_date, due_at=decision.at
             )
         case Requeue():
-            ended = _ended(facts, node, _S.SCHEDULED, decision, now)
-            return msgspec.structs.replace(
-                ended,
-                max_tries=facts.max_tries + 1,
-                infra_faults=facts.infra_faults + 1,
-                scheduled_at=now,
-                queued_at=None,
-            )
+            return _requeued(facts, node, decision, now)
         case Restart():
             return _moved(facts, node, _S.NONE, decision.because, **_NEVER_RAN)
         case Remove():
@@ -258,6 +251,15 @@ def _queued(facts: InstanceFacts, node: TaskNode, decision: Queue, now: datetime
         start_date=facts.start_date if resumed else None,
         end_date=None,
     )
+
+
+def _requeued(facts: InstanceFacts, node: TaskNode, decision: Requeue, now: datetime) -> InstanceFacts:
+    """Both numbers rise, so that the try costs no retry; it waits like one that is to be retried, if at all."""
+    counted = msgspec.structs.replace(facts, max_tries=facts.max_tries + 1, infra_faults=facts.infra_faults + 1)
+    if decision.at is not None:
+        return _ended(counted, node, _S.UP_FOR_RETRY, decision, now, due_at=decision.at)
+    ended = _ended(counted, node, _S.SCHEDULED, decision, now)
+    return msgspec.structs.replace(ended, scheduled_at=now, queued_at=None)
 
 
 def _deferred(facts: InstanceFacts, node: TaskNode, decision: Defer, now: datetime) -> InstanceFacts:

@@ -6,10 +6,12 @@ what it does not know keeps its name and is shown as text, as Airflow shows clas
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 CLASS, VERSION, DATA = "__classname__", "__version__", "__data__"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AS_TEXT = frozenset({"datetime.date", "pendulum.date.Date", "decimal.Decimal"})
 _MOMENTS = frozenset({"datetime.datetime", "pendulum.datetime.DateTime"})
 _AS_LIST = frozenset({"builtins.tuple", "builtins.set", "builtins.frozenset"})
@@ -31,8 +33,9 @@ def _opened(name: str, version: Any, data: Any) -> Any:
         return readable(data)
     if name in _AS_TEXT and isinstance(data, str):
         return data
-    if name == "datetime.timedelta" and isinstance(data, int | float):
-        return str(timedelta(seconds=data))
-    if name in _MOMENTS and isinstance(data, dict) and isinstance(data.get("timestamp"), int | float):
-        return datetime.fromtimestamp(data["timestamp"], UTC).isoformat().replace("+00:00", "Z")
+    with contextlib.suppress(OverflowError, ValueError):  # no such moment or duration: its numbers are shown
+        if name == "datetime.timedelta" and isinstance(data, int | float):
+            return str(timedelta(seconds=data))
+        if name in _MOMENTS and isinstance(data, dict) and isinstance(data.get("timestamp"), int | float):
+            return (_EPOCH + timedelta(seconds=data["timestamp"])).isoformat().replace("+00:00", "Z")
     return f"{name}@version={version}({readable(data)})"

@@ -1,7 +1,10 @@
 """Lite's executor: one agent process for this host, which outlives the daemon, and launches sent to it.
 
 The daemon starts the agent when none holds the lock, hands it every dispatched try, and stops it when Lite ends on
-purpose. After a kill -9 of the daemon the next one finds the agent running and its tries with it.
+purpose. After a kill -9 of the daemon the next one finds the agent running and its tries with it. An agent that holds
+the lock and says nothing is frozen: it is killed, its tries with it (parent-death signal); the next one reports them.
+
+Takes every dispatch at once and waits for nothing that a worker does (ADR 20).
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -20,22 +24,36 @@ import trio
 
 from leoflowd import telemetry
 from leoflowd.config import ProcessConfig
-from leoflowd.contract.agent_messages import Launch, TrySpec
+from leoflowd.contract.agent_messages import Launch, OutcomeKind
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import LeoflowError
 from leoflowd.core.try_tokens import try_token
+from leoflowd.executors.launches import Launches
+from leoflowd.supervision import backoff_s, contain
 
 log = telemetry.get_logger(__name__)
 
 CHECK_S = 0.5
 ENVIRONMENTS_AT_ONCE = 2
+STEADY_S = 10.0
+"""An agent that lived so long did not fail to live; others are started again ever later."""
+LAUNCH_WITHIN_S = 20.0
+"""A launch that waits longer for an agent is worth a complaint: starting one takes a second."""
 
 
 class ProcessStatistics(msgspec.Struct, frozen=True):
     agent_pid: int
     agent_starts: int
+    agents_killed: int
+    """Frozen ones."""
     launched: int
+    building: int
+    """Environments."""
+    launches_waiting: int
+    """That no agent took yet."""
+    launches_dropped: int
+    """For lack of room; their tries are launched again."""
 
 
 def make_host_token(file: Path) -> str:
@@ -50,7 +68,8 @@ def make_host_token(file: Path) -> str:
 
 class ProcessExecutor:
     """`python_for` gives the interpreter of an environment, building it first if need be; `refuse` reports a try that
-    cannot be launched at all; `stop_agent` tells the agent to shut down."""
+    cannot be launched, and never waits; `stop_agent` tells the agent to shut down; `silent_s` is how long no message of
+    any agent has come."""
 
     def __init__(
         self,
@@ -59,11 +78,13 @@ class ProcessExecutor:
         socket: Path,
         shim: Path,
         dispatches: trio.MemoryReceiveChannel[Dispatch],
-        launches: trio.MemorySendChannel[Launch],
+        launches: Launches,
         try_secret: bytes,
         python_for: Callable[[EnvironmentSpec], Awaitable[str]],
-        refuse: Callable[[TrySpec, str], Awaitable[None]],
+        refuse: Callable[[str, OutcomeKind, str], None],
         stop_agent: Callable[[], Awaitable[None]],
+        silent_s: Callable[[], float],
+        silence_max_s: float,
     ) -> None:
         self._config = config
         self._socket = socket
@@ -74,16 +95,41 @@ class ProcessExecutor:
         self._python_for = python_for
         self._refuse = refuse
         self._stop_agent = stop_agent
+        self._silent_s = silent_s
+        self._silence_max_s = silence_max_s
         self._agent: subprocess.Popen[bytes] | None = None
         self._starts = 0
+        self._killed = 0
         self._launched = 0
-        self._building: set[str] = set()
+        self._building: dict[EnvironmentKey, dict[str, Dispatch]] = {}
+        """What is to be launched when an environment is ready, by try id: a waiting try is launched again and again."""
+        self._holder: tuple[int, float] = (0, 0.0)
+        """Process id of the agent that holds the lock, and since when we see it."""
+        self._started_at = self._start_again_at = 0.0
+        self._quick_ends = 0
+        self._cannot_start = ""
         self._stopping = False
 
     def statistics(self) -> ProcessStatistics:
+        launches = self._launches.statistics()
         return ProcessStatistics(
-            agent_pid=_lock_holder(self._config.lock) or 0, agent_starts=self._starts, launched=self._launched
+            agent_pid=self._holder[0],
+            agent_starts=self._starts,
+            agents_killed=self._killed,
+            launched=self._launched,
+            building=len(self._building),
+            launches_waiting=launches.waiting,
+            launches_dropped=launches.dropped,
         )
+
+    def complaint(self) -> str | None:
+        """What keeps tries from being launched."""
+        waiting = self._launches.statistics()
+        if self._cannot_start:
+            return f"the agent cannot be started: {self._cannot_start}"
+        if waiting.waiting_s >= LAUNCH_WITHIN_S:
+            return f"no agent has taken {waiting.waiting} launch(es), the oldest for {waiting.waiting_s:.0f} s"
+        return None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         self._config.spool.mkdir(parents=True, exist_ok=True)
@@ -105,7 +151,7 @@ class ProcessExecutor:
         if holder:
             log.warning("agent_killed", pid=holder, reason="it did not stop in time")
             with contextlib.suppress(ProcessLookupError):
-                os.kill(holder, 9)
+                os.kill(holder, signal.SIGKILL)
         if self._agent is not None:
             with trio.move_on_after(2):
                 await trio.to_thread.run_sync(self._agent.wait, abandon_on_cancel=True)
@@ -116,14 +162,48 @@ class ProcessExecutor:
         task_status.started()
         while True:
             await trio.sleep(CHECK_S)
-            if self._agent is not None and self._agent.poll() not in (None, 0):
-                log.warning("agent_ended", exit_code=self._agent.returncode, log=str(self._config.agent_log))
-                self._agent = None
+            self._notice_end()
+            self._end_frozen()
             await self._ensure_agent()
 
+    def _notice_end(self) -> None:
+        if self._agent is None or self._agent.poll() in (None, 0):
+            return
+        log.warning("agent_ended", exit_code=self._agent.returncode, log=str(self._config.agent_log))
+        self._agent = None
+        lived_s = trio.current_time() - self._started_at
+        self._quick_ends = self._quick_ends + 1 if lived_s < STEADY_S else 0
+        self._start_again_at = trio.current_time() + (backoff_s(self._quick_ends) if self._quick_ends else 0.0)
+
     async def _ensure_agent(self) -> None:
-        if not self._stopping and not self._agent_is_ours() and _lock_holder(self._config.lock) is None:
-            await trio.to_thread.run_sync(self._start_agent)
+        """A full disk or process table is the outside world: said once, and tried again."""
+        if self._stopping or self._agent_is_ours() or trio.current_time() < self._start_again_at:
+            return
+        try:
+            if _lock_holder(self._config.lock) is None:
+                self._started_at = trio.current_time()
+                await trio.to_thread.run_sync(self._start_agent)
+            self._cannot_start = ""
+        except OSError as error:
+            if not self._cannot_start:
+                log.error("agent_not_started", error=str(error))  # noqa: TRY400  # the outside world, no trace
+            self._cannot_start = error.strerror or type(error).__name__
+
+    def _end_frozen(self) -> None:
+        """Its sockets stay open and the kernel holds its lock: nobody else would ever notice."""
+        pid, since = self._holder
+        holder = self._agent.pid if self._agent is not None and self._agent_is_ours() else _holder_of(self._config.lock)
+        if holder != pid:
+            self._holder = (holder, trio.current_time())
+            return
+        silent_s = min(self._silent_s(), trio.current_time() - since)
+        if pid == 0 or self._stopping or silent_s < self._silence_max_s:
+            return
+        log.error("agent_killed", pid=pid, reason=f"it holds its lock but has said nothing for {silent_s:.0f} s")
+        self._killed += 1
+        self._holder = (0, trio.current_time())
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
     def _agent_is_ours(self) -> bool:
         """Our own child lives; asking for its lock could take it away from under it while it starts."""
@@ -152,27 +232,39 @@ class ProcessExecutor:
         async for dispatch in self._dispatches:
             key = environment_key(dispatch.environment)
             if key in ready:
-                await self._launch(dispatch, ready[key])
-            elif dispatch.spec.try_id not in self._building:
-                self._building.add(dispatch.spec.try_id)
-                nursery.start_soon(self._launch_when_built, dispatch, ready, limit)
+                self._launch(dispatch, ready[key])
+            elif key in self._building:
+                self._building[key][dispatch.spec.try_id] = dispatch
+            else:
+                self._building[key] = {dispatch.spec.try_id: dispatch}
+                nursery.start_soon(self._build, key, dispatch.environment, ready, limit)
 
-    async def _launch_when_built(
-        self, dispatch: Dispatch, ready: dict[EnvironmentKey, str], limit: trio.CapacityLimiter
+    async def _build(
+        self,
+        key: EnvironmentKey,
+        environment: EnvironmentSpec,
+        ready: dict[EnvironmentKey, str],
+        limit: trio.CapacityLimiter,
     ) -> None:
-        """Building an environment takes seconds; other environments' tries do not wait for it."""
-        try:
-            async with limit:
-                python = await self._python_for(dispatch.environment)
-        except LeoflowError as error:
-            await self._refuse(dispatch.spec, f"its environment cannot be built: {error}")
-            return
-        finally:
-            self._building.discard(dispatch.spec.try_id)
-        ready[environment_key(dispatch.environment)] = python
-        await self._launch(dispatch, python)
+        """Takes minutes for a new environment; only its own tries wait for it. Whatever fails, fails them alone."""
+        broken = ""
 
-    async def _launch(self, dispatch: Dispatch, python: str) -> None:
+        async def record(failure: Exception) -> None:
+            nonlocal broken
+            broken = str(failure) or type(failure).__name__
+            if not isinstance(failure, LeoflowError):
+                log.error("environment_broke", exc_info=failure)
+            await trio.lowlevel.checkpoint()
+
+        async with contain(record), limit:
+            ready[key] = await self._python_for(environment)
+        for try_id, dispatch in self._building.pop(key).items():
+            if broken:
+                self._refuse(try_id, OutcomeKind.FAILED, f"its environment cannot be built: {broken}")
+            else:
+                self._launch(dispatch, ready[key])
+
+    def _launch(self, dispatch: Dispatch, python: str) -> None:
         spec = msgspec.structs.replace(
             dispatch.spec,
             python=python,
@@ -180,8 +272,8 @@ class ProcessExecutor:
             warm=dispatch.environment.warm,
             preload=dispatch.environment.preload,
         )
-        self._launched += 1
-        await self._launches.send(Launch(spec=spec, token=try_token(self._try_secret, spec.try_id)))
+        if self._launches.put(Launch(spec=spec, token=try_token(self._try_secret, spec.try_id))):
+            self._launched += 1
 
 
 EnvironmentKey = tuple[str | None, tuple[str, ...], tuple[str, ...]]
@@ -197,6 +289,14 @@ def _agent_environment() -> dict[str, str]:
     passed = {name: os.environ[name] for name in keep if name in os.environ}
     passed |= {k: v for k, v in os.environ.items() if k.startswith(("AIRFLOW_VAR_", "AIRFLOW_CONN_"))}
     return {**passed, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def _holder_of(lock: Path) -> int:
+    """Process id of the agent that holds the lock; 0 if that cannot be said now."""
+    try:
+        return _lock_holder(lock) or 0
+    except OSError:
+        return 0
 
 
 def _lock_holder(lock: Path) -> int | None:

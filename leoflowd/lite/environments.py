@@ -109,7 +109,16 @@ class Environments:
         return EnvironmentStatistics(len(self._ready), self._building, self._built_total)
 
     def ensure(self, spec: EnvironmentSpec, say: Callable[[str], None] = lambda _: None) -> Path:
-        """The interpreter of this environment, built now when it is missing. Raises `EnvironmentFailed`."""
+        """The interpreter of this environment, built now when it is missing. Raises `EnvironmentFailed`, nothing else
+        that the disk, the process table or odd requirements can bring about."""
+        try:
+            return self._ensure(spec, say)
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            raise EnvironmentFailed(
+                f"{error}; see to the disk of {self._folder} and the requirements, then let the task run again"
+            ) from error
+
+    def _ensure(self, spec: EnvironmentSpec, say: Callable[[str], None]) -> Path:
         requirements = requirements_of(spec)
         constraints = airflow_constraints() if has_airflow(spec) else None
         version = spec.python_version or _own_version()

@@ -18,7 +18,7 @@ from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.lite.passwords import ADMIN, generate_password
 from leoflowd.lite.postgres import EmbeddedPostgres, paths_for
 from leoflowd.store import api_users, connections, dags, workspace
-from leoflowd.store.database import Database
+from leoflowd.store.database import STORE, Database, lane_limits, migration_limits
 from leoflowd.store.migrations import migrate
 from leoflowd.store.secret_box import add_key, box_of
 from leoflowd.store.trio_connection import TrioConnection
@@ -74,7 +74,7 @@ async def _database(data_dir: Path, postgres: str | None) -> AsyncIterator[Datab
         return
     async with trio.open_nursery() as nursery:
         conninfo = await nursery.start(EmbeddedPostgres(data_dir).run)
-        connection = await TrioConnection.open(conninfo)
+        connection = await TrioConnection.open(conninfo, migration_limits(STORE))
         await migrate(connection)
         connection.pgconn.finish()
         with contextlib.closing(Database(conninfo)) as db:
@@ -84,7 +84,7 @@ async def _database(data_dir: Path, postgres: str | None) -> AsyncIterator[Datab
 
 async def _is_running(conninfo: str) -> bool:
     try:
-        connection = await TrioConnection.open(conninfo)
+        connection = await TrioConnection.open(conninfo, lane_limits(STORE))
     except psycopg.OperationalError:
         return False
     connection.pgconn.finish()

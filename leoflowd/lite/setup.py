@@ -13,6 +13,7 @@ import msgspec
 
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.lite.environments import Environments
+from leoflowd.lite.postgres import reachable_by_others, server_user
 from leoflowd.lite.ui_assets import prepare_ui
 
 
@@ -33,8 +34,10 @@ def prepare(data_dir: Path, say: Callable[[str], None]) -> Prepared:
 
 
 def make_data_dir(data_dir: Path) -> None:
-    """The folder that holds everything of this installation; others may look through it, not into its secrets.
+    """The folder that holds everything of this installation, its owner's alone; an older one is closed now (ADR 24).
 
-    Traversable, because the embedded Postgres runs as another user when we are root.
+    As root the embedded Postgres runs as another user, who must pass through it: then others may, and see no names.
     """
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    needs_passage = server_user() is not None and reachable_by_others(data_dir.parent)
+    data_dir.chmod(0o711 if needs_passage else 0o700)

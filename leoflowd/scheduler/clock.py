@@ -6,7 +6,7 @@ Wakes for the earliest `next_run_after`, for a hint about a DAG, and when a run 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 import trio
@@ -24,13 +24,15 @@ from leoflowd.supervision import contain
 log = telemetry.get_logger(__name__)
 
 LOOK_AGAIN_S = 30.0
-"""Longest sleep: a clock that was set, or a hint that was lost, costs no more than this."""
+"""Longest sleep, and how often Postgres is asked what is due: a clock that was set, a hint that was lost or a look that
+failed costs no more than this."""
 
 
 class ClockStatistics(msgspec.Struct, frozen=True):
     created: int
     next_run_after: datetime | None
     failed: int
+    looks: int
 
 
 class TimetableClock:
@@ -41,10 +43,11 @@ class TimetableClock:
         self._changed: set[str] | None = None
         self._created = 0
         self._failed = 0
+        self._looks = 0
         self._next: datetime | None = None
 
     def statistics(self) -> ClockStatistics:
-        return ClockStatistics(self._created, self._next, self._failed)
+        return ClockStatistics(self._created, self._next, self._failed, self._looks)
 
     def look_at(self, dag_id: str | None) -> None:
         """Something about this DAG (None: any of them) may have changed what is due."""
@@ -57,6 +60,7 @@ class TimetableClock:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
         moments: dict[str, datetime] = {}
+        swept_at = self._now()
         while True:
             changed, self._changed, self._wake = self._changed, set(), trio.Event()
             now = self._now()
@@ -64,13 +68,22 @@ class TimetableClock:
                 moments.clear()
             else:
                 changed |= {dag_id for dag_id, at in moments.items() if at <= now}
+                if not 0 <= (now - swept_at).total_seconds() < LOOK_AGAIN_S:
+                    changed |= await self._missed(min(swept_at, now), now)
+                    swept_at = now
             for dag_id, at in (await self._look(changed, now)).items():
                 if at is None:
                     moments.pop(dag_id, None)
                 else:
                     moments[dag_id] = at
             self._next = min(moments.values(), default=None)
+            self._looks += 1
             await self._sleep()
+
+    async def _missed(self, since: datetime, now: datetime) -> set[str]:
+        """What nobody told us of: DAGs whose next run is due by their row, or that were registered meanwhile."""
+        async with self._db.scheduler.connection() as conn:
+            return set(await dags.list_dags_to_look_at(conn, since=since - timedelta(seconds=LOOK_AGAIN_S), now=now))
 
     async def _sleep(self) -> None:
         delay = LOOK_AGAIN_S
@@ -90,6 +103,7 @@ class TimetableClock:
 
             async def record(failure: Exception, dag_id: str = row.dag_id) -> None:
                 self._failed += 1
+                due[dag_id] = now + timedelta(seconds=LOOK_AGAIN_S)
                 log.error("timetable_failed", exc_info=failure, dag_id=dag_id)
                 await trio.lowlevel.checkpoint()
 

@@ -14,8 +14,10 @@ import msgspec
 import trio
 
 from leoflowd.contract.agent_messages import ResumeCall, TrySpec, XComInput
+from leoflowd.contract.agent_wire import fault_of
 from leoflowd.contract.dag_spec import runtime_of
 from leoflowd.contract.dispatch import Dispatch
+from leoflowd.contract.values import byte_size
 from leoflowd.core.run_view import InstanceFacts
 from leoflowd.core.simple_templates import TemplateFault
 from leoflowd.scheduler.waits import HTTP_KIND, inline_call
@@ -26,6 +28,9 @@ from leoflowd.store.waits import InstanceKey, list_resumes
 
 XCOM_BYTES_ALONG = 4 * 1024 * 1024
 """Upstream outputs larger than this in all are not sent with the try; the runner pulls each when it needs it."""
+
+ROOM_BYTES = 64 * 1024
+"""What an executor adds to the spec of a try: paths, a token."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -69,6 +74,10 @@ class Dispatcher:
     async def _send(self, order: Order, spec: TrySpec) -> None:
         environment = order.run.version.spec.environment
         if spec.kind != HTTP_KIND:
+            fault = fault_of(spec, room=ROOM_BYTES)
+            if fault is not None:
+                await self._refuse(spec, f"the try cannot be launched: what it needs to know is too much: {fault}")
+                return
             await self._dispatches.send(Dispatch(spec, environment))
             return
         try:
@@ -111,7 +120,7 @@ def _try_spec(order: Order, values: dict[tuple[int, str], list[tries.XComSize]],
     inputs = [
         row for ref in task.xcom_refs for row in values.get((view.dag_run_id, ref.task_id), ()) if row.key == ref.key
     ]
-    complete = sum(len(row.value) for row in inputs) <= XCOM_BYTES_ALONG
+    complete = sum(byte_size(row.value) for row in inputs) <= XCOM_BYTES_ALONG
     return TrySpec(
         try_id=order.facts.id,
         dag_run=msgspec.structs.replace(order.run.facts, state=view.state.value, start_date=view.start_date),
@@ -126,10 +135,7 @@ def _try_spec(order: Order, values: dict[tuple[int, str], list[tries.XComSize]],
         env=task.env,
         execution_timeout_s=task.execution_timeout_s,
         do_xcom_push=task.do_xcom_push,
-        xcoms=tuple(
-            XComInput(task_id=r.task_id, key=r.key, map_index=r.map_index, value=msgspec.json.decode(r.value))
-            for r in inputs
-        )
+        xcoms=tuple(XComInput(task_id=r.task_id, key=r.key, map_index=r.map_index, value=r.value) for r in inputs)
         if complete
         else (),
         xcoms_complete=complete,

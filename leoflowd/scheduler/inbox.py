@@ -23,30 +23,46 @@ CAPACITY = 4096
 
 
 class Reply:
-    """Set once the event is committed; `failed` if the scheduler stopped before that."""
+    """Set once the event is committed, or when it was not: the sender tells it again then."""
 
     def __init__(self) -> None:
         self._done = trio.Event()
-        self._failed = False
+        self._failed_because: str | None = None
+        self._kept: frozenset[str] = frozenset()
 
-    def commit(self) -> None:
+    def commit(self, *, but: frozenset[str] = frozenset()) -> None:
+        """Done; of several ends of waits all `but` these."""
+        self._kept = but
         self._done.set()
 
-    def fail(self) -> None:
-        self._failed = True
+    def fail(self, because: str = "the scheduler stopped before it could commit this") -> None:
+        self._failed_because = because
         self._done.set()
 
-    async def wait(self) -> None:
-        """Raises `StoreUnavailable` when it was not committed; the sender tells again later."""
+    async def wait(self) -> frozenset[str]:
+        """What is to be told again later. Raises `StoreUnavailable` when that is all of it."""
         await self._done.wait()
-        if self._failed:
-            raise StoreUnavailable("the scheduler stopped before it could commit this; tell it again")
+        if self._failed_because is not None:
+            raise StoreUnavailable(f"{self._failed_because}; tell it again")
+        return self._kept
 
 
 class RunChanged(msgspec.Struct, frozen=True):
     """Rows of this dag run were changed by someone else: read it again."""
 
     dag_run_id: int
+
+
+class ReadAgain(msgspec.Struct, frozen=True):
+    """From the scheduler to itself: what this run waits for outside of it has changed."""
+
+    dag_run_id: int
+
+
+class StartRuns(msgspec.Struct, frozen=True):
+    """From the scheduler to itself: there may be room for queued runs of this DAG."""
+
+    dag_id: str
 
 
 class DagChanged(msgspec.Struct, frozen=True):
@@ -91,7 +107,18 @@ class WaitsEnded(msgspec.Struct, frozen=True):
     reply: Reply
 
 
-Event = RunChanged | DagChanged | Sweep | TryStarted | TryEnded | HostAttached | TryLost | WaitsEnded
+Event = (
+    RunChanged
+    | ReadAgain
+    | StartRuns
+    | DagChanged
+    | Sweep
+    | TryStarted
+    | TryEnded
+    | HostAttached
+    | TryLost
+    | WaitsEnded
+)
 
 
 class Inbox:
@@ -120,11 +147,11 @@ class Inbox:
         await self._send.send(TryEnded(row, outcome, rendered, reply))
         await reply.wait()
 
-    async def waits_ended(self, ends: Sequence[WaitEnd]) -> None:
+    async def waits_ended(self, ends: Sequence[WaitEnd]) -> frozenset[str]:
         """`contract.waits.WaitEnds` for the pool."""
         reply = Reply()
         await self._send.send(WaitsEnded(tuple(ends), reply))
-        await reply.wait()
+        return await reply.wait()
 
     async def host_attached(self, *, hostname: str, known_try_ids: frozenset[str]) -> None:
         await self._send.send(HostAttached(hostname, known_try_ids))

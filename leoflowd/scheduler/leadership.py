@@ -1,7 +1,8 @@
 """One leader among the replicas, as a scope: losing the lock cancels everything that needed it.
 
 A session advisory lock elects; a term in Postgres fences: every batch of the scheduler compares it, because a paused
-process cannot know that it lost.
+process cannot know that it lost. A leader that the server does not hear is cut off, so that its lock is free for the
+next one (`watching_limits`, ADR 22).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import msgspec
 import trio
 
 from leoflowd import telemetry
-from leoflowd.config import SchedulerConfig
+from leoflowd.config import SchedulerConfig, StoreConfig
 from leoflowd.contract.errors import LeadershipLost
 from leoflowd.store import leadership
+from leoflowd.store.database import STORE, watching_limits
 from leoflowd.store.trio_connection import TrioConnection, store_errors
 
 log = telemetry.get_logger(__name__)
@@ -36,12 +38,14 @@ class Leadership:
         conninfo: str,
         holder: str,
         config: SchedulerConfig,
+        store: StoreConfig = STORE,
         now: Callable[[], datetime],
         lead: Callable[..., Awaitable[None]],
     ) -> None:
         self._conninfo = conninfo
         self._holder = holder
         self._config = config
+        self._limits = watching_limits(store, speaks_every_s=max(config.leader_heartbeat_s, config.leader_retry_s))
         self._now = now
         self._lead = lead
         self._term = 0
@@ -54,7 +58,7 @@ class Leadership:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Wait for the lock, then lead until cancelled. Raises `StoreUnavailable` or `LeadershipLost`."""
         with store_errors("cannot stand for leader"):
-            connection = await TrioConnection.open(self._conninfo)
+            connection = await TrioConnection.open(self._conninfo, self._limits)
         try:
             task_status.started()
             await self._wait_elected(connection)

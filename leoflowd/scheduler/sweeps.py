@@ -9,9 +9,9 @@ import trio
 
 from leoflowd.config import SchedulerConfig
 from leoflowd.contract.states import TaskInstanceState
-from leoflowd.core.silence import SilenceLimits, lost_because
+from leoflowd.core.silence import Signs, SilenceLimits, lost_because
+from leoflowd.scheduler.draft import EXECUTOR
 from leoflowd.scheduler.inbox import DagChanged, Inbox, RunChanged, Sweep, TryLost
-from leoflowd.scheduler.loop import EXECUTOR
 from leoflowd.store import tries, waits, webhooks
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
@@ -22,7 +22,7 @@ DELIVERIES_KEPT = timedelta(days=7)
 
 
 class Sweeper:
-    """`last_heard(try_id)` is the agents service's memory, in Trio time."""
+    """`signs(try_id)` is the agents service's memory."""
 
     def __init__(
         self,
@@ -31,13 +31,13 @@ class Sweeper:
         inbox: Inbox,
         config: SchedulerConfig,
         now: Callable[[], datetime],
-        last_heard: Callable[[str], float | None],
+        signs: Callable[[str], Signs],
     ) -> None:
         self._db = db
         self._inbox = inbox
         self._config = config
         self._now = now
-        self._last_heard = last_heard
+        self._signs = signs
         self._sweeps = self._lost = self._deleted = 0
 
     def statistics(self) -> dict[str, int]:
@@ -45,11 +45,11 @@ class Sweeper:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
-        began = swept_rows = self._now()
+        swept_rows = self._now()
         while True:
             await trio.sleep(self._config.sweep_interval_s)
             await self._inbox.put(Sweep())
-            for lost in await self._silent_tries(began):
+            for lost in await self._silent_tries():
                 self._lost += 1
                 await self._inbox.put(lost)
             self._sweeps += 1
@@ -63,23 +63,16 @@ class Sweeper:
             self._deleted += await waits.delete_dead_waits(conn)
             self._deleted += await webhooks.delete_old_deliveries(conn, now - DELIVERIES_KEPT)
 
-    async def _silent_tries(self, began: datetime) -> list[TryLost]:
-        """Tries that Postgres believes to run and nobody spoke of for too long, counted from our own start."""
+    async def _silent_tries(self) -> list[TryLost]:
+        """Tries that Postgres believes to live and nobody spoke of for too long."""
         async with self._db.scheduler.connection() as conn:
             live = await tries.list_live_tries(conn, EXECUTOR)
         limits = SilenceLimits(lost_after_s=self._config.agent_silence_s)
-        now, clock = self._now(), trio.current_time()
         lost = []
         for row in live:
-            heard = self._last_heard(str(row.id))
-            because = lost_because(
-                launched_at=row.queued_at or began,
-                last_heard_at=None if heard is None else now - timedelta(seconds=clock - heard),
-                listening_since=began,
-                now=now,
-                limits=limits,
-            )
-            if row.state != TaskInstanceState.QUEUED and because is not None:
+            is_queued = row.state == TaskInstanceState.QUEUED
+            because = lost_because(self._signs(str(row.id)), limits, is_queued=is_queued)
+            if because is not None:
                 lost.append(TryLost(row.dag_run_id, str(row.id), because))
         return lost
 
@@ -87,13 +80,18 @@ class Sweeper:
 async def follow_hints(
     hints: trio.MemoryReceiveChannel[Hint], inbox: Inbox, look_at: Callable[[str | None], None]
 ) -> None:
-    """Carry hints into the inbox and to the timetable clock."""
+    """Carry hints into the inbox and to the timetable clock. Hooks concern the pool alone."""
     async for hint in hints:
-        if hint.kind == "run":
-            inbox.hint(RunChanged(int(hint.value)))
-        elif hint.kind == "dag":
-            inbox.hint(DagChanged(hint.value))
-            look_at(hint.value)
-        else:
-            inbox.hint(Sweep())
-            look_at(None)
+        match hint.kind:
+            case "run" if hint.value.isdecimal():
+                inbox.hint(RunChanged(int(hint.value)))
+            case "dag":
+                inbox.hint(DagChanged(hint.value))
+                look_at(hint.value)
+            case "pools":
+                inbox.hint(Sweep())
+            case "all":  # some may have been missed
+                inbox.hint(Sweep())
+                look_at(None)
+            case _:
+                pass

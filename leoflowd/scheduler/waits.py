@@ -5,13 +5,14 @@ The scheduler calls this while it decides, stores the result with the move, and 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from leoflowd.contract.dag_spec import TaskSpec
+from leoflowd.contract.values import later
 from leoflowd.contract.wait_spec import (
     Deferral,
     HttpCall,
@@ -84,7 +85,7 @@ def _names(run: LoadedRun, facts: InstanceFacts, spec: TaskSpec, now: datetime) 
     names: dict[str, Any] = names_of(
         dag_run,
         task_id=spec.task_id,
-        params={**params, **run.facts.conf},
+        params={**params, **msgspec.json.decode(run.facts.conf)},
         registered_at=now,
         try_number=facts.try_number,
         map_index=facts.map_index,
@@ -103,7 +104,7 @@ def _new(run: LoadedRun, facts: InstanceFacts, spec: WaitSpec, now: datetime) ->
         spec=spec,
         key=coalescing_key(spec.probe, facts.id),
         registered_at=now,
-        deadline_at=None if timeout_s is None else since + timedelta(seconds=timeout_s),
+        deadline_at=None if timeout_s is None else later(since, timeout_s),
     )
 
 
@@ -120,6 +121,7 @@ def _trigger_call(run: LoadedRun, facts: InstanceFacts, trigger: TriggerSpec) ->
         map_index=facts.map_index,
         try_number=facts.try_number,
         try_id=facts.id,
+        dag_run_id=run.view.dag_run_id,
     )
 
 

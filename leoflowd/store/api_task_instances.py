@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from leoflowd.contract.errors import NotFound
+from leoflowd.contract.waits import TRIGGER_KIND
 from leoflowd.core.secret_names import masked
 from leoflowd.store.api_lists import (
     Column,
@@ -182,5 +183,11 @@ def _with_fields(rows: list[Json]) -> list[Json]:
 
 def _show_trigger(row: Json) -> None:
     """Airflow shows the arguments as text; ours hides what is a secret by its name."""
-    if row["trigger"] is not None:
-        row["trigger"]["kwargs"] = msgspec.json.encode(masked(row["trigger"]["kwargs"])).decode()
+    trigger = row["trigger"]
+    if trigger is None:
+        return
+    probe = trigger["kwargs"]
+    arguments = probe.get("arguments") or {}
+    if probe["kind"] == TRIGGER_KIND:
+        trigger["classpath"], arguments = arguments.get("classpath"), arguments.get("kwargs") or {}
+    trigger["kwargs"] = msgspec.json.encode(masked(arguments)).decode()

@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from psycopg.types.json import Jsonb
 
+from leoflowd.contract.agent_messages import XCOM_MAX_BYTES
 from leoflowd.contract.errors import Conflict, Invalid, NotFound
+from leoflowd.contract.values import json_text
 from leoflowd.store.api_lists import Column, Json, Listing, fetch_row, list_page
 from leoflowd.store.database import Connection, execute, fetch_value, statements
 
 _SQL = statements("api_xcoms")
-VALUE_MAX_BYTES = 256 * 1024
 
 LISTING = Listing(
     file="api_xcoms",
@@ -100,11 +100,8 @@ def _entry(dag_run_id: int, key: XComKey) -> dict[str, Any]:
     return {"dag_run_id": dag_run_id, "task_id": key.task_id, "map_index": key.map_index, "key": key.key}
 
 
-def _json(value: Any) -> Jsonb:
-    size = len(msgspec.json.encode(value))
-    if size > VALUE_MAX_BYTES:
-        raise Invalid(
-            f"the value takes {size} bytes; an XCom holds at most {VALUE_MAX_BYTES}: store it elsewhere, pass its name",
-            location=("body", "value"),
-        )
-    return Jsonb(value)
+def _json(value: Any) -> str:
+    try:
+        return json_text(value, "the value", max_bytes=XCOM_MAX_BYTES)
+    except Invalid as error:
+        raise Invalid(f"{error}; store it elsewhere, and pass its name", location=("body", "value")) from error

@@ -6,13 +6,16 @@ Callers: `api.public.dag_runs`, `agents.questions`. Runs of timetables are `sche
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from leoflowd.contract.errors import LeoflowError, NotFound
+from leoflowd.contract.errors import Invalid, LeoflowError, NotFound
 from leoflowd.contract.states import DagRunType, TriggeredBy
+from leoflowd.contract.values import checked_moment, checked_text, conf_text
 from leoflowd.core.run_conf import checked_conf
 from leoflowd.core.timetable import manual_interval, run_id_for
 from leoflowd.store import api_dags, dags
@@ -23,6 +26,8 @@ from leoflowd.store.tries import TryRow
 
 _SQL = statements("asked_runs")
 
+NOTE_MAX = 1000
+"""Characters of a run's note, as in Airflow's table."""
 EVENT = "trigger_dag_run"
 """In the audit log; of a task's question it also holds which try asked, so that asking again finds the run."""
 
@@ -55,10 +60,12 @@ class ExistingRun(msgspec.Struct, frozen=True):
 async def insert_asked_run(conn: Connection, asked: AskedRun, now: datetime) -> str:
     """A queued manual run; its run id. A paused DAG gets it too, as in Airflow: it starts when unpaused.
 
-    Raises `NotFound`, `CannotRun`, and `Conflict` when the DAG has a run of this id or logical date.
+    Raises `NotFound`, `CannotRun`, `Invalid` for values that cannot be kept, and `Conflict` when the DAG has a run of
+    this id or logical date.
     """
     if asked.logical_date is not None and asked.logical_date.tzinfo is None:
         raise CannotRun(f"the logical date {asked.logical_date.isoformat()} has no time zone; add one")
+    _check_values(asked)
     version = await fetch_runnable_version(conn, asked.dag_id)
     usual = run_id_for(
         DagRunType.MANUAL, asked.logical_date or asked.run_after, unique="" if asked.logical_date else asked.unique
@@ -67,7 +74,7 @@ async def insert_asked_run(conn: Connection, asked: AskedRun, now: datetime) -> 
     _check_run_id(run_id)
     interval = asked.data_interval
     if interval is None and asked.logical_date is not None:
-        interval = manual_interval(version.spec.timetable, asked.logical_date)
+        interval = _interval(version, asked.logical_date)
     try:
         conf = checked_conf(version.spec.params, asked.conf)
     except ValueError as error:
@@ -98,6 +105,35 @@ async def fetch_runnable_version(conn: Connection, dag_id: str) -> dags.VersionR
     if dag["has_import_errors"]:
         raise CannotRun(f"Dag with dag_id: '{dag_id}' has import errors and cannot be triggered")
     return await dags.fetch_version(conn, dag_id)
+
+
+def _check_values(asked: AskedRun) -> None:
+    """Whoever asks (API, CLI, task) is refused alike, before anything is written."""
+    start, end = asked.data_interval or (None, None)
+    moments = {"logical_date": asked.logical_date, "run_after": asked.run_after}
+    for name, moment in (moments | {"data_interval_start": start, "data_interval_end": end}).items():
+        if moment is not None:
+            with _in_body(name):
+                checked_moment(moment, name)
+    with _in_body("note"):
+        checked_text(asked.note or "", "note", max_length=NOTE_MAX, allow_empty=True)
+    with _in_body("conf"):
+        conf_text(asked.conf or {})
+
+
+@contextmanager
+def _in_body(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Invalid as error:
+        raise Invalid(str(error), location=("body", name)) from error
+
+
+def _interval(version: dags.VersionRow, logical_date: datetime) -> tuple[datetime, datetime]:
+    try:
+        return manual_interval(version.spec.timetable, logical_date)
+    except (OverflowError, ValueError) as error:
+        raise CannotRun(f"the timetable of `{version.dag_id}` knows no interval for {logical_date}: {error}") from error
 
 
 def _check_run_id(run_id: str) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from leoflowd.contract.connection import ENVIRONMENT_PREFIX, ConnectionFacts, from_environment
 from leoflowd.contract.errors import Conflict, NotFound
+from leoflowd.contract.values import shown
 from leoflowd.store.api_lists import Column, Listing, list_page
 from leoflowd.store.database import Connection, Lane, execute, fetch_all, fetch_one, statements
 from leoflowd.store.secret_box import CannotOpen, Sealed, SecretBox
@@ -109,7 +110,7 @@ async def list_connection_ids(conn: Connection) -> tuple[str, ...]:
 
 
 async def fetch_connection(conn: Connection, connection_id: str) -> SealedConnection | None:
-    return await fetch_one(conn, _SQL.fetch_connection, SealedConnection, connection_id=connection_id)
+    return await fetch_one(conn, _SQL.fetch_connection, SealedConnection, connection_id=shown(connection_id))
 
 
 async def lock_connection(conn: Connection, connection_id: str) -> SealedConnection | None:

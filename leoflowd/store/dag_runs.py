@@ -1,22 +1,23 @@
 """Dag runs as people and timetables make them. The scheduler's own writes are in `store.transitions`.
 
 Every function here raises the run's `revision`, which tells the scheduler that its cached view is no longer true, and
-sends a hint. Lock order: dag run before task instance.
+sends a hint. Lock order (ADR 22): dag, dag runs by id, task instances.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 import psycopg
-from psycopg.types.json import Jsonb
 
 from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.contract.states import DagRunState, DagRunType, TriggeredBy
+from leoflowd.contract.values import conf_text
 from leoflowd.store.dags import VersionRow, fetch_version_by_id, shape_of_version
 from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
 from leoflowd.store.hints import send_hint
@@ -38,7 +39,8 @@ class DagRunRow(msgspec.Struct, frozen=True):
     queued_at: datetime | None
     start_date: datetime | None
     end_date: datetime | None
-    conf: dict[str, Any]
+    conf: str
+    """JSON text."""
     triggered_by: str | None
     triggering_user_name: str | None
     note: str | None
@@ -63,7 +65,7 @@ async def insert_dag_run(
 ) -> int:
     """A queued run with all its task instances; returns its `dag_run.id`.
 
-    Raises `Conflict` when the DAG has a run of this id or this logical date.
+    Raises `Conflict` when the DAG has a run of this id or this logical date, `Invalid` for a conf that cannot be kept.
     """
     try:
         dag_run_id: int = await fetch_value(
@@ -77,7 +79,7 @@ async def insert_dag_run(
             start=data_interval_start,
             end=data_interval_end,
             run_after=run_after,
-            conf=Jsonb(conf),
+            conf=conf_text(conf),
             triggered_by=triggered_by,
             user=triggering_user_name,
             note=note,
@@ -127,8 +129,16 @@ async def fetch_dag_run(conn: Connection, dag_id: str, run_id: str) -> DagRunRow
 
 async def lock_dag_run(conn: Connection, dag_id: str, run_id: str) -> DagRunRow:
     """The run, locked until the transaction ends. Raises `NotFound`."""
-    row = await fetch_one(conn, _SQL.lock_dag_run, DagRunRow, dag_id=dag_id, run_id=run_id)
-    return _found(row, dag_id, run_id)
+    locked = await lock_dag_runs(conn, dag_id, [run_id])
+    return _found(locked[0] if locked else None, dag_id, run_id)
+
+
+async def lock_dag_runs(conn: Connection, dag_id: str, run_ids: Sequence[str]) -> tuple[DagRunRow, ...]:
+    """The same for several, in the one order in which runs are locked: call it once in a transaction (ADR 22).
+
+    Those that are gone are left out.
+    """
+    return await fetch_all(conn, _SQL.lock_dag_runs, DagRunRow, dag_id=dag_id, run_ids=list(run_ids))
 
 
 def _found(row: DagRunRow | None, dag_id: str, run_id: str) -> DagRunRow:
@@ -185,26 +195,16 @@ async def set_dag_run_note(conn: Connection, dag_run_id: int, note: str | None, 
 
 
 async def delete_dag_run(conn: Connection, dag_run_id: int) -> None:
-    """Forget the run; live tries of it are stopped because their ids match no row any more."""
-    await conn.execute(_SQL.delete_dag_run, {"dag_run_id": dag_run_id})
+    """Forget the run; live tries of it are stopped because their ids match no row any more.
+
+    Its DAG has room for another run then, and a new run before the next one: whoever knows only the DAG is told too.
+    """
+    dag_id = await fetch_value(conn, _SQL.delete_dag_run, dag_run_id=dag_run_id)
     await send_hint(conn, "run", dag_run_id)
+    if dag_id is not None:
+        await send_hint(conn, "dag", dag_id)
 
 
 async def fetch_previous_run(conn: Connection, dag_run_id: int, *, only_success: bool) -> DagRunRow | None:
     """The run before this one by logical date."""
     return await fetch_one(conn, _SQL.fetch_previous_run, DagRunRow, dag_run_id=dag_run_id, only_success=only_success)
-
-
-async def list_active_run_ids(conn: Connection) -> tuple[int, ...]:
-    """Queued and running runs, oldest `run_after` first."""
-    cursor = await conn.execute(_SQL.list_active_run_ids)
-    return tuple(row[0] for row in await cursor.fetchall())
-
-
-class ActiveRun(msgspec.Struct, frozen=True):
-    id: int
-    state: str
-
-
-async def list_active_runs_of_dag(conn: Connection, dag_id: str) -> tuple[ActiveRun, ...]:
-    return await fetch_all(conn, _SQL.list_active_runs_of_dag, ActiveRun, dag_id=dag_id)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from psycopg.types.json import Jsonb
 
 from leoflowd.contract import dag_spec
 from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.contract.errors import Invalid, NotFound
+from leoflowd.contract.values import artifact_text, checked_text
 from leoflowd.core.dag_shape import DagShape, shape_of
 from leoflowd.core.timetable import describe, validate
-from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, statements
+from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, long_statement, statements
 from leoflowd.store.hints import send_hint
 
 _SQL = statements("dags")
@@ -95,13 +95,15 @@ async def register_dag(
 ) -> Registered:
     """Make this artifact the current version of its DAG. Equal digest = same version, also when it is an old one.
 
-    Raises `Invalid` for a graph or timetable that cannot be scheduled.
+    Raises `Invalid` for a graph or timetable that cannot be scheduled, and for what the store cannot keep.
     """
     try:
         validate(spec.timetable)
         shape_of(spec)
     except ValueError as error:
         raise Invalid(f"cannot register dag {spec.dag_id!r}: {error}") from error
+    artifact = artifact_text(msgspec.to_builtins(msgspec.structs.replace(spec, source="")), f"dag {spec.dag_id!r}")
+    checked_text(spec.source, f"the source of dag {spec.dag_id!r}", max_length=len(spec.source), allow_empty=True)
     digest = dag_spec.digest(spec)
     paused = bool(spec.is_paused_upon_creation)
     await conn.execute(_SQL.insert_dag, {"dag_id": spec.dag_id, "paused": paused, "now": now})
@@ -115,7 +117,7 @@ async def register_dag(
             id=version_id,
             dag_id=spec.dag_id,
             digest=digest,
-            spec=Jsonb(msgspec.to_builtins(msgspec.structs.replace(spec, source=""), builtin_types=(datetime,))),
+            spec=artifact,
             source=spec.source,
             bundle_digest=spec.bundle_digest,
             label=spec.dag_version,
@@ -197,14 +199,23 @@ async def mark_stale(conn: Connection, dag_ids: Sequence[str], now: datetime) ->
 
 async def delete_dag(conn: Connection, dag_id: str) -> None:
     """Forget the DAG and all its history. Raises `NotFound`."""
-    if not await execute(conn, _SQL.delete_dag, dag_id=dag_id):
-        raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
+    async with long_statement(conn):
+        if await fetch_value(conn, _SQL.lock_dag, dag_id=dag_id) is None:
+            raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
+        await execute(conn, _SQL.delete_runs_of_dag, dag_id=dag_id)
+        await execute(conn, _SQL.delete_dag, dag_id=dag_id)
     await send_hint(conn, "dag", dag_id)
 
 
 async def list_next_runs(conn: Connection, *, dag_ids: Sequence[str] | None = None) -> tuple[NextRun, ...]:
     """Unpaused and paused active DAGs with their last scheduled run; all, or only these."""
     return await fetch_all(conn, _SQL.list_next_runs, NextRun, dag_ids=None if dag_ids is None else list(dag_ids))
+
+
+async def list_dags_to_look_at(conn: Connection, *, since: datetime, now: datetime) -> tuple[str, ...]:
+    """DAGs whose next run is due and not made, or that were registered after `since`."""
+    cursor = await conn.execute(_SQL.list_dags_to_look_at, {"since": since, "now": now})
+    return tuple(row[0] for row in await cursor.fetchall())
 
 
 async def update_next_run(

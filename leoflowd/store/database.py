@@ -5,13 +5,15 @@
     async with db.api.transaction() as conn:
         await dag_runs.insert_dag_run(conn, ...)
 
-A lane is a few connections: browser traffic cannot delay a task's report, because it holds other connections.
+A lane is a few connections: browser traffic cannot delay a task's report, because it holds other connections. Every
+statement has a deadline, `LEOFLOW_STORE_STATEMENT_S`; `long_statement` names the few that may take longer (ADR 22).
 Statements live in `queries/*.sql`, one file per module, each under a line `-- name: fetch_x`; `statements("file")`
 reads them once. Every other module of `store` offers one function per statement and no logic.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,16 +27,44 @@ import psycopg.types.json
 import trio
 from psycopg.rows import class_row
 
+from leoflowd.config import StoreConfig
 from leoflowd.contract.errors import StoreUnavailable
-from leoflowd.store.trio_connection import TrioConnection
+from leoflowd.store.trio_connection import SessionLimits, TrioConnection
 
 Connection = TrioConnection
 Row = TypeVar("Row")
 
 ACQUIRE_TIMEOUT_S = 30.0
+STORE = StoreConfig()
 
 psycopg.types.json.set_json_dumps(msgspec.json.encode)
 psycopg.types.json.set_json_loads(msgspec.json.decode)
+
+
+def lane_limits(config: StoreConfig) -> SessionLimits:
+    """For a lane's connections."""
+    return SessionLimits(
+        connect_s=config.connect_s,
+        statement_s=config.statement_s,
+        long_statement_s=config.long_statement_s,
+        idle_in_transaction_s=2 * config.silence_s,
+    )
+
+
+def migration_limits(config: StoreConfig) -> SessionLimits:
+    """For the schema's own changes, which may copy a table, and for waiting until another process made them."""
+    return SessionLimits(connect_s=config.connect_s, statement_s=config.migration_s)
+
+
+def watching_limits(config: StoreConfig, *, speaks_every_s: float) -> SessionLimits:
+    """For a connection whose life means something (leadership) or that mostly listens: it speaks so often itself, gets
+    its answers at once or not at all, and the server ends it, and its locks with it, when it is heard no more."""
+    return SessionLimits(
+        connect_s=config.connect_s,
+        statement_s=config.silence_s,
+        idle_in_transaction_s=2 * config.silence_s,
+        idle_session_s=2 * config.silence_s + speaks_every_s,
+    )
 
 
 class LaneStatistics(msgspec.Struct, frozen=True):
@@ -49,11 +79,14 @@ class LaneStatistics(msgspec.Struct, frozen=True):
 class Lane:
     """At most `size` connections, opened on demand, given out one at a time per task."""
 
-    def __init__(self, name: str, conninfo: str, size: int) -> None:
+    def __init__(self, name: str, conninfo: str, size: int, config: StoreConfig = STORE) -> None:
         self.name = name
         self._conninfo = conninfo
+        self._limits = lane_limits(config)
+        self._silence_s = config.silence_s
         self._limiter = trio.CapacityLimiter(size)
-        self._idle: list[Connection] = []
+        self._idle: list[tuple[Connection, float]] = []
+        """With the moment of their last use, the latest last."""
         self._opened_total = 0
         self._open = 0
 
@@ -80,6 +113,7 @@ class Lane:
             finally:
                 self._give_back(connection)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            self.close()  # what broke this connection broke those beside it, most likely
             raise StoreUnavailable(f"lost Postgres in lane {self.name!r}: {error}") from error
         finally:
             self._limiter.release_on_behalf_of(token)
@@ -97,21 +131,40 @@ class Lane:
             yield connection
 
     def close(self) -> None:
-        for connection in self._idle:
+        """Those that nobody uses; the others close when they are given back broken."""
+        for connection, _ in self._idle:
             connection.pgconn.finish()
         self._open -= len(self._idle)
         self._idle.clear()
 
     async def _take(self) -> Connection:
         while self._idle:
-            connection = self._idle.pop()
-            if not connection.broken and not connection.closed:
+            connection, used_at = self._idle.pop()
+            if await self._is_alive(connection, used_at):
                 return connection
+            connection.pgconn.finish()
             self._open -= 1
-        connection = await TrioConnection.open(self._conninfo)
+        connection = await TrioConnection.open(self._conninfo, self._limits)
         self._opened_total += 1
         self._open += 1
         return connection
+
+    async def _is_alive(self, connection: Connection, used_at: float) -> bool:
+        """One that rested may be half open, which only a question shows; better asked here than by a real statement."""
+        if connection.broken or connection.closed:
+            return False
+        if trio.current_time() - used_at < self._silence_s:
+            return True
+        try:
+            with trio.move_on_after(self._silence_s):
+                await connection.execute(b"SELECT 1", prepare=False)
+                return True
+        except psycopg.Error:
+            return False
+        except trio.Cancelled:
+            self._open -= 1
+            raise
+        return False
 
     def _give_back(self, connection: Connection) -> None:
         idle = psycopg.pq.TransactionStatus.IDLE
@@ -119,19 +172,29 @@ class Lane:
             connection.pgconn.finish()
             self._open -= 1
         else:
-            self._idle.append(connection)
+            self._idle.append((connection, trio.current_time()))
 
 
 class Database:
     """The lanes of one daemon. Sizes: the scheduler commits one batch at a time and reads views beside it; agents,
     waits and browsers wait for Postgres, not for each other."""
 
-    def __init__(self, conninfo: str, *, scheduler: int = 2, agents: int = 4, pool: int = 3, api: int = 6) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        config: StoreConfig = STORE,
+        *,
+        scheduler: int = 2,
+        agents: int = 4,
+        pool: int = 3,
+        api: int = 6,
+    ) -> None:
         self.conninfo = conninfo
-        self.scheduler = Lane("scheduler", conninfo, scheduler)
-        self.agents = Lane("agents", conninfo, agents)
-        self.pool = Lane("pool", conninfo, pool)
-        self.api = Lane("api", conninfo, api)
+        self.config = config
+        self.scheduler = Lane("scheduler", conninfo, scheduler, config)
+        self.agents = Lane("agents", conninfo, agents, config)
+        self.pool = Lane("pool", conninfo, pool, config)
+        self.api = Lane("api", conninfo, api, config)
 
     def _lanes(self) -> tuple[Lane, ...]:
         return self.scheduler, self.agents, self.pool, self.api
@@ -142,6 +205,20 @@ class Database:
     def close(self) -> None:
         for lane in self._lanes():
             lane.close()
+
+
+@asynccontextmanager
+async def long_statement(conn: Connection) -> AsyncIterator[None]:
+    """A transaction whose statements may take `long_statement_s`: for those that touch a table's worth of rows."""
+    usual_s = conn.statement_s
+    async with conn.transaction():
+        timeout = str(math.ceil(conn.long_statement_s * 1000))
+        await conn.execute(b"SELECT set_config('statement_timeout', %(ms)s, true)", {"ms": timeout})
+        conn.statement_s = conn.long_statement_s
+        try:
+            yield
+        finally:
+            conn.statement_s = usual_s
 
 
 # --- statements --------------------------------------------------------------------------------------------------

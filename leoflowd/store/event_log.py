@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
+from leoflowd.contract.values import shown_json
 from leoflowd.store.database import Connection, statements
 
 _SQL = statements("event_log")
@@ -38,6 +37,6 @@ async def insert_event(
             "map_index": map_index,
             "try_number": try_number,
             "logical_date": logical_date,
-            "extra": None if extra is None else Jsonb(extra),
+            "extra": None if extra is None else shown_json(extra),
         },
     )

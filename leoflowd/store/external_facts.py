@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from leoflow_sensors.kinds import StatesAnswer, StatesQuestion
+from leoflowd.contract.values import shown_json
 from leoflowd.store.database import Lane, fetch_all, statements
 
 _SQL = statements("external_facts")
@@ -45,5 +46,6 @@ class ExternalFacts:
 
 
 def _as_json(questions: Sequence[StatesQuestion]) -> str:
+    """Ids as they are shown: one with a NUL names nothing that there is, and must not fail the others."""
     asked = [{"number": number, **msgspec.structs.asdict(question)} for number, question in enumerate(questions)]
-    return msgspec.json.encode(asked).decode()
+    return shown_json(asked)

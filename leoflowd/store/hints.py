@@ -9,9 +9,11 @@ import contextlib
 
 import msgspec
 import trio
+from psycopg import Notify
 from psycopg.generators import notifies
 
-from leoflowd.store.database import Connection
+from leoflowd.config import StoreConfig
+from leoflowd.store.database import STORE, Connection, watching_limits
 from leoflowd.store.trio_connection import TrioConnection, store_errors
 
 CHANNEL = "leoflow"
@@ -33,8 +35,10 @@ class HintListener:
     because hints may have been missed.
     """
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, config: StoreConfig = STORE) -> None:
         self._conninfo = conninfo
+        self._ask_every_s = config.silence_s
+        self._limits = watching_limits(config, speaks_every_s=self._ask_every_s)
         self._receivers: list[trio.MemorySendChannel[Hint]] = []
         self._heard = 0
 
@@ -49,20 +53,38 @@ class HintListener:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with store_errors("the listener lost Postgres"):
-            connection = await TrioConnection.open(self._conninfo)
+            connection = await TrioConnection.open(self._conninfo, self._limits)
             try:
+                connection.add_notify_handler(self._hear)
                 await connection.execute(b"LISTEN leoflow")
                 self._pass_on(Hint("all", ""))
                 task_status.started()
                 while True:
-                    for heard in await connection.wait(notifies(connection.pgconn)):
-                        kind, _, value = heard.extra.decode().partition(":")
-                        self._pass_on(Hint(kind, value))
+                    await self._listen(connection)
             finally:
                 connection.pgconn.finish()
+
+    async def _listen(self, connection: TrioConnection) -> None:
+        """What comes within a while; if nothing does, a question: a half-open socket is as quiet as a quiet day."""
+        with trio.move_on_after(self._ask_every_s) as quiet:
+            await connection.wait_heard()
+        if quiet.cancelled_caught:
+            await connection.execute(b"SELECT 1")
+            while heard := connection.pgconn.notifies():  # came behind the answer: the socket has nothing to tell
+                self._pass_on(_hint(heard.extra.decode()))
+        else:
+            await connection.wait(notifies(connection.pgconn))
+
+    def _hear(self, notify: Notify) -> None:
+        self._pass_on(_hint(notify.payload))
 
     def _pass_on(self, hint: Hint) -> None:
         self._heard += 1
         for receiver in self._receivers:
             with contextlib.suppress(trio.WouldBlock):  # a full receiver will sweep
                 receiver.send_nowait(hint)
+
+
+def _hint(payload: str) -> Hint:
+    kind, _, value = payload.partition(":")
+    return Hint(kind, value)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
+import psycopg
 
 from leoflowd.contract.agent_messages import DagRunFacts
-from leoflowd.contract.errors import LeoflowError
+from leoflowd.contract.errors import LeoflowError, NotFound
 from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState
 from leoflowd.core.run_view import InstanceFacts, RunView, WaitStatus
 from leoflowd.store.dags import VersionRow, fetch_version_by_id, shape_of_version
@@ -20,6 +21,10 @@ _SQL = statements("run_views")
 
 class BrokenRun(LeoflowError):
     """Its stored artifact or rows are not what this release can read."""
+
+
+_UNREADABLE = (msgspec.MsgspecError, ValueError, LookupError, TypeError, OverflowError, NotFound, psycopg.DataError)
+"""What content can do to whoever reads it; `NotFound`: its version is gone, and the run with it in a moment."""
 
 
 class LoadedRun(msgspec.Struct, frozen=True):
@@ -46,7 +51,7 @@ class _RunRow(msgspec.Struct, frozen=True):
     run_after: datetime
     queued_at: datetime | None
     start_date: datetime | None
-    conf: dict[str, Any]
+    conf: str
     triggered_by: str | None
     triggering_user_name: str | None
     note: str | None
@@ -78,11 +83,35 @@ class _PastRow(msgspec.Struct, frozen=True):
     downstream_done: bool
 
 
+class RunHead(msgspec.Struct, frozen=True):
+    """A run as far as it takes to know whether it must be read."""
+
+    id: int
+    dag_id: str
+    state: str
+    run_after: datetime
+    revision: int
+    is_paused: bool
+    max_active_runs: int
+    is_live: bool
+    """Has it live tries? Not asked for, and False, when all active runs are listed."""
+
+
+async def list_heads(conn: Connection, dag_run_ids: Sequence[int]) -> tuple[RunHead, ...]:
+    """These runs, in whatever state; one that was deleted is not there."""
+    return await fetch_all(conn, _SQL.list_heads, RunHead, ids=list(dag_run_ids))
+
+
+async def list_active_heads(conn: Connection, dag_id: str | None = None) -> tuple[RunHead, ...]:
+    """Queued and running runs, of one DAG or of all, oldest `run_after` first."""
+    return await fetch_all(conn, _SQL.list_active_heads, RunHead, dag_id=dag_id)
+
+
 async def load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
     """The run as it stands; None when it was deleted. Raises `BrokenRun`."""
     try:
         return await _load_view(conn, dag_run_id)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except _UNREADABLE as error:
         raise BrokenRun(f"dag run {dag_run_id} cannot be read: {error}") from error
 
 

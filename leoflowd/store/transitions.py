@@ -1,7 +1,8 @@
 """The scheduler's writes: one batch, one transaction, every row by compare-and-set.
 
-Locks: the leadership row (shared), then dag runs by id, then task instances. Raises `LeadershipLost` when another
-leader's term is in force, and `StaleViews` when any row is no longer what the plan assumed; nothing is written then.
+Locks in the order of ADR 22: the leadership row (shared), DAGs that may be paused, dag runs by id, task instances.
+Raises `LeadershipLost` when another leader's term is in force, and `StaleViews` when any row is no longer what the plan
+assumed; nothing is written then.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-from psycopg.types.json import Jsonb
 
 from leoflowd.contract.errors import LeadershipLost, LeoflowError
 from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
+from leoflowd.contract.values import shown_json
 from leoflowd.core.run_view import InstanceFacts
 from leoflowd.store.database import Connection, statements
 from leoflowd.store.hints import send_hint
@@ -84,10 +85,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 async def write_batch(conn: Connection, batch: Batch, *, term: int, now: datetime) -> None:
     """Write all or nothing. `conn` is inside a pipelined transaction of the scheduler lane."""
     leading = await conn.execute(_SQL.share_leadership, {"term": term})
-    locked = await conn.execute(
-        _SQL.lock_runs,
-        {"ids": [r.dag_run_id for r in batch.runs], "revisions": [r.revision for r in batch.runs]},
-    )
+    failed = [run.dag_run_id for run in batch.runs if run.state == DagRunState.FAILED]
+    if failed:
+        await conn.execute(_SQL.lock_failing_dags, {"ids": failed})
+    locked = await conn.execute(_SQL.lock_runs, {"ids": [r.dag_run_id for r in batch.runs]})
     moved = None
     if batch.instances:
         parameters = _instance_parameters(batch.instances, now)
@@ -116,14 +117,14 @@ async def write_batch(conn: Connection, batch: Batch, *, term: int, now: datetim
     changed = [run for run in batch.runs if run.state is not None]
     if changed:
         await conn.execute(_SQL.move_runs, _run_parameters(changed, now))
-    failed = [run.dag_run_id for run in changed if run.state == DagRunState.FAILED]
     if failed:
         await conn.execute(_SQL.pause_failing_dags, {"ids": failed})
     for dag_run_id in batch.stop_tries_of:
         await send_hint(conn, "run", dag_run_id)
     if not await leading.fetchone():
         raise LeadershipLost(f"term {term} is over; another replica leads")
-    stale = {run.dag_run_id for run in batch.runs} - {row[0] for row in await locked.fetchall()}
+    revisions = dict(await locked.fetchall())
+    stale = {run.dag_run_id for run in batch.runs if revisions.get(run.dag_run_id) != run.revision}
     if moved is not None:
         written = {(row[0], row[1], row[2]) for row in await moved.fetchall()}
         stale |= {w.dag_run_id for w in batch.instances if (w.dag_run_id, w.task_id, w.before.map_index) not in written}
@@ -154,7 +155,7 @@ def _instance_parameters(writes: Sequence[InstanceWrite], now: datetime) -> dict
         "hostnames": [w.hostname for w in writes],
         "pids": [w.pid for w in writes],
         "executors": [w.executor for w in writes],
-        "rendered": [None if w.rendered_fields is None else Jsonb(w.rendered_fields) for w in writes],
+        "rendered": [None if w.rendered_fields is None else shown_json(w.rendered_fields) for w in writes],
     }
 
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from psycopg.types.json import Jsonb
 
 from leoflowd.contract.agent_messages import CountsAsk, XComInput, XComPull
+from leoflowd.contract.values import shown_json
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, statements
 
 _SQL = statements("tries")
@@ -39,7 +39,8 @@ class _XComRow(msgspec.Struct, frozen=True):
     task_id: str
     key: str
     map_index: int
-    value: Any
+    value: str
+    """JSON text."""
 
 
 async def fetch_try(conn: Connection, try_id: str) -> TryRow | None:
@@ -90,7 +91,7 @@ async def put_xcom(conn: Connection, try_id: str, *, key: str, value: str, now: 
 
 
 async def put_rendered_fields(conn: Connection, try_id: str, fields: dict[str, Any], now: datetime) -> bool:
-    return bool(await execute(conn, _SQL.put_rendered_fields, try_id=try_id, fields=Jsonb(fields), now=now))
+    return bool(await execute(conn, _SQL.put_rendered_fields, try_id=try_id, fields=shown_json(fields), now=now))
 
 
 async def pull_xcoms(conn: Connection, row: TryRow, ask: XComPull) -> tuple[XComInput, ...]:

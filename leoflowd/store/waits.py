@@ -12,7 +12,7 @@ import msgspec
 from leoflowd.contract.agent_messages import ResumeCall
 from leoflowd.contract.wait_spec import WaitTerms
 from leoflowd.contract.waits import NewWait, ResumeWith
-from leoflowd.store.database import Connection, execute, fetch_all, statements
+from leoflowd.store.database import Connection, execute, fetch_all, fetch_value, long_statement, statements
 
 _SQL = statements("waits")
 
@@ -127,12 +127,17 @@ def _next_after(rows: Sequence[tuple[Any, ...]], limit: int) -> UUID | None:
 
 async def delete_dead_waits(conn: Connection) -> int:
     """Rows of tries that are over (ADR 13): cleared, marked, or ended while somebody else led."""
-    return await execute(conn, _SQL.delete_dead_waits)
+    async with long_statement(conn):
+        return await execute(conn, _SQL.delete_dead_waits)
 
 
 async def set_poke_interval(conn: Connection, wait_id: str, seconds: float) -> bool:
-    """False: it is no longer waited for."""
-    return bool(await execute(conn, _SQL.update_poke_interval, id=wait_id, seconds=seconds))
+    """False: it is no longer waited for. `conn` is in a transaction."""
+    text: str | None = await fetch_value(conn, _SQL.lock_terms, id=wait_id)
+    if text is None:
+        return False
+    terms = msgspec.structs.replace(msgspec.json.decode(text, type=WaitTerms), poke_interval_s=seconds)
+    return bool(await execute(conn, _SQL.update_terms, id=wait_id, terms=_json(terms)))
 
 
 class _ResumeRow(msgspec.Struct, frozen=True):
@@ -150,11 +155,41 @@ async def list_resumes(conn: Connection, keys: Sequence[InstanceKey]) -> dict[In
 
 
 def _call(row: _ResumeRow) -> ResumeCall | None:
-    resume = msgspec.json.decode(row.terms, type=WaitTerms).resume
+    resume = msgspec.json.decode(row.terms, type=_StoredTerms).resume
     if resume is None:
         return None
-    told = msgspec.json.decode(row.event, type=ResumeWith)
-    return ResumeCall(resume=resume, event=told.event, error=told.error, traceback=told.traceback)
+    told = msgspec.json.decode(row.event, type=_StoredResume)
+    return ResumeCall(
+        next_method=resume.next_method,
+        next_kwargs=_text(resume.next_kwargs),
+        event=_text(told.event),
+        error=told.error,
+        traceback=told.traceback,
+    )
+
+
+class _StoredResumption(msgspec.Struct, frozen=True):
+    """`wait_spec.Resume`, arguments unopened: they are the task's."""
+
+    next_method: str
+    next_kwargs: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _StoredTerms(msgspec.Struct, frozen=True):
+    resume: _StoredResumption | None = None
+
+
+class _StoredResume(msgspec.Struct, frozen=True):
+    """`ResumeWith`, its event unopened."""
+
+    event: msgspec.Raw = msgspec.Raw(b"null")
+    error: str | None = None
+    traceback: tuple[str, ...] = ()
+
+
+def _text(raw: msgspec.Raw) -> str | None:
+    text = bytes(raw).decode()
+    return None if text == "null" else text
 
 
 def _keys(keys: Sequence[InstanceKey]) -> dict[str, object]:

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from psycopg.types.json import Jsonb
 
 from leoflowd.store.database import Connection, execute, fetch_all, statements
 
@@ -26,9 +25,9 @@ class DeliveryRow(msgspec.Struct, frozen=True):
 
 
 async def insert_delivery(
-    conn: Connection, *, name: str, delivery_id: str, received_at: datetime, body: Any, signature: str
+    conn: Connection, *, name: str, delivery_id: str, received_at: datetime, body: str | None, signature: str
 ) -> bool:
-    """False: its id or its signature was here before, so it is a replay or a repetition."""
+    """`body` is JSON text. False: its id or its signature was here before, so it is a replay or a repetition."""
     return bool(
         await execute(
             conn,
@@ -36,7 +35,7 @@ async def insert_delivery(
             name=name,
             delivery_id=delivery_id,
             received_at=received_at,
-            body=Jsonb(body),
+            body=body,
             signature=signature,
         )
     )

@@ -1,5 +1,7 @@
 """The only way out for probes and inline HTTP tasks: HTTP requests under the egress policy and within limits (ADR 15).
 
+Kinds that speak another protocol ask `EgressClient.addresses` where they may connect to (ADR 24).
+
 Each worker of the cheap-task pool has a client of its own, which keeps one connection per origin open. A name is
 resolved once per connection, every address is checked, and the connection goes to an address that was checked: there
 is no second look at DNS that could answer otherwise. Each redirect is a new decision. Proxies, cookies, `.netrc` and
@@ -252,13 +254,22 @@ class EgressClient:
         if len(self._idle) > IDLE_MAX:
             self._idle.popitem(last=False)[1].close()
 
-    async def _connect(self, target: Destination, tls: Tls) -> HttpConnection:
+    async def addresses(self, target: Destination) -> Sequence[str]:
+        """All that the name leads to, every one of them checked: whoever connects to these needs no second look at DNS.
+
+        For kinds that speak other protocols. Raises `EgressRefused` and `TargetDown`.
+        """
         try:
-            addresses = await self._resolve(target.host, target.port)
-        except OSError as error:
+            found = await self._resolve(target.host, target.port)
+        except (OSError, UnicodeError) as error:
             raise TargetDown(f"{target}: the name {target.host!r} cannot be resolved: {error}") from error
-        check_addresses(self._policy, target, addresses)
-        stream = await _open_first(target, addresses[:ADDRESSES_MAX])
+        if not found:
+            raise TargetDown(f"{target}: the name {target.host!r} has no address")
+        check_addresses(self._policy, target, found)
+        return found[:ADDRESSES_MAX]
+
+    async def _connect(self, target: Destination, tls: Tls) -> HttpConnection:
+        stream = await _open_first(target, await self.addresses(target))
         if target.scheme == "http":
             return HttpConnection(stream, stream)
         secure = trio.SSLStream(stream, _ssl_context(tls), server_hostname=target.host, https_compatible=True)

@@ -13,6 +13,7 @@ of its special network.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -187,6 +188,30 @@ def destination_of(text: str) -> Destination:
         return destination(httpx.URL(text))
     except httpx.InvalidURL as error:
         raise EgressRefused(f"{text.partition('?')[0]!r} is refused: it is no URL: {error}") from error
+
+
+def endpoint(scheme: str, host: str | None, port: int) -> Destination:
+    """Where a connection that is no URL leads. Raises `EgressRefused` unless it names one host.
+
+    No Unix sockets, lists of hosts, or what a client library would read as something else than a host.
+    """
+    name = (host or "").strip().lower().removesuffix(".")
+    shown = f"{scheme}://{host or ''}:{port}"
+    if not 1 <= port <= 65_535:
+        raise EgressRefused(f"{shown!r} is refused: {port} is no port")
+    address = name.strip("[]")
+    if ":" in address and "%" not in address:  # a zone id would name an interface of ours
+        with contextlib.suppress(ValueError):
+            return Destination(scheme, str(IPv6Address(address)), port)
+    try:
+        return Destination(scheme, str(IPv4Address(name)), port)
+    except ValueError:
+        if not _NAME.fullmatch(name) or _ends_in_number(name):
+            raise EgressRefused(
+                f"{shown!r} is refused: the connection's host must be one host name or address; sockets of this "
+                "machine and lists of hosts are not tried"
+            ) from None
+    return Destination(scheme, name, port)
 
 
 def _canonical_host(url: httpx.URL) -> str:

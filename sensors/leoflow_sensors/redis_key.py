@@ -1,16 +1,19 @@
 """Kind `redis_key`: a key exists in Redis or Valkey. Airflow's RedisKeySensor.
 
-redis-py runs in a thread: one connection and one pipeline for all keys of a batch, closed then.
+redis-py runs in a thread: one connection and one pipeline for all keys of a batch, closed then. The connection goes to
+an address that the egress policy has checked (ADR 24); TLS still asks for the name.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from leoflow_sensors.blocking import run_blocking, time_left_s
+from leoflow_sensors.egress_policy import endpoint
 from leoflow_sensors.kinds import (
     KindSpec,
     NoPredicate,
@@ -21,9 +24,11 @@ from leoflow_sensors.kinds import (
     TargetDown,
 )
 from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.contract.overriding import override
 
 if TYPE_CHECKING:
-    from redis import Redis
+    from redis import ConnectionPool, Redis
+    from redis.connection import AbstractConnection
 
 LIMITER = trio.CapacityLimiter(16)
 TIME_MAX_S = 20.0
@@ -47,8 +52,10 @@ async def poke(spec: RedisKeySpec, context: ProbeContext) -> Observation:
 async def poke_many(specs: Sequence[RedisKeySpec], context: ProbeContext) -> Sequence[Observation | Exception]:
     """Raises `TargetDown` when Redis does not answer, `ProbeFailed` when it refuses us."""
     options = options_of(context.connection)
+    where = endpoint("redis", options["host"], options["port"])
+    addresses = await context.http.addresses(where)
     left_s = time_left_s(TIME_MAX_S)
-    found = await run_blocking(lambda: _exist(options, [spec.key for spec in specs], left_s), LIMITER)
+    found = await run_blocking(lambda: _exist(options, addresses, [spec.key for spec in specs], left_s), LIMITER)
     return [_observe(answer) for answer in found]
 
 
@@ -70,20 +77,23 @@ def options_of(connection: ConnectionFacts | None) -> dict[str, Any]:
     }
 
 
-def _exist(options: dict[str, Any], keys: Sequence[str], left_s: float) -> list[Any]:
+def _exist(options: dict[str, Any], addresses: Sequence[str], keys: Sequence[str], left_s: float) -> list[Any]:
     """Blocking. For each key 1, 0, or the error that Redis gave for it."""
     import redis  # 26 MB: only for daemons that have such sensors
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
     try:
-        client: Redis = redis.Redis(
-            **options,
+        secure = _truth(options.pop("ssl", False))
+        pool: ConnectionPool = redis.ConnectionPool(
+            connection_class=_connection_class(addresses, secure=secure),
+            **(options if secure else {name: value for name, value in options.items() if not name.startswith("ssl_")}),
             socket_connect_timeout=left_s / 2,
             socket_timeout=left_s / 2,
             protocol=2,  # all that EXISTS needs, and known to servers before 6.0
             retry=Retry(NoBackoff(), 0),  # the pool decides when to ask again
         )
+        client: Redis = redis.Redis.from_pool(pool)  # closes the pool
         with client, client.pipeline(transaction=False) as pipeline:
             for key in keys:
                 pipeline.exists(key)
@@ -94,6 +104,34 @@ def _exist(options: dict[str, Any], keys: Sequence[str], left_s: float) -> list[
         raise TargetDown(f"Redis does not answer: {error}") from error
     except (redis.RedisError, TypeError, ValueError) as error:  # the last two: values in extra that make no sense
         raise ProbeFailed(f"Redis cannot be asked: {error}") from error
+
+
+def _connection_class(addresses: Sequence[str], *, secure: bool) -> type[AbstractConnection]:
+    """redis-py's own, but for the look at DNS."""
+    from redis.connection import Connection, SSLConnection
+
+    class Pinned(Connection):
+        @override
+        def _connect(self) -> socket.socket:
+            failure: OSError = OSError("the name has no address")
+            for address in addresses:
+                try:
+                    connected = socket.create_connection((address, self.port), timeout=self.socket_connect_timeout)
+                except OSError as error:
+                    failure = error
+                else:
+                    connected.settimeout(self.socket_timeout)
+                    return connected
+            raise failure
+
+    class PinnedTls(SSLConnection, Pinned):
+        """`SSLConnection` wraps what the class behind it opens."""
+
+    return PinnedTls if secure else Pinned
+
+
+def _truth(value: Any) -> bool:
+    return value is True or str(value).lower() in ("true", "1", "yes", "on")
 
 
 def _observe(answer: Any) -> Observation | Exception:

@@ -2,12 +2,16 @@
 
 Other databases need drivers of their own: their sensors run as real operators, with `connectors:` in leoflow.yaml.
 
+The connection goes where the egress policy lets it, and says nothing to libpq but what is listed here: no other hosts,
+files or services (ADR 24). A database of Leoflow's own is not asked, whatever way leads to it.
+
 psycopg runs in threads here, not on Trio as in the daemon's store: these connections are short-lived and few, and the
 target's budget in the pool bounds how many there are. All queries of a batch share one, which is closed then.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -15,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from leoflow_sensors.blocking import run_blocking, time_left_s
+from leoflow_sensors.egress_policy import endpoint
 from leoflow_sensors.kinds import (
     KindSpec,
     Observation,
@@ -34,8 +39,20 @@ LIMITER = trio.CapacityLimiter(32)
 TIME_MAX_S = 60.0
 """For a batch, where the pool sets no deadline that is nearer."""
 CONN_TYPES = frozenset({"postgres", "postgresql"})
+PORT = 5432
 NOT_FOR_LIBPQ = frozenset({"cursor", "sqlalchemy_scheme", "sqlalchemy_query"})
 """Extras that PostgresHook keeps to itself, and which mean nothing for one cell."""
+FOR_LIBPQ = frozenset(
+    {
+        "sslmode", "ssl_min_protocol_version", "ssl_max_protocol_version", "channel_binding", "connect_timeout",
+        "client_encoding", "options", "application_name", "keepalives", "keepalives_idle", "keepalives_interval",
+        "keepalives_count", "tcp_user_timeout", "target_session_attrs",
+    }
+)  # fmt: skip
+"""Extras that say how to talk. Everything else that libpq knows says where to, as whom, or names a file of ours."""
+OPTIONS = re.compile(r"(\s*(-c\s*|--)[A-Za-z_][A-Za-z0-9_.-]*=([^\s\\]|\\.)*)*\s*")
+OURS = {"passfile": "", "sslcertmode": "disable", "gssencmode": "disable"}
+"""Not the daemon's own password file, certificate or ticket."""
 NEEDS_AIRFLOW = frozenset({"iam", "redshift", "redshift-serverless"})
 READ_ONLY = "-c default_transaction_read_only=on"
 
@@ -63,6 +80,13 @@ async def poke(spec: SqlSpec, context: ProbeContext) -> Observation:
 async def poke_many(specs: Sequence[SqlSpec], context: ProbeContext) -> Sequence[Observation | Exception]:
     """Raises `TargetDown` when there is no connection, `ProbeFailed` when there can be none."""
     conninfo = conninfo_of(context.connection, specs[0].database)
+    where = endpoint("postgres", conninfo["host"], conninfo["port"])
+    addresses = await context.http.addresses(where)
+    conninfo |= {
+        "host": ",".join([where.host] * len(addresses)),
+        "hostaddr": ",".join(addresses),
+        "port": ",".join([str(where.port)] * len(addresses)),
+    }
     left_s = time_left_s(TIME_MAX_S)
     return await run_blocking(lambda: _ask_all(conninfo, specs, left_s), LIMITER)
 
@@ -84,15 +108,33 @@ def conninfo_of(connection: ConnectionFacts | None, database: str | None) -> dic
         )
     own = {
         "host": connection.host,
-        "port": connection.port,
+        "port": connection.port or PORT,
         "user": connection.login,
         "password": connection.password,
         "dbname": database or connection.schema,
         "application_name": "leoflow sql sensor",
     }
     more = {name: value for name, value in extra.items() if name not in NOT_FOR_LIBPQ | NEEDS_AIRFLOW}
-    options = f"{more.get('options', '')} {READ_ONLY}".strip()
-    return {name: value for name, value in (own | more | {"options": options}).items() if value is not None}
+    _check_extra(connection, more)
+    options = f"{more.get('options') or ''} {READ_ONLY}".strip()
+    given = own | more | {"options": options}
+    return OURS | {name: value for name, value in given.items() if value is not None or name == "host"}
+
+
+def _check_extra(connection: ConnectionFacts, extra: dict[str, Any]) -> None:
+    unknown = sorted(extra.keys() - FOR_LIBPQ)
+    if unknown:
+        raise ProbeFailed(
+            f"the extra of connection {connection.connection_id!r} has {', '.join(map(repr, unknown))}, which the "
+            f"daemon does not pass on to Postgres' client; it knows {', '.join(sorted(FOR_LIBPQ))}. "
+            "Remove it, or let the sensor run with Airflow's own hook: `connectors: [common.sql, postgres]` in "
+            "leoflow.yaml"
+        )
+    if not OPTIONS.fullmatch(str(extra.get("options") or "")):
+        raise ProbeFailed(
+            f"the options in the extra of connection {connection.connection_id!r} may only set parameters: "
+            "`-c name=value`"
+        )
 
 
 # --- in the thread -----------------------------------------------------------------------------------------------
@@ -110,7 +152,26 @@ def _ask_all(conninfo: dict[str, Any], specs: Sequence[SqlSpec], left_s: float) 
     except psycopg.Error as error:
         raise TargetDown(f"no connection to Postgres: {_one_line(error)}") from error
     with connection:
+        _refuse_our_own(connection)
         return [_ask(connection, spec, until - monotonic()) for spec in specs]
+
+
+def _refuse_our_own(connection: psycopg.Connection[Any]) -> None:
+    """By what is in it, not by its address, of which it may have many."""
+    import psycopg
+
+    try:
+        found = connection.execute(
+            "SELECT count(DISTINCT relname) FROM pg_catalog.pg_class"
+            " WHERE relkind = 'r' AND relname IN ('leadership', 'task_instance', 'schema_migration', 'setting')"
+        ).fetchone()
+        connection.rollback()
+    except psycopg.Error as error:
+        raise TargetDown(f"Postgres broke off: {_one_line(error)}") from error
+    if found == (4,):
+        raise ProbeFailed(
+            "this is a database of Leoflow itself, which no sensor may ask; it holds this installation's keys"
+        )
 
 
 def _ask(connection: psycopg.Connection[Any], spec: SqlSpec, left_s: float) -> Observation | Exception:

@@ -16,6 +16,7 @@ from typing import Any
 
 import grpclib.const
 import grpclib.server
+import msgspec
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.protocol import H2Protocol
 
@@ -55,6 +56,7 @@ from leoflowd.contract.agent_messages import (
 )
 from leoflowd.contract.agent_wire import MsgpackCodec
 from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.contract.wait_spec import Deferral
 
 
 @dataclass
@@ -207,7 +209,7 @@ class FakeControlPlane:
                 assert content.endswith(b"\n")
                 facts.log += content[len(facts.log) - offset :]
             case RenderedFields(fields=fields):
-                facts.rendered = fields
+                facts.rendered = json.loads(fields)
             case XComPush(key=key, value=value):
                 facts.xcoms[key] = json.loads(value)
             case XComPull():
@@ -229,7 +231,7 @@ class FakeControlPlane:
                 return CountsAnswer(request_id=message.request_id, count=self.facts.count)
             case Outcome():
                 if self.facts.store_outcomes:
-                    facts.outcomes.append(message)
+                    facts.outcomes.append(_opened(message))
                     facts.xcoms.update({item.key: json.loads(item.value) for item in message.xcoms})
                     return OutcomeStored()
             case Beat() | TryHello():
@@ -239,6 +241,12 @@ class FakeControlPlane:
     async def _tell(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+def _opened(outcome: Outcome) -> Outcome:
+    if outcome.deferral_json is None:
+        return outcome
+    return msgspec.structs.replace(outcome, deferral=msgspec.json.decode(outcome.deferral_json, type=Deferral))
 
 
 def _fits(item: XComInput, pull: XComPull) -> bool:

@@ -205,7 +205,7 @@ class Ends:
         self.at_once_max = 0
         self.hold: trio.Event | None = None
 
-    async def waits_ended(self, ends: Sequence[WaitEnd]) -> None:
+    async def waits_ended(self, ends: Sequence[WaitEnd]) -> frozenset[str]:
         self.attempts += 1
         self.at_once += 1
         self.at_once_max = max(self.at_once_max, self.at_once)
@@ -222,6 +222,7 @@ class Ends:
             self.ended.append(end)
             self.at[end.id] = trio.current_time()
             self._table.rows.pop(UUID(end.id), None)
+        return frozenset()
 
     def of(self, wait: NewWait) -> WaitEnd | None:
         return next((end for end in self.ended if end.id == str(wait.id)), None)

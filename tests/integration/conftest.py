@@ -12,12 +12,16 @@ from typing import Any
 import pytest
 import trio
 from argon2 import PasswordHasher
+from psycopg.conninfo import make_conninfo
 
+from leoflowd.lite.postgres import DAEMON_ROLE, SUPERUSER
 from leoflowd.store import api_users
-from leoflowd.store.database import Database
+from leoflowd.store.database import STORE, Database, lane_limits
 from leoflowd.store.trio_connection import TrioConnection
 from tests import postgres_server
 from tests.conftest import IS_WORKER, one_at_a_time
+
+LIMITS = lane_limits(STORE)
 
 
 @pytest.fixture(scope="session")
@@ -69,20 +73,22 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def database(postgres_conninfo: str) -> AsyncIterator[Database]:
-    """A migrated database of its own for one test."""
+    """A migrated database of its own for one test, whose owner is no superuser, as the daemon's."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    await _execute(postgres_conninfo, f"CREATE DATABASE {name} TEMPLATE {postgres_server.TEMPLATE} STRATEGY file_copy")
-    database = Database(postgres_conninfo.replace("dbname=leoflow", f"dbname={name}"))
+    admin = make_conninfo(postgres_conninfo, dbname="postgres", user=SUPERUSER)
+    clone = f"TEMPLATE {postgres_server.TEMPLATE} STRATEGY file_copy OWNER {DAEMON_ROLE}"
+    await _execute(admin, f"CREATE DATABASE {name} {clone}")
+    database = Database(make_conninfo(postgres_conninfo, dbname=name))
     try:
         yield database
     finally:
         database.close()
         with trio.CancelScope(shield=True):
-            await _execute(postgres_conninfo, f"DROP DATABASE {name} WITH (FORCE)")
+            await _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def _execute(conninfo: str, statement: str) -> None:
-    connection = await TrioConnection.open(conninfo)
+    connection = await TrioConnection.open(conninfo, LIMITS)
     try:
         await connection.execute(statement.encode())
     finally:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any
 
 import pytest
+import trio
 
+from leoflow_sensors import redis_key, sql
 from leoflow_sensors.egress import EgressClient, Limits, TooManyRedirects
-from leoflow_sensors.egress_policy import EgressPolicy, EgressRefused, parse_policy
-from leoflow_sensors.kinds import TargetDown
+from leoflow_sensors.egress_policy import SETTING, EgressPolicy, EgressRefused, parse_policy
+from leoflow_sensors.kinds import ProbeFailed, TargetDown
+from leoflow_sensors.redis_key import RedisKeySpec
+from leoflow_sensors.sql import SqlSpec, conninfo_of
+from leoflowd.contract.connection import ConnectionFacts
 from tests.conftest import PATIENCE_S
+from tests.fakes.probe_context import Context, connection
 from tests.fakes.scripted_server import ScriptedServer, answer, scripted_server
 
 LIMITS = Limits(head_s=PATIENCE_S, total_s=PATIENCE_S)
@@ -192,3 +200,97 @@ async def test_a_name_that_does_not_resolve_is_a_target_that_is_down() -> None:
 
     with pytest.raises(TargetDown, match="cannot be resolved"):
         await EgressClient(EgressPolicy(), resolve=nowhere).request("GET", "http://nowhere.example/")
+
+
+# --- kinds that speak other protocols -----------------------------------------------------------------------------
+
+SQL = SqlSpec(sql="SELECT 1")
+
+
+def asked(kind: Any, spec: Any, facts: ConnectionFacts, *, allow: str = "", leads_to: str | None = None) -> Any:
+    """A probe whose connection's name leads to that address."""
+
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        return [leads_to or host]
+
+    client = EgressClient(parse_policy(allow), resolve=resolve)
+    return kind.poke(spec, Context(facts, http=client))
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "10.1.2.3", "169.254.169.254", "::1", "[::1]", "::ffff:127.0.0.1", "0.0.0.0", "fd00::1"]
+)
+@pytest.mark.parametrize(("kind", "spec"), [(sql, SQL), (redis_key, RedisKeySpec(key="k"))])
+async def test_sql_and_redis_reach_no_address_that_is_not_open(kind: Any, spec: Any, host: str) -> None:
+    conn_type = "postgres" if kind is sql else "redis"
+    with pytest.raises(EgressRefused, match=SETTING):
+        await asked(kind, spec, connection(conn_type, host=host))
+
+
+@pytest.mark.parametrize(("kind", "spec"), [(sql, SQL), (redis_key, RedisKeySpec(key="k"))])
+async def test_sql_and_redis_are_told_by_where_the_name_leads(kind: Any, spec: Any) -> None:
+    conn_type = "postgres" if kind is sql else "redis"
+    facts = connection(conn_type, host="harmless.example")
+    with pytest.raises(EgressRefused, match=r"leads to 127\.0\.0\.1"):
+        await asked(kind, spec, facts, leads_to="127.0.0.1")
+
+
+@pytest.mark.parametrize(("kind", "spec"), [(sql, SQL), (redis_key, RedisKeySpec(key="k"))])
+async def test_the_connection_goes_to_the_address_that_was_checked(kind: Any, spec: Any) -> None:
+    """A server there is called, and nobody looks the name up a second time: it has no address but ours."""
+    called = trio.Event()
+
+    async def serve(stream: trio.SocketStream) -> None:
+        called.set()
+        await stream.aclose()
+
+    conn_type = "postgres" if kind is sql else "redis"
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        facts = connection(conn_type, host="only-here.invalid", port=port)
+        with pytest.raises(TargetDown):
+            await asked(kind, spec, facts, allow=f"127.0.0.1:{port}", leads_to="127.0.0.1")
+        nursery.cancel_scope.cancel()
+    assert called.is_set()
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["/var/run/postgresql", "@abstract", "a,b", "db.example,127.0.0.1", "127.1", "2130706433", "0x7f000001",
+     "host=127.0.0.1", "db.example dbname=x", "db.example/../x", "db%2fx", "fe80::1%eth0", "postgresql://127.0.0.1/x",
+     "%2Fvar%2Frun"],
+)  # fmt: skip
+@pytest.mark.parametrize(("kind", "spec"), [(sql, SQL), (redis_key, RedisKeySpec(key="k"))])
+async def test_a_host_is_one_host(kind: Any, spec: Any, host: str) -> None:
+    conn_type = "postgres" if kind is sql else "redis"
+    with pytest.raises(EgressRefused):
+        await asked(kind, spec, connection(conn_type, host=host), allow="0.0.0.0/0,::/0", leads_to="127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["host", "hostaddr", "port", "service", "servicefile", "passfile", "sslrootcert", "sslcert", "sslkey", "sslcrl",
+     "sslkeylogfile", "user", "password", "dbname", "requirepeer", "krbsrvname", "gssdelegation", "replication",
+     "load_balance_hosts", "oauth_issuer", "conninfo"],
+)  # fmt: skip
+def test_a_connections_extra_cannot_say_where_to_or_as_whom(name: str) -> None:
+    with pytest.raises(ProbeFailed, match=f"has '{name}', which the daemon does not pass on"):
+        conninfo_of(connection("postgres", host="db.example", extra={name: "/etc/passwd"}), None)
+
+
+@pytest.mark.parametrize("options", ["-c x=1 -W", "-f /etc/passwd", "-c", "--x", "; -c a=b", "-p 1"])
+def test_options_set_parameters_and_nothing_else(options: str) -> None:
+    with pytest.raises(ProbeFailed, match="may only set parameters"):
+        conninfo_of(connection("postgres", host="db.example", extra={"options": options}), None)
+
+
+def test_a_sensor_brings_none_of_the_daemons_own_secrets() -> None:
+    told = conninfo_of(connection("postgres", host="db.example"), None)
+    assert (told["passfile"], told["sslcertmode"], told["gssencmode"]) == ("", "disable", "disable")
+
+
+@pytest.mark.parametrize("host", [None, ""])
+async def test_without_a_host_libpq_would_take_a_socket_of_this_machine(host: str | None) -> None:
+    with pytest.raises(EgressRefused, match="must be one host name"):
+        await asked(sql, SQL, connection("postgres", host=host), allow="0.0.0.0/0,::/0", leads_to="127.0.0.1")

@@ -167,13 +167,18 @@ async def test_the_same_id_under_another_name_is_another_delivery(app: QuartTrio
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [(b"x" * (64 * 1024 + 1), 413), (b"{", 422), (b'"\\u0000"', 422), (b"[" * 50_000, 422), (b"\xff", 422)],
+    [(b"x" * (64 * 1024 + 1), 413), (b"{", 422), (b'"\\ud800"', 422), (b"[" * 50_000, 422), (b"\xff", 422)],
 )
 async def test_a_body_that_cannot_be_stored_is_refused(
     app: QuartTrio, database: Database, body: bytes, status: int
 ) -> None:
     assert (await _send(app, body=body))[0] == status
     assert await _stored(database) == ()
+
+
+async def test_a_body_is_kept_as_it_came(app: QuartTrio, database: Database) -> None:
+    assert (await _send(app, body=b'["a\\u0000b", 1180591620717411303424, 1e20]'))[0] == 204
+    assert [row.body for row in await _stored(database)] == [["a\0b", 2**70, 1e20]]
 
 
 async def test_a_body_as_large_as_the_limit_is_stored(app: QuartTrio) -> None:

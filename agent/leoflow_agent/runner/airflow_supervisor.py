@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import templates, xcom
+from . import limits, templates
 from .context import XComs
 from .control import Control
 from .files import TryFiles
@@ -122,7 +122,7 @@ class Supervisor:
     def _push(self, msg: Any) -> None:
         if not self._is_own_run(msg) or msg.task_id != self._spec["task_id"]:
             raise self._refused(f"cannot write XCom {msg.key!r} of task {msg.task_id!r}: a task writes only its own")
-        self._xcoms.push_text(msg.key, xcom.checked(json.dumps(msg.value), f"XCom {msg.key!r}"))
+        self._xcoms.push_text(msg.key, limits.json_text(msg.value, f"XCom {msg.key!r}"))
 
     # --- dag runs and task instances -----------------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ class Supervisor:
             "dag_id": msg.dag_id,
             "run_id": msg.run_id,
             "logical_date": msg.logical_date,
-            "conf": msg.conf or {},
+            "conf": limits.json_text(msg.conf or {}, "conf", max_bytes=limits.CONF_MAX_BYTES),
             "reset": bool(msg.reset_dag_run),
             "note": getattr(msg, "note", None),
         }
@@ -185,8 +185,8 @@ class Supervisor:
     # --- what the task shows -------------------------------------------------------------------------------------
 
     def _rendered(self, msg: Any) -> None:
-        fields = templates.redacted(msg.rendered_fields, self._control.redact)
-        self._files.add_event({"rendered": fields})
+        fields = limits.shown_value(templates.redacted(msg.rendered_fields, self._control.redact))
+        self._files.add_event({"rendered": json.dumps(fields)})
         self._control.send({"events": 1})
 
     def _map_index_label(self, msg: Any) -> None:
@@ -238,6 +238,7 @@ def dag_run(facts: dict[str, Any]) -> Any:
     """`DagRunFacts` as the SDK's `DagRun`."""
     model = importlib.import_module("airflow.sdk.api.datamodels._generated").DagRun
     names = {name: facts[name] for name in model.model_fields if facts.get(name) is not None}
+    names["conf"] = json.loads(facts.get("conf") or "{}")
     return model.model_validate({**names, "consumed_asset_events": []})
 
 

@@ -6,7 +6,7 @@ import os
 import traceback
 from datetime import datetime, timezone
 
-from . import logs
+from . import limits, logs
 
 LENGTH = 500
 
@@ -20,7 +20,7 @@ def sentence(error: BaseException) -> str:
     text = logs.safe_text(error).strip()
     if isinstance(error, KeyError) and error.args:
         text = logs.clean(str(error.args[0]))
-    return f"{type(error).__name__}: {text}"[:LENGTH] if text else type(error).__name__
+    return limits.shown(f"{type(error).__name__}: {text}" if text else type(error).__name__, LENGTH)
 
 
 def where(error: BaseException, folder: str) -> str:
@@ -39,6 +39,8 @@ def where(error: BaseException, folder: str) -> str:
 
 
 def moment_text(moment: datetime) -> str:
-    """RFC 3339 in UTC; a naive moment is taken for UTC."""
+    """RFC 3339 in UTC; a naive moment is taken for UTC. Raises ValueError at the ends of time."""
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
+    if not limits.EARLIEST <= aware <= limits.LATEST:
+        raise ValueError(f"{moment.isoformat()} is so near to the ends of time that no time zone may be applied")
     return aware.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")

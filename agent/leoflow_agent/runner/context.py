@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from . import xcom
+from . import limits, xcom
 from .control import Control
 from .files import TryFiles
 
@@ -53,7 +53,7 @@ class DagRun:
             setattr(self, name, moment(value) if name in _RUN_DATES else value)
         for name in _RUN_DATES:
             self.__dict__.setdefault(name, None)
-        self.conf: dict[str, Any] = facts.get("conf") or {}
+        self.conf: dict[str, Any] = json.loads(facts.get("conf") or "{}")
         self.external_trigger = facts.get("run_type") == "manual"
 
     def __repr__(self) -> str:
@@ -70,7 +70,7 @@ class XComs:
         self._known: dict[tuple[str, str], dict[int, Any]] = {}
         for item in spec.get("xcoms", ()):
             values = self._known.setdefault((item["task_id"], item["key"]), {})
-            values[item.get("map_index", -1)] = item["value"]
+            values[item.get("map_index", -1)] = json.loads(item["value"])
 
     def of_reference(self, task_id: str, key: str, missing: Any) -> Any:
         """The output that an argument of the task names."""
@@ -92,14 +92,15 @@ class XComs:
         answer = self._control.ask("pull", {"key": key, "task_ids": task_ids, **filters})
         found: dict[str, dict[int, Any]] = {}
         for item in answer["values"]:
-            found.setdefault(item["task_id"], {}).setdefault(item.get("map_index", -1), item["value"])
+            found.setdefault(item["task_id"], {}).setdefault(item.get("map_index", -1), json.loads(item["value"]))
         return found
 
     def push(self, key: str, value: Any) -> None:
-        self.push_text(key, xcom.encode(value, key=key))
+        self.push_text(limits.checked_key(key), xcom.encode(value, key=key))
 
     def push_text(self, key: str, text: str) -> None:
-        """`text` is JSON in the XCom form."""
+        """`text` is JSON in the XCom form. Raises before anything is sent, since nobody waits for an answer."""
+        limits.checked_key(key)
         if not self._control.is_usable:
             raise RuntimeError("cannot push an XCom in a process that the task forked; do it in the task's own process")
         self._files.add_event({"push": {"key": key, "value": text}})

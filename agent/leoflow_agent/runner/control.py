@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
+from . import limits
+
+_ANSWERED_BY_CALLER = frozenset({"connection", "dag_run"})
 _DEATH_TAKES_MS = 1000
 _MIN_HIDDEN_LENGTH = 5
 """`leoflow_agent.masking.MIN_LENGTH`; a unit test compares them."""
@@ -18,6 +21,10 @@ _MIN_HIDDEN_LENGTH = 5
 
 class AgentGone(RuntimeError):
     """The agent does not answer; the kernel is about to end this process too."""
+
+
+class Refused(RuntimeError):
+    """The daemon's answer to a question is no; the message says why."""
 
 
 class Control:
@@ -38,7 +45,7 @@ class Control:
         return os.getpid() == self._owner
 
     def send(self, message: dict[str, Any]) -> None:
-        line = json.dumps(message, default=_moment_text).encode() + b"\n"
+        line = json.dumps(message, default=_moment_text, allow_nan=False).encode() + b"\n"
         with self._lock:
             self._socket.sendall(line)
 
@@ -56,7 +63,12 @@ class Control:
         return text
 
     def ask(self, kind: str, question: dict[str, Any]) -> dict[str, Any]:
-        """Send a question and wait for its answer; as long as the daemon is away, this waits."""
+        """Send a question and wait for its answer; as long as the daemon is away, this waits.
+
+        Raises `NotSerializable` and `TooLarge` for a question that nobody beyond this process could read, and `Refused`
+        when there is no answer. Kinds whose answer may be no are left to the caller: `refused` is in the answer.
+        """
+        _check_question(kind, question)
         if not self.is_usable:
             raise AgentGone(f"cannot {kind} in a process that the task forked; do it in the task's own process")
         with self._lock:
@@ -67,6 +79,8 @@ class Control:
                 answer = json.loads(self._line())
                 # An answer to a question that an exception cut off may still arrive.
                 if answer.get("request_id") == request_id:
+                    if answer.get("refused") and kind not in _ANSWERED_BY_CALLER:
+                        raise Refused(f"the question ({kind}) is refused: {answer['refused']}")
                     return dict(answer)
 
     def is_agent_gone(self) -> bool:
@@ -89,6 +103,18 @@ class Control:
             self._received += piece
         line, _, self._received = self._received.partition(b"\n")
         return line
+
+
+def _check_question(kind: str, question: dict[str, Any]) -> None:
+    """The agent and MessagePack, which it speaks, know integers of 64 bits."""
+    text = json.dumps(question, default=_moment_text)
+    if len(text) > limits.QUESTION_MAX_BYTES:
+        raise limits.TooLarge(f"the question ({kind}) takes {len(text)} bytes, more than {limits.QUESTION_MAX_BYTES}")
+    plain = limits.check(json.loads(text), f"the question ({kind})")
+    for name, value in plain.items():
+        for item in value if isinstance(value, list) else (value,):
+            if isinstance(item, int) and not -(2**63) <= item < 2**63:
+                raise limits.NotSerializable(f"{name} of the question ({kind}) is an integer of more than 64 bits")
 
 
 def _moment_text(value: Any) -> str:

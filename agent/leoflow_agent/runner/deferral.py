@@ -9,7 +9,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from . import xcom
+from . import limits, xcom
 
 _FAILED = "__fail__"
 """Airflow's method name for "the trigger failed": `resume_execution` raises then."""
@@ -39,13 +39,18 @@ def of_trigger(
     if not isinstance(classpath, str) or not isinstance(kwargs, dict):
         raise TypeError(f"serialize() of a trigger must give its class path and a dict, not {classpath!r}, {kwargs!r}")
     timeout_s = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    xcom.checked(json.dumps([kwargs, next_kwargs]), f"what trigger {classpath} and {next_method} are to be called with")
+    limits.json_text([kwargs, next_kwargs], f"what trigger {classpath} and {next_method} are to be called with")
     return {
         "trigger": {"classpath": classpath, "kwargs": kwargs},
         "next_method": next_method,
         "next_kwargs": next_kwargs,
         "timeout_s": None if timeout_s is None else max(0.0, timeout_s),
     }
+
+
+def text(deferral: dict[str, Any]) -> str:
+    """As the outcome carries it. Raises `NotSerializable` and `TooLarge`."""
+    return limits.json_text(deferral, "what the task waits for", max_bytes=2 * limits.XCOM_MAX_BYTES)
 
 
 def describe(deferral: dict[str, Any]) -> str:
@@ -60,5 +65,5 @@ def resumed(call: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if call.get("error") is not None:
         traceback = call.get("traceback")
         return _FAILED, {"error": call["error"], **({"traceback": list(traceback)} if traceback else {})}
-    resume = call["resume"]
-    return resume["next_method"], {**(resume.get("next_kwargs") or {}), "event": call.get("event")}
+    kwargs = json.loads(call.get("next_kwargs") or "{}")
+    return call["next_method"], {**(kwargs or {}), "event": json.loads(call.get("event") or "null")}

@@ -32,14 +32,14 @@ class TryFiles:
 
     def add_event(self, event: dict[str, Any]) -> None:
         """One line, in one write, so that a kill leaves all of it or nothing that counts."""
-        line = json.dumps(event).encode() + b"\n"
+        line = json.dumps(event, allow_nan=False).encode() + b"\n"
         with open(self._path("events.ndjson"), "ab", buffering=0) as events:
             events.write(line)
 
     def write_outcome(self, outcome: dict[str, Any]) -> None:
         temporary = self._path(".outcome.tmp")
         with open(temporary, "w", encoding="ascii") as file:
-            json.dump(outcome, file)
+            json.dump(outcome, file, allow_nan=False)
         os.rename(temporary, self._path("outcome.json"))
 
     def _path(self, name: str) -> str:

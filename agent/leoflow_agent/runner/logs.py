@@ -16,6 +16,7 @@ import traceback
 from datetime import datetime, timezone
 from typing import Any
 
+from . import limits
 from .control import Control
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -40,8 +41,8 @@ class ControlHandler(logging.Handler):
             line: dict[str, Any] = {
                 "timestamp": _timestamp(record.created),
                 "event": clean(message)[:_EVENT_LENGTH],
-                "level": record.levelname.lower(),
-                "logger": record.name,
+                "level": clean(record.levelname.lower()),
+                "logger": clean(record.name),
             }
             if record.exc_info and record.exc_info[1] is not None:
                 line["error_detail"] = describe_error(record.exc_info[1])
@@ -68,8 +69,8 @@ def _timestamp(seconds: float) -> str:
 
 
 def clean(text: str) -> str:
-    """Text that UTF-8 can carry: lone surrogates (file names) become escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Text that everything can carry: lone surrogates (file names) and NUL become escapes."""
+    return limits.shown(text, len(text) * 6)
 
 
 def describe_error(error: BaseException) -> list[dict[str, Any]]:
@@ -106,7 +107,7 @@ def _syntax_error(error: BaseException) -> dict[str, Any] | None:
         return None
     return {
         "offset": error.offset or 0,
-        "filename": error.filename or "?",
+        "filename": clean(str(error.filename or "?")),
         "line": clean(error.text or ""),
         "lineno": error.lineno or 0,
         "msg": clean(error.msg),

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import importlib
 import io
+import json
 import logging
 import os
 import signal
@@ -18,7 +19,7 @@ import traceback
 from datetime import datetime, timezone
 from typing import Any
 
-from . import because, deferral, linux, logs, real_airflow, templates, xcom
+from . import because, deferral, limits, linux, logs, real_airflow, templates, xcom
 from . import context as contexts
 from .control import Control
 from .files import TryFiles
@@ -63,7 +64,7 @@ def _run(spec: dict[str, Any], control: Control, files: TryFiles) -> dict[str, A
     outcome = body(spec, control, files, started).run()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the work is done, the outcome must get out
     ended = datetime.now(timezone.utc)
-    outcome["because"] = control.redact(outcome["because"])
+    outcome["because"] = limits.shown(control.redact(outcome["because"]))
     return {"start_date": because.moment_text(started), "end_date": because.moment_text(ended), **outcome}
 
 
@@ -104,7 +105,10 @@ class _Try:
         try:
             return self._run()
         except BaseException as error:  # noqa: BLE001  user code; also sys.exit and our own termination
-            return self._outcome_of(error)
+            try:
+                return self._outcome_of(error)
+            except Exception as fault:  # noqa: BLE001  a date beyond the calendar, a `__str__` that fails
+                return {"kind": "failed", "because": because.sentence(fault)}
 
     def _run(self) -> dict[str, Any]:
         runtime = importlib.import_module("airflow._leoflow_runtime")  # the shim
@@ -147,12 +151,15 @@ class _Try:
         if kind == "mask":
             self._control.hide(question["values"])
             return {}
+        if kind == "dag_run":
+            conf = limits.json_text(question.get("conf") or {}, "conf", max_bytes=limits.CONF_MAX_BYTES)
+            question = {**question, "conf": conf}
         return self._control.ask(kind, question)
 
     def _deferred(self, what: dict[str, Any]) -> dict[str, Any]:
         sentence = deferral.describe(what)
         _log.info("Pausing task as DEFERRED: %s", sentence)
-        return {"kind": "deferred", "because": sentence, "deferral": what}
+        return {"kind": "deferred", "because": sentence, "deferral": deferral.text(what)}
 
     def _render(self, runtime: Any, dag: Any, context: dict[str, Any], xcoms: contexts.XComs) -> None:
         task = self._task
@@ -167,7 +174,7 @@ class _Try:
             setattr(task, field, runtime.resolve(getattr(task, field), pull, text=render, context=context))
         context["templates_dict"] = getattr(task, "templates_dict", None)
         if task.template_fields:
-            self._files.add_event({"rendered": templates.shown_fields(task, self._control.redact)})
+            self._files.add_event({"rendered": json.dumps(templates.shown_fields(task, self._control.redact))})
             self._control.send({"events": 1})
 
     def _xcoms_of(self, value: Any) -> list[dict[str, str]]:
@@ -178,12 +185,13 @@ class _Try:
         if getattr(self._task, "multiple_outputs", False):
             if not isinstance(value, dict):
                 raise TypeError(f"a task with multiple_outputs must return a dict, not {type(value).__name__}")
-            for key in value:
-                if not isinstance(key, str):
-                    raise TypeError(f"the keys of multiple_outputs must be text; {key!r} is {type(key).__name__}")
-            items = dict(value)
+            items = {limits.checked_key(key): item for key, item in value.items()}
         items[xcom.RETURN_KEY] = value
-        return [{"key": key, "value": xcom.encode(item, key=key)} for key, item in items.items()]
+        found = [{"key": key, "value": xcom.encode(item, key=key)} for key, item in items.items()]
+        size = sum(len(item["value"]) for item in found)
+        if size > limits.OUTCOME_MAX_BYTES:
+            raise limits.TooLarge(f"the {len(found)} outputs are {size} bytes, more than {limits.OUTCOME_MAX_BYTES}")
+        return found
 
     # --- ends that are no success --------------------------------------------------------------------------------
 

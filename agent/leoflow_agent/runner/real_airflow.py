@@ -23,7 +23,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from . import because, deferral
+from . import because, deferral, limits
 from . import context as contexts
 from .airflow_supervisor import Supervisor, dag_run
 from .control import Control
@@ -193,7 +193,7 @@ class Try:
             next_kwargs=final.next_kwargs or {},
             timeout=final.trigger_timeout,
         )
-        return {"kind": "deferred", "because": deferral.describe(what), "deferral": what}
+        return {"kind": "deferred", "because": deferral.describe(what), "deferral": deferral.text(what)}
 
     def _outcome_of(self, error: BaseException) -> dict[str, Any]:
         if self._is_terminated:
@@ -262,7 +262,7 @@ class _LogLines:
             return len(line)
         with contextlib.suppress(OSError, ValueError):  # the task may have closed or replaced it
             sys.stdout.flush()
-        self._control.send({"log": json.loads(line)})
+        self._control.send({"log": limits.shown_value(json.loads(line))})
         return len(line)
 
     def flush(self) -> None:

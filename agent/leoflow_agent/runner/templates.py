@@ -13,8 +13,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from . import limits
+
 _FIELD_LENGTH = 4096
 """Airflow's `max_templated_field_length`."""
+_LEVELS = 64
+"""Of nesting that are shown."""
 _SENSITIVE = (
     "password",
     "passwd",
@@ -103,7 +107,10 @@ _FILTERS = {
 
 def shown_fields(operator: Any, redact: Callable[[str], str]) -> dict[str, Any]:
     """Rendered template fields for the UI: JSON-ready, without secrets by name or by value, long values cut."""
-    return {name: _cut(_shown(getattr(operator, name, None), redact, name)) for name in operator.template_fields}
+    return {
+        name: _cut(limits.shown_value(_shown(getattr(operator, name, None), redact, name)))
+        for name in operator.template_fields
+    }
 
 
 def redacted(value: Any, redact: Callable[[str], str]) -> Any:
@@ -119,17 +126,19 @@ def names_a_secret(name: str) -> bool:
     return any(word in name.lower() for word in _SENSITIVE)
 
 
-def _shown(value: Any, redact: Callable[[str], str], name: str = "") -> Any:
+def _shown(value: Any, redact: Callable[[str], str], name: str = "", levels: int = _LEVELS) -> Any:
     if value and names_a_secret(name):
         return "***"
+    if levels <= 0:
+        return "…"
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else str(value)
     if isinstance(value, dict):
-        return {str(key): _shown(item, redact, str(key)) for key, item in value.items()}
+        return {str(key): _shown(item, redact, str(key), levels - 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_shown(item, redact) for item in value]
+        return [_shown(item, redact, levels=levels - 1) for item in value]
     if callable(value):
         return f"<callable {getattr(value, '__qualname__', type(value).__qualname__)}>"
     return redact(str(value))

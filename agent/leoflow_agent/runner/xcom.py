@@ -9,41 +9,22 @@ from __future__ import annotations
 
 import base64
 import enum
-import json
-import math
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
 
-MAX_BYTES = 256 * 1024
-"""`leoflowd.contract.agent_messages.XCOM_MAX_BYTES`; a unit test compares them."""
+from .limits import EARLIEST, LATEST, NotSerializable, TooLarge, json_text
+
+__all__ = ["RETURN_KEY", "NotSerializable", "TooLarge", "decode", "encode", "plain"]
+
 RETURN_KEY = "return_value"
 _CLASS, _VERSION, _DATA = "__classname__", "__version__", "__data__"
 _PENDULUM_MOMENT = "pendulum.datetime.DateTime"
 
 
-class NotSerializable(TypeError):
-    """The value has a type that XCom cannot carry."""
-
-
-class TooLarge(ValueError):
-    """The value is larger than an XCom may be."""
-
-
 def encode(value: Any, *, key: str) -> str:
     """JSON text; raises with a message for the author of the task."""
-    return checked(json.dumps(plain(value, f"XCom {key}")), f"XCom {key!r}")
-
-
-def checked(text: str, what: str) -> str:
-    """The text itself; `TooLarge` when it is more than an XCom may be."""
-    size = len(text.encode())
-    if size > MAX_BYTES:
-        raise TooLarge(
-            f"{what} is {size} bytes of JSON, more than the limit of {MAX_BYTES} bytes; "
-            "store the data in a file, a bucket or a table, and return its path"
-        )
-    return text
+    return json_text(plain(value, f"XCom {key}"), f"XCom {key}")
 
 
 def plain(value: Any, what: str) -> Any:
@@ -59,18 +40,12 @@ def _plain(value: Any, where: str) -> Any:
     if value is None or kind in (bool, int, str):
         return value
     if kind is float:
-        return _finite(value, where)
+        return value
     if kind is dict:
         return {_key(key, where): _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
     if kind is list:
         return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
     return _enveloped(value, where)
-
-
-def _finite(value: float, where: str) -> float:
-    if not math.isfinite(value):
-        raise NotSerializable(f"{where} is {value!r}, which JSON cannot carry; use None or text instead")
-    return value
 
 
 def _key(key: Any, where: str) -> str:
@@ -85,11 +60,13 @@ def _key(key: Any, where: str) -> str:
 def _enveloped(value: Any, where: str) -> Any:
     if isinstance(value, datetime):
         moment = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
+        if not EARLIEST <= moment <= LATEST:
+            raise NotSerializable(f"{where} is {value!r}, so near to the ends of time that no time zone may be applied")
         return _envelope(_moment_class(value), 2, {"timestamp": moment.timestamp(), "tz": _zone(value)})
     if isinstance(value, date):
         return _envelope("datetime.date", 2, value.isoformat())
     if isinstance(value, timedelta):
-        return _envelope("datetime.timedelta", 2, value.total_seconds())
+        return _envelope("datetime.timedelta", 2, _seconds(value, where))
     if isinstance(value, Decimal):
         return _envelope("decimal.Decimal", 1, str(value))
     if isinstance(value, bytes):
@@ -99,6 +76,14 @@ def _enveloped(value: Any, where: str) -> Any:
             items = [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
             return _envelope(f"builtins.{kind.__name__}", 1, items)
     return _plain(_basic(value, where), where)
+
+
+def _seconds(value: timedelta, where: str) -> float:
+    try:
+        timedelta(seconds=value.total_seconds())
+    except OverflowError:
+        raise NotSerializable(f"{where} is {value!r}, which as seconds is more than any timedelta holds") from None
+    return value.total_seconds()
 
 
 def _basic(value: Any, where: str) -> Any:

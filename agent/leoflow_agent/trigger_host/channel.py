@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Any
 
+from ..runner import limits
+
 ASK_WITHIN_S = 60.0
 """A question that the daemon does not answer in this time fails; its store may be away."""
 _READ_BYTES = 65_536
@@ -39,7 +41,10 @@ class Channel:
 
     def send(self, kind: str, **fields: Any) -> None:
         """Raises TypeError and ValueError for what is no JSON; then nothing was sent."""
-        line = json.dumps({"type": kind, **fields}, allow_nan=False, default=_moment_text).encode() + b"\n"
+        text = json.dumps({"type": kind, **fields}, allow_nan=False, default=_moment_text)
+        if "\\ud" in text:  # a pair is one character, a lone half would end this host: the daemon cannot read it
+            limits.check(json.loads(text), f"a message ({kind}) to the daemon")
+        line = text.encode() + b"\n"
         with self._sending:
             self._socket.sendall(line)
 

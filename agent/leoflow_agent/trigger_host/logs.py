@@ -15,6 +15,7 @@ import sys
 from datetime import datetime, timezone
 from typing import Any
 
+from ..runner import limits
 from ..runner.logs import clean, describe_error
 from .channel import Channel
 from .marking import current_wait
@@ -37,7 +38,7 @@ class TriggerLog:
     def add(self, line: dict[str, Any]) -> None:
         wait_id = current_wait.get()
         line["event"] = self._channel.redact(clean(str(line.get("event", "")))[:_TEXT_LENGTH])
-        text = self._channel.redact(json.dumps(line, default=str))
+        text = self._channel.redact(json.dumps(limits.shown_value(json.loads(json.dumps(line, default=str)))))
         sys.stderr.write(f"{wait_id or 'host'} {text}\n")
         if wait_id:
             self._pass_on(wait_id, json.loads(text))

@@ -14,8 +14,9 @@ import types
 from collections.abc import AsyncIterator
 from typing import Any
 
+from ..runner import limits
+from ..runner.limits import NotSerializable
 from ..runner.logs import clean, safe_text
-from ..runner.xcom import NotSerializable
 from .channel import Channel
 from .classes import TriggerClasses
 from .runtimes import Runtime
@@ -89,7 +90,7 @@ class RunningTrigger:
     def _ended_by(self, error: BaseException) -> None:
         if not self.is_decided:
             trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-            self._fail(f"{type(error).__name__}: {safe_text(error)}", trace)
+            self._fail(clean(f"{type(error).__name__}: {safe_text(error)}"), trace)
         elif not isinstance(error, asyncio.CancelledError):
             _log.error("The trigger failed after it was done, which changes nothing", exc_info=error)
 
@@ -129,7 +130,7 @@ class RunningTrigger:
         self.is_decided = True
 
     def _check_size(self, plain: Any) -> None:
-        size = len(json.dumps(plain))
+        size = len(json.dumps(limits.check(plain, "the event of the trigger")))
         if size > MAX_EVENT_BYTES:
             raise NotSerializable(
                 f"the event of the trigger is {size} bytes of JSON, more than the limit of {MAX_EVENT_BYTES} bytes; "

@@ -15,9 +15,7 @@ import hashlib
 import hmac
 import os
 import re
-from typing import Any
 
-import msgspec
 import trio
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
@@ -27,6 +25,7 @@ from leoflowd.api.answers import no_content
 from leoflowd.api.context import context, lane
 from leoflowd.api.problems import NotAuthenticated
 from leoflowd.contract.errors import Conflict, Invalid
+from leoflowd.contract.values import json_text, parsed_json
 from leoflowd.store.connections import ConnectionBook
 from leoflowd.store.hints import send_hint
 from leoflowd.store.webhooks import insert_delivery
@@ -44,8 +43,6 @@ WINDOW_S = 300
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _SIGNED = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
 _DELIVERY_ID = re.compile(r"[\x21-\x7e]{1,200}")
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-"""An escaped NUL, which Postgres cannot store."""
 _NO_SECRET = os.urandom(32).hex()
 """Signatures for unknown names are computed as well, so that the time tells nothing; nobody knows this secret."""
 
@@ -62,7 +59,7 @@ async def receive(name: str) -> Response:
         raise Invalid(
             f"the header {DELIVERY} must be an id of 1 to 200 visible characters", location=("header", DELIVERY)
         )
-    content = _parse(body)
+    content = _checked(body)
     async with lane().transaction() as conn:
         if not await insert_delivery(
             conn,
@@ -115,13 +112,11 @@ async def _read_body() -> bytes:
     raise RequestTimeout
 
 
-def _parse(body: bytes) -> Any:
-    """The JSON of the body, None for an empty one. Raises `Invalid`."""
+def _checked(body: bytes) -> str | None:
+    """The body as JSON text, None for an empty one. Raises `Invalid`."""
     if not body:
         return None
-    if _NUL.search(body):
-        raise Invalid("the body has a NUL character, which cannot be stored", location=("body",))
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(f"the body is no JSON: {error}", location=("body",)) from error
+        return json_text(parsed_json(body, "the body"), "the body", max_bytes=4 * BODY_MAX_BYTES)
+    except Invalid as error:
+        raise Invalid(str(error), location=("body",)) from error

@@ -73,11 +73,15 @@ READINGS: Mapping[str, tuple[Reading, ...]] = {
         Reading("tries", "leoflow_agents_tries", "gauge", "Tries connected"),
         Reading("outcomes", "leoflow_agents_outcomes", "counter", "Outcomes stored"),
         Reading("log_bytes", "leoflow_agents_log_bytes", "counter", "Bytes of task logs stored"),
-        Reading("launches_waiting", "leoflow_agents_launches_waiting", "gauge", "Launches that no agent took yet"),
+        Reading("logs_unwritten", "leoflow_agents_logs_unwritten", "gauge", "Task logs that cannot be stored now"),
+        Reading("launches_refused", "leoflow_agents_launches_refused", "counter", "Launches that no agent could take"),
+        Reading("broken_streams", "leoflow_agents_broken_streams", "counter", "Streams ended by what was sent on them"),
     ),
     "process executor": (
         Reading("launched", "leoflow_process_executor_launches", "counter", "Tries launched on this host"),
         Reading("agent_starts", "leoflow_process_executor_agent_starts", "counter", "Starts of the host agent"),
+        Reading("agents_killed", "leoflow_process_executor_agents_killed", "counter", "Frozen agents that were ended"),
+        Reading("launches_waiting", "leoflow_agents_launches_waiting", "gauge", "Launches that no agent took yet"),
     ),
     "workspace": (
         Reading("dags", "leoflow_workspace_dags", "gauge", "DAGs registered from the workspace"),
@@ -196,10 +200,13 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 def _of_tree(nodes: Iterable[dict[str, Any]]) -> Iterator[Metric]:
     running = GaugeMetricFamily("leoflow_component_running", "1 while it runs", labels=["component"])
     restarts = CounterMetricFamily("leoflow_component_restarts", "Restarts", labels=["component"])
+    faults = GaugeMetricFamily("leoflow_component_fault", "1 while it is of no use", labels=["component"])
     for node in nodes:
+        faults.add_metric([node["name"]], float(bool(node.get("fault"))))
         running.add_metric([node["name"]], float(node.get("state") == "running"))
         restarts.add_metric([node["name"]], node.get("restarts") or 0)
     yield running
+    yield faults
     yield restarts
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from leoflowd.api.own.waits import fetch_known_wait
 from leoflowd.api.paging import Query, accepted_form, path_integer
 from leoflowd.contract.errors import NotFound
 from leoflowd.core.explain import KnownWait, explain_wait
-from leoflowd.store import api_task_instances, api_waits
+from leoflowd.store import api_task_instances, api_waits, dag_runs
 from leoflowd.store.api_waits import TryStory
 
 blueprint = Blueprint("public_logs", __name__)
@@ -44,10 +45,12 @@ async def get_log(dag_id: str, run_id: str, task_id: str, try_number: str) -> Re
     form = accepted_form(JSON, NDJSON)
     async with lane().connection() as conn:
         tries = await _tries(conn, dag_id, run_id, task_id, map_index)
+        run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
     found = next((row for row in tries if row["try_number"] == number), None)
     if found is None:
         raise NotFound("TaskInstance not found")
-    path = context().logs.path(dag_id, run_id, task_id, map_index, number)
+    find = partial(context().logs.find, dag_run_id=run.id)
+    path = await trio.to_thread.run_sync(find, dag_id, run_id, task_id, map_index, number)
     written = await trio.to_thread.run_sync(read_whole_lines, path)
     if not written or found["state"] in MAY_WAIT:
         written += await _facts(found)

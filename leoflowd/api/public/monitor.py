@@ -19,6 +19,15 @@ AIRFLOW_VERSION = "3.2.2"
 HEARTBEAT_MAX_AGE = timedelta(seconds=30)
 DATABASE_DEADLINE_S = 5.0
 
+SECTIONS = {
+    "embedded postgres": "metadatabase",
+    "store": "metadatabase",
+    "hint listener": "metadatabase",
+    "cheap-task pool": "triggerer",
+    "workspace": "dag_processor",
+}
+"""Component of the tree -> Airflow's word for it. All others make tasks run: `scheduler`."""
+
 
 @blueprint.get("/api/v2/version")
 async def version() -> Response:
@@ -27,8 +36,10 @@ async def version() -> Response:
 
 @blueprint.get("/api/v2/monitor/health")
 async def health() -> Response:
-    """Always 200, as Airflow: the statuses are in the body."""
-    heartbeat, database = None, "healthy"
+    """Always 200, as Airflow: the statuses are in the body. `faults` is ours: which component, and why."""
+    faults = context().faults()
+    red = {SECTIONS.get(fault.component.partition("/")[0], "scheduler") for fault in faults}
+    heartbeat, database = None, _word("metadatabase" not in red)
     try:
         with trio.fail_after(DATABASE_DEADLINE_S):
             async with context().db.api.connection() as conn:
@@ -38,17 +49,27 @@ async def health() -> Response:
         database = "unhealthy"
     alive = heartbeat is not None and context().now() - heartbeat <= HEARTBEAT_MAX_AGE
     beat = None if heartbeat is None else heartbeat.isoformat()
-    status = "healthy" if alive else "unhealthy"
     # the pool lives and dies with this process; Airflow answers null where no triggerer is known
     has_pool = context().pool is not None
     return json_answer(
         {
             "metadatabase": {"status": database},
-            "scheduler": {"status": status, "latest_scheduler_heartbeat": beat},
+            "scheduler": {
+                "status": _word(alive and "scheduler" not in red),
+                "latest_scheduler_heartbeat": beat,
+            },
             "triggerer": {
-                "status": "healthy" if has_pool else None,
+                "status": _word("triggerer" not in red) if has_pool else None,
                 "latest_triggerer_heartbeat": context().now().isoformat() if has_pool else None,
             },
-            "dag_processor": {"status": status, "latest_dag_processor_heartbeat": beat},
+            "dag_processor": {
+                "status": _word(alive and "dag_processor" not in red),
+                "latest_dag_processor_heartbeat": beat,
+            },
+            "faults": faults,
         }
     )
+
+
+def _word(is_healthy: bool) -> str:
+    return "healthy" if is_healthy else "unhealthy"

@@ -73,8 +73,7 @@ async def clear_task_instances(dag_id: str) -> Response:
             run = await dag_runs.fetch_dag_run(conn, dag_id, body.dag_run_id)
             version = await dags.fetch_version_by_id(conn, run.dag_version_id)
         if not body.dry_run:
-            for run_id in run_ids:
-                await dag_runs.lock_dag_run(conn, dag_id, run_id)
+            run_ids = [run.run_id for run in await dag_runs.lock_dag_runs(conn, dag_id, run_ids)]
         chosen = selection.to_clear(
             await _instances(conn, dag_id, run_ids),
             selection.select_tasks(
@@ -168,7 +167,10 @@ async def _patch(dag_id: str, run_id: str, task_id: str, map_index: int | None, 
     state = _asked(body.new_state, "new_state", mask)
     note = _asked(body.note, "note", mask)
     async with lane().transaction() as conn:
-        run = await dag_runs.lock_dag_run(conn, dag_id, run_id)
+        run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
+        run_ids = await _runs_to_mark(conn, run, body) if isinstance(state, str) else [run_id]
+        if not dry_run:
+            run_ids = [locked.run_id for locked in await dag_runs.lock_dag_runs(conn, dag_id, run_ids)]
         own = [
             i
             for i in await _instances(conn, dag_id, [run_id])
@@ -181,7 +183,9 @@ async def _patch(dag_id: str, run_id: str, task_id: str, map_index: int | None, 
             )
         touched: Sequence[Instance] = own
         if isinstance(state, str):
-            touched = await _mark(conn, run, body, task_id, map_index, TaskInstanceState(state), dry_run=dry_run)
+            touched = await _mark(
+                conn, run, run_ids, body, task_id, map_index, TaskInstanceState(state), dry_run=dry_run
+            )
         if dry_run:
             return await _answer(conn, touched if isinstance(state, str) else [])
         if note is not msgspec.UNSET:
@@ -200,6 +204,7 @@ def _asked(value: Any, name: str, mask: list[str] | None) -> Any:
 async def _mark(
     conn: Connection,
     run: DagRunRow,
+    run_ids: Sequence[str],
     body: PatchBody,
     task_id: str,
     map_index: int | None,
@@ -210,10 +215,6 @@ async def _mark(
     """Set the state, then let what had failed because of it go on, as Airflow does."""
     version = await dags.fetch_version_by_id(conn, run.dag_version_id)
     shape = dags.shape_of_version(version.id, version.spec)
-    run_ids = await _runs_to_mark(conn, run, body)
-    if not dry_run:
-        for run_id in run_ids:
-            await dag_runs.lock_dag_run(conn, run.dag_id, run_id)
     instances = await _instances(conn, run.dag_id, run_ids)
     named: list[str | tuple[str, int]] = [task_id if map_index is None else (task_id, map_index)]
     chosen = selection.select_tasks(shape, named, upstream=body.include_upstream, downstream=body.include_downstream)

@@ -12,9 +12,9 @@ jsonb_build_object('id', v.id, 'version_number', v.version_number, 'dag_id', v.d
 r.logical_date, r.run_after, t.note, t.rendered_map_index, t.rendered_fields,
 -- Airflow's TriggerResponse and JobResponse for what is deferred: the pool waits, in the leader's process.
 CASE WHEN t.state = 'deferred' THEN (
-    SELECT jsonb_build_object('id', ('x' || right(w.id::text, 12))::bit(48)::bigint,
-        'classpath', CASE WHEN w.kind = 'trigger' THEN w.probe->'arguments'->>'classpath' ELSE 'leoflow_sensors.' || w.kind END,
-        'kwargs', coalesce(CASE WHEN w.kind = 'trigger' THEN w.probe->'arguments'->'kwargs' ELSE w.probe->'arguments' END, '{}'),
+    SELECT json_build_object('id', ('x' || right(w.id::text, 12))::bit(48)::bigint,
+        'classpath', 'leoflow_sensors.' || w.kind,
+        'kwargs', w.probe,  -- opened in Python: the operators of json fail on a NUL
         'created_date', to_char(w.registered_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'queue', NULL, 'triggerer_id', (SELECT l.term FROM leadership l WHERE l.holder <> ''))
     FROM wait w WHERE w.id = t.id AND w.status = 'waiting') END AS trigger,

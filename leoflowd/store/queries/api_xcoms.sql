@@ -38,10 +38,10 @@ WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND x.task_id = %(task_id)
 
 -- name: insert_entry
 INSERT INTO xcom (dag_run_id, task_id, map_index, key, value, created_at)
-VALUES (%(dag_run_id)s, %(task_id)s, %(map_index)s, %(key)s, %(value)s, %(now)s) ON CONFLICT DO NOTHING;
+VALUES (%(dag_run_id)s, %(task_id)s, %(map_index)s, %(key)s, %(value)s::json, %(now)s) ON CONFLICT DO NOTHING;
 
 -- name: update_entry
-UPDATE xcom SET value = %(value)s, created_at = %(now)s
+UPDATE xcom SET value = %(value)s::json, created_at = %(now)s
 WHERE dag_run_id = %(dag_run_id)s AND task_id = %(task_id)s AND map_index = %(map_index)s AND key = %(key)s;
 
 -- name: delete_entry

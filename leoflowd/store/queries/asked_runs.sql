@@ -8,7 +8,7 @@ SELECT e.run_id FROM event_log e
 WHERE e.dag_id = %(dag_id)s AND e.event = 'trigger_dag_run' AND e.extra ->> 'try_id' = %(try_id)s
   AND e.occurred_at >= (SELECT coalesce(t.queued_at, '-infinity') - interval '1 day' FROM task_instance t
                         WHERE t.id = %(try_id)s::uuid)
-  AND CASE WHEN %(run_id)s::text IS NULL THEN (e.extra ->> 'request_id')::int = %(request_id)s
+  AND CASE WHEN %(run_id)s::text IS NULL THEN (e.extra ->> 'request_id')::bigint = %(request_id)s
            ELSE e.run_id = %(run_id)s END
   AND EXISTS (SELECT FROM dag_run r WHERE r.dag_id = e.dag_id AND r.run_id = e.run_id)
 ORDER BY e.occurred_at DESC LIMIT 1;

@@ -2,7 +2,7 @@
 INSERT INTO dag_run (dag_id, run_id, dag_version_id, run_type, state, logical_date, data_interval_start,
                      data_interval_end, run_after, queued_at, conf, triggered_by, triggering_user_name, note, updated_at)
 VALUES (%(dag_id)s, %(run_id)s, %(version_id)s, %(run_type)s, 'queued', %(logical_date)s, %(start)s, %(end)s,
-        %(run_after)s, %(now)s, %(conf)s, %(triggered_by)s, %(user)s, %(note)s, %(now)s)
+        %(run_after)s, %(now)s, %(conf)s::json, %(triggered_by)s, %(user)s, %(note)s, %(now)s)
 RETURNING id;
 
 -- name: insert_task_instances
@@ -17,13 +17,14 @@ ON CONFLICT (dag_run_id, task_id, map_index) DO NOTHING;
 
 -- name: fetch_dag_run (unique index)
 SELECT id, dag_id, run_id, dag_version_id, run_type, state, logical_date, data_interval_start, data_interval_end,
-       run_after, queued_at, start_date, end_date, conf, triggered_by, triggering_user_name, note, revision
+       run_after, queued_at, start_date, end_date, conf::text AS conf, triggered_by, triggering_user_name, note, revision
 FROM dag_run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s;
 
--- name: lock_dag_run (row lock; task instances are locked after it)
+-- name: lock_dag_runs (several by id, as everybody does; task instances are locked after them. Not FOR UPDATE: an agent's
+-- XCom needs its run's key, and may stand before a row that the holder of this lock wants next)
 SELECT id, dag_id, run_id, dag_version_id, run_type, state, logical_date, data_interval_start, data_interval_end,
-       run_after, queued_at, start_date, end_date, conf, triggered_by, triggering_user_name, note, revision
-FROM dag_run WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s FOR UPDATE;
+       run_after, queued_at, start_date, end_date, conf::text AS conf, triggered_by, triggering_user_name, note, revision
+FROM dag_run WHERE dag_id = %(dag_id)s AND run_id = ANY (%(run_ids)s) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: bump_revision
 UPDATE dag_run SET revision = revision + 1, updated_at = %(now)s WHERE id = %(dag_run_id)s;
@@ -64,18 +65,12 @@ UPDATE dag_run SET because = %(because)s, updated_at = %(now)s WHERE id = %(dag_
 UPDATE dag_run SET note = %(note)s, updated_at = %(now)s WHERE id = %(dag_run_id)s;
 
 -- name: delete_dag_run (cascades)
-DELETE FROM dag_run WHERE id = %(dag_run_id)s;
+DELETE FROM dag_run WHERE id = %(dag_run_id)s RETURNING dag_id;
 
 -- name: fetch_previous_run (unique index on (dag_id, logical_date))
 SELECT p.id, p.dag_id, p.run_id, p.dag_version_id, p.run_type, p.state, p.logical_date, p.data_interval_start,
-       p.data_interval_end, p.run_after, p.queued_at, p.start_date, p.end_date, p.conf, p.triggered_by,
+       p.data_interval_end, p.run_after, p.queued_at, p.start_date, p.end_date, p.conf::text AS conf, p.triggered_by,
        p.triggering_user_name, p.note, p.revision
 FROM dag_run r JOIN dag_run p ON p.dag_id = r.dag_id AND p.logical_date < r.logical_date
 WHERE r.id = %(dag_run_id)s AND (NOT %(only_success)s OR p.state = 'success')
 ORDER BY p.logical_date DESC LIMIT 1;
-
--- name: list_active_run_ids (partial index dag_run_active)
-SELECT id FROM dag_run WHERE state IN ('queued', 'running') ORDER BY run_after, id;
-
--- name: list_active_runs_of_dag (partial index dag_run_active)
-SELECT id, state FROM dag_run WHERE dag_id = %(dag_id)s AND state IN ('queued', 'running') ORDER BY run_after, id;

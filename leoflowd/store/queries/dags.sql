@@ -23,7 +23,7 @@ FROM dag d JOIN dag_version v ON v.id = d.current_version_id WHERE d.dag_id = %(
 
 -- name: insert_version (the caller holds the lock of the dag row; returns the version's number)
 INSERT INTO dag_version (id, dag_id, version_number, digest, spec, source, bundle_digest, label, created_at)
-SELECT %(id)s, %(dag_id)s, coalesce(max(version_number), 0) + 1, %(digest)s, %(spec)s, %(source)s, %(bundle_digest)s,
+SELECT %(id)s, %(dag_id)s, coalesce(max(version_number), 0) + 1, %(digest)s, %(spec)s::jsonb, %(source)s, %(bundle_digest)s,
        %(label)s, %(now)s
 FROM dag_version WHERE dag_id = %(dag_id)s
 RETURNING version_number;
@@ -43,9 +43,14 @@ UPDATE dag SET is_paused = %(paused)s WHERE dag_id = %(dag_id)s AND %(now)s::tim
 
 -- name: update_stale
 UPDATE dag SET is_stale = true, last_expired_at = %(now)s, next_run_after = NULL
-WHERE dag_id = ANY (%(dag_ids)s) AND NOT is_stale;
+WHERE dag_id IN (SELECT dag_id FROM dag WHERE dag_id = ANY (%(dag_ids)s) AND NOT is_stale ORDER BY dag_id FOR NO KEY UPDATE);
 
--- name: delete_dag (cascades to versions, runs, task instances, XComs)
+-- name: delete_runs_of_dag (the caller holds the lock of the dag row; before the versions, which a writer of a run checks
+-- at its commit while it holds that run)
+WITH locked AS MATERIALIZED (SELECT id FROM dag_run WHERE dag_id = %(dag_id)s ORDER BY id FOR UPDATE)
+DELETE FROM dag_run WHERE id IN (SELECT id FROM locked);
+
+-- name: delete_dag (cascades to versions)
 DELETE FROM dag WHERE dag_id = %(dag_id)s;
 
 -- name: list_next_runs (timetable clock; last run by logical date over the unique index)
@@ -63,6 +68,11 @@ LEFT JOIN LATERAL (
 ) last ON true
 WHERE d.current_version_id IS NOT NULL AND NOT d.is_stale
   AND (%(dag_ids)s::text[] IS NULL OR d.dag_id = ANY (%(dag_ids)s));
+
+-- name: list_dags_to_look_at (timetable clock, for what no hint told it; partial index dag_due, and all rows of dag)
+SELECT dag_id FROM dag
+WHERE current_version_id IS NOT NULL AND NOT is_stale
+  AND ((next_run_after <= %(now)s AND NOT is_paused) OR last_parsed_at >= %(since)s);
 
 -- name: update_next_run
 UPDATE dag SET next_logical_date = %(logical_date)s, next_data_interval_start = %(start)s,

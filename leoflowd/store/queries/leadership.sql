@@ -1,10 +1,12 @@
 -- name: try_lock (session advisory lock; the only election there is)
 SELECT pg_try_advisory_lock(%(key)s);
 
--- name: begin_term (waits for a batch that holds the row shared)
-UPDATE leadership SET term = term + 1, holder = %(holder)s, heartbeat_at = %(now)s RETURNING term;
+-- name: begin_term (waits for a batch that holds the row: FOR UPDATE, since a plain UPDATE goes past FOR KEY SHARE)
+WITH locked AS (SELECT singleton FROM leadership FOR UPDATE)
+UPDATE leadership l SET term = term + 1, holder = %(holder)s, heartbeat_at = %(now)s
+FROM locked WHERE l.singleton = locked.singleton RETURNING l.term;
 
--- name: beat
+-- name: beat (waits for no batch, however long that waits for its runs)
 UPDATE leadership SET heartbeat_at = %(now)s WHERE term = %(term)s;
 
 -- name: fetch_leader

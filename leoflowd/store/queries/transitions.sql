@@ -1,10 +1,14 @@
--- name: share_leadership (no row: this process no longer leads; the shared lock holds off a new term until commit)
-SELECT term FROM leadership WHERE term = %(term)s FOR SHARE;
+-- name: share_leadership (no row: this process no longer leads; the lock holds off a new term, and no heartbeat)
+SELECT term FROM leadership WHERE term = %(term)s FOR KEY SHARE;
 
--- name: lock_runs (answers the ids whose revision still holds; locks them in order of id)
-SELECT d.id FROM dag_run d
-JOIN unnest(%(ids)s::bigint[], %(revisions)s::int[]) AS u(id, revision) ON d.id = u.id AND d.revision = u.revision
-ORDER BY d.id FOR NO KEY UPDATE OF d;
+-- name: lock_failing_dags (those that pause_failing_dags may write: a dag is locked before its runs)
+SELECT d.dag_id FROM dag d
+WHERE d.max_consecutive_failed_dag_runs > 0 AND d.dag_id IN (SELECT dag_id FROM dag_run WHERE id = ANY (%(ids)s))
+ORDER BY d.dag_id FOR NO KEY UPDATE;
+
+-- name: lock_runs (in order of id; also those whose revision no longer holds: the statements behind this one, which are
+-- sent before its answer is read, touch them too)
+SELECT id, revision FROM dag_run WHERE id = ANY (%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: archive_tries (another try follows: how this one ended; unique index on task_instance.id)
 INSERT INTO task_instance_history (id, dag_run_id, task_id, map_index, dag_version_id, state, try_number, max_tries,
@@ -37,18 +41,20 @@ FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[], %(
             %(old_states)s::text[], %(ids)s::uuid[], %(states)s::text[], %(tries)s::int[], %(max_tries)s::int[],
             %(infra_faults)s::int[], %(scheduled)s::timestamptz[], %(queued)s::timestamptz[],
             %(started)s::timestamptz[], %(ended)s::timestamptz[], %(due)s::timestamptz[], %(because)s::text[],
-            %(hostnames)s::text[], %(pids)s::int[], %(executors)s::text[], %(rendered)s::jsonb[])
+            %(hostnames)s::text[], %(pids)s::int[], %(executors)s::text[], %(rendered)s::text[]::jsonb[])
      AS u(dag_run_id, task_id, map_index, old_id, old_state, id, state, try_number, max_tries, infra_faults,
           scheduled_at, queued_at, start_date, end_date, due_at, because, hostname, pid, executor, rendered)
 WHERE t.dag_run_id = u.dag_run_id AND t.task_id = u.task_id AND t.map_index = u.map_index
   AND t.id = u.old_id AND t.state IS NOT DISTINCT FROM u.old_state
 RETURNING t.dag_run_id, t.task_id, t.map_index;
 
--- name: upsert_xcoms (with the outcome that pushed them; last write wins)
+-- name: upsert_xcoms (with the outcome that pushed them; last write wins. Not for a run that was deleted meanwhile: the
+-- batch is stale then, which is no violation)
 INSERT INTO xcom (dag_run_id, task_id, map_index, key, value, created_at)
-SELECT u.dag_run_id, u.task_id, u.map_index, u.key, u.value::jsonb, %(now)s
+SELECT u.dag_run_id, u.task_id, u.map_index, u.key, u.value::json, %(now)s
 FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[], %(keys)s::text[], %(values)s::text[])
      AS u(dag_run_id, task_id, map_index, key, value)
+JOIN dag_run d ON d.id = u.dag_run_id
 ON CONFLICT (dag_run_id, task_id, map_index, key) DO UPDATE SET value = excluded.value, created_at = excluded.created_at;
 
 -- name: move_runs (the rows are locked by lock_runs)

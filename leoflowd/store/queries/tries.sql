@@ -14,16 +14,16 @@ WHERE state IN ('queued', 'running', 'restarting') AND executor = %(executor)s;
 
 -- name: put_xcom (fenced by the try id; last write wins)
 INSERT INTO xcom (dag_run_id, task_id, map_index, key, value, created_at)
-SELECT dag_run_id, task_id, map_index, %(key)s, %(value)s::jsonb, %(now)s
+SELECT dag_run_id, task_id, map_index, %(key)s, %(value)s::json, %(now)s
 FROM task_instance WHERE id = %(try_id)s::uuid AND state IN ('queued', 'running')
 ON CONFLICT (dag_run_id, task_id, map_index, key) DO UPDATE SET value = excluded.value, created_at = excluded.created_at;
 
 -- name: put_rendered_fields (fenced by the try id)
-UPDATE task_instance SET rendered_fields = %(fields)s, updated_at = %(now)s
+UPDATE task_instance SET rendered_fields = %(fields)s::jsonb, updated_at = %(now)s
 WHERE id = %(try_id)s::uuid AND state IN ('queued', 'running');
 
 -- name: pull_xcoms (primary key of xcom; with `prior` also earlier runs of the DAG, newest first)
-SELECT x.task_id, x.key, x.map_index, x.value
+SELECT x.task_id, x.key, x.map_index, x.value::text AS value
 FROM dag_run r JOIN xcom x ON x.dag_run_id = r.id
 WHERE CASE
         WHEN %(run_id)s::text IS NOT NULL THEN r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s

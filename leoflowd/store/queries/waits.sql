@@ -1,19 +1,20 @@
 -- A wait is current while its id is that of its task instance and the instance waits; any other row is dead (ADR 13).
 
--- name: upsert_waits (with the move to deferred; primary key)
+-- name: upsert_waits (with the move to deferred; primary key. Not for an instance that was deleted meanwhile)
 INSERT INTO wait (dag_run_id, task_id, map_index, id, dag_id, kind, key, probe, terms, registered_at, deadline_at)
-SELECT u.dag_run_id, u.task_id, u.map_index, u.id, u.dag_id, u.kind, u.key, u.probe::jsonb, u.terms::jsonb, u.registered_at, u.deadline_at
+SELECT u.dag_run_id, u.task_id, u.map_index, u.id, u.dag_id, u.kind, u.key, u.probe::json, u.terms::json, u.registered_at, u.deadline_at
 FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[], %(ids)s::uuid[], %(dag_ids)s::text[],
             %(kinds)s::text[], %(keys)s::text[], %(probes)s::text[], %(terms)s::text[],
             %(registered)s::timestamptz[], %(deadlines)s::timestamptz[])
      AS u(dag_run_id, task_id, map_index, id, dag_id, kind, key, probe, terms, registered_at, deadline_at)
+JOIN task_instance t ON t.dag_run_id = u.dag_run_id AND t.task_id = u.task_id AND t.map_index = u.map_index
 ON CONFLICT (dag_run_id, task_id, map_index) DO UPDATE SET
     id = excluded.id, dag_id = excluded.dag_id, kind = excluded.kind, key = excluded.key, probe = excluded.probe,
     terms = excluded.terms, registered_at = excluded.registered_at, deadline_at = excluded.deadline_at,
     status = 'waiting', event = NULL, ended_at = NULL;
 
 -- name: fire_waits (a deferral ended: kept until the resumed try has ended)
-UPDATE wait w SET status = 'fired', event = u.event::jsonb, ended_at = %(now)s
+UPDATE wait w SET status = 'fired', event = u.event::json, ended_at = %(now)s
 FROM unnest(%(ids)s::uuid[], %(events)s::text[]) AS u(id, event) WHERE w.id = u.id;
 
 -- name: delete_waits (the task instance ended, or starts from nothing)
@@ -65,12 +66,17 @@ FROM wait w JOIN unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)
   ON w.dag_run_id = u.dag_run_id AND w.task_id = u.task_id AND w.map_index = u.map_index
 WHERE w.status = 'fired';
 
--- name: update_poke_interval
-UPDATE wait SET terms = jsonb_set(terms, '{poke_interval_s}', to_jsonb(%(seconds)s::float8))
-WHERE id = %(id)s AND status = 'waiting';
+-- name: lock_terms (unique index on id)
+SELECT terms::text FROM wait WHERE id = %(id)s AND status = 'waiting' FOR UPDATE;
 
--- name: delete_dead_waits (hourly; joins both tables whole)
-DELETE FROM wait w USING task_instance t
-WHERE t.dag_run_id = w.dag_run_id AND t.task_id = w.task_id AND t.map_index = w.map_index
-  AND CASE w.status WHEN 'waiting' THEN w.id <> t.id OR t.state IS NULL OR t.state NOT IN ('deferred', 'up_for_reschedule')
-                    ELSE t.state IS NULL OR t.state NOT IN ('scheduled', 'queued', 'running', 'restarting') END;
+-- name: update_terms (the row is locked by lock_terms)
+UPDATE wait SET terms = %(terms)s::json WHERE id = %(id)s AND status = 'waiting';
+
+-- name: delete_dead_waits (hourly; joins both tables whole. Rows that the scheduler is about to write stay until the next
+-- hour: it locks dag runs first, and this does not)
+DELETE FROM wait WHERE id IN (
+    SELECT w.id FROM wait w
+    JOIN task_instance t ON t.dag_run_id = w.dag_run_id AND t.task_id = w.task_id AND t.map_index = w.map_index
+    WHERE CASE w.status WHEN 'waiting' THEN w.id <> t.id OR t.state IS NULL OR t.state NOT IN ('deferred', 'up_for_reschedule')
+                        ELSE t.state IS NULL OR t.state NOT IN ('scheduled', 'queued', 'running', 'restarting') END
+    FOR UPDATE OF w SKIP LOCKED);

@@ -2,7 +2,7 @@
 -- own/hooks.py, for a call whose signature is right. No row when the id or the signature was seen before (primary key,
 -- unique key on signature); two replicas that get it at once cannot both insert.
 INSERT INTO webhook_delivery (name, delivery_id, received_at, body, signature)
-VALUES (%(name)s, %(delivery_id)s, %(received_at)s, %(body)s, %(signature)s)
+VALUES (%(name)s, %(delivery_id)s, %(received_at)s, %(body)s::json, %(signature)s)
 ON CONFLICT DO NOTHING;
 
 -- name: list_deliveries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,6 @@ import pytest
 
 from leoflowd.contract.agent_messages import OutcomeKind, ResumeCall
 from leoflowd.contract.connection import ConnectionFacts
-from leoflowd.contract.wait_spec import Resume
 from tests.fakes.fake_control_plane import Facts, TryFacts
 
 from .harness import HEADER, run_one
@@ -53,7 +53,8 @@ def ran(task: str, **spec: Any) -> TryFacts:
 
 
 def resumed(**call: Any) -> ResumeCall:
-    return ResumeCall(resume=Resume(next_method="go_on", next_kwargs=call.pop("next_kwargs", None)), **call)
+    texts = {name: json.dumps(call.pop(name)) for name in ("next_kwargs", "event") if name in call}
+    return ResumeCall(next_method="go_on", **texts, **call)
 
 
 def test_an_operator_that_defers_says_for_what_and_how_it_goes_on() -> None:

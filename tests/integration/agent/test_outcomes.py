@@ -226,7 +226,7 @@ def test_multiple_outputs_push_each_key():
 
 def test_xcoms_are_pushed_before_they_are_pulled_and_pulled_values_arrive():
     facts = Facts(
-        xcoms=[XComInput(task_id="up", key="k", value=[1, 2])],
+        xcoms=[XComInput(task_id="up", key="k", value="[1, 2]")],
         previous_run=DagRunFacts(
             dag_id="d", run_id="before", run_type="scheduled", run_after=LOGICAL_DATE, data_interval_start=LOGICAL_DATE
         ),
@@ -271,7 +271,7 @@ def test_outputs_sent_along_need_no_question():
         run(up(), up())
         """,
         facts=facts,
-        xcoms=(XComInput(task_id="up", key="return_value", value={"a": 1}),),
+        xcoms=(XComInput(task_id="up", key="return_value", value='{"a": 1}'),),
     )
     assert result.xcoms == {"return_value": [{"a": 1}, None]}
     assert facts.pulls == []
@@ -287,7 +287,7 @@ def test_templates_are_rendered_and_reported():
         )
         """,
         kind="bash",
-        dag_run={"conf": {"p": 7}},
+        dag_run={"conf": '{"p": 7}'},
     )
     assert result.outcome.kind is OutcomeKind.SUCCESS, result.events
     assert result.xcoms == {"return_value": "2026-03-01 d 7 2026-03-02 clean"}

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from leoflowd.contract.agent_messages import OutcomeKind, ResumeCall, TrySpec, XComInput
 from leoflowd.contract.connection import ConnectionFacts
-from leoflowd.contract.wait_spec import Deferral, Resume, TriggerSpec
+from leoflowd.contract.wait_spec import Deferral, TriggerSpec
 from tests.fakes.fake_control_plane import Facts, TryFacts
 
 from .harness import World, agent_and_plane, appears, in_world, run_one, run_tries
@@ -133,16 +133,14 @@ SPECS: dict[str, dict[str, Any]] = {
     "call": {},
     "call resumed": {
         "resume": ResumeCall(
-            resume=Resume(next_method="execute_complete"), event={"status": "success", "response": ANSWER}
+            next_method="execute_complete", event=json.dumps({"status": "success", "response": ANSWER})
         )
     },
     "odd": {},
     "odd resumed": {
-        "resume": ResumeCall(resume=Resume(next_method="go_on", next_kwargs={"since": ODD}), event={"n": 1})
+        "resume": ResumeCall(next_method="go_on", next_kwargs=json.dumps({"since": ODD}), event='{"n": 1}')
     },
-    "odd failed": {
-        "resume": ResumeCall(resume=Resume(next_method="go_on"), error="Trigger failure", traceback=("boom at line 3",))
-    },
+    "odd failed": {"resume": ResumeCall(next_method="go_on", error="Trigger failure", traceback=("boom at line 3",))},
     "skip": {"kind": "python"},
     "fail_for_good": {"kind": "python"},
     "fail": {"kind": "python"},
@@ -182,7 +180,7 @@ def facts() -> Iterator[Facts]:
             login="me",
             password="open-sesame",
         )
-        yield Facts(connections={"api": api}, xcoms=[XComInput(task_id="one", key="return_value", value=7)])
+        yield Facts(connections={"api": api}, xcoms=[XComInput(task_id="one", key="return_value", value="7")])
         server.shutdown()
 
 

@@ -118,7 +118,7 @@ class TestConnections:
 
 class TestDagRuns:
     async def test_a_run_is_made_as_airflow_makes_it(self, world: World, questions: Questions, asker: TryRow) -> None:
-        answer = await questions.answer(asker, ask(logical_date=DAY, conf={"n": 2}, note="hi"))
+        answer = await questions.answer(asker, ask(logical_date=DAY, conf='{"n": 2}', note="hi"))
         assert answer == m.DagRunAnswer(request_id=1, run_id="manual__2026-11-20T00:00:00+00:00")
         [run] = await runs(world)
         assert (run["type"], run["by"], run["state"]) == ("manual", "operator", "queued")
@@ -220,7 +220,7 @@ class TestDagRuns:
         ("question", "words"),
         [
             (ask(dag_id="nope"), "`nope` was not found"),
-            (ask(conf={"n": "x"}), "Invalid input for param n"),
+            (ask(conf='{"n": "x"}'), "Invalid input for param n"),
             (ask(run_id="a/b"), "is not possible"),
             (ask(run_id="r", logical_date=DAY.replace(tzinfo=None)), "has no time zone"),
         ],

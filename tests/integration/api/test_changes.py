@@ -256,3 +256,31 @@ async def test_a_database_that_is_gone_is_503(seeded: Client, api_context: ApiCo
     api_context.db.api._conninfo = "host=/nowhere dbname=x"
     answer = await seeded.call("GET", D)
     assert answer.status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"conf": {"a": "x" * 262_144}}, ["body", "conf"]),
+        ({"note": "n" * 1001}, ["body", "note"]),
+        ({"note": "a\0b"}, ["body", "note"]),
+        ({"logical_date": "9999-12-31T23:00:00Z"}, ["body", "logical_date"]),
+        ({"logical_date": "0001-01-01T00:00:00Z"}, ["body", "logical_date"]),
+        ({"run_after": "9999-12-31T00:00:00Z"}, ["body", "run_after"]),
+    ],
+)
+async def test_a_run_that_cannot_be_kept_is_refused_with_its_place(
+    seeded: Client, change: dict[str, Any], place: list[str]
+) -> None:
+    body = {"logical_date": None, "conf": {"n": 1}} | change
+    answer = await seeded.send("POST", RUNS, body, status=422)
+    assert answer["detail"][0]["loc"] == place
+
+
+async def test_a_conf_is_given_back_as_it_came(seeded: Client) -> None:
+    conf = {"n": 1, "odd": ["a\0b", 2**70, 1e20, {"": "\u202e"}]}
+    run = await seeded.send("POST", RUNS, {"logical_date": None, "conf": conf})
+    assert run["conf"] == conf
+    assert type(run["conf"]["odd"][2]) is float
+    found = await seeded.get(f"{RUNS}?conf_contains=1e20")
+    assert [one["dag_run_id"] for one in found["dag_runs"]] == [run["dag_run_id"]]

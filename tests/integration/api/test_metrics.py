@@ -36,7 +36,8 @@ TREE = {
             "name": "agents",
             "state": "running",
             "restarts": 2,
-            "statistics": msgspec.to_builtins(AgentStatistics(1, 3, 40, 5000, 0)),
+            "statistics": msgspec.to_builtins(AgentStatistics(1, 3, 2, 40, 5000, 1, 5, 6)),
+            "fault": "no agent",
             "children": [],
         },
         {
@@ -122,6 +123,8 @@ async def test_components_are_told_with_their_restarts(anonymous: Client) -> Non
     assert found["leoflow_component_running component=agents"] == 1
     assert found["leoflow_component_running component=sweeps"] == 0
     assert found["leoflow_component_restarts_total component=agents"] == 2
+    assert found["leoflow_component_fault component=agents"] == 1
+    assert found["leoflow_component_fault component=sweeps"] == 0
     assert found["leoflow_agents_log_bytes_total"] == 5000
     assert found["leoflow_store_connections_in_use lane=api"] == 1
     assert "leoflow_sweeps_lost_tries_total" not in found

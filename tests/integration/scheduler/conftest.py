@@ -56,12 +56,12 @@ class FakePool:
 class World:
     """One leader, its inbox, and what the test may ask and do."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, orders: int = 1000) -> None:
         self.db = db
         self.inbox = Inbox()
         self.ended: list[str] = []
         self.pool = FakePool()
-        self._orders_in, self._orders = trio.open_memory_channel[tuple[Order, ...]](1000)
+        self._orders_in, self._orders = trio.open_memory_channel[tuple[Order, ...]](orders)
         self._scope = trio.CancelScope()
         self.scheduler: Scheduler | None = None
 
@@ -89,7 +89,15 @@ class World:
             await dags.register_dag(conn, spec, now=utc_now(), fileloc="x", relative_fileloc="x")
             return await dags.fetch_version(conn, spec.dag_id)
 
-    async def create(self, spec: DagSpec, run_id: str = "r1", logical_date: datetime | None = None) -> int:
+    async def create(
+        self,
+        spec: DagSpec,
+        run_id: str = "r1",
+        logical_date: datetime | None = None,
+        *,
+        run_after: datetime | None = None,
+        is_announced: bool = True,
+    ) -> int:
         version = await self.register(spec)
         async with self.db.api.transaction() as conn:
             dag_run_id = await dag_runs.insert_dag_run(
@@ -100,15 +108,22 @@ class World:
                 logical_date=logical_date,
                 data_interval_start=logical_date,
                 data_interval_end=logical_date,
-                run_after=utc_now(),
+                run_after=run_after or utc_now(),
                 conf={},
                 triggered_by=TriggeredBy.TEST,
                 triggering_user_name=None,
                 note=None,
                 now=utc_now(),
             )
-        await self.inbox.put(RunChanged(dag_run_id))
+        if is_announced:
+            await self.inbox.put(RunChanged(dag_run_id))
         return dag_run_id
+
+    async def settled(self) -> None:
+        """Everything that was sent before is decided, and so is what followed from it."""
+        with trio.fail_after(PATIENCE_S):
+            for _ in range(2):  # the answer comes with the commit, what follows from it before the next batch
+                await self.inbox.waits_ended(())
 
     async def launched_ids(self, count: int) -> dict[str, str]:
         """task id -> try id of the next `count` launches."""
@@ -118,6 +133,14 @@ class World:
                 for order in await self._orders.receive():
                     node = order.run.view.shape.nodes[order.facts.node]
                     found[node.spec.task_id] = order.facts.id
+        return found
+
+    async def launched_of(self, *dag_ids: str) -> dict[str, str]:
+        """DAG id -> try id, when each of these DAGs has launched one task."""
+        found: dict[str, str] = {}
+        with trio.fail_after(PATIENCE_S):
+            while found.keys() != set(dag_ids):
+                found |= {order.run.view.dag_id: order.facts.id for order in await self._orders.receive()}
         return found
 
     def none_launched(self) -> bool:

@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 import trio
 
 from leoflowd.contract.dag_spec import CronTimetable, DagSpec, OnceTimetable
 from leoflowd.contract.states import DagRunType, TriggeredBy
+from leoflowd.scheduler import clock
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.store import dag_runs, dags
 from leoflowd.store.database import Database
@@ -21,23 +23,18 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOURLY = CronTimetable(expression="0 * * * *")
 
 
-class WatchedClock(TimetableClock):
-    """Tells which of our questions it has answered by a look that began later."""
-
-    asked = answered = 0
-
-    async def _look(self, *arguments: Any) -> Any:
-        asked = self.asked
-        found = await super()._look(*arguments)
-        self.answered = asked
-        return found
-
-
 class Clock:
     def __init__(self, db: Database) -> None:
         self.db = db
         self.now = NOON
-        self.clock = WatchedClock(db=db, now=lambda: self.now)
+        self.ticks = False
+        """Does each look at the clock find it a millisecond later?"""
+        self.clock = TimetableClock(db=db, now=self.read)
+
+    def read(self) -> datetime:
+        if self.ticks:
+            self.now += timedelta(milliseconds=1)
+        return self.now
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -46,10 +43,11 @@ class Clock:
             yield
             nursery.cancel_scope.cancel()
 
-    async def register(self, spec: DagSpec) -> None:
+    async def register(self, spec: DagSpec, *, is_announced: bool = True) -> None:
         async with self.db.api.transaction() as conn:
             await dags.register_dag(conn, spec, now=self.now, fileloc="x", relative_fileloc="x")
-        self.clock.look_at(spec.dag_id)
+        if is_announced:
+            self.clock.look_at(spec.dag_id)
 
     async def runs(self) -> list[tuple[str, datetime]]:
         async with self.db.api.connection() as conn:
@@ -69,11 +67,12 @@ class Clock:
 
     async def settled(self) -> None:
         """Everything that was due has been looked at."""
-        self.clock.asked += 1
+        looks = self.clock.statistics().looks
         self.clock.look_at(None)
         with trio.fail_after(PATIENCE_S):
-            while self.clock.answered < self.clock.asked:  # noqa: ASYNC110  # it tells nobody
-                await trio.sleep(0.01)
+            while self.clock.statistics().looks < looks + 2:  # one may have been under way
+                self.clock.look_at(None)
+                await trio.sleep(0.001)
 
 
 async def test_a_due_slot_becomes_a_run_and_the_next_one_is_shown(database: Database) -> None:
@@ -164,3 +163,46 @@ async def test_a_run_made_by_hand_for_the_same_date_takes_the_slot(database: Dat
         await world.settled()
         assert len(await world.runs()) == 1
         assert await world.next_run_after("d") == NOON + timedelta(hours=1)
+
+
+async def test_a_look_that_failed_is_repeated(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "LOOK_AGAIN_S", 0.01)
+    failures = iter([ValueError("cannot read the version"), None])
+    fetch = dags.fetch_version_by_id
+
+    async def once_broken(*args: Any) -> dags.VersionRow:
+        if failure := next(failures, None):
+            raise failure
+        return await fetch(*args)
+
+    monkeypatch.setattr(dags, "fetch_version_by_id", once_broken)
+    world = Clock(database)
+    world.ticks = True
+    async with world.running():
+        await world.register(dag("d", task("a"), timetable=HOURLY, start_date=NOON - timedelta(days=1)))
+        assert await world.until_runs(1) == [("d", NOON)]
+        assert world.clock.statistics().failed == 1
+
+
+async def test_a_dag_that_nobody_announced_is_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "LOOK_AGAIN_S", 0.01)
+    world = Clock(database)
+    world.ticks = True
+    async with world.running():
+        await world.settled()
+        spec = dag("d", task("a"), timetable=HOURLY, start_date=NOON - timedelta(days=1))
+        await world.register(spec, is_announced=False)
+        assert await world.until_runs(1) == [("d", NOON)]
+
+
+async def test_room_that_nobody_announced_is_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "LOOK_AGAIN_S", 0.01)
+    world = Clock(database)
+    world.ticks = True
+    spec = dag("d", task("a"), timetable=HOURLY, start_date=NOON - timedelta(hours=3), catchup=True, max_active_runs=1)
+    async with world.running():
+        await world.register(spec)
+        await world.until_runs(1)
+        async with database.api.connection() as conn:
+            await conn.execute(b"UPDATE dag_run SET state = 'success', end_date = now()")
+        assert len(await world.until_runs(2)) == 2

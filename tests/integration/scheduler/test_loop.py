@@ -13,7 +13,7 @@ from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
 from leoflowd.core.run_view import RunView
 from leoflowd.core.transitions import IllegalMove
 from leoflowd.scheduler import loop
-from leoflowd.scheduler.inbox import DagChanged, HostAttached, Reply, RunChanged, Sweep, TryLost, WaitsEnded
+from leoflowd.scheduler.inbox import DagChanged, HostAttached, RunChanged, Sweep, TryLost
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.store import dag_runs, dags, leadership, task_instances
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
@@ -162,7 +162,7 @@ async def test_max_active_runs_holds_back_the_next_run(world: World) -> None:
         one = await world.create(spec, "r1")
         first = await world.launched_ids(1)
         two = await world.create(spec, "r2")
-        await world.until(lambda: _absorbed(world))
+        await world.settled()
         assert await world.run_state(two) == "queued"
         await world.end(first["a"])
         await world.launched_ids(1)
@@ -173,7 +173,7 @@ async def test_a_paused_dag_launches_nothing_until_it_is_unpaused(world: World) 
     spec = dag("d", task("a"), is_paused_upon_creation=True)
     async with world.leading():
         run = await world.create(spec)
-        await world.until(lambda: _absorbed(world))
+        await world.settled()
         assert await world.run_state(run) == "queued"
         async with world.db.api.transaction() as conn:
             await dags.set_paused(conn, "d", False, utc_now())
@@ -192,7 +192,7 @@ async def test_a_cleared_running_task_runs_again_when_its_try_has_ended(world: W
                 conn, run, [("a", -1)], now=utc_now(), because="cleared", reset_dag_run=True
             )
         await world.inbox.put(RunChanged(run))
-        await world.until(lambda: _absorbed(world))
+        await world.settled()
         assert (await world.states(run))["a"] == "restarting"
         await world.end(first, OutcomeKind.TERMINATED)
         second = (await world.launched_ids(1))["a"]
@@ -256,25 +256,7 @@ async def test_a_sweep_finds_a_run_nobody_announced(world: World) -> None:
     async with world.leading():
         await world.create(dag("d", task("a")))
         await world.launched_ids(1)
-        version = await world.register(dag("e", task("x")))
-        async with world.db.api.transaction() as conn:
-            from leoflowd.contract.states import DagRunType, TriggeredBy
-
-            await dag_runs.insert_dag_run(
-                conn,
-                version=version,
-                run_id="quiet",
-                run_type=DagRunType.MANUAL,
-                logical_date=None,
-                data_interval_start=None,
-                data_interval_end=None,
-                run_after=utc_now(),
-                conf={},
-                triggered_by=TriggeredBy.TEST,
-                triggering_user_name=None,
-                note=None,
-                now=utc_now(),
-            )
+        await world.create(dag("e", task("x")), is_announced=False)
         await world.inbox.put(Sweep())
         assert set(await world.launched_ids(1)) == {"x"}
 
@@ -285,7 +267,7 @@ async def test_depends_on_past_waits_for_the_previous_run(world: World) -> None:
         await world.create(spec, "r1", datetime(2026, 1, 1, tzinfo=UTC))
         first = (await world.launched_ids(1))["a"]
         two = await world.create(spec, "r2", datetime(2026, 1, 2, tzinfo=UTC))
-        await world.until(lambda: _absorbed(world))
+        await world.settled()
         assert await world.states(two) == {"a": None}
         await world.end(first)
         assert set(await world.launched_ids(1)) == {"a"}
@@ -308,13 +290,6 @@ async def _state_is(world: World, run: int, task_id: str, state: str) -> bool:
     return (await world.states(run))[task_id] == state
 
 
-async def _absorbed(world: World) -> bool:
-    """The step that took everything in the inbox is committed: it answers this report, which says nothing."""
-    await world.inbox.put(WaitsEnded((), reply := Reply()))
-    await reply.wait()
-    return True
-
-
 async def test_deleting_a_dag_takes_its_runs_and_versions_along(world: World) -> None:
     async with world.leading() as scheduler:
         await world.create(dag("d", task("a")))
@@ -322,7 +297,7 @@ async def test_deleting_a_dag_takes_its_runs_and_versions_along(world: World) ->
         async with world.db.api.transaction() as conn:
             await dags.delete_dag(conn, "d")
         await world.inbox.put(Sweep())
-        await world.until(lambda: _absorbed(world))
+        await world.settled()
         async with world.db.api.connection() as conn:
             cursor = await conn.execute(b"SELECT count(*) FROM dag_version")
             assert await cursor.fetchone() == (0,)

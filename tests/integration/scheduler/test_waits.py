@@ -373,9 +373,7 @@ async def test_a_fired_trigger_resumes_the_same_try_with_its_event(world: World)
         sent: list[Dispatch] = []
         await dispatched(world, sent)
         spec = sent[0].spec
-        assert spec.resume == ResumeCall(
-            resume=Resume(next_method="done", next_kwargs={"x": 1}), event={"status": "ok"}
-        )
+        assert spec.resume == ResumeCall(next_method="done", next_kwargs='{"x":1}', event='{"status":"ok"}')
         assert spec.try_number == 1
         assert spec.try_id != ids["submit"]
         assert spec.first_started_at is not None
@@ -447,7 +445,7 @@ async def test_a_task_that_begins_with_its_trigger_needs_a_process_only_afterwar
         await end(world, wait, resume=ResumeWith(event=1))
         sent: list[Dispatch] = []
         await dispatched(world, sent)
-        assert sent[0].spec.resume == ResumeCall(resume=Resume(next_method="done"), event=1)
+        assert sent[0].spec.resume == ResumeCall(next_method="done", event="1")
         assert (sent[0].spec.kind, sent[0].spec.try_number) == ("python", 1)
         await world.start(sent[0].spec.try_id)
         await world.end(sent[0].spec.try_id, OutcomeKind.FAILED)

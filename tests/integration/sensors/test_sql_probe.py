@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -13,8 +14,10 @@ from psycopg.conninfo import conninfo_to_dict
 from leoflow_sensors.kinds import Observation, ProbeFailed, ProbeThrottled, TargetDown, Verdict
 from leoflow_sensors.sql import KIND, SqlPredicate, SqlSpec, _ask, conninfo_of, judge, poke, poke_many
 from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.store.database import Database
 from tests.conftest import PATIENCE_S
 from tests.fakes.probe_context import Context, connection
+from tests.fakes.silent_proxy import silent_proxy
 
 
 def facts(conninfo: str, *, extra: dict[str, Any] | None = None, **changes: Any) -> ConnectionFacts:
@@ -30,8 +33,15 @@ def facts(conninfo: str, *, extra: dict[str, Any] | None = None, **changes: Any)
 
 
 @pytest.fixture
-def context(postgres_conninfo: str) -> Context:
-    return Context(facts(postgres_conninfo))
+async def tcp_conninfo(postgres_conninfo: str) -> AsyncIterator[str]:
+    """The session's server, whose own socket is a Unix one, behind a TCP port."""
+    async with silent_proxy(postgres_conninfo) as proxy:
+        yield proxy.conninfo
+
+
+@pytest.fixture
+def context(tcp_conninfo: str) -> Context:
+    return Context(facts(tcp_conninfo))
 
 
 async def ask(context: Context, sql: str, parameters: Any = None) -> Observation:
@@ -193,13 +203,13 @@ def test_queries_for_one_database_go_together() -> None:
 # --- connections -------------------------------------------------------------------------------------------------
 
 
-async def test_the_database_of_the_sensor_goes_before_the_connections(postgres_conninfo: str) -> None:
+async def test_the_database_of_the_sensor_goes_before_the_connections(tcp_conninfo: str) -> None:
     spec = SqlSpec(sql="SELECT current_database() = 'postgres'", database="postgres")
-    assert (await poke(spec, Context(facts(postgres_conninfo)))).value is True
+    assert (await poke(spec, Context(facts(tcp_conninfo)))).value is True
 
 
-async def test_options_of_the_connection_hold_beside_ours(postgres_conninfo: str) -> None:
-    context = Context(facts(postgres_conninfo, extra={"options": "-c search_path=mart", "cursor": "dictcursor"}))
+async def test_options_of_the_connection_hold_beside_ours(tcp_conninfo: str) -> None:
+    context = Context(facts(tcp_conninfo, extra={"options": "-c search_path=mart", "cursor": "dictcursor"}))
     sql = "SELECT current_setting('search_path') = 'mart' AND current_setting('default_transaction_read_only') = 'on'"
     assert (await ask(context, sql)).value is True
 
@@ -209,9 +219,9 @@ async def test_a_server_that_is_not_there_is_down() -> None:
         await ask(Context(connection("postgres", host="127.0.0.1", port=1)), "SELECT 1")
 
 
-async def test_an_extra_that_the_client_does_not_know_is_an_error(postgres_conninfo: str) -> None:
-    with pytest.raises(ProbeFailed, match="extra is not understood"):
-        await ask(Context(facts(postgres_conninfo, extra={"colour": "blue"})), "SELECT 1")
+async def test_an_extra_that_the_client_does_not_know_is_an_error(tcp_conninfo: str) -> None:
+    with pytest.raises(ProbeFailed, match="has 'colour', which the daemon does not pass on"):
+        await ask(Context(facts(tcp_conninfo, extra={"colour": "blue"})), "SELECT 1")
 
 
 @pytest.mark.parametrize(
@@ -221,6 +231,13 @@ async def test_an_extra_that_the_client_does_not_know_is_an_error(postgres_conni
 def test_what_is_no_plain_postgres_is_told_where_it_can_run(conn_type: str, extra: Any, has: str) -> None:
     with pytest.raises(ProbeFailed, match=rf"connection 'its_{conn_type}' has {has}.*`connectors: \[common.sql"):
         conninfo_of(connection(conn_type, extra=extra), None)
+
+
+async def test_our_own_database_is_not_asked_whatever_way_leads_there(database: Database) -> None:
+    """A state's reason once showed the key that signs our tokens."""
+    async with silent_proxy(database.conninfo) as proxy:
+        with pytest.raises(ProbeFailed, match="database of Leoflow itself"):
+            await ask(Context(facts(proxy.conninfo)), "SELECT value FROM setting")
 
 
 async def test_without_a_connection_nothing_is_asked() -> None:

@@ -362,3 +362,49 @@ async def test_a_host_dies_with_its_daemon(world: World) -> None:
         await trio.lowlevel.wait_readable(host)
     os.close(host)
     await daemon.stdout.aclose()
+
+
+async def test_a_full_disk_fails_the_triggers_that_need_it(
+    world: World, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only our own errors: anything but them once ended the pool, and the daemon with it."""
+
+    async def refuse(environment: EnvironmentSpec) -> str:
+        await trio.lowlevel.checkpoint()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(world, "_python_for", refuse)
+    async with running() as hosts:
+        hosts.start("w1", world.call("WaitsForFile", file="-"))
+        end = await world.end_of("w1")
+    assert "No space left on device" in end.error
+
+
+@pytest.mark.parametrize("value", ["\ud800", object()], ids=["lone surrogate", "no JSON"])
+async def test_a_trigger_that_cannot_be_sent_to_its_host_fails_alone(
+    world: World, running: Running, value: object
+) -> None:
+    async with running() as hosts:
+        hosts.start("w1", world.call("WaitsForFile", file=value))
+        hosts.start("w2", world.call("NoSuchClass"))
+        end = await world.end_of("w1")
+        other = await world.end_of("w2")
+    assert "cannot be sent to its host" in end.error
+    assert "No module named 'triggers'" in other.error  # its host has run
+
+
+async def test_what_an_author_writes_over_the_marker_names_nobody(world: World, running: Running) -> None:
+    world.write(
+        """
+        class Vandal(Base):
+            async def run(self):
+                marker = sys.argv[sys.argv.index("--marker") + 1]
+                os.pwrite(int(marker), b"\\xff" * 64, 0)
+                os.kill(os.getpid(), signal.SIGKILL)
+                yield TriggerEvent(1)
+        """
+    )
+    async with running() as hosts:
+        hosts.start("w1", world.call("Vandal"))
+        end = await world.end_of("w1")
+    assert end.error

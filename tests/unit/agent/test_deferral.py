@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from leoflow_agent.runner import deferral, xcom
+from leoflow_agent.runner import deferral, limits, xcom
 from leoflowd.contract.wait_spec import Deferral
 
 
@@ -48,14 +48,14 @@ def test_serialize_must_give_a_class_path_and_a_dict(classpath: Any, kwargs: Any
 
 def test_arguments_are_no_larger_than_an_xcom() -> None:
     with pytest.raises(xcom.TooLarge, match=r"what trigger a\.B and go_on are to be called with is \d+ bytes"):
-        of(Trigger(kwargs={"text": "x" * xcom.MAX_BYTES}))
+        of(Trigger(kwargs={"text": "x" * limits.XCOM_MAX_BYTES}))
 
 
 def test_the_event_comes_beside_the_methods_own_arguments() -> None:
-    call = {"resume": {"next_method": "go_on", "next_kwargs": {"a": 1}}, "event": None, "error": None}
+    call = {"next_method": "go_on", "next_kwargs": '{"a": 1}', "event": None, "error": None}
     assert deferral.resumed(call) == ("go_on", {"a": 1, "event": None})
 
 
 def test_a_failed_trigger_leads_to_airflows_failing_method() -> None:
-    call = {"resume": {"next_method": "go_on"}, "error": "Trigger failure", "traceback": ["line"]}
+    call = {"next_method": "go_on", "error": "Trigger failure", "traceback": ["line"]}
     assert deferral.resumed(call) == ("__fail__", {"error": "Trigger failure", "traceback": ["line"]})

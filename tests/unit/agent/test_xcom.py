@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pendulum
 import pytest
 
-from leoflow_agent.runner import xcom
+from leoflow_agent.runner import limits, xcom
 from leoflowd.contract.agent_messages import XCOM_MAX_BYTES
 
 
@@ -21,7 +21,7 @@ def _round_trip(value):
 
 
 def test_the_limit_is_the_contracts():
-    assert xcom.MAX_BYTES == XCOM_MAX_BYTES
+    assert limits.XCOM_MAX_BYTES == XCOM_MAX_BYTES
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,6 @@ def test_a_value_that_contains_itself_is_refused():
 
 
 def test_the_limit_counts_bytes_of_json():
-    assert len(xcom.encode("x" * (xcom.MAX_BYTES - 2), key="k")) == xcom.MAX_BYTES
+    assert len(xcom.encode("x" * (limits.XCOM_MAX_BYTES - 2), key="k")) == limits.XCOM_MAX_BYTES
     with pytest.raises(xcom.TooLarge, match="262145 bytes"):
-        xcom.encode("x" * (xcom.MAX_BYTES - 1), key="k")
+        xcom.encode("x" * (limits.XCOM_MAX_BYTES - 1), key="k")

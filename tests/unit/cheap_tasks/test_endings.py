@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -91,7 +92,12 @@ def test_an_xcom_of_the_verdict_is_the_return_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("xcom", "why"), [("x" * XCOM_MAX_BYTES, "more than"), ("a\0b", "NUL"), ({"deep": ["a\0b"]}, "NUL")]
+    ("xcom", "why"),
+    [
+        ("x" * XCOM_MAX_BYTES, "larger than"),
+        ({"deep": [float("nan")]}, "XCom 'return_value'['deep'][0] is nan"),
+        ("\ud800", "lone surrogate \\ud800"),
+    ],
 )
 def test_an_xcom_that_cannot_be_stored_fails_the_task(xcom: Any, why: str) -> None:
     end = endings.judged(record(), Verdict(met=True, xcom=xcom), "seen", NOW)
@@ -100,8 +106,20 @@ def test_an_xcom_that_cannot_be_stored_fails_the_task(xcom: Any, why: str) -> No
     assert why in end.because
 
 
-def test_an_escaped_backslash_before_u0000_is_no_nul() -> None:
-    assert kind(endings.judged(record(), Verdict(met=True, xcom="\\u0000"), "seen", NOW)) is _K.SUCCESS
+@pytest.mark.parametrize("value", ["a\0b", "\\u0000", 2**70, 1e20])
+def test_what_json_carries_is_kept_exactly(value: Any) -> None:
+    end = endings.judged(record(), Verdict(met=True, xcom=value), "seen", NOW)
+    assert end is not None
+    assert end.outcome is not None
+    kept = json.loads(end.outcome.xcoms[0].value)
+    assert (kept, type(kept)) == (value, type(value))
+
+
+@pytest.mark.parametrize("key", ["", "a\0b", "k" * 600])
+def test_a_trigger_that_ends_its_task_with_a_key_that_cannot_be_stored_fails_it(key: str) -> None:
+    end = endings.trigger_fired(deferral(), {key: 1}, "success", NOW)
+    assert kind(end) is _K.FAILED
+    assert "the key of an XCom" in end.because
 
 
 def test_a_nul_in_what_a_target_says_does_not_reach_the_table() -> None:
@@ -152,7 +170,7 @@ def test_a_deferral_hears_of_a_failed_probe_and_of_a_timeout() -> None:
 
 
 def test_an_event_that_cannot_be_stored_is_a_trigger_failure() -> None:
-    end = endings.judged(deferral(), Verdict(met=True, event="a\0b"), "seen", NOW)
+    end = endings.judged(deferral(), Verdict(met=True, event=float("inf")), "seen", NOW)
     assert end is not None
     assert end.resume is not None
     assert end.resume.error == "Trigger failure"

@@ -121,7 +121,7 @@ class Setting:
         return self.inbox.ended[try_id][0]
 
     def log(self) -> list[dict[str, Any]]:
-        path = self.logs.path("dag", "run", "task", -1, 1)
+        (path,) = self.logs.root.glob("dag/run#*/task/attempt=1.ndjson")
         return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
 
 
@@ -179,8 +179,7 @@ async def test_do_xcom_push_false_pushes_nothing(setting: Settings) -> None:
         (answer("200 OK", b'{"a": 1}'), {"expect": {"json_path": "a", "equals": 2}}, "a of the answer is not 2"),
         (answer("200 OK", b"<html>"), {"expect": {"json_path": "a"}}, "is no JSON"),
         (answer("200 OK", b"<html>"), {"response": "json"}, "is no JSON"),
-        (answer("200 OK", b"x" * XCOM_MAX_BYTES), {}, "more than 262144"),
-        (answer("200 OK", b"a\x00b"), {}, "NUL character"),
+        (answer("200 OK", b"x" * XCOM_MAX_BYTES), {}, "larger than 262144"),
         (answer("200 OK", b"x" * 101), {"max_response_bytes": 100}, "larger than 100 bytes"),
         (answer(), {"connection_id": "nobody"}, "there is no connection 'nobody'"),
         (answer(), {"connection_id": "sealed"}, "the password of connection 'sealed' cannot be read"),
@@ -430,3 +429,43 @@ def test_a_call_that_may_have_acted_failed(method: str) -> None:
     outcome = outcome_of_interrupted(method, NOW, NOW)
     assert outcome.kind is OutcomeKind.FAILED
     assert outcome.because == "the daemon stopped during the call; whether the server acted on it is unknown"
+
+
+async def test_whoever_launches_tasks_never_waits_for_room(setting: Settings) -> None:
+    """Process tasks come from the same dispatcher: they once stood behind a thousand slow calls."""
+    async with setting(_silence, config=InlineConfig(waiting_max=1)) as s, trio.open_nursery() as nursery:
+        await nursery.start(s.tasks.run)
+        taken = await s.dispatch()
+        with trio.fail_after(5):
+            dropped = [await s.dispatch() for _ in range(3)]
+        await _until(lambda: s.tasks.statistics().dropped == 3)
+        assert s.tasks.calls() == (taken,)
+        s.tasks.cancel(taken)
+        await _until(lambda: s.tasks.calls() == ())
+        await s.dispatch(try_id=dropped[0])  # the sweep launches it again
+        await _until(lambda: s.tasks.calls() == (dropped[0],))
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_log_that_cannot_be_written_does_not_undo_the_call(
+    setting: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LogFiles, "append", full)
+    async with setting() as s:
+        assert (await s.outcome(method="POST")).kind is OutcomeKind.SUCCESS
+
+
+async def test_a_start_that_is_never_on_record_gives_its_worker_back(
+    setting: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leoflowd.cheap_tasks.http_task.RECORDED_WITHIN_S", 0.05)
+    async with setting() as s, trio.open_nursery() as nursery:
+        s.inbox.records_starts = False
+        await nursery.start(s.tasks.run)
+        await s.dispatch(method="POST")
+        await _until(lambda: s.tasks.calls() == ())
+        await s.send.aclose()
+    assert (s.server.requests, s.inbox.ended) == ([], {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import trio
 import trio.testing
 
@@ -207,3 +208,17 @@ async def test_a_wait_that_ends_while_its_dag_is_looked_at_is_not_armed_again(au
         await trio.sleep(1)
         assert w.table.reads[-1] == "dag d"
         assert pool.explain(str(wait.id)) is None
+
+
+async def test_a_row_that_nobody_can_read_is_refused_and_the_others_are_armed(autojump_clock: Clock) -> None:
+    """Neither probe nor terms: the refusal itself once failed over the terms, and ended the pool at every start."""
+    w = PoolWorld()
+    poison, good = w.wait(), w.timer(600)
+    w.table.add(poison, good)
+    w.table.rows[poison.id] = msgspec.structs.replace(w.table.rows[poison.id], probe="{", terms='{"timeout_s": "x"}')
+    async with w.pool() as pool:
+        await trio.sleep(1)
+        assert pool.statistics().waits == {"time": 1}
+    [end] = w.ends.ended
+    assert end.id == str(poison.id)
+    assert "cannot be understood" in end.because

@@ -244,6 +244,12 @@ def test_tree_draws_every_component(leoflow, server) -> None:
     assert leoflow("tree", "-o", "json").document == document
 
 
+def test_tree_says_what_is_of_no_use_and_why(leoflow, server) -> None:
+    agents = {"name": "agents", "state": "running", "fault": "no agent has been attached for 20 s", "children": []}
+    server(lambda _: httpx.Response(200, json={"name": "leoflowd", "state": "running", "children": [agents]}))
+    assert "agents  running  no agent has been attached for 20 s" in leoflow("tree").out
+
+
 def test_explain_prints_what_the_server_says(leoflow, server) -> None:
     document = {
         "state": None,

@@ -45,7 +45,7 @@ def test_a_trigger_of_the_clock_lets_the_task_go_on() -> None:
     trigger = TriggerSpec(classpath=classpath, kwargs={"moment": moment})
     end = end_of(Deferral(trigger=trigger, next_method="go_on", next_kwargs={"a": 1}), NOW)
     assert isinstance(end, ResumeCall)
-    assert (end.resume.next_method, end.resume.next_kwargs) == ("go_on", {"a": 1})
+    assert (end.next_method, end.next_kwargs) == ("go_on", '{"a":1}')
 
 
 DEFERRING = """

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from leoflowd.contract.agent_messages import OutcomeKind
 from leoflowd.contract.states import DagRunState, DagRunType, TriggerRule
-from leoflowd.core.dag_run_plan import next_due_at, plan_dag_run, plan_outcome, plan_start
+from leoflowd.core.dag_run_plan import due_moments, plan_dag_run, plan_outcome, plan_start
 from leoflowd.core.decisions import (
     Defer,
     Fail,
@@ -124,7 +124,7 @@ def test_a_failed_try_with_retries_left_is_not_done_for_those_who_wait() -> None
 
 def test_a_retry_is_scheduled_when_it_is_due_and_not_before() -> None:
     view = view_of(task("a", retries=1), facts={"a": {"state": S.UP_FOR_RETRY, "due_at": NOW + seconds(60)}})
-    assert next_due_at(view) == NOW + seconds(60)
+    assert min(due_moments(view)) == NOW + seconds(60)
     assert plan_dag_run(view, NOW + seconds(59)) == ()
     assert isinstance(plan_dag_run(view, NOW + seconds(60))[0], Schedule)
 
@@ -166,6 +166,22 @@ def test_infrastructure_faults_have_their_own_bound() -> None:
     decision = plan_outcome(view_of(task("a", retries=9), facts={"a": faults}), 0, outcome(OutcomeKind.LOST), NOW)
     assert isinstance(decision, Fail)
     assert decision.because.startswith("infrastructure failed 7 times, most recently: it said lost.")
+
+
+def test_after_a_second_infrastructure_fault_the_next_try_waits_ever_longer() -> None:
+    """A disk that is full is full for a while: six tries within a second would help nobody."""
+
+    def next_at(faults: int) -> datetime | None:
+        view = view_of(task("a"), facts={"a": {**LIVE_TRY, "infra_faults": faults}})
+        decision = plan_outcome(view, 0, outcome(OutcomeKind.LOST), NOW)
+        assert isinstance(decision, Requeue)
+        return decision.at
+
+    moments = [next_at(faults) for faults in range(MAX_INFRA_FAULTS)]
+    assert moments[0] is None
+    later = [moment for moment in moments if moment is not None]
+    assert len(later) == MAX_INFRA_FAULTS - 1
+    assert later == sorted(set(later))
 
 
 @pytest.mark.parametrize("kind", OutcomeKind)
@@ -216,7 +232,7 @@ def test_the_run_times_out_with_everything_in_it() -> None:
         task("a"), task("b", "a"), task("done"),
         facts={"a": LIVE_TRY, "done": {"state": S.SUCCESS}}, dagrun_timeout_s=60,
     )  # fmt: skip
-    assert next_due_at(view) == NOW + seconds(60)
+    assert min(due_moments(view)) == NOW + seconds(60)
     settle(view, NOW + seconds(60))
     assert states_of(view) == {"a": "skipped", "b": "skipped", "done": "success"}
     assert (view.state, view.run.because) == (DagRunState.FAILED, "the dag run timed out after 60 s")

@@ -18,7 +18,7 @@ from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState, TriggerRule
 from leoflowd.contract.wait_spec import ProbeSpec, WaitMode, WaitSpec, WaitTerms
-from leoflowd.core.dag_run_plan import next_due_at, plan_dag_run, plan_outcome, plan_resume
+from leoflowd.core.dag_run_plan import due_moments, plan_dag_run, plan_outcome, plan_resume
 from leoflowd.core.dag_shape import shape_of
 from leoflowd.core.decisions import Decision, FinishDagRun, Queue, Start, StartDagRun
 from leoflowd.core.pool_slots import SlotLedger, SlotRequest
@@ -163,8 +163,7 @@ class Shell:
 
     def pass_time(self) -> None:
         """Jump to the next moment at which something is due."""
-        due_at = next_due_at(self.view)
-        assert due_at is not None
+        due_at = min(due_moments(self.view))
         self.now = max(self.now, due_at)
         due = [i for i, f in enumerate(self.view.facts) if f.due_at is not None and f.due_at <= self.now]
         self.plan(due)
@@ -265,9 +264,7 @@ class ClearsAndOutcomes(RuleBasedStateMachine):
 
     @precondition(
         lambda self: (
-            not self.shell.live()
-            and self.shell.view.state is DagRunState.RUNNING
-            and next_due_at(self.shell.view) is not None
+            not self.shell.live() and self.shell.view.state is DagRunState.RUNNING and due_moments(self.shell.view)
         )
     )
     @rule()

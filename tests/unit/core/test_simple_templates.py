@@ -19,7 +19,7 @@ RUN = DagRunFacts(
     logical_date=datetime(2024, 3, 1, tzinfo=UTC),
     data_interval_start=datetime(2024, 3, 1, tzinfo=UTC),
     data_interval_end=datetime(2024, 3, 2, tzinfo=UTC),
-    conf={"day": "today", "deep": {"list": [1, {"a b": "found"}]}, "none": None, "items": "shadowed"},
+    conf='{"day": "today", "deep": {"list": [1, {"a b": "found"}]}, "none": null, "items": "shadowed"}',
 )
 REGISTERED_AT = datetime(2024, 3, 2, 7, 30, 15, 250_000, tzinfo=UTC)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_a_simple_template_renders_as_in_jinja(template: str, params: Any, momen
         logical_date=moment,
         data_interval_start=moment,
         data_interval_end=moment,
-        conf=conf if isinstance(conf, dict) else {"a": conf},
+        conf=json.dumps(conf if isinstance(conf, dict) else {"a": conf}),
     )
     names = names_of(run, task_id="t", params=params, registered_at=moment, try_number=1)
     objects = {name: Attributes(names[name]) for name in ("dag_run", "ti")}

@@ -171,6 +171,15 @@ def test_an_infrastructure_fault_raises_both_numbers_and_costs_no_retry() -> Non
     assert replaces_try(after, queued)
 
 
+def test_an_infrastructure_fault_that_waits_costs_no_retry_either() -> None:
+    fault = Requeue(instance=0, because="b", at=LATER)
+    after = do(facts_in(S.QUEUED, try_number=1, infra_faults=1), fault)
+    assert (after.state, after.due_at, after.max_tries, after.infra_faults) == (S.UP_FOR_RETRY, LATER, 3, 2)
+    queued = do(after, Queue(instance=0, because="b", try_id="new"))
+    assert (queued.try_number, queued.due_at) == (2, None)
+    assert replaces_try(after, queued)
+
+
 def test_a_fault_before_the_start_is_a_try_of_its_own_too() -> None:
     after = do(facts_in(S.QUEUED, try_number=1), Requeue(instance=0, because="b"))
     assert not is_resumed(after)

@@ -215,3 +215,24 @@ def test_a_real_venv_without_network(tmp_path: Path) -> None:
         [python, "-c", "import sys; print(sys.prefix != sys.base_prefix)"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        OSError(28, "No space left on device"),
+        subprocess.TimeoutExpired("uv", 30),
+        ValueError("embedded null byte"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_the_machine_refuses_is_an_environment_that_cannot_be_built(
+    tmp_path: Path, lock: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        raise failure
+
+    made = environments(tmp_path, lock, FakeInstaller())
+    monkeypatch.setattr(FakeInstaller, "make", refuse)
+    with pytest.raises(EnvironmentFailed, match=str(failure).split("]")[-1].strip()[:20]):
+        made.ensure(EnvironmentSpec())

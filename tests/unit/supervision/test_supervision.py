@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from leoflowd.contract.errors import StoreUnavailable
-from leoflowd.supervision import RESTARTS_MAX, Node, backoff_s, contain, start, start_restarting
+from leoflowd.supervision import RESTARTS_MAX, Node, Pulses, backoff_s, contain, start, start_restarting
 
 
 async def test_crash_passes_the_failure_on(autojump_clock: MockClock) -> None:
@@ -147,3 +147,76 @@ def test_the_tree_shows_state_restarts_and_statistics() -> None:
     assert root.child("child", "restart", lambda: {"n": 2}) is child
     view = root.view()
     assert [(c.name, c.state, c.statistics) for c in view.children] == [("child", "running", {"n": 2})]
+
+
+# --- health ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_of_no_use_is_named_with_its_path() -> None:
+    root = Node("root")
+    leading = root.child("leadership")
+    leading.enter("running")
+    for name, state in (("scheduler", "failed"), ("clock", "running"), ("sweeps", "waiting")):
+        leading.child(name).enter(state)
+    assert [(fault.component, fault.because) for fault in root.faults()] == [
+        ("leadership/scheduler", "it failed"),
+        ("leadership/sweeps", "it waits to be started again after an error (0 restarts)"),
+    ]
+
+
+def test_what_runs_may_complain() -> None:
+    root = Node("root")
+    said: list[str] = []
+    node = root.child("agents", complaint=lambda: said[-1] if said else None)
+    node.enter("running")
+    assert root.faults() == ()
+    said.append("no agent is attached")
+    assert root.view().children[0].fault == "no agent is attached"
+    node.enter("stopped")
+    assert root.faults() == ()
+
+
+def test_a_start_that_never_ends_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leoflowd.supervision.START_WITHIN_S", 0.0)
+    root = Node("root")
+    root.child("workspace").enter("starting")
+    assert [fault.component for fault in root.faults()] == ["workspace"]
+
+
+async def test_what_should_move_and_stands_still_turns_health_red(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    root, steps = Node("root"), [0]
+    pulses = Pulses(root)
+    root.child("scheduler", complaint=pulses.watch("scheduler", lambda: steps[0], 15)).enter("running")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(pulses.run)
+        await trio.sleep(14.5)
+        assert root.faults() == ()
+        await trio.sleep(1)
+        assert [fault.because for fault in root.faults()] == [
+            "it has done nothing for 15 s; it should every 15 s at least"
+        ]
+        steps[0] += 1
+        await trio.sleep(1)
+        assert root.faults() == ()
+        nursery.cancel_scope.cancel()
+    told = [(record.message, record.fields["component"]) for record in caplog.records]  # type: ignore[attr-defined]
+    assert told == [("component_unhealthy", "scheduler"), ("component_healthy_again", "scheduler")]
+
+
+async def test_an_event_loop_that_stood_still_says_so_for_a_while(mock_clock: MockClock) -> None:
+    pulses = Pulses(Node("root"))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(pulses.run)
+        await wait_all_tasks_blocked()
+        assert pulses.complaint() is None
+        mock_clock.jump(8.0)  # seven seconds later than it wanted to wake
+        await wait_all_tasks_blocked()
+        assert pulses.complaint() == "the event loop stood still for 7.0 s, 0 s ago"
+        for _ in range(61):
+            mock_clock.jump(1.0)
+            await wait_all_tasks_blocked()
+        assert pulses.complaint() is None
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,178 @@
+"""One step in the making: what is to be planned, written and answered. `loop` fills it, `effects` acts on it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from leoflowd.contract.dag_spec import TaskSpec
+from leoflowd.contract.states import FINISHED, LIVE
+from leoflowd.contract.waits import NewWait
+from leoflowd.core.run_view import InstanceFacts
+from leoflowd.scheduler.inbox import TryEnded, WaitsEnded
+from leoflowd.scheduler.views import Views
+from leoflowd.scheduler.waits import HTTP_KIND
+from leoflowd.store.run_views import LoadedRun
+from leoflowd.store.transitions import Batch, EndedTry, InstanceWrite, RunWrite, XComWrite
+from leoflowd.store.waits import FiredWait, WaitWrite
+
+EXECUTOR = "process"
+INLINE = "inline"
+"""The cheap-task pool's HTTP tasks: tries without an agent."""
+
+Place = tuple[int, int]
+"""A dag run's id, and the position of one of its task instances in the view."""
+
+
+def executor_of(spec: TaskSpec) -> str:
+    """Who runs the tries of this task."""
+    return INLINE if spec.kind == HTTP_KIND else EXECUTOR
+
+
+class Report:
+    """What an agent said beside the state."""
+
+    __slots__ = ("hostname", "pid", "rendered")
+
+    def __init__(self) -> None:
+        self.hostname: str | None = None
+        self.pid: int | None = None
+        self.rendered: dict[str, object] | None = None
+
+
+class Draft:
+    """Filled while deciding; `drop` takes one dag run out of it again, so that the others go on."""
+
+    def __init__(self, now: datetime, given_up: Collection[int] = ()) -> None:
+        self.now = now
+        self.given_up = frozenset(given_up)
+        """Runs that voided this step too often to be read in it once more."""
+        self.revisions: dict[int, int] = {}
+        self.moved_runs: set[int] = set()
+        self.first: dict[Place, InstanceFacts] = {}
+        self.reports: dict[Place, Report] = {}
+        self.ended_tries: dict[str, tuple[int, InstanceFacts]] = {}
+        self.xcoms: list[XComWrite] = []
+        self.waits: dict[Place, NewWait] = {}
+        self.fired: dict[Place, FiredWait] = {}
+        self.tries_ended: list[TryEnded] = []
+        self.waits_ended: list[WaitsEnded] = []
+        self.launches: list[Place] = []
+        self.to_plan: dict[int, set[int] | None] = {}
+        self.dags_to_start: set[str] = set()
+        self.starting: list[LoadedRun] = []
+        """Queued runs that were read because there may be room for them."""
+        self.read_again: set[int] = set()
+        """Runs that somebody else changed."""
+        self.changed_dags: set[str] = set()
+        """DAGs in which somebody else changed something."""
+        self.left_dags: set[str] = set()
+        """DAGs of runs that ended, or were deleted, by someone else's hand."""
+        self.just_read: set[int] = set()
+        """Runs that this step has read anew."""
+        self.quarantined: dict[int, str] = {}
+
+    @property
+    def touched(self) -> set[int]:
+        return set(self.revisions)
+
+    def drop(self, dag_run_id: int) -> None:
+        """Nothing of this run is to be written or done."""
+        self.revisions.pop(dag_run_id, None)
+        self.to_plan.pop(dag_run_id, None)
+        self.moved_runs.discard(dag_run_id)
+        self.first = {place: before for place, before in self.first.items() if place[0] != dag_run_id}
+        self.ended_tries = {key: ended for key, ended in self.ended_tries.items() if ended[0] != dag_run_id}
+        self.xcoms = [xcom for xcom in self.xcoms if xcom.dag_run_id != dag_run_id]
+        self.launches = [place for place in self.launches if place[0] != dag_run_id]
+        self.waits = {place: wait for place, wait in self.waits.items() if place[0] != dag_run_id}
+        self.fired = {place: fired for place, fired in self.fired.items() if place[0] != dag_run_id}
+        self.starting = [loaded for loaded in self.starting if loaded.view.dag_run_id != dag_run_id]
+
+    def touch(self, dag_run_id: int, revision: int) -> None:
+        self.revisions.setdefault(dag_run_id, revision)
+
+    def changed(self, dag_run_id: int, i: int, before: InstanceFacts) -> None:
+        self.first.setdefault((dag_run_id, i), before)
+
+    def reported(self, dag_run_id: int, i: int) -> Report:
+        return self.reports.setdefault((dag_run_id, i), Report())
+
+    def touch_plan(self, dag_run_id: int, i: int) -> None:
+        """Plan this run for what follows from instance `i`; None (everything) stays None."""
+        if dag_run_id not in self.to_plan:
+            self.to_plan[dag_run_id] = {i}
+        else:
+            touched = self.to_plan[dag_run_id]
+            if touched is not None:
+                touched.add(i)
+
+    def begun_waits(self, views: Views) -> list[tuple[Place, NewWait]]:
+        """Waits of this step that its later decisions left standing."""
+        return [
+            (place, wait)
+            for place, wait in self.waits.items()
+            if views.runs[place[0]].view.facts[place[1]].wait == "waiting"
+        ]
+
+
+def batch_of(draft: Draft, views: Views, dag_run_ids: Collection[int]) -> Batch:
+    """What is to be written of these dag runs; each run's part stands for itself."""
+    chosen = set(dag_run_ids)
+    instances: list[InstanceWrite] = []
+    stop: set[int] = set()
+    ended_by_agent = {str(event.row.id) for event in draft.tries_ended}
+    for (dag_run_id, i), before in draft.first.items():
+        if dag_run_id not in chosen:
+            continue
+        view = views.runs[dag_run_id].view
+        after, spec = view.facts[i], view.node_of(i).spec
+        if before.state in LIVE and after.state in FINISHED and before.id not in ended_by_agent:
+            stop.add(dag_run_id)
+        extra = draft.reports.get((dag_run_id, i)) or Report()
+        instances.append(
+            InstanceWrite(
+                dag_run_id=dag_run_id,
+                task_id=spec.task_id,
+                before=before,
+                after=after,
+                hostname=extra.hostname,
+                pid=extra.pid,
+                executor=executor_of(spec) if after.state in LIVE else None,
+                rendered_fields=extra.rendered,
+            )
+        )
+    xcoms = {(x.dag_run_id, x.task_id, x.map_index, x.key): x for x in draft.xcoms if x.dag_run_id in chosen}
+    return Batch(
+        runs=tuple(_run_write(dag_run_id, draft, views) for dag_run_id in sorted(chosen)),
+        instances=tuple(instances),
+        ended_tries=tuple(EndedTry(facts=facts) for run, facts in draft.ended_tries.values() if run in chosen),
+        xcoms=tuple(xcoms.values()),
+        waits=tuple(
+            WaitWrite(_key(views, *place), wait) for place, wait in draft.begun_waits(views) if place[0] in chosen
+        ),
+        fired=tuple(fired for place, fired in draft.fired.items() if place[0] in chosen),
+        ended_waits=tuple(
+            _key(views, run, i)
+            for (run, i), before in draft.first.items()
+            if run in chosen and before.wait and not views.runs[run].view.facts[i].wait
+        ),
+        stop_tries_of=tuple(sorted(stop)),
+    )
+
+
+def _key(views: Views, dag_run_id: int, i: int) -> tuple[int, str, int]:
+    view = views.runs[dag_run_id].view
+    return dag_run_id, view.node_of(i).spec.task_id, view.facts[i].map_index
+
+
+def _run_write(dag_run_id: int, draft: Draft, views: Views) -> RunWrite:
+    run = views.runs[dag_run_id].view.run
+    return RunWrite(
+        dag_run_id=dag_run_id,
+        revision=draft.revisions[dag_run_id],
+        state=run.state.value if dag_run_id in draft.moved_runs else None,
+        start_date=run.start_date,
+        end_date=run.end_date,
+        because=run.because,
+    )

@@ -1,0 +1,316 @@
+"""What the leader holds in memory of the active dag runs. A cache, never a truth: whatever differs is read again.
+
+Runs that may move have a view (`runs`). The others are a few numbers: queued runs wait in the order of `run_after`,
+parked ones (everything in them waits) for their timer or for whoever concerns them, and after a start the `backlog` is
+read little by little. One task, the scheduler's, owns all of it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from datetime import datetime
+
+from leoflowd.contract.states import LIVE, DagRunState, TaskInstanceState
+from leoflowd.core.dag_run_plan import due_moments
+from leoflowd.core.pool_slots import SlotLedger, SlotRequest
+from leoflowd.core.run_view import InstanceFacts
+from leoflowd.store.run_views import LoadedRun, PoolRow, RunHead
+
+_S = TaskInstanceState
+
+
+class DagLimits:
+    """What holds back the queued runs of a DAG."""
+
+    __slots__ = ("is_paused", "max_active_runs")
+
+    def __init__(self, is_paused: bool, max_active_runs: int) -> None:
+        self.is_paused = is_paused
+        self.max_active_runs = max_active_runs
+
+
+class Queue:
+    """Queued runs of one DAG, none of them read: ids by `run_after`, then by age."""
+
+    def __init__(self) -> None:
+        self._run_after: dict[int, datetime] = {}
+        self._order: list[tuple[datetime, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._run_after)
+
+    def __contains__(self, dag_run_id: int) -> bool:
+        return dag_run_id in self._run_after
+
+    def add(self, dag_run_id: int, run_after: datetime) -> None:
+        if self._run_after.get(dag_run_id) != run_after:
+            self._run_after[dag_run_id] = run_after
+            heapq.heappush(self._order, (run_after, dag_run_id))
+
+    def remove(self, dag_run_id: int) -> None:
+        self._run_after.pop(dag_run_id, None)  # its place in the order is skipped when its turn comes
+
+    def next(self) -> tuple[datetime, int] | None:
+        """The first one, which stays."""
+        while self._order and self._run_after.get(self._order[0][1]) != self._order[0][0]:
+            heapq.heappop(self._order)
+        return self._order[0] if self._order else None
+
+
+class Views:
+    def __init__(self, *, max_instances: int) -> None:
+        self.runs: dict[int, LoadedRun] = {}
+        self.running: dict[str, set[int]] = {}
+        """Running runs by DAG, whether in memory or not."""
+        self.queued: dict[str, Queue] = {}
+        self.parked: dict[int, int] = {}
+        """Running runs that only wait and were dropped from memory, with their revision."""
+        self.backlog: list[int] = []
+        """Running runs that nobody has read yet."""
+        self.more_to_start: set[str] = set()
+        """DAGs with room for more queued runs than one step reads."""
+        self.limits: dict[str, DagLimits] = {}
+        self.asks_past: set[str] = set()
+        """DAGs in which a task waits for the same task of the previous run."""
+        self.tries: dict[str, tuple[int, int]] = {}
+        self.waiting: dict[str, tuple[int, int]] = {}
+        """Waits by id, of the runs in memory."""
+        self.ledger = SlotLedger({})
+        self.pools_with_deferred: frozenset[str] = frozenset()
+        self._dag_of: dict[int, str] = {}
+        """The DAG of every active run that is known here."""
+        self._held = 0
+        """Task instances of the runs in memory."""
+        self._max_instances = max_instances
+        self._timers: list[tuple[datetime, int]] = []
+        self._timed: set[tuple[datetime, int]] = set()
+
+    # --- who is known -----------------------------------------------------------------------------------------
+
+    def __contains__(self, dag_run_id: int) -> bool:
+        return dag_run_id in self._dag_of
+
+    def known(self) -> Iterator[int]:
+        return iter(self._dag_of)
+
+    def dag_of(self, dag_run_id: int) -> str | None:
+        """The DAG of an active run that is known here."""
+        return self._dag_of.get(dag_run_id)
+
+    def is_queued(self, dag_run_id: int) -> bool:
+        queue = self.queued.get(self._dag_of.get(dag_run_id, ""))
+        return queue is not None and dag_run_id in queue
+
+    def active_in(self, dag_run_id: int) -> str | None:
+        """The DAG in which it is queued or running, as far as is known; None for a run that has ended."""
+        dag_id = self._dag_of.get(dag_run_id)
+        if dag_id is not None and (dag_run_id in self.running.get(dag_id, ()) or self.is_queued(dag_run_id)):
+            return dag_id
+        return None
+
+    def runs_of(self, dag_id: str) -> set[int]:
+        """Runs of this DAG that were read, or were running."""
+        return {i for i, run in self.runs.items() if run.view.dag_id == dag_id} | self.running.get(dag_id, set())
+
+    def queued_count(self) -> int:
+        return sum(len(queue) for queue in self.queued.values())
+
+    def differs(self, head: RunHead) -> bool:
+        """Is the row other than what is remembered of it? What was never read is no difference."""
+        loaded = self.runs.get(head.id)
+        if loaded is not None:
+            remembered = (loaded.view.revision, loaded.view.state.value, loaded.is_paused)
+            return remembered != (head.revision, head.state, head.is_paused)
+        if head.id in self.parked:
+            return self.parked[head.id] != head.revision or head.is_paused
+        return False
+
+    def has_more_to_read(self) -> bool:
+        return bool(self.backlog or self.more_to_start)
+
+    def take_backlog(self, at_most: int) -> set[int]:
+        taken = set(self.backlog[:at_most])
+        del self.backlog[:at_most]
+        return taken
+
+    def take_more_to_start(self) -> set[str]:
+        taken, self.more_to_start = self.more_to_start, set()
+        return taken
+
+    # --- coming and going -------------------------------------------------------------------------------------
+
+    def note_limits(self, head: RunHead) -> bool:
+        """Remember what holds back the DAG's queued runs; True when it changed."""
+        known = self.limits.get(head.dag_id)
+        if known is not None and (known.is_paused, known.max_active_runs) == (head.is_paused, head.max_active_runs):
+            return False
+        self.limits[head.dag_id] = DagLimits(head.is_paused, head.max_active_runs)
+        return True
+
+    def enqueue(self, dag_id: str, dag_run_id: int, run_after: datetime) -> None:
+        self._dag_of[dag_run_id] = dag_id
+        self.queued.setdefault(dag_id, Queue()).add(dag_run_id, run_after)
+
+    def dequeue(self, dag_id: str, dag_run_id: int) -> None:
+        queue = self.queued.get(dag_id)
+        if queue is not None:
+            queue.remove(dag_run_id)
+            if not queue:
+                del self.queued[dag_id]
+
+    def expect(self, head: RunHead) -> None:
+        """A running run that is to be read when there is time: it counts, and that is all."""
+        self._dag_of[head.id] = head.dag_id
+        self.running.setdefault(head.dag_id, set()).add(head.id)
+
+    def watch(self, loaded: LoadedRun) -> None:
+        """Hold its view, and index what may be reported or become due in it."""
+        view = loaded.view
+        self._dag_of[view.dag_run_id] = view.dag_id
+        self.runs[view.dag_run_id] = loaded
+        self._held += len(view.facts)
+        self.parked.pop(view.dag_run_id, None)
+        if view.state == DagRunState.RUNNING:
+            self.running.setdefault(view.dag_id, set()).add(view.dag_run_id)
+            self.dequeue(view.dag_id, view.dag_run_id)
+        if any(task.depends_on_past or task.wait_for_downstream for task in loaded.version.spec.tasks):
+            self.asks_past.add(view.dag_id)
+        for i, facts in enumerate(view.facts):
+            if facts.state in LIVE:
+                self.ledger.occupy(request_of(loaded, i))
+                self.tries[facts.id] = (view.dag_run_id, i)
+            elif facts.wait == "waiting":
+                self.waiting[facts.id] = (view.dag_run_id, i)
+                if self.counts_deferred(loaded, i):
+                    self.ledger.occupy(request_of(loaded, i))
+            elif facts.state == _S.SCHEDULED and not loaded.is_paused:
+                self.ledger.request(request_of(loaded, i))
+        for moment in due_moments(view):
+            self.wake_at(moment, view.dag_run_id)
+
+    def forget(self, dag_run_id: int) -> None:
+        """As if it had never been seen; its timers stay, and find nothing."""
+        dag_id = self._dag_of.pop(dag_run_id, None)
+        self.parked.pop(dag_run_id, None)
+        if dag_id is None:
+            return
+        self.dequeue(dag_id, dag_run_id)
+        self.leave_running(dag_id, dag_run_id)
+        self._drop_view(dag_run_id)
+
+    def leave_running(self, dag_id: str, dag_run_id: int) -> None:
+        running = self.running.get(dag_id)
+        if running is not None:
+            running.discard(dag_run_id)
+            if not running:
+                del self.running[dag_id]
+
+    def park_idle(self) -> None:
+        """When there are too many views to keep, drop those of runs in which everything waits, oldest first."""
+        if self._held <= self._max_instances:
+            return
+        for dag_run_id, loaded in list(self.runs.items()):
+            if self._held <= self._max_instances:
+                return
+            if _only_waits(loaded) and not self._holds_slots(loaded):
+                self._drop_view(dag_run_id)
+                self.parked[dag_run_id] = loaded.view.revision
+
+    def _drop_view(self, dag_run_id: int) -> None:
+        loaded = self.runs.pop(dag_run_id, None)
+        if loaded is None:
+            return
+        self._held -= len(loaded.view.facts)
+        self.ledger.forget_run(dag_run_id)
+        for facts in loaded.view.facts:
+            self.tries.pop(facts.id, None)
+            self.waiting.pop(facts.id, None)
+
+    def _holds_slots(self, loaded: LoadedRun) -> bool:
+        return bool(self.pools_with_deferred) and any(
+            self.ledger.is_occupied((loaded.view.dag_run_id, i)) for i in range(len(loaded.view.facts))
+        )
+
+    # --- slots ------------------------------------------------------------------------------------------------
+
+    def set_pools(self, pools: tuple[PoolRow, ...]) -> None:
+        self.ledger.set_pools({pool.name: pool.slots for pool in pools})
+        self.pools_with_deferred = frozenset(pool.name for pool in pools if pool.include_deferred)
+
+    def counts_deferred(self, loaded: LoadedRun, i: int) -> bool:
+        """Does this instance hold a slot of its pool while it only waits?"""
+        return loaded.view.node_of(i).spec.pool in self.pools_with_deferred
+
+    def account(self, loaded: LoadedRun, i: int, before: InstanceFacts, after: InstanceFacts) -> None:
+        """Keep slots and the index of live tries in step with the view."""
+        key = (loaded.view.dag_run_id, i)
+        keeps_slot = after.wait == "waiting" and self.counts_deferred(loaded, i)
+        if before.wait == "waiting":
+            self.waiting.pop(before.id, None)
+            self.ledger.release(key)
+        if before.state in LIVE and after.state not in LIVE:
+            self.tries.pop(before.id, None)
+            if not keeps_slot:
+                self.ledger.release(key)
+        elif keeps_slot:
+            pass  # granted a moment ago
+        elif before.state == _S.SCHEDULED and after.state not in LIVE and after.state != _S.SCHEDULED:
+            self.ledger.withdraw(key)
+            self.ledger.release(key)
+        if after.state == _S.SCHEDULED and before.state != _S.SCHEDULED and not loaded.is_paused:
+            self.ledger.request(request_of(loaded, i))
+        if after.state in LIVE:
+            self.tries[after.id] = key
+        if after.wait == "waiting":
+            self.waiting[after.id] = key
+
+    # --- timers -----------------------------------------------------------------------------------------------
+
+    def wake_at(self, moment: datetime, dag_run_id: int) -> None:
+        if (moment, dag_run_id) not in self._timed:
+            self._timed.add((moment, dag_run_id))
+            heapq.heappush(self._timers, (moment, dag_run_id))
+
+    def next_timer(self) -> datetime | None:
+        return self._timers[0][0] if self._timers else None
+
+    def pop_due(self, now: datetime) -> set[int]:
+        """Runs in which time alone may have changed something; some may be gone."""
+        due = set()
+        while self._timers and self._timers[0][0] <= now:
+            timer = heapq.heappop(self._timers)
+            self._timed.discard(timer)
+            due.add(timer[1])
+        return due
+
+
+def request_of(loaded: LoadedRun, i: int) -> SlotRequest:
+    """What this instance asks of its pool."""
+    view = loaded.view
+    node, facts = view.node_of(i), view.facts[i]
+    return SlotRequest(
+        key=(view.dag_run_id, i),
+        pool=node.spec.pool,
+        slots=node.spec.pool_slots,
+        priority=node.weight,
+        since=facts.scheduled_at or loaded.facts.run_after,
+        dag_id=view.dag_id,
+        task_id=node.spec.task_id,
+        run_limit=view.max_active_tasks,
+        per_dag_limit=node.spec.max_active_tis_per_dag,
+        per_run_task_limit=node.spec.max_active_tis_per_dagrun,
+    )
+
+
+def _only_waits(loaded: LoadedRun) -> bool:
+    """Nothing can happen in this run until a wait ends, or its time comes."""
+    view = loaded.view
+    waiting = view.count(_S.DEFERRED) + view.count(_S.UP_FOR_RESCHEDULE)
+    return (
+        view.state == DagRunState.RUNNING
+        and waiting > 0
+        and not view.live_count
+        and not view.count(_S.SCHEDULED)
+        and not view.count(_S.UP_FOR_RETRY)
+    )
