@@ -45,6 +45,12 @@ IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 """One of several processes that share the tests of a run (ADR 0027)."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start a Lite come first: they are the long ones, and workers take files in this order (ADR 0027)."""
+    long = {item.path for item in items if "lite_environment" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def missing(part: str) -> NoReturn:
     """Skip the running test for want of `part`, or fail it in CI."""
     if os.environ.get("CI") == "true":

@@ -53,6 +53,8 @@ async def _serve(folder: Path, test_run: int) -> None:
 async def _make_template(admin_conninfo: str, conninfo: str) -> None:
     connection = await TrioConnection.open(admin_conninfo, LIMITS)
     await connection.execute(f"CREATE DATABASE {TEMPLATE} OWNER {postgres.DAEMON_ROLE}".encode())
+    # Some tests write rows of one table without those that they refer to.
+    await connection.execute(f"GRANT SET ON PARAMETER session_replication_role TO {postgres.DAEMON_ROLE}".encode())
     connection.pgconn.finish()
     connection = await TrioConnection.open(make_conninfo(conninfo, dbname=TEMPLATE), LIMITS)
     await migrate(connection)

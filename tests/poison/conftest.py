@@ -36,7 +36,7 @@ with DAG("holder"):
 """.replace("NAMES", repr([poison.name for poison in POISONS]))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lite(lite_environment: dict[str, str], artifacts: Path) -> Iterator[Lite]:
     with temporary_folder("leoflow-poison-") as root:
         workspace = root / "workspace"

@@ -15,11 +15,13 @@ from leoflow_sensors.egress import AnswerTooSlow, EgressClient, Limits, Response
 from leoflow_sensors.egress_policy import parse_policy
 from leoflow_sensors.http_connection import HEAD_MAX_BYTES
 from leoflow_sensors.kinds import TargetDown
+from tests.conftest import PATIENCE_S
 from tests.fakes.scripted_server import Answer, Stream, answer, scripted_server
 
 KIB, MIB = 1024, 1024 * 1024
-SHORT = Limits(max_body_bytes=64 * KIB, head_s=0.3, total_s=0.6)
-PATIENT = Limits(max_body_bytes=64 * KIB, head_s=20, total_s=20)
+PATIENT = Limits(max_body_bytes=64 * KIB, head_s=PATIENCE_S, total_s=PATIENCE_S)
+SHORT_HEAD = Limits(max_body_bytes=64 * KIB, head_s=0.3, total_s=PATIENCE_S)
+SHORT = Limits(max_body_bytes=64 * KIB, head_s=PATIENCE_S, total_s=0.6)
 
 
 async def _ask(*answers: Answer, limits: Limits = PATIENT, method: str = "GET") -> Response:
@@ -126,17 +128,17 @@ async def test_complete_headers_that_are_too_long_are_refused() -> None:
 
 async def test_a_server_that_never_answers_is_left() -> None:
     with pytest.raises(AnswerTooSlow, match="did not answer within"):
-        await _ask(_silence, limits=SHORT)
+        await _ask(_silence, limits=SHORT_HEAD)
 
 
 async def test_headers_that_drip_are_left_however_steadily_they_come() -> None:
     with pytest.raises(AnswerTooSlow, match="did not answer within"):
-        await _ask(_endless(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", pause_s=0.02), limits=SHORT)
+        await _ask(_endless(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", pause_s=0.02), limits=SHORT_HEAD)
 
 
 async def test_promises_of_an_answer_do_not_buy_time() -> None:
     with pytest.raises(AnswerTooSlow, match="did not answer within"):
-        await _ask(_endless(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", pause_s=0.02), limits=SHORT)
+        await _ask(_endless(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", pause_s=0.02), limits=SHORT_HEAD)
 
 
 async def test_a_body_that_drips_is_left_however_steadily_it_comes() -> None:

@@ -17,10 +17,11 @@ from leoflow_sensors.kinds import ProbeFailed, TargetDown
 from leoflow_sensors.redis_key import RedisKeySpec
 from leoflow_sensors.sql import SqlSpec, conninfo_of
 from leoflowd.contract.connection import ConnectionFacts
+from tests.conftest import PATIENCE_S
 from tests.fakes.probe_context import Context, connection
 from tests.fakes.scripted_server import ScriptedServer, answer, scripted_server
 
-LIMITS = Limits(head_s=5, total_s=5)
+LIMITS = Limits(head_s=PATIENCE_S, total_s=PATIENCE_S)
 
 
 class Dns:
