@@ -18,6 +18,8 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
+from leoflowd.contract.values import shown_value
+
 _bound: contextvars.ContextVar[Mapping[str, object]] = contextvars.ContextVar("bound", default=MappingProxyType({}))
 
 
@@ -74,12 +76,11 @@ class _Lines(logging.Formatter):
         error = self.formatException(record.exc_info) if record.exc_info else None
         if self._as_json:
             facts = {"at": at, "level": record.levelname.lower(), "logger": record.name, "event": record.getMessage()}
-            return msgspec.json.encode(
-                {**facts, **fields, **({"error": error} if error else {})}, enc_hook=str
-            ).decode()
+            told = shown_value({**facts, **fields, **({"error": error} if error else {})})  # errors quote anything
+            return msgspec.json.encode(told, enc_hook=str).decode()
         text = " ".join(f"{key}={value}" for key, value in fields.items())
         line = f"{at[11:23]} {record.levelname.lower():7} {record.getMessage()} {text}"
-        return f"{line}\n{error}" if error else line
+        return str(shown_value(f"{line}\n{error}" if error else line))
 
 
 def configure(*, level: str = "INFO", as_json: bool | None = None) -> None:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import trio_asyncio  # noqa: F401  # first: it takes over asyncio's policy when it is imported
@@ -49,6 +49,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that start a Lite come first: they are the long ones, and workers take files in this order (ADR 0027)."""
     long = {item.path for item in items if "lite_environment" in getattr(item, "fixturenames", ())}
     items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Iterator[Any]:
+    """What a test printed or logged goes from a worker to the one process that tells it, as UTF-8."""
+    return _carried((yield))
+
+
+def _carried(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_carried(key): _carried(item) for key, item in value.items()}
+    return type(value)(map(_carried, value)) if type(value) in (list, tuple) else value
 
 
 def missing(part: str) -> NoReturn:

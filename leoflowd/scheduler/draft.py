@@ -43,10 +43,8 @@ class Report:
 class Draft:
     """Filled while deciding; `drop` takes one dag run out of it again, so that the others go on."""
 
-    def __init__(self, now: datetime, given_up: Collection[int] = ()) -> None:
+    def __init__(self, now: datetime) -> None:
         self.now = now
-        self.given_up = frozenset(given_up)
-        """Runs that voided this step too often to be read in it once more."""
         self.revisions: dict[int, int] = {}
         self.moved_runs: set[int] = set()
         self.first: dict[Place, InstanceFacts] = {}
@@ -71,6 +69,8 @@ class Draft:
         self.just_read: set[int] = set()
         """Runs that this step has read anew."""
         self.quarantined: dict[int, str] = {}
+        self.stale: dict[int, int] = {}
+        """Runs that somebody changed since they were read, with the revision that was planned on."""
 
     @property
     def touched(self) -> set[int]:

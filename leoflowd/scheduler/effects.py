@@ -36,13 +36,20 @@ class Effects:
         self.dropped_launches = 0
 
     def answer(self, draft: Draft, set_aside: Collection[int]) -> None:
-        """Everyone whose report is committed may forget it; what concerns a run that is set aside stays with them."""
+        """Everyone whose report is committed may forget it; what concerns a run that is set aside stays with them.
+
+        What is to be decided again is answered then.
+        """
         for event in draft.tries_ended:
+            if event.row.dag_run_id in draft.stale:
+                continue
             if event.row.dag_run_id in set_aside:
                 event.reply.fail(f"dag run {event.row.dag_run_id} was set aside; its outcomes wait for a person")
             else:
                 event.reply.commit()
         for ended in draft.waits_ended:
+            if any(end.dag_run_id in draft.stale for end in ended.ends):
+                continue
             ended.reply.commit(but=frozenset(end.id for end in ended.ends if end.dag_run_id in set_aside))
 
     def launch(self, draft: Draft) -> None:

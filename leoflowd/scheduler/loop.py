@@ -3,8 +3,8 @@
 One task owns all views. A step takes every event that is waiting (at most `batch_max`), reads what it must (`_read`),
 lets the pure functions decide on the views, writes all of it in one transaction by compare-and-set, and then answers
 the agents and orders launches (`effects`). While a step commits, the next batch gathers: group commit without a timer.
-A row that is not what the plan assumed voids the step: the views are dropped, read again, and the same events are
-decided anew. It waits for its inbox and for Postgres, and for nobody else (ADR 19).
+A run whose rows are not what the plan assumed is left out of the commit: its view is dropped, read again, and its
+events are decided anew. It waits for its inbox and for Postgres, and for nobody else (ADR 19).
 
 What fails for one dag run fails for it alone: it is set aside with the reason, also when Postgres refuses its content.
 """
@@ -12,7 +12,7 @@ What fails for one dag run fails for it alone: it is set aside with the reason, 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 
@@ -131,6 +131,10 @@ class Scheduler:
         self._quarantined: dict[int, int | None] = {}
         """Runs that were set aside, with the revision they had: a person's change of it takes them up again. None: as
         the next sweep finds it."""
+        self._voided: dict[int, tuple[int, int]] = {}
+        """Runs that voided their last step: at which revision, and how often in a row."""
+        self._later: list[Event] = []
+        """Events about such runs, to be decided again."""
         self._steps = self._transitions = self._stale = self._refused = 0
         self.rounds = 0
         """Moves at least with every sweep: health watches it."""
@@ -157,16 +161,19 @@ class Scheduler:
         return self._views.ledger.why_waiting((dag_run_id, instance))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        await self._step([Sweep()])
-        task_status.started()
-        while True:
-            await self._step(await self._collect())
-            self.rounds += 1
+        try:
+            await self._step([Sweep()])
+            task_status.started()
+            while True:
+                await self._step(await self._collect())
+                self.rounds += 1
+        finally:
+            _fail_replies(self._later)
 
     async def _collect(self) -> list[Event]:
         """Everything that waits, after the first of it arrives; a due timer counts as an event."""
-        events: list[Event] = []
-        delay = 0.0 if self._views.has_more_to_read() else self._seconds_to_timer()
+        events, self._later = self._later, []
+        delay = 0.0 if events or self._views.has_more_to_read() else self._seconds_to_timer()
         if delay > 0:
             with trio.move_on_after(delay):
                 events.append(await self._receive.receive())
@@ -188,7 +195,14 @@ class Scheduler:
     async def _step(self, events: Sequence[Event]) -> None:
         """Decide on these events and whatever is due, and on what follows from that, until nothing does."""
         while True:
-            draft = await self._decide_and_commit(events)
+            draft = Draft(self._now())
+            try:
+                await self._decide(events, draft)
+                await self._commit_part(draft, sorted(draft.revisions))
+            except BaseException:
+                _fail_replies(events)
+                raise
+            self._put_off(events, draft)
             self._effects.answer(draft, self._quarantined)
             self._effects.tell_pool(draft)
             self._effects.launch(draft)
@@ -197,48 +211,18 @@ class Scheduler:
             if not events:
                 return
 
-    async def _decide_and_commit(self, events: Sequence[Event]) -> Draft:
-        """Unanswered senders are told if it fails. A run that voids it again and again is set aside."""
-        voided: dict[int, int] = {}
-        given_up: set[int] = set()
-        try:
-            while True:
-                draft = Draft(self._now(), given_up)
-                for dag_run_id in given_up:
-                    reason = RuntimeError(
-                        f"its rows were not as they had just been read, {STEP_ATTEMPTS} times in a row"
-                    )
-                    self._set_aside(dag_run_id, reason, draft)
-                try:
-                    await self._decide(events, draft)
-                    await self._commit(draft)
-                except StaleViews as stale:
-                    self._stale += 1
-                    log.info("step_stale", dag_run_ids=sorted(stale.dag_run_ids))
-                    for dag_run_id in stale.dag_run_ids:
-                        voided[dag_run_id] = voided.get(dag_run_id, 0) + 1
-                    given_up |= {i for i, times in voided.items() if times >= STEP_ATTEMPTS}
-                    events = self._again(events, draft, stale.dag_run_ids, given_up)
-                else:
-                    return draft
-        except BaseException:
-            for event in events:
-                if isinstance(event, TryEnded | WaitsEnded):
-                    event.reply.fail()
-            raise
-
-    def _again(
-        self, events: Sequence[Event], draft: Draft, stale: Collection[int], given_up: Collection[int]
-    ) -> list[Event]:
-        """The same events, on views that are read anew."""
-        for dag_run_id in draft.touched | set(stale):
-            self._views.forget(dag_run_id)
-        reading = [RunChanged(i) if i in stale else ReadAgain(i) for i in sorted(draft.touched | set(stale))]
-        return [
-            event
-            for event in (*events, *reading)
-            if not (isinstance(event, RunChanged | ReadAgain) and event.dag_run_id in given_up)
-        ]
+    def _put_off(self, events: Sequence[Event], draft: Draft) -> None:
+        """What concerns runs that somebody changed meanwhile is decided again, with whatever else has come by then."""
+        for dag_run_id, revision in list(draft.stale.items()):
+            known, times = self._voided.get(dag_run_id, (revision, 0))
+            times = times + 1 if known == revision else 1
+            self._voided[dag_run_id] = (revision, times)
+            if times >= STEP_ATTEMPTS:
+                reason = RuntimeError(f"its rows were not as they had just been read, {times} times in a row")
+                self._set_aside(dag_run_id, reason, draft)
+                del draft.stale[dag_run_id], self._voided[dag_run_id]
+        self._later += [RunChanged(dag_run_id) for dag_run_id in draft.stale]
+        self._later += [event for event in events if _runs_of(event) & draft.stale.keys()]
 
     async def _decide(self, events: Sequence[Event], draft: Draft) -> None:
         await self._read(events, draft)
@@ -310,7 +294,6 @@ class Scheduler:
                         wanted.add(event.dag_run_id)
                     case HostAttached():
                         pass
-            changed -= draft.given_up
             draft.just_read = changed
             for dag_run_id in changed:
                 self._quarantined.pop(dag_run_id, None)
@@ -627,29 +610,38 @@ class Scheduler:
 
     # --- writing, and what follows ----------------------------------------------------------------------------
 
-    async def _commit(self, draft: Draft) -> None:
-        """One transaction for all runs; when Postgres refuses its content, halves of it, down to the guilty run."""
-        if not draft.revisions:
-            return
-        try:
-            await self._write(draft, sorted(draft.revisions))
-        except REFUSED_CONTENT as refused:
-            self._refused += 1
-            log.warning("batch_refused", dag_run_ids=sorted(draft.revisions), error=str(refused))
-            await self._commit_apart(draft, sorted(draft.revisions), refused)
+    async def _commit_part(self, draft: Draft, dag_run_ids: list[int]) -> None:
+        """One transaction for all these runs, without those that somebody changed since they were read.
 
-    async def _commit_apart(self, draft: Draft, dag_run_ids: list[int], refused: Exception) -> None:
-        if len(dag_run_ids) == 1:
-            if isinstance(refused, psycopg.errors.ForeignKeyViolation):  # deleted meanwhile
-                raise StaleViews(frozenset(dag_run_ids)) from refused
-            self._set_aside(dag_run_ids[0], refused, draft)
-            return
-        middle = len(dag_run_ids) // 2
-        for half in (dag_run_ids[:middle], dag_run_ids[middle:]):
+        When Postgres refuses the content, halves of it, down to the guilty run.
+        """
+        while dag_run_ids:
             try:
-                await self._write(draft, half)
-            except REFUSED_CONTENT as again:
-                await self._commit_apart(draft, half, again)
+                await self._write(draft, dag_run_ids)
+            except StaleViews as stale:
+                if stale.dag_run_ids.isdisjoint(dag_run_ids):
+                    raise
+                self._stale += 1
+                log.info("step_stale", dag_run_ids=sorted(stale.dag_run_ids))
+                for dag_run_id in stale.dag_run_ids.intersection(dag_run_ids):
+                    self._leave_out(dag_run_id, draft)
+                dag_run_ids = [i for i in dag_run_ids if i not in stale.dag_run_ids]
+            except REFUSED_CONTENT as refused:
+                self._refused += 1
+                log.warning("batch_refused", dag_run_ids=dag_run_ids, error=str(refused))
+                if len(dag_run_ids) == 1:
+                    self._set_aside(dag_run_ids[0], refused, draft)
+                    return
+                middle = len(dag_run_ids) // 2
+                await self._commit_part(draft, dag_run_ids[:middle])
+                dag_run_ids = dag_run_ids[middle:]
+            else:
+                return
+
+    def _leave_out(self, dag_run_id: int, draft: Draft) -> None:
+        draft.stale[dag_run_id] = draft.revisions[dag_run_id]
+        self._views.forget(dag_run_id)
+        draft.drop(dag_run_id)
 
     async def _write(self, draft: Draft, dag_run_ids: list[int]) -> None:
         batch = batch_of(draft, self._views, dag_run_ids)
@@ -657,6 +649,8 @@ class Scheduler:
             await write_batch(conn, batch, term=self._term, now=draft.now)
         self._steps += 1
         self._transitions += len(batch.instances)
+        for dag_run_id in dag_run_ids:
+            self._voided.pop(dag_run_id, None)
 
     def _follow_up(self, draft: Draft) -> list[Event]:
         """Runs that may start now, and runs whose tasks wait for a past that has just changed."""
@@ -694,6 +688,25 @@ class Scheduler:
         for dag_id in (draft.changed_dags | draft.left_dags) & views.asks_past:
             waiting |= views.running.get(dag_id, set()) - draft.just_read
         return waiting
+
+
+def _runs_of(event: Event) -> set[int]:
+    """Of reports: the runs that they are about."""
+    match event:
+        case TryStarted() | TryEnded():
+            return {event.row.dag_run_id}
+        case TryLost():
+            return {event.dag_run_id}
+        case WaitsEnded():
+            return {end.dag_run_id for end in event.ends}
+        case _:
+            return set()
+
+
+def _fail_replies(events: Iterable[Event]) -> None:
+    for event in events:
+        if isinstance(event, TryEnded | WaitsEnded):
+            event.reply.fail()
 
 
 def _feeds_wait_for_downstream(loaded: LoadedRun, i: int) -> bool:

@@ -43,6 +43,7 @@ async def test_empty_tasks_need_no_executor(world: World) -> None:
             dag("d", task("a", kind="empty"), task("b", "a", kind="empty"), task("c", "b", kind="empty"))
         )
         await world.until(lambda: _is(world, run, "success"))
+        await world.settled()
         assert world.none_launched()
         assert scheduler.statistics().runs == 0
 

@@ -10,7 +10,7 @@ import trio
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dag_spec import XComRef
 from leoflowd.contract.dispatch import Dispatch
-from leoflowd.contract.values import LATEST
+from leoflowd.contract.values import LATEST, SECONDS_MAX
 from leoflowd.contract.wait_spec import Deferral, TriggerSpec
 from leoflowd.scheduler.dispatch import XCOM_BYTES_ALONG, Dispatcher
 from tests.conftest import PATIENCE_S
@@ -91,6 +91,6 @@ async def test_a_deferral_without_an_end_in_sight_is_a_deferral(world: World) ->
 
 async def test_a_retry_after_a_delay_that_no_calendar_has_waits_for_ever(world: World) -> None:
     async with world.leading():
-        run = await world.create(dag("d", task("a", retries=1, retry_delay_s=1e15)))
+        run = await world.create(dag("d", task("a", retries=1, retry_delay_s=SECONDS_MAX)))
         await world.end((await world.launched_ids(1))["a"], OutcomeKind.FAILED)
         assert await world.states(run) == {"a": "up_for_retry"}

@@ -208,6 +208,7 @@ async def test_a_parked_run_times_out(world: World) -> None:
         await world.settled()
         assert scheduler.statistics().parked_runs == 1
         await world.until(lambda: _run_is(world, run, "failed"))
+        await world.settled()
         assert world.pool.withdrawn == [str(wait.id)]
 
 
