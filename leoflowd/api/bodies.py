@@ -1,7 +1,7 @@
 """Reading a request's body: how large it may be, how long it may take, and what its values may be. ADR 23.
 
 A body is taken from the socket when a route asks for it, so after the login was checked, and no further than that
-route's limit. Every route reads through `read_body`, `read_form` or `raw_body`; each value of a typed body goes through
+route's limit. Every route reads through this module; each value of a typed body goes through
 `contract.values`, so that what the store cannot keep is a 422 with its place, whatever route it came by.
 """
 
@@ -60,10 +60,11 @@ class AskedRequest(TrioRequest):
     body_class = AskedBody
 
 
-async def raw_body(max_bytes: int = JSON_MAX_BYTES, *, within_s: float = WITHIN_S) -> bytes:
+async def raw_body(max_bytes: int = JSON_MAX_BYTES, *, within_s: float | None = None) -> bytes:
     """All bytes of the body. Raises `BodyTooLarge` as soon as that is known, `BodyTooSlow`, `UnsupportedMediaType`."""
     if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
         raise UnsupportedMediaType("Unsupported Media Type: send the body without a Content-Encoding")
+    within_s = WITHIN_S if within_s is None else within_s
     body = request.body
     assert isinstance(body, AskedBody)
     body.ask(max_bytes)
@@ -75,8 +76,14 @@ async def raw_body(max_bytes: int = JSON_MAX_BYTES, *, within_s: float = WITHIN_
     raise BodyTooSlow(f"The body did not arrive within {within_s:.0f} s")
 
 
-async def read_body(kind: type[Body], max_bytes: int = JSON_MAX_BYTES, *, within_s: float = WITHIN_S) -> Body:
-    """The JSON body as a struct (give it `forbid_unknown_fields=True`). Raises `Unprocessable` with Airflow's list."""
+async def read_body(
+    kind: type[Body], max_bytes: int = JSON_MAX_BYTES, *, within_s: float | None = None, check: bool = True
+) -> Body:
+    """The JSON body as a struct (give it `forbid_unknown_fields=True`).
+
+    Without `check` its values are somebody else's to check: `contract.dag_spec` knows those of an artifact. Raises
+    `Unprocessable` with Airflow's list, `Invalid` for a value that cannot be kept.
+    """
     document = await raw_body(max_bytes, within_s=within_s)
     if not document:
         raise Unprocessable(FieldError(type="missing", loc=("body",), msg="Field required"))
@@ -90,8 +97,8 @@ async def read_body(kind: type[Body], max_bytes: int = JSON_MAX_BYTES, *, within
             )
         )
     if len(document) < THREAD_BYTES:
-        return decode_body(document, kind)
-    return await trio.to_thread.run_sync(decode_body, document, kind)
+        return _decode(document, kind, check)
+    return await trio.to_thread.run_sync(_decode, document, kind, check)
 
 
 async def read_form() -> dict[str, str]:
@@ -108,8 +115,7 @@ async def read_form() -> dict[str, str]:
     return fields
 
 
-def decode_body(document: bytes, kind: type[Body]) -> Body:
-    """Raises `Unprocessable` for what is no JSON or does not fit, `Invalid` for a value that cannot be kept."""
+def _decode(document: bytes, kind: type[Body], check: bool) -> Body:
     try:
         body = msgspec.json.decode(document, type=kind)
     except msgspec.ValidationError as error:
@@ -118,7 +124,8 @@ def decode_body(document: bytes, kind: type[Body]) -> Body:
         raise Unprocessable(FieldError(type="json_invalid", loc=("body",), msg=f"JSON decode error: {error}")) from None
     except RecursionError:
         raise Unprocessable(FieldError(type="json_invalid", loc=("body",), msg="JSON is nested too deeply")) from None
-    _check(body, kind, ("body",))
+    if check:
+        _check(body, kind, ("body",))
     return body
 
 

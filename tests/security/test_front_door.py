@@ -50,8 +50,6 @@ async def test_sixteen_megabytes_of_form_fields_do_not_stop_the_loop(api_context
 @pytest.mark.usefixtures("no_tracebacks")
 async def test_a_body_that_never_ends_is_given_up(api_context: ApiContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "WITHIN_S", 0.05)
-    monkeypatch.setattr(bodies.raw_body, "__kwdefaults__", {"within_s": 0.05})
-    monkeypatch.setattr(bodies.read_body, "__kwdefaults__", {"within_s": 0.05})
     async with listening(api_context) as door:
         unfinished = head("POST", "/auth/token", Content_Type="application/json", Content_Length="1000") + b"{"
         assert await door.status(unfinished) == 408
