@@ -95,7 +95,10 @@ async def test_a_push_is_refused_whole_with_the_place(api_context: ApiContext, a
     await lite.send("POST", URL, SPEC, status=201)
 
 
-async def test_a_link_that_is_stored_already_is_not_served(api_context: ApiContext, admin: Client) -> None:
+async def test_a_link_that_is_stored_already_is_not_served(
+    api_context: ApiContext, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leoflowd.contract.dag_spec._check_links", lambda spec: None)  # as an earlier release
     spec = msgspec.convert(SPEC, DagSpec)
     links = {"ana": "javascript:alert(1)", "bob": "mailto:bob@example.org"}
     async with api_context.db.api.transaction() as conn:

@@ -221,16 +221,16 @@ def changed(old: ConnectionFacts, body: ConnectionBody, mask: Collection[str] | 
     if destination(old) == destination(new):
         return new
 
-    def is_masked(name: str) -> bool:
-        return mask is not None and name not in mask
+    def is_untouched(name: str) -> bool:
+        return getattr(body, name) is msgspec.UNSET if mask is None else name not in mask
 
     if old.password is not None and body.password == MASK:
         raise _fault("password", MOVED)
-    if old.password is not None and (body.password in (msgspec.UNSET, None) or is_masked("password")):
-        new = msgspec.structs.replace(new, password=None)
     if old.extra is not None and isinstance(body.extra, str) and stands_for_secrets(_fields(body.extra)):
         raise _fault("extra", MOVED)
-    if old.extra is not None and (body.extra is msgspec.UNSET or is_masked("extra")):
+    if is_untouched("password") or body.password in (msgspec.UNSET, None):
+        new = msgspec.structs.replace(new, password=None)
+    if is_untouched("extra") and old.extra is not None:
         new = msgspec.structs.replace(new, extra=json.dumps(without_secrets(_fields(old.extra))))
     return new
 

@@ -172,8 +172,8 @@ class TestList:
 class TestUpdate:
     async def test_absent_fields_stay(self, pg: Client, stored: Stored) -> None:
         before = await stored("pg")
-        await pg.send("PATCH", f"{URL}/pg", {"connection_id": "pg", "conn_type": "postgres", "host": "new"})
-        assert await stored("pg") == msgspec.structs.replace(before, host="new")
+        await pg.send("PATCH", f"{URL}/pg", {"connection_id": "pg", "conn_type": "postgres", "login": "new"})
+        assert await stored("pg") == msgspec.structs.replace(before, login="new")
 
     async def test_a_form_saved_as_it_was_shown_changes_nothing(self, pg: Client, stored: Stored) -> None:
         before = await stored("pg")
