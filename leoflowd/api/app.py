@@ -14,15 +14,16 @@ from typing import Any, cast
 import trio
 from quart import Response, g, request
 from quart_trio import QuartTrio
-from quart_trio.asgi import TrioASGIHTTPConnection
-from typing_extensions import override
 from werkzeug.exceptions import HTTPException
 
 from leoflowd.api import auth, problems
+from leoflowd.api.bodies import LOGIN_MAX_BYTES, AskedRequest
 from leoflowd.api.compression import compress
 from leoflowd.api.context import ApiContext, bind_context, context
+from leoflowd.api.front_door import HttpConnection, RefusedWebsocket
 from leoflowd.config import LOOPBACK
-from leoflowd.contract.errors import LeoflowError
+from leoflowd.contract.errors import Invalid, LeoflowError
+from leoflowd.contract.values import checked_text, shown
 
 MODULES: tuple[str, ...] = (
     "public.login",
@@ -54,10 +55,8 @@ MODULES: tuple[str, ...] = (
 )
 """Modules of `leoflowd.api` that have a `blueprint`; `ui.*`, `own.*` and `static` are named here too."""
 
-MAX_BODY_BYTES = 16 * 1024 * 1024
-"""The largest body is a pushed artifact; 5,000 tasks take about 4 MiB."""
-SEND_TIMEOUT_S = 60.0
-"""How long a client may take to read an answer that is complete already."""
+ADDRESS_MAX = 16 * 1024
+"""Characters of one part of path or query; the whole head of a request has no more."""
 
 SECURITY_HEADERS = {
     # worker-src blob: the graph layout runs in a worker; img-src data:, style inline: the UI's own build
@@ -76,8 +75,10 @@ Fallback = Callable[[], Awaitable[Response | None]]
 
 def create_app(value: ApiContext) -> QuartTrio:
     app = QuartTrio(__name__, static_folder=None)
-    app.asgi_http_class = ShieldedConnection
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.request_class = AskedRequest
+    app.asgi_http_class = HttpConnection
+    app.asgi_websocket_class = cast(Any, RefusedWebsocket)
+    app.config["MAX_CONTENT_LENGTH"] = LOGIN_MAX_BYTES  # of a body that no route asked for
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
     bind_context(cast(dict[str, object], app.config), value)
@@ -85,11 +86,12 @@ def create_app(value: ApiContext) -> QuartTrio:
 
     app.before_request(start_request)
     app.before_request(auth.authenticate_request)
+    app.before_request(check_address)
     app.after_request(auth.clear_stale_cookie)
     app.after_request(finish_answer)
     app.register_error_handler(LeoflowError, problems.leoflow_problem)
     app.register_error_handler(HTTPException, cast(Any, _http_problem(_fallback())))
-    app.register_error_handler(Exception, problems.bug)
+    app.register_error_handler(Exception, problems.unexpected)
     for module in MODULES:
         app.register_blueprint(import_module(f"leoflowd.api.{module}").blueprint)
     return app
@@ -129,6 +131,17 @@ async def start_request() -> None:
         )
 
 
+async def check_address() -> None:
+    """After the authentication: nothing in path and query that no column, file name or codec can carry."""
+    for place, pairs in (("path", (request.view_args or {}).items()), ("query", request.args.items(multi=True))):
+        for name, text in pairs:
+            try:
+                checked_text(text, name, max_length=ADDRESS_MAX, allow_empty=True)
+                checked_text(name, f"a name in the {place}", max_length=ADDRESS_MAX, allow_empty=True)
+            except Invalid as error:
+                raise Invalid(str(error), location=(place, shown(name, 100))) from error
+
+
 def is_allowed_host(header: str, bound_host: str, allowed_hosts: tuple[str, ...]) -> bool:
     """Loopback names, the address we listen on, what the configuration names (`*` = any)."""
     name = header.rsplit(":", 1)[0] if not header.endswith("]") else header
@@ -144,22 +157,3 @@ async def finish_answer(answer: Response) -> Response:
     if answer.mimetype in ("application/json", "application/x-ndjson"):
         answer.headers.setdefault("Cache-Control", "no-store")
     return await compress(answer, request.headers.get("Accept-Encoding", ""))
-
-
-class ShieldedConnection(TrioASGIHTTPConnection):
-    """Sends a complete answer inside a shield with a deadline.
-
-    quart-trio 0.12 cancels the request's nursery as soon as the answer is out. That cancellation lands in hypercorn's
-    bookkeeping after the last byte: `Connection: close` is then not honoured and idle connections never time out. A
-    streamed answer is not shielded, because a client that leaves must end it.
-    """
-
-    @override
-    async def handle_request(self, nursery: trio.Nursery, request: Any, send: Any) -> None:  # type: ignore[override]
-        response = await self.app.handle_request(request)
-        if isinstance(response, Response) and response.timeout is None:
-            await self._send_response(send, response)
-        else:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_TIMEOUT_S):
-                await self._send_response(send, response)
-        nursery.cancel_scope.cancel()

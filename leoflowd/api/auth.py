@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -18,7 +17,8 @@ import trio
 from quart import Response, current_app, g, request
 
 from leoflowd.api.context import ApiContext, context
-from leoflowd.api.problems import NotAuthenticated, TooManyRequests
+from leoflowd.api.login_limits import LoginLimits
+from leoflowd.api.problems import NotAuthenticated
 from leoflowd.api.rights import SAFE_METHODS, Right, is_allowed, required_right
 from leoflowd.contract.errors import Invalid, NotAllowed
 from leoflowd.store import api_users
@@ -29,18 +29,17 @@ ALGORITHM = "HS512"
 AUDIENCE = "leoflow"
 ISSUER = "leoflow"
 LEEWAY = timedelta(seconds=10)
-FAILURES_MAX = 10
-FAILURE_WINDOW_S = 60
-"""Ten wrong passwords a minute and client: more than a person mistypes, far too few to guess with."""
-CLIENTS_MAX = 10_000
-"""Clients remembered; the oldest is forgotten first, so that a flood cannot fill the memory."""
+LOOK_AGAIN_S = 5.0
+"""How long an open stream may outlive the session that opened it."""
 _STATE = "LEOFLOW_AUTH"
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     role: str
-    jti: str
+    session: str
+    """The login that this token goes back to: a token that was made with another one ends with it."""
+    issued_at: datetime
     expires_at: datetime
 
 
@@ -61,35 +60,9 @@ class AuthState:
 
     def __init__(self) -> None:
         self.key: bytes | None = None
-        self.failures = FailedLogins()
+        self.limits = LoginLimits()
         # argon2 takes 64 MiB and a core per hash: two at a time leave the daemon alive under a login flood.
         self.hashing = trio.CapacityLimiter(2)
-
-
-class FailedLogins:
-    """Recent wrong passwords per client address."""
-
-    def __init__(self) -> None:
-        self._failures: OrderedDict[str, list[datetime]] = OrderedDict()
-
-    def check(self, client: str, now: datetime) -> None:
-        """Raises `TooManyRequests` while the client has used up its attempts."""
-        recent = self._recent(client, now)
-        if len(recent) >= FAILURES_MAX:
-            wait_s = FAILURE_WINDOW_S - int((now - recent[0]).total_seconds())
-            raise TooManyRequests(
-                f"Too many failed logins from {client}; try again in {max(1, wait_s)} s", retry_after_s=max(1, wait_s)
-            )
-
-    def add(self, client: str, now: datetime) -> None:
-        self._failures[client] = [*self._recent(client, now), now]
-        self._failures.move_to_end(client)
-        while len(self._failures) > CLIENTS_MAX:
-            self._failures.popitem(last=False)
-
-    def _recent(self, client: str, now: datetime) -> list[datetime]:
-        since = now - timedelta(seconds=FAILURE_WINDOW_S)
-        return [at for at in self._failures.get(client, ()) if at > since]
 
 
 def bind_auth_state(config: dict[str, object]) -> None:
@@ -113,12 +86,15 @@ def caller() -> Caller:
 # --- tokens ------------------------------------------------------------------------------------------------------
 
 
-async def issue_token(username: str, role: str, ttl_s: int) -> str:
+async def issue_token(username: str, role: str, ttl_s: int, *, session: str | None = None) -> str:
+    """`session`: of the caller who asks for a further token; None begins one."""
     now = context().now()
+    jti = uuid.uuid4().hex
     claims = {
         "sub": username,
         "role": role,
-        "jti": uuid.uuid4().hex,
+        "jti": jti,
+        "sid": session or jti,
         "iss": ISSUER,
         "aud": AUDIENCE,
         "iat": now.timestamp(),
@@ -149,30 +125,69 @@ async def read_token(token: str) -> Caller:
         issued_at, not_before, expires_at = (
             datetime.fromtimestamp(claims[name], UTC) for name in ("iat", "nbf", "exp")
         )
-        username, jti = str(claims["sub"]), str(claims["jti"])
-    except (jwt.InvalidTokenError, TypeError, ValueError, OverflowError):
+        # tokens of earlier releases have no session of their own
+        username, session = str(claims["sub"]), str(claims.get("sid", claims["jti"]))
+    except (jwt.InvalidTokenError, TypeError, ValueError, OverflowError, RecursionError):
         raise InvalidToken from None
     if now - LEEWAY > expires_at:
         raise TokenExpired
     if now + LEEWAY < not_before:
         raise InvalidToken
-    async with context().db.api.connection() as conn:
-        session = await api_users.fetch_session(conn, username=username, jti=jti)
-    if session is None or session.is_revoked or issued_at < session.sessions_valid_from - timedelta(milliseconds=1):
+    role = await _fetch_role(context(), username, session, issued_at)
+    if role is None:
         raise InvalidToken
-    return Caller(username=username, role=session.role, jti=jti, expires_at=expires_at)
+    return Caller(username=username, role=role, session=session, issued_at=issued_at, expires_at=expires_at)
+
+
+async def _fetch_role(ctx: ApiContext, username: str, session: str, issued_at: datetime) -> str | None:
+    """The user's present role; None when the session was ended: by logout, a new password, the user's removal."""
+    async with ctx.db.api.connection() as conn:
+        found = await api_users.fetch_session(conn, username=username, session=session)
+    if found is None or found.is_revoked or issued_at < found.sessions_valid_from - timedelta(milliseconds=1):
+        return None
+    return found.role
+
+
+class SessionWatch:
+    """May whoever opened a stream still read it? Every answer that goes on for longer asks this between its parts."""
+
+    def __init__(self) -> None:
+        """Inside the request."""
+        self._ctx, self._caller = context(), caller()
+        self._looked_at = trio.current_time()
+
+    async def is_valid(self) -> bool:
+        """Asks Postgres every LOOK_AGAIN_S."""
+        if trio.current_time() < self._looked_at + LOOK_AGAIN_S:
+            return True
+        self._looked_at = trio.current_time()
+        who = self._caller
+        return (
+            self._ctx.now() <= who.expires_at + LEEWAY
+            and await _fetch_role(self._ctx, who.username, who.session, who.issued_at) is not None
+        )
+
+    async def sleep(self, seconds: float) -> bool:
+        """Sleep, however long, as long as the session is valid; whether it is at the end."""
+        until = trio.current_time() + seconds
+        while trio.current_time() < until:
+            await trio.sleep(min(until - trio.current_time(), LOOK_AGAIN_S))
+            if not await self.is_valid():
+                return False
+        return await self.is_valid()
 
 
 async def revoke_token(token: str) -> None:
-    """End the session of this token; one that is not valid any more needs no ending."""
+    """End the session of this token, with all tokens that were made in it; an invalid one needs no ending."""
     try:
         ended = await read_token(token)
     except (InvalidToken, TokenExpired):
         return
-    async with context().db.api.transaction() as conn:
-        await api_users.insert_revoked_token(
-            conn, jti=ended.jti, expires_at=ended.expires_at + LEEWAY, now=context().now()
-        )
+    ctx = context()
+    longest = timedelta(seconds=max(ctx.config.token_ttl_s, ctx.config.cli_token_ttl_s))
+    last = max(ended.expires_at, ctx.now() + longest) + LEEWAY
+    async with ctx.db.api.transaction() as conn:
+        await api_users.insert_revoked_session(conn, session=ended.session, expires_at=last, now=ctx.now())
 
 
 async def _key(ctx: ApiContext) -> bytes:
@@ -190,18 +205,17 @@ async def _key(ctx: ApiContext) -> bytes:
 
 async def log_in(username: str, password: str) -> api_users.UserRow:
     """The user with this password. Raises `NotAuthenticated`, or `TooManyRequests` for a client that guesses."""
-    state, ctx, client = _state(), context(), client_address()
-    state.failures.check(client, ctx.now())
+    state, ctx = _state(), context()
+    if len(password) > api_users.PASSWORD_MAX_LENGTH:
+        raise Invalid("the password is too long", location=("body", "password"))
     async with ctx.db.api.connection() as conn:
         user = await api_users.fetch_user(conn, username)
     # an unknown user costs as much time as a wrong password, so that names cannot be told apart
     password_hash = user.password_hash if user is not None else api_users.DUMMY_HASH
-    if len(password) > api_users.PASSWORD_MAX_LENGTH:
-        raise Invalid("the password is too long", location=("body", "password"))
-    right = await trio.to_thread.run_sync(api_users.verify_password, password_hash, password, limiter=state.hashing)
-    if user is None or not right:
-        state.failures.add(client, ctx.now())
-        raise NotAuthenticated("Invalid credentials")
+    with state.limits.attempt(client_address(), username, ctx.now()):
+        right = await trio.to_thread.run_sync(api_users.verify_password, password_hash, password, limiter=state.hashing)
+        if user is None or not right:
+            raise NotAuthenticated("Invalid credentials")
     return user
 
 
@@ -252,19 +266,35 @@ def refuse_cross_site() -> None:
     """
     if request.method in SAFE_METHODS:
         return
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is None:
-        origin = request.headers.get("Origin")
-        same = origin is not None and urlsplit(origin).netloc.lower() == request.host.lower()
-    else:
-        same = site == "same-origin"
-    if not same:
+    if not _is_from_here(without_word=False):
         raise NotAllowed(
             "Cross-site request refused: a request with the login cookie must come from this server's own pages; "
             "other clients send an Authorization header"
         )
     if request.mimetype and not request.is_json:
         raise NotAllowed("Cross-site request refused: send the body as Content-Type: application/json")
+
+
+def refuse_other_sites() -> None:
+    """For logins: another site must neither log its visitor in under a name of its choice, nor guess with his browser.
+
+    Programs, which say nothing of sites, are let through. Raises `NotAllowed`.
+    """
+    if not _is_from_here(without_word=True):
+        raise NotAllowed("Cross-site request refused: log in on the login page of this server")
+
+
+def _is_from_here(*, without_word: bool) -> bool:
+    """Does the browser say that our own page sent this? `without_word`: the answer when nothing is said."""
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        return site == "same-origin"
+    if origin is None:
+        return without_word
+    try:
+        return urlsplit(origin).netloc.lower() == request.host.lower()
+    except ValueError:
+        return False
 
 
 def cookie_path() -> str:

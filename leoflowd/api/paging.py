@@ -1,4 +1,4 @@
-"""Reading a request: query parameters, order, limit and offset, cursors, bodies. Faults become one 422 with a list.
+"""Reading a request: query parameters, order, limit and offset, cursors. Faults become one 422 with a list.
 
 Every list route reads its query through `Query`; unknown parameters are ignored as in Airflow, wrong values are not.
 """
@@ -18,16 +18,16 @@ from werkzeug.datastructures import MultiDict
 
 from leoflowd.api.answers import json_answer
 from leoflowd.api.problems import BadRequest, FieldError, NotAcceptable, Unprocessable
+from leoflowd.contract.errors import Invalid
+from leoflowd.contract.values import INTEGER_MAX, checked_moment
 from leoflowd.store.api_lists import Cursor, CursorPage
 
 T = TypeVar("T")
-Body = TypeVar("Body")
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 100
 """Airflow's `maximum_page_limit`; a larger limit is accepted and cut, because clients ask for 1000."""
 MAX_ORDER_BY = 10
-_LIMIT_OF_INTEGER = 2**31 - 1
 ALL = "~"
 """As dag_id, run_id or task_id in a path: all of them."""
 
@@ -156,8 +156,8 @@ def _integer(raw: str, minimum: int | None) -> int:
     value = int(raw)
     if minimum is not None and value < minimum:
         raise ValueError(f"greater_than_equal: Input should be greater than or equal to {minimum}")
-    if abs(value) > _LIMIT_OF_INTEGER:
-        raise ValueError(f"less_than_equal: Input should be less than or equal to {_LIMIT_OF_INTEGER}")
+    if abs(value) > INTEGER_MAX:
+        raise ValueError(f"less_than_equal: Input should be less than or equal to {INTEGER_MAX}")
     return value
 
 
@@ -189,7 +189,9 @@ def _datetime(raw: str) -> datetime:
         value = datetime.fromisoformat(
             raw.strip().replace(" ", "+") if re.search(r" \d\d:?\d\d$", raw) else raw.strip()
         )
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return checked_moment(value.replace(tzinfo=UTC) if value.tzinfo is None else value, "Input")
+    except Invalid as error:
+        raise ValueError(f"datetime_parsing: {error}") from None
     except (ValueError, OverflowError):
         raise ValueError("datetime_parsing: Input should be a valid datetime, e.g. 2026-11-21T03:00:00Z") from None
 
@@ -232,7 +234,7 @@ def decode_cursor(token: str) -> Cursor | None:
     body = token.removeprefix("~")
     try:
         values = msgspec.msgpack.decode(base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, OverflowError, RecursionError):
         raise BadRequest("Invalid cursor token") from None
     if not isinstance(values, list):
         raise BadRequest("Invalid cursor token")
@@ -249,58 +251,3 @@ def cursor_collection(name: str, page: CursorPage) -> Response:
             "previous_cursor": None if page.preceding is None else encode_cursor(page.preceding),
         }
     )
-
-
-# --- bodies ------------------------------------------------------------------------------------------------------
-
-
-async def read_body(kind: type[Body]) -> Body:
-    """The JSON body as a struct (give it `forbid_unknown_fields=True`). Raises `Unprocessable` with Airflow's list."""
-    document = await raw_body()
-    if not document:
-        raise Unprocessable(FieldError(type="missing", loc=("body",), msg="Field required"))
-    if not (request.is_json or request.mimetype == ""):
-        raise Unprocessable(
-            FieldError(
-                type="model_attributes_type",
-                loc=("body",),
-                msg="Input should be a JSON object sent as Content-Type: application/json",
-                input=request.mimetype,
-            )
-        )
-    return decode_body(document, kind)
-
-
-async def raw_body() -> bytes:
-    body = await request.get_data(as_text=False)
-    assert isinstance(body, bytes)
-    return body
-
-
-def decode_body(document: bytes, kind: type[Body]) -> Body:
-    try:
-        return msgspec.json.decode(document, type=kind)
-    except msgspec.ValidationError as error:
-        raise Unprocessable(_field_error(str(error))) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unprocessable(FieldError(type="json_invalid", loc=("body",), msg=f"JSON decode error: {error}")) from None
-    except RecursionError:
-        raise Unprocessable(FieldError(type="json_invalid", loc=("body",), msg="JSON is nested too deeply")) from None
-
-
-_FAULT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<where>[^`]*)`)?$", re.DOTALL)
-_NAMED = re.compile(r"(?P<kind>unknown|missing required) field `(?P<name>.*)`$")
-
-
-def _field_error(message: str) -> FieldError:
-    """msgspec's `Object missing required field `x` - at `$.tasks[0]`` -> Airflow's type, loc and msg."""
-    found = _FAULT.match(message)
-    what, where = (found["what"], found["where"]) if found else (message, None)
-    location: list[str | int] = ["body"]
-    location += [int(p) if p.isdigit() else p for p in re.findall(r"[^.\[\]$]+", where or "")]
-    named = _NAMED.search(what)
-    if named is None:
-        return FieldError(type="value_error", loc=tuple(location), msg=what)
-    if named["kind"] == "unknown":
-        return FieldError(type="extra_forbidden", loc=(*location, named["name"]), msg="Extra inputs are not permitted")
-    return FieldError(type="missing", loc=(*location, named["name"]), msg="Field required")

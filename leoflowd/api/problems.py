@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import psycopg
 from quart import Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from leoflowd.api.answers import json_answer
 from leoflowd.contract.errors import Conflict, Invalid, LeoflowError, NotAllowed, NotFound, StoreUnavailable
 from leoflowd.store.asked_runs import CannotRun
+from leoflowd.store.secret_box import KeysRefused
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,14 @@ class TooManyRequests(LeoflowError):
         self.retry_after_s = retry_after_s
 
 
+class BodyTooSlow(LeoflowError):
+    """408: the body did not arrive within its deadline."""
+
+
+class BodyTooLarge(LeoflowError):
+    """413: the body is larger than its route reads."""
+
+
 class NotAcceptable(LeoflowError):
     """406: the Accept header asks for a form that this answer does not have."""
 
@@ -63,6 +73,16 @@ class UnsupportedMediaType(LeoflowError):
     """415: the body's Content-Type is not one that this route reads."""
 
 
+CONTENT = (
+    psycopg.DataError,
+    psycopg.errors.CheckViolation,
+    psycopg.errors.NotNullViolation,
+    psycopg.errors.ProgramLimitExceeded,
+    UnicodeError,
+    OverflowError,
+    RecursionError,
+)
+
 STATUS: Mapping[type[LeoflowError], int] = {
     BadRequest: 400,
     CannotRun: 400,
@@ -70,11 +90,14 @@ STATUS: Mapping[type[LeoflowError], int] = {
     NotAllowed: 403,
     NotFound: 404,
     NotAcceptable: 406,
+    BodyTooSlow: 408,
     Conflict: 409,
+    BodyTooLarge: 413,
     UnsupportedMediaType: 415,
     Invalid: 422,
     Unprocessable: 422,
     TooManyRequests: 429,
+    KeysRefused: 503,
     StoreUnavailable: 503,
 }
 
@@ -84,11 +107,15 @@ def leoflow_problem(error: LeoflowError) -> Response:
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
     if status is None:
         return bug(error)
+    if isinstance(error, StoreUnavailable) and (refused := refused_content(error)) is not None:
+        return refused
     answer = json_answer({"detail": _detail(error)}, status)
     if isinstance(error, TooManyRequests):
         answer.headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, NotAuthenticated):
         answer.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, KeysRefused):
+        logger.error("keys_refused", extra={"request_id": g.get("request_id"), "because": str(error)})
     if isinstance(error, StoreUnavailable):
         logger.warning("store_unavailable", extra={"request_id": g.get("request_id"), "because": str(error)})
         answer.headers["Retry-After"] = "1"
@@ -101,10 +128,28 @@ def _detail(error: LeoflowError) -> Any:
             return errors
         case Invalid(location=location):
             return [FieldError(type="value_error", loc=location or ("body",), msg=str(error))]
+        case KeysRefused():
+            return "The keys that connections are encrypted with cannot be read; the server's log says which and why."
         case StoreUnavailable():
             return "The database does not answer at the moment; the request was not carried out. Try again."
         case _:
             return str(error)
+
+
+def refused_content(error: Exception) -> Response | None:
+    """What the store or a codec could not carry although nobody checked it before: content from outside, never a bug.
+
+    None for everything else. Logged with its traceback: the check at the border is what is missing.
+    """
+    cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
+    if isinstance(cause, CONTENT):
+        status, message = 422, "The request holds a value that cannot be stored or calculated with"
+    elif isinstance(cause, psycopg.errors.UniqueViolation | psycopg.errors.ForeignKeyViolation):
+        status, message = 409, "Somebody else changed the same thing at the same time; look again"
+    else:
+        return None
+    logger.warning("request_refused", exc_info=error, extra={"request_id": g.get("request_id"), "path": request.path})
+    return json_answer({"detail": message}, status)
 
 
 def http_problem(error: HTTPException) -> Response:
@@ -127,6 +172,11 @@ def route_not_found(path: str) -> Response:
     if path == "/health":
         return json_answer({"error": "/health has moved to /api/v2/monitor/health"}, 404)
     return json_answer({"detail": "Not Found"}, 404)
+
+
+def unexpected(error: Exception) -> Response:
+    """Answer for an error that nobody raised on purpose."""
+    return refused_content(error) or bug(error)
 
 
 def bug(error: BaseException) -> Response:

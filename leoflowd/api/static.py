@@ -11,19 +11,19 @@ import hashlib
 import html
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 import trio
 from quart import Blueprint, Response, current_app, request
 
 from leoflowd.api import auth
+from leoflowd.api.bodies import read_form
 from leoflowd.api.compression import accepts_gzip
 from leoflowd.api.context import ApiContext, context
 from leoflowd.api.problems import NotAuthenticated, TooManyRequests
 from leoflowd.api.public.login import is_safe_next
 from leoflowd.config import ApiConfig
-from leoflowd.contract.errors import LeoflowError, NotAllowed, NotFound
+from leoflowd.contract.errors import LeoflowError, NotFound
 from leoflowd.store.event_log import insert_event
 
 blueprint = Blueprint("static_files", __name__)
@@ -244,8 +244,8 @@ async def login_page() -> Response:
 @blueprint.post("/auth/login")
 async def log_in() -> Response:
     """The login form. Right: the token as a cookie that no script can read, and on to `next`. Wrong: the form again."""
-    _refuse_other_sites()
-    form = await request.form
+    auth.refuse_other_sites()
+    form = await read_form()
     target, username, password = form.get("next", ""), form.get("username", ""), form.get("password", "")
     if not username or not password:
         return await _login_form(target, "Enter a user name and a password.", 400)
@@ -295,11 +295,3 @@ async def _login_form(target: str, message: str, status: int) -> Response:
     answer = _html(page, status)
     answer.headers["Cache-Control"] = "no-store"
     return answer
-
-
-def _refuse_other_sites() -> None:
-    """Another site must not log its visitor in under a name of its choice (login CSRF)."""
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    is_ours = site == "same-origin" if site else not origin or urlsplit(origin).netloc.lower() == request.host.lower()
-    if not is_ours:
-        raise NotAllowed("Cross-site request refused: log in on the login page of this server")

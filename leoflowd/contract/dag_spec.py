@@ -22,7 +22,7 @@ import msgspec
 
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.states import TriggerRule, WeightRule
-from leoflowd.contract.values import EARLIEST, LATEST, SECONDS_MAX, checked_jsonb, checked_moment, checked_text
+from leoflowd.contract.values import EARLIEST, LATEST, SECONDS_MAX, checked_jsonb, checked_moment, checked_text, shown
 from leoflowd.contract.wait_spec import Deferral, HttpCall, WaitSpec
 
 SCHEMA_VERSION = "2.0"
@@ -30,6 +30,13 @@ ID_PATTERN = r"^[\w.-]{1,250}\Z"
 """Airflow's key rule: letters, digits, dash, dot, underscore; at most 250 characters."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
+_SEGMENT = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00]+"
+BundleDigest = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{64})?\Z")]
+"""Names a folder, so that it is a digest or nothing: an artifact is data from outside."""
+SourcePath = Annotated[str, msgspec.Meta(pattern=rf"^(?:{_SEGMENT}/)*{_SEGMENT}\Z", max_length=1024)]
+"""A file inside the bundle: relative, without `.` and `..`, without backslash and NUL."""
+LINK_SCHEMES = ("http", "https", "mailto")
+"""Of owner links, as in Airflow: the UI makes them clickable, and `javascript:` would run in the reader's session."""
 Identifier = Annotated[str, msgspec.Meta(pattern=ID_PATTERN)]
 
 
@@ -253,11 +260,11 @@ class DagSpec(Spec, frozen=True, kw_only=True):
     edge_labels: tuple[EdgeLabel, ...] = ()
     environment: EnvironmentSpec = EnvironmentSpec()
     staging: dict[str, Any] = {}
-    source_path: str = "dag.py"
+    source_path: SourcePath = "dag.py"
     """File the DAG was read from, relative to the project folder."""
     source: str = ""
     """Its text, for the UI's Code tab."""
-    bundle_digest: str = ""
+    bundle_digest: BundleDigest = ""
     """SHA-256 over the project's files; the code that every run of this version executes."""
     image: str = ""
     """`repository@sha256:...` on Kubernetes; empty in Lite."""
@@ -340,6 +347,7 @@ def checked(spec: DagSpec) -> DagSpec:
             _check_part(group, f"task group {group.group_id!r}")
     with _located("dag"):
         _check_part(msgspec.structs.replace(spec, tasks=(), groups=()), f"dag {spec.dag_id!r}")
+        _check_links(spec)
         _check_timetable(spec.timetable, f"the schedule of dag {spec.dag_id!r}")
         for tag in spec.tags:
             checked_text(tag, f"a tag of dag {spec.dag_id!r}", max_length=TAG_MAX, allow_empty=True)
@@ -376,6 +384,21 @@ def _check_fields(part: msgspec.Struct, who: str) -> None:
                 raise Invalid(f"{name} of {who} is out of range; at most {_LARGEST[name]:,.0f} is possible")
         elif isinstance(value, datetime):
             checked_date(value, f"{name} of {who}", is_end=name == "end_date")
+
+
+def _check_links(spec: DagSpec) -> None:
+    for owner, link in spec.owner_links.items():
+        if not is_link(link):
+            raise Invalid(
+                f"the link of owner {shown(owner, 100)!r} is {shown(link, 100)!r}; it must begin with "
+                + " or ".join(f"{scheme}:" for scheme in LINK_SCHEMES)
+            )
+
+
+def is_link(text: str) -> bool:
+    """May this be a link of a page? Browsers drop control characters and leading blanks before they read the scheme."""
+    scheme, colon, _ = text.partition(":")
+    return bool(colon) and text.isprintable() and scheme.lower() in LINK_SCHEMES
 
 
 def checked_date(moment: datetime, what: str, *, is_end: bool = False) -> datetime:

@@ -12,7 +12,7 @@ from typing import assert_never
 import msgspec
 
 from leoflowd.contract.pool_view import WaitExplanation
-from leoflowd.contract.states import DagRunState, TaskInstanceState
+from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
 from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
 from leoflowd.contract.waits import TRIGGER_KIND
 from leoflowd.core.run_view import RunView
@@ -44,13 +44,28 @@ class KnownWait(msgspec.Struct, frozen=True):
 
 
 def explain_instance(
-    view: RunView, instance: int, now: datetime, *, waiting: str | None = None, wait: KnownWait | None = None
+    view: RunView,
+    instance: int,
+    now: datetime,
+    *,
+    waiting: str | None = None,
+    wait: KnownWait | None = None,
+    is_paused: bool = False,
+    run_after: datetime | None = None,
 ) -> tuple[str, ...]:
-    """Sentences, the state first. `waiting`: what `SlotLedger.why_waiting` says of it; `wait`: what it waits for."""
+    """Sentences, the state first, then what holds up the whole run, then what holds up this task.
+
+    `waiting`: what `SlotLedger.why_waiting` says of it; `wait`: what it waits for; `is_paused`: its DAG;
+    `run_after`: when its run may begin.
+    """
     facts = view.facts[instance]
     first = f"task {view.node_of(instance).spec.task_id!r} is in state {facts.state}"
     sentences = [f"{first}: {facts.because}" if facts.because else first]
-    if view.state is DagRunState.QUEUED:
+    if is_paused and view.state in (DagRunState.QUEUED, DagRunState.RUNNING) and facts.state not in FINISHED:
+        sentences.append(f"dag {view.dag_id!r} is paused: nothing of it is started until it is unpaused")
+    if view.state is DagRunState.QUEUED and run_after is not None and now < run_after:
+        sentences.append(f"the dag run itself is queued: it may begin at {_when(run_after, now)} (its run_after)")
+    elif view.state is DagRunState.QUEUED:
         sentences.append("the dag run itself is queued: it begins when max_active_runs of its dag allows it")
     elif view.state is not DagRunState.RUNNING:
         sentences.append(f"the dag run is over ({view.state}); clear the task to run it again")

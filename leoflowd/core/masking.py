@@ -6,12 +6,35 @@ value that is stored. Called by `api.public.connections`; pure.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from leoflowd.core.secret_names import MASK, is_secret
 
 FURTHER_NAMES = ("auth_header", "bearer", "connection_string", "dsn", "proxies", "proxy", "service_key", "webhook_url")
 """Beside `secret_names`: what else Airflow's `DEFAULT_SENSITIVE_FIELDS` has. A name that contains one is sensitive."""
+
+PLACES = (
+    "account",
+    "addr",
+    "authority",
+    "broker",
+    "domain",
+    "dsn",
+    "endpoint",
+    "gateway",
+    "host",
+    "issuer",
+    "proxies",
+    "proxy",
+    "server",
+    "socket",
+    "tenant",
+    "url",
+)
+"""Names that contain one say where a connection goes; `uri` and `port` do as a word of their own."""
+
+_PLACE = re.compile(rf"{'|'.join(PLACES)}|(?<![a-z])(uris?|ports?)(?![a-z])")
 
 DEPTH_MAX = 32
 """Levels of an `extra`: far more than any hook reads, far fewer than Python's stack has."""
@@ -58,6 +81,45 @@ def unmasked(value: Any, stored: Any, *, sensitive: bool = False) -> Any:
             return stored
         case _:
             return value
+
+
+def places(value: Any, *, is_place: bool = False) -> Any:
+    """What of an extra says where its connection goes: two that are equal in it send their secrets to one place."""
+    match value:
+        case dict():
+            inner = {name: places(item, is_place=is_place or is_place_name(name)) for name, item in value.items()}
+            return {name: item for name, item in inner.items() if item not in (None, {}, [])}
+        case list():
+            found = [places(item, is_place=is_place) for item in value]
+            return found if any(item not in (None, {}, []) for item in found) else []
+        case _:
+            return value if is_place else None
+
+
+def is_place_name(name: str) -> bool:
+    return _PLACE.search(name.lower()) is not None
+
+
+def without_secrets(value: Any) -> Any:
+    """The same JSON without what `masked` would hide."""
+    match value:
+        case dict():
+            return {name: without_secrets(inner) for name, inner in value.items() if not is_sensitive(name)}
+        case list():
+            return [without_secrets(inner) for inner in value]
+        case _:
+            return value
+
+
+def stands_for_secrets(value: Any, *, sensitive: bool = False) -> bool:
+    """Is there a `***` in it that `unmasked` would fill in?"""
+    match value:
+        case dict():
+            return any(stands_for_secrets(v, sensitive=sensitive or is_sensitive(name)) for name, v in value.items())
+        case list():
+            return any(stands_for_secrets(inner, sensitive=sensitive) for inner in value)
+        case _:
+            return sensitive and value == MASK
 
 
 def is_deeper_than(value: Any, levels: int) -> bool:

@@ -7,7 +7,8 @@ ORDER BY. NULLs come last in both directions, as in Airflow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString, cast
 
@@ -16,6 +17,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from leoflowd.contract.errors import Invalid
+from leoflowd.contract.values import checked_integer, checked_moment, checked_text
 from leoflowd.store.database import Connection, statements
 
 Json = dict[str, Any]
@@ -28,6 +30,14 @@ _VALUE_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "int8": int,
     "float8": (int, float),
     "bool": bool,
+}
+
+
+_VALUE_CHECKS: Mapping[str, Callable[[Any], object]] = {
+    "text": lambda text: checked_text(text, "it", max_length=len(text), allow_empty=True),
+    "uuid": uuid.UUID,
+    "timestamptz": lambda moment: checked_moment(moment, "it"),
+    "int8": lambda number: checked_integer(number, "it", least=-(2**63), most=2**63 - 1),
 }
 
 
@@ -253,12 +263,22 @@ def _checked(sorts: Sequence[_Sort], cursor: Cursor | None) -> tuple[Any, ...]:
     if len(cursor.values) != len(sorts):
         raise InvalidCursor
     for sort, value in zip(sorts, cursor.values, strict=True):
-        fits = isinstance(value, _VALUE_TYPES[sort.column.type]) and not (
-            sort.column.type == "int8" and isinstance(value, bool)
-        )
-        if not (fits or (value is None and sort.column.nullable)):
+        if not (_fits(sort.column.type, value) or (value is None and sort.column.nullable)):
             raise InvalidCursor
     return cursor.values
+
+
+def _fits(kind: str, value: Any) -> bool:
+    """Is it a value of this type that Postgres can compare with?"""
+    check = _VALUE_CHECKS.get(kind)
+    if not isinstance(value, _VALUE_TYPES[kind]) or (kind == "int8" and isinstance(value, bool)):
+        return False
+    try:
+        if check is not None:
+            check(value)
+    except (Invalid, ValueError):
+        return False
+    return True
 
 
 def _plain(value: Any) -> Any:

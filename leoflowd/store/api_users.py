@@ -60,15 +60,15 @@ async def fetch_user(conn: Connection, username: str) -> UserRow | None:
     return await fetch_one(conn, _SQL.fetch_user, UserRow, username=username)
 
 
-async def fetch_session(conn: Connection, *, username: str, jti: str) -> SessionRow | None:
+async def fetch_session(conn: Connection, *, username: str, session: str) -> SessionRow | None:
     """None when the user is gone."""
-    return await fetch_one(conn, _SQL.fetch_session, SessionRow, username=username, jti=jti)
+    return await fetch_one(conn, _SQL.fetch_session, SessionRow, username=username, jti=session)
 
 
-async def insert_revoked_token(conn: Connection, *, jti: str, expires_at: datetime, now: datetime) -> None:
-    """Refuse this token from now on; forgets those that have expired anyway."""
+async def insert_revoked_session(conn: Connection, *, session: str, expires_at: datetime, now: datetime) -> None:
+    """Refuse all its tokens from now on, until the last has expired; forgets what has expired anyway."""
     await execute(conn, _SQL.delete_expired_revocations, now=now)
-    await execute(conn, _SQL.insert_revoked_token, jti=jti, expires_at=expires_at)
+    await execute(conn, _SQL.insert_revoked_token, jti=session, expires_at=expires_at)
 
 
 async def ensure_admin(conn: Connection, username: str, password: str, now: datetime) -> bool:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -30,7 +30,7 @@ RETRY_AFTER_MAX_S = 86_400.0
 QUERY_METHODS = frozenset({"GET", "HEAD"})
 """`data` is their query; for the others it is the body."""
 
-Seconds = float | int
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 
 
 # --- from a connection to a request ------------------------------------------------------------------------------

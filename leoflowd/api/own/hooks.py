@@ -16,12 +16,11 @@ import hmac
 import os
 import re
 
-import trio
 from quart import Blueprint, Response, request
-from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from leoflowd import telemetry
 from leoflowd.api.answers import no_content
+from leoflowd.api.bodies import raw_body
 from leoflowd.api.context import context, lane
 from leoflowd.api.problems import NotAuthenticated
 from leoflowd.contract.errors import Conflict, Invalid
@@ -50,7 +49,7 @@ _NO_SECRET = os.urandom(32).hex()
 @blueprint.post("/leoflow/hooks/<name>")
 async def receive(name: str) -> Response:
     """204 when stored, 401 for whoever cannot sign, 409 for what was here before, 413 and 422 for a wrong body."""
-    body = await _read_body()
+    body = await raw_body(BODY_MAX_BYTES, within_s=BODY_WITHIN_S)
     signature = check_signature(
         request.headers.get(SIGNATURE, ""), body, await _secret(name), int(context().now().timestamp())
     )
@@ -98,18 +97,6 @@ async def _secret(name: str) -> str | None:
     if unreadable is not None:
         log.error("webhook_secret_unreadable", connection_id=connection_id, because=unreadable)
     return None if found is None else found.password
-
-
-async def _read_body() -> bytes:
-    """Raises 413 as soon as it is too long, 408 when it does not come."""
-    body = bytearray()
-    with trio.move_on_after(BODY_WITHIN_S):
-        async for piece in request.body:
-            body += piece
-            if len(body) > BODY_MAX_BYTES:
-                raise RequestEntityTooLarge
-        return bytes(body)
-    raise RequestTimeout
 
 
 def _checked(body: bytes) -> str | None:

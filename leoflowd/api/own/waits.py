@@ -13,8 +13,9 @@ from quart import Blueprint, Response
 
 from leoflowd.api.answers import collection, json_answer
 from leoflowd.api.audit import record
+from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
-from leoflowd.api.paging import Query, cursor_collection, decode_cursor, read_body
+from leoflowd.api.paging import Query, cursor_collection, decode_cursor
 from leoflowd.contract.errors import Conflict
 from leoflowd.contract.pool_view import Pool, WaitExplanation
 from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms

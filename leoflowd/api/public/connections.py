@@ -1,12 +1,14 @@
 """Connections: list, add, change, delete, try out. Blueprint `public_connections`.
 
 No answer and no audit entry holds a secret: a password is `***`, and so is what `core.masking` finds in an extra. A
-`***` that comes back stands for what is stored, so that a form may be saved as it was shown.
+`***` that comes back stands for what is stored, so that a form may be saved as it was shown. A stored secret goes only
+where it went before: a change of the destination drops it unless it is sent again, or whoever may edit could read it.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Annotated, Any, Literal
 
@@ -15,19 +17,30 @@ from quart import Blueprint, Response
 
 from leoflowd.api.answers import collection, json_answer, no_content
 from leoflowd.api.audit import record
+from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
-from leoflowd.api.paging import Query, read_body
+from leoflowd.api.paging import Query
 from leoflowd.api.problems import STATUS, BadRequest, FieldError, Unprocessable
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.errors import Conflict, LeoflowError, NotAllowed, NotFound
-from leoflowd.core.masking import DEPTH_MAX, is_deeper_than, masked, unmasked
+from leoflowd.contract.values import shown
+from leoflowd.core.masking import (
+    DEPTH_MAX,
+    is_deeper_than,
+    masked,
+    places,
+    stands_for_secrets,
+    unmasked,
+    without_secrets,
+)
 from leoflowd.core.secret_names import MASK
 from leoflowd.store import connections
 from leoflowd.store.connections import SealedConnection, open_connection
 from leoflowd.store.database import Connection as Conn
-from leoflowd.store.secret_box import CannotOpen
+from leoflowd.store.secret_box import CannotOpen, KeysRefused
 
 blueprint = Blueprint("public_connections", __name__)
+logger = logging.getLogger(__name__)
 
 Text = Annotated[str, msgspec.Meta(max_length=10_000, pattern=r"^[^\x00]*\Z")]
 """Postgres holds no NUL."""
@@ -38,7 +51,11 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 """0 is none: the UI's test button sends it for an empty field."""
 Unset = msgspec.UnsetType
 DESTINATION = ("conn_type", "host", "port", "schema")
-"""Where a secret would be sent."""
+"""Where a secret would be sent, beside what `core.masking.places` finds in an extra."""
+MOVED = (
+    f"`{MASK}` stands for the stored secret, which is kept only while the connection goes to the same place (type, "
+    "host, port, schema and such fields of the extra); send the secret itself, or empty to remove it"
+)
 
 
 class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,7 +128,7 @@ def _answer(row: SealedConnection) -> dict[str, Any]:
     """One ConnectionResponse. A secret that does not open is said in its place: the row must stay deletable."""
     try:
         extra = _shown_extra(open_connection(row, context().secrets).extra)
-    except CannotOpen as error:
+    except (CannotOpen, KeysRefused) as error:
         extra = json.dumps({MASK: str(error)})
     return {
         "connection_id": row.connection_id,
@@ -196,6 +213,42 @@ async def _update(conn: Conn, body: ConnectionBody, mask: Collection[str] | None
 
 
 def changed(old: ConnectionFacts, body: ConnectionBody, mask: Collection[str] | None) -> ConnectionFacts:
+    """`old` with what the body says; without its secrets when it goes somewhere else now. Raises `Unprocessable`.
+
+    A `***` asks to keep a secret, so that it is refused when that cannot be; a secret that is not mentioned is dropped.
+    """
+    new = _merged(old, body, mask)
+    if destination(old) == destination(new):
+        return new
+
+    def is_untouched(name: str) -> bool:
+        return getattr(body, name) is msgspec.UNSET if mask is None else name not in mask
+
+    if old.password is not None and body.password == MASK:
+        raise _fault("password", MOVED)
+    if old.extra is not None and isinstance(body.extra, str) and stands_for_secrets(_fields(body.extra)):
+        raise _fault("extra", MOVED)
+    if is_untouched("password") or body.password in (msgspec.UNSET, None):
+        new = msgspec.structs.replace(new, password=None)
+    if is_untouched("extra") and old.extra is not None:
+        new = msgspec.structs.replace(new, extra=json.dumps(without_secrets(_fields(old.extra))))
+    return new
+
+
+def destination(facts: ConnectionFacts) -> tuple[Any, ...]:
+    """Where the secrets of this connection are sent."""
+    return (*(getattr(facts, name) or None for name in DESTINATION), places(_fields(facts.extra)))
+
+
+def _fields(extra: str | None) -> Any:
+    """An extra as JSON; one that is none has no fields."""
+    try:
+        return msgspec.json.decode(extra or "{}")
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return {}
+
+
+def _merged(old: ConnectionFacts, body: ConnectionBody, mask: Collection[str] | None) -> ConnectionFacts:
     """`old` with what the body says. Raises `Unprocessable`.
 
     Without a mask, absent fields stay. With one, only its fields change, and one that is absent is cleared, which is
@@ -351,20 +404,24 @@ async def test_connection() -> Response:
     async with lane().connection() as conn:
         row = await connections.fetch_connection(conn, body.connection_id)
     stored = None if row is None else open_connection(row, context().secrets)
-    facts = changed(stored or ConnectionFacts(connection_id=body.connection_id), body, None)
+    facts = _merged(stored or ConnectionFacts(connection_id=body.connection_id), body, None)
     if stored is not None and _would_leak(stored, facts, body):
         message = (
             "the stored secrets are only sent where the stored connection goes; type them in again to test another "
             "type, host, port or schema, or save first"
         )
         return json_answer({"status": False, "message": message})
-    works, message = await test(facts)
+    try:
+        works, message = await test(facts)
+    except Exception as error:  # one try of what one person typed: whatever its client says is the answer
+        logger.warning("connection_test_failed", exc_info=error, extra={"connection_id": body.connection_id})
+        works, message = False, shown(f"it cannot be tried: {error}")
     return json_answer({"status": works, "message": message})
 
 
 def _would_leak(stored: ConnectionFacts, facts: ConnectionFacts, body: ConnectionBody) -> bool:
     """Who may test but not read a password must not be able to have it sent to a host of their own."""
-    is_elsewhere = any((getattr(stored, name) or None) != (getattr(facts, name) or None) for name in DESTINATION)
+    is_elsewhere = destination(stored) != destination(facts)
     keeps_password = stored.password is not None and body.password in (msgspec.UNSET, None, MASK)
     keeps_extra = stored.extra is not None and (body.extra is msgspec.UNSET or MASK in (body.extra or ""))
     return is_elsewhere and (keeps_password or keeps_extra)

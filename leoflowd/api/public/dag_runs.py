@@ -13,9 +13,10 @@ from quart import Blueprint, Response, request
 
 from leoflowd.api.answers import collection, json_answer, no_content
 from leoflowd.api.audit import record
-from leoflowd.api.auth import caller
+from leoflowd.api.auth import SessionWatch, caller
+from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
-from leoflowd.api.paging import Query, cursor_collection, decode_cursor, every, read_body
+from leoflowd.api.paging import Query, cursor_collection, decode_cursor, every
 from leoflowd.api.problems import BadRequest, FieldError, Unprocessable
 from leoflowd.api.streaming import LineStream
 from leoflowd.contract.states import DagRunState, TaskInstanceState, TriggeredBy
@@ -44,7 +45,7 @@ class TriggerBody(_Body, frozen=True, kw_only=True):
     data_interval_end: datetime | None = None
     run_after: datetime | None = None
     conf: dict[str, Any] | None = None
-    note: str | None = None
+    note: Note | None = None
     partition_key: str | None = None
 
 
@@ -147,6 +148,8 @@ async def list_upstream_asset_events(dag_id: str, run_id: str) -> Response:
 async def wait_dag_run(dag_id: str, run_id: str) -> Response:
     """One `{"state": ...}` line per look until the run is over; the last one has `results` for each `result=<task_id>`.
 
+    Ends without it when the session ends that asked.
+
     Without a Content-Type, like the reference: with one, Airflow's Python client refuses the answer.
     """
     query = Query()
@@ -161,14 +164,14 @@ async def wait_dag_run(dag_id: str, run_id: str) -> Response:
     task_ids = query.texts("result") or []
     async with lane().connection() as conn:
         await dag_runs.fetch_dag_run(conn, dag_id, run_id)
-    is_over = False
+    is_over, watch = False, SessionWatch()
 
     async def next_line(first: bool) -> bytes | None:
         nonlocal is_over
         if is_over:
             return None
-        if not first:
-            await trio.sleep(max(interval, WAIT_INTERVAL_MIN_S))
+        if not first and not await watch.sleep(max(interval, WAIT_INTERVAL_MIN_S)):
+            return None
         line, is_over = await _state_line(dag_id, run_id, task_ids)
         return line
 

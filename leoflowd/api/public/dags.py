@@ -11,9 +11,11 @@ from quart import Blueprint, Response
 from leoflowd.api.answers import collection, empty_collection, json_answer, no_content
 from leoflowd.api.audit import record
 from leoflowd.api.auth import caller
+from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
-from leoflowd.api.paging import Query, read_body
+from leoflowd.api.paging import Query
 from leoflowd.api.problems import BadRequest
+from leoflowd.contract.dag_spec import is_link
 from leoflowd.contract.states import DagRunState
 from leoflowd.store import api_dag_versions, api_dags, dags
 
@@ -106,7 +108,7 @@ async def get_dag_details(dag_id: str) -> Response:
         "timezone": spec.timezone,
         "last_parsed": row["last_parsed_time"],
         "default_args": spec.default_args,
-        "owner_links": spec.owner_links,
+        "owner_links": {owner: link for owner, link in spec.owner_links.items() if is_link(link)},
         "concurrency": row["max_active_tasks"],
         "latest_dag_version": latest[0] if latest else None,
     }

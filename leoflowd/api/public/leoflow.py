@@ -7,9 +7,10 @@ from quart import Blueprint, Response
 
 from leoflowd.api.answers import json_answer
 from leoflowd.api.audit import record
+from leoflowd.api.bodies import ARTIFACT_MAX_BYTES, ARTIFACT_WITHIN_S, read_body
 from leoflowd.api.context import context, lane
 from leoflowd.api.own.waits import fetch_known_wait
-from leoflowd.api.paging import Query, decode_body, raw_body
+from leoflowd.api.paging import Query
 from leoflowd.api.public.task_instances import explain_row
 from leoflowd.contract.dag_spec import SCHEMA_VERSION, DagSpec
 from leoflowd.contract.errors import Conflict, NotFound
@@ -26,7 +27,7 @@ PUSHED = "pushed"
 @blueprint.post("/api/v2/leoflow/dags")
 async def register() -> Response:
     """Register a compiled `dag.json`: 201 for a new version, 200 for one that is known (it becomes the current one)."""
-    spec = decode_body(await raw_body(), DagSpec)
+    spec = await read_body(DagSpec, ARTIFACT_MAX_BYTES, within_s=ARTIFACT_WITHIN_S, check=False)
     _check_spec(spec)
     _check_code_is_here(spec)
     async with lane().transaction() as conn:
@@ -72,7 +73,7 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
         loaded = await load_view(conn, run.id)
         wait = await fetch_known_wait(conn, dag_run_id=run.id, task_id=task_id, map_index=map_index)
         earlier = await api_task_instances.list_earlier_tries(conn, run.id, task_id, map_index)
-    sentences = () if loaded is None else explain_row(loaded.view, task_id, map_index, wait)
+    sentences = () if loaded is None else explain_row(loaded, task_id, map_index, wait)
     if not sentences:
         raise NotFound(
             f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and "
@@ -98,7 +99,7 @@ async def tree() -> Response:
 
 
 def _check_spec(spec: DagSpec) -> None:
-    """Raises `Conflict` for an artifact of another release; graph and timetable are checked where it is stored."""
+    """Raises `Conflict` for an artifact of another release; all else is checked where it is stored."""
     if spec.schema_version != SCHEMA_VERSION:
         raise Conflict(
             f"the artifact has schema_version {spec.schema_version}, this server reads {SCHEMA_VERSION}; compile it "

@@ -14,15 +14,13 @@ from typing_extensions import override
 
 from leoflowd.api import auth
 from leoflowd.api.answers import json_answer
+from leoflowd.api.bodies import FORM, LOGIN_MAX_BYTES, read_body, read_form
 from leoflowd.api.context import context
-from leoflowd.api.paging import decode_body, raw_body
 from leoflowd.api.problems import BadRequest, FieldError, Unprocessable, UnsupportedMediaType
 from leoflowd.contract.errors import NotAllowed
 from leoflowd.store.event_log import insert_event
 
 blueprint = Blueprint("login", __name__)
-
-FORM = "application/x-www-form-urlencoded"
 
 
 class LoginBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,11 +35,11 @@ class LoginBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 @blueprint.post("/auth/token")
 async def create_token() -> Response:
     """201 with a token; JSON or form."""
+    auth.refuse_other_sites()
     if request.mimetype == FORM:
-        form = await request.form
-        body = _form_body(dict(form.items()))
+        body = _form_body(await read_form())
     elif request.is_json:
-        body = decode_body(await raw_body(), LoginBody)
+        body = await read_body(LoginBody, LOGIN_MAX_BYTES)
     else:
         raise UnsupportedMediaType(f"Unsupported Media Type: send the login as application/json or {FORM}")
     return await _token_answer(body, context().config.token_ttl_s)
@@ -50,9 +48,10 @@ async def create_token() -> Response:
 @blueprint.post("/auth/token/cli")
 async def create_token_cli() -> Response:
     """As above for command line clients, JSON only."""
+    auth.refuse_other_sites()
     if not request.is_json:
         raise UnsupportedMediaType("Unsupported Media Type: send the login as application/json")
-    body = decode_body(await raw_body(), LoginBody)
+    body = await read_body(LoginBody, LOGIN_MAX_BYTES)
     return await _token_answer(body, context().config.cli_token_ttl_s)
 
 

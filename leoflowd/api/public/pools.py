@@ -9,8 +9,9 @@ from quart import Blueprint, Response
 
 from leoflowd.api.answers import collection, json_answer, no_content
 from leoflowd.api.audit import record
+from leoflowd.api.bodies import read_body
 from leoflowd.api.context import lane
-from leoflowd.api.paging import Query, read_body
+from leoflowd.api.paging import Query
 from leoflowd.api.problems import BadRequest
 from leoflowd.store import api_pools
 

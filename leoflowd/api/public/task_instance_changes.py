@@ -17,8 +17,9 @@ from quart import Blueprint, Response
 from leoflowd.api.answers import json_answer
 from leoflowd.api.audit import record
 from leoflowd.api.auth import caller
+from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
-from leoflowd.api.paging import Query, path_integer, read_body
+from leoflowd.api.paging import Query, path_integer
 from leoflowd.api.problems import BadRequest
 from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.contract.states import TaskInstanceState

@@ -9,8 +9,9 @@ from quart import Blueprint, Response
 
 from leoflowd.api.answers import collection, json_answer, no_content
 from leoflowd.api.audit import record
+from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
-from leoflowd.api.paging import Query, every, read_body
+from leoflowd.api.paging import Query, every
 from leoflowd.core.xcom_display import CLASS, readable
 from leoflowd.store import api_task_instances, api_xcoms, dag_runs
 from leoflowd.store.api_xcoms import XComKey

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from quart import Blueprint, Response, request
 
 from leoflowd.api.answers import NDJSON, json_answer, json_bytes
+from leoflowd.api.auth import SessionWatch
 from leoflowd.api.compression import accepts_gzip
 from leoflowd.api.context import ApiContext, context, lane
 from leoflowd.api.paging import Query
@@ -61,7 +62,8 @@ async def ti_summaries(dag_id: str) -> Response:
             raise NotFound(f"Dag with id {dag_id} was not found")
         runs = await ui_grid.list_summary_runs(conn, dag_id=dag_id, run_ids=run_ids) if run_ids else ()
     is_packed = accepts_gzip(request.headers.get("Accept-Encoding", ""))
-    answer = Response(SummaryLines(context(), dag_id, runs, is_packed=is_packed), content_type=NDJSON)
+    lines = SummaryLines(context(), dag_id, runs, SessionWatch(), is_packed=is_packed)
+    answer = Response(lines, content_type=NDJSON)
     answer.timeout = None
     answer.vary.add("Accept-Encoding")
     if is_packed:
@@ -72,8 +74,17 @@ async def ti_summaries(dag_id: str) -> Response:
 class SummaryLines:
     """The body of `ti_summaries`. A connection is held per line only: a slow reader must not keep it from others."""
 
-    def __init__(self, ctx: ApiContext, dag_id: str, runs: tuple[ui_grid.SummaryRun, ...], *, is_packed: bool) -> None:
+    def __init__(
+        self,
+        ctx: ApiContext,
+        dag_id: str,
+        runs: tuple[ui_grid.SummaryRun, ...],
+        watch: SessionWatch,
+        *,
+        is_packed: bool,
+    ) -> None:
         self._db = ctx.db
+        self._watch = watch
         self._dag_id = dag_id
         self._runs: Iterator[ui_grid.SummaryRun] = iter(runs)
         # level 1: lines are repetitive, and the loop waits while it packs (0.5 ms for 500 tasks)
@@ -87,7 +98,7 @@ class SummaryLines:
         if self._is_done:
             raise StopAsyncIteration
         run = next(self._runs, None)
-        if run is None:
+        if run is None or not await self._watch.is_valid():
             self._is_done = True
             return self._packer.flush() if self._packer else b""
         line = await self._line(run)

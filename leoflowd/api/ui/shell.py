@@ -9,8 +9,8 @@ from quart import Blueprint, Response
 
 from leoflowd.api import auth
 from leoflowd.api.answers import empty_collection, json_answer
+from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context
-from leoflowd.api.paging import read_body
 from leoflowd.api.rights import Right, is_allowed
 from leoflowd.api.ui.theme import build_theme
 from leoflowd.config import ApiConfig
@@ -71,11 +71,11 @@ async def me() -> Response:
 
 @blueprint.post("/auth/token")
 async def create_token() -> Response:
-    """A further token for the user who is logged in, e.g. for a script."""
+    """A further token for the user who is logged in, e.g. for a script; it ends with the login that asked for it."""
     body = await read_body(TokenBody)
     caller, api = auth.caller(), context().config
     ttl_s = {"api": api.token_ttl_s, "cli": api.cli_token_ttl_s}[body.token_type]
-    token = await auth.issue_token(caller.username, caller.role, ttl_s)
+    token = await auth.issue_token(caller.username, caller.role, ttl_s, session=caller.session)
     return json_answer({"access_token": token, "token_type": body.token_type, "expires_in_seconds": ttl_s})
 
 

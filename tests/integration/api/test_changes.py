@@ -226,11 +226,11 @@ async def test_an_artifact_whose_code_is_not_here_is_refused(
 ) -> None:
     config = msgspec.structs.replace(api_context.config, bundles=tmp_path)
     app.config["LEOFLOW_CONTEXT"] = dataclasses.replace(api_context, config=config)
-    document = dag_spec.encode_canonical(msgspec.structs.replace(SPEC, dag_id="pushed", bundle_digest="abc"))
+    document = dag_spec.encode_canonical(msgspec.structs.replace(SPEC, dag_id="pushed", bundle_digest="c" * 64))
     answer = await seeded.call("POST", "/api/v2/leoflow/dags", data=document)
     assert answer.status_code == 409
     assert "put the project's folder there" in (await answer.get_json())["detail"]
-    (tmp_path / "abc").mkdir()
+    (tmp_path / ("c" * 64)).mkdir()
     assert (await seeded.call("POST", "/api/v2/leoflow/dags", data=document)).status_code == 201
 
 

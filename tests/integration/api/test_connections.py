@@ -172,8 +172,8 @@ class TestList:
 class TestUpdate:
     async def test_absent_fields_stay(self, pg: Client, stored: Stored) -> None:
         before = await stored("pg")
-        await pg.send("PATCH", f"{URL}/pg", {"connection_id": "pg", "conn_type": "postgres", "host": "new"})
-        assert await stored("pg") == msgspec.structs.replace(before, host="new")
+        await pg.send("PATCH", f"{URL}/pg", {"connection_id": "pg", "conn_type": "postgres", "login": "new"})
+        assert await stored("pg") == msgspec.structs.replace(before, login="new")
 
     async def test_a_form_saved_as_it_was_shown_changes_nothing(self, pg: Client, stored: Stored) -> None:
         before = await stored("pg")
@@ -189,10 +189,10 @@ class TestUpdate:
         assert (await stored("pg")).password == kept
 
     async def test_the_mask_names_what_changes(self, pg: Client, stored: Stored) -> None:
-        body = {**PG, "host": "new", "login": "eve", "password": "no"}
-        await pg.send("PATCH", f"{URL}/pg?update_mask=host", body)
+        body = {**PG, "description": "new", "login": "eve", "password": "no"}
+        await pg.send("PATCH", f"{URL}/pg?update_mask=description", body)
         facts = await stored("pg")
-        assert (facts.host, facts.login, facts.password) == ("new", "ana", "hunter2")
+        assert (facts.description, facts.login, facts.password) == ("new", "ana", "hunter2")
 
     async def test_a_field_of_the_mask_that_is_absent_is_cleared(self, pg: Client, stored: Stored) -> None:
         body = {"connection_id": "pg", "conn_type": "postgres"}
@@ -327,11 +327,11 @@ class TestBulk:
     async def test_existing_ones_are_overwritten_without_losing_what_is_masked(
         self, pg: Client, stored: Stored
     ) -> None:
-        entity = {**PG, "host": "new", "password": "***"}
+        entity = {**PG, "login": "new", "password": "***"}
         action = {"action": "create", "entities": [entity], "action_on_existence": "overwrite"}
         assert (await self.bulk(pg, action))["create"]["success"] == ["pg"]
         facts = await stored("pg")
-        assert (facts.host, facts.password) == ("new", "hunter2")
+        assert (facts.login, facts.password) == ("new", "hunter2")
 
     @pytest.mark.parametrize("entity", ["b", {**PG, "connection_id": "b"}])
     async def test_missing_ones_are_skipped(self, pg: Client, entity: Any) -> None:

@@ -6,8 +6,8 @@ import jwt
 import msgspec
 import pytest
 
-from leoflowd.api.auth import FAILURES_MAX
 from leoflowd.api.context import ApiContext
+from leoflowd.api.login_limits import FAILURES_MAX
 from leoflowd.store.api_users import reset_password
 from tests.integration.api.api_client import PASSWORD, Client, Clock
 

@@ -54,3 +54,21 @@ def test_a_finished_dag_run_is_the_reason_itself() -> None:
 def test_every_state_has_an_explanation(state: TaskInstanceState) -> None:
     view = view_of(task("a"), facts={"a": {"state": state, "try_number": 1, "start_date": NOW, "queued_at": NOW}})
     assert len(explain_instance(view, 0, NOW + seconds(5))) >= 2
+
+
+def test_a_paused_dag_is_the_first_reason() -> None:
+    view = view_of(task("a"))
+    sentences = explain_instance(view, 0, NOW, is_paused=True)
+    assert sentences[1] == f"dag {view.dag_id!r} is paused: nothing of it is started until it is unpaused"
+
+
+def test_a_paused_dag_is_no_reason_for_what_is_done() -> None:
+    view = view_of(task("a"), states={"a": S.SUCCESS})
+    assert not any("paused" in sentence for sentence in explain_instance(view, 0, NOW, is_paused=True))
+
+
+def test_a_run_of_later_says_when_it_begins() -> None:
+    view = view_of(task("a"), state=DagRunState.QUEUED)
+    assert "it may begin at" in explain_instance(view, 0, NOW, run_after=NOW + seconds(90))[1]
+    assert "in 90 s" in explain_instance(view, 0, NOW, run_after=NOW + seconds(90))[1]
+    assert "max_active_runs" in explain_instance(view, 0, NOW, run_after=NOW)[1]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leoflowd.core.masking import is_deeper_than, masked, unmasked
+from leoflowd.core.masking import is_deeper_than, masked, places, stands_for_secrets, unmasked, without_secrets
 
 STORED: dict[str, Any] = {
     "region": "eu",
@@ -72,3 +72,29 @@ def test_three_stars_for_nothing_stored_are_refused(form: dict[str, Any]) -> Non
 def test_depth_counts_levels() -> None:
     assert not is_deeper_than({"a": [1]}, 2)
     assert is_deeper_than({"a": [{"b": {}}]}, 2)
+
+
+@pytest.mark.parametrize(
+    ("extra", "place"),
+    [
+        ({"endpoint_url": "a", "region_name": "b"}, {"endpoint_url": "a"}),
+        ({"config": {"s3": {"baseUrl": "a", "x": 1}}}, {"config": {"s3": {"baseUrl": "a"}}}),
+        ({"hosts": [{"a": 1}, 2]}, {"hosts": [{"a": 1}, 2]}),
+        ({"token_uri": "a", "security": "b", "report": "c", "port": 1}, {"token_uri": "a", "port": 1}),
+        ({"sslmode": "require", "timeout": 3, "host": None}, {}),
+        ({"many": [{"server": "a"}, {"b": 1}]}, {"many": [{"server": "a"}, {}]}),
+        ("text", None),
+    ],
+)
+def test_places_of_an_extra_say_where_its_secrets_go(extra: Any, place: Any) -> None:
+    assert places(extra) == place
+
+
+def test_without_secrets_the_rest_stays() -> None:
+    extra = {"a": 1, "token": "x", "inner": [{"password": "y", "b": 2}]}
+    assert without_secrets(extra) == {"a": 1, "inner": [{"b": 2}]}
+
+
+def test_only_a_mask_under_a_sensitive_name_stands_for_a_secret() -> None:
+    assert stands_for_secrets({"inner": [{"token": "***"}]})
+    assert not stands_for_secrets({"note": "***", "token": "new"})
