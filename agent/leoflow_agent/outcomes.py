@@ -54,7 +54,7 @@ def _unexplained_end(exit_: Exit, *, was_terminated: bool) -> tuple[OutcomeKind,
     return (
         OutcomeKind.FAILED,
         f"The task process ended with exit code {exit_.code} without a result; "
-        "os._exit or a crash in native code does that.",
+        "os._exit, a crash in native code, or closing descriptors that are not the task's own does that.",
     )
 
 

@@ -195,6 +195,7 @@ class Scheduler:
     async def _step(self, events: Sequence[Event]) -> None:
         """Decide on these events and whatever is due, and on what follows from that, until nothing does."""
         while True:
+            await trio.lowlevel.checkpoint_if_cancelled()
             draft = Draft(self._now())
             try:
                 await self._decide(events, draft)

@@ -117,7 +117,7 @@ run()
         (
             "say({'kind': 'success', 'because': '', 'exit_code': 2**70})",
             OutcomeKind.FAILED,
-            "ended with exit code 0 without a result",
+            "its result cannot be read",
         ),
         (
             "say({'kind': 'success', 'because': 'x' * 2**25})",
