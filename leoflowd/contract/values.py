@@ -66,6 +66,8 @@ def shown_value(value: Any) -> Any:
         return {shown_value(str(key)): shown_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [shown_value(item) for item in value]
+    if isinstance(value, int) and value.bit_length() > DIGITS_MAX * 3:
+        return f"an integer of more than {DIGITS_MAX} digits"
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
