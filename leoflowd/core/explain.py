@@ -15,7 +15,7 @@ from leoflowd.contract.pool_view import WaitExplanation
 from leoflowd.contract.states import DagRunState, TaskInstanceState
 from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
 from leoflowd.contract.waits import TRIGGER_KIND
-from leoflowd.core.run_view import RunView
+from leoflowd.core.run_view import SET_ASIDE, RunView
 from leoflowd.core.secret_names import masked
 from leoflowd.core.trigger_rules import Verdict
 
@@ -50,7 +50,9 @@ def explain_instance(
     facts = view.facts[instance]
     first = f"task {view.node_of(instance).spec.task_id!r} is in state {facts.state}"
     sentences = [f"{first}: {facts.because}" if facts.because else first]
-    if view.state is DagRunState.QUEUED:
+    if view.run.because.startswith(SET_ASIDE):
+        sentences.append(f"the dag run itself is {view.run.because}")
+    elif view.state is DagRunState.QUEUED:
         sentences.append("the dag run itself is queued: it begins when max_active_runs of its dag allows it")
     elif view.state is not DagRunState.RUNNING:
         sentences.append(f"the dag run is over ({view.state}); clear the task to run it again")
