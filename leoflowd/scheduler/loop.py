@@ -69,6 +69,8 @@ _S = TaskInstanceState
 STEP_ATTEMPTS = 8
 """A run that voids a step so often in a row has rows that are not what anyone reads: it is set aside."""
 
+NOTHING_FOLLOWS = LIVE | {_S.SCHEDULED, _S.DEFERRED, _S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE}
+"""Until somebody reports or a timer comes, also one that is due at once: a step must end."""
 LONGEST_WAIT_S = 3600.0
 LOADED_PER_STEP = 40
 """Runs read in one step after a start; what agents and the pool report is served in between."""
@@ -499,6 +501,8 @@ class Scheduler:
     def _host_attached(self, event: HostAttached, draft: Draft) -> None:
         """What the host's agent does not know: queued = the launch never arrived; running = it died unreported."""
         for try_id, (dag_run_id, i) in list(self._views.tries.items()):
+            if try_id not in self._views.tries:
+                continue  # its run was set aside a moment ago
             view = self._views.runs[dag_run_id].view
             if try_id in event.known_try_ids or executor_of(view.node_of(i).spec) != EXECUTOR:
                 continue
@@ -616,8 +620,7 @@ class Scheduler:
         self._views.account(loaded, i, before, after)
         if after.state in (_S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE) and after.due_at is not None:
             self._views.wake_at(after.due_at, dag_run_id)
-            return  # its timer plans it, also when that is due at once: a step must end
-        if after.state not in LIVE and after.state != _S.SCHEDULED:
+        if after.state not in NOTHING_FOLLOWS:
             draft.touch_plan(dag_run_id, i)
 
     # --- writing, and what follows ----------------------------------------------------------------------------
