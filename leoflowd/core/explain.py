@@ -15,7 +15,7 @@ from leoflowd.contract.pool_view import WaitExplanation
 from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
 from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
 from leoflowd.contract.waits import TRIGGER_KIND
-from leoflowd.core.run_view import RunView
+from leoflowd.core.run_view import SET_ASIDE, RunView
 from leoflowd.core.secret_names import masked
 from leoflowd.core.trigger_rules import Verdict
 
@@ -63,7 +63,9 @@ def explain_instance(
     sentences = [f"{first}: {facts.because}" if facts.because else first]
     if is_paused and view.state in (DagRunState.QUEUED, DagRunState.RUNNING) and facts.state not in FINISHED:
         sentences.append(f"dag {view.dag_id!r} is paused: nothing of it is started until it is unpaused")
-    if view.state is DagRunState.QUEUED and run_after is not None and now < run_after:
+    if view.run.because.startswith(SET_ASIDE):
+        sentences.append(f"the dag run itself is {view.run.because}")
+    elif view.state is DagRunState.QUEUED and run_after is not None and now < run_after:
         sentences.append(f"the dag run itself is queued: it may begin at {_when(run_after, now)} (its run_after)")
     elif view.state is DagRunState.QUEUED:
         sentences.append("the dag run itself is queued: it begins when max_active_runs of its dag allows it")

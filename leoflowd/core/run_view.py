@@ -20,6 +20,9 @@ from leoflowd.core.trigger_rules import RuleVerdict, UpstreamCounts, evaluate_ta
 WAITING = frozenset({TaskInstanceState.NONE, TaskInstanceState.UP_FOR_RETRY, TaskInstanceState.UP_FOR_RESCHEDULE})
 """States whose next move is decided by looking at upstream, the past and the clock, unless the pool waits."""
 
+SET_ASIDE = "set aside by the scheduler, clear or mark it to try again"
+"""How `because` of a dag run begins that the scheduler cannot go on with."""
+
 WaitStatus = Literal["", "waiting", "fired"]
 
 
@@ -91,6 +94,7 @@ class RunView:
         start_date: datetime | None = None,
         logical_date: datetime | None = None,
         run_type: DagRunType = DagRunType.MANUAL,
+        because: str = "",
         revision: int = 0,
         max_active_tasks: int = 0,
         dagrun_timeout_s: float | None = None,
@@ -101,7 +105,7 @@ class RunView:
         self.dag_id = dag_id
         self.run_id = run_id
         self.shape = shape
-        self.run = RunFacts(state=state, start_date=start_date)
+        self.run = RunFacts(state=state, start_date=start_date, because=because)
         self.logical_date = logical_date
         self.revision = revision
         self.max_active_tasks = max_active_tasks

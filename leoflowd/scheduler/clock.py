@@ -13,7 +13,7 @@ import trio
 
 from leoflowd import telemetry
 from leoflowd.contract.dag_spec import ContinuousTimetable, DagSpec
-from leoflowd.contract.errors import Conflict
+from leoflowd.contract.errors import Conflict, StoreUnavailable
 from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.core.timetable import RunSlot, next_run, run_id_for, time_restriction
 from leoflowd.store import dag_runs, dags
@@ -26,6 +26,8 @@ log = telemetry.get_logger(__name__)
 LOOK_AGAIN_S = 30.0
 """Longest sleep, and how often Postgres is asked what is due: a clock that was set, a hint that was lost or a look that
 failed costs no more than this."""
+CREATED_AT_ONCE = 100
+"""Runs of one DAG in one look: a catchup of years without `max_active_runs` must not hold up the others."""
 
 
 class ClockStatistics(msgspec.Struct, frozen=True):
@@ -61,6 +63,7 @@ class TimetableClock:
         task_status.started()
         moments: dict[str, datetime] = {}
         swept_at = self._now()
+        self.look_at(None)  # after a failure nobody knows what was looked at
         while True:
             changed, self._changed, self._wake = self._changed, set(), trio.Event()
             now = self._now()
@@ -102,6 +105,8 @@ class TimetableClock:
         for row in rows:
 
             async def record(failure: Exception, dag_id: str = row.dag_id) -> None:
+                if isinstance(failure, StoreUnavailable):
+                    raise failure  # of all DAGs, not of this one
                 self._failed += 1
                 due[dag_id] = now + timedelta(seconds=LOOK_AGAIN_S)
                 log.error("timetable_failed", exc_info=failure, dag_id=dag_id)
@@ -116,9 +121,12 @@ class TimetableClock:
         async with self._db.scheduler.transaction() as conn:
             version = await dags.fetch_version_by_id(conn, row.version_id)
             spec = version.spec
-            active, last = row.active_runs, _last_slot(row)
+            active, last, tried = row.active_runs, _last_slot(row), 0
             slot = _next_slot(spec, last, now)
             while slot is not None and slot.run_after <= now and not row.is_paused and _has_room(spec, active):
+                tried += 1
+                if tried > CREATED_AT_ONCE:
+                    break
                 try:
                     async with conn.transaction():
                         await dag_runs.insert_dag_run(

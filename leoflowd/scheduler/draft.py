@@ -69,6 +69,8 @@ class Draft:
         self.just_read: set[int] = set()
         """Runs that this step has read anew."""
         self.quarantined: dict[int, str] = {}
+        self.taken_up: set[int] = set()
+        """Runs that were set aside once and have been read again."""
         self.stale: dict[int, int] = {}
         """Runs that somebody changed since they were read, with the revision that was planned on."""
 

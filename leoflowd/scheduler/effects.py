@@ -14,6 +14,7 @@ from leoflowd import telemetry
 from leoflowd.contract.states import FINISHED, TaskInstanceState
 from leoflowd.contract.values import shown
 from leoflowd.contract.waits import Waits
+from leoflowd.core.run_view import SET_ASIDE
 from leoflowd.scheduler.dispatch import Order
 from leoflowd.scheduler.draft import Draft
 from leoflowd.scheduler.views import Views
@@ -89,9 +90,13 @@ class Effects:
 
     async def write_reasons(self, draft: Draft) -> None:
         """People see why a run does not move; its tries go on, and their agents keep what they cannot report."""
+        taken_up = draft.taken_up - draft.quarantined.keys()
+        if taken_up:
+            async with self._db.scheduler.connection() as conn:
+                await dag_runs.forget_because(conn, taken_up, SET_ASIDE, draft.now)
         self._reasons |= draft.quarantined
         for dag_run_id, reason in list(self._reasons.items()):
-            because = shown(f"set aside by the scheduler, clear or mark it to try again: {reason}")
+            because = shown(f"{SET_ASIDE}: {reason}")
             async with self._db.scheduler.connection() as conn:
                 await dag_runs.set_because(conn, dag_run_id, because, draft.now)
             del self._reasons[dag_run_id]

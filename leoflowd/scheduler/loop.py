@@ -17,7 +17,6 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 
 import msgspec
-import psycopg
 import trio
 
 from leoflowd import telemetry
@@ -35,7 +34,7 @@ from leoflowd.core.dag_run_plan import (
     run_timeout_at,
 )
 from leoflowd.core.decisions import Decision, Defer, FinishDagRun, Queue, Schedule, Start, StartDagRun, Succeed
-from leoflowd.core.run_view import InstanceFacts
+from leoflowd.core.run_view import SET_ASIDE, InstanceFacts
 from leoflowd.core.simple_templates import TemplateFault
 from leoflowd.core.transitions import apply, apply_to_run, replaces_try
 from leoflowd.scheduler.dispatch import Order
@@ -57,6 +56,7 @@ from leoflowd.scheduler.inbox import (
 from leoflowd.scheduler.views import Views
 from leoflowd.scheduler.waits import first_wait, wait_of_deferral
 from leoflowd.store import run_views
+from leoflowd.store.content_errors import CONTENT_ERRORS
 from leoflowd.store.database import Connection, Database
 from leoflowd.store.run_views import LoadedRun, RunHead
 from leoflowd.store.transitions import StaleViews, XComWrite, write_batch
@@ -68,18 +68,9 @@ log = telemetry.get_logger(__name__)
 _S = TaskInstanceState
 STEP_ATTEMPTS = 8
 """A run that voids a step so often in a row has rows that are not what anyone reads: it is set aside."""
-REFUSED_CONTENT = (
-    psycopg.DataError,
-    psycopg.IntegrityError,
-    psycopg.ProgrammingError,
-    psycopg.NotSupportedError,
-    msgspec.MsgspecError,
-    UnicodeError,
-    OverflowError,
-    TypeError,
-)
-"""What Postgres, or the way there, says to content that it cannot take. A lost connection is not among them."""
 
+NOTHING_FOLLOWS = LIVE | {_S.SCHEDULED, _S.DEFERRED, _S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE}
+"""Until somebody reports or a timer comes, also one that is due at once: a step must end."""
 LONGEST_WAIT_S = 3600.0
 LOADED_PER_STEP = 40
 """Runs read in one step after a start; what agents and the pool report is served in between."""
@@ -133,6 +124,8 @@ class Scheduler:
         the next sweep finds it."""
         self._voided: dict[int, tuple[int, int]] = {}
         """Runs that voided their last step: at which revision, and how often in a row."""
+        self._past: dict[int, tuple[int | None, int | None]] = {}
+        """Of runs that wait for it: the run before, and its revision, as the last sweep found them."""
         self._later: list[Event] = []
         """Events about such runs, to be decided again."""
         self._steps = self._transitions = self._stale = self._refused = 0
@@ -208,9 +201,12 @@ class Scheduler:
             self._effects.tell_pool(draft)
             self._effects.launch(draft)
             await self._effects.write_reasons(draft)
-            events = self._follow_up(draft)
-            if not events:
+            follow_up = self._follow_up(draft)
+            if not follow_up:
                 return
+            # With what was put off: until it is read again, neither its slots nor its runs are counted.
+            put_off, self._later = self._later, []
+            events = [*put_off, *follow_up]
 
     def _put_off(self, events: Sequence[Event], draft: Draft) -> None:
         """What concerns runs that somebody changed meanwhile is decided again, with whatever else has come by then."""
@@ -352,6 +348,8 @@ class Scheduler:
         if loaded is None:
             return None
         self._views.watch(loaded)
+        if loaded.view.run.because.startswith(SET_ASIDE):
+            draft.taken_up.add(head.id)
         if loaded.view.state == DagRunState.RUNNING:
             draft.to_plan[head.id] = None
         return loaded
@@ -402,7 +400,8 @@ class Scheduler:
             if known is not None and i in active and active[i].revision != known
         }
         self._quarantined = {i: active[i].revision for i in self._quarantined if i in active}
-        changed |= moved
+        views.forget_timers()
+        changed |= moved | await self._whose_past_moved(conn)
         draft.read_again |= moved
         unknown = []
         for head in heads:
@@ -424,6 +423,18 @@ class Scheduler:
         holding_slots = set(unknown) & set(await run_views.list_runs_holding_slots(conn))
         views.backlog = [i for i in unknown if i not in holding_slots]
         return holding_slots
+
+    async def _whose_past_moved(self, conn: Connection) -> set[int]:
+        """Runs whose past is other than at the last sweep: a run that is over is in nobody's memory."""
+        asking = self._views.waiting_for_the_past()
+        past = (
+            {}
+            if not asking
+            else {p.id: (p.previous_id, p.revision) for p in await run_views.list_previous(conn, asking)}
+        )
+        moved = {i for i, previous in past.items() if self._past.get(i) != previous}
+        self._past = past
+        return moved
 
     # --- events -----------------------------------------------------------------------------------------------
 
@@ -491,6 +502,8 @@ class Scheduler:
     def _host_attached(self, event: HostAttached, draft: Draft) -> None:
         """What the host's agent does not know: queued = the launch never arrived; running = it died unreported."""
         for try_id, (dag_run_id, i) in list(self._views.tries.items()):
+            if try_id not in self._views.tries:
+                continue  # its run was set aside a moment ago
             view = self._views.runs[dag_run_id].view
             if try_id in event.known_try_ids or executor_of(view.node_of(i).spec) != EXECUTOR:
                 continue
@@ -517,6 +530,7 @@ class Scheduler:
             start = plan_start(loaded.view.state, active_runs=len(running), max_active_runs=loaded.max_active_runs)
             if start is None or loaded.is_paused:  # changed since there was room: its turn comes again
                 self._views.enqueue(dag_id, dag_run_id, loaded.facts.run_after)
+                self._views.more_to_start.discard(dag_id)  # the sweep knows more
                 continue
             with self._contained(dag_run_id, draft):
                 self._views.running.setdefault(dag_id, set()).add(dag_run_id)
@@ -549,7 +563,8 @@ class Scheduler:
                         failed.add(decision.instance)
                 else:
                     self._apply(dag_run_id, decision, draft)
-            touched = failed  # what follows from them was not part of this plan
+            # What follows from them was not part of this plan; those that are tried again have a timer.
+            touched = {i for i in failed if loaded.view.facts[i].state in FINISHED}
         draft.to_plan.pop(dag_run_id, None)  # a plan is total: what it touched itself is planned
 
     def _defer(self, loaded: LoadedRun, decision: Defer, draft: Draft) -> bool:
@@ -606,7 +621,7 @@ class Scheduler:
         self._views.account(loaded, i, before, after)
         if after.state in (_S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE) and after.due_at is not None:
             self._views.wake_at(after.due_at, dag_run_id)
-        if after.state not in LIVE and after.state != _S.SCHEDULED:
+        if after.state not in NOTHING_FOLLOWS:
             draft.touch_plan(dag_run_id, i)
 
     # --- writing, and what follows ----------------------------------------------------------------------------
@@ -627,7 +642,7 @@ class Scheduler:
                 for dag_run_id in stale.dag_run_ids.intersection(dag_run_ids):
                     self._leave_out(dag_run_id, draft)
                 dag_run_ids = [i for i in dag_run_ids if i not in stale.dag_run_ids]
-            except REFUSED_CONTENT as refused:
+            except CONTENT_ERRORS as refused:
                 self._refused += 1
                 log.warning("batch_refused", dag_run_ids=dag_run_ids, error=str(refused))
                 if len(dag_run_ids) == 1:

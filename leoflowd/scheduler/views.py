@@ -36,6 +36,7 @@ class Queue:
     def __init__(self) -> None:
         self._run_after: dict[int, datetime] = {}
         self._order: list[tuple[datetime, int]] = []
+        self._placed: set[tuple[datetime, int]] = set()
 
     def __len__(self) -> int:
         return len(self._run_after)
@@ -44,8 +45,9 @@ class Queue:
         return dag_run_id in self._run_after
 
     def add(self, dag_run_id: int, run_after: datetime) -> None:
-        if self._run_after.get(dag_run_id) != run_after:
-            self._run_after[dag_run_id] = run_after
+        self._run_after[dag_run_id] = run_after
+        if (run_after, dag_run_id) not in self._placed:
+            self._placed.add((run_after, dag_run_id))
             heapq.heappush(self._order, (run_after, dag_run_id))
 
     def remove(self, dag_run_id: int) -> None:
@@ -54,7 +56,7 @@ class Queue:
     def next(self) -> tuple[datetime, int] | None:
         """The first one, which stays."""
         while self._order and self._run_after.get(self._order[0][1]) != self._order[0][0]:
-            heapq.heappop(self._order)
+            self._placed.discard(heapq.heappop(self._order))
         return self._order[0] if self._order else None
 
 
@@ -112,6 +114,14 @@ class Views:
     def runs_of(self, dag_id: str) -> set[int]:
         """Runs of this DAG that were read, or were running."""
         return {i for i, run in self.runs.items() if run.view.dag_id == dag_id} | self.running.get(dag_id, set())
+
+    def waiting_for_the_past(self) -> list[int]:
+        """Runs in memory with a task that the run before holds back."""
+        return [
+            i
+            for i, run in self.runs.items()
+            if run.view.state == DagRunState.RUNNING and not all(run.view.past_ok.values())
+        ]
 
     def queued_count(self) -> int:
         return sum(len(queue) for queue in self.queued.values())
@@ -274,6 +284,13 @@ class Views:
 
     def next_timer(self) -> datetime | None:
         return self._timers[0][0] if self._timers else None
+
+    def forget_timers(self) -> None:
+        """Of runs that are known no more; some would have been due in months."""
+        kept = [timer for timer in self._timers if timer[1] in self._dag_of]
+        if len(kept) < len(self._timers):
+            heapq.heapify(kept)
+            self._timers, self._timed = kept, set(kept)
 
     def pop_due(self, now: datetime) -> set[int]:
         """Runs in which time alone may have changed something; some may be gone."""

@@ -7,7 +7,7 @@ sends a hint. Lock order (ADR 22): dag, dag runs by id, task instances.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -195,6 +195,11 @@ async def _teardowns(conn: Connection, dag_run_id: int) -> tuple[uuid.UUID, list
 async def set_because(conn: Connection, dag_run_id: int, because: str, now: datetime) -> None:
     """Why the run is as it is, for people; changes nothing that is decided on."""
     await conn.execute(_SQL.update_because, {"dag_run_id": dag_run_id, "because": because, "now": now})
+
+
+async def forget_because(conn: Connection, dag_run_ids: Collection[int], beginning: str, now: datetime) -> None:
+    """It is so no longer; a reason that somebody else gave meanwhile stays."""
+    await conn.execute(_SQL.forget_because, {"ids": sorted(dag_run_ids), "beginning": beginning, "now": now})
 
 
 async def set_dag_run_note(conn: Connection, dag_run_id: int, note: str | None, now: datetime) -> None:

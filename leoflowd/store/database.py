@@ -29,6 +29,7 @@ from psycopg.rows import class_row
 
 from leoflowd.config import StoreConfig
 from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.store.content_errors import LIMIT_ERRORS
 from leoflowd.store.trio_connection import SessionLimits, TrioConnection
 
 Connection = TrioConnection
@@ -112,6 +113,8 @@ class Lane:
                 yield connection
             finally:
                 self._give_back(connection)
+        except LIMIT_ERRORS:
+            raise  # of the content, not of the connection
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             self.close()  # what broke this connection broke those beside it, most likely
             raise StoreUnavailable(f"lost Postgres in lane {self.name!r}: {error}") from error

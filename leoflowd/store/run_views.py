@@ -8,12 +8,12 @@ from datetime import datetime
 from functools import partial
 
 import msgspec
-import psycopg
 
 from leoflowd.contract.agent_messages import DagRunFacts
 from leoflowd.contract.errors import LeoflowError, NotFound
 from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState
 from leoflowd.core.run_view import InstanceFacts, RunView, WaitStatus
+from leoflowd.store.content_errors import CONTENT_ERRORS
 from leoflowd.store.dags import VersionRow, fetch_version_by_id, off_loop, shape_of_version
 from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
 
@@ -24,7 +24,7 @@ class BrokenRun(LeoflowError):
     """Its stored artifact or rows are not what this release can read."""
 
 
-_UNREADABLE = (msgspec.MsgspecError, ValueError, LookupError, TypeError, OverflowError, NotFound, psycopg.DataError)
+_UNREADABLE = (*CONTENT_ERRORS, LookupError, AssertionError, NotFound)
 """What content can do to whoever reads it; `NotFound`: its version is gone, and the run with it in a moment."""
 
 
@@ -56,6 +56,7 @@ class _RunRow(msgspec.Struct, frozen=True):
     triggered_by: str | None
     triggering_user_name: str | None
     note: str | None
+    because: str | None
     revision: int
     is_paused: bool
     max_active_runs: int
@@ -135,6 +136,7 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
         start_date=run.start_date,
         logical_date=run.logical_date,
         run_type=DagRunType(run.run_type),
+        because=run.because or "",
         revision=run.revision,
         max_active_tasks=version.spec.max_active_tasks,
         dagrun_timeout_s=version.spec.dagrun_timeout_s,
@@ -217,6 +219,18 @@ async def list_runs_holding_slots(conn: Connection) -> tuple[int, ...]:
     """Runs with live tries, or with waits in pools that count deferred tasks."""
     cursor = await conn.execute(_SQL.list_runs_holding_slots)
     return tuple(row[0] for row in await cursor.fetchall())
+
+
+class PreviousRun(msgspec.Struct, frozen=True):
+    """The run before `id` by logical date, if there is one."""
+
+    id: int
+    previous_id: int | None
+    revision: int | None
+
+
+async def list_previous(conn: Connection, dag_run_ids: Sequence[int]) -> tuple[PreviousRun, ...]:
+    return await fetch_all(conn, _SQL.list_previous, PreviousRun, ids=list(dag_run_ids))
 
 
 class PoolRow(msgspec.Struct, frozen=True):

@@ -60,6 +60,10 @@ SELECT dag_version_id FROM dag_run WHERE id = %(dag_run_id)s;
 -- name: update_because
 UPDATE dag_run SET because = %(because)s, updated_at = %(now)s WHERE id = %(dag_run_id)s;
 
+-- name: forget_because (only if it still begins so)
+UPDATE dag_run SET because = NULL, updated_at = %(now)s
+WHERE id = ANY (%(ids)s) AND starts_with(because, %(beginning)s);
+
 -- name: update_note
 UPDATE dag_run SET note = %(note)s, updated_at = %(now)s WHERE id = %(dag_run_id)s;
 

@@ -13,7 +13,7 @@ ORDER BY r.run_after, r.id;
 -- name: fetch_run (scheduler view; primary key)
 SELECT r.id, r.dag_id, r.run_id, r.dag_version_id, r.run_type, r.state, r.logical_date, r.data_interval_start,
        r.data_interval_end, r.run_after, r.queued_at, r.start_date, r.conf::text AS conf, r.triggered_by, r.triggering_user_name,
-       r.note, r.revision, d.is_paused, d.max_active_runs
+       r.note, r.because, r.revision, d.is_paused, d.max_active_runs
 FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id WHERE r.id = %(dag_run_id)s;
 
 -- name: list_instances (primary key prefix)
@@ -52,3 +52,11 @@ SELECT name, slots, include_deferred FROM pool;
 -- name: list_runs_holding_slots (partial index task_instance_live; index task_instance_state)
 SELECT DISTINCT t.dag_run_id FROM task_instance t JOIN pool p ON p.name = t.pool
 WHERE t.state IN ('queued', 'running', 'restarting') OR (p.include_deferred AND t.state = 'deferred');
+
+-- name: list_previous (the sweep, of runs that wait for their past; unique index on (dag_id, logical_date))
+SELECT r.id, p.id AS previous_id, p.revision FROM dag_run r
+LEFT JOIN LATERAL (
+    SELECT p.id, p.revision FROM dag_run p WHERE p.dag_id = r.dag_id AND p.logical_date < r.logical_date
+    ORDER BY p.logical_date DESC LIMIT 1
+) p ON true
+WHERE r.id = ANY (%(ids)s);

@@ -206,3 +206,13 @@ async def test_room_that_nobody_announced_is_found(database: Database, monkeypat
         async with database.api.connection() as conn:
             await conn.execute(b"UPDATE dag_run SET state = 'success', end_date = now()")
         assert len(await world.until_runs(2)) == 2
+
+
+async def test_a_long_catchup_is_created_in_portions(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "CREATED_AT_ONCE", 2)
+    world = Clock(database)
+    spec = dag("d", task("a"), timetable=HOURLY, start_date=NOON - timedelta(hours=6), catchup=True, max_active_runs=0)
+    async with world.running():
+        await world.register(spec)
+        assert len(await world.until_runs(7)) == 7
+    assert world.clock.statistics().looks >= 4

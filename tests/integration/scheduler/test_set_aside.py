@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, XComItem
 from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.core.run_view import SET_ASIDE
 from leoflowd.core.transitions import IllegalMove
 from leoflowd.scheduler import loop
 from leoflowd.scheduler.inbox import HostAttached, Reply, RunChanged, Sweep, TryEnded
@@ -207,3 +209,80 @@ async def test_a_run_that_people_change_all_the_time_holds_up_nobody_and_is_not_
 async def _is_quarantined(scheduler: Scheduler) -> bool:
     await trio.lowlevel.checkpoint()
     return scheduler.statistics().quarantined_runs == 1
+
+
+WIDE = "".join(chr(random.Random(seed).randrange(0x20000, 0x2A6D0)) for seed in range(512))
+"""512 characters: together with a task id of such ones, more bytes than an index of PostgreSQL takes."""
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [{"key": ""}, {"key": "a\0b"}, {"key": WIDE}, {"value": "no json"}, {"value": r'"\u0000'}, {"key": "\ud800"}],
+    ids=["empty key", "NUL in a key", "key too wide for an index", "no JSON", "torn JSON", "lone surrogate"],
+)
+async def test_an_outcome_that_postgres_refuses_costs_its_run_until_it_is_cleared(
+    world: World, poison: dict[str, str]
+) -> None:
+    async with world.leading() as scheduler:
+        bad = await world.create(dag("bad", task(WIDE[:250]), task("after", WIDE[:250])))
+        good = await world.create(dag("good", task("g")))
+        tries = await world.launched_of("bad", "good")
+        item = XComItem(**{"key": "k", "value": "1", **poison})
+        result = Outcome(kind=OutcomeKind.SUCCESS, because="x", start_date=utc_now(), end_date=utc_now(), xcoms=(item,))
+        events = [TryEnded(await world.row(tries["bad"]), result, None, Reply()), await ended(world, tries["good"])]
+        for event in events:
+            world.inbox.hint(event)
+        with trio.fail_after(PATIENCE_S):
+            with pytest.raises(StoreUnavailable, match="set aside"):
+                await events[0].reply.wait()
+            await events[1].reply.wait()
+        assert await world.run_state(good) == "success"
+        assert scheduler.statistics().quarantined_runs == 1
+        await world.settled()
+        assert (await because_of(world, bad)).startswith(SET_ASIDE)
+        async with world.db.api.transaction() as conn:
+            await task_instances.clear_instances(
+                conn, bad, [(WIDE[:250], -1)], now=utc_now(), because="test", reset_dag_run=False
+            )
+        await world.inbox.put(Sweep())
+        await world.end(tries["bad"])
+        await world.end((await world.launched_ids(1))[WIDE[:250]])
+        await world.end((await world.launched_ids(1))["after"])
+        assert await world.run_state(bad) == "success"
+
+
+async def test_a_started_message_that_postgres_refuses_stops_nobody(world: World) -> None:
+    async with world.leading() as scheduler:
+        await world.create(dag("bad", task("b")))
+        row = await world.row((await world.launched_ids(1))["b"])
+        await world.inbox.try_started(row, at=utc_now(), hostname="h", pid=2**40)
+        await world.create(dag("good", task("g")))
+        await world.end((await world.launched_ids(1))["g"])
+        assert scheduler.statistics().quarantined_runs == 1
+
+
+async def test_a_run_that_is_taken_up_again_is_told_to_be(world: World, breaking_outcomes: pytest.MonkeyPatch) -> None:
+    async with world.leading():
+        run = await world.create(dag("d", task("a")))
+        first = (await world.launched_ids(1))["a"]
+        with pytest.raises(StoreUnavailable):
+            await world.end(first)
+        await world.settled()
+        assert (await because_of(world, run)).startswith(SET_ASIDE)
+        breaking_outcomes.undo()
+        await world.inbox.put(RunChanged(run))
+        await world.settled()
+        assert await because_of(world, run) == "None"
+
+
+async def test_a_host_that_lost_tries_of_a_run_that_is_set_aside_meanwhile_ends_nobody(
+    world: World, breaking_outcomes: pytest.MonkeyPatch
+) -> None:
+    async with world.leading() as scheduler:
+        await world.create(dag("d", task("a"), task("b")))
+        for try_id in (await world.launched_ids(2)).values():
+            await world.start(try_id)
+        await world.settled()
+        await world.inbox.put(HostAttached("host", frozenset()))
+        await world.settled()
+        assert scheduler.statistics().quarantined_runs == 1

@@ -7,13 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trio
 
-from leoflowd.contract.agent_messages import OutcomeKind
+from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.states import DagRunState, TaskInstanceState
-from leoflowd.scheduler.inbox import DagChanged, Event, Inbox, RunChanged, Sweep
+from leoflowd.scheduler.inbox import DagChanged, Event, Inbox, Reply, RunChanged, StartRuns, Sweep, TryEnded
+from leoflowd.scheduler.loop import LOADED_PER_STEP
 from leoflowd.scheduler.sweeps import follow_hints
-from leoflowd.store import dag_runs, dags, task_instances
+from leoflowd.store import dag_runs, dags, run_views, task_instances
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
+from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
 from tests.integration.scheduler.test_waits import LOGICAL_DATE, begun, end, outcome, sensor
 
@@ -291,3 +293,115 @@ async def test_hints_reach_who_they_concern() -> None:
 
 async def _run_is(world: World, run: int, state: str) -> bool:
     return await world.run_state(run) == state
+
+
+async def test_a_past_that_is_over_and_was_marked_by_hand_needs_no_hint(world: World) -> None:
+    spec = dag("d", task("a", depends_on_past=True))
+    async with world.leading() as scheduler:
+        one = await world.create(spec, "r1", DAY_1)
+        await world.end((await world.launched_ids(1))["a"], OutcomeKind.FAILED_FOR_GOOD)
+        await world.create(spec, "r2", DAY_2)
+        for _ in range(2):
+            await world.inbox.put(Sweep())
+            await world.settled()
+        assert world.none_launched()
+        assert scheduler._past != {}
+        await mark_task(world, one, "a", TaskInstanceState.SUCCESS)
+        await world.inbox.put(Sweep())
+        assert set(await world.launched_ids(1)) == {"a"}
+
+
+async def test_a_wait_that_fails_without_a_pause_between_its_tries_holds_up_no_other(world: World) -> None:
+    async with world.leading():
+        broken = sensor("a", arguments={"path": "{{ no_such_name }}"}, retries=1_000_000, retry_delay_s=0.0)
+        await world.create(dag("broken", broken), logical_date=LOGICAL_DATE)
+        await world.create(dag("good", task("x")))
+        assert set(await world.launched_ids(1)) == {"x"}
+
+
+async def test_a_granted_wait_that_fails_without_a_pause_holds_up_no_other(world: World) -> None:
+    async with world.db.api.transaction() as conn:
+        await conn.execute(b"INSERT INTO pool (name, slots, include_deferred) VALUES ('few', 1, true)")
+    async with world.leading():
+        broken = sensor("a", pool="few", arguments={"path": "{{ no_such_name }}"}, retries=1_000_000, retry_delay_s=0.0)
+        await world.create(dag("broken", broken), logical_date=LOGICAL_DATE)
+        await world.create(dag("good", task("x")))
+        assert set(await world.launched_ids(1)) == {"x"}
+
+
+async def test_a_run_that_was_put_off_still_counts_when_another_ends(world: World) -> None:
+    spec = dag("d", task("a"), max_active_runs=2)
+    async with world.leading():
+        one = await world.create(spec, "r1")
+        await world.settled()
+        first = (await world.launched_ids(1))["a"]
+        await world.create(spec, "r2")
+        await world.settled()
+        second = (await world.launched_ids(1))["a"]
+        for number in range(3, 6):
+            await world.create(spec, f"r{number}")
+        await world.settled()
+        rows = [await world.row(first), await world.row(second)]
+        async with world.db.api.transaction() as conn:
+            await dag_runs.touch_dag_run(conn, one, utc_now())
+        done = Outcome(kind=OutcomeKind.SUCCESS, because="done", start_date=utc_now(), end_date=utc_now())
+        retried = Outcome(kind=OutcomeKind.LOST, because="gone", start_date=utc_now(), end_date=utc_now())
+        events = [TryEnded(rows[0], retried, None, Reply()), TryEnded(rows[1], done, None, Reply())]
+        for event in events:
+            world.inbox.hint(event)  # one batch: r1 is put off, r2 ends
+        with trio.fail_after(PATIENCE_S):
+            for event in events:
+                await event.reply.wait()
+        await world.settled()
+        async with world.db.api.connection() as conn:
+            cursor = await conn.execute(b"SELECT count(*) FROM dag_run WHERE state = 'running'")
+            assert await cursor.fetchone() == (2,)
+
+
+async def test_a_dag_that_was_paused_unheard_does_not_make_the_scheduler_turn(world: World) -> None:
+    spec = dag("d", task("a"), max_active_runs=0)
+    async with world.leading() as scheduler:
+        await world.create(spec, "r0")
+        await world.launched_ids(1)
+        async with world.db.api.connection() as conn:
+            await conn.execute(b"UPDATE dag SET is_paused = true")
+        for number in range(LOADED_PER_STEP + 1):
+            await world.create(spec, f"r{number + 1}", is_announced=False)
+        async with world.db.api.connection() as conn:  # what announces them is older than the pause
+            heads = await run_views.list_active_heads(conn)
+        for head in heads:
+            if head.state == "queued":
+                scheduler._views.enqueue(head.dag_id, head.id, head.run_after)
+        await world.inbox.put(StartRuns("d"))
+        await world.settled()
+        assert not scheduler._views.has_more_to_read()
+        assert scheduler.statistics().queued_runs == LOADED_PER_STEP + 1
+
+
+async def test_what_is_told_again_and_again_is_remembered_once(world: World) -> None:
+    spec = dag("d", task("a"), max_active_runs=1, dagrun_timeout_s=86_400.0)
+    async with world.leading() as scheduler:
+        await world.create(spec, "r0")
+        first = (await world.launched_ids(1))["a"]
+        for number in range(3):
+            await world.create(spec, f"r{number + 1}")
+        for _ in range(5):
+            await world.inbox.put(DagChanged("d"))
+            await world.settled()
+        assert len(scheduler._views.queued["d"]._order) == 3
+        await pause(world)
+        await world.inbox.put(Sweep())
+        await world.end(first)
+        assert scheduler.statistics().runs == 1
+        async with world.db.api.transaction() as conn:
+            await conn.execute(b"DELETE FROM dag_run")
+        await world.inbox.put(Sweep())
+        await world.settled()
+        await world.inbox.put(Sweep())
+        await world.settled()
+        assert scheduler.statistics().next_timer is None
+
+
+async def pause(world: World) -> None:
+    async with world.db.api.transaction() as conn:
+        await dags.set_paused(conn, "d", True, utc_now())

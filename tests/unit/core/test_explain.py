@@ -6,6 +6,7 @@ import pytest
 
 from leoflowd.contract.states import DagRunState, TaskInstanceState
 from leoflowd.core.explain import explain_instance
+from leoflowd.core.run_view import SET_ASIDE
 from tests.unit.core.core_builders import NOW, S, at, seconds, task, view_of
 
 
@@ -43,6 +44,11 @@ def test_a_scheduled_task_says_what_the_ledger_says() -> None:
 def test_a_queued_dag_run_is_the_reason_itself() -> None:
     view = view_of(task("a"), state=DagRunState.QUEUED)
     assert "max_active_runs" in explain_instance(view, 0, NOW)[1]
+
+
+def test_a_dag_run_that_is_set_aside_is_the_reason_itself() -> None:
+    view = view_of(task("a"), states={"a": S.RUNNING}, because=f"{SET_ASIDE}: DataError: no")
+    assert explain_instance(view, 0, NOW)[1:] == (f"the dag run itself is {SET_ASIDE}: DataError: no",)
 
 
 def test_a_finished_dag_run_is_the_reason_itself() -> None:
