@@ -44,13 +44,21 @@ class KnownWait(msgspec.Struct, frozen=True):
 
 
 def explain_instance(
-    view: RunView, instance: int, now: datetime, *, waiting: str | None = None, wait: KnownWait | None = None
+    view: RunView,
+    instance: int,
+    now: datetime,
+    *,
+    is_paused: bool = False,
+    waiting: str | None = None,
+    wait: KnownWait | None = None,
 ) -> tuple[str, ...]:
     """Sentences, the state first. `waiting`: what `SlotLedger.why_waiting` says of it; `wait`: what it waits for."""
     facts = view.facts[instance]
     first = f"task {view.node_of(instance).spec.task_id!r} is in state {facts.state}"
     sentences = [f"{first}: {facts.because}" if facts.because else first]
-    if view.state is DagRunState.QUEUED:
+    if view.state is DagRunState.QUEUED and is_paused:
+        sentences.append("the dag run itself is queued and its dag is paused: it begins when the dag is unpaused")
+    elif view.state is DagRunState.QUEUED:
         sentences.append("the dag run itself is queued: it begins when max_active_runs of its dag allows it")
     elif view.state is not DagRunState.RUNNING:
         sentences.append(f"the dag run is over ({view.state}); clear the task to run it again")

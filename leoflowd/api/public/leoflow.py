@@ -72,7 +72,7 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
         loaded = await load_view(conn, run.id)
         wait = await fetch_known_wait(conn, dag_run_id=run.id, task_id=task_id, map_index=map_index)
         earlier = await api_task_instances.list_earlier_tries(conn, run.id, task_id, map_index)
-    sentences = () if loaded is None else explain_row(loaded.view, task_id, map_index, wait)
+    sentences = () if loaded is None else explain_row(loaded, task_id, map_index, wait)
     if not sentences:
         raise NotFound(
             f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and "

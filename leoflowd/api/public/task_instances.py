@@ -17,7 +17,7 @@ from leoflowd.core.explain import KnownWait, explain_instance
 from leoflowd.core.graph import list_group_members
 from leoflowd.store import api_task_instances, dag_runs, dags
 from leoflowd.store.database import Connection
-from leoflowd.store.run_views import load_view
+from leoflowd.store.run_views import LoadedRun, load_view
 
 blueprint = Blueprint("public_task_instances", __name__)
 
@@ -214,15 +214,16 @@ async def _dependencies(dag_id: str, run_id: str, task_id: str, map_index: int) 
         run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
         loaded = await load_view(conn, run.id)
         wait = await fetch_known_wait(conn, dag_run_id=run.id, task_id=task_id, map_index=map_index)
-    reasons = () if loaded is None else explain_row(loaded.view, task_id, map_index, wait)
+    reasons = () if loaded is None else explain_row(loaded, task_id, map_index, wait)
     return json_answer({"dependencies": [{"name": "Blocked by", "reason": reason} for reason in reasons[1:]]})
 
 
-def explain_row(view: Any, task_id: str, map_index: int, wait: KnownWait | None) -> tuple[str, ...]:
+def explain_row(loaded: LoadedRun, task_id: str, map_index: int, wait: KnownWait | None) -> tuple[str, ...]:
     """`core.explain` of one instance; empty when this version of the DAG does not have it."""
+    view = loaded.view
     for index, facts in enumerate(view.facts):
         if facts.map_index == map_index and view.node_of(index).spec.task_id == task_id:
-            return explain_instance(view, index, context().now(), wait=wait)
+            return explain_instance(view, index, context().now(), is_paused=loaded.is_paused, wait=wait)
     return ()
 
 

@@ -45,6 +45,11 @@ def test_a_queued_dag_run_is_the_reason_itself() -> None:
     assert "max_active_runs" in explain_instance(view, 0, NOW)[1]
 
 
+def test_a_queued_dag_run_of_a_paused_dag_says_paused() -> None:
+    view = view_of(task("a"), state=DagRunState.QUEUED)
+    assert "its dag is paused" in explain_instance(view, 0, NOW, is_paused=True)[1]
+
+
 def test_a_finished_dag_run_is_the_reason_itself() -> None:
     view = view_of(task("a"), state=DagRunState.FAILED)
     assert explain_instance(view, 0, NOW)[1].startswith("the dag run is over (failed)")
