@@ -154,6 +154,12 @@ class EmbeddedPostgres:
         """
         try:
             await self._begin()
+        except trio.Cancelled:
+            if self._process is not None and self._process.poll() is None:
+                self._pid = self._process.pid
+                with trio.CancelScope(shield=True):
+                    await self._stop()
+            raise
         except (PostgresRefused, OSError) as error:
             if self._has_run:
                 raise StoreUnavailable(f"embedded Postgres does not come back yet: {error}") from error

@@ -296,13 +296,16 @@ class Workspace:
 
     async def _watch(self) -> None:
         """Turn file events into looks. Where the system has no more watches, the rescan alone must do."""
+        told = False
         while True:
             again_s = RESCAN_S
             try:
                 self._watching = True
                 await self._follow_events()
             except* RuntimeError as group:  # an event of a file whose name is not UTF-8 ends the library's watch
-                log.warning("workspace_event_unreadable", error=shown(str(group.exceptions[0])))
+                if not told:  # once: such a file ends every watch, each second, for as long as it is there
+                    log.warning("workspace_event_unreadable", error=_innermost(group), look_again_s=WATCH_AGAIN_S)
+                told = True
                 again_s = WATCH_AGAIN_S
                 self._look_now.set()
             except* OSError as group:
@@ -469,6 +472,12 @@ class Workspace:
         for dag_id in plan.stale:
             del self._registered[dag_id]
             log.info("dag_gone", dag_id=dag_id)
+
+
+def _innermost(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return shown(str(error))
 
 
 async def _set_when_cancelled(event: trio.Event) -> None:

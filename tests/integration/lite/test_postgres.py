@@ -68,6 +68,23 @@ async def test_a_killed_server_is_an_error_and_starts_again(folder: Path) -> Non
     assert not (paths_for(folder).data / "postmaster.pid").exists()
 
 
+async def test_a_server_that_is_cancelled_while_it_starts_is_stopped(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = EmbeddedPostgres(folder)
+
+    async def cancelled(*_: object) -> bool:
+        nursery.cancel_scope.cancel()
+        await trio.sleep_forever()
+        return True
+
+    monkeypatch.setattr(server, "_becomes_ready", cancelled)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+    assert server._process is not None
+    assert server._process.poll() is not None
+
+
 async def test_the_pid_file_of_a_process_that_nobody_collected_is_no_hindrance(folder: Path) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(EmbeddedPostgres(folder).run)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
+import leoflowd.lite.workspace as workspace_module
 from leoflowd.config import LiteConfig
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.lite.environments import Environments
@@ -336,3 +337,24 @@ async def test_the_admin_is_made_once_and_follows_the_given_password(database: D
     assert user is not None
     assert api_users.verify_password(user.password_hash, "given")
     assert not api_users.verify_password(user.password_hash, made)
+
+
+async def test_a_name_that_is_not_utf8_is_logged_once(
+    root: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    ended = 0
+
+    async def follow(_: Workspace) -> None:
+        nonlocal ended
+        ended += 1
+        raise ExceptionGroup("nursery", [ExceptionGroup("watch", [RuntimeError("not UTF-8")])])
+
+    monkeypatch.setattr(Workspace, "_follow_events", follow)
+    monkeypatch.setattr(workspace_module, "WATCH_AGAIN_S", 0.01)
+    monkeypatch.setattr(workspace_module.log, "warning", lambda event, **said: told.append(f"{event} {said['error']}"))
+    async with watching(root, database):
+        with trio.fail_after(PATIENCE_S):
+            while ended <= 2:  # noqa: ASYNC110  # counted by the patched watch
+                await trio.sleep(0.01)
+    assert told == ["workspace_event_unreadable not UTF-8"]
