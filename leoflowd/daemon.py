@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -79,6 +80,8 @@ ORDERS = 64
 """Batches of launches between scheduler and dispatcher: when it is full the scheduler waits, which is right."""
 SWEEPS_MISSED = 3
 """A scheduler or sweeper that does nothing for so many sweep intervals is unhealthy."""
+DISK_FREE_MIN_BYTES = 32 * 1024 * 1024
+"""Less is a fault: one log may take three times as much."""
 START_ATTEMPTS = 10
 """Attempts at the first statements, with backoff: about half a minute."""
 T = TypeVar("T")
@@ -268,6 +271,7 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
     if config.lite is None or config.process is None or config.agents.socket is None:
         raise ConfigRefused("only Lite can be run so far; the cluster roles are on docs/roadmap.md")
     root.child("store", statistics=db.statistics).enter("running")
+    root.child("disk", complaint=lambda: _disk_complaint(config.agents.log_dir)).enter("running")
     hints, inbox, now = HintListener(db.conninfo, config.store), Inbox(), telemetry.utc_now
     logs = LogFiles(config.agents.log_dir)
     orders_in, orders_out = trio.open_memory_channel[tuple[Order, ...]](ORDERS)
@@ -402,6 +406,21 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
         environments=environments,
         workspace=Workspace(config.lite, db, now, environments=environments),
     )
+
+
+def _disk_complaint(folder: Path) -> str | None:
+    """Before nothing can be written any more: logs, spool and, in Lite, Postgres share the disk."""
+    try:
+        free = shutil.disk_usage(_existing(folder)).free
+    except OSError as error:
+        return f"the disk of the logs cannot be looked at: {error.strerror}"
+    if free >= DISK_FREE_MIN_BYTES:
+        return None
+    return f"the disk of the logs has {free // 2**20} MiB left; make room, or tasks fail and launches are refused"
+
+
+def _existing(folder: Path) -> Path:
+    return next((path for path in (folder, *folder.parents) if path.exists()), folder)
 
 
 def _egress_policy(config: EgressConfig) -> EgressPolicy:

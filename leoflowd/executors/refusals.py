@@ -1,7 +1,7 @@
 """Tries that could not be launched, on their way to the scheduler. Whoever refuses one goes on at once.
 
-The dispatcher, the executor and the agent service refuse; only this component waits for the scheduler's commit. A
-refusal that cannot be told now is dropped: its try stays queued, is launched again, and is refused again.
+The dispatcher, the executor and the agent service refuse; only this component waits for the scheduler's commit. What
+cannot be told now is told again: an agent that took a launch once is not given it twice, so nobody else would say it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import trio
 
 from leoflowd import telemetry
 from leoflowd.contract.agent_messages import OutcomeKind
+from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.contract.values import shown
-from leoflowd.supervision import contain
+from leoflowd.supervision import backoff_s, contain
 
 log = telemetry.get_logger(__name__)
 
 CAPACITY = 4096
 TOLD_AT_ONCE = 16
+ATTEMPTS = 20
+"""With pauses of up to 5 s: as long as Postgres may be away; then the try's own deadline ends it."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -75,7 +78,15 @@ class Refusals:
 
             try:
                 async with contain(record):
-                    await self._tell(refusal)
+                    await self._patiently_tell(refusal)
                     self._told += 1
             finally:
                 self._open.discard(refusal.try_id)
+
+    async def _patiently_tell(self, refusal: Refusal) -> None:
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return await self._tell(refusal)
+            except StoreUnavailable:
+                await trio.sleep(backoff_s(attempt))
+        return await self._tell(refusal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from leoflowd.contract.agent_messages import OutcomeKind
 from leoflowd.contract.errors import StoreUnavailable
@@ -26,7 +26,25 @@ async def test_refusing_waits_for_nothing_although_nobody_listens() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_refusal_that_cannot_be_told_is_dropped_and_the_next_one_told() -> None:
+async def test_a_refusal_is_told_again_when_postgres_is_back(autojump_clock: MockClock) -> None:
+    """Seen on a full disk: the agent refused, Postgres was away at that moment, and the try waited for its deadline."""
+    told: list[str] = []
+
+    async def tell(refusal: Refusal) -> None:
+        if trio.current_time() < 30:
+            raise StoreUnavailable("away")
+        told.append(refusal.try_id)
+
+    refusals = Refusals(tell)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(refusals.run)
+        refusals.refuse("a", OutcomeKind.LOST, "no space left on device")
+        await trio.sleep(60)
+        assert told == ["a"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_refusal_that_can_never_be_told_is_dropped_and_the_next_one_told() -> None:
     told: list[Refusal] = []
 
     async def tell(refusal: Refusal) -> None:
