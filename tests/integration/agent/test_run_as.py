@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import leoflow_agent.runner
 from leoflowd.contract.agent_messages import OutcomeKind
 from tests.integration.agent.harness import HEADER, World, agent_and_plane, appears, in_world, run_tries, until
 
 USER = "nobody"
+RUNNER = Path(leoflow_agent.runner.__file__)
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +25,9 @@ def python() -> str:
     if os.geteuid() != 0:
         pytest.skip("only root may run tasks as another user")
     user = pwd.getpwnam(USER)
+    closed = next((folder for folder in RUNNER.parents if not folder.stat().st_mode & stat.S_IXOTH), None)
+    if closed is not None:
+        pytest.skip(f"{closed} is closed to other users, so {USER} cannot read the runner in it")
     for candidate in (sys.executable, "/usr/bin/python3"):
         try:
             subprocess.run([candidate, "-c", ""], user=user.pw_uid, group=user.pw_gid, extra_groups=[], check=True)
@@ -89,6 +96,7 @@ def test_a_task_is_another_user_and_reaches_nothing_of_the_agent(python):
             warm, cold = await run_tries(world, plane, world.spec(env=env), world.spec(env=env, warm=False))
             await until(lambda: not list((world.folder / "work").iterdir()))
         user = pwd.getpwnam(USER)
+
         for facts in (warm, cold):
             assert facts.outcome.because == "The task returned."
             assert facts.xcoms["return_value"] == {

@@ -8,18 +8,22 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 from leoflowd.contract.wait_spec import ProbeSpec, Resume, WaitSpec, WaitTerms
 from leoflowd.contract.waits import NewWait, ResumeWith, coalescing_key
+from leoflowd.lite.postgres import DAEMON_ROLE, SUPERUSER
 from leoflowd.store import api_task_instances, waits
-from leoflowd.store.database import Database
+from leoflowd.store.database import STORE, Database, lane_limits
 from leoflowd.store.migrations import migrate, read_migrations
 from leoflowd.store.trio_connection import TrioConnection
 from tests.integration.scheduler.conftest import World, dag, task
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ODD = {"nul\0": "a\0b", "big": 2**70, "float": 1e20, "text": r"\u0000"}
+
+LIMITS = lane_limits(STORE)
 
 
 async def waiting(database: Database) -> tuple[World, str, int]:
@@ -81,11 +85,12 @@ async def test_a_trigger_with_odd_arguments_is_shown(database: Database) -> None
 
 async def test_what_was_stored_before_is_still_there(postgres_conninfo: str, tmp_path: Path) -> None:
     """Migration 3 on a database with rows."""
-    admin = await TrioConnection.open(postgres_conninfo)
-    await admin.execute(b"CREATE DATABASE before_json")
-    connection = await TrioConnection.open(postgres_conninfo.replace("dbname=leoflow", "dbname=before_json"))
+    admin = await TrioConnection.open(make_conninfo(postgres_conninfo, dbname="postgres", user=SUPERUSER), LIMITS)
+    await admin.execute(f"CREATE DATABASE before_json OWNER {DAEMON_ROLE}".encode())
+    connection = await TrioConnection.open(make_conninfo(postgres_conninfo, dbname="before_json"), LIMITS)
     for migration in read_migrations(Path(__file__).parents[3] / "migrations"):
-        (tmp_path / f"{migration.name}.sql").write_bytes(migration.sql)
+        if migration.name <= "0003_json_from_outside":
+            (tmp_path / f"{migration.name}.sql").write_bytes(migration.sql)
     last = tmp_path / "0003_json_from_outside.sql"
     text = last.read_text()
     last.unlink()

@@ -42,6 +42,7 @@ class Setting:
             host_token_file=folder / "token",
             bundles=folder / "bundles",
             venvs=folder / "venvs",
+            work=folder / "work",
             agent_log=folder / "agent.log",
         )
         self.launches = Launches()
