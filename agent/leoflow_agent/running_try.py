@@ -376,6 +376,8 @@ class RunningTry:
             case "event":
                 event = msgspec.json.decode(body, type=_Event)
                 self._answer(event.request_id, self._keep_event(event.event))
+            case "show":
+                self._keep_event(body)
             case "outcome":
                 self._hear_outcome(body)
             case _ if kind in _ASKS:

@@ -180,7 +180,7 @@ class LocalTry:
                     self._log(self._secrets.in_record(body))
                 elif kind == "outcome":
                     self._outcome = body["outcome"]
-                else:
+                elif kind != "show":  # rendered fields: there is no page to look at them
                     self._say(control, {"request_id": body["request_id"], **self._answer(kind, body)})
 
     def _say(self, control: socket.socket, message: dict[str, Any]) -> None:

@@ -185,7 +185,7 @@ class Supervisor:
 
     def _rendered(self, msg: Any) -> None:
         fields = limits.shown_value(templates.redacted(msg.rendered_fields, self._control.redact))
-        self._control.keep({"rendered": json.dumps(fields)})
+        self._control.show({"rendered": json.dumps(fields)})
 
     def _map_index_label(self, msg: Any) -> None:
         _log.warning("The name of this map index, %r, is not shown: tasks are not mapped yet", msg.rendered_map_index)

@@ -84,6 +84,10 @@ class Control:
         """Returns when the agent has this event on its disk. Raises `NoAnswer` if it cannot write."""
         self.ask(_EVENT, {"event": event})
 
+    def show(self, event: dict[str, Any]) -> None:
+        """The agent keeps this if it can: it is for people to look at, and the task does not wait for the disk."""
+        self.send({"show": event})
+
     # --- out -----------------------------------------------------------------------------------------------------
 
     def send(self, message: dict[str, Any]) -> None:

@@ -173,7 +173,7 @@ class _Try:
             setattr(task, field, runtime.resolve(getattr(task, field), pull, text=render, context=context))
         context["templates_dict"] = getattr(task, "templates_dict", None)
         if task.template_fields:
-            self._control.keep({"rendered": json.dumps(templates.shown_fields(task, self._control.redact))})
+            self._control.show({"rendered": json.dumps(templates.shown_fields(task, self._control.redact))})
 
     def _xcoms_of(self, value: Any) -> list[dict[str, str]]:
         """What the task returned, as XComs; None is not pushed, as in Airflow."""
