@@ -77,7 +77,7 @@ from leoflowd.supervision import Node, Pulses, backoff_s, start, start_restartin
 log = telemetry.get_logger(__name__)
 
 ORDERS = 64
-"""Batches of launches between scheduler and dispatcher: when it is full the scheduler waits, which is right."""
+"""Batches of launches between scheduler and dispatcher; what finds no room is launched again by the sweep (ADR 19)."""
 SWEEPS_MISSED = 3
 """A scheduler or sweeper that does nothing for so many sweep intervals is unhealthy."""
 DISK_FREE_MIN_BYTES = 32 * 1024 * 1024

@@ -19,6 +19,7 @@ from werkzeug.exceptions import HTTPException
 from leoflowd.api.answers import json_answer
 from leoflowd.contract.errors import Conflict, Invalid, LeoflowError, NotAllowed, NotFound, StoreUnavailable
 from leoflowd.store.asked_runs import CannotRun
+from leoflowd.store.content_errors import LIMIT_ERRORS
 from leoflowd.store.secret_box import KeysRefused
 
 logger = logging.getLogger(__name__)
@@ -74,10 +75,10 @@ class UnsupportedMediaType(LeoflowError):
 
 
 CONTENT = (
+    *LIMIT_ERRORS,
     psycopg.DataError,
     psycopg.errors.CheckViolation,
     psycopg.errors.NotNullViolation,
-    psycopg.errors.ProgramLimitExceeded,
     UnicodeError,
     OverflowError,
     RecursionError,
@@ -107,8 +108,6 @@ def leoflow_problem(error: LeoflowError) -> Response:
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
     if status is None:
         return bug(error)
-    if isinstance(error, StoreUnavailable) and (refused := refused_content(error)) is not None:
-        return refused
     answer = json_answer({"detail": _detail(error)}, status)
     if isinstance(error, TooManyRequests):
         answer.headers["Retry-After"] = str(error.retry_after_s)
@@ -141,10 +140,9 @@ def refused_content(error: Exception) -> Response | None:
 
     None for everything else. Logged with its traceback: the check at the border is what is missing.
     """
-    cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
-    if isinstance(cause, CONTENT):
+    if isinstance(error, CONTENT):
         status, message = 422, "The request holds a value that cannot be stored or calculated with"
-    elif isinstance(cause, psycopg.errors.UniqueViolation | psycopg.errors.ForeignKeyViolation):
+    elif isinstance(error, psycopg.errors.UniqueViolation | psycopg.errors.ForeignKeyViolation):
         status, message = 409, "Somebody else changed the same thing at the same time; look again"
     else:
         return None

@@ -23,7 +23,6 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 import msgspec
-import psycopg
 import trio
 import watchfiles
 
@@ -42,11 +41,12 @@ from leoflowd.authoring.project import (
 from leoflowd.config import LiteConfig
 from leoflowd.contract import dag_spec
 from leoflowd.contract.dag_spec import DagSpec, EnvironmentSpec
-from leoflowd.contract.errors import Invalid, LeoflowError, StoreUnavailable
+from leoflowd.contract.errors import Invalid, LeoflowError
 from leoflowd.contract.values import shown
 from leoflowd.lite.environments import EnvironmentFailed, Environments, EnvironmentStatistics
 from leoflowd.store import dags
 from leoflowd.store import workspace as facts
+from leoflowd.store.content_errors import CONTENT_ERRORS
 from leoflowd.store.database import Database
 
 log = telemetry.get_logger(__name__)
@@ -429,9 +429,7 @@ class Workspace:
         except Invalid as error:
             self._refuse(item, str(error))
             return False
-        except Exception as error:  # contain: one project, one recorded outcome
-            if isinstance(error, StoreUnavailable) and not _is_refusal(error.__cause__):
-                raise
+        except CONTENT_ERRORS as error:
             log.warning("dag_refused_by_store", dag_id=item.spec.dag_id, error=shown(str(error)))
             self._refuse(
                 item,
@@ -485,11 +483,6 @@ async def _set_when_cancelled(event: trio.Event) -> None:
         await trio.sleep_forever()
     finally:
         event.set()
-
-
-def _is_refusal(cause: BaseException | None) -> bool:
-    """Class 54, "program limit exceeded", is about what we sent, though psycopg calls it operational."""
-    return isinstance(cause, psycopg.Error) and (cause.sqlstate or "").startswith("54")
 
 
 def _is_due(project: Watched, *, by_event: bool) -> bool:
