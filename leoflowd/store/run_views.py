@@ -24,7 +24,7 @@ class BrokenRun(LeoflowError):
     """Its stored artifact or rows are not what this release can read."""
 
 
-_UNREADABLE = (*CONTENT_ERRORS, LookupError, AssertionError, NotFound)
+_UNREADABLE = (*CONTENT_ERRORS, LookupError, NotFound)
 """What content can do to whoever reads it; `NotFound`: its version is gone, and the run with it in a moment."""
 
 

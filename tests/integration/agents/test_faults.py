@@ -27,6 +27,7 @@ from leoflowd.store.log_files import LogFiles
 from tests.conftest import PATIENCE_S
 from tests.integration.agents.conftest import HOST_TOKEN, REFUSED, SECRET, Agent, Service, outcome
 from tests.integration.scheduler.conftest import dag, task, utc_now
+from tests.unit.executors.builders import try_spec
 
 
 async def a_live_try(service: Service) -> str:
@@ -35,18 +36,7 @@ async def a_live_try(service: Service) -> str:
 
 
 def launch(try_id: str, **fields: Any) -> m.Launch:
-    run = m.DagRunFacts(dag_id="d", run_id="r", run_type="manual", run_after=utc_now())
-    spec = m.TrySpec(
-        try_id=try_id,
-        dag_run=run,
-        task_id="a",
-        try_number=1,
-        max_tries=0,
-        kind="python",
-        operator="PythonOperator",
-        bundle_digest="x",
-    )
-    return m.Launch(spec=msgspec.structs.replace(spec, **fields), token="t")
+    return m.Launch(spec=msgspec.structs.replace(try_spec(try_id), **fields), token="t")
 
 
 async def until(met: Any) -> None:
