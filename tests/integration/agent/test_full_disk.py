@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from leoflowd.contract.agent_messages import OutcomeKind
+from tests.fakes.fake_control_plane import TryFacts
 from tests.integration.agent.harness import World, agent_and_plane, appears, in_world, until, vanishes
 
 GOOD = "@task\ndef run():\n    return 1\nrun()"
@@ -103,31 +104,36 @@ def test_the_task_that_fills_the_disk_fails_with_that_sentence_and_its_log_says_
     in_world(test)
 
 
+async def _run_on_a_full_disk(world: World, last: str) -> TryFacts:
+    """A try whose disk fills up while it runs, and that does `last` then."""
+    world.project(
+        f"""
+        @task
+        def run(ti=None):
+            out = pathlib.Path(os.environ["OUT"])
+            print("the log has a block, and room in it")
+            (out / "running").write_text("yes")
+            while not (out / "go").exists():
+                time.sleep(0.01)
+            {last}
+        run()
+        """
+    )
+    spec = world.spec(env={"OUT": str(world.folder)})
+    with _small_disk(world.spool, "1m"):
+        async with agent_and_plane(world) as plane:
+            await plane.launch(spec)
+            await appears(world.path("running"))
+            await until(lambda: (world.spool / spec.try_id / "log.ndjson").stat().st_size)
+            _fill(world.spool)
+            world.path("go").touch()
+            await plane.finished(spec.try_id)
+    return world.facts.of(spec.try_id)
+
+
 def test_a_result_that_the_disk_does_not_take_is_reported_from_memory():
     async def test(world: World) -> None:
-        world.project(
-            """
-            @task
-            def run():
-                out = pathlib.Path(os.environ["OUT"])
-                print("the log has a block, and room in it")
-                (out / "running").write_text("yes")
-                while not (out / "go").exists():
-                    time.sleep(0.01)
-                return "kept"
-            run()
-            """
-        )
-        spec = world.spec(env={"OUT": str(world.folder)})
-        with _small_disk(world.spool, "1m"):
-            async with agent_and_plane(world) as plane:
-                await plane.launch(spec)
-                await appears(world.path("running"))
-                await until(lambda: (world.spool / spec.try_id / "log.ndjson").stat().st_size)
-                _fill(world.spool)
-                world.path("go").touch()
-                await plane.finished(spec.try_id)
-        facts = world.facts.of(spec.try_id)
+        facts = await _run_on_a_full_disk(world, 'return "kept"')
         assert facts.outcome.kind is OutcomeKind.SUCCESS
         assert facts.xcoms == {"return_value": "kept"}
         assert len(_records(world, "outcome_not_on_disk")) == 1
@@ -137,29 +143,7 @@ def test_a_result_that_the_disk_does_not_take_is_reported_from_memory():
 
 def test_an_xcom_that_the_disk_does_not_take_is_an_error_in_the_task():
     async def test(world: World) -> None:
-        world.project(
-            """
-            @task
-            def run(ti=None):
-                out = pathlib.Path(os.environ["OUT"])
-                print("the log has a block, and room in it")
-                (out / "running").write_text("yes")
-                while not (out / "go").exists():
-                    time.sleep(0.01)
-                ti.xcom_push("large", "x" * 5000)
-            run()
-            """
-        )
-        spec = world.spec(env={"OUT": str(world.folder)})
-        with _small_disk(world.spool, "1m"):
-            async with agent_and_plane(world) as plane:
-                await plane.launch(spec)
-                await appears(world.path("running"))
-                await until(lambda: (world.spool / spec.try_id / "log.ndjson").stat().st_size)
-                _fill(world.spool)
-                world.path("go").touch()
-                await plane.finished(spec.try_id)
-        facts = world.facts.of(spec.try_id)
+        facts = await _run_on_a_full_disk(world, 'ti.xcom_push("large", "x" * 5000)')
         assert facts.outcome.kind is OutcomeKind.FAILED
         assert f"the agent cannot write to its spool ({NO_ROOM})" in facts.outcome.because
 
