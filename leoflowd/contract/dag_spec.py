@@ -376,6 +376,8 @@ def _check_part(part: Spec, who: str) -> None:
 def _check_fields(part: msgspec.Struct, who: str) -> None:
     for name in part.__struct_fields__:
         value = getattr(part, name)
+        if not value:
+            continue
         if isinstance(value, str):
             if name in _LONGEST:
                 checked_text(value, f"{name} of {who}", max_length=_LONGEST[name], allow_empty=True)

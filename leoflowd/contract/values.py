@@ -180,13 +180,24 @@ def _check(value: Any, where: str, levels: int, *, jsonb: bool = False) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise _refusal(where, f"has the key {key!r}; JSON has only text as keys")
-            _check(key, f"a key of {where}", levels, jsonb=jsonb)
-            _check(item, f"{where}[{key!r}]", levels - 1, jsonb=jsonb)
+            if not _is_plain(key):
+                _check(key, f"a key of {where}", levels, jsonb=jsonb)
+            if not _is_plain(item):
+                _check(item, f"{where}[{key!r}]", levels - 1, jsonb=jsonb)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _check(item, f"{where}[{index}]", levels - 1, jsonb=jsonb)
+            if not _is_plain(item):
+                _check(item, f"{where}[{index}]", levels - 1, jsonb=jsonb)
     else:
         raise _refusal(where, f"is a {type(value).__name__}, which JSON does not have")
+
+
+def _is_plain(value: Any) -> bool:
+    """Fine anywhere, and seen at a glance, as most values are: their place then needs no words."""
+    kind = type(value)
+    if kind is str:
+        return value.isascii() and "\0" not in value
+    return value is None or kind is bool or (kind is int and value.bit_length() <= INTEGER_BITS)
 
 
 def _check_carried(text: str, where: str) -> None:

@@ -52,16 +52,20 @@ class DagShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def shape_of(spec: DagSpec) -> DagShape:
-    """Work out the graph; raises ValueError on duplicate or unknown ids of tasks and groups, and on cycles."""
-    _check_groups(spec)
-    upstream_ids = _upstream_ids(spec)
-    order = _topological_order(spec, upstream_ids)
+    """Work out the graph. Raises what `checked_order` raises."""
+    order = checked_order(spec)
     tasks = {task.task_id: task for task in spec.tasks}
     index_of = {task_id: index for index, task_id in enumerate(order)}
     ordered = [tasks[task_id] for task_id in order]
-    upstream = [sorted(index_of[up] for up in upstream_ids[task_id]) for task_id in order]
+    upstream = [sorted({index_of[up] for up in task.upstream_task_ids}) for task in ordered]
     nodes = _nodes(ordered, upstream)
     return DagShape(dag_id=spec.dag_id, nodes=nodes, index_of=index_of, leaves=_leaves(nodes), fail_fast=spec.fail_fast)
+
+
+def checked_order(spec: DagSpec) -> list[str]:
+    """The task ids, upstream first. Raises ValueError on duplicate or unknown ids of tasks or groups, and on cycles."""
+    _check_groups(spec)
+    return _topological_order(spec, _upstream_ids(spec))
 
 
 def _check_groups(spec: DagSpec) -> None:

@@ -13,7 +13,7 @@ import trio
 from leoflowd.contract import dag_spec
 from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.contract.errors import Invalid, NotFound
-from leoflowd.core.dag_shape import DagShape, shape_of
+from leoflowd.core.dag_shape import DagShape, checked_order, shape_of
 from leoflowd.core.timetable import describe, validate
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, long_statement, statements
 from leoflowd.store.hints import send_hint
@@ -178,7 +178,7 @@ def _prepare(spec: DagSpec) -> _Prepared:
     try:
         dag_spec.checked(spec)
         validate(spec.timetable)
-        shape_of(spec)
+        checked_order(spec)
         description = describe(spec.timetable)
     except Invalid as error:
         raise Invalid(f"cannot register dag {spec.dag_id!r}: {error}", location=error.location) from error
