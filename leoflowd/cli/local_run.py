@@ -27,7 +27,7 @@ from leoflowd.contract.values import conf_text
 from leoflowd.contract.wait_spec import Deferral
 from leoflowd.core.dag_run_plan import due_moments, plan_dag_run, plan_outcome, plan_resume
 from leoflowd.core.dag_shape import shape_of
-from leoflowd.core.decisions import Decision, FinishDagRun, Queue, Start, StartDagRun
+from leoflowd.core.decisions import Decision, Expand, FinishDagRun, Queue, Start, StartDagRun
 from leoflowd.core.run_view import InstanceFacts, RunView
 from leoflowd.core.transitions import apply
 
@@ -140,12 +140,18 @@ class LocalRun:
                 self.because = because
             case StartDagRun():
                 raise AssertionError("the run of a test starts as running")
+            case Expand(node=node, count=count):
+                self.view.expand(node, count)
             case _:
                 instance = decision.instance
                 facts = apply(self.view.facts[instance], self.view.node_of(instance), decision, now)
                 self.view.put(instance, facts)
                 if facts.state in FINISHED or facts.state in {_S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE, _S.DEFERRED}:
                     self._told(self.task_of(instance).task_id, {"state": str(facts.state), "event": facts.because})
+
+    def _end(self, instance: int, outcome: Outcome, now: datetime) -> None:
+        for decision in plan_outcome(self.view, instance, outcome, now):
+            self._apply(decision, now)
 
     def _end_waits(self) -> set[int]:
         """No pool watches anything here; the instances whose waits ended."""
@@ -158,7 +164,7 @@ class LocalRun:
                 self._resumes[instance] = end
                 self._apply(plan_resume(self.view, instance, NOT_WAITED_FOR), now)
             else:
-                self._apply(plan_outcome(self.view, instance, end, now), now)
+                self._end(instance, end, now)
         return waiting
 
     def _start_scheduled(self) -> None:
@@ -247,7 +253,7 @@ class LocalRun:
         if outcome.deferral is not None:
             self._deferrals[instance] = outcome.deferral
         now = datetime.now(UTC)
-        self._apply(plan_outcome(self.view, instance, outcome, now), now)
+        self._end(instance, outcome, now)
         return instance
 
     # --- what a try needs ---

@@ -1,8 +1,8 @@
 """The decision function: what is to happen next in one dag run.
 
 The scheduler calls `plan_dag_run` after every change (with the instances it touched) and from its sweep (with none
-named), and `plan_outcome` when a try ended. Both only read: the shell applies the decisions, and applying all of a plan
-leaves nothing to plan. A touched instance costs the out-degree of its node; instances are examined in topological
+named), and `plan_outcome` when a try ended. They only read: the shell applies the decisions, and applying all of a
+plan leaves nothing to plan. A touched instance costs the out-degree of its node; instances are examined in topological
 order, so that each is looked at once, after everything upstream of it has been decided.
 """
 
@@ -21,6 +21,7 @@ from leoflowd.contract.wait_spec import Deferral, WaitMode
 from leoflowd.core.decisions import (
     Decision,
     Defer,
+    Expand,
     Fail,
     FinishDagRun,
     InstanceDecision,
@@ -71,13 +72,21 @@ def plan_start(state: DagRunState, *, active_runs: int, max_active_runs: int) ->
     return StartDagRun(because=f"{active_runs} other dag run(s) of this dag are running ({limit})")
 
 
-def plan_outcome(view: RunView, instance: int, outcome: Outcome, now: datetime) -> InstanceDecision:
-    """What the end of a live try means for its instance; raises IllegalMove when the instance has no live try."""
+def plan_outcome(view: RunView, instance: int, outcome: Outcome, now: datetime) -> tuple[Decision, ...]:
+    """What the end of a live try means: first for its instance, then for others, to be applied in this order.
+
+    Raises IllegalMove when the instance has no live try.
+    """
     facts = view.facts[instance]
     if facts.state not in LIVE and facts.wait != "waiting":
         raise IllegalMove(
             f"a try of task {view.node_of(instance).spec.task_id!r} ended, but its state is {facts.state}"
         )
+    return (_own_end(view, instance, outcome, now),)
+
+
+def _own_end(view: RunView, instance: int, outcome: Outcome, now: datetime) -> InstanceDecision:
+    facts = view.facts[instance]
     if facts.state is _S.RESTARTING:
         return Restart(instance=instance, because=f"it was cleared, and its old try is gone: {outcome.because}")
     because, started_at, ended_at = outcome.because, outcome.start_date, outcome.end_date
@@ -104,6 +113,27 @@ def plan_outcome(view: RunView, instance: int, outcome: Outcome, now: datetime) 
             return _after_infra_fault(facts, instance, outcome, now)
         case _:
             assert_never(outcome.kind)
+
+
+def plan_expansion(view: RunView, node: int, count: int, because: str) -> tuple[Decision, ...]:
+    """What the length of a mapped node means for its instances, also when it was expanded before (as Airflow 3.2's
+    `expand_mapped_task` and `_revise_map_indexes_if_mapped`).
+
+    Zero is a state of its own: one instance stays, and is skipped, so that whoever waits for the node hears of a skip
+    and never takes it for a task without upstream. What an earlier, longer expansion left open is removed; what ended
+    stays as it ended. Raises IllegalMove when nothing of the node is open any more.
+    """
+    waiting = sorted(
+        (i for i in view.instances_of(node) if view.facts[i].is_open), key=lambda i: view.facts[i].map_index
+    )
+    if not waiting:
+        task_id = view.shape.nodes[node].spec.task_id
+        raise IllegalMove(f"task {task_id!r} cannot be expanded to {count}: no instance of it waits to be")
+    if count == 0:
+        first, *others = waiting
+        return Skip(instance=first, because=because), *(Remove(instance=i, because=because) for i in others)
+    beyond = [i for i in waiting if view.facts[i].map_index >= count]
+    return Expand(node=node, count=count, because=because), *(Remove(instance=i, because=because) for i in beyond)
 
 
 def plan_resume(view: RunView, instance: int, because: str) -> Resume:

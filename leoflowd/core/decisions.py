@@ -1,7 +1,8 @@
 """What the core decides: one small struct per kind of move, each with the sentence that explains it.
 
 `dag_run_plan` makes them, `transitions.apply` says what they mean, the scheduler's shell writes them to Postgres by
-compare-and-set. `because` goes to audit, log and UI unchanged. `instance` is the position in `RunView.facts`.
+compare-and-set. `because` goes to audit, log and UI unchanged. `instance` is the position in `RunView.facts`, which
+stands for one (node, map_index) as long as the view lives.
 """
 
 from __future__ import annotations
@@ -115,6 +116,13 @@ class Remove(DecisionBase, frozen=True, kw_only=True):
     instance: int
 
 
+class Expand(DecisionBase, frozen=True, kw_only=True):
+    """The length of a mapped node is known: it gets the map indexes 0 to `count` - 1, `count` being at least 1."""
+
+    node: int
+    count: int
+
+
 class StartDagRun(DecisionBase, frozen=True, kw_only=True):
     """The dag run may begin."""
 
@@ -142,4 +150,4 @@ InstanceDecision = (
     | Remove
 )
 RunDecision = StartDagRun | FinishDagRun
-Decision = InstanceDecision | RunDecision
+Decision = InstanceDecision | Expand | RunDecision

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal
+from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
@@ -27,7 +28,10 @@ WaitStatus = Literal["", "waiting", "fired"]
 
 
 class InstanceFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One task instance, as far as decisions need it. `node` is the index in `DagShape.nodes`."""
+    """One task instance, as far as decisions need it. Within its run it is (`node`, `map_index`).
+
+    `node` is the index in `DagShape.nodes`. `map_index` is -1 unless the node is mapped and has been expanded.
+    """
 
     id: str
     node: int
@@ -114,7 +118,10 @@ class RunView:
         self.dagrun_timeout_s = dagrun_timeout_s
         self.facts = list(facts)
         self.past_ok: dict[int, bool] = {} if past_ok is None else past_ok
-        """Node -> do `depends_on_past` and `wait_for_downstream` allow it now? The store fills it; absent means no."""
+        """Node -> do `depends_on_past` and `wait_for_downstream` allow it now? The store fills it; absent means no.
+
+        By node and not by instance, as in Airflow: an instance asks for all instances of its task in the run before.
+        """
         self.absent = _absent_nodes(shape, run_type, logical_date)
         """Nodes whose own start and end dates leave this logical date out; nobody waits for them."""
         self._count()
@@ -139,6 +146,30 @@ class RunView:
             self._tell_waiting(old, by=-1)
         if facts.state in FINISHED:
             self._tell_waiting(facts, by=1)
+
+    def expand(self, node: int, count: int) -> tuple[int, ...]:
+        """Give the node the map indexes 0 to `count` - 1; returns the positions of those that it did not have yet.
+
+        As Airflow's `expand_mapped_task`: the unexpanded instance becomes map index 0, and stays where it stands;
+        others are appended, in state none. Those beyond `count`, of an earlier expansion, stay: see `plan_expansion`.
+        """
+        known = self._instances[node]
+        assert known, f"node {node} has no instance that could be expanded"
+        assert count >= 1, f"node {node} is to have {count} instances"
+        for position in known:
+            if self.facts[position].map_index < 0:
+                self.facts[position] = msgspec.structs.replace(self.facts[position], map_index=0)
+        missing = sorted(set(range(count)) - {self.facts[i].map_index for i in known})
+        # The ids fence nobody, since a try that is queued gets its own; so they may follow from what is there.
+        root, max_tries = self.facts[known[0]].id, self.shape.nodes[node].spec.retries
+        return tuple(
+            self._append(
+                InstanceFacts(
+                    id=str(uuid5(NAMESPACE_OID, f"{root}[{index}]")), node=node, map_index=index, max_tries=max_tries
+                )
+            )
+            for index in missing
+        )
 
     def instances_of(self, node: int) -> Sequence[int]:
         """Positions of the node's instances: one, or one per map index."""
@@ -196,15 +227,24 @@ class RunView:
         self._scope_open = [0 for _ in nodes]
         self._state_counts = dict.fromkeys(TaskInstanceState, 0)
         for position, facts in enumerate(self.facts):
-            self._instances[facts.node].append(position)
-            self._state_counts[facts.state] += 1
-            if facts.node not in self.absent:
-                self._announce(nodes[facts.node])
-            if facts.state in FINISHED:
-                self._tell_waiting(facts, by=1)
+            self._count_in(position, facts)
         for node in nodes:
             if not self._instances[node.index] and node.index not in self.absent:
                 self._announce(node)  # its row was deleted: whoever waits for it waits for ever, and never runs early
+
+    def _append(self, facts: InstanceFacts) -> int:
+        self.facts.append(facts)
+        position = len(self.facts) - 1
+        self._count_in(position, facts)
+        return position
+
+    def _count_in(self, position: int, facts: InstanceFacts) -> None:
+        self._instances[facts.node].append(position)
+        self._state_counts[facts.state] += 1
+        if facts.node not in self.absent:
+            self._announce(self.shape.nodes[facts.node])
+        if facts.state in FINISHED:
+            self._tell_waiting(facts, by=1)
 
     def _announce(self, node: TaskNode) -> None:
         is_setup = 1 if node.spec.is_setup else 0

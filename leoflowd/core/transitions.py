@@ -29,6 +29,7 @@ from leoflowd.core.dag_shape import TaskNode
 from leoflowd.core.decisions import (
     Decision,
     Defer,
+    Expand,
     Fail,
     FinishDagRun,
     Queue,
@@ -157,8 +158,8 @@ def apply(facts: InstanceFacts, node: TaskNode, decision: Decision, now: datetim
             return _moved(facts, node, _S.NONE, decision.because, **_NEVER_RAN)
         case Remove():
             return _moved(facts, node, _S.REMOVED, decision.because, end_date=now, due_at=None)
-        case StartDagRun() | FinishDagRun():
-            raise IllegalMove(f"{type(decision).__name__} is about a dag run, not about task {node.spec.task_id!r}")
+        case Expand() | StartDagRun() | FinishDagRun():
+            raise IllegalMove(f"{type(decision).__name__} is not about one instance of task {node.spec.task_id!r}")
         case _:
             assert_never(decision)
 
@@ -192,11 +193,20 @@ def clear(facts: InstanceFacts, node: TaskNode, *, because: str) -> InstanceFact
 
 
 def mark(facts: InstanceFacts, state: TaskInstanceState, now: datetime, *, because: str) -> InstanceFacts:
-    """A person sets the state; raises IllegalMove for states that only the scheduler may give."""
+    """A person sets the state; raises IllegalMove for states that only the scheduler may give.
+
+    As Airflow's `set_state`: a try that had ended did so when it did, whatever is thought of it now.
+    """
     if state not in PERSON_MOVES[facts.state] or state not in FINISHED:
         raise IllegalMove(f"a person cannot mark a task instance {state}; use one of {sorted(MARKABLE)}")
     return msgspec.structs.replace(
-        facts, state=state, start_date=facts.start_date or now, end_date=now, due_at=None, because=because, wait=""
+        facts,
+        state=state,
+        start_date=facts.start_date or now,
+        end_date=facts.end_date or now,
+        due_at=None,
+        because=because,
+        wait="",
     )
 
 
@@ -221,13 +231,15 @@ def is_resumed(facts: InstanceFacts) -> bool:
 
 
 def replaces_try(before: InstanceFacts, after: InstanceFacts) -> bool:
-    """Must the row be archived before this write, because another try takes its place?"""
-    return before.id != after.id and before.try_number >= 1 and before.end_date is not None
-
-
-def ends_live_try(before: InstanceFacts, after: InstanceFacts) -> bool:
-    """Did this write take the instance away from a try that may still be alive, so that it must be stopped?"""
-    return before.state in LIVE and (after.state not in LIVE or after.state is _S.RESTARTING)
+    """Must the row be archived before this write, because it is that of a try that it will no longer show?"""
+    if before.try_number < 1:
+        return False
+    if before.state is _S.RESTARTING:
+        return after.state is not _S.RESTARTING
+    if before.id != after.id:
+        return before.end_date is not None
+    is_forgotten = after.start_date is None and after.end_date is None
+    return is_forgotten and (before.start_date is not None or before.end_date is not None)
 
 
 _KEEPS_WAIT = frozenset({_S.SCHEDULED, _S.QUEUED, _S.RUNNING, _S.RESTARTING})

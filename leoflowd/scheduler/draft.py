@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
+import msgspec
+
 from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE
 from leoflowd.contract.waits import NewWait
-from leoflowd.core.run_view import InstanceFacts
+from leoflowd.core.run_view import InstanceFacts, RunView
 from leoflowd.scheduler.inbox import TryEnded, WaitsEnded
 from leoflowd.scheduler.views import Views
 from leoflowd.scheduler.waits import HTTP_KIND
 from leoflowd.store.run_views import LoadedRun
-from leoflowd.store.transitions import Batch, EndedTry, InstanceWrite, RunWrite, XComWrite
+from leoflowd.store.transitions import Batch, EndedTry, Expansion, InstanceWrite, RunWrite, XComWrite
 from leoflowd.store.waits import FiredWait, WaitWrite
 
 EXECUTOR = "process"
@@ -48,6 +50,8 @@ class Draft:
         self.revisions: dict[int, int] = {}
         self.moved_runs: set[int] = set()
         self.first: dict[Place, InstanceFacts] = {}
+        self.added: dict[Place, list[Place]] = {}
+        """Of nodes that were expanded, by run and node: their new instances, which `first` has as they began."""
         self.reports: dict[Place, Report] = {}
         self.ended_tries: dict[str, tuple[int, InstanceFacts]] = {}
         self.xcoms: list[XComWrite] = []
@@ -84,6 +88,7 @@ class Draft:
         self.to_plan.pop(dag_run_id, None)
         self.moved_runs.discard(dag_run_id)
         self.first = {place: before for place, before in self.first.items() if place[0] != dag_run_id}
+        self.added = {node: places for node, places in self.added.items() if node[0] != dag_run_id}
         self.ended_tries = {key: ended for key, ended in self.ended_tries.items() if ended[0] != dag_run_id}
         self.xcoms = [xcom for xcom in self.xcoms if xcom.dag_run_id != dag_run_id]
         self.launches = [place for place in self.launches if place[0] != dag_run_id]
@@ -96,6 +101,15 @@ class Draft:
 
     def changed(self, dag_run_id: int, i: int, before: InstanceFacts) -> None:
         self.first.setdefault((dag_run_id, i), before)
+
+    def expanded(self, view: RunView, node: int, added: Collection[int]) -> None:
+        """All instances of the node are written by the keys that they have now."""
+        for i in view.instances_of(node):
+            place, facts = (view.dag_run_id, i), view.facts[i]
+            before = self.first.get(place, facts)
+            self.first[place] = msgspec.structs.replace(before, map_index=facts.map_index)
+            self.touch_plan(*place)
+        self.added.setdefault((view.dag_run_id, node), []).extend((view.dag_run_id, i) for i in added)
 
     def reported(self, dag_run_id: int, i: int) -> Report:
         return self.reports.setdefault((dag_run_id, i), Report())
@@ -148,6 +162,7 @@ def batch_of(draft: Draft, views: Views, dag_run_ids: Collection[int]) -> Batch:
     return Batch(
         runs=tuple(_run_write(dag_run_id, draft, views) for dag_run_id in sorted(chosen)),
         instances=tuple(instances),
+        expansions=tuple(_expansion(views, draft, *node) for node in draft.added if node[0] in chosen),
         ended_tries=tuple(EndedTry(facts=facts) for run, facts in draft.ended_tries.values() if run in chosen),
         xcoms=tuple(xcoms.values()),
         waits=tuple(
@@ -160,6 +175,14 @@ def batch_of(draft: Draft, views: Views, dag_run_ids: Collection[int]) -> Batch:
             if run in chosen and before.wait and not views.runs[run].view.facts[i].wait
         ),
         stop_tries_of=tuple(sorted(stop)),
+    )
+
+
+def _expansion(views: Views, draft: Draft, dag_run_id: int, node: int) -> Expansion:
+    return Expansion(
+        dag_run_id=dag_run_id,
+        task_id=views.runs[dag_run_id].view.shape.nodes[node].spec.task_id,
+        added=tuple(draft.first[place] for place in draft.added[dag_run_id, node]),
     )
 
 

@@ -33,7 +33,7 @@ from leoflowd.core.dag_run_plan import (
     plan_wait,
     run_timeout_at,
 )
-from leoflowd.core.decisions import Decision, Defer, FinishDagRun, Queue, Schedule, Start, StartDagRun, Succeed
+from leoflowd.core.decisions import Decision, Defer, Expand, FinishDagRun, Queue, Schedule, Start, StartDagRun, Succeed
 from leoflowd.core.run_view import SET_ASIDE, InstanceFacts
 from leoflowd.core.simple_templates import TemplateFault
 from leoflowd.core.transitions import apply, apply_to_run, replaces_try
@@ -484,14 +484,16 @@ class Scheduler:
             facts = self._views.runs[place[0]].view.facts[place[1]]
             self._end(*place, _lost(facts, because, draft.now), draft)
 
-    def _end(self, dag_run_id: int, i: int, outcome: Outcome, draft: Draft) -> Decision:
+    def _end(self, dag_run_id: int, i: int, outcome: Outcome, draft: Draft) -> None:
         view = self._views.runs[dag_run_id].view
-        decision = plan_outcome(view, i, outcome, draft.now)
-        self._apply(dag_run_id, decision, draft)
-        if isinstance(decision, Defer) and outcome.deferral is not None:
+        decisions = plan_outcome(view, i, outcome, draft.now)
+        for decision in decisions:
+            self._apply(dag_run_id, decision, draft)
+        own = decisions[0]
+        if isinstance(own, Defer) and outcome.deferral is not None:
             wait = wait_of_deferral(self._views.runs[dag_run_id], view.facts[i], outcome.deferral, draft.now)
             draft.waits[dag_run_id, i] = wait
-        if isinstance(decision, Succeed):
+        if isinstance(own, Succeed):
             draft.xcoms.extend(
                 XComWrite(
                     dag_run_id=dag_run_id,
@@ -502,7 +504,6 @@ class Scheduler:
                 )
                 for item in outcome.xcoms
             )
-        return decision
 
     def _host_attached(self, event: HostAttached, draft: Draft) -> None:
         """What this launcher's agent does not know: queued = the launch never arrived; running = it died unreported.
@@ -628,12 +629,17 @@ class Scheduler:
             view.run = apply_to_run(view.run, decision, draft.now)
             draft.moved_runs.add(dag_run_id)
             return
+        if isinstance(decision, Expand):
+            added = view.expand(decision.node, decision.count)
+            self._views.grown(len(added))
+            draft.expanded(view, decision.node, added)
+            return
         i = decision.instance
         before = view.facts[i]
         after = apply(before, view.node_of(i), decision, draft.now)
         view.put(i, after)
         draft.changed(dag_run_id, i, before)
-        if replaces_try(before, after) or before.state == _S.RESTARTING:
+        if replaces_try(before, after):
             draft.ended_tries.setdefault(before.id, (dag_run_id, before))
         self._views.account(loaded, i, before, after)
         if after.state in (_S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE) and after.due_at is not None:

@@ -199,6 +199,10 @@ class Views:
         for moment in due_moments(view):
             self.wake_at(moment, view.dag_run_id)
 
+    def grown(self, count: int) -> None:
+        """A run in memory has so many instances more."""
+        self._held += count
+
     def forget(self, dag_run_id: int) -> None:
         """As if it had never been seen; its timers stay, and find nothing."""
         dag_id = self._dag_of.pop(dag_run_id, None)

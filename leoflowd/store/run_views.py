@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -16,6 +16,7 @@ from leoflowd.core.run_view import InstanceFacts, RunView, WaitStatus
 from leoflowd.store.content_errors import CONTENT_ERRORS
 from leoflowd.store.dags import VersionRow, fetch_version_by_id, off_loop, shape_of_version
 from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
+from leoflowd.store.waits import InstanceKey, instance_keys
 
 _SQL = statements("run_views")
 
@@ -62,10 +63,12 @@ class _RunRow(msgspec.Struct, frozen=True):
     max_active_runs: int
 
 
-class _InstanceRow(msgspec.Struct, frozen=True):
+class InstanceRow(msgspec.Struct, frozen=True):
+    dag_run_id: int
     id: uuid.UUID
     task_id: str
     map_index: int
+    operator: str
     state: str | None
     try_number: int
     max_tries: int
@@ -82,7 +85,7 @@ class _InstanceRow(msgspec.Struct, frozen=True):
 
 class _PastRow(msgspec.Struct, frozen=True):
     task_id: str
-    state: str | None
+    is_done: bool
     downstream_done: bool
 
 
@@ -123,7 +126,7 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
     if run is None:
         return None
     version = await fetch_version_by_id(conn, run.dag_version_id)
-    rows = await fetch_all(conn, _SQL.list_instances, _InstanceRow, dag_run_id=dag_run_id)
+    rows = await list_instances(conn, [dag_run_id])
     shape = shape_of_version(version.id, version.spec)
     known = [row for row in rows if row.task_id in shape.index_of]
     past_ok = await _past(conn, run, version)
@@ -144,7 +147,7 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
         past_ok=past_ok,
     )
     view = await off_loop(
-        lambda: build(facts=[_facts(row, shape.index_of[row.task_id]) for row in known]), size=len(known)
+        lambda: build(facts=[facts_of(row, shape.index_of[row.task_id]) for row in known]), size=len(known)
     )
     facts = DagRunFacts(
         dag_id=run.dag_id,
@@ -164,7 +167,19 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
     return LoadedRun(view, version, facts, run.is_paused, run.max_active_runs)
 
 
-def _facts(row: _InstanceRow, node: int) -> InstanceFacts:
+async def list_instances(
+    conn: Connection, dag_run_ids: Sequence[int], keys: Collection[InstanceKey] | None = None
+) -> tuple[InstanceRow, ...]:
+    """By run, task and map index. With `keys` only those of these runs."""
+    return await fetch_all(
+        conn,
+        _SQL.list_instances,
+        InstanceRow,
+        **{"dag_run_ids": list(dag_run_ids), "is_chosen": keys is not None, **instance_keys(keys or ())},
+    )
+
+
+def facts_of(row: InstanceRow, node: int) -> InstanceFacts:
     return InstanceFacts(
         id=str(row.id),
         node=node,
@@ -208,7 +223,7 @@ async def _past(conn: Connection, run: _RunRow, version: VersionRow) -> dict[int
     for task in asking:
         row = past.get(task.task_id)
         if row is not None:
-            ok = row.state in ("success", "skipped") and (row.downstream_done or not task.wait_for_downstream)
+            ok = row.is_done and (row.downstream_done or not task.wait_for_downstream)
         else:
             # As Airflow: the DAG's first run waits for nothing, a task that is new in it says whether it does.
             is_new = task.task_id not in ever_ran

@@ -1,16 +1,19 @@
-"""The scheduler's writes: one batch, one transaction, every row by compare-and-set.
+"""What moves task instances and dag runs: one batch, one transaction, every row by compare-and-set.
 
-Locks in the order of ADR 22: the leadership row (shared), DAGs that may be paused, dag runs by id, task instances.
-Raises `LeadershipLost` when another leader's term is in force, and `StaleViews` when any row is no longer what the plan
-assumed; nothing is written then.
+The scheduler's batches go through `write_batch`, what people clear and mark through `write_held` (ADR 30); both write
+by the same statements. Locks in the order of ADR 22: the leadership row (shared), DAGs that may be paused, dag runs by
+id, task instances. Raises `LeadershipLost` when another leader's term is in force, and `StaleViews` when any row is no
+longer what the plan assumed; nothing is written then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any, TypeVar
 
 import msgspec
+from psycopg import AsyncCursor
 
 from leoflowd.contract.errors import LeadershipLost, LeoflowError
 from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
@@ -21,6 +24,12 @@ from leoflowd.store.hints import send_hint
 from leoflowd.store.waits import FiredWait, InstanceKey, WaitWrite, delete_waits, fire_waits, upsert_waits
 
 _SQL = statements("transitions")
+
+T = TypeVar("T")
+Cursor = AsyncCursor[Any]
+
+PORTION = 1000
+"""Rows written by one statement: ten times as many would hold up the event loop while their parameters are written."""
 
 
 class StaleViews(LeoflowError):
@@ -50,6 +59,18 @@ class EndedTry(msgspec.Struct, frozen=True, kw_only=True):
     facts: InstanceFacts
 
 
+class Expansion(msgspec.Struct, frozen=True, kw_only=True):
+    """A mapped task of a run gets its instances: what was unexpanded is map index 0 from now on.
+
+    `added` are new rows as they begin; what else they hold they have from the first row of their task. All of the
+    task's instances are among `Batch.instances` too, by the map indexes that they have then.
+    """
+
+    dag_run_id: int
+    task_id: str
+    added: tuple[InstanceFacts, ...]
+
+
 class XComWrite(msgspec.Struct, frozen=True, kw_only=True):
     dag_run_id: int
     task_id: str
@@ -73,7 +94,10 @@ class RunWrite(msgspec.Struct, frozen=True, kw_only=True):
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[RunWrite, ...]
     instances: tuple[InstanceWrite, ...]
+    expansions: tuple[Expansion, ...] = ()
     ended_tries: tuple[EndedTry, ...] = ()
+    emptied: tuple[str, ...] = ()
+    """Ids of instances that no ended try left, and whose XComs go all the same."""
     xcoms: tuple[XComWrite, ...] = ()
     waits: tuple[WaitWrite, ...] = ()
     fired: tuple[FiredWait, ...] = ()
@@ -89,13 +113,41 @@ async def write_batch(conn: Connection, batch: Batch, *, term: int, now: datetim
     if failed:
         await conn.execute(_SQL.lock_failing_dags, {"ids": failed})
     locked = await conn.execute(_SQL.lock_runs, {"ids": [r.dag_run_id for r in batch.runs]})
-    moved = None
-    if batch.instances:
-        parameters = _instance_parameters(batch.instances, now)
-        if batch.ended_tries:
-            await conn.execute(_SQL.archive_tries, _archive_parameters(batch.ended_tries, now))
-            await conn.execute(_SQL.delete_xcoms_of_tries, {"ids": [e.facts.id for e in batch.ended_tries]})
-        moved = await conn.execute(_SQL.move_instances, parameters)
+    moved = await _write_changes(conn, batch, now)
+    if failed:
+        await conn.execute(_SQL.pause_failing_dags, {"ids": failed})
+    for dag_run_id in batch.stop_tries_of:
+        await send_hint(conn, "run", dag_run_id)
+    if not await leading.fetchone():
+        raise LeadershipLost(f"term {term} is over; another replica leads")
+    revisions = dict(await locked.fetchall())
+    stale = {run.dag_run_id for run in batch.runs if revisions.get(run.dag_run_id) != run.revision}
+    stale |= await _not_moved(moved, batch)
+    if stale:
+        raise StaleViews(frozenset(stale))
+
+
+async def write_held(conn: Connection, batch: Batch, *, now: datetime) -> None:
+    """Write what was decided about rows that the caller has locked (their runs) since it read them."""
+    moved = await _write_changes(conn, batch, now)
+    stale = await _not_moved(moved, batch)
+    if stale:
+        raise StaleViews(frozenset(stale))
+
+
+async def _write_changes(conn: Connection, batch: Batch, now: datetime) -> list[Cursor]:
+    """Send everything; what comes back tells which instances were moved. In a pipeline nothing is awaited here."""
+    if batch.expansions:
+        await _expand(conn, batch.expansions, now)
+    for ended in _portions(batch.ended_tries):
+        await conn.execute(_SQL.archive_tries, _archive_parameters(ended, now))
+    emptied = [*(ended.facts.id for ended in batch.ended_tries), *batch.emptied]
+    if emptied:
+        await conn.execute(_SQL.delete_xcoms_of_tries, {"ids": emptied})
+    moved = [
+        await conn.execute(_SQL.move_instances, _instance_parameters(writes, now))
+        for writes in _portions(batch.instances)
+    ]
     if batch.ended_waits:
         await delete_waits(conn, batch.ended_waits)
     if batch.waits:
@@ -117,19 +169,33 @@ async def write_batch(conn: Connection, batch: Batch, *, term: int, now: datetim
     changed = [run for run in batch.runs if run.state is not None]
     if changed:
         await conn.execute(_SQL.move_runs, _run_parameters(changed, now))
-    if failed:
-        await conn.execute(_SQL.pause_failing_dags, {"ids": failed})
-    for dag_run_id in batch.stop_tries_of:
-        await send_hint(conn, "run", dag_run_id)
-    if not await leading.fetchone():
-        raise LeadershipLost(f"term {term} is over; another replica leads")
-    revisions = dict(await locked.fetchall())
-    stale = {run.dag_run_id for run in batch.runs if revisions.get(run.dag_run_id) != run.revision}
-    if moved is not None:
-        written = {(row[0], row[1], row[2]) for row in await moved.fetchall()}
-        stale |= {w.dag_run_id for w in batch.instances if (w.dag_run_id, w.task_id, w.before.map_index) not in written}
-    if stale:
-        raise StaleViews(frozenset(stale))
+    return moved
+
+
+async def _expand(conn: Connection, expansions: Sequence[Expansion], now: datetime) -> None:
+    tasks = {"runs": [e.dag_run_id for e in expansions], "task_ids": [e.task_id for e in expansions]}
+    await conn.execute(_SQL.number_unexpanded, {**tasks, "now": now})
+    added = [(e.dag_run_id, e.task_id, facts) for e in expansions for facts in e.added]
+    for rows in _portions(added):
+        parameters = {
+            "runs": [run for run, _, _ in rows],
+            "task_ids": [task_id for _, task_id, _ in rows],
+            "map_indexes": [facts.map_index for _, _, facts in rows],
+            "ids": [facts.id for _, _, facts in rows],
+            "max_tries": [facts.max_tries for _, _, facts in rows],
+            "now": now,
+        }
+        await conn.execute(_SQL.insert_instances, parameters)
+
+
+async def _not_moved(moved: Sequence[Cursor], batch: Batch) -> set[int]:
+    """Runs with an instance that was not as the plan assumed."""
+    written = {(row[0], row[1], row[2]) for cursor in moved for row in await cursor.fetchall()}
+    return {w.dag_run_id for w in batch.instances if (w.dag_run_id, w.task_id, w.before.map_index) not in written}
+
+
+def _portions(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (rows[at : at + PORTION] for at in range(0, len(rows), PORTION))
 
 
 def _instance_parameters(writes: Sequence[InstanceWrite], now: datetime) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -56,7 +56,7 @@ async def upsert_waits(conn: Connection, writes: Sequence[WaitWrite]) -> None:
     await conn.execute(
         _SQL.upsert_waits,
         {
-            **_keys([write.key for write in writes]),
+            **instance_keys([write.key for write in writes]),
             "ids": [w.id for w in waits],
             "dag_ids": [w.dag_id for w in waits],
             "kinds": [w.spec.probe.kind for w in waits],
@@ -74,8 +74,8 @@ async def fire_waits(conn: Connection, fired: Sequence[FiredWait], now: datetime
     await conn.execute(_SQL.fire_waits, {"ids": [one.id for one in fired], "events": events, "now": now})
 
 
-async def delete_waits(conn: Connection, keys: Sequence[InstanceKey]) -> None:
-    await conn.execute(_SQL.delete_waits, _keys(keys))
+async def delete_waits(conn: Connection, keys: Collection[InstanceKey]) -> None:
+    await conn.execute(_SQL.delete_waits, instance_keys(keys))
 
 
 class ArmPage(msgspec.Struct, frozen=True):
@@ -150,7 +150,7 @@ class _ResumeRow(msgspec.Struct, frozen=True):
 
 async def list_resumes(conn: Connection, keys: Sequence[InstanceKey]) -> dict[InstanceKey, ResumeCall]:
     """What the next processes of these instances are told; an instance that simply starts is absent."""
-    rows = await fetch_all(conn, _SQL.list_resumes, _ResumeRow, **_keys(keys))
+    rows = await fetch_all(conn, _SQL.list_resumes, _ResumeRow, **instance_keys(keys))
     return {(row.dag_run_id, row.task_id, row.map_index): call for row in rows if (call := _call(row)) is not None}
 
 
@@ -192,7 +192,8 @@ def _text(raw: msgspec.Raw) -> str | None:
     return None if text == "null" else text
 
 
-def _keys(keys: Sequence[InstanceKey]) -> dict[str, object]:
+def instance_keys(keys: Collection[InstanceKey]) -> dict[str, object]:
+    """As the parameters of a statement: `runs`, `task_ids`, `map_indexes`."""
     return {
         "runs": [run for run, _, _ in keys],
         "task_ids": [task_id for _, task_id, _ in keys],

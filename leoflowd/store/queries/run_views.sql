@@ -16,28 +16,32 @@ SELECT r.id, r.dag_id, r.run_id, r.dag_version_id, r.run_type, r.state, r.logica
        r.note, r.because, r.revision, d.is_paused, d.max_active_runs
 FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id WHERE r.id = %(dag_run_id)s;
 
--- name: list_instances (primary key prefix)
-SELECT t.id, t.task_id, t.map_index, t.state, t.try_number, t.max_tries, t.infra_faults, t.scheduled_at, t.queued_at,
+-- name: list_instances (of some runs, or only these keys of them; primary key prefix)
+SELECT t.dag_run_id, t.id, t.task_id, t.map_index, t.operator, t.state, t.try_number, t.max_tries, t.infra_faults, t.scheduled_at, t.queued_at,
        t.start_date, t.end_date, t.due_at, t.because, t.launcher, coalesce(w.status, '') AS wait
 FROM task_instance t
 LEFT JOIN wait w ON w.dag_run_id = t.dag_run_id AND w.task_id = t.task_id AND w.map_index = t.map_index
     AND CASE w.status WHEN 'waiting' THEN w.id = t.id AND t.state IN ('deferred', 'up_for_reschedule')
                       ELSE t.state IN ('scheduled', 'queued', 'running', 'restarting') END
-WHERE t.dag_run_id = %(dag_run_id)s ORDER BY t.task_id, t.map_index;
+WHERE t.dag_run_id = ANY (%(dag_run_ids)s::bigint[])
+  AND (NOT %(is_chosen)s::bool OR (t.dag_run_id, t.task_id, t.map_index) IN (
+       SELECT * FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[])))
+ORDER BY t.dag_run_id, t.task_id, t.map_index;
 
--- name: list_past (previous run by logical date; downstream_done serves wait_for_downstream)
+-- name: list_past (previous run by logical date, a row per task: as Airflow, whoever asks for its past asks for all instances
+-- of its task; downstream_done serves wait_for_downstream)
 WITH previous AS (
     SELECT id FROM dag_run WHERE dag_id = %(dag_id)s AND logical_date < %(logical_date)s
     ORDER BY logical_date DESC LIMIT 1
 )
-SELECT t.task_id, t.state,
+SELECT t.task_id, bool_and(coalesce(t.state IN ('success', 'skipped'), false)) AS is_done,
        NOT EXISTS (
            SELECT FROM task_instance s
            WHERE s.dag_run_id = t.dag_run_id AND (t.task_id || '>' || s.task_id) = ANY (%(spec_edges)s)
              AND (s.state IS NULL OR s.state NOT IN ('success', 'skipped'))
        ) AS downstream_done
 FROM previous p JOIN task_instance t ON t.dag_run_id = p.id
-WHERE t.task_id = ANY (%(task_ids)s);
+WHERE t.task_id = ANY (%(task_ids)s) GROUP BY t.dag_run_id, t.task_id;
 
 -- name: has_previous_run (unique index on (dag_id, logical_date))
 SELECT EXISTS (SELECT FROM dag_run WHERE dag_id = %(dag_id)s AND logical_date < %(logical_date)s);

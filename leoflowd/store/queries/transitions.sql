@@ -27,6 +27,25 @@ DELETE FROM xcom x USING task_instance t
 WHERE t.id = ANY (%(ids)s::uuid[]) AND x.dag_run_id = t.dag_run_id AND x.task_id = t.task_id
   AND x.map_index = t.map_index;
 
+-- name: number_unexpanded (a mapped task is expanded: its one instance becomes map index 0; primary key)
+UPDATE task_instance t SET map_index = 0, updated_at = %(now)s
+FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[]) AS u(dag_run_id, task_id)
+WHERE t.dag_run_id = u.dag_run_id AND t.task_id = u.task_id AND t.map_index = -1
+  AND NOT EXISTS (SELECT FROM task_instance o
+                  WHERE o.dag_run_id = t.dag_run_id AND o.task_id = t.task_id AND o.map_index = 0);
+
+-- name: insert_instances (the others of a mapped task, after the first of its instances. What is there, or has nothing to be
+-- made after, is not written: move_instances finds it stale)
+INSERT INTO task_instance (dag_run_id, task_id, map_index, id, max_tries, dag_version_id, operator, operator_name, task_display_name,
+                           pool, pool_slots, queue, priority_weight, updated_at)
+SELECT u.dag_run_id, u.task_id, u.map_index, u.id, u.max_tries, t.dag_version_id, t.operator, t.operator_name, t.task_display_name,
+    t.pool, t.pool_slots, t.queue, t.priority_weight, %(now)s
+FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[], %(ids)s::uuid[], %(max_tries)s::int[])
+     AS u(dag_run_id, task_id, map_index, id, max_tries)
+CROSS JOIN LATERAL (SELECT * FROM task_instance o WHERE o.dag_run_id = u.dag_run_id AND o.task_id = u.task_id
+                    ORDER BY o.map_index LIMIT 1) t
+ON CONFLICT DO NOTHING;
+
 -- name: move_instances (compare-and-set on try id and state; primary key)
 UPDATE task_instance t SET
     id = u.id, state = u.state, try_number = u.try_number, max_tries = u.max_tries, infra_faults = u.infra_faults,
@@ -61,7 +80,8 @@ ON CONFLICT (dag_run_id, task_id, map_index, key) DO UPDATE SET value = excluded
 
 -- name: move_runs (the rows are locked by lock_runs)
 UPDATE dag_run d SET state = u.state, start_date = u.start_date, end_date = u.end_date, because = u.because,
-    last_scheduling_decision = %(now)s, updated_at = %(now)s
+    queued_at = CASE u.state WHEN 'queued' THEN %(now)s ELSE d.queued_at END,
+    last_scheduling_decision = CASE u.state WHEN 'queued' THEN NULL ELSE %(now)s END, updated_at = %(now)s
 FROM unnest(%(ids)s::bigint[], %(states)s::text[], %(started)s::timestamptz[], %(ended)s::timestamptz[],
             %(because)s::text[]) AS u(id, state, start_date, end_date, because)
 WHERE d.id = u.id;

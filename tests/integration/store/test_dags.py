@@ -45,7 +45,7 @@ class Threads:
             (dags, "_read"),
             (dags, "shape_of"),
             (dag_runs, "_instance_rows"),
-            (run_views, "_facts"),
+            (run_views, "facts_of"),
         ):
             monkeypatch.setattr(module, name, self._told(name, getattr(module, name)))
 
@@ -83,7 +83,7 @@ async def test_the_work_of_a_large_dag_is_done_off_the_event_loop(
         )
         loaded = await run_views.load_view(conn, run)
     assert threads.on_loop == []
-    assert set(threads.elsewhere) == {"_prepare", "_read", "shape_of", "_instance_rows", "_facts"}
+    assert set(threads.elsewhere) == {"_prepare", "_read", "shape_of", "_instance_rows", "facts_of"}
     assert loaded is not None
     assert len(loaded.view.facts) == count
 

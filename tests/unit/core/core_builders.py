@@ -10,7 +10,7 @@ from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.states import DagRunState, TaskInstanceState
 from leoflowd.core.dag_run_plan import plan_dag_run, plan_outcome
 from leoflowd.core.dag_shape import shape_of
-from leoflowd.core.decisions import Decision, FinishDagRun, StartDagRun
+from leoflowd.core.decisions import Decision, Expand, FinishDagRun, StartDagRun
 from leoflowd.core.run_view import InstanceFacts, RunView
 from leoflowd.core.transitions import apply, apply_to_run
 
@@ -73,6 +73,8 @@ def carry_out(view: RunView, decisions: Sequence[Decision], now: datetime = NOW)
     for decision in decisions:
         if isinstance(decision, StartDagRun | FinishDagRun):
             view.run = apply_to_run(view.run, decision, now)
+        elif isinstance(decision, Expand):
+            view.expand(decision.node, decision.count)
         else:
             position = decision.instance
             view.put(position, apply(view.facts[position], view.node_of(position), decision, now))
@@ -92,8 +94,11 @@ def outcome(kind: OutcomeKind, *, started_at: datetime = NOW, ended_at: datetime
 
 def end_try(view: RunView, task_id: str, kind: OutcomeKind, now: datetime = NOW, **fields: object) -> Decision:
     """Report an outcome and settle what follows from it; returns the decision about the try."""
-    position = at(view, task_id)
-    decision = plan_outcome(view, position, outcome(kind, ended_at=now, **fields), now)  # type: ignore[arg-type]
-    carry_out(view, [decision], now)
+    return end_instance(view, at(view, task_id), kind, now, **fields)
+
+
+def end_instance(view: RunView, position: int, kind: OutcomeKind, now: datetime = NOW, **fields: object) -> Decision:
+    decisions = plan_outcome(view, position, outcome(kind, ended_at=now, **fields), now)  # type: ignore[arg-type]
+    carry_out(view, decisions, now)
     settle(view, now, touched=[position])
-    return decision
+    return decisions[0]

@@ -156,14 +156,14 @@ def test_a_due_retry_waits_when_its_upstream_was_cleared_meanwhile() -> None:
 )
 def test_each_outcome_has_its_decision(kind: OutcomeKind, decided: type) -> None:
     view = view_of(task("a", retries=1), facts={"a": LIVE_TRY})
-    decision = plan_outcome(view, 0, outcome(kind, reschedule_at=NOW + seconds(5)), NOW)
+    (decision,) = plan_outcome(view, 0, outcome(kind, reschedule_at=NOW + seconds(5)), NOW)
     assert type(decision) is decided
     assert f"it said {kind.value}" in decision.because
 
 
 def test_infrastructure_faults_have_their_own_bound() -> None:
     faults = {**LIVE_TRY, "infra_faults": MAX_INFRA_FAULTS}
-    decision = plan_outcome(view_of(task("a", retries=9), facts={"a": faults}), 0, outcome(OutcomeKind.LOST), NOW)
+    (decision,) = plan_outcome(view_of(task("a", retries=9), facts={"a": faults}), 0, outcome(OutcomeKind.LOST), NOW)
     assert isinstance(decision, Fail)
     assert decision.because.startswith("infrastructure failed 7 times, most recently: it said lost.")
 
@@ -173,7 +173,7 @@ def test_after_a_second_infrastructure_fault_the_next_try_waits_ever_longer() ->
 
     def next_at(faults: int) -> datetime | None:
         view = view_of(task("a"), facts={"a": {**LIVE_TRY, "infra_faults": faults}})
-        decision = plan_outcome(view, 0, outcome(OutcomeKind.LOST), NOW)
+        (decision,) = plan_outcome(view, 0, outcome(OutcomeKind.LOST), NOW)
         assert isinstance(decision, Requeue)
         return decision.at
 
@@ -187,7 +187,8 @@ def test_after_a_second_infrastructure_fault_the_next_try_waits_ever_longer() ->
 @pytest.mark.parametrize("kind", OutcomeKind)
 def test_whatever_the_end_of_a_cleared_try_it_starts_from_nothing(kind: OutcomeKind) -> None:
     view = view_of(task("a"), facts={"a": {**LIVE_TRY, "state": S.RESTARTING}})
-    assert isinstance(plan_outcome(view, 0, outcome(kind), NOW), Restart)
+    (decision,) = plan_outcome(view, 0, outcome(kind), NOW)
+    assert isinstance(decision, Restart)
     end_try(view, "a", kind)
     assert state_of(view, "a") is S.SCHEDULED
 

@@ -158,7 +158,8 @@ class Shell:
             end_date=self.now,
             reschedule_at=self.now + timedelta(seconds=5),
         )
-        self.do(plan_outcome(self.view, position, outcome, self.now))
+        for decision in plan_outcome(self.view, position, outcome, self.now):
+            self.do(decision)
         self.plan([position])
 
     def pass_time(self) -> None:
@@ -279,11 +280,10 @@ class ClearsAndOutcomes(RuleBasedStateMachine):
         view, shell = self.shell.view, self.shell
         position = data.draw(st.integers(0, len(view.facts) - 1))
         before = view.facts[position]
-        was_live = before.state in (S.QUEUED, S.RUNNING, S.RESTARTING)
-        if before.try_number and not was_live and (before.end_date or before.start_date):
-            shell.archive(position, before)
         facts = list(view.facts)
         facts[position] = clear(before, view.node_of(position), because="ann cleared it")
+        if replaces_try(before, facts[position]):
+            shell.archive(position, before)
         run = clear_run(view.run, because="ann cleared it")
         if run.state is DagRunState.QUEUED:
             run = apply_to_run(run, StartDagRun(because="its turn"), shell.now)

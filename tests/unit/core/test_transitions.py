@@ -37,7 +37,6 @@ from leoflowd.core.transitions import (
     apply_to_run,
     clear,
     clear_run,
-    ends_live_try,
     is_resumed,
     mark,
     mark_run,
@@ -213,17 +212,19 @@ def test_clearing_begins_from_nothing_with_all_retries_again(state: TaskInstance
     after = clear(before, NODE, because="ann cleared it")
     assert (after.state, after.max_tries, after.infra_faults, after.try_number) == (S.NONE, 3 + 2, 0, 3)
     assert (after.start_date, after.end_date, after.due_at) == (None, None, None)
+    assert replaces_try(before, after), "whoever clears it archives the try"
     queued = do(after, Queue(instance=0, because="b", try_id="new"))
     assert queued.try_number == 4
-    assert not replaces_try(after, queued), "whoever cleared it has archived the try"
+    assert not replaces_try(after, queued)
 
 
 def test_clearing_a_live_try_stops_it_first() -> None:
     before = facts_in(S.RUNNING, try_number=1, start_date=NOW)
     restarting = clear(before, NODE, because="ann cleared it")
     assert (restarting.state, restarting.id, restarting.max_tries) == (S.RESTARTING, "old", 3)
-    assert ends_live_try(before, restarting)
+    assert not replaces_try(before, restarting), "it is archived when it has ended"
     gone = do(restarting, Restart(instance=0, because="b"))
+    assert replaces_try(restarting, gone)
     assert (gone.state, gone.start_date, gone.end_date) == (S.NONE, None, None)
 
 
@@ -232,7 +233,6 @@ def test_marking_ends_it_now(state: TaskInstanceState) -> None:
     before = facts_in(S.RUNNING, try_number=1, start_date=NOW)
     after = mark(before, state, LATER, because="ann marked it")
     assert (after.state, after.start_date, after.end_date, after.id) == (state, NOW, LATER, "old")
-    assert ends_live_try(before, after)
 
 
 @pytest.mark.parametrize("state", [S.NONE, S.RUNNING, S.UPSTREAM_FAILED, S.REMOVED, S.RESTARTING])
