@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,9 +18,11 @@ import psycopg
 from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.contract.states import DagRunState, DagRunType, TriggeredBy
 from leoflowd.contract.values import conf_text
+from leoflowd.core.by_hand import plan_mark_run
 from leoflowd.core.dag_shape import TaskNode
-from leoflowd.store.dags import VersionRow, fetch_version_by_id, off_loop, shape_of_version
+from leoflowd.store.dags import VersionRow, off_loop, shape_of_version
 from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
+from leoflowd.store.held_runs import hold_runs, list_held, touch_runs, write_changes
 from leoflowd.store.hints import send_hint
 
 _SQL = statements("dag_runs")
@@ -156,40 +159,16 @@ def _found(row: DagRunRow | None, dag_id: str, run_id: str) -> DagRunRow:
 
 async def touch_dag_run(conn: Connection, dag_run_id: int, now: datetime) -> None:
     """The run's rows were changed by other than the scheduler: raise the revision, send the hint."""
-    await conn.execute(_SQL.bump_revision, {"dag_run_id": dag_run_id, "now": now})
-    await send_hint(conn, "run", dag_run_id)
-
-
-async def queue_dag_run(conn: Connection, dag_run_id: int, *, now: datetime, version_id: uuid.UUID | None) -> None:
-    """Let the scheduler take the run up again (after a clear), on another version if one is given."""
-    await conn.execute(_SQL.requeue_dag_run, {"dag_run_id": dag_run_id, "now": now, "version_id": version_id})
-    await send_hint(conn, "run", dag_run_id)
+    await touch_runs(conn, [dag_run_id], now)
 
 
 async def mark_dag_run(conn: Connection, dag_run_id: int, state: DagRunState, *, now: datetime, because: str) -> None:
-    """Set the run's state as Airflow's PATCH does.
-
-    success: every task instance becomes success, and the run. failed: running ones fail, waiting ones are skipped, and
-    the run fails. queued: the scheduler takes it up again. Unfinished teardown tasks are left to run; the run then
-    ends when they do.
-    """
-    version_id, spec_teardowns = await _teardowns(conn, dag_run_id)
-    if state == DagRunState.QUEUED:
-        await queue_dag_run(conn, dag_run_id, now=now, version_id=version_id)
-        return
-    parameters = {"dag_run_id": dag_run_id, "teardowns": spec_teardowns, "now": now, "because": because}
-    if state == DagRunState.SUCCESS:
-        await conn.execute(_SQL.mark_instances_success, parameters)
-    else:
-        await conn.execute(_SQL.mark_instances_failed, parameters)
-    await conn.execute(_SQL.finish_dag_run, {**parameters, "state": state})
-    await touch_dag_run(conn, dag_run_id, now)
-
-
-async def _teardowns(conn: Connection, dag_run_id: int) -> tuple[uuid.UUID, list[str]]:
-    version_id = await fetch_value(conn, _SQL.fetch_version_id, dag_run_id=dag_run_id)
-    version = await fetch_version_by_id(conn, version_id)
-    return version_id, [task.task_id for task in version.spec.tasks if task.is_teardown]
+    """Set the run's state as Airflow's PATCH does: see `core.by_hand.plan_mark_run`."""
+    for run in await hold_runs(conn, [dag_run_id]):
+        held = await list_held(conn, [run])
+        plan = partial(plan_mark_run, held, run.facts, state, now, because=because)
+        changes, after = await off_loop(plan, size=len(held))
+        await write_changes(conn, [run], changes, now=now, moved_runs={run.id: after})
 
 
 async def set_because(conn: Connection, dag_run_id: int, because: str, now: datetime) -> None:

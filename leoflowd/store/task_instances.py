@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from leoflowd.contract.states import TaskInstanceState
-from leoflowd.store.dag_runs import insert_task_instances, queue_dag_run, touch_dag_run
-from leoflowd.store.dags import VersionRow, fetch_version_by_id
-from leoflowd.store.database import Connection, fetch_value, statements
-from leoflowd.store.waits import delete_waits
+from leoflowd.contract.states import LIVE, TaskInstanceState
+from leoflowd.core.by_hand import Change, plan_clear, plan_mark, plan_removal
+from leoflowd.core.transitions import clear_run
+from leoflowd.store.dag_runs import insert_task_instances, touch_dag_run
+from leoflowd.store.dags import VersionRow, off_loop
+from leoflowd.store.database import Connection, statements
+from leoflowd.store.held_runs import hold_runs, list_held, set_versions, write_changes
+from leoflowd.store.waits import InstanceKey
 
 _SQL = statements("task_instances")
 
@@ -20,63 +23,77 @@ Key = tuple[str, int]
 async def clear_instances(
     conn: Connection,
     dag_run_id: int,
-    keys: Sequence[Key],
+    keys: Collection[Key],
     *,
     now: datetime,
     because: str,
     reset_dag_run: bool,
     version: VersionRow | None = None,
 ) -> None:
-    """Let these run again: the try is archived, `max_tries` raised by the task's retries, the state none.
+    """`clear_in_runs` for one run."""
+    chosen = {dag_run_id: keys}
+    await clear_in_runs(conn, chosen, now=now, because=because, reset_dag_run=reset_dag_run, version=version)
 
-    A live try becomes `restarting`: its agent is told to stop, and when it has ended the instance goes on. With
-    `version` the run moves to that version: new tasks get rows, tasks that are gone become removed.
+
+async def clear_in_runs(
+    conn: Connection,
+    keys: Mapping[int, Collection[Key]],
+    *,
+    now: datetime,
+    because: str,
+    reset_dag_run: bool,
+    version: VersionRow | None = None,
+) -> None:
+    """Let these run again (`transitions.clear`), by run. Whoever has locked runs already has locked all of these.
+
+    `reset_dag_run`: a run that had ended waits for its turn again. With `version` the runs move to that version: new
+    tasks get rows, tasks that are gone become removed.
     """
-    current = version or await fetch_version_by_id(
-        conn, await fetch_value(conn, _SQL.fetch_run_version_id, dag_run_id=dag_run_id)
+    runs = await hold_runs(conn, keys, version)
+    chosen = _instance_keys(keys)
+    rows = await list_held(conn, runs, None if version else chosen)
+
+    def plan() -> tuple[tuple[Change, ...], tuple[Change, ...]]:
+        cleared = plan_clear((held for held in rows if held.key in chosen), because=because)
+        return cleared, plan_removal(rows, cleared, now) if version else cleared
+
+    cleared, changes = await off_loop(plan, size=len(rows))
+    await write_changes(
+        conn,
+        runs,
+        changes,
+        now=now,
+        moved_runs={run.id: clear_run(run.facts, because=because) for run in runs} if reset_dag_run else None,
+        # What a live try pushed goes when that try has ended.
+        emptied=[change.held.facts.id for change in cleared if change.held.facts.state not in LIVE],
+        version_id=None if version is None else version.id,
     )
-    retries = {task.task_id: task.retries for task in current.spec.tasks}
-    parameters = {
-        "dag_run_id": dag_run_id,
-        "task_ids": [task_id for task_id, _ in keys],
-        "map_indexes": [map_index for _, map_index in keys],
-        "retries": [retries.get(task_id, 0) for task_id, _ in keys],
-        "version_id": current.id,
-        "now": now,
-        "because": because,
-    }
-    await conn.execute(_SQL.archive_instances, parameters)
-    await conn.execute(_SQL.delete_xcoms_of_cleared, parameters)
-    await delete_waits(conn, [(dag_run_id, task_id, map_index) for task_id, map_index in keys])
-    await conn.execute(_SQL.clear_instances, parameters)
+    versions = {run.id: run.version.id for run in runs}
+    await set_versions(conn, {change.held.key: versions[change.held.dag_run_id] for change in cleared})
     if version is not None:
-        await insert_task_instances(conn, dag_run_id, version, now)
-        await conn.execute(
-            _SQL.remove_instances_of_gone_tasks,
-            {"dag_run_id": dag_run_id, "task_ids": list(retries), "now": now},
-        )
-    if reset_dag_run:
-        await queue_dag_run(conn, dag_run_id, now=now, version_id=current.id)
-    else:
-        await touch_dag_run(conn, dag_run_id, now)
+        for run in runs:
+            await insert_task_instances(conn, run.id, version, now)
 
 
 async def mark_instances(
-    conn: Connection, dag_run_id: int, keys: Sequence[Key], state: TaskInstanceState, *, now: datetime, because: str
+    conn: Connection, dag_run_id: int, keys: Collection[Key], state: TaskInstanceState, *, now: datetime, because: str
 ) -> None:
-    """Set a final state by hand. A live try is told to stop; what it reports afterwards is refused."""
-    await conn.execute(
-        _SQL.mark_instances,
-        {
-            "dag_run_id": dag_run_id,
-            "task_ids": [task_id for task_id, _ in keys],
-            "map_indexes": [map_index for _, map_index in keys],
-            "state": state,
-            "now": now,
-            "because": because,
-        },
-    )
-    await touch_dag_run(conn, dag_run_id, now)
+    """`mark_in_runs` for one run."""
+    await mark_in_runs(conn, {dag_run_id: keys}, state, now=now, because=because)
+
+
+async def mark_in_runs(
+    conn: Connection, keys: Mapping[int, Collection[Key]], state: TaskInstanceState, *, now: datetime, because: str
+) -> None:
+    """Set a final state by hand (`transitions.mark`), by run. A live try is told to stop, its report refused."""
+    runs = await hold_runs(conn, keys)
+    rows = await list_held(conn, runs, _instance_keys(keys))
+    changes = await off_loop(lambda: plan_mark(rows, state, now, because=because), size=len(rows))
+    await write_changes(conn, runs, changes, now=now)
+
+
+def _instance_keys(keys: Mapping[int, Collection[Key]]) -> frozenset[InstanceKey]:
+    return frozenset((run, task_id, map_index) for run, chosen in keys.items() for task_id, map_index in chosen)
 
 
 async def set_note(conn: Connection, dag_run_id: int, key: Key, note: str | None, now: datetime) -> None:

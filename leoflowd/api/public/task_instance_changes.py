@@ -6,9 +6,9 @@ transaction that locks the dag runs first.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -120,16 +120,14 @@ async def _clear(
     conn: Connection, dag_id: str, chosen: Iterable[Instance], *, reset_dag_run: bool, latest: bool
 ) -> None:
     version = await dags.fetch_version(conn, dag_id) if latest else None
-    for dag_run_id, instances in _by_run(chosen):
-        await task_instances.clear_instances(
-            conn,
-            dag_run_id,
-            [(i.task_id, i.map_index) for i in instances],
-            now=context().now(),
-            because=f"cleared by {caller().username}",
-            reset_dag_run=reset_dag_run,
-            version=version,
-        )
+    await task_instances.clear_in_runs(
+        conn,
+        _by_run(chosen),
+        now=context().now(),
+        because=f"cleared by {caller().username}",
+        reset_dag_run=reset_dag_run,
+        version=version,
+    )
 
 
 # --- mark and note -----------------------------------------------------------------------------------------------
@@ -223,9 +221,7 @@ async def _mark(
     if dry_run:
         return marked
     because = f"marked {state} by {caller().username}"
-    for dag_run_id, group in _by_run(marked):
-        keys = [(i.task_id, i.map_index) for i in group]
-        await task_instances.mark_instances(conn, dag_run_id, keys, state, now=context().now(), because=because)
+    await task_instances.mark_in_runs(conn, _by_run(marked), state, now=context().now(), because=because)
     resumed = selection.to_resume(shape, instances, task_id, marked)
     await _clear(conn, run.dag_id, resumed, reset_dag_run=True, latest=False)
     return marked
@@ -276,9 +272,11 @@ async def _instances(conn: Connection, dag_id: str, run_ids: Sequence[str]) -> l
     ]
 
 
-def _by_run(instances: Iterable[Instance]) -> Iterable[tuple[int, list[Instance]]]:
-    ordered = sorted(instances, key=lambda i: i.dag_run_id)
-    return [(run, list(group)) for run, group in groupby(ordered, key=lambda i: i.dag_run_id)]
+def _by_run(instances: Iterable[Instance]) -> dict[int, list[selection.Key]]:
+    keys: dict[int, list[selection.Key]] = defaultdict(list)
+    for i in instances:
+        keys[i.dag_run_id].append((i.task_id, i.map_index))
+    return keys
 
 
 async def _answer(conn: Connection, instances: Iterable[Instance]) -> Response:
