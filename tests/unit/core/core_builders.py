@@ -10,7 +10,7 @@ from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.states import DagRunState, TaskInstanceState
 from leoflowd.core.dag_run_plan import plan_dag_run, plan_outcome
 from leoflowd.core.dag_shape import shape_of
-from leoflowd.core.decisions import Decision, Expand, FinishDagRun, StartDagRun
+from leoflowd.core.decisions import Decision, Expand, FinishDagRun, Queue, Start, StartDagRun
 from leoflowd.core.run_view import InstanceFacts, RunView
 from leoflowd.core.transitions import apply, apply_to_run
 
@@ -95,6 +95,12 @@ def outcome(kind: OutcomeKind, *, started_at: datetime = NOW, ended_at: datetime
 def end_try(view: RunView, task_id: str, kind: OutcomeKind, now: datetime = NOW, **fields: object) -> Decision:
     """Report an outcome and settle what follows from it; returns the decision about the try."""
     return end_instance(view, at(view, task_id), kind, now, **fields)
+
+
+def begin_try(view: RunView, position: int, now: datetime = NOW) -> None:
+    """A process runs for this instance."""
+    carry_out(view, [Queue(instance=position, try_id=f"try-{position}", because="a slot is free")], now)
+    carry_out(view, [Start(instance=position, at=now, because="it said hello")], now)
 
 
 def end_instance(view: RunView, position: int, kind: OutcomeKind, now: datetime = NOW, **fields: object) -> Decision:

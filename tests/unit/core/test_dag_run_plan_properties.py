@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from datetime import timedelta
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -18,9 +19,9 @@ from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState, TriggerRule
 from leoflowd.contract.wait_spec import ProbeSpec, WaitMode, WaitSpec, WaitTerms
-from leoflowd.core.dag_run_plan import due_moments, plan_dag_run, plan_outcome, plan_resume
+from leoflowd.core.dag_run_plan import due_moments, plan_dag_run, plan_expansion, plan_outcome, plan_resume
 from leoflowd.core.dag_shape import shape_of
-from leoflowd.core.decisions import Decision, FinishDagRun, Queue, Start, StartDagRun
+from leoflowd.core.decisions import Decision, Expand, FinishDagRun, Queue, Start, StartDagRun
 from leoflowd.core.pool_slots import SlotLedger, SlotRequest
 from leoflowd.core.run_view import InstanceFacts, RunView
 from leoflowd.core.transitions import MOVES, apply, apply_to_run, clear, clear_run, replaces_try
@@ -104,6 +105,11 @@ class Shell:
             view.run = apply_to_run(view.run, decision, self.now)
             self.ledger.forget_run(1)
             return
+        if isinstance(decision, Expand):
+            added = view.expand(decision.node, decision.count)
+            assert len(view.instances_of(decision.node)) >= decision.count
+            assert all(view.facts[i].state is S.NONE for i in added)
+            return
         position = decision.instance
         before = view.facts[position]
         after = apply(before, view.node_of(position), decision, self.now)
@@ -162,6 +168,17 @@ class Shell:
             self.do(decision)
         self.plan([position])
 
+    def can_be_expanded(self) -> list[int]:
+        """Nodes that wait for something, whole: lists have their lengths before anything of them runs."""
+        view = self.view
+        nodes = range(len(view.shape.nodes))
+        return [n for n in nodes if all(view.facts[i].is_open for i in view.instances_of(n))]
+
+    def expand(self, node: int, count: int) -> None:
+        for decision in plan_expansion(self.view, node, count, "its list has a length"):
+            self.do(decision)
+        self.plan(list(self.view.instances_of(node)))
+
     def pass_time(self) -> None:
         """Jump to the next moment at which something is due."""
         due_at = min(due_moments(self.view))
@@ -193,8 +210,10 @@ def test_every_run_ends_whatever_its_tries_do(spec: DagSpec, random: object) -> 
         if shell.view.state is not DagRunState.RUNNING:
             break
         shell.check()
-        live, waiting = shell.live(), shell.waiting()
-        if waiting and (not live or random.random() < 0.3):  # type: ignore[attr-defined]
+        live, waiting, open_nodes = shell.live(), shell.waiting(), shell.can_be_expanded()
+        if open_nodes and random.random() < 0.1:  # type: ignore[attr-defined]
+            shell.expand(random.choice(open_nodes), random.choice([0, 1, 2, 5]))  # type: ignore[attr-defined]
+        elif waiting and (not live or random.random() < 0.3):  # type: ignore[attr-defined]
             shell.end_wait(random.choice(waiting), random.choice(WAIT_ENDS))  # type: ignore[attr-defined]
         elif live:
             position = random.choice(live)  # type: ignore[attr-defined]
@@ -228,6 +247,34 @@ def test_counters_kept_by_put_equal_counters_from_scratch(spec: DagSpec, states:
         assert view.upstream_counts(node.index) == fresh.upstream_counts(node.index)
         assert view.rule_verdict(node.index) == fresh.rule_verdict(node.index)
     assert view.unfinished_count == fresh.unfinished_count == len(view.unfinished())
+
+
+@given(dags(), st.lists(st.sampled_from(list(TaskInstanceState)), min_size=9, max_size=9), st.data())
+def test_a_view_that_has_grown_equals_one_that_is_read_anew(
+    spec: DagSpec, states: list[TaskInstanceState], data: st.DataObject
+) -> None:
+    view = view_for(spec)
+    for position, facts in enumerate(list(view.facts)):
+        view.put(position, InstanceFacts(id=facts.id, node=facts.node, state=states[position]))
+        if data.draw(st.booleans()):
+            before = list(view.facts)
+            added = view.expand(facts.node, data.draw(st.integers(1, 4)))
+            assert [(f.id, f.node, f.state) for f in view.facts[: len(before)]] == [
+                (f.id, f.node, f.state) for f in before
+            ], "positions of what is there stay"
+            for i in added:
+                view.put(i, msgspec.structs.replace(view.facts[i], state=states[data.draw(st.integers(0, 8))]))
+    fresh = RunView(
+        dag_run_id=1, dag_id="d", run_id="r", shape=view.shape, state=view.state, logical_date=NOW, facts=view.facts
+    )
+    for node in view.shape.nodes:
+        assert view.upstream_counts(node.index) == fresh.upstream_counts(node.index)
+        assert list(view.instances_of(node.index)) == list(fresh.instances_of(node.index))
+    assert [view.rule_verdict(i) for i in range(len(view.facts))] == [
+        fresh.rule_verdict(i) for i in range(len(view.facts))
+    ]
+    assert view.unfinished_count == fresh.unfinished_count == len(view.unfinished())
+    assert len({(f.node, f.map_index) for f in view.facts}) == len({f.id for f in view.facts}) == len(view.facts)
 
 
 class ClearsAndOutcomes(RuleBasedStateMachine):
@@ -272,6 +319,13 @@ class ClearsAndOutcomes(RuleBasedStateMachine):
     def time_passes(self) -> None:
         self.note_finished()
         self.shell.pass_time()
+        self.finished_ones_stayed_so()
+
+    @precondition(lambda self: self.shell.view.state is DagRunState.RUNNING and self.shell.can_be_expanded())
+    @rule(data=st.data(), count=st.integers(0, 3))
+    def a_list_gets_its_length(self, data: st.DataObject, count: int) -> None:
+        self.note_finished()
+        self.shell.expand(data.draw(st.sampled_from(self.shell.can_be_expanded())), count)
         self.finished_ones_stayed_so()
 
     @rule(data=st.data())
