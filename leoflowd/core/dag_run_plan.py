@@ -121,14 +121,13 @@ def plan_expansion(view: RunView, node: int, count: int, because: str) -> tuple[
 
     Zero is a state of its own: one instance stays, and is skipped, so that whoever waits for the node hears of a skip
     and never takes it for a task without upstream. What an earlier, longer expansion left open is removed; what ended
-    stays as it ended. Raises IllegalMove when nothing of the node is open any more.
+    stays as it ended, so a node of which nothing waits any more (skipped, upstream_failed) is not expanded.
     """
     waiting = sorted(
         (i for i in view.instances_of(node) if view.facts[i].is_open), key=lambda i: view.facts[i].map_index
     )
     if not waiting:
-        task_id = view.shape.nodes[node].spec.task_id
-        raise IllegalMove(f"task {task_id!r} cannot be expanded to {count}: no instance of it waits to be")
+        return ()
     if count == 0:
         first, *others = waiting
         return Skip(instance=first, because=because), *(Remove(instance=i, because=because) for i in others)
