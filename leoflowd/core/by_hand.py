@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
+from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.core.dag_shape import TaskNode
 from leoflowd.core.decisions import Remove
 from leoflowd.core.run_view import InstanceFacts, RunFacts
@@ -37,11 +37,13 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """`held` becomes `after`; `ended` is its try, if that is to be archived."""
+    """`held` becomes `after`."""
 
     held: Held
     after: InstanceFacts
     ended: InstanceFacts | None = None
+    """Its try, if that is to be archived."""
+    forgets_xcoms: bool = False
 
 
 def plan_clear(chosen: Iterable[Held], *, because: str) -> tuple[Change, ...]:
@@ -49,7 +51,9 @@ def plan_clear(chosen: Iterable[Held], *, because: str) -> tuple[Change, ...]:
     changes = []
     for held in chosen:
         after = clear(held.facts, held.node, because=because)
-        changes.append(Change(held, after, held.facts if replaces_try(held.facts, after) else None))
+        ended = held.facts if replaces_try(held.facts, after) else None
+        # What a live try pushed goes when that try has ended.
+        changes.append(Change(held, after, ended, forgets_xcoms=held.facts.state not in LIVE))
     return tuple(changes)
 
 

@@ -6,8 +6,9 @@ run's `revision`, which tells the scheduler that its view is no longer true, and
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -17,14 +18,16 @@ from leoflowd.contract.states import DagRunState
 from leoflowd.core.by_hand import GONE, Change, Held
 from leoflowd.core.dag_shape import DagShape, TaskNode
 from leoflowd.core.run_view import RunFacts
-from leoflowd.store.dags import VersionRow, fetch_version_by_id, off_loop, shape_of_version
+from leoflowd.store.dags import LARGE, VersionRow, fetch_version_by_id, off_loop, shape_of_version
 from leoflowd.store.database import Connection, fetch_all, statements
 from leoflowd.store.hints import send_hint
-from leoflowd.store.run_views import InstanceRow, facts_of, list_instances
+from leoflowd.store.run_views import InstanceRow, facts_of, list_chosen_instances, list_instances
 from leoflowd.store.transitions import Batch, EndedTry, InstanceWrite, RunWrite, write_held
 from leoflowd.store.waits import InstanceKey, instance_keys
 
 _SQL = statements("held_runs")
+
+T = TypeVar("T")
 
 
 class HeldRun(msgspec.Struct, frozen=True):
@@ -68,9 +71,13 @@ async def list_held(
     conn: Connection, runs: Sequence[HeldRun], keys: Collection[InstanceKey] | None = None
 ) -> tuple[Held, ...]:
     """The task instances of these runs, or those that `keys` name."""
-    rows = await list_instances(conn, [run.id for run in runs], keys)
+    rows = [] if keys is not None else [*await list_instances(conn, [run.id for run in runs])]
+    for some in _portions(tuple(keys or ())):
+        rows += await list_chosen_instances(conn, some)
     shapes = {run.id: shape_of_version(run.version.id, run.version.spec) for run in runs}
-    return await off_loop(lambda: tuple(_held(row, shapes[row.dag_run_id]) for row in rows), size=len(rows))
+    return await off_loop(
+        lambda: tuple(_held(row, shapes[row.dag_run_id]) for row in rows if row.dag_run_id in shapes), size=len(rows)
+    )
 
 
 def _held(row: InstanceRow, shape: DagShape) -> Held:
@@ -90,24 +97,26 @@ async def write_changes(
     *,
     now: datetime,
     moved_runs: Mapping[int, RunFacts] | None = None,
-    emptied: Collection[str] = (),
     version_id: UUID | None = None,
 ) -> None:
     """What was decided about what is held, and what follows for whoever has a view of it.
 
-    `moved_runs`: the runs themselves, as they are from now on. `emptied`: ids of instances that lose their XComs.
-    `version_id`: the version of the DAG that the runs move to.
+    `moved_runs`: the runs themselves, as they are from now on. `version_id`: the version of the DAG that they move to.
     """
-    batch = await off_loop(lambda: _batch(runs, changes, moved_runs or {}, emptied), size=len(changes))
-    await write_held(conn, batch, now=now)
+    for some in _portions(changes):
+        await write_held(conn, _batch(some), now=now)
+    moved = moved_runs or {}
+    await write_held(conn, Batch(runs=tuple(_run_write(r, moved.get(r.id, r.facts)) for r in runs)), now=now)
     await touch_runs(conn, [run.id for run in runs], now, version_id=version_id)
 
 
-def _batch(
-    runs: Sequence[HeldRun], changes: Sequence[Change], moved_runs: Mapping[int, RunFacts], emptied: Collection[str]
-) -> Batch:
+def _portions(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """What one statement carries: parameters of ten thousand rows would hold up the event loop while they are written."""
+    return (rows[at : at + LARGE] for at in range(0, len(rows), LARGE))
+
+
+def _batch(changes: Sequence[Change]) -> Batch:
     return Batch(
-        runs=tuple(_run_write(run, moved_runs.get(run.id, run.facts)) for run in runs),
         instances=tuple(
             InstanceWrite(
                 dag_run_id=change.held.dag_run_id,
@@ -118,7 +127,7 @@ def _batch(
             for change in changes
         ),
         ended_tries=tuple(EndedTry(facts=change.ended) for change in changes if change.ended is not None),
-        emptied=tuple(emptied),
+        emptied=tuple(change.held.facts.id for change in changes if change.forgets_xcoms),
         # Also rows of which nothing is known: a wait that had ended would come to life when its instance runs again.
         ended_waits=tuple(change.held.key for change in changes),
     )
@@ -137,7 +146,9 @@ def _run_write(run: HeldRun, after: RunFacts) -> RunWrite:
 
 async def set_versions(conn: Connection, versions: Mapping[InstanceKey, UUID]) -> None:
     """Which version of the DAG these instances are of."""
-    await conn.execute(_SQL.set_versions, {**instance_keys(versions), "versions": list(versions.values())})
+    for some in _portions(tuple(versions)):
+        parameters = {**instance_keys(some), "versions": [versions[key] for key in some]}
+        await conn.execute(_SQL.set_versions, parameters)
 
 
 async def touch_runs(

@@ -167,16 +167,14 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
     return LoadedRun(view, version, facts, run.is_paused, run.max_active_runs)
 
 
-async def list_instances(
-    conn: Connection, dag_run_ids: Sequence[int], keys: Collection[InstanceKey] | None = None
-) -> tuple[InstanceRow, ...]:
-    """By run, task and map index. With `keys` only those of these runs."""
-    return await fetch_all(
-        conn,
-        _SQL.list_instances,
-        InstanceRow,
-        **{"dag_run_ids": list(dag_run_ids), "is_chosen": keys is not None, **instance_keys(keys or ())},
-    )
+async def list_instances(conn: Connection, dag_run_ids: Sequence[int]) -> tuple[InstanceRow, ...]:
+    """All of these runs, by run, task and map index."""
+    return await fetch_all(conn, _SQL.instances + b" " + _SQL.of_runs, InstanceRow, ids=list(dag_run_ids))
+
+
+async def list_chosen_instances(conn: Connection, keys: Collection[InstanceKey]) -> tuple[InstanceRow, ...]:
+    """These, in no order; those that are gone are left out."""
+    return await fetch_all(conn, _SQL.instances + b" " + _SQL.of_keys, InstanceRow, **instance_keys(keys))
 
 
 def facts_of(row: InstanceRow, node: int) -> InstanceFacts:

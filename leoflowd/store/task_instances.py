@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from leoflowd.contract.states import LIVE, TaskInstanceState
+from leoflowd.contract.states import TaskInstanceState
 from leoflowd.core.by_hand import Change, plan_clear, plan_mark, plan_removal
 from leoflowd.core.transitions import clear_run
 from leoflowd.store.dag_runs import insert_task_instances, touch_dag_run
@@ -64,8 +64,6 @@ async def clear_in_runs(
         changes,
         now=now,
         moved_runs={run.id: clear_run(run.facts, because=because) for run in runs} if reset_dag_run else None,
-        # What a live try pushed goes when that try has ended.
-        emptied=[change.held.facts.id for change in cleared if change.held.facts.state not in LIVE],
         version_id=None if version is None else version.id,
     )
     versions = {run.id: run.version.id for run in runs}

@@ -8,9 +8,9 @@ longer what the plan assumed; nothing is written then.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from psycopg import AsyncCursor
@@ -25,11 +25,7 @@ from leoflowd.store.waits import FiredWait, InstanceKey, WaitWrite, delete_waits
 
 _SQL = statements("transitions")
 
-T = TypeVar("T")
 Cursor = AsyncCursor[Any]
-
-PORTION = 1000
-"""Rows written by one statement: ten times as many would hold up the event loop while their parameters are written."""
 
 
 class StaleViews(LeoflowError):
@@ -92,8 +88,8 @@ class RunWrite(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    runs: tuple[RunWrite, ...]
-    instances: tuple[InstanceWrite, ...]
+    runs: tuple[RunWrite, ...] = ()
+    instances: tuple[InstanceWrite, ...] = ()
     expansions: tuple[Expansion, ...] = ()
     ended_tries: tuple[EndedTry, ...] = ()
     emptied: tuple[str, ...] = ()
@@ -135,19 +131,18 @@ async def write_held(conn: Connection, batch: Batch, *, now: datetime) -> None:
         raise StaleViews(frozenset(stale))
 
 
-async def _write_changes(conn: Connection, batch: Batch, now: datetime) -> list[Cursor]:
-    """Send everything; what comes back tells which instances were moved. In a pipeline nothing is awaited here."""
+async def _write_changes(conn: Connection, batch: Batch, now: datetime) -> Cursor | None:
+    """Send everything; what comes back, of a pipeline at its end, tells which instances were moved."""
     if batch.expansions:
         await _expand(conn, batch.expansions, now)
-    for ended in _portions(batch.ended_tries):
-        await conn.execute(_SQL.archive_tries, _archive_parameters(ended, now))
+    if batch.ended_tries:
+        await conn.execute(_SQL.archive_tries, _archive_parameters(batch.ended_tries, now))
     emptied = [*(ended.facts.id for ended in batch.ended_tries), *batch.emptied]
     if emptied:
         await conn.execute(_SQL.delete_xcoms_of_tries, {"ids": emptied})
-    moved = [
-        await conn.execute(_SQL.move_instances, _instance_parameters(writes, now))
-        for writes in _portions(batch.instances)
-    ]
+    moved = None
+    if batch.instances:
+        moved = await conn.execute(_SQL.move_instances, _instance_parameters(batch.instances, now))
     if batch.ended_waits:
         await delete_waits(conn, batch.ended_waits)
     if batch.waits:
@@ -176,26 +171,22 @@ async def _expand(conn: Connection, expansions: Sequence[Expansion], now: dateti
     tasks = {"runs": [e.dag_run_id for e in expansions], "task_ids": [e.task_id for e in expansions]}
     await conn.execute(_SQL.number_unexpanded, {**tasks, "now": now})
     added = [(e.dag_run_id, e.task_id, facts) for e in expansions for facts in e.added]
-    for rows in _portions(added):
+    if added:
         parameters = {
-            "runs": [run for run, _, _ in rows],
-            "task_ids": [task_id for _, task_id, _ in rows],
-            "map_indexes": [facts.map_index for _, _, facts in rows],
-            "ids": [facts.id for _, _, facts in rows],
-            "max_tries": [facts.max_tries for _, _, facts in rows],
+            "runs": [run for run, _, _ in added],
+            "task_ids": [task_id for _, task_id, _ in added],
+            "map_indexes": [facts.map_index for _, _, facts in added],
+            "ids": [facts.id for _, _, facts in added],
+            "max_tries": [facts.max_tries for _, _, facts in added],
             "now": now,
         }
         await conn.execute(_SQL.insert_instances, parameters)
 
 
-async def _not_moved(moved: Sequence[Cursor], batch: Batch) -> set[int]:
+async def _not_moved(moved: Cursor | None, batch: Batch) -> set[int]:
     """Runs with an instance that was not as the plan assumed."""
-    written = {(row[0], row[1], row[2]) for cursor in moved for row in await cursor.fetchall()}
+    written = set() if moved is None else {(row[0], row[1], row[2]) for row in await moved.fetchall()}
     return {w.dag_run_id for w in batch.instances if (w.dag_run_id, w.task_id, w.before.map_index) not in written}
-
-
-def _portions(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (rows[at : at + PORTION] for at in range(0, len(rows), PORTION))
 
 
 def _instance_parameters(writes: Sequence[InstanceWrite], now: datetime) -> dict[str, object]:

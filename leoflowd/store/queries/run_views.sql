@@ -16,17 +16,20 @@ SELECT r.id, r.dag_id, r.run_id, r.dag_version_id, r.run_type, r.state, r.logica
        r.note, r.because, r.revision, d.is_paused, d.max_active_runs
 FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id WHERE r.id = %(dag_run_id)s;
 
--- name: list_instances (of some runs, or only these keys of them; primary key prefix)
-SELECT t.dag_run_id, t.id, t.task_id, t.map_index, t.operator, t.state, t.try_number, t.max_tries, t.infra_faults, t.scheduled_at, t.queued_at,
-       t.start_date, t.end_date, t.due_at, t.because, t.launcher, coalesce(w.status, '') AS wait
+-- name: instances
+SELECT t.dag_run_id, t.id, t.task_id, t.map_index, t.operator, t.state, t.try_number, t.max_tries, t.infra_faults, t.scheduled_at,
+       t.queued_at, t.start_date, t.end_date, t.due_at, t.because, t.launcher, coalesce(w.status, '') AS wait
 FROM task_instance t
 LEFT JOIN wait w ON w.dag_run_id = t.dag_run_id AND w.task_id = t.task_id AND w.map_index = t.map_index
     AND CASE w.status WHEN 'waiting' THEN w.id = t.id AND t.state IN ('deferred', 'up_for_reschedule')
                       ELSE t.state IN ('scheduled', 'queued', 'running', 'restarting') END
-WHERE t.dag_run_id = ANY (%(dag_run_ids)s::bigint[])
-  AND (NOT %(is_chosen)s::bool OR (t.dag_run_id, t.task_id, t.map_index) IN (
-       SELECT * FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[])))
-ORDER BY t.dag_run_id, t.task_id, t.map_index;
+
+-- name: of_runs (primary key prefix)
+WHERE t.dag_run_id = ANY (%(ids)s::bigint[]) ORDER BY t.dag_run_id, t.task_id, t.map_index;
+
+-- name: of_keys (primary key)
+JOIN unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[]) AS u(dag_run_id, task_id, map_index)
+  ON t.dag_run_id = u.dag_run_id AND t.task_id = u.task_id AND t.map_index = u.map_index;
 
 -- name: list_past (previous run by logical date, a row per task: as Airflow, whoever asks for its past asks for all instances
 -- of its task; downstream_done serves wait_for_downstream)

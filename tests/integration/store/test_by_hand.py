@@ -213,7 +213,7 @@ async def test_what_is_changed_at_once_is_one_statement_of_each_kind_and_worked_
 ) -> None:
     counts = {}
     sizes: list[int] = []
-    for run_id, width in (("few", 2), ("many", dags.LARGE + 10)):
+    for run_id, width in (("few", 2), ("many", dags.LARGE)):
         run = await world.create(dag(f"d-{run_id}", task("m")), run_id)
         async with world.db.api.transaction() as conn:
             await expand_by_hand(conn, run, "m", width)
@@ -242,13 +242,13 @@ async def test_what_is_changed_at_once_is_one_statement_of_each_kind_and_worked_
             assert await fetch_value(conn, ended, run=run) == width
         counts[run_id] = sent
     assert counts["few"] == counts["many"]
-    assert set(sizes) == {2, dags.LARGE + 10}
+    assert set(sizes) == {2, dags.LARGE}
 
 
 async def test_more_than_a_statement_carries_is_written_in_portions(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transitions, "PORTION", 2)
+    monkeypatch.setattr(held_runs, "LARGE", 2)
     run = await world.create(SPEC)
     async with world.db.api.transaction() as conn:
         await expand_by_hand(conn, run, "m", 5)
