@@ -9,7 +9,7 @@
       cheap-task pool                                                             crash; contain per probe
         stall watcher, trigger hosts, inline HTTP tasks                           crash; contain per wait, per call
         leadership                                                  restart_on(StoreUnavailable, LeadershipLost)
-          while leading: dispatcher, scheduler, timetable clock, sweeps           with the leadership
+          while leading: outboxes, scheduler, timetable clock, sweeps             with the leadership
             api: HTTP API and UI                                                  crash; contain per request
             workspace (Lite)                           restart_on(StoreUnavailable); contain per project
     event loop: notices what stands still                                         crash
@@ -45,7 +45,7 @@ from leoflowd.cheap_tasks import parts as cheap_tasks
 from leoflowd.cheap_tasks.connection_check import ConnectionCheck
 from leoflowd.cheap_tasks.parts import CheapTasks
 from leoflowd.config import Config, ConfigRefused, EgressConfig, LiteConfig, StoreConfig, lite_config
-from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec
+from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
@@ -59,10 +59,11 @@ from leoflowd.lite.ui_assets import prepare_ui
 from leoflowd.lite.walls import build_walls
 from leoflowd.lite.workspace import Workspace
 from leoflowd.scheduler.clock import TimetableClock
-from leoflowd.scheduler.dispatch import Dispatcher, Order
+from leoflowd.scheduler.draft import EXECUTOR, INLINE
 from leoflowd.scheduler.inbox import Inbox
 from leoflowd.scheduler.leadership import Leadership
 from leoflowd.scheduler.loop import Scheduler
+from leoflowd.scheduler.outbox import Outbox
 from leoflowd.scheduler.sweeps import Sweeper, follow_hints
 from leoflowd.store import settings, tries
 from leoflowd.store.connections import ConnectionBook
@@ -76,8 +77,6 @@ from leoflowd.supervision import Node, Pulses, backoff_s, start, start_restartin
 
 log = telemetry.get_logger(__name__)
 
-ORDERS = 64
-"""Batches of launches between scheduler and dispatcher; what finds no room is launched again by the sweep (ADR 19)."""
 SWEEPS_MISSED = 3
 """A scheduler or sweeper that does nothing for so many sweep intervals is unhealthy."""
 DISK_FREE_MIN_BYTES = 32 * 1024 * 1024
@@ -274,7 +273,6 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
     root.child("disk", complaint=lambda: _disk_complaint(config.agents.log_dir)).enter("running")
     hints, inbox, now = HintListener(db.conninfo, config.store), Inbox(), telemetry.utc_now
     logs = LogFiles(config.agents.log_dir)
-    orders_in, orders_out = trio.open_memory_channel[tuple[Order, ...]](ORDERS)
     dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
     inline_in, inline_out = trio.open_memory_channel[Dispatch](0)
     launches = Launches()
@@ -338,10 +336,19 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
 
     async def lead(term: int) -> None:
         """Everything that only the leader does; ends with the leadership."""
+        outboxes = {
+            executor: Outbox(
+                db=db,
+                dispatches=dispatches,
+                refuse=lambda try_id, because: refusals.refuse(try_id, OutcomeKind.FAILED, because),
+                now=now,
+            )
+            for executor, dispatches in ((EXECUTOR, dispatches_in), (INLINE, inline_in))
+        }
         scheduler = Scheduler(
             db=db,
             receive=inbox.receive,
-            orders=orders_in,
+            offers={executor: outbox.offer for executor, outbox in outboxes.items()},
             config=config.scheduler,
             term=term,
             now=now,
@@ -349,20 +356,13 @@ async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> 
             waits=cheap.pool,
             may_launch=lambda: not stop.is_set(),
         )
-        dispatcher = Dispatcher(
-            db=db,
-            orders=orders_out,
-            dispatches=dispatches_in,
-            inline=inline_in,
-            refuse=lambda spec, reason: _refuse(refusals, spec, reason),
-            now=now,
-        )
         sweeper = Sweeper(db=db, inbox=inbox, config=config.scheduler, now=now, signs=agents.signs)
         within_s = SWEEPS_MISSED * config.scheduler.sweep_interval_s
         decides = pulses.watch("scheduler", lambda: scheduler.rounds, within_s)
         sweeps = pulses.watch("sweeps", lambda: sweeper.statistics()["sweeps"], within_s)
         async with trio.open_nursery() as nursery:
-            await start(nursery, leading.child("dispatcher", statistics=dispatcher.statistics), dispatcher.run)
+            for executor, outbox in outboxes.items():
+                await start(nursery, leading.child(f"{executor} outbox", statistics=outbox.statistics), outbox.run)
             await start(nursery, leading.child("scheduler", "crash", scheduler.statistics, decides), scheduler.run)
             await start(nursery, leading.child("timetable clock", statistics=clock.statistics), clock.run)
             await start(nursery, leading.child("sweeps", "crash", sweeper.statistics, sweeps), sweeper.run)
@@ -445,12 +445,6 @@ async def _close_at_end(environments: Environments) -> None:
 
 async def _python_for(environments: Environments, environment: EnvironmentSpec) -> str:
     return str(await trio.to_thread.run_sync(environments.ensure, environment))
-
-
-async def _refuse(refusals: Refusals, spec: TrySpec, reason: str) -> None:
-    """A try that cannot even be launched failed; its retries may find a better moment."""
-    refusals.refuse(spec.try_id, OutcomeKind.FAILED, reason)
-    await trio.lowlevel.checkpoint()
 
 
 async def _tell_refusal(db: Database, inbox: Inbox, refusal: Refusal) -> None:

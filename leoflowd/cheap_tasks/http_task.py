@@ -1,6 +1,6 @@
 """Inline HTTP tasks: one call each, made in the daemon, under the egress policy, with the outcome of a try.
 
-The dispatcher sends `Dispatch`es whose `http` is set; whoever runs such a call acts as agent of its try: it reports the
+Its outbox sends `Dispatch`es whose `http` is set; whoever runs such a call acts as agent of its try: it reports the
 start, writes the try's log, and reports how it ended. A call that waits for its host holds none of the workers.
 """
 
@@ -129,7 +129,7 @@ class InlineTasks:
             self._scopes[try_id].cancel()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until the dispatcher's end of the channel is closed and every call has ended."""
+        """Until the outbox's end of the channel is closed and every call has ended."""
         try:
             async with trio.open_nursery() as nursery:
                 task_status.started()
@@ -165,7 +165,7 @@ class InlineTasks:
         if row is None or not row.live:
             return
         asked = dispatch.http
-        assert asked is not None, "the dispatcher sends other tasks to an executor"
+        assert asked is not None, "other tasks have another outbox"
         begun = self._now()
 
         async def record(error: Exception) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -111,17 +111,19 @@ async def pull_xcoms(conn: Connection, row: TryRow, ask: XComPull) -> tuple[XCom
     return tuple(XComInput(task_id=r.task_id, key=r.key, map_index=r.map_index, value=r.value) for r in rows)
 
 
-class XComSize(msgspec.Struct, frozen=True):
+class UpstreamXCom(msgspec.Struct, frozen=True):
     dag_run_id: int
-    task_id: str
-    key: str
-    map_index: int
-    value: str
+    value: XComInput
 
 
-async def list_xcoms(conn: Connection, dag_run_ids: Sequence[int], task_ids: Sequence[str]) -> tuple[XComSize, ...]:
-    """Upstream outputs of tries about to start; pairs of run and task, one query for a whole batch of launches."""
-    return await fetch_all(conn, _SQL.list_xcoms, XComSize, dag_run_ids=list(dag_run_ids), task_ids=list(task_ids))
+async def list_xcoms(conn: Connection, wanted: Collection[tuple[int, str]]) -> tuple[UpstreamXCom, ...]:
+    """All that these tasks pushed, by task and map index; `wanted` are pairs of dag run id and task id."""
+    runs, task_ids = [run for run, _ in wanted], [task for _, task in wanted]
+    cursor = await conn.execute(_SQL.list_xcoms, {"dag_run_ids": runs, "task_ids": task_ids})
+    return tuple(
+        UpstreamXCom(run, XComInput(task_id=task_id, key=key, map_index=map_index, value=value))
+        for run, task_id, key, map_index, value in await cursor.fetchall()
+    )
 
 
 async def count_instances(conn: Connection, ask: CountsAsk, task_ids: Sequence[str]) -> int:

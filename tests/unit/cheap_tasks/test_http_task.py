@@ -432,7 +432,7 @@ def test_a_call_that_may_have_acted_failed(method: str) -> None:
 
 
 async def test_whoever_launches_tasks_never_waits_for_room(setting: Settings) -> None:
-    """Process tasks come from the same dispatcher: they once stood behind a thousand slow calls."""
+    """Process tasks came from the same dispatcher: they once stood behind a thousand slow calls."""
     async with setting(_silence, config=InlineConfig(waiting_max=1)) as s, trio.open_nursery() as nursery:
         await nursery.start(s.tasks.run)
         taken = await s.dispatch()
