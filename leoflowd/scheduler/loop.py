@@ -90,7 +90,7 @@ class Scheduler:
         self._effects = Effects(offers, waits, run_ended)
         self._term = term
         self._later: list[Event] = []
-        """Events about such runs, to be decided again."""
+        """Events about runs that somebody changed meanwhile, to be decided again."""
         self.rounds = 0
         """Moves at least with every sweep: health watches it."""
 

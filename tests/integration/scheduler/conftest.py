@@ -18,6 +18,7 @@ from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.contract.waits import NewWait
 from leoflowd.core.try_spec import TryFacts
 from leoflowd.scheduler.draft import EXECUTOR, INLINE
+from leoflowd.scheduler.effects import Offer
 from leoflowd.scheduler.inbox import Inbox, RunChanged
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.scheduler.outbox import Outbox
@@ -65,6 +66,7 @@ class World:
         self.inbox = Inbox()
         self.ended: list[str] = []
         self.pool = FakePool()
+        self.offers: dict[str, Offer] = {EXECUTOR: self._offer, INLINE: self._offer}
         self._offered, self.launches = trio.open_memory_channel[list[TryFacts]](room)
         self._scope = trio.CancelScope()
         self.scheduler: Scheduler | None = None
@@ -76,7 +78,7 @@ class World:
         scheduler = Scheduler(
             db=self.db,
             receive=self.inbox.receive,
-            offers={EXECUTOR: self._offer, INLINE: self._offer},
+            offers=self.offers,
             config=SchedulerConfig(**config),
             term=term,
             now=utc_now,
