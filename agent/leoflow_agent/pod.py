@@ -14,14 +14,14 @@ from pathlib import Path
 
 import msgspec
 
-from leoflow_agent.connection import DISCONNECTED, Address, Connections, parse_address, pauses
+from leoflow_agent.connection import DISCONNECTED, Address, Connections, check_protocol, parse_address, pauses
 from leoflow_agent.fork_servers import Interpreters
 from leoflow_agent.processes import Children
 from leoflow_agent.reports import fields
 from leoflow_agent.running_try import LOG_CAP_BYTES, RunningTry
 from leoflow_agent.spool import Spool
 from leoflow_agent.try_stream import TryStream
-from leoflowd.contract.agent_messages import OutcomeKind, Terminate, TryHello, TrySpec, Welcome
+from leoflowd.contract.agent_messages import PROTOCOL, OutcomeKind, Terminate, TryHello, TrySpec, Welcome
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +101,12 @@ async def _fetch_spec(config: PodConfig, connections: Connections) -> TrySpec | 
                         hostname=socket.gethostname(),
                         started_at=datetime.now(UTC),
                         wants_spec=True,
+                        protocol=PROTOCOL,
                     )
                 )
                 match await stream.recv_message():
-                    case Welcome(spec=TrySpec() as spec):
+                    case Welcome(spec=TrySpec() as spec, protocol=protocol):
+                        check_protocol(protocol)
                         return spec
                     case Terminate(reason=reason):
                         log.warning("try_not_wanted", extra=fields(reason=reason))

@@ -13,8 +13,7 @@ import msgspec
 import trio
 
 from leoflowd.contract.agent_messages import TrySpec
-from leoflowd.contract.agent_wire import fault_of
-from leoflowd.contract.dispatch import Dispatch
+from leoflowd.contract.dispatch import Dispatch, launch_fault
 from leoflowd.core.simple_templates import TemplateFault
 from leoflowd.core.try_spec import TryFacts, build_try_spec
 from leoflowd.scheduler.waits import HTTP_KIND, inline_call
@@ -25,8 +24,6 @@ CAPACITY = 4096
 """More would be launched later anyway: an executor takes some hundred a second."""
 AT_ONCE = 64
 """Tries whose upstream outputs are in memory together."""
-ROOM_BYTES = 64 * 1024
-"""What an executor adds to the spec of a try: paths, a token."""
 
 
 class OutboxStatistics(msgspec.Struct, frozen=True):
@@ -109,10 +106,10 @@ class Outbox:
             except TemplateFault as fault:
                 because = str(fault)
         else:
-            unsendable = fault_of(spec, room=ROOM_BYTES)
+            unsendable = launch_fault(spec)
             if unsendable is None:
                 return Dispatch(spec, environment)
-            because = f"the try cannot be launched: what it needs to know is too much: {unsendable}"
+            because = unsendable
         self._refused += 1
         self._refuse(one.try_id, because)
         return None
