@@ -122,8 +122,8 @@ async def _fetch_spec(config: PodConfig, connections: Connections) -> TrySpec | 
 async def _run_try(config: PodConfig, spec: TrySpec, connections: Connections) -> None:
     interpreters = Interpreters(Children(), shim=config.shim)
     folder = Spool(config.spool / "tries", config.spool / "work").create(spec.try_id, config.token)
-    # One try: a warm interpreter would only be one process more.
-    spec = msgspec.structs.replace(spec, warm=False)
+    # One try: a warm interpreter would only be one process more. The code is in the image's work folder.
+    spec = msgspec.structs.replace(spec, warm=False, bundle_path=spec.bundle_path or str(Path.cwd()))
     running = RunningTry(
         folder, spec, interpreters=interpreters, python=spec.python or config.python, log_cap_bytes=config.log_cap_bytes
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import islice
 
 import msgspec
 import trio
@@ -82,7 +83,7 @@ class Outbox:
         while not self._waiting:
             self._arrived = trio.Event()
             await self._arrived.wait()
-        return [self._waiting.pop(try_id) for try_id in list(self._waiting)[:AT_ONCE]]
+        return [self._waiting.pop(try_id) for try_id in list(islice(self._waiting, AT_ONCE))]
 
     async def _hand_over(self, tries: Sequence[TryFacts]) -> None:
         for one, spec in zip(tries, await self._specs(tries), strict=True):

@@ -73,6 +73,15 @@ async def test_a_question_that_only_newer_daemons_know_is_refused_with_a_sentenc
         assert await agent.hear() == m.XComValues(request_id=6)
 
 
+async def test_an_older_agent_is_never_sent_what_is_newer(service: Service) -> None:
+    _, try_id = await new_try(service.world)
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        await agent.hear()
+        await agent.say({"type": "VariableAsk", "request_id": 5, "key": "k"})
+        await agent.say(m.XComPull(request_id=6))
+        assert await agent.hear() == m.XComValues(request_id=6)
+
+
 async def test_a_newer_host_attaches_and_is_launched_to(service: Service) -> None:
     async with service.stream(m.ATTACH, Any, Any) as agent:
         await agent.say(host_hello(protocol=NEWER, zone="eu"))
