@@ -161,7 +161,7 @@ class HostAgent:
             except* DISCONNECTED as gone:
                 broken = repr(gone.exceptions)
                 if self._is_attached or broken != fault:  # said once, not at every attempt
-                    log.info("detached", extra=fields(error=broken))
+                    log.info("detached" if self._is_attached else "not_attached", extra=fields(error=broken))
             except* Exception as bug:
                 broken = repr(bug.exceptions)
                 if broken != fault:

@@ -1,4 +1,7 @@
-"""One step in the making: what is to be planned, written and answered. `loop` fills it, `effects` acts on it."""
+"""One step in the making: what is to be planned, written and answered.
+
+`reading` and `deciding` fill it; `committing` writes its batch, and `effects` is what follows from it.
+"""
 
 from __future__ import annotations
 
