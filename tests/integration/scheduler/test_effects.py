@@ -15,7 +15,7 @@ from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.wait_spec import HttpCall
 from leoflowd.scheduler.draft import EXECUTOR, INLINE
 from leoflowd.scheduler.effects import Effect, Effects, Launch
-from leoflowd.scheduler.inbox import Sweep
+from leoflowd.scheduler.inbox import Sweep, TryStarted
 from leoflowd.scheduler.outbox import Outbox
 from leoflowd.store.database import Database
 from tests.conftest import PATIENCE_S
@@ -79,13 +79,19 @@ async def test_an_executor_that_takes_nothing_stops_only_itself(
         assert set(await executors.take(stuck, 4)) == set(names[stuck])
 
 
-async def test_a_full_outbox_drops_what_it_has_no_room_for_and_keeps_the_rest(world: World) -> None:
+async def test_a_full_outbox_drops_what_it_has_no_room_for_and_keeps_the_rest(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leoflowd.scheduler.deciding.LAUNCH_AGAIN_S", 0.0)
     executors = Executors(world, capacity=1)
     async with world.leading() as scheduler:
         await world.create(dag("d", task("a"), task("b"), task("c")))
         await world.settled()
         said = executors.outboxes[EXECUTOR].statistics()
         assert (said.waiting, said.dropped, scheduler.statistics().dropped_launches) == (1, 2, 2)
+        await world.inbox.put(Sweep())
+        await world.settled()
+        assert executors.outboxes[EXECUTOR].statistics().dropped == 4, "the one that waits has its place"
 
 
 async def test_a_try_that_waits_for_its_executor_waits_once(
@@ -99,6 +105,21 @@ async def test_a_try_that_waits_for_its_executor_waits_once(
         await world.settled()
         said = executors.outboxes[EXECUTOR].statistics()
         assert (said.waiting, said.dropped) == (2, 0)
+
+
+async def test_a_try_that_has_started_by_the_end_of_the_step_is_not_launched(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leoflowd.scheduler.deciding.LAUNCH_AGAIN_S", 0.0)
+    world = World(database)
+    async with world.leading():
+        run = await world.create(dag("d", task("a")))
+        row = await world.row((await world.launched_ids(1))["a"])
+        world.inbox.hint(Sweep())
+        world.inbox.hint(TryStarted(row, at=utc_now(), hostname="host", pid=1))  # both before the loop's next turn
+        await world.settled()
+        assert await world.states(run) == {"a": "running"}
+        assert world.none_launched()
 
 
 # --- twice -----------------------------------------------------------------------------------------------------------
