@@ -32,6 +32,7 @@ from leoflowd.authoring.yaml_lines import read_yaml
 from leoflowd.contract import dag_spec
 from leoflowd.contract.dag_spec import SOURCE_MAX, DagSpec, EnvironmentSpec
 from leoflowd.contract.errors import Invalid
+from leoflowd.contract.ready import ready
 from leoflowd.core.simple_templates import is_simple
 
 __all__ = ["DagCompileError", "compile_project"]
@@ -325,6 +326,9 @@ class _Answer(msgspec.Struct):
     dags: list[dict[str, Any]] = []
     preload: list[str] = []
     error: _Fault | None = None
+
+
+ready(_Answer)  # projects are compiled side by side
 
 
 def _decode(loading: _Loading) -> _Answer:

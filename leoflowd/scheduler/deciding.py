@@ -55,12 +55,13 @@ LAUNCH_AGAIN_S = 5.0
 
 
 class Deciding:
-    """Changes the views as decided, and notes in the draft what is to be written and done."""
+    """Changes the views as decided, and notes in the draft what is to be written and done. `launcher`: this daemon."""
 
-    def __init__(self, views: Views, aside: SetAside, may_launch: Callable[[], bool]) -> None:
+    def __init__(self, views: Views, aside: SetAside, may_launch: Callable[[], bool], launcher: str) -> None:
         self._views = views
         self._aside = aside
         self._may_launch = may_launch
+        self._launcher = launcher
 
     def decide(self, events: Sequence[Event], draft: Draft) -> None:
         for event in events:
@@ -133,7 +134,10 @@ class Deciding:
             self._end(*place, _lost(facts, because, draft.now), draft)
 
     def _host_attached(self, event: HostAttached, draft: Draft) -> None:
-        """What the host's agent does not know: queued = the launch never arrived; running = it died unreported."""
+        """What this launcher's agent does not know: queued = the launch never arrived; running = it died unreported.
+
+        Another daemon's launch that never arrived is lost with it: nobody repeats it there.
+        """
         for try_id, (dag_run_id, i) in list(self._views.tries.items()):
             if try_id not in self._views.tries:
                 continue  # its run was set aside a moment ago
@@ -141,7 +145,9 @@ class Deciding:
             if try_id in event.known_try_ids or executor_of(view.node_of(i).spec) != EXECUTOR:
                 continue
             facts = view.facts[i]
-            if facts.state == _S.QUEUED:
+            if facts.launcher not in ("", event.launcher) or (facts.queued_at and facts.queued_at > event.at):
+                continue
+            if facts.state == _S.QUEUED and self._is_ours(facts):
                 draft.launches.append((dag_run_id, i))
                 continue
             with self._aside.contained(dag_run_id, draft):
@@ -151,8 +157,14 @@ class Deciding:
         for dag_run_id, i in self._views.tries.values():
             facts = self._views.runs[dag_run_id].view.facts[i]
             waited = draft.now - facts.queued_at if facts.queued_at else None
-            if facts.state == _S.QUEUED and waited is not None and waited.total_seconds() > LAUNCH_AGAIN_S:
+            if facts.state != _S.QUEUED or waited is None or waited.total_seconds() <= LAUNCH_AGAIN_S:
+                continue
+            if self._is_ours(facts) or executor_of(self._views.runs[dag_run_id].view.node_of(i).spec) != EXECUTOR:
                 draft.launches.append((dag_run_id, i))
+
+    def _is_ours(self, facts: InstanceFacts) -> bool:
+        """Was its try given to the executor of this daemon?"""
+        return facts.launcher in ("", self._launcher)
 
     # --- plans ------------------------------------------------------------------------------------------------
 
@@ -232,7 +244,8 @@ class Deciding:
                 if begins_with_wait(spec) and not loaded.view.facts[i].wait:
                     self._defer(loaded, plan_wait(spec, i, because), draft)
                     continue
-                self._apply(dag_run_id, Queue(instance=i, try_id=str(uuid.uuid4()), because=because), draft)
+                queue = Queue(instance=i, try_id=str(uuid.uuid4()), because=because, launcher=self._launcher)
+                self._apply(dag_run_id, queue, draft)
                 draft.launches.append((dag_run_id, i))
 
     # --- moves ------------------------------------------------------------------------------------------------

@@ -64,7 +64,10 @@ class SchedulerStatistics(msgspec.Struct, frozen=True):
 
 
 class Scheduler:
-    """Leads for one term. `receive` is the inbox; `offers` are the executors' outboxes; `run_ended` tells the clock."""
+    """Leads for one term. `receive` is the inbox; `offers` are the executors' outboxes; `run_ended` tells the clock.
+
+    `launcher` is the id of this daemon, which launches the tries that are queued in this term.
+    """
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class Scheduler:
         run_ended: Callable[[str], None],
         waits: Waits,
         may_launch: Callable[[], bool] = lambda: True,
+        launcher: str = "",
     ) -> None:
         self._receive = receive
         self._config = config
@@ -85,7 +89,7 @@ class Scheduler:
         self._views = Views(max_instances=config.views_max_instances)
         self._aside = SetAside(db, self._views)
         self._reading = Reading(db, self._views, self._aside)
-        self._deciding = Deciding(self._views, self._aside, may_launch)
+        self._deciding = Deciding(self._views, self._aside, may_launch, launcher)
         self._committing = Committing(db, self._views, self._aside, term)
         self._effects = Effects(offers, waits, run_ended)
         self._term = term
