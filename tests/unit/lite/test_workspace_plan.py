@@ -8,19 +8,12 @@ from pathlib import Path
 from leoflowd.authoring.project import Project
 from leoflowd.contract import dag_spec
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.lite.bundles import prune_bundles
 from leoflowd.lite.passwords import generate_password
+from leoflowd.lite.project_scan import list_projects_in
+from leoflowd.lite.registration_plan import Registration, plan_registrations
 from leoflowd.lite.starter import fill_workspace
-from leoflowd.lite.workspace import (
-    Compiled,
-    Failed,
-    Outcome,
-    ProjectFiles,
-    Registration,
-    Watched,
-    list_projects_in,
-    plan_registrations,
-    prune_bundles,
-)
+from leoflowd.lite.watched_project import Compiled, Failed, Outcome, ProjectFiles, Watched
 
 
 def spec(dag_id: str, bundle: str = "1") -> DagSpec:
