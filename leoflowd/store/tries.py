@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from leoflowd.contract.agent_messages import CountsAsk, XComInput, XComPull
+from leoflowd.contract.logs import TryLog
 from leoflowd.contract.values import shown_json
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, statements
 
@@ -29,6 +30,17 @@ class TryRow(msgspec.Struct, frozen=True):
     state: str | None
     goes_on: bool | None = False
     """It has begun once before (rescheduled, deferred), and this process of it has not started yet."""
+
+    @property
+    def log(self) -> TryLog:
+        return TryLog(
+            dag_id=self.dag_id,
+            run_id=self.run_id,
+            dag_run_id=self.dag_run_id,
+            task_id=self.task_id,
+            map_index=self.map_index,
+            try_number=self.try_number,
+        )
 
     @property
     def live(self) -> bool:
