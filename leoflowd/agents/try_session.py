@@ -17,9 +17,11 @@ from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import fault_of
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.logs import LogStore
+from leoflowd.contract.xcoms import Asker
 from leoflowd.store import dag_runs, tries
 from leoflowd.store.database import Database
 from leoflowd.store.tries import TryRow
+from leoflowd.store.xcoms import xcoms_of
 
 log = telemetry.get_logger(__name__)
 
@@ -116,7 +118,7 @@ class TrySession:
             self._refused = self._refused or f"an XCom that the task pushed is refused: {fault}"
             return
         async with self._db.agents.connection() as conn:
-            await tries.put_xcom(conn, str(self.row.id), key=push.key, value=push.value, now=self._now())
+            await xcoms_of(conn).put(str(self.row.id), push.key, push.value, self._now())
 
     async def _answer(self, ask: Any) -> m.ToTry | None:
         try:
@@ -131,7 +133,8 @@ class TrySession:
         match ask:
             case m.XComPull():
                 async with self._db.agents.connection() as conn:
-                    values = await tries.pull_xcoms(conn, self.row, ask)
+                    asker = Asker(self.row.dag_run_id, self.row.dag_id, self.row.run_id)
+                    values = await xcoms_of(conn).pull(asker, ask)
                 return m.XComValues(request_id=ask.request_id, values=values)
             case m.PreviousRunAsk():
                 return m.PreviousRun(request_id=ask.request_id, run=await self._previous(ask))
