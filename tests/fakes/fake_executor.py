@@ -18,7 +18,6 @@ class FakeExecutor:
 
     def __init__(self, broken: Collection[EnvironmentSpec] = ()) -> None:
         self.refused: list[tuple[str, OutcomeKind, str]] = []
-        self.is_stopped = False
         self._broken = broken
         self._waiting: dict[str, Dispatch] = {}
 
@@ -38,7 +37,6 @@ class FakeExecutor:
 
     async def stop(self) -> None:
         await trio.lowlevel.checkpoint()
-        self.is_stopped = True
 
     def take(self) -> Dispatch:
         """The oldest begins to run."""
