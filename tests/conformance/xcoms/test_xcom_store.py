@@ -207,12 +207,13 @@ async def test_with_prior_dates_earlier_runs_follow_the_one_that_is_meant(world:
     """The runner of real Airflow names the run always, its own one too."""
     days = {"1": 3, "2": 1, "3": 2, "4": 4}
     runs = {run_id: await world.create("d", run_id, day=day) for run_id, day in days.items()}
-    await put(world, *(xcom(run, "a", run_id) for run_id, run in runs.items()))
+    await put(world, *(xcom(run, task_id, run_id) for run_id, run in runs.items() for task_id in "ab"))
     own = runs["1"]
     prior = {"include_prior_dates": True}
-    assert [value for _, _, value in await pulled(world, own, **prior)] == ["1", "3", "2"]
-    assert [value for _, _, value in await pulled(world, own, run_id="1", **prior)] == ["1", "3", "2"]
-    assert [value for _, _, value in await pulled(world, own, run_id="3", **prior)] == ["3", "2"]
+    by_run_then_task = [(task_id, -1, run_id) for run_id in ("1", "3", "2") for task_id in "ab"]
+    assert await pulled(world, own, **prior) == by_run_then_task
+    assert await pulled(world, own, run_id="1", **prior) == by_run_then_task
+    assert await pulled(world, own, run_id="3", **prior) == by_run_then_task[2:]
 
 
 async def test_with_prior_dates_a_dag_without_a_run_of_that_name_is_asked_for_what_was_before(world: World) -> None:
