@@ -6,10 +6,13 @@
       refusals: tries that could not be launched                                  crash; contain per refusal
       agents: gRPC service                                                        crash; contain per stream
       process executor (Lite)                                                     crash; contain per environment
-      cheap-task pool                                                             crash; contain per probe
-        stall watcher, trigger hosts, inline HTTP tasks                           crash; contain per wait, per call
+      replica: says that this daemon lives                                        crash; contain per beat
         leadership                                                  restart_on(StoreUnavailable, LeadershipLost)
-          while leading: dispatcher, scheduler, timetable clock, sweeps           with the leadership
+          while not leading: reports become rows                                  with the leadership
+          while leading:                                                          with the leadership
+            cheap-task pool                                                       crash; contain per probe
+              stall watcher, trigger hosts, inline HTTP tasks                     crash; contain per wait, per call
+            dispatcher, scheduler, timetable clock, others' reports, sweeps       crash
             api: HTTP API and UI                                                  crash; contain per request
             workspace (Lite)                           restart_on(StoreUnavailable); contain per project
     event loop: notices what stands still                                         crash
@@ -24,69 +27,37 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
 import trio
 import trio_asyncio  # noqa: F401  # before any library that does `from asyncio import get_running_loop`
 
-from leoflow_sensors.egress_policy import EgressPolicy, parse_policy
 from leoflowd import telemetry
-from leoflowd.agents.service import AgentService
-from leoflowd.api.context import ApiContext, LeaderStatus
-from leoflowd.api.server import ApiServer
-from leoflowd.cheap_tasks import parts as cheap_tasks
-from leoflowd.cheap_tasks.connection_check import ConnectionCheck
+from leoflowd.assembly import lite
+from leoflowd.assembly.parts import Parts, Term
 from leoflowd.cheap_tasks.parts import CheapTasks
-from leoflowd.config import Config, ConfigRefused, EgressConfig, LiteConfig, StoreConfig, lite_config
-from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec
-from leoflowd.contract.dag_spec import EnvironmentSpec
-from leoflowd.contract.dispatch import Dispatch
+from leoflowd.config import Config, ConfigRefused, LiteConfig, StoreConfig, lite_config
 from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
-from leoflowd.executors.launches import Launches
-from leoflowd.executors.process import ProcessExecutor, make_host_token
-from leoflowd.executors.refusals import Refusal, Refusals
 from leoflowd.lite.environments import Environments
-from leoflowd.lite.passwords import ADMIN, set_up_admin
 from leoflowd.lite.postgres import EmbeddedPostgres
-from leoflowd.lite.ui_assets import prepare_ui
 from leoflowd.lite.walls import build_walls
-from leoflowd.lite.workspace import Workspace
-from leoflowd.scheduler.clock import TimetableClock
-from leoflowd.scheduler.dispatch import Dispatcher, Order
-from leoflowd.scheduler.inbox import Inbox
-from leoflowd.scheduler.leadership import Leadership
-from leoflowd.scheduler.loop import Scheduler
-from leoflowd.scheduler.sweeps import Sweeper, follow_hints
-from leoflowd.store import settings, tries
-from leoflowd.store.connections import ConnectionBook
 from leoflowd.store.database import Database, migration_limits
-from leoflowd.store.hints import HintListener
-from leoflowd.store.log_files import LogFiles
 from leoflowd.store.migrations import migrate
-from leoflowd.store.secret_box import box_of
 from leoflowd.store.trio_connection import TrioConnection, store_errors
-from leoflowd.supervision import Node, Pulses, backoff_s, start, start_restarting
+from leoflowd.supervision import Node, backoff_s, start, start_restarting
 
 log = telemetry.get_logger(__name__)
 
-ORDERS = 64
-"""Batches of launches between scheduler and dispatcher; what finds no room is launched again by the sweep (ADR 19)."""
-SWEEPS_MISSED = 3
-"""A scheduler or sweeper that does nothing for so many sweep intervals is unhealthy."""
 DISK_FREE_MIN_BYTES = 32 * 1024 * 1024
 """Less is a fault: one log may take three times as much."""
 START_ATTEMPTS = 10
 """Attempts at the first statements, with backoff: about half a minute."""
 T = TypeVar("T")
-
-SHIM = Path(__file__).parent / "authoring" / "airflow_shim"
 
 
 async def run(config: Config | LiteConfig, announce: Callable[[str], None] | None = None) -> None:
@@ -108,15 +79,20 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
         async with _stage() as stores:
             conninfo = config.database or await _start_postgres(stores, root, config)
             async with _open_database(conninfo, config.store) as db:
-                parts = await _build(config, db, root, stop)
+                root.child("store", statistics=db.statistics).enter("running")
+                root.child("disk", complaint=lambda: _disk_complaint(config.agents.log_dir)).enter("running")
+                leading = root.child("leadership")
+                parts = await _patiently(
+                    lambda: lite.build(config, db, root, stop, lead=partial(_lead, root, leading), say=say)
+                )
+                leading.child("lock", statistics=parts.leadership.statistics).enter("running")
                 await start_restarting(stores, root.child("hint listener"), parts.hints.run, StoreUnavailable)
                 async with _stage() as workers:
                     await _start_workers(workers, root, parts)
-                    await _start_pool(workers, root, parts.cheap)
                     async with _stage() as deciders:
                         deciders.start_soon(parts.follow_hints)
                         await start_restarting(
-                            deciders, parts.leading, parts.leadership.run, StoreUnavailable, LeadershipLost
+                            deciders, leading, parts.leadership.run, StoreUnavailable, LeadershipLost
                         )
                         async with _stage() as edge:
                             edge.start_soon(_close_at_end, parts.environments)
@@ -141,10 +117,27 @@ async def _start_workers(workers: trio.Nursery, root: Node, parts: Parts) -> Non
     await start(workers, node, agents.run)
     node = root.child("process executor", statistics=executor.statistics, complaint=executor.complaint)
     await start(workers, node, executor.run)
+    await start(workers, root.child("replica", statistics=parts.heart.statistics), parts.heart.run)
+
+
+async def _lead(root: Node, leading: Node, term: Term) -> None:
+    """Everything that only the leader does; ends with the leadership. Waits are watched before anyone schedules."""
+    async with trio.open_nursery() as nursery:
+        await _start_pool(nursery, root, term.cheap)
+        for name, part in (
+            ("dispatcher", term.dispatcher),
+            ("scheduler", term.scheduler),
+            ("timetable clock", term.clock),
+            ("others' reports", term.reports),
+            ("sweeps", term.sweeper),
+        ):
+            node = leading.child(name, "crash", part.statistics, term.complaints.get(name))
+            await start(nursery, node, part.run)
+        term.clock.look_at(None)
+        await trio.sleep_forever()
 
 
 async def _start_pool(workers: trio.Nursery, root: Node, cheap: CheapTasks) -> None:
-    """The cheap-task pool: armed before anyone schedules."""
     pool = root.child("cheap-task pool", statistics=cheap.summary)
     await start(workers, pool.child("stall watcher", statistics=cheap.stalls.statistics), cheap.stalls.run)
     await start(workers, pool.child("trigger hosts", statistics=cheap.hosts.statistics), cheap.hosts.run)
@@ -154,20 +147,20 @@ async def _start_pool(workers: trio.Nursery, root: Node, cheap: CheapTasks) -> N
 
 
 @contextmanager
-def _only_one(lite: LiteConfig | None) -> Iterator[None]:
+def _only_one(config: LiteConfig | None) -> Iterator[None]:
     """Lite's data folder belongs to one process: a second one would take over, and then stop, the first one's parts."""
-    if lite is None:
+    if config is None:
         yield
         return
-    lite.data_dir.mkdir(parents=True, exist_ok=True)
-    with (lite.data_dir / "lock").open("a+") as lock:
-        (lite.data_dir / "lock").chmod(0o600)
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    with (config.data_dir / "lock").open("a+") as lock:
+        (config.data_dir / "lock").chmod(0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
             raise ConfigRefused(
-                f"another Leoflow Lite (process {lock.read().strip() or 'unknown'}) runs on {lite.data_dir}; "
+                f"another Leoflow Lite (process {lock.read().strip() or 'unknown'}) runs on {config.data_dir}; "
                 "stop it, or choose another --data-dir"
             ) from None
         lock.truncate(0)
@@ -249,163 +242,12 @@ async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
     return await work()
 
 
-# --- what the tree is made of: constructed here, started above ------------------------------------------------------
-
-
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    hints: HintListener
-    follow_hints: Callable[[], Awaitable[None]]
-    pulses: Pulses
-    refusals: Refusals
-    agents: AgentService
-    executor: ProcessExecutor
-    cheap: CheapTasks
-    leading: Node
-    leadership: Leadership
-    api: ApiServer
-    environments: Environments
-    workspace: Workspace
-
-
-async def _build(config: Config, db: Database, root: Node, stop: trio.Event) -> Parts:
-    if config.lite is None or config.process is None or config.agents.socket is None:
-        raise ConfigRefused("only Lite can be run so far; the cluster roles are on docs/roadmap.md")
-    root.child("store", statistics=db.statistics).enter("running")
-    root.child("disk", complaint=lambda: _disk_complaint(config.agents.log_dir)).enter("running")
-    hints, inbox, now = HintListener(db.conninfo, config.store), Inbox(), telemetry.utc_now
-    logs = LogFiles(config.agents.log_dir)
-    orders_in, orders_out = trio.open_memory_channel[tuple[Order, ...]](ORDERS)
-    dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
-    inline_in, inline_out = trio.open_memory_channel[Dispatch](0)
-    launches = Launches()
-    refusals = Refusals(lambda refusal: _tell_refusal(db, inbox, refusal))
-    pulses = Pulses(root)
-    lite = config.lite
-    box = box_of(config.secrets)
-    policy = _egress_policy(config.egress)
-    try_secret = await _patiently(lambda: _try_secret(db))
-    password = await _patiently(lambda: set_up_admin(db, lite.admin_password, now()))
-    if password is not None:
-        _write_line(
-            f"admin: user {ADMIN}, password {password}  (shown once; `leoflow lite reset-password` makes another)"
-        )
-    agents = AgentService(
-        db=db,
-        logs=logs,
-        reports=inbox,
-        launches=launches,
-        refuse=refusals.refuse,
-        hints=hints.subscribe(),
-        socket=config.agents.socket,
-        try_secret=try_secret,
-        host_token=make_host_token(config.process.host_token_file),
-        now=now,
-        connections=ConnectionBook(db.agents, box, os.environ),
-        silence_max_s=config.scheduler.agent_silence_s,
-    )
-    environments = Environments(config.lite.data_dir)
-    executor = ProcessExecutor(
-        config=config.process,
-        socket=config.agents.socket,
-        shim=SHIM,
-        dispatches=dispatches_out,
-        launches=launches,
-        try_secret=try_secret,
-        python_for=lambda environment: _python_for(environments, environment),
-        refuse=refusals.refuse,
-        silent_s=agents.silent_s,
-        silence_max_s=config.scheduler.agent_silence_s,
-        stop_agent=lambda: agents.shut_down_hosts(
-            grace_s=config.process.stop_grace_s if config.process else 0.0, reason="Leoflow Lite was stopped"
-        ),
-    )
-    cheap = cheap_tasks.build(
-        config,
-        db,
-        scheduler=inbox,
-        hints=hints,
-        connections=ConnectionBook(db.pool, box, os.environ),
-        policy=policy,
-        dispatches=inline_out,
-        python_for=lambda environment: _python_for(environments, environment),
-        shim=SHIM,
-        logs=logs,
-        now=now,
-    )
-    clock = TimetableClock(db=db, now=now)
-    leading = root.child("leadership")
-    holder = f"{socket.gethostname()}/{os.getpid()}"
-
-    async def lead(term: int) -> None:
-        """Everything that only the leader does; ends with the leadership."""
-        scheduler = Scheduler(
-            db=db,
-            receive=inbox.receive,
-            orders=orders_in,
-            config=config.scheduler,
-            term=term,
-            now=now,
-            run_ended=clock.look_at,
-            waits=cheap.pool,
-            may_launch=lambda: not stop.is_set(),
-        )
-        dispatcher = Dispatcher(
-            db=db,
-            orders=orders_out,
-            dispatches=dispatches_in,
-            inline=inline_in,
-            refuse=lambda spec, reason: _refuse(refusals, spec, reason),
-            now=now,
-        )
-        sweeper = Sweeper(db=db, inbox=inbox, config=config.scheduler, now=now, signs=agents.signs)
-        within_s = SWEEPS_MISSED * config.scheduler.sweep_interval_s
-        decides = pulses.watch("scheduler", lambda: scheduler.rounds, within_s)
-        sweeps = pulses.watch("sweeps", lambda: sweeper.statistics()["sweeps"], within_s)
-        async with trio.open_nursery() as nursery:
-            await start(nursery, leading.child("dispatcher", statistics=dispatcher.statistics), dispatcher.run)
-            await start(nursery, leading.child("scheduler", "crash", scheduler.statistics, decides), scheduler.run)
-            await start(nursery, leading.child("timetable clock", statistics=clock.statistics), clock.run)
-            await start(nursery, leading.child("sweeps", "crash", sweeper.statistics, sweeps), sweeper.run)
-            clock.look_at(None)
-            await trio.sleep_forever()
-
-    leadership = Leadership(
-        conninfo=db.conninfo, holder=holder, config=config.scheduler, store=config.store, now=now, lead=lead
-    )
-    leading.child("lock", statistics=leadership.statistics).enter("running")
-    ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(config.api.ui_dir or Path(), progress=_write_line))
-    context = ApiContext(
-        db=db,
-        logs=logs,
-        config=msgspec.structs.replace(config.api, ui_dir=ui_dir),
-        now=now,
-        tree=lambda: msgspec.to_builtins(root.view()),
-        faults=root.faults,
-        version=release(),
-        leader=lambda: LeaderStatus(
-            is_leader=leadership.statistics().leading,
-            holder=holder if leadership.statistics().leading else "",
-            heartbeat_at=now() if leadership.statistics().leading else None,
-        ),
-        pool=cheap.pool,
-        secrets=box,
-        test_connection=ConnectionCheck(policy).check if config.api.test_connection else None,
-    )
-    following = hints.subscribe()
-    return Parts(
-        hints=hints,
-        follow_hints=lambda: follow_hints(following, inbox, clock.look_at),
-        pulses=pulses,
-        refusals=refusals,
-        agents=agents,
-        executor=executor,
-        cheap=cheap,
-        leading=leading,
-        leadership=leadership,
-        api=ApiServer(context, shutdown=stop.wait),
-        environments=environments,
-        workspace=Workspace(config.lite, db, now, environments=environments),
-    )
+async def _close_at_end(environments: Environments) -> None:
+    """Installers run in threads, which a cancellation waits for: end them, so that it need not wait for long."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        environments.close()
 
 
 def _disk_complaint(folder: Path) -> str | None:
@@ -421,53 +263,6 @@ def _disk_complaint(folder: Path) -> str | None:
 
 def _existing(folder: Path) -> Path:
     return next((path for path in (folder, *folder.parents) if path.exists()), folder)
-
-
-def _egress_policy(config: EgressConfig) -> EgressPolicy:
-    try:
-        return parse_policy(config.allow)
-    except ValueError as error:
-        raise ConfigRefused(str(error)) from error
-
-
-async def _try_secret(db: Database) -> bytes:
-    async with db.api.connection() as conn:
-        return await settings.fetch_or_create_secret(conn, "try_token_secret")
-
-
-async def _close_at_end(environments: Environments) -> None:
-    """Installers run in threads, which a cancellation waits for: end them, so that it need not wait for long."""
-    try:
-        await trio.sleep_forever()
-    finally:
-        environments.close()
-
-
-async def _python_for(environments: Environments, environment: EnvironmentSpec) -> str:
-    return str(await trio.to_thread.run_sync(environments.ensure, environment))
-
-
-async def _refuse(refusals: Refusals, spec: TrySpec, reason: str) -> None:
-    """A try that cannot even be launched failed; its retries may find a better moment."""
-    refusals.refuse(spec.try_id, OutcomeKind.FAILED, reason)
-    await trio.lowlevel.checkpoint()
-
-
-async def _tell_refusal(db: Database, inbox: Inbox, refusal: Refusal) -> None:
-    """The scheduler hears of it like of any end of a try, and commits it."""
-    async with db.agents.connection() as conn:
-        row = await tries.fetch_try(conn, refusal.try_id)
-    if row is not None and row.live:
-        now = telemetry.utc_now()
-        outcome = Outcome(kind=refusal.kind, because=refusal.because, start_date=now, end_date=now)
-        await inbox.try_ended(row, outcome, None)
-
-
-def release() -> str:
-    try:
-        return version("leoflow")
-    except PackageNotFoundError:
-        return "0.0.0+source"
 
 
 def _write_line(text: str) -> None:

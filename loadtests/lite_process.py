@@ -143,6 +143,11 @@ class Lite:
         self._process.kill()
         self._process.wait(STOP_WITHIN_S)
 
+    def send(self, number: int) -> None:
+        """A signal to the process that the user started, and to nothing else."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def ensure_running(self) -> None:
         """After something under it was killed: Lite mends itself, or it ended with an error and is started again."""
         assert self._process is not None

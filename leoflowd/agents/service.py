@@ -60,6 +60,8 @@ ATTACH_WITHIN_S = 15.0
 """Without an agent for longer, something is wrong: starting one takes a second."""
 BEAT_LATE_S = 20.0
 """Four missed beats of a host."""
+HEARD_WITHIN_S = 20.0
+"""Two beats of a try."""
 STALLED_S = 5.0
 """Our own loop standing still for longer: what was said meanwhile is not read yet, so silence begins anew."""
 CLOSE_WITHIN_S = 2.0
@@ -85,7 +87,7 @@ ANSWERS: dict[type[m.Message], Callable[..., m.ToTry]] = {
 class HostReports(Reports, Protocol):
     """What the scheduler hears beside single tries."""
 
-    async def host_attached(self, *, hostname: str, known_try_ids: frozenset[str]) -> None:
+    async def host_attached(self, *, hostname: str, known_try_ids: frozenset[str], launcher: str, at: datetime) -> None:
         """A host agent (re)appeared; what it does not know and should hold was never started or is lost."""
 
 
@@ -110,7 +112,10 @@ class AgentStatistics(msgspec.Struct, frozen=True):
 
 
 class AgentService:
-    """`refuse(try_id, kind, because)` reports a try that could not be launched or understood; it never waits."""
+    """`refuse(try_id, kind, because)` reports a try that could not be launched or understood; it never waits.
+
+    `launcher` is the id of this daemon, whose executor the host agents belong to.
+    """
 
     def __init__(
         self,
@@ -124,6 +129,7 @@ class AgentService:
         socket: Path,
         try_secret: bytes,
         host_token: str,
+        launcher: str,
         now: Callable[[], datetime],
         connections: Connections | None = None,
         silence_max_s: float = 60.0,
@@ -137,6 +143,7 @@ class AgentService:
         self._socket = socket
         self._try_secret = try_secret
         self._host_token = host_token
+        self._launcher = launcher
         self._now = now
         self._silence_max_s = silence_max_s
         self._questions = Questions(db, connections or NoConnections(), now)
@@ -186,6 +193,15 @@ class AgentService:
             launches=0 if life is None else life.launches,
             listening_s=now - self._listening_since,
         )
+
+    def heard(self) -> list[str]:
+        """Tries that somebody spoke of a moment ago: of these the other daemons need not worry."""
+        now = trio.current_time()
+        return [
+            try_id
+            for try_id, opened in self._sessions.items()
+            if opened.is_busy or now - (self._life(try_id).heard_at or 0.0) < HEARD_WITHIN_S
+        ]
 
     def silent_s(self) -> float:
         """How long no agent has said anything at all."""
@@ -289,6 +305,7 @@ class AgentService:
             raise GRPCError(Status.FAILED_PRECONDITION, "the first message of Attach is HostHello")
         if not compare_digest(hello.host_token.encode(), self._host_token.encode()):
             raise GRPCError(Status.PERMISSION_DENIED, "the host token is not the one of this installation")
+        said_at = self._now()
         log.info("host_attached", hostname=hello.hostname, pid=hello.pid, tries=len(hello.known_try_ids))
         await stream.send(m.HostWelcome())
         host = _Host(hello.pid, trio.current_time())
@@ -302,7 +319,10 @@ class AgentService:
                     group.create_task(self._send_shut_down(stream)),
                 )
                 await trio_asyncio.trio_as_aio(self._reports.host_attached)(
-                    hostname=hello.hostname, known_try_ids=frozenset(hello.known_try_ids)
+                    hostname=hello.hostname,
+                    known_try_ids=frozenset(hello.known_try_ids),
+                    launcher=self._launcher,
+                    at=said_at,
                 )
                 while (message := await stream.receive()) is not None:
                     self._hear_host(message)

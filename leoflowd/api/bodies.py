@@ -21,6 +21,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from leoflowd.api.problems import BodyTooLarge, BodyTooSlow, FieldError, Unprocessable, UnsupportedMediaType
 from leoflowd.contract.errors import Invalid
+from leoflowd.contract.ready import ready
 from leoflowd.contract.values import INTEGER_MAX, checked_integer, checked_json, checked_moment, checked_text
 
 Body = TypeVar("Body")
@@ -98,7 +99,7 @@ async def read_body(
         )
     if len(document) < THREAD_BYTES:
         return _decode(document, kind, check)
-    return await trio.to_thread.run_sync(_decode, document, kind, check)
+    return await trio.to_thread.run_sync(_decode, document, ready(kind), check)
 
 
 async def read_form() -> dict[str, str]:

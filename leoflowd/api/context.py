@@ -1,4 +1,4 @@
-"""What every route may use, built once by `daemon.py` and handed to `create_app`.
+"""What every route may use, built once by `assembly/` and handed to `create_app`.
 
 Routes reach it through `context()`. It holds no state of a request; who is calling is in `auth.caller()`.
 """
@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import msgspec
 from quart import current_app
 
 from leoflowd.config import ApiConfig
@@ -23,17 +22,6 @@ from leoflowd.supervision import Fault
 _KEY = "LEOFLOW_CONTEXT"
 
 
-class LeaderStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Who schedules at the moment, as this replica knows it."""
-
-    is_leader: bool
-    """This process leads."""
-    holder: str
-    """Name of the leading replica; empty when there is none."""
-    heartbeat_at: datetime | None
-    """Last sign of life of the leader (UTC)."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class ApiContext:
     db: Database
@@ -44,11 +32,10 @@ class ApiContext:
     tree: Callable[[], object]
     """JSON-ready tree of the daemon's components with state, restarts and statistics."""
     version: str
-    leader: Callable[[], LeaderStatus]
     faults: Callable[[], tuple[Fault, ...]] = tuple
     """Components that are of no use now, and why."""
-    pool: Pool | None = None
-    """The cheap-task pool of this process; None: another one has it, or none."""
+    pool: Callable[[], Pool | None] = lambda: None
+    """The cheap-task pool, while this daemon leads; None: the daemon that leads has it."""
     secrets: SecretBox = field(default_factory=lambda: SecretBox(dict))
     """What connections are encrypted with; without a key, those with secrets are refused."""
     test_connection: Callable[[ConnectionFacts], Awaitable[tuple[bool, str]]] | None = None

@@ -24,6 +24,7 @@ import msgspec
 from leoflowd.authoring.differences import leave_to_processes, not_deterministic
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.project import Project
+from leoflowd.contract.ready import ready
 
 LOADER = Path(__file__).parent / "loader.py"
 MAX_OUTPUT_BYTES = 8 * 1024 * 1024
@@ -55,6 +56,9 @@ class Answer(msgspec.Struct):
     dags: list[dict[str, Any]] = []
     preload: list[str] = []
     error: Fault | None = None
+
+
+ready(Answer)  # projects are compiled side by side
 
 
 def load_twice(request: Mapping[str, Any], python: str, deadline_s: float, project: Project) -> Answer:

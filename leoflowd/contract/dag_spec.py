@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from leoflowd.contract.errors import Invalid
+from leoflowd.contract.ready import ready
 from leoflowd.contract.states import TriggerRule, WeightRule
 from leoflowd.contract.values import EARLIEST, LATEST, SECONDS_MAX, checked_jsonb, checked_moment, checked_text, shown
 from leoflowd.contract.wait_spec import Deferral, HttpCall, WaitSpec
@@ -419,6 +420,8 @@ def _check_timetable(timetable: Timetable, what: str) -> None:
         for moment in timetable.dates:
             checked_date(moment, f"a date of {what}")
 
+
+ready(DagSpec)  # projects are compiled, and large artifacts read, in threads
 
 # --- bytes -------------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,8 @@ class Queue(DecisionBase, frozen=True, kw_only=True):
 
     instance: int
     try_id: str
+    launcher: str = ""
+    """The replica whose executor is given the try."""
 
 
 class Defer(DecisionBase, frozen=True, kw_only=True):

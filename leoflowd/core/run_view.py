@@ -42,6 +42,8 @@ class InstanceFacts(msgspec.Struct, frozen=True, kw_only=True):
     end_date: datetime | None = None
     due_at: datetime | None = None
     because: str = ""
+    launcher: str = ""
+    """Who was given the try: the replica whose executor launches it. Empty: a release that knew only one did."""
     wait: WaitStatus = ""
     """Its row in `wait`: `waiting` in the pool, `fired` until the resumed try has ended; empty = none."""
 

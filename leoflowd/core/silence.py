@@ -34,6 +34,8 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     """To how many agents it was handed, one after the other."""
     listening_s: float
     """Since this daemon began to listen."""
+    is_elsewhere: bool = False
+    """Another daemon's executor was given it, so nobody here launches it again."""
 
 
 def lost_because(signs: Signs, limits: SilenceLimits, *, is_queued: bool) -> str | None:
@@ -43,7 +45,7 @@ def lost_because(signs: Signs, limits: SilenceLimits, *, is_queued: bool) -> str
         if min(signs.silent_s, signs.listening_s) < limit_s:
             return None
         return f"its agent has been silent about it for {signs.silent_s:.0f} s (limit {limit_s:.0f} s)"
-    if is_queued:
+    if is_queued and not signs.is_elsewhere:
         if signs.launched_s is None or min(signs.launched_s, signs.listening_s) < limits.hello_within_s:
             return None
         handed = "its agent" if signs.launches <= 1 else f"{signs.launches} agents"

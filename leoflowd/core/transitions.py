@@ -246,6 +246,7 @@ def _queued(facts: InstanceFacts, node: TaskNode, decision: Queue, now: datetime
         _S.QUEUED,
         decision.because,
         id=decision.try_id,
+        launcher=decision.launcher,
         try_number=facts.try_number if resumed else facts.try_number + 1,
         queued_at=now,
         start_date=facts.start_date if resumed else None,

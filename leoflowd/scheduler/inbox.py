@@ -1,6 +1,7 @@
-"""What the scheduler is told. One bounded channel, drained in batches; it exists whether or not this process leads.
+"""What this daemon is told: one bounded channel, drained by the scheduler while it leads, and else by `reports`.
 
-A sender of an outcome waits until it is committed: that is what lets the agent forget it.
+A sender of an outcome waits until it is committed, as a decision or as a row of `report`: that is what lets the agent
+forget it.
 """
 
 from __future__ import annotations
@@ -75,23 +76,27 @@ class Sweep(msgspec.Struct, frozen=True):
     """Look for whatever a lost hint left undone."""
 
 
-class TryStarted(msgspec.Struct, frozen=True):
+class TryStarted(msgspec.Struct, frozen=True, tag=True):
     row: TryRow
     at: datetime
     hostname: str
     pid: int | None
 
 
-class TryEnded(msgspec.Struct, frozen=True):
+class TryEnded(msgspec.Struct, frozen=True, tag=True):
     row: TryRow
     outcome: Outcome
     rendered: dict[str, Any] | None
     reply: Reply
 
 
-class HostAttached(msgspec.Struct, frozen=True):
+class HostAttached(msgspec.Struct, frozen=True, tag=True):
+    """An agent of this launcher has come, and knew these tries at that moment."""
+
     hostname: str
     known_try_ids: frozenset[str]
+    launcher: str
+    at: datetime
 
 
 class TryLost(msgspec.Struct, frozen=True):
@@ -102,10 +107,13 @@ class TryLost(msgspec.Struct, frozen=True):
     because: str
 
 
-class WaitsEnded(msgspec.Struct, frozen=True):
+class WaitsEnded(msgspec.Struct, frozen=True, tag=True):
     ends: tuple[WaitEnd, ...]
     reply: Reply
 
+
+Report = TryStarted | TryEnded | HostAttached | WaitsEnded
+"""What nobody tells again by itself, or only much later. Everything else is a hint: a new leader reads all of it."""
 
 Event = (
     RunChanged
@@ -153,5 +161,5 @@ class Inbox:
         await self._send.send(WaitsEnded(tuple(ends), reply))
         return await reply.wait()
 
-    async def host_attached(self, *, hostname: str, known_try_ids: frozenset[str]) -> None:
-        await self._send.send(HostAttached(hostname, known_try_ids))
+    async def host_attached(self, *, hostname: str, known_try_ids: frozenset[str], launcher: str, at: datetime) -> None:
+        await self._send.send(HostAttached(hostname, known_try_ids, launcher, at))

@@ -30,7 +30,8 @@ class LeaderStatistics(msgspec.Struct, frozen=True):
 
 
 class Leadership:
-    """`lead(term)` runs while this process is the leader; it is cancelled when the lock or the term is lost."""
+    """`lead(term)` runs while this process is the leader; it is cancelled when the lock or the term is lost. `follow`
+    runs while it only stands for it."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Leadership:
         config: SchedulerConfig,
         store: StoreConfig = STORE,
         now: Callable[[], datetime],
+        follow: Callable[[], Awaitable[None]],
         lead: Callable[..., Awaitable[None]],
     ) -> None:
         self._conninfo = conninfo
@@ -47,6 +49,7 @@ class Leadership:
         self._config = config
         self._limits = watching_limits(store, speaks_every_s=max(config.leader_heartbeat_s, config.leader_retry_s))
         self._now = now
+        self._follow = follow
         self._lead = lead
         self._term = 0
         self._leading = False
@@ -61,7 +64,10 @@ class Leadership:
             connection = await TrioConnection.open(self._conninfo, self._limits)
         try:
             task_status.started()
-            await self._wait_elected(connection)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._follow)
+                await self._wait_elected(connection)
+                nursery.cancel_scope.cancel()
             await self._lead_while_beating(connection)
         finally:
             self._leading = False

@@ -96,7 +96,10 @@ class SchedulerStatistics(msgspec.Struct, frozen=True):
 
 
 class Scheduler:
-    """Leads for one term. `receive` is the inbox; `orders` feeds the dispatcher; `run_ended` tells the clock."""
+    """Leads for one term. `receive` is the inbox; `orders` feeds the dispatcher; `run_ended` tells the clock.
+
+    `launcher` is the id of this daemon, which launches the tries that are queued in this term.
+    """
 
     def __init__(
         self,
@@ -110,6 +113,7 @@ class Scheduler:
         run_ended: Callable[[str], None],
         waits: Waits,
         may_launch: Callable[[], bool] = lambda: True,
+        launcher: str = "",
     ) -> None:
         self._db = db
         self._receive = receive
@@ -118,6 +122,7 @@ class Scheduler:
         self._now = now
         self._run_ended = run_ended
         self._may_launch = may_launch
+        self._launcher = launcher
         self._views = Views(max_instances=config.views_max_instances)
         self._effects = Effects(db, self._views, orders, waits)
         self._quarantined: dict[int, int | None] = {}
@@ -501,7 +506,10 @@ class Scheduler:
         return decision
 
     def _host_attached(self, event: HostAttached, draft: Draft) -> None:
-        """What the host's agent does not know: queued = the launch never arrived; running = it died unreported."""
+        """What this launcher's agent does not know: queued = the launch never arrived; running = it died unreported.
+
+        Another daemon's launch that never arrived is lost with it: nobody repeats it there.
+        """
         for try_id, (dag_run_id, i) in list(self._views.tries.items()):
             if try_id not in self._views.tries:
                 continue  # its run was set aside a moment ago
@@ -509,7 +517,9 @@ class Scheduler:
             if try_id in event.known_try_ids or executor_of(view.node_of(i).spec) != EXECUTOR:
                 continue
             facts = view.facts[i]
-            if facts.state == _S.QUEUED:
+            if facts.launcher not in ("", event.launcher) or (facts.queued_at and facts.queued_at > event.at):
+                continue
+            if facts.state == _S.QUEUED and self._is_ours(facts):
                 draft.launches.append((dag_run_id, i))
                 continue
             with self._contained(dag_run_id, draft):
@@ -519,8 +529,14 @@ class Scheduler:
         for dag_run_id, i in self._views.tries.values():
             facts = self._views.runs[dag_run_id].view.facts[i]
             waited = draft.now - facts.queued_at if facts.queued_at else None
-            if facts.state == _S.QUEUED and waited is not None and waited.total_seconds() > LAUNCH_AGAIN_S:
+            if facts.state != _S.QUEUED or waited is None or waited.total_seconds() <= LAUNCH_AGAIN_S:
+                continue
+            if self._is_ours(facts) or executor_of(self._views.runs[dag_run_id].view.node_of(i).spec) != EXECUTOR:
                 draft.launches.append((dag_run_id, i))
+
+    def _is_ours(self, facts: InstanceFacts) -> bool:
+        """Was its try given to the executor of this daemon?"""
+        return facts.launcher in ("", self._launcher)
 
     # --- deciding ---------------------------------------------------------------------------------------------
 
@@ -600,7 +616,8 @@ class Scheduler:
                 if begins_with_wait(spec) and not loaded.view.facts[i].wait:
                     self._defer(loaded, plan_wait(spec, i, because), draft)
                     continue
-                self._apply(dag_run_id, Queue(instance=i, try_id=str(uuid.uuid4()), because=because), draft)
+                queue = Queue(instance=i, try_id=str(uuid.uuid4()), because=because, launcher=self._launcher)
+                self._apply(dag_run_id, queue, draft)
                 draft.launches.append((dag_run_id, i))
 
     def _apply(self, dag_run_id: int, decision: Decision, draft: Draft) -> None:

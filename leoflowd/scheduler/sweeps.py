@@ -12,6 +12,7 @@ from leoflowd.contract.states import TaskInstanceState
 from leoflowd.core.silence import Signs, SilenceLimits, lost_because
 from leoflowd.scheduler.draft import EXECUTOR
 from leoflowd.scheduler.inbox import DagChanged, Inbox, RunChanged, Sweep, TryLost
+from leoflowd.scheduler.replicas import Others
 from leoflowd.store import tries, waits, webhooks
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
@@ -22,7 +23,7 @@ DELIVERIES_KEPT = timedelta(days=7)
 
 
 class Sweeper:
-    """`signs(try_id)` is the agents service's memory."""
+    """`signs(try_id)` is the memory of this daemon's agents service, `others` what other daemons hear."""
 
     def __init__(
         self,
@@ -32,12 +33,14 @@ class Sweeper:
         config: SchedulerConfig,
         now: Callable[[], datetime],
         signs: Callable[[str], Signs],
+        others: Others,
     ) -> None:
         self._db = db
         self._inbox = inbox
         self._config = config
         self._now = now
         self._signs = signs
+        self._others = others
         self._sweeps = self._lost = self._deleted = 0
 
     def statistics(self) -> dict[str, int]:
@@ -67,20 +70,27 @@ class Sweeper:
         """Tries that Postgres believes to live and nobody spoke of for too long."""
         async with self._db.scheduler.connection() as conn:
             live = await tries.list_live_tries(conn, EXECUTOR)
+        await self._others.look()
+        self._others.forget_all_but({str(row.id) for row in live})
         limits = SilenceLimits(lost_after_s=self._config.agent_silence_s)
         lost = []
         for row in live:
             is_queued = row.state == TaskInstanceState.QUEUED
-            because = lost_because(self._signs(str(row.id)), limits, is_queued=is_queued)
+            try_id = str(row.id)
+            signs = self._others.signs(try_id, self._signs(try_id), launcher=row.launcher)
+            because = lost_because(signs, limits, is_queued=is_queued)
             if because is not None:
-                lost.append(TryLost(row.dag_run_id, str(row.id), because))
+                lost.append(TryLost(row.dag_run_id, try_id, because))
         return lost
 
 
 async def follow_hints(
-    hints: trio.MemoryReceiveChannel[Hint], inbox: Inbox, look_at: Callable[[str | None], None]
+    hints: trio.MemoryReceiveChannel[Hint],
+    inbox: Inbox,
+    look_at: Callable[[str | None], None],
+    reports_came: Callable[[], None],
 ) -> None:
-    """Carry hints into the inbox and to the timetable clock. Hooks concern the pool alone."""
+    """Carry hints into the inbox, to the timetable clock and to the reader of reports. Hooks concern the pool alone."""
     async for hint in hints:
         match hint.kind:
             case "run" if hint.value.isdecimal():
@@ -90,8 +100,11 @@ async def follow_hints(
                 look_at(hint.value)
             case "pools":
                 inbox.hint(Sweep())
+            case "reports":
+                reports_came()
             case "all":  # some may have been missed
                 inbox.hint(Sweep())
                 look_at(None)
+                reports_came()
             case _:
                 pass

@@ -1,11 +1,10 @@
 """Hints between processes: NOTIFY inside the writing transaction, heard after its commit. Losing one costs latency.
 
-Payloads: `run:<dag_run_id>` (its rows changed), `dag:<dag_id>` (registered, paused, deleted), `pools:`.
+Payloads: `run:<dag_run_id>` (its rows changed), `dag:<dag_id>` (registered, paused, deleted), `pools:`, `reports:` (a
+daemon that does not lead was told something).
 """
 
 from __future__ import annotations
-
-import contextlib
 
 import msgspec
 import trio
@@ -41,7 +40,10 @@ class HintListener:
         self._heard = 0
 
     def subscribe(self, buffer: int = 1024) -> trio.MemoryReceiveChannel[Hint]:
-        """A receiver that falls behind loses hints, never blocks the others; its own sweep makes up for them."""
+        """A receiver that falls behind loses hints, never blocks the others; its own sweep makes up for them.
+
+        One that is closed is forgotten.
+        """
         send, receive = trio.open_memory_channel[Hint](buffer)
         self._receivers.append(send)
         return receive
@@ -78,9 +80,13 @@ class HintListener:
 
     def _pass_on(self, hint: Hint) -> None:
         self._heard += 1
-        for receiver in self._receivers:
-            with contextlib.suppress(trio.WouldBlock):  # a full receiver will sweep
+        for receiver in list(self._receivers):
+            try:
                 receiver.send_nowait(hint)
+            except trio.BrokenResourceError:
+                self._receivers.remove(receiver)
+            except trio.WouldBlock:
+                pass  # a full receiver will sweep
 
 
 def _hint(payload: str) -> Hint:

@@ -76,6 +76,7 @@ class _InstanceRow(msgspec.Struct, frozen=True):
     end_date: datetime | None
     due_at: datetime | None
     because: str | None
+    launcher: str
     wait: WaitStatus
 
 
@@ -178,6 +179,7 @@ def _facts(row: _InstanceRow, node: int) -> InstanceFacts:
         end_date=row.end_date,
         due_at=row.due_at,
         because=row.because or "",
+        launcher=row.launcher,
         wait=row.wait,
     )
 

@@ -135,6 +135,7 @@ def _instance_parameters(writes: Sequence[InstanceWrite], now: datetime) -> dict
         "ended": [f.end_date for f in after],
         "due": [f.due_at for f in after],
         "because": [f.because for f in after],
+        "launchers": [f.launcher for f in after],
         "hostnames": [w.hostname for w in writes],
         "pids": [w.pid for w in writes],
         "executors": [w.executor for w in writes],

@@ -63,6 +63,8 @@ class LiveTry(msgspec.Struct, frozen=True):
     map_index: int
     state: str
     queued_at: datetime | None
+    launcher: str
+    """The replica whose executor was given it."""
 
 
 async def list_live_tries(conn: Connection, executor: str) -> tuple[LiveTry, ...]:

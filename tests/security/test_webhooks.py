@@ -13,7 +13,7 @@ import trio
 from quart_trio import QuartTrio
 
 from leoflowd.api.app import create_app
-from leoflowd.api.context import ApiContext, LeaderStatus
+from leoflowd.api.context import ApiContext
 from leoflowd.config import ApiConfig
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.store.connections import insert_connection
@@ -50,7 +50,6 @@ async def app(database: Database, clock: Clock, tmp_path: Path) -> QuartTrio:
             now=clock,
             tree=dict,
             version="0",
-            leader=lambda: LeaderStatus(is_leader=True, holder="test", heartbeat_at=None),
             secrets=box,
         )
     )

@@ -187,8 +187,9 @@ class ComponentCollector(Collector):
             yield from _of_record(READINGS.get(node["name"], ()), node.get("statistics"))
             if node["name"] == "store":
                 yield from _of_lanes(node.get("statistics") or ())
-        if self._context.pool is not None:
-            yield from _of_pool(self._context.pool.statistics())
+        pool = self._context.pool()
+        if pool is not None:
+            yield from _of_pool(pool.statistics())
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

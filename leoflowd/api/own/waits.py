@@ -24,6 +24,7 @@ from leoflowd.core.explain import KnownWait, WaitFacts, explain_wait, what_is_aw
 from leoflowd.core.secret_names import masked
 from leoflowd.store import api_waits
 from leoflowd.store.database import Connection
+from leoflowd.store.leadership import fetch_leader
 
 blueprint = Blueprint("own_waits", __name__)
 
@@ -39,7 +40,9 @@ class WaitPatchBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 @blueprint.get("/leoflow/api/pool")
 async def get_pool() -> Response:
     """`PoolStatistics` and the moment they were taken."""
-    statistics = msgspec.structs.asdict(_pool().statistics())
+    async with lane().connection() as conn:
+        pool = await _pool(conn)
+    statistics = msgspec.structs.asdict(pool.statistics())
     return json_answer({"at": context().now(), **statistics})
 
 
@@ -88,7 +91,7 @@ async def act_on_wait(wait_id: str, action: str) -> Response:
     """Probe now; or end the wait as if its condition were met, or as failed."""
     async with lane().transaction() as conn:
         row = await api_waits.fetch_wait(conn, wait_id)
-        pool, seen = _watched(row)
+        pool, seen = await _watched(conn, row)
         if action == WaitAction.PROBE:
             _check_probed(row, seen)
         await _record(conn, f"{action}_wait", row)
@@ -103,7 +106,7 @@ async def patch_wait(wait_id: str) -> Response:
     body = await read_body(WaitPatchBody)
     async with lane().transaction() as conn:
         row = await api_waits.fetch_wait(conn, wait_id)
-        pool, seen = _watched(row)
+        pool, seen = await _watched(conn, row)
         _check_probed(row, seen)
         await _record(conn, "patch_wait", row, poke_interval_s=body.poke_interval_s)
     if not await pool.set_poke_interval(row["id"], body.poke_interval_s):
@@ -164,21 +167,23 @@ def _what_became_of(row: dict[str, Any]) -> str:
 # --- the pool ----------------------------------------------------------------------------------------------------
 
 
-def _pool() -> Pool:
-    pool = context().pool
+async def _pool(conn: Connection) -> Pool:
+    """Raises `Conflict` in a daemon that does not lead."""
+    pool = context().pool()
     if pool is None:
-        raise Conflict("No pool runs in this process: ask the one that does")
+        holder = (await fetch_leader(conn)).holder
+        raise Conflict(f"The cheap-task pool runs in the daemon that leads ({holder or 'none yet'}): ask that one")
     return pool
 
 
 def _seen(wait_id: str) -> WaitExplanation | None:
-    pool = context().pool
+    pool = context().pool()
     return None if pool is None else pool.explain(wait_id)
 
 
-def _watched(row: dict[str, Any]) -> tuple[Pool, WaitExplanation]:
+async def _watched(conn: Connection, row: dict[str, Any]) -> tuple[Pool, WaitExplanation]:
     """The pool that watches this wait, and what it says of it. Raises `Conflict` when nobody does."""
-    pool = _pool()
+    pool = await _pool(conn)
     if not _is_waiting(row):
         raise Conflict(f"Nothing to do for wait `{row['id']}`: {_what_became_of(row)}")
     seen = pool.explain(row["id"])

@@ -18,7 +18,7 @@ FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id WHERE r.id = %(dag_run_id)s;
 
 -- name: list_instances (primary key prefix)
 SELECT t.id, t.task_id, t.map_index, t.state, t.try_number, t.max_tries, t.infra_faults, t.scheduled_at, t.queued_at,
-       t.start_date, t.end_date, t.due_at, t.because, coalesce(w.status, '') AS wait
+       t.start_date, t.end_date, t.due_at, t.because, t.launcher, coalesce(w.status, '') AS wait
 FROM task_instance t
 LEFT JOIN wait w ON w.dag_run_id = t.dag_run_id AND w.task_id = t.task_id AND w.map_index = t.map_index
     AND CASE w.status WHEN 'waiting' THEN w.id = t.id AND t.state IN ('deferred', 'up_for_reschedule')

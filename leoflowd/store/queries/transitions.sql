@@ -26,7 +26,7 @@ ON CONFLICT DO NOTHING;
 UPDATE task_instance t SET
     id = u.id, state = u.state, try_number = u.try_number, max_tries = u.max_tries, infra_faults = u.infra_faults,
     scheduled_at = u.scheduled_at, queued_at = u.queued_at, start_date = u.start_date, end_date = u.end_date,
-    due_at = u.due_at, because = u.because,
+    due_at = u.due_at, because = u.because, launcher = u.launcher,
     hostname = CASE WHEN u.id <> t.id THEN u.hostname ELSE coalesce(u.hostname, t.hostname) END,
     pid = CASE WHEN u.id <> t.id THEN u.pid ELSE coalesce(u.pid, t.pid) END,
     executor = coalesce(u.executor, t.executor),
@@ -36,9 +36,11 @@ FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[], %(
             %(old_states)s::text[], %(ids)s::uuid[], %(states)s::text[], %(tries)s::int[], %(max_tries)s::int[],
             %(infra_faults)s::int[], %(scheduled)s::timestamptz[], %(queued)s::timestamptz[],
             %(started)s::timestamptz[], %(ended)s::timestamptz[], %(due)s::timestamptz[], %(because)s::text[],
-            %(hostnames)s::text[], %(pids)s::int[], %(executors)s::text[], %(rendered)s::text[]::jsonb[])
+            %(hostnames)s::text[], %(pids)s::int[], %(executors)s::text[], %(rendered)s::text[]::jsonb[],
+            %(launchers)s::text[])
      AS u(dag_run_id, task_id, map_index, old_id, old_state, id, state, try_number, max_tries, infra_faults,
-          scheduled_at, queued_at, start_date, end_date, due_at, because, hostname, pid, executor, rendered)
+          scheduled_at, queued_at, start_date, end_date, due_at, because, hostname, pid, executor, rendered,
+          launcher)
 WHERE t.dag_run_id = u.dag_run_id AND t.task_id = u.task_id AND t.map_index = u.map_index
   AND t.id = u.old_id AND t.state IS NOT DISTINCT FROM u.old_state
 RETURNING t.dag_run_id, t.task_id, t.map_index;

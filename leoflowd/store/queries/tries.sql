@@ -9,7 +9,7 @@ SELECT t.id, t.dag_run_id, r.dag_id, r.run_id, t.task_id, t.map_index, t.try_num
 FROM task_instance t JOIN dag_run r ON r.id = t.dag_run_id WHERE t.id = ANY (%(try_ids)s::uuid[]);
 
 -- name: list_live_tries (partial index task_instance_live)
-SELECT id, dag_run_id, task_id, map_index, state, queued_at FROM task_instance
+SELECT id, dag_run_id, task_id, map_index, state, queued_at, launcher FROM task_instance
 WHERE state IN ('queued', 'running', 'restarting') AND executor = %(executor)s;
 
 -- name: put_rendered_fields (fenced by the try id)

@@ -110,6 +110,7 @@ async def service(database: Database, tmp_path: Path) -> AsyncIterator[Service]:
         socket=socket,
         try_secret=SECRET,
         host_token=HOST_TOKEN,
+        launcher="",
         now=utc_now,
     )
     async with trio_asyncio.open_loop(), trio.open_nursery() as nursery, world.leading():

@@ -8,7 +8,7 @@ import pytest
 from quart_trio import QuartTrio
 
 from leoflowd.api.app import create_app
-from leoflowd.api.context import ApiContext, LeaderStatus
+from leoflowd.api.context import ApiContext
 from leoflowd.config import ApiConfig
 from leoflowd.store.api_users import ensure_admin
 from leoflowd.store.database import Database
@@ -33,7 +33,6 @@ async def api_context(database: Database, clock: Clock, tmp_path: Path) -> ApiCo
         now=clock,
         tree=lambda: {"name": "daemon", "children": []},
         version="0.1.0",
-        leader=lambda: LeaderStatus(is_leader=True, holder="test", heartbeat_at=clock()),
     )
 
 

@@ -18,7 +18,7 @@ async def leading(app: QuartTrio, api_context: ApiContext, clock: Clock) -> ApiC
     """Somebody leads, and this process has a pool."""
     async with api_context.db.api.connection() as conn:
         await conn.execute(b"UPDATE leadership SET holder = 'test', heartbeat_at = %(now)s", {"now": clock()})
-    context = dataclasses.replace(api_context, pool=FakePool())
+    context = dataclasses.replace(api_context, pool=FakePool)
     app.config["LEOFLOW_CONTEXT"] = context
     return context
 

@@ -18,6 +18,7 @@ from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.contract.wait_spec import Resume
 from leoflowd.contract.waits import ResumeWith, WaitAction
+from leoflowd.store.leadership import begin_term
 from leoflowd.store.waits import FiredWait, fire_waits
 from tests.conftest import unpacked_ui
 from tests.fakes.fake_pool import FakePool
@@ -38,7 +39,7 @@ def pool() -> FakePool:
 
 @pytest.fixture
 def api_context(api_context: ApiContext, pool: FakePool) -> ApiContext:
-    return dataclasses.replace(api_context, pool=pool)
+    return dataclasses.replace(api_context, pool=lambda: pool)
 
 
 @pytest.fixture
@@ -293,11 +294,15 @@ async def test_the_pool_tells_its_numbers(admin: Client) -> None:
     assert pool["quarantined"][0]["reason"] == "cut off after 30 s"
 
 
-async def test_a_process_without_a_pool_says_so(app: QuartTrio, admin: Client, api_context: ApiContext) -> None:
-    app.config["LEOFLOW_CONTEXT"] = dataclasses.replace(api_context, pool=None)
+async def test_a_daemon_that_does_not_lead_says_who_has_the_pool(
+    app: QuartTrio, admin: Client, api_context: ApiContext
+) -> None:
+    app.config["LEOFLOW_CONTEXT"] = dataclasses.replace(api_context, pool=lambda: None)
     wait_id = await put_wait(api_context.db)
-    assert "No pool runs in this process" in await detail(admin, "GET", "/leoflow/api/pool", 409)
-    assert "No pool runs in this process" in await detail(admin, "POST", f"{WAITS}/{wait_id}/fire", 409)
+    async with api_context.db.api.transaction() as conn:
+        await begin_term(conn, holder="elsewhere/7", now=api_context.now())
+    assert "the daemon that leads (elsewhere/7)" in await detail(admin, "GET", "/leoflow/api/pool", 409)
+    assert "the daemon that leads (elsewhere/7)" in await detail(admin, "POST", f"{WAITS}/{wait_id}/fire", 409)
     assert (await admin.get(f"{WAITS}/{wait_id}"))["is_watched"] is False
     health = await admin.get("/api/v2/monitor/health")
     assert health["triggerer"] == {"status": None, "latest_triggerer_heartbeat": None}

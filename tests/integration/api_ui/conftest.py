@@ -13,7 +13,7 @@ from quart_trio import QuartTrio
 
 from leoflowd.api import auth
 from leoflowd.api.app import create_app
-from leoflowd.api.context import ApiContext, LeaderStatus
+from leoflowd.api.context import ApiContext
 from leoflowd.config import ApiConfig
 from leoflowd.store.database import Database
 from leoflowd.store.log_files import LogFiles
@@ -58,7 +58,6 @@ async def app(database: Database, tmp_path: Path, config: ApiConfig) -> QuartTri
             now=lambda: NOW,
             tree=lambda: {"name": "daemon", "children": []},
             version="0.1.0",
-            leader=lambda: LeaderStatus(is_leader=True, holder="test", heartbeat_at=NOW),
         )
     )
 

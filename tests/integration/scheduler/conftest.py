@@ -16,7 +16,7 @@ from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.contract.waits import NewWait
 from leoflowd.scheduler.dispatch import Order
-from leoflowd.scheduler.inbox import Inbox, RunChanged
+from leoflowd.scheduler.inbox import HostAttached, Inbox, RunChanged
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.store import dag_runs, dags, leadership, tries
 from leoflowd.store.database import Database
@@ -33,6 +33,11 @@ def dag(dag_id: str, *tasks: TaskSpec, **fields: Any) -> DagSpec:
 
 def task(task_id: str, *upstream: str, **fields: Any) -> TaskSpec:
     return TaskSpec(task_id=task_id, operator="PythonOperator", upstream_task_ids=upstream, **fields)
+
+
+def attached(*known_try_ids: str, launcher: str = "") -> HostAttached:
+    """The agent of this launcher comes, and knows these tries."""
+    return HostAttached("host", frozenset(known_try_ids), launcher, utc_now())
 
 
 class FakePool:
@@ -66,7 +71,7 @@ class World:
         self.scheduler: Scheduler | None = None
 
     @asynccontextmanager
-    async def leading(self, holder: str = "test", **config: Any) -> AsyncIterator[Scheduler]:
+    async def leading(self, holder: str = "test", launcher: str = "", **config: Any) -> AsyncIterator[Scheduler]:
         async with self.db.scheduler.connection() as conn:
             term = await leadership.begin_term(conn, holder=holder, now=utc_now())
         scheduler = Scheduler(
@@ -78,6 +83,7 @@ class World:
             now=utc_now,
             run_ended=self.ended.append,
             waits=self.pool,
+            launcher=launcher,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(scheduler.run)

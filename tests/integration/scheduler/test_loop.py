@@ -13,10 +13,10 @@ from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
 from leoflowd.core.run_view import RunView
 from leoflowd.core.transitions import IllegalMove
 from leoflowd.scheduler import loop
-from leoflowd.scheduler.inbox import DagChanged, HostAttached, RunChanged, Sweep, TryLost
+from leoflowd.scheduler.inbox import DagChanged, RunChanged, Sweep, TryLost
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.store import dag_runs, dags, leadership, task_instances
-from tests.integration.scheduler.conftest import World, dag, task, utc_now
+from tests.integration.scheduler.conftest import World, attached, dag, task, utc_now
 
 
 async def test_a_finished_task_launches_what_waited_for_it(world: World) -> None:
@@ -129,7 +129,7 @@ async def test_a_host_that_does_not_know_a_queued_try_gets_it_again(world: World
     async with world.leading():
         await world.create(dag("d", task("a")))
         first = await world.launched_ids(1)
-        await world.inbox.put(HostAttached("host", frozenset()))
+        await world.inbox.put(attached())
         assert await world.launched_ids(1) == first
 
 
@@ -139,7 +139,7 @@ async def test_a_host_that_does_not_know_a_running_try_lost_it(world: World) -> 
         first = await world.launched_ids(2)
         await world.start(first["a"])
         await world.start(first["b"])
-        await world.inbox.put(HostAttached("host", frozenset({first["b"]})))
+        await world.inbox.put(attached(first["b"]))
         again = await world.launched_ids(1)
         assert set(again) == {"a"}
         assert again["a"] != first["a"]

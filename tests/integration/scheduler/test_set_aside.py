@@ -13,13 +13,13 @@ from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.core.run_view import SET_ASIDE
 from leoflowd.core.transitions import IllegalMove
 from leoflowd.scheduler import loop
-from leoflowd.scheduler.inbox import HostAttached, Reply, RunChanged, Sweep, TryEnded
+from leoflowd.scheduler.inbox import Reply, RunChanged, Sweep, TryEnded
 from leoflowd.scheduler.loop import STEP_ATTEMPTS, Scheduler
 from leoflowd.store import dag_runs, task_instances
 from leoflowd.store.database import Database
 from leoflowd.store.transitions import Batch, StaleViews, write_batch
 from tests.conftest import PATIENCE_S
-from tests.integration.scheduler.conftest import World, dag, task, utc_now
+from tests.integration.scheduler.conftest import World, attached, dag, task, utc_now
 from tests.integration.scheduler.test_waits import LOGICAL_DATE, begun, end_of, outcome, sensor
 
 
@@ -96,7 +96,7 @@ async def test_outcomes_stay_with_their_agents_until_a_person_changes_the_run(
             with pytest.raises(StoreUnavailable):
                 await world.end(first)
             breaking_outcomes.undo()
-        await world.inbox.put(HostAttached("host", frozenset()))
+        await world.inbox.put(attached())
         await world.settled()
         assert world.none_launched()
         assert await world.states(run) == {"a": "queued", "b": None}
@@ -283,6 +283,6 @@ async def test_a_host_that_lost_tries_of_a_run_that_is_set_aside_meanwhile_ends_
         for try_id in (await world.launched_ids(2)).values():
             await world.start(try_id)
         await world.settled()
-        await world.inbox.put(HostAttached("host", frozenset()))
+        await world.inbox.put(attached())
         await world.settled()
         assert scheduler.statistics().quarantined_runs == 1

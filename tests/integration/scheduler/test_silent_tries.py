@@ -6,6 +6,7 @@ from leoflowd.config import SchedulerConfig
 from leoflowd.contract.agent_messages import OutcomeKind
 from leoflowd.core.silence import Signs
 from leoflowd.scheduler.inbox import RunChanged
+from leoflowd.scheduler.replicas import Others
 from leoflowd.scheduler.sweeps import Sweeper
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
 
@@ -26,7 +27,14 @@ async def reason(world: World) -> str:
 async def sweep(world: World, signs: dict[str, Signs]) -> None:
     """Once, and to its end: what it found is in the inbox."""
     config = SchedulerConfig()
-    sweeper = Sweeper(db=world.db, inbox=world.inbox, config=config, now=utc_now, signs=lambda t: signs.get(t, ALIVE))
+    sweeper = Sweeper(
+        db=world.db,
+        inbox=world.inbox,
+        config=config,
+        now=utc_now,
+        signs=lambda t: signs.get(t, ALIVE),
+        others=Others(world.db, "me"),
+    )
     for lost in await sweeper._silent_tries():
         await world.inbox.put(lost)
 

@@ -28,7 +28,7 @@ from leoflowd.scheduler.inbox import DagChanged, RunChanged
 from leoflowd.store import dags, task_instances, waits
 from leoflowd.store.xcoms import xcoms_of
 from tests.conftest import PATIENCE_S
-from tests.integration.scheduler.conftest import World, dag, task, utc_now
+from tests.integration.scheduler.conftest import World, attached, dag, task, utc_now
 
 LOGICAL_DATE = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -481,7 +481,7 @@ async def test_an_inline_call_is_rendered_and_never_sees_an_agent(world: World) 
         sent: list[Dispatch] = []
         await dispatched(world, sent)
         assert sent[0].http == HttpCall(endpoint="/2024-01-01", method="GET")
-        await world.inbox.host_attached(hostname="host", known_try_ids=frozenset())
+        await world.inbox.put(attached())
         await world.start(sent[0].spec.try_id)
-        await world.inbox.host_attached(hostname="host", known_try_ids=frozenset())
+        await world.inbox.put(attached())
         await world.end(sent[0].spec.try_id)

@@ -278,17 +278,26 @@ async def test_ends_of_waits_wake_a_run_that_is_parked(world: World) -> None:
 
 async def test_hints_reach_who_they_concern() -> None:
     send, receive = trio.open_memory_channel[Hint](10)
-    inbox, looks = Inbox(), list[str | None]()
-    for kind, value in [("run", "7"), ("dag", "d"), ("hook", "arrivals"), ("run", "x"), ("pools", ""), ("all", "")]:
+    inbox, looks, reports = Inbox(), list[str | None](), list[int]()
+    for kind, value in [
+        ("run", "7"),
+        ("dag", "d"),
+        ("hook", "arrivals"),
+        ("run", "x"),
+        ("pools", ""),
+        ("all", ""),
+        ("reports", ""),
+    ]:
         send.send_nowait(Hint(kind, value))
     send.close()
-    await follow_hints(receive, inbox, looks.append)
+    await follow_hints(receive, inbox, looks.append, lambda: reports.append(len(looks)))
     inbox.hint(RunChanged(0))
     heard = []
     while (event := inbox.receive.receive_nowait()) != RunChanged(0):
         heard.append(event)
     assert heard == [RunChanged(7), DagChanged("d"), Sweep(), Sweep()]
     assert looks == ["d", None]
+    assert reports == [2, 2]
 
 
 async def _run_is(world: World, run: int, state: str) -> bool:

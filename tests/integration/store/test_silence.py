@@ -220,6 +220,7 @@ async def test_a_leader_behind_a_silent_proxy_stops_and_leads_again(proxy: Silen
         config=SchedulerConfig(leader_heartbeat_s=0.1, leader_retry_s=0.05),
         store=IMPATIENT,
         now=lambda: datetime.now(UTC),
+        follow=trio.sleep_forever,
         lead=terms.lead,
     )
     async with trio.open_nursery() as nursery:

@@ -1,0 +1,53 @@
+"""The parts of the tree, as an edition's assembly hands them to `daemon.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from leoflowd.agents.service import AgentService
+from leoflowd.api.server import ApiServer
+from leoflowd.cheap_tasks.parts import CheapTasks
+from leoflowd.executors.process import ProcessExecutor
+from leoflowd.executors.refusals import Refusals
+from leoflowd.lite.environments import Environments
+from leoflowd.lite.workspace import Workspace
+from leoflowd.scheduler.clock import TimetableClock
+from leoflowd.scheduler.dispatch import Dispatcher
+from leoflowd.scheduler.leadership import Leadership
+from leoflowd.scheduler.loop import Scheduler
+from leoflowd.scheduler.replicas import Heart
+from leoflowd.scheduler.reports import OthersReports
+from leoflowd.scheduler.sweeps import Sweeper
+from leoflowd.store.hints import HintListener
+from leoflowd.supervision import Pulses
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """Of every daemon, whether it leads or not."""
+
+    hints: HintListener
+    follow_hints: Callable[[], Awaitable[None]]
+    pulses: Pulses
+    refusals: Refusals
+    agents: AgentService
+    heart: Heart
+    executor: ProcessExecutor
+    leadership: Leadership
+    api: ApiServer
+    environments: Environments
+    workspace: Workspace
+
+
+class Term(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the daemon that leads, made anew for each term."""
+
+    cheap: CheapTasks
+    dispatcher: Dispatcher
+    scheduler: Scheduler
+    clock: TimetableClock
+    reports: OthersReports
+    sweeper: Sweeper
+    complaints: dict[str, Callable[[], str | None]]
+    """By component: of what should move and stands still."""

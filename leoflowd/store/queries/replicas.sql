@@ -1,0 +1,10 @@
+-- name: beat
+INSERT INTO replica (id, name, heard_at, tries) VALUES (%(id)s, %(name)s, %(now)s, %(tries)s::uuid[])
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, beat = replica.beat + 1, heard_at = excluded.heard_at,
+    tries = excluded.tries;
+
+-- name: list_others
+SELECT id, name, beat, tries FROM replica WHERE id <> %(id)s;
+
+-- name: delete_gone
+DELETE FROM replica WHERE heard_at < %(before)s;
