@@ -35,13 +35,13 @@ from leoflowd.agents.try_session import Reports, TrySession
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import MsgpackCodec
 from leoflowd.contract.errors import Invalid, StoreUnavailable
+from leoflowd.contract.logs import LogStore
 from leoflowd.contract.values import shown
 from leoflowd.core.silence import Signs
 from leoflowd.core.try_tokens import is_try_token
 from leoflowd.store import tries
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
-from leoflowd.store.log_files import LogFiles
 from leoflowd.supervision import contain
 
 log = telemetry.get_logger(__name__)
@@ -121,7 +121,7 @@ class AgentService:
         self,
         *,
         db: Database,
-        logs: LogFiles,
+        logs: LogStore,
         reports: HostReports,
         launches: LaunchSource,
         refuse: Callable[[str, m.OutcomeKind, str], None],
@@ -402,7 +402,7 @@ class AgentService:
         stream.heard()
         try:
             session = TrySession(self._db, self._logs, self._reports, self._questions, row, self._now)
-            log_offset = session.log_offset
+            log_offset = await trio_asyncio.trio_as_aio(session.begin_log)()
         except OSError as error:
             raise await self._log_faults.pause(hello.try_id, trio.current_time(), error) from error
         await stream.send(m.Welcome(log_offset=log_offset))

@@ -18,13 +18,14 @@ from leoflowd.contract.agent_wire import fault_of
 from leoflowd.contract.dag_spec import runtime_of
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.values import byte_size
+from leoflowd.contract.xcoms import XCom
 from leoflowd.core.run_view import InstanceFacts
 from leoflowd.core.simple_templates import TemplateFault
 from leoflowd.scheduler.waits import HTTP_KIND, inline_call
-from leoflowd.store import tries
 from leoflowd.store.database import Database
 from leoflowd.store.run_views import LoadedRun
 from leoflowd.store.waits import InstanceKey, list_resumes
+from leoflowd.store.xcoms import xcoms_of
 
 XCOM_BYTES_ALONG = 4 * 1024 * 1024
 """Upstream outputs larger than this in all are not sent with the try; the runner pulls each when it needs it."""
@@ -94,16 +95,16 @@ class Dispatcher:
         async with self._db.scheduler.connection() as conn:
             return await list_resumes(conn, keys)
 
-    async def _fetch_xcoms(self, orders: tuple[Order, ...]) -> dict[tuple[int, str], list[tries.XComSize]]:
+    async def _fetch_xcoms(self, orders: tuple[Order, ...]) -> dict[tuple[int, str], list[XCom]]:
         wanted = {
             (order.run.view.dag_run_id, ref.task_id)
             for order in orders
             for ref in order.run.view.shape.nodes[order.facts.node].spec.xcom_refs
         }
-        found: dict[tuple[int, str], list[tries.XComSize]] = defaultdict(list)
+        found: dict[tuple[int, str], list[XCom]] = defaultdict(list)
         if wanted:
             async with self._db.scheduler.connection() as conn:
-                rows = await tries.list_xcoms(conn, [run for run, _ in wanted], [task for _, task in wanted])
+                rows = await xcoms_of(conn).outputs(sorted(wanted))
             for row in rows:
                 found[row.dag_run_id, row.task_id].append(row)
         return found
@@ -114,7 +115,7 @@ def _key(order: Order) -> InstanceKey:
     return view.dag_run_id, view.shape.nodes[facts.node].spec.task_id, facts.map_index
 
 
-def _try_spec(order: Order, values: dict[tuple[int, str], list[tries.XComSize]], resume: ResumeCall | None) -> TrySpec:
+def _try_spec(order: Order, values: dict[tuple[int, str], list[XCom]], resume: ResumeCall | None) -> TrySpec:
     view, spec = order.run.view, order.run.version.spec
     task = view.shape.nodes[order.facts.node].spec
     inputs = [

@@ -24,6 +24,7 @@ from leoflowd.config import SchedulerConfig
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.contract.waits import WaitEnd, Waits
+from leoflowd.contract.xcoms import XCom
 from leoflowd.core.dag_run_plan import (
     begins_with_wait,
     plan_dag_run,
@@ -59,7 +60,7 @@ from leoflowd.store import run_views
 from leoflowd.store.content_errors import CONTENT_ERRORS
 from leoflowd.store.database import Connection, Database
 from leoflowd.store.run_views import LoadedRun, RunHead
-from leoflowd.store.transitions import StaleViews, XComWrite, write_batch
+from leoflowd.store.transitions import StaleViews, write_batch
 from leoflowd.store.waits import FiredWait
 from leoflowd.supervision import contained
 
@@ -493,7 +494,7 @@ class Scheduler:
             draft.waits[dag_run_id, i] = wait
         if isinstance(decision, Succeed):
             draft.xcoms.extend(
-                XComWrite(
+                XCom(
                     dag_run_id=dag_run_id,
                     task_id=view.node_of(i).spec.task_id,
                     map_index=view.facts[i].map_index,
