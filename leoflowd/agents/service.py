@@ -36,13 +36,13 @@ from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import MsgpackCodec
 from leoflowd.contract.dispatch import launch_fault
 from leoflowd.contract.errors import Invalid, StoreUnavailable
+from leoflowd.contract.logs import LogStore
 from leoflowd.contract.values import shown
 from leoflowd.core.silence import Signs
 from leoflowd.core.try_tokens import is_try_token
 from leoflowd.store import tries
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
-from leoflowd.store.log_files import LogFiles
 from leoflowd.store.run_views import BrokenRun
 from leoflowd.store.try_specs import fetch_try_spec
 from leoflowd.supervision import contain
@@ -124,7 +124,7 @@ class AgentService:
         self,
         *,
         db: Database,
-        logs: LogFiles,
+        logs: LogStore,
         reports: HostReports,
         launches: LaunchSource,
         refuse: Callable[[str, m.OutcomeKind, str], None],
@@ -416,7 +416,7 @@ class AgentService:
         spec = await trio_asyncio.trio_as_aio(self._fetch_spec)(row) if hello.wants_spec else None
         try:
             session = TrySession(self._db, self._logs, self._reports, self._questions, row, self._now)
-            log_offset = session.log_offset
+            log_offset = await trio_asyncio.trio_as_aio(session.begin_log)()
         except OSError as error:
             raise await self._log_faults.pause(hello.try_id, trio.current_time(), error) from error
         await stream.send(m.Welcome(log_offset=log_offset, spec=spec, protocol=stream.protocol))

@@ -25,10 +25,10 @@ from leoflowd.contract.agent_messages import XCOM_MAX_BYTES, Outcome, OutcomeKin
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import Invalid, StoreUnavailable
+from leoflowd.contract.logs import LogStore
 from leoflowd.contract.values import json_text, shown
 from leoflowd.contract.wait_spec import HttpCall
 from leoflowd.core.secret_names import MASK, is_secret, masked
-from leoflowd.store.log_files import LogFiles
 from leoflowd.store.tries import RunningCall, TryRow
 from leoflowd.supervision import backoff_s, contain
 
@@ -87,7 +87,7 @@ class InlineTasks:
         reports: Reports,
         connections: Connections,
         find_try: Callable[[str], Awaitable[TryRow | None]],
-        logs: LogFiles,
+        logs: LogStore,
         make_client: Callable[[], EgressClient],
         config: InlineConfig,
         now: Callable[[], datetime],
@@ -403,13 +403,11 @@ def _secrets(connection: ConnectionFacts | None) -> tuple[str, ...]:
 
 
 class _TryLog:
-    """A few lines in the try's log file, in the form in which agents send theirs."""
+    """A few lines in the try's log, in the form in which agents send theirs."""
 
-    def __init__(self, logs: LogFiles, row: TryRow, now: Callable[[], datetime], secrets: tuple[str, ...]) -> None:
+    def __init__(self, logs: LogStore, row: TryRow, now: Callable[[], datetime], secrets: tuple[str, ...]) -> None:
         self._logs = logs
-        self._path = logs.path(
-            row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number, dag_run_id=row.dag_run_id
-        )
+        self._log = row.log
         self._now = now
         self._secrets = secrets
 
@@ -425,4 +423,4 @@ class _TryLog:
             "level": level,
             "logger": "leoflow.http",
         }
-        self._logs.write_line(self._path, msgspec.json.encode(line) + b"\n")
+        self._logs.write_line(self._log, msgspec.json.encode(line) + b"\n")

@@ -10,6 +10,7 @@ from leoflowd import telemetry
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.states import FINISHED, LIVE, TaskInstanceState
 from leoflowd.contract.waits import WaitEnd
+from leoflowd.contract.xcoms import XCom
 from leoflowd.core.dag_run_plan import (
     begins_with_wait,
     plan_dag_run,
@@ -41,7 +42,6 @@ from leoflowd.scheduler.inbox import (
 from leoflowd.scheduler.views import Views
 from leoflowd.scheduler.waits import first_wait, wait_of_deferral
 from leoflowd.store.run_views import LoadedRun
-from leoflowd.store.transitions import XComWrite
 from leoflowd.store.waits import FiredWait
 
 log = telemetry.get_logger(__name__)
@@ -260,7 +260,7 @@ class Deciding:
             draft.waits[dag_run_id, i] = wait
         if isinstance(decision, Succeed):
             draft.xcoms.extend(
-                XComWrite(
+                XCom(
                     dag_run_id=dag_run_id,
                     task_id=view.node_of(i).spec.task_id,
                     map_index=view.facts[i].map_index,

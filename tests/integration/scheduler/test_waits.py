@@ -23,7 +23,8 @@ from leoflowd.contract.wait_spec import (
 )
 from leoflowd.contract.waits import NewWait, ResumeWith, WaitEnd
 from leoflowd.scheduler.inbox import DagChanged, RunChanged
-from leoflowd.store import dags, task_instances, tries, waits
+from leoflowd.store import dags, task_instances, waits
+from leoflowd.store.xcoms import xcoms_of
 from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import World, attached, dag, task, utc_now
 
@@ -138,8 +139,8 @@ async def test_the_end_of_a_wait_and_what_follows_are_one_commit(world: World) -
         assert await world.states(run) == {"wait": "success", "after": "queued"}
         assert await rows(world) == {}
         async with world.db.api.connection() as conn:
-            (xcom,) = await tries.list_xcoms(conn, [(run, "wait")])
-        assert xcom.value.value == "7"
+            (xcom,) = await xcoms_of(conn).outputs([(run, "wait")])
+        assert xcom.value == "7"
 
 
 async def test_ending_twice_ends_once(world: World) -> None:
