@@ -111,7 +111,7 @@ async def write_changes(
 
 
 def _portions(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    """What one statement carries: parameters of ten thousand rows would hold up the event loop while they are written."""
+    """What one statement carries: parameters of ten thousand rows would hold up the event loop for too long."""
     return (rows[at : at + LARGE] for at in range(0, len(rows), LARGE))
 
 

@@ -13,6 +13,7 @@ from leoflowd.store.dags import VersionRow, off_loop
 from leoflowd.store.database import Connection, statements
 from leoflowd.store.held_runs import hold_runs, list_held, set_versions, write_changes
 from leoflowd.store.waits import InstanceKey
+from leoflowd.store.xcoms import xcoms_of
 
 _SQL = statements("task_instances")
 
@@ -106,5 +107,5 @@ async def delete_instance(conn: Connection, dag_run_id: int, key: Key, now: date
     parameters = {"dag_run_id": dag_run_id, "task_id": key[0], "map_index": key[1]}
     await conn.execute(_SQL.delete_instance, parameters)
     await conn.execute(_SQL.delete_history, parameters)
-    await conn.execute(_SQL.delete_xcoms, parameters)
+    await xcoms_of(conn).delete([(dag_run_id, *key)])
     await touch_dag_run(conn, dag_run_id, now)

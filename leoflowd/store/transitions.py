@@ -18,10 +18,12 @@ from psycopg import AsyncCursor
 from leoflowd.contract.errors import LeadershipLost, LeoflowError
 from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
 from leoflowd.contract.values import shown_json
+from leoflowd.contract.xcoms import XCom
 from leoflowd.core.run_view import InstanceFacts
 from leoflowd.store.database import Connection, statements
 from leoflowd.store.hints import send_hint
 from leoflowd.store.waits import FiredWait, InstanceKey, WaitWrite, delete_waits, fire_waits, upsert_waits
+from leoflowd.store.xcoms import xcoms_of
 
 _SQL = statements("transitions")
 
@@ -67,15 +69,6 @@ class Expansion(msgspec.Struct, frozen=True, kw_only=True):
     added: tuple[InstanceFacts, ...]
 
 
-class XComWrite(msgspec.Struct, frozen=True, kw_only=True):
-    dag_run_id: int
-    task_id: str
-    map_index: int
-    key: str
-    value: str
-    """JSON text."""
-
-
 class RunWrite(msgspec.Struct, frozen=True, kw_only=True):
     """One dag run: its revision as planned on, and its new state if it moves."""
 
@@ -94,7 +87,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     ended_tries: tuple[EndedTry, ...] = ()
     emptied: tuple[str, ...] = ()
     """Ids of instances that no ended try left, and whose XComs go all the same."""
-    xcoms: tuple[XComWrite, ...] = ()
+    xcoms: tuple[XCom, ...] = ()
     waits: tuple[WaitWrite, ...] = ()
     fired: tuple[FiredWait, ...] = ()
     ended_waits: tuple[InstanceKey, ...] = ()
@@ -139,7 +132,7 @@ async def _write_changes(conn: Connection, batch: Batch, now: datetime) -> Curso
         await conn.execute(_SQL.archive_tries, _archive_parameters(batch.ended_tries, now))
     emptied = [*(ended.facts.id for ended in batch.ended_tries), *batch.emptied]
     if emptied:
-        await conn.execute(_SQL.delete_xcoms_of_tries, {"ids": emptied})
+        await xcoms_of(conn).delete_of_tries(emptied)
     moved = None
     if batch.instances:
         moved = await conn.execute(_SQL.move_instances, _instance_parameters(batch.instances, now))
@@ -150,17 +143,7 @@ async def _write_changes(conn: Connection, batch: Batch, now: datetime) -> Curso
     if batch.fired:
         await fire_waits(conn, batch.fired, now)
     if batch.xcoms:
-        await conn.execute(
-            _SQL.upsert_xcoms,
-            {
-                "runs": [x.dag_run_id for x in batch.xcoms],
-                "task_ids": [x.task_id for x in batch.xcoms],
-                "map_indexes": [x.map_index for x in batch.xcoms],
-                "keys": [x.key for x in batch.xcoms],
-                "values": [x.value for x in batch.xcoms],
-                "now": now,
-            },
-        )
+        await xcoms_of(conn).put_all(batch.xcoms, now)
     changed = [run for run in batch.runs if run.state is not None]
     if changed:
         await conn.execute(_SQL.move_runs, _run_parameters(changed, now))

@@ -31,6 +31,9 @@ WHERE t.dag_run_id = ANY (%(ids)s::bigint[]) ORDER BY t.dag_run_id, t.task_id, t
 JOIN unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[]) AS u(dag_run_id, task_id, map_index)
   ON t.dag_run_id = u.dag_run_id AND t.task_id = u.task_id AND t.map_index = u.map_index;
 
+-- name: of_try (agents' service, for a try that asks for its spec; unique index on id)
+WHERE t.id = %(try_id)s::uuid;
+
 -- name: list_past (previous run by logical date, a row per task: as Airflow, whoever asks for its past asks for all instances
 -- of its task; downstream_done serves wait_for_downstream)
 WITH previous AS (

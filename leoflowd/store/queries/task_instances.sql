@@ -8,6 +8,3 @@ DELETE FROM task_instance WHERE dag_run_id = %(dag_run_id)s AND task_id = %(task
 -- name: delete_history
 DELETE FROM task_instance_history
 WHERE dag_run_id = %(dag_run_id)s AND task_id = %(task_id)s AND map_index = %(map_index)s;
-
--- name: delete_xcoms
-DELETE FROM xcom WHERE dag_run_id = %(dag_run_id)s AND task_id = %(task_id)s AND map_index = %(map_index)s;

@@ -12,10 +12,11 @@ from leoflowd.contract.states import TaskInstanceState
 from leoflowd.core.dag_run_plan import plan_expansion, plan_outcome
 from leoflowd.core.decisions import Decision
 from leoflowd.core.run_view import RunView
-from leoflowd.scheduler import loop
+from leoflowd.scheduler import deciding
 from leoflowd.scheduler.inbox import HostAttached, RunChanged
-from leoflowd.store import task_instances, tries
+from leoflowd.store import task_instances
 from leoflowd.store.database import execute
+from leoflowd.store.xcoms import xcoms_of
 from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
 
@@ -28,9 +29,7 @@ async def launched(world: World, *expected: Instance) -> dict[Instance, str]:
     found: dict[Instance, str] = {}
     with trio.fail_after(PATIENCE_S):
         while len(found) < len(expected):
-            for order in await world._orders.receive():
-                node = order.run.view.shape.nodes[order.facts.node]
-                found[node.spec.task_id, order.facts.map_index] = order.facts.id
+            found |= {(one.task.task_id, one.facts.map_index): one.try_id for one in await world.launches.receive()}
     assert found.keys() == set(expected)
     return found
 
@@ -76,7 +75,7 @@ async def test_one_is_tried_again_and_the_other_is_not_and_the_next_task_waits_f
         async with world.db.api.connection() as conn:
             cursor = await conn.execute(b"SELECT map_index, try_number FROM task_instance_history")
             assert await cursor.fetchall() == [(0, 1)]
-            values = await tries.list_xcoms(conn, [run], ["m"])
+            values = await xcoms_of(conn).outputs([(run, "m")])
             assert [(x.map_index, x.value) for x in values] == [(0, '"zero"'), (1, '"one"')]
 
 
@@ -114,7 +113,7 @@ async def test_a_clear_of_one_map_index_runs_that_one_again(world: World) -> Non
         assert again["m", 1] != first["m", 1]
         assert await states(world, run, "m") == {0: "success", 1: "queued"}
         async with world.db.api.connection() as conn:
-            assert [x.map_index for x in await tries.list_xcoms(conn, [run], ["m"])] == [0]
+            assert [x.map_index for x in await xcoms_of(conn).outputs([(run, "m")])] == [0]
 
 
 async def test_a_host_that_does_not_know_one_of_them_loses_that_one(world: World) -> None:
@@ -145,7 +144,7 @@ def lengths(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
                 decisions += plan_expansion(view, view.shape.index_of[task_id], count, because)
         return decisions
 
-    monkeypatch.setattr(loop, "plan_outcome", plan)
+    monkeypatch.setattr(deciding, "plan_outcome", plan)
     return known
 
 
