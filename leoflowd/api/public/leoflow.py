@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from quart import Blueprint, Response
 
+from leoflowd.api import auth
 from leoflowd.api.answers import json_answer
 from leoflowd.api.audit import record
 from leoflowd.api.bodies import ARTIFACT_MAX_BYTES, ARTIFACT_WITHIN_S, read_body
@@ -28,6 +29,7 @@ PUSHED = "pushed"
 async def register() -> Response:
     """Register a compiled `dag.json`: 201 for a new version, 200 for one that is known (it becomes the current one)."""
     spec = await read_body(DagSpec, ARTIFACT_MAX_BYTES, within_s=ARTIFACT_WITHIN_S, check=False)
+    auth.check_dag(spec.dag_id)
     _check_spec(spec)
     _check_code_is_here(spec)
     async with lane().transaction() as conn:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from quart import Blueprint, Response
 
+from leoflowd.api import auth
 from leoflowd.api.answers import collection, empty_collection, json_answer
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
@@ -78,11 +79,11 @@ async def list_task_instances(dag_id: str, run_id: str) -> Response:
             filters["task_ids"] = await _tasks_of_group(conn, every(dag_id), group_id)
         if token is not None:
             page = await api_task_instances.list_task_instances_from(
-                conn, filters, order_by=order_by, limit=limit, cursor=decode_cursor(token)
+                conn, filters, dags=auth.dags(), order_by=order_by, limit=limit, cursor=decode_cursor(token)
             )
             return cursor_collection("task_instances", page)
         rows, total = await api_task_instances.list_task_instances(
-            conn, filters, order_by=order_by, limit=limit, offset=offset
+            conn, filters, dags=auth.dags(), order_by=order_by, limit=limit, offset=offset
         )
     return _page(rows, total)
 
@@ -100,7 +101,12 @@ async def list_task_instances_batch(dag_id: str, run_id: str) -> Response:
     async with lane().connection() as conn:
         await _check_parents(conn, every(dag_id), every(run_id))
         rows, total = await api_task_instances.list_task_instances(
-            conn, filters, order_by=[order_by] if order_by else ["id"], limit=min(limit or 50, 100), offset=offset
+            conn,
+            filters,
+            dags=auth.dags(),
+            order_by=[order_by] if order_by else ["id"],
+            limit=min(limit or 50, 100),
+            offset=offset,
         )
     return _page(rows, total)
 
@@ -113,7 +119,7 @@ async def list_mapped(dag_id: str, run_id: str, task_id: str) -> Response:
     async with lane().connection() as conn:
         await dag_runs.fetch_dag_run(conn, dag_id, run_id)
         rows, total = await api_task_instances.list_task_instances(
-            conn, filters, order_by=query.order_by() or ["map_index"], limit=limit, offset=offset
+            conn, filters, dags=auth.dags(), order_by=query.order_by() or ["map_index"], limit=limit, offset=offset
         )
     return _page(rows, total)
 

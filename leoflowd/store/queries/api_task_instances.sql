@@ -28,6 +28,9 @@ CASE WHEN t.state = 'deferred' THEN (
 FROM task_instance t JOIN dag_run r ON r.id = t.dag_run_id JOIN dag d ON d.dag_id = r.dag_id
 JOIN dag_version v ON v.id = t.dag_version_id
 
+-- name: visible
+r.dag_id = ANY (%(visible)s)
+
 -- name: filters
 -- One run: primary key. All runs with a state: task_instance_state; by start date: task_instance_by_start.
 (%(dag_id)s::text IS NULL OR r.dag_id = %(dag_id)s)
