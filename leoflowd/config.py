@@ -119,7 +119,7 @@ class InlineConfig(Section, frozen=True, kw_only=True):
     per_host: Annotated[int, msgspec.Meta(ge=1)] = 16
     """Of the workers, for one scheme, host and port: a slow server leaves the others some."""
     waiting_max: Annotated[int, msgspec.Meta(ge=1)] = 1000
-    """Calls taken from the dispatcher and not yet ended, 10 KB each; those beyond it stay queued and come again."""
+    """Calls taken from their outbox and not yet ended, 10 KB each; those beyond it stay queued and come again."""
 
 
 class PoolConfig(Section, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@
           while leading:                                                          with the leadership
             cheap-task pool                                                       crash; contain per probe
               stall watcher, trigger hosts, inline HTTP tasks                     crash; contain per wait, per call
-            dispatcher, scheduler, timetable clock, others' reports, sweeps       crash
+            outboxes, scheduler, timetable clock, others' reports, sweeps         crash
             api: HTTP API and UI                                                  crash; contain per request
             workspace (Lite)                           restart_on(StoreUnavailable); contain per project
     event loop: notices what stands still                                         crash
@@ -124,8 +124,9 @@ async def _lead(root: Node, leading: Node, term: Term) -> None:
     """Everything that only the leader does; ends with the leadership. Waits are watched before anyone schedules."""
     async with trio.open_nursery() as nursery:
         await _start_pool(nursery, root, term.cheap)
+        for executor, outbox in term.outboxes.items():
+            await start(nursery, leading.child(f"{executor} outbox", statistics=outbox.statistics), outbox.run)
         for name, part in (
-            ("dispatcher", term.dispatcher),
             ("scheduler", term.scheduler),
             ("timetable clock", term.clock),
             ("others' reports", term.reports),

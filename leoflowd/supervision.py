@@ -20,7 +20,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import msgspec
 import trio
@@ -40,14 +40,6 @@ PULSE_S = 1.0
 STALLED_S = 5.0
 """The event loop standing still for longer is a fault."""
 STALL_SHOWN_S = 60.0
-
-Started = TypeVar("Started")
-
-
-class Component(Protocol):
-    """A long-lived part: `run` returns when drained, raises when broken; `statistics()` is frozen facts."""
-
-    async def run(self, *, task_status: trio.TaskStatus[Any]) -> None: ...
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,9 +14,12 @@ from grpclib.client import Channel, Stream, StreamStreamMethod
 from grpclib.config import Configuration
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
+from leoflow_agent.reports import fields
 from leoflowd.contract import agent_messages as messages
-from leoflowd.contract.agent_wire import MsgpackCodec
+from leoflowd.contract.agent_wire import MsgpackCodec, Unknown
 from leoflowd.contract.overriding import override
+
+log = logging.getLogger(__name__)
 
 DISCONNECTED = (GRPCError, StreamTerminatedError, ConnectionError, OSError, TimeoutError, asyncio.IncompleteReadError)
 """What a stream raises when the daemon is away, restarts, or refuses; the answer to all of them is to come back."""
@@ -60,9 +64,22 @@ class _TolerantCodec(MsgpackCodec):
     @override
     def decode(self, data: bytes, message_type: Any) -> Any:
         try:
-            return super().decode(data, message_type)
+            message = super().decode(data, message_type)
         except (ValueError, RecursionError) as error:
             return Unreadable(_content(data), f"the agent cannot read this message of the daemon: {error}")
+        if isinstance(message, Unknown):
+            _note_unknown(message.kind)
+        return message
+
+
+def _note_unknown(kind: str) -> None:
+    """Once for each kind: a daemon of a newer release says it again and again."""
+    if kind not in _noted and len(_noted) < 100:
+        _noted.add(kind)
+        log.info("daemon_message_unknown", extra=fields(kind=kind[:100], because="the daemon is of a newer release"))
+
+
+_noted: set[str] = set()
 
 
 def _content(data: bytes) -> Any:
@@ -152,3 +169,10 @@ def pauses() -> Iterator[float]:
     while True:
         yield pause
         pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+
+def check_protocol(daemon: int) -> None:
+    """Raises `ConnectionError` with a sentence when the daemon is more than one release away."""
+    fault = messages.distance_fault(agent=messages.PROTOCOL, daemon=daemon)
+    if fault is not None:
+        raise ConnectionError(fault)

@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 from grpclib.client import Stream
 
-from leoflow_agent.connection import DISCONNECTED, Address, Connections, Unreadable, pauses
+from leoflow_agent.connection import DISCONNECTED, Address, Connections, Unreadable, check_protocol, pauses
 from leoflow_agent.fork_servers import CannotStart, Interpreters, Warmth
 from leoflow_agent.outcomes import Exit, decide_outcome
 from leoflow_agent.processes import Children, boot_id, kill_leftovers
@@ -35,6 +35,7 @@ from leoflow_agent.spool import AlreadyStarted, Spool, TryFolder
 from leoflow_agent.try_stream import ANSWER_WITHIN_S, EndedTry, Reported, TryStream
 from leoflow_agent.users import User
 from leoflowd.contract.agent_messages import (
+    PROTOCOL,
     FromHost,
     HostBeat,
     HostHello,
@@ -46,6 +47,7 @@ from leoflowd.contract.agent_messages import (
     ToHost,
     TrySpec,
 )
+from leoflowd.contract.agent_wire import Unknown
 
 log = logging.getLogger(__name__)
 
@@ -157,8 +159,9 @@ class HostAgent:
             try:
                 await self._attach()
             except* DISCONNECTED as gone:
-                if self._is_attached:
-                    log.info("detached", extra=fields(error=repr(gone.exceptions)))
+                broken = repr(gone.exceptions)
+                if self._is_attached or broken != fault:  # said once, not at every attempt
+                    log.info("detached" if self._is_attached else "not_attached", extra=fields(error=broken))
             except* Exception as bug:
                 broken = repr(bug.exceptions)
                 if broken != fault:
@@ -177,12 +180,14 @@ class HostAgent:
                     hostname=socket.gethostname(),
                     pid=os.getpid(),
                     known_try_ids=tuple(self._tries),
+                    protocol=PROTOCOL,
                 )
             )
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 welcome = await stream.recv_message()
             if not isinstance(welcome, HostWelcome):
                 raise ConnectionError(f"expected HostWelcome, got {welcome!r}")
+            check_protocol(welcome.protocol)
             self._is_attached = True
             log.info("attached")
             async with asyncio.TaskGroup() as group:
@@ -201,7 +206,7 @@ class HostAgent:
                     log.error("unreadable_message", extra=fields(because=because))
                 case ShutDown(grace_s=grace_s, reason=reason):
                     self._shut_down(grace_s, reason)
-                case HostWelcome():
+                case HostWelcome() | Unknown():
                     continue
                 case None:
                     raise ConnectionError("the daemon ended the stream")

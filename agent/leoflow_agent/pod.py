@@ -14,14 +14,14 @@ from pathlib import Path
 
 import msgspec
 
-from leoflow_agent.connection import DISCONNECTED, Address, Connections, parse_address, pauses
+from leoflow_agent.connection import DISCONNECTED, Address, Connections, check_protocol, parse_address, pauses
 from leoflow_agent.fork_servers import Interpreters
 from leoflow_agent.processes import Children
 from leoflow_agent.reports import fields
 from leoflow_agent.running_try import LOG_CAP_BYTES, RunningTry
 from leoflow_agent.spool import Spool
 from leoflow_agent.try_stream import TryStream
-from leoflowd.contract.agent_messages import OutcomeKind, Terminate, TryHello, TrySpec, Welcome
+from leoflowd.contract.agent_messages import PROTOCOL, OutcomeKind, Terminate, TryHello, TrySpec, Welcome
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +101,12 @@ async def _fetch_spec(config: PodConfig, connections: Connections) -> TrySpec | 
                         hostname=socket.gethostname(),
                         started_at=datetime.now(UTC),
                         wants_spec=True,
+                        protocol=PROTOCOL,
                     )
                 )
                 match await stream.recv_message():
-                    case Welcome(spec=TrySpec() as spec):
+                    case Welcome(spec=TrySpec() as spec, protocol=protocol):
+                        check_protocol(protocol)
                         return spec
                     case Terminate(reason=reason):
                         log.warning("try_not_wanted", extra=fields(reason=reason))
@@ -120,8 +122,8 @@ async def _fetch_spec(config: PodConfig, connections: Connections) -> TrySpec | 
 async def _run_try(config: PodConfig, spec: TrySpec, connections: Connections) -> None:
     interpreters = Interpreters(Children(), shim=config.shim)
     folder = Spool(config.spool / "tries", config.spool / "work").create(spec.try_id, config.token)
-    # One try: a warm interpreter would only be one process more.
-    spec = msgspec.structs.replace(spec, warm=False)
+    # One try: a warm interpreter would only be one process more. The code is in the image's work folder.
+    spec = msgspec.structs.replace(spec, warm=False, bundle_path=spec.bundle_path or str(Path.cwd()))
     running = RunningTry(
         folder, spec, interpreters=interpreters, python=spec.python or config.python, log_cap_bytes=config.log_cap_bytes
     )

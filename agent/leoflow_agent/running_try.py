@@ -21,7 +21,8 @@ import msgspec
 
 from leoflow_agent import framing
 from leoflow_agent.control_line import ControlLine
-from leoflow_agent.fork_servers import CannotStart, Descriptors, Interpreters, Process, Warmth
+from leoflow_agent.fork_server import Descriptors, Process, Project
+from leoflow_agent.fork_servers import CannotStart, Interpreters, Warmth
 from leoflow_agent.masking import Secrets
 from leoflow_agent.outcomes import Exit, decide_outcome
 from leoflow_agent.processes import boot_id, end_group, is_group_frozen, signal_group, start_ticks
@@ -228,6 +229,7 @@ class RunningTry:
                 process = await self._interpreters.start_try(
                     try_id=self.spec.try_id,
                     warmth=Warmth(self._python, self.spec.runtime, self.spec.preload),
+                    project=Project(self.spec.bundle_path, self.spec.source_path, tuple(sorted(self.spec.env.items()))),
                     warm=self.spec.warm,
                     descriptors=descriptors,
                 )

@@ -19,13 +19,14 @@ from typing import Any, Protocol, Self
 import msgspec
 from grpclib.client import Stream
 
-from leoflow_agent.connection import DISCONNECTED, Connections, Unreadable, pauses
+from leoflow_agent.connection import DISCONNECTED, Connections, Unreadable, check_protocol, pauses
 from leoflow_agent.outcomes import as_message
 from leoflow_agent.reports import fields
 from leoflow_agent.running_try import UNCARRIED, Ask
 from leoflow_agent.spool import StoredOutcome, TryFolder
 from leoflowd.contract.agent_messages import (
     LOG_CHUNK_BYTES,
+    PROTOCOL,
     Beat,
     ConnectionAnswer,
     CountsAnswer,
@@ -35,6 +36,7 @@ from leoflowd.contract.agent_messages import (
     OutcomeKind,
     OutcomeStored,
     PreviousRun,
+    Refused,
     RenderedFields,
     Terminate,
     ToTry,
@@ -43,6 +45,7 @@ from leoflowd.contract.agent_messages import (
     XComPush,
     XComValues,
 )
+from leoflowd.contract.agent_wire import Unknown
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +141,7 @@ class TryStream:
                     hostname=socket.gethostname(),
                     pid=self._try.pid,
                     started_at=self._try.started_at,
+                    protocol=PROTOCOL,
                 )
             )
             async with asyncio.timeout(ANSWER_WITHIN_S):
@@ -155,18 +159,23 @@ class TryStream:
         while True:
             self._handle(await stream.recv_message())
 
-    def _handle(self, message: ToTry | Unreadable | None) -> int:
+    def _handle(self, message: ToTry | Unknown | Unreadable | None) -> int:
         """Returns the log offset to go on from."""
         match message:
-            case Welcome(log_offset=offset):
+            case Welcome(log_offset=offset, protocol=protocol):
+                check_protocol(protocol)
                 return offset
             case Terminate(stale=True):
                 self._try.kill()
                 raise _Finished
             case Terminate(reason=reason, grace_s=grace_s):
                 self._try.stop(OutcomeKind.TERMINATED, reason, grace_s=grace_s)
-            case XComValues() | PreviousRun() | ConnectionAnswer() | DagRunAnswer() | CountsAnswer():
+            case XComValues() | PreviousRun() | ConnectionAnswer() | DagRunAnswer() | CountsAnswer() | Refused():
                 self._try.answer(message.request_id, msgspec.to_builtins(message))
+            case Unknown(kind=kind, request_id=int(request_id)):
+                self._try.answer(request_id, {"error": f"the agent does not know the daemon's answer {kind[:100]}"})
+            case Unknown():
+                pass
             case Unreadable(content={"request_id": int(request_id)}, because=because):
                 self._try.answer(request_id, {"error": because})
             case Unreadable(because=because):

@@ -34,14 +34,17 @@ from leoflowd.agents.streams import UNSENDABLE, AgentStream, NotUnderstood
 from leoflowd.agents.try_session import Reports, TrySession
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import MsgpackCodec
+from leoflowd.contract.dispatch import launch_fault
 from leoflowd.contract.errors import Invalid, StoreUnavailable
+from leoflowd.contract.logs import LogStore
 from leoflowd.contract.values import shown
 from leoflowd.core.silence import Signs
 from leoflowd.core.try_tokens import is_try_token
 from leoflowd.store import tries
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
-from leoflowd.store.log_files import LogFiles
+from leoflowd.store.run_views import BrokenRun
+from leoflowd.store.try_specs import fetch_try_spec
 from leoflowd.supervision import contain
 
 log = telemetry.get_logger(__name__)
@@ -121,7 +124,7 @@ class AgentService:
         self,
         *,
         db: Database,
-        logs: LogFiles,
+        logs: LogStore,
         reports: HostReports,
         launches: LaunchSource,
         refuse: Callable[[str, m.OutcomeKind, str], None],
@@ -257,6 +260,12 @@ class AgentService:
             self._stumbled.add(kind)
             log.error("agent_stream_broke", exc_info=error, at=what)
 
+    def _note_unknown_message(self, kind: str) -> None:
+        """Once for each kind: an agent of a newer release says it again and again."""
+        if kind not in self._stumbled and len(self._stumbled) < 100:
+            self._stumbled.add(kind)
+            log.info("agent_message_unknown", kind=kind, because="the agent is of a newer release")
+
     def __mapping__(self) -> dict[str, Handler]:
         """grpclib asks for its table of methods under this name."""
         both = Cardinality.STREAM_STREAM
@@ -273,7 +282,9 @@ class AgentService:
         async def handle(stream: Stream[Any, Any]) -> None:  # asyncio
             failure: Exception | None = None
             try:
-                await converse(AgentStream(stream, receives, silence_max_s=self._silence_max_s))
+                await converse(
+                    AgentStream(stream, receives, silence_max_s=self._silence_max_s, unknown=self._note_unknown_message)
+                )
             except* Exception as group:  # noqa: BLE001  # `contain` for one stream: the status is its record
                 failure = _first(group)
             if failure is not None:
@@ -303,11 +314,12 @@ class AgentService:
         hello = await stream.receive()
         if not isinstance(hello, m.HostHello):
             raise GRPCError(Status.FAILED_PRECONDITION, "the first message of Attach is HostHello")
+        _agree(stream, hello.protocol)
         if not compare_digest(hello.host_token.encode(), self._host_token.encode()):
             raise GRPCError(Status.PERMISSION_DENIED, "the host token is not the one of this installation")
         said_at = self._now()
         log.info("host_attached", hostname=hello.hostname, pid=hello.pid, tries=len(hello.known_try_ids))
-        await stream.send(m.HostWelcome())
+        await stream.send(m.HostWelcome(protocol=stream.protocol))
         host = _Host(hello.pid, trio.current_time())
         self._hosts[hello.boot_id] = host
         stream.heard = lambda: self._host_spoke(host)
@@ -381,6 +393,7 @@ class AgentService:
         hello = await stream.receive()
         if not isinstance(hello, m.TryHello):
             raise GRPCError(Status.FAILED_PRECONDITION, "the first message of Try is TryHello")
+        _agree(stream, hello.protocol)
         if not (hello.token.isascii() and is_try_token(self._try_secret, hello.try_id, hello.token)):
             raise GRPCError(Status.PERMISSION_DENIED, "the token is not the one of this try")
         row = await trio_asyncio.trio_as_aio(self._fetch_try)(hello.try_id)
@@ -400,12 +413,13 @@ class AgentService:
         life = self._life(hello.try_id)
         stream.heard = lambda: self._try_spoke(life)
         stream.heard()
+        spec = await trio_asyncio.trio_as_aio(self._fetch_spec)(row) if hello.wants_spec else None
         try:
             session = TrySession(self._db, self._logs, self._reports, self._questions, row, self._now)
-            log_offset = session.log_offset
+            log_offset = await trio_asyncio.trio_as_aio(session.begin_log)()
         except OSError as error:
             raise await self._log_faults.pause(hello.try_id, trio.current_time(), error) from error
-        await stream.send(m.Welcome(log_offset=log_offset))
+        await stream.send(m.Welcome(log_offset=log_offset, spec=spec, protocol=stream.protocol))
         async with asyncio.TaskGroup() as group:
             opened = self._sessions[hello.try_id] = _OpenTry(session, stream, group, trio.current_time())
             try:
@@ -497,6 +511,21 @@ class AgentService:
     async def _fetch_try(self, try_id: str) -> tries.TryRow | None:
         async with self._db.agents.connection() as conn:
             return await tries.fetch_try(conn, try_id)
+
+    async def _fetch_spec(self, row: tries.TryRow) -> m.TrySpec:
+        """Raises `GRPCError`: the agent comes again, unless the try ends for what is wrong with it."""
+        try:
+            async with self._db.agents.connection() as conn:
+                spec = await fetch_try_spec(conn, row)
+        except BrokenRun as broken:  # the scheduler sets it aside for a person; the agent comes again
+            raise GRPCError(Status.FAILED_PRECONDITION, _shown(broken)) from broken
+        if spec is None:
+            raise GRPCError(Status.NOT_FOUND, "the try was replaced a moment ago")
+        fault = launch_fault(spec)
+        if fault is not None:
+            self._refuse(spec.try_id, m.OutcomeKind.FAILED, fault)
+            raise GRPCError(Status.FAILED_PRECONDITION, fault)
+        return spec
 
     def _try_spoke(self, life: _Life) -> None:
         life.heard_at = self._heard_at = trio.current_time()
@@ -623,6 +652,14 @@ def _end_by(failure: Exception) -> tuple[m.OutcomeKind, str] | None:
                 m.OutcomeKind.LOST,
                 f"the daemon failed over what it reported ({type(failure).__name__}); the daemon's log has the cause",
             )
+
+
+def _agree(stream: AgentStream, protocol: int) -> None:
+    """From here on both speak what the older one does."""
+    fault = m.distance_fault(agent=protocol, daemon=m.PROTOCOL)
+    if fault is not None:
+        raise GRPCError(Status.FAILED_PRECONDITION, fault)
+    stream.protocol = min(protocol, m.PROTOCOL)
 
 
 def _refusal(question: Any, because: str) -> m.ToTry:

@@ -14,10 +14,14 @@ import msgspec
 from grpclib import GRPCError, Status
 from grpclib.server import Stream
 
-from leoflowd.contract.agent_wire import MAX_MESSAGE_BYTES, MsgpackCodec
+from leoflowd.contract import agent_messages as m
+from leoflowd.contract.agent_wire import MAX_MESSAGE_BYTES, MsgpackCodec, Unknown
+from leoflowd.contract.values import shown
 
 SEND_WITHIN_S = 30.0
 """An agent that does not take a message for so long is frozen, or reads nothing on purpose."""
+KIND_MAX = 100
+"""Characters of the name of a message that we do not know."""
 _HEAD_BYTES = 5
 """gRPC's frame: one byte of flags, four of length."""
 UNSENDABLE = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
@@ -32,9 +36,16 @@ class NotUnderstood(GRPCError):
 
 
 class AgentStream:
-    """`heard` is called for every message, whatever it is."""
+    """`heard` is called for every message, whatever it is, `unknown` with the kind of one that is of a newer release.
 
-    def __init__(self, stream: Stream[Any, Any], receives: Any, *, silence_max_s: float) -> None:
+    `protocol` is what both sides speak, once the agent has said hello.
+    """
+
+    def __init__(
+        self, stream: Stream[Any, Any], receives: Any, *, silence_max_s: float, unknown: Callable[[str], None]
+    ) -> None:
+        self.protocol = 1
+        self._unknown = unknown
         self.heard: Callable[[], None] = lambda: None
         self._stream = stream
         self._receives = receives
@@ -43,7 +54,20 @@ class AgentStream:
         self._writing = asyncio.Lock()
 
     async def receive(self) -> Any:
-        """The next message; None when the agent has ended its side. Raises `GRPCError`."""
+        """The next message that we know; None when the agent has ended its side. Raises `GRPCError`."""
+        while isinstance(message := await self._receive(), Unknown):
+            await self._pass_over(message)
+        return message
+
+    async def _pass_over(self, message: Unknown) -> None:
+        """The task that asks is told why it gets no answer."""
+        kind = shown(message.kind, KIND_MAX)
+        self._unknown(kind)
+        if message.request_id is not None:
+            because = f"the daemon is of an older release than the agent and does not know the question {kind}"
+            await self.send(m.Refused(request_id=message.request_id, refused=because))
+
+    async def _receive(self) -> Any:
         try:
             async with asyncio.timeout(self._silence_max_s):
                 message = await self._read()
@@ -68,7 +92,10 @@ class AgentStream:
             raise NotUnderstood(f"this is no message of this stream: {error}") from error
 
     async def send(self, message: Any) -> None:
-        """One message at a time. Raises one of `UNSENDABLE` if it cannot be encoded, `GRPCError` if nobody takes it."""
+        """One message at a time, and none that the agent does not know. Raises one of `UNSENDABLE` if it cannot be
+        encoded, `GRPCError` if nobody takes it."""
+        if not m.is_known_to(message, self.protocol):
+            return
         try:
             async with asyncio.timeout(SEND_WITHIN_S), self._writing:
                 await self._stream.send_message(message)

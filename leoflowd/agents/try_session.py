@@ -16,10 +16,12 @@ from leoflowd.agents.questions import Questions
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import fault_of
 from leoflowd.contract.errors import Invalid
+from leoflowd.contract.logs import LogStore
+from leoflowd.contract.xcoms import Asker
 from leoflowd.store import dag_runs, tries
 from leoflowd.store.database import Database
-from leoflowd.store.log_files import LogFiles
 from leoflowd.store.tries import TryRow
+from leoflowd.store.xcoms import xcoms_of
 
 log = telemetry.get_logger(__name__)
 
@@ -37,7 +39,7 @@ class TrySession:
     def __init__(
         self,
         db: Database,
-        logs: LogFiles,
+        logs: LogStore,
         reports: Reports,
         questions: Questions,
         row: TryRow,
@@ -49,24 +51,21 @@ class TrySession:
         self._reports = reports
         self._questions = questions
         self._now = now
-        self._log = logs.path(
-            row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number, dag_run_id=row.dag_run_id
-        )
-        begin = logs.begin_leg if row.goes_on else logs.leg_base
-        self._log_base = begin(self._log, str(row.id))
+        self._log_begins_at = 0
         self._rendered: dict[str, Any] | None = None
         self._started = False
         self._refused: str | None = None
         """What this try pushed and was not stored. Agents send all pushes again on each new stream."""
 
-    @property
-    def log_offset(self) -> int:
-        """Of the bytes that this process of the try wrote."""
-        return self._logs.size(self._log) - self._log_base
+    async def begin_log(self) -> int:
+        """First of all: how many bytes of what this process of the try wrote are stored. Raises `LogNotStored`."""
+        leg = await self._logs.begin(self.row.log, str(self.row.id), goes_on=bool(self.row.goes_on))
+        self._log_begins_at = leg.begins_at
+        return leg.stored
 
     async def append_log(self, chunk: m.LogChunk) -> None:
         """Raises `LogNotStored`; the same chunk may come again."""
-        await self._logs.append(self._log, self._log_base + chunk.offset, chunk.content)
+        await self._logs.append(self.row.log, self._log_begins_at + chunk.offset, chunk.content)
 
     async def started(self, hello: m.TryHello) -> None:
         hello = incoming.hello_of(hello, self._now())
@@ -119,7 +118,7 @@ class TrySession:
             self._refused = self._refused or f"an XCom that the task pushed is refused: {fault}"
             return
         async with self._db.agents.connection() as conn:
-            await tries.put_xcom(conn, str(self.row.id), key=push.key, value=push.value, now=self._now())
+            await xcoms_of(conn).put(str(self.row.id), push.key, push.value, self._now())
 
     async def _answer(self, ask: Any) -> m.ToTry | None:
         try:
@@ -134,7 +133,8 @@ class TrySession:
         match ask:
             case m.XComPull():
                 async with self._db.agents.connection() as conn:
-                    values = await tries.pull_xcoms(conn, self.row, ask)
+                    asker = Asker(self.row.dag_run_id, self.row.dag_id, self.row.run_id)
+                    values = await xcoms_of(conn).pull(asker, ask)
                 return m.XComValues(request_id=ask.request_id, values=values)
             case m.PreviousRunAsk():
                 return m.PreviousRun(request_id=ask.request_id, run=await self._previous(ask))

@@ -13,10 +13,10 @@ from quart import current_app
 
 from leoflowd.config import ApiConfig
 from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.contract.logs import LogStore
 from leoflowd.contract.pool_view import Pool
 from leoflowd.core.rights import Grants, grants_of_role
 from leoflowd.store.database import Database, Lane
-from leoflowd.store.log_files import LogFiles
 from leoflowd.store.secret_box import SecretBox
 from leoflowd.supervision import Fault
 
@@ -26,7 +26,7 @@ _KEY = "LEOFLOW_CONTEXT"
 @dataclass(frozen=True, kw_only=True)
 class ApiContext:
     db: Database
-    logs: LogFiles
+    logs: LogStore
     config: ApiConfig
     now: Callable[[], datetime]
     """The UTC clock; no route reads another one."""

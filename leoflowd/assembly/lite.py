@@ -24,7 +24,7 @@ from leoflowd.cheap_tasks import parts as cheap_tasks
 from leoflowd.cheap_tasks.connection_check import ConnectionCheck
 from leoflowd.cheap_tasks.pool import CheapTaskPool
 from leoflowd.config import Config, ConfigRefused, EgressConfig, LiteConfig, ProcessConfig
-from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec
+from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.executors.launches import Launches
@@ -35,10 +35,11 @@ from leoflowd.lite.passwords import ADMIN, set_up_admin
 from leoflowd.lite.ui_assets import prepare_ui
 from leoflowd.lite.workspace import Workspace
 from leoflowd.scheduler.clock import TimetableClock
-from leoflowd.scheduler.dispatch import Dispatcher, Order
+from leoflowd.scheduler.draft import EXECUTOR, INLINE
 from leoflowd.scheduler.inbox import Inbox
 from leoflowd.scheduler.leadership import Leadership
 from leoflowd.scheduler.loop import Scheduler
+from leoflowd.scheduler.outbox import Outbox
 from leoflowd.scheduler.replicas import Heart, Others
 from leoflowd.scheduler.reports import KeptReports, OthersReports
 from leoflowd.scheduler.sweeps import Sweeper, follow_hints
@@ -50,8 +51,6 @@ from leoflowd.store.log_files import LogFiles
 from leoflowd.store.secret_box import box_of
 from leoflowd.supervision import Node, Pulses
 
-ORDERS = 64
-"""Batches of launches between scheduler and dispatcher; what finds no room is launched again by the sweep (ADR 19)."""
 SWEEPS_MISSED = 3
 """A scheduler or sweeper that does nothing for so many sweep intervals is unhealthy."""
 SHIM = Path(__file__).parent.parent / "authoring" / "airflow_shim"
@@ -228,7 +227,6 @@ def _executor(base: Foundation, agents: AgentService) -> ProcessExecutor:
 def _term(base: Foundation, agents: AgentService, number: int) -> Term:
     """Channels between its parts are its own: what an older term ordered is void."""
     config = base.config.scheduler
-    orders_in, orders_out = trio.open_memory_channel[tuple[Order, ...]](ORDERS)
     inline_in, inline_out = trio.open_memory_channel[Dispatch](0)
     cheap = cheap_tasks.build(
         base.config,
@@ -243,10 +241,19 @@ def _term(base: Foundation, agents: AgentService, number: int) -> Term:
         logs=base.logs,
         now=base.now,
     )
+    outboxes = {
+        executor: Outbox(
+            db=base.db,
+            dispatches=dispatches,
+            refuse=lambda try_id, because: base.refusals.refuse(try_id, OutcomeKind.FAILED, because),
+            now=base.now,
+        )
+        for executor, dispatches in ((EXECUTOR, base.dispatches_in), (INLINE, inline_in))
+    }
     scheduler = Scheduler(
         db=base.db,
         receive=base.inbox.receive,
-        orders=orders_in,
+        offers={executor: outbox.offer for executor, outbox in outboxes.items()},
         config=config,
         term=number,
         now=base.now,
@@ -266,14 +273,7 @@ def _term(base: Foundation, agents: AgentService, number: int) -> Term:
     within_s = SWEEPS_MISSED * config.sweep_interval_s
     return Term(
         cheap=cheap,
-        dispatcher=Dispatcher(
-            db=base.db,
-            orders=orders_out,
-            dispatches=base.dispatches_in,
-            inline=inline_in,
-            refuse=partial(_refuse, base.refusals),
-            now=base.now,
-        ),
+        outboxes=outboxes,
         scheduler=scheduler,
         clock=base.clock,
         reports=OthersReports(db=base.db, inbox=base.inbox, sweep_interval_s=config.sweep_interval_s),
@@ -327,12 +327,6 @@ def release() -> str:
 
 async def _python_for(environments: Environments, environment: EnvironmentSpec) -> str:
     return str(await trio.to_thread.run_sync(environments.ensure, environment))
-
-
-async def _refuse(refusals: Refusals, spec: TrySpec, reason: str) -> None:
-    """A try that cannot even be launched failed; its retries may find a better moment."""
-    refusals.refuse(spec.try_id, OutcomeKind.FAILED, reason)
-    await trio.lowlevel.checkpoint()
 
 
 async def _tell_refusal(db: Database, inbox: Inbox, refusal: Refusal) -> None:

@@ -14,9 +14,9 @@ from leoflowd.executors.refusals import Refusals
 from leoflowd.lite.environments import Environments
 from leoflowd.lite.workspace import Workspace
 from leoflowd.scheduler.clock import TimetableClock
-from leoflowd.scheduler.dispatch import Dispatcher
 from leoflowd.scheduler.leadership import Leadership
 from leoflowd.scheduler.loop import Scheduler
+from leoflowd.scheduler.outbox import Outbox
 from leoflowd.scheduler.replicas import Heart
 from leoflowd.scheduler.reports import OthersReports
 from leoflowd.scheduler.sweeps import Sweeper
@@ -44,7 +44,8 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     """Of the daemon that leads, made anew for each term."""
 
     cheap: CheapTasks
-    dispatcher: Dispatcher
+    outboxes: dict[str, Outbox]
+    """By executor."""
     scheduler: Scheduler
     clock: TimetableClock
     reports: OthersReports

@@ -19,7 +19,7 @@ from leoflowd.cheap_tasks.records import Parked, WaitRecord
 from leoflowd.cheap_tasks.wait_table import WaitTable
 from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.store.hints import Hint
-from leoflowd.store.waits import ArmRow
+from leoflowd.store.waits import ArmPage, ArmRow
 from leoflowd.supervision import backoff_s
 
 log = telemetry.get_logger(__name__)
@@ -72,17 +72,25 @@ class Arming:
     async def arm(self) -> int:
         """Everything that is waited for now, and how many that are. Waits for as long as Postgres does not answer."""
         armed = 0
-        after: UUID | None = None
-        while True:
-            self._left = set()
-            page = await self._read(partial(self._table.list_to_arm, after=after, limit=PAGE))
-            await self._take_missing(page.rows)
-            armed += len(page.rows)
-            after = page.next_after
-            if after is None:
-                break
+        self._left = set()
+        send, pages = trio.open_memory_channel[ArmPage](0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read_pages, send)
+            async for page in pages:  # while one is taken, the next one is read
+                await self._take_missing(page.rows)
+                armed += len(page.rows)
         self._left = None
         return armed
+
+    async def _read_pages(self, send: trio.MemorySendChannel[ArmPage]) -> None:
+        after: UUID | None = None
+        async with send:
+            while True:
+                page = await self._read(partial(self._table.list_to_arm, after=after, limit=PAGE))
+                await send.send(page)
+                after = page.next_after
+                if after is None:
+                    return
 
     # --- afterwards -------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Inline HTTP tasks: one call each, made in the daemon, under the egress policy, with the outcome of a try.
 
-The dispatcher sends `Dispatch`es whose `http` is set; whoever runs such a call acts as agent of its try: it reports the
+Its outbox sends `Dispatch`es whose `http` is set; whoever runs such a call acts as agent of its try: it reports the
 start, writes the try's log, and reports how it ended. A call that waits for its host holds none of the workers.
 """
 
@@ -25,10 +25,10 @@ from leoflowd.contract.agent_messages import XCOM_MAX_BYTES, Outcome, OutcomeKin
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import Invalid, StoreUnavailable
+from leoflowd.contract.logs import LogStore
 from leoflowd.contract.values import json_text, shown
 from leoflowd.contract.wait_spec import HttpCall
 from leoflowd.core.secret_names import MASK, is_secret, masked
-from leoflowd.store.log_files import LogFiles
 from leoflowd.store.tries import RunningCall, TryRow
 from leoflowd.supervision import backoff_s, contain
 
@@ -87,7 +87,7 @@ class InlineTasks:
         reports: Reports,
         connections: Connections,
         find_try: Callable[[str], Awaitable[TryRow | None]],
-        logs: LogFiles,
+        logs: LogStore,
         make_client: Callable[[], EgressClient],
         config: InlineConfig,
         now: Callable[[], datetime],
@@ -129,7 +129,7 @@ class InlineTasks:
             self._scopes[try_id].cancel()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until the dispatcher's end of the channel is closed and every call has ended."""
+        """Until the outbox's end of the channel is closed and every call has ended."""
         try:
             async with trio.open_nursery() as nursery:
                 task_status.started()
@@ -165,7 +165,7 @@ class InlineTasks:
         if row is None or not row.live:
             return
         asked = dispatch.http
-        assert asked is not None, "the dispatcher sends other tasks to an executor"
+        assert asked is not None, "other tasks have another outbox"
         begun = self._now()
 
         async def record(error: Exception) -> None:
@@ -403,13 +403,11 @@ def _secrets(connection: ConnectionFacts | None) -> tuple[str, ...]:
 
 
 class _TryLog:
-    """A few lines in the try's log file, in the form in which agents send theirs."""
+    """A few lines in the try's log, in the form in which agents send theirs."""
 
-    def __init__(self, logs: LogFiles, row: TryRow, now: Callable[[], datetime], secrets: tuple[str, ...]) -> None:
+    def __init__(self, logs: LogStore, row: TryRow, now: Callable[[], datetime], secrets: tuple[str, ...]) -> None:
         self._logs = logs
-        self._path = logs.path(
-            row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number, dag_run_id=row.dag_run_id
-        )
+        self._log = row.log
         self._now = now
         self._secrets = secrets
 
@@ -425,4 +423,4 @@ class _TryLog:
             "level": level,
             "logger": "leoflow.http",
         }
-        self._logs.write_line(self._path, msgspec.json.encode(line) + b"\n")
+        self._logs.write_line(self._log, msgspec.json.encode(line) + b"\n")

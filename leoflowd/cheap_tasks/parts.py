@@ -26,6 +26,7 @@ from leoflowd.config import Config
 from leoflowd.contract.agent_messages import CountsAsk
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
+from leoflowd.contract.logs import LogStore, TryLog
 from leoflowd.contract.waits import TriggerCall, WaitEnds
 from leoflowd.store import tries, webhooks
 from leoflowd.store.connections import ConnectionBook
@@ -33,7 +34,6 @@ from leoflowd.store.counts import count_states
 from leoflowd.store.database import Database
 from leoflowd.store.external_facts import ExternalFacts
 from leoflowd.store.hints import HintListener
-from leoflowd.store.log_files import LogFiles
 from leoflowd.store.tries import TryRow
 
 log = telemetry.get_logger(__name__)
@@ -74,7 +74,7 @@ def build(
     dispatches: trio.MemoryReceiveChannel[Dispatch],
     python_for: Callable[[EnvironmentSpec], Awaitable[str]],
     shim: Path,
-    logs: LogFiles,
+    logs: LogStore,
     now: Callable[[], datetime],
 ) -> CheapTasks:
     """`dispatches` are inline HTTP tasks; raises `leoflow_sensors.BrokenKind`."""
@@ -121,12 +121,17 @@ def build(
     return CheapTasks(pool=pool, hosts=hosts, inline=inline, inline_life=life, stalls=stalls)
 
 
-def _write_log(logs: LogFiles, _wait_id: str, call: TriggerCall, line: dict[str, Any]) -> None:
+def _write_log(logs: LogStore, _wait_id: str, call: TriggerCall, line: dict[str, Any]) -> None:
     """Between the processes of a deferred try its trigger speaks in the same log."""
-    path = logs.path(
-        call.dag_id, call.run_id, call.task_id, call.map_index, call.try_number, dag_run_id=call.dag_run_id
+    its_log = TryLog(
+        dag_id=call.dag_id,
+        run_id=call.run_id,
+        dag_run_id=call.dag_run_id,
+        task_id=call.task_id,
+        map_index=call.map_index,
+        try_number=call.try_number,
     )
-    logs.write_line(path, msgspec.json.encode(line) + b"\n")
+    logs.write_line(its_log, msgspec.json.encode(line) + b"\n")
 
 
 async def _find_try(db: Database, try_id: str) -> TryRow | None:

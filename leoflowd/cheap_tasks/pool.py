@@ -21,7 +21,7 @@ from uuid import UUID
 import msgspec
 import trio
 
-from leoflow_sensors.kinds import DagFacts, Observation, ProbeFailed, ProbeThrottled, SensorKind, TargetDown, Verdict
+from leoflow_sensors.kinds import Observation, ProbeFailed, ProbeThrottled, SensorKind, TargetDown, Verdict
 from leoflow_sensors.webhook import Delivery
 from leoflowd import telemetry
 from leoflowd.cheap_tasks import endings, explain
@@ -47,6 +47,7 @@ from leoflowd.cheap_tasks.stall_watcher import StallStatistics
 from leoflowd.cheap_tasks.verdicts import Verdicts
 from leoflowd.cheap_tasks.wait_table import WaitTable
 from leoflowd.config import PoolConfig
+from leoflowd.contract.dag_facts import DagFacts
 from leoflowd.contract.pool_view import PoolStatistics, WaitExplanation
 from leoflowd.contract.waits import NewWait, WaitAction, WaitEnd, WaitEnds
 from leoflowd.store.hints import Hint

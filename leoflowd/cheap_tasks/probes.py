@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
-from leoflow_sensors.kinds import DagFacts, Observation, ProbeFailed, ProbeThrottled, TargetDown
+from leoflow_sensors.kinds import Observation, ProbeFailed, ProbeThrottled, TargetDown
 from leoflow_sensors.webhook import Delivery
 from leoflowd import telemetry
 from leoflowd.cheap_tasks.connection_cache import ConnectionCache
@@ -23,6 +23,7 @@ from leoflowd.cheap_tasks.groups import ProbeGroup
 from leoflowd.cheap_tasks.schedule import ProbeSchedule
 from leoflowd.config import PoolConfig
 from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.contract.dag_facts import DagFacts
 from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.supervision import contain
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from leoflowd.cli.client import Client
 
 P = ParamSpec("P")
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _set_output(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:

@@ -9,6 +9,9 @@ Two bidirectional methods of the service `leoflow.agent.v1.Agent`:
 
 Messages of one stream are handled in order: log chunks and XComs sent before an outcome are stored before it.
 
+Daemon and agent may be of neighbouring releases (ADR 29). A hello says which `PROTOCOL` the agent speaks, the welcome
+which one both do. Fields that one side does not know are ignored, and so are messages (`agent_wire.Unknown`).
+
 JSON that people and tasks wrote is text here, in fields that say so: MessagePack has no integer beyond 64 bits, and
 what nobody opens on the way comes out as it went in (ADR 18).
 """
@@ -27,14 +30,27 @@ SERVICE = "leoflow.agent.v1.Agent"
 ATTACH = f"/{SERVICE}/Attach"
 TRY = f"/{SERVICE}/Try"
 
+PROTOCOL = 2
+"""Grows with each change that a neighbour has to know of. 1: releases that did not say; they refuse unknown fields."""
+
 XCOM_MAX_BYTES = 256 * 1024
 """Largest XCom value as JSON text; the original's cap, kept."""
 LOG_CHUNK_BYTES = 64 * 1024
 """Largest log chunk in one message; whole NDJSON lines only."""
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=True):
-    """Base; the tag is the class name."""
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Base; the tag is the class name. What a newer neighbour says beyond these fields is ignored."""
+
+
+def distance_fault(*, agent: int, daemon: int) -> str | None:
+    """Why these two protocols are too far from each other, as a sentence for people; None for neighbours."""
+    if abs(agent - daemon) <= 1:
+        return None
+    return (
+        f"the agent speaks protocol {agent} and the daemon protocol {daemon}, but only neighbouring releases "
+        "understand each other: run both from one release"
+    )
 
 
 # --- what a try is -----------------------------------------------------------------------------------------------
@@ -134,6 +150,7 @@ class HostHello(Message, frozen=True, kw_only=True):
     hostname: str
     pid: int
     known_try_ids: tuple[str, ...] = ()
+    protocol: int = 1
 
 
 class HostBeat(Message, frozen=True, kw_only=True):
@@ -150,10 +167,12 @@ class LaunchRefused(Message, frozen=True, kw_only=True):
     """One sentence for people."""
 
 
-class HostWelcome(Message, frozen=True, kw_only=True):
+class HostWelcome(Message, frozen=True, kw_only=True, omit_defaults=True):
     """The agent may work."""
 
     heartbeat_s: float = 5.0
+    protocol: int = 1
+    """What both speak. 1 is left out: such an agent does not know the field."""
 
 
 class Launch(Message, frozen=True, kw_only=True):
@@ -182,6 +201,7 @@ class TryHello(Message, frozen=True, kw_only=True):
     started_at: datetime | None = None
     wants_spec: bool = False
     """True in a pod, where no `Launch` brought the spec."""
+    protocol: int = 1
 
 
 class LogChunk(Message, frozen=True, kw_only=True):
@@ -308,11 +328,14 @@ class Outcome(Message, frozen=True, kw_only=True):
 # --- try stream, daemon to agent ---------------------------------------------------------------------------------
 
 
-class Welcome(Message, frozen=True, kw_only=True):
+class Welcome(Message, frozen=True, kw_only=True, omit_defaults=True):
     """The try is current. `log_offset`: bytes of its log that the daemon has."""
 
     log_offset: int
     spec: TrySpec | None = None
+    """If the agent wants it; without what only its own place knows (interpreter, folder of the code)."""
+    protocol: int = 1
+    """What both speak. 1 is left out: such an agent does not know the field."""
 
 
 class Terminate(Message, frozen=True, kw_only=True):
@@ -358,6 +381,13 @@ class CountsAnswer(Message, frozen=True, kw_only=True):
     refused: str | None = None
 
 
+class Refused(Message, frozen=True, kw_only=True):
+    """To a question that this daemon does not know: its agent is of a newer release."""
+
+    request_id: int
+    refused: str
+
+
 class OutcomeStored(Message, frozen=True, kw_only=True):
     """The outcome is committed (or was refused as stale); forget the try."""
 
@@ -377,4 +407,21 @@ FromTry = (
     | Beat
     | Outcome
 )
-ToTry = Welcome | Terminate | XComValues | PreviousRun | ConnectionAnswer | DagRunAnswer | CountsAnswer | OutcomeStored
+ToTry = (
+    Welcome
+    | Terminate
+    | XComValues
+    | PreviousRun
+    | ConnectionAnswer
+    | DagRunAnswer
+    | CountsAnswer
+    | Refused
+    | OutcomeStored
+)
+
+SINCE: dict[type[Message], int] = {Refused: 2}
+"""Messages that not every neighbour knows, and the protocol that brought them; all others are as old as 1."""
+
+
+def is_known_to(message: Message, protocol: int) -> bool:
+    return SINCE.get(type(message), 1) <= protocol

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from grpclib.encoding.base import CodecBase
@@ -25,12 +25,31 @@ def _decoder(message_type: Any) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(message_type)
 
 
+class Unknown(msgspec.Struct, frozen=True):
+    """A message of a kind that is not in the union: a newer neighbour's. Whoever gets one goes on without it."""
+
+    kind: str
+    request_id: int | None = None
+    """Of a question, or of the answer to one."""
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What every message has, and what those of questions and answers have."""
+
+    type: str
+    request_id: int | None = None
+
+
+_head_decoder = msgspec.msgpack.Decoder(_Head)
+
+
 class MessageTooLarge(ValueError):
     """The message is larger than `MAX_MESSAGE_BYTES`; it was neither sent nor read."""
 
 
 class MsgpackCodec(CodecBase):
-    """One message of a union <-> MessagePack. A body that does not fit its type raises `msgspec.ValidationError`."""
+    """One message of a union <-> MessagePack. A body of another kind is `Unknown`; one that does not fit its kind
+    raises `msgspec.ValidationError`."""
 
     __content_subtype__ = "msgpack"
 
@@ -40,7 +59,25 @@ class MsgpackCodec(CodecBase):
 
     @override
     def decode(self, data: bytes, message_type: Any) -> Any:
-        return _decoder(message_type).decode(_refuse_too_large(data))
+        try:
+            return _decoder(message_type).decode(_refuse_too_large(data))
+        except msgspec.ValidationError:
+            head = _head_of(data)
+            if head is None or head.type in _kinds(message_type):
+                raise
+            return Unknown(head.type, head.request_id)
+
+
+def _head_of(data: bytes) -> _Head | None:
+    try:
+        return _head_decoder.decode(data)
+    except msgspec.MsgspecError:
+        return None
+
+
+@lru_cache(maxsize=32)
+def _kinds(message_type: Any) -> frozenset[str]:
+    return frozenset(member.__name__ for member in get_args(message_type) or (message_type,))
 
 
 def fault_of(message: Any, *, room: int = 0) -> str | None:

@@ -159,7 +159,7 @@ class TaskSpec(Spec, frozen=True, kw_only=True):
     template_values: dict[str, Any] = {}
     """Unrendered template fields, for the UI until the task process reports the rendered ones. JSON only."""
     xcom_refs: tuple[XComRef, ...] = ()
-    """Upstream outputs that the arguments use, so that the dispatcher can send their values along."""
+    """Upstream outputs that the arguments use, so that the launch can bring their values along."""
     env: dict[str, str] = {}
     """Extra environment from `leoflow.yaml` `tasks.<id>.env`."""
     resources: dict[str, Any] = {}

@@ -5,8 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from leoflowd.contract.agent_messages import TrySpec
+from leoflowd.contract.agent_wire import fault_of
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.wait_spec import HttpCall
+
+ROOM_BYTES = 64 * 1024
+"""What is added to the spec of a try on its way to the agent: paths, a token."""
 
 
 class Dispatch(msgspec.Struct, frozen=True):
@@ -16,3 +20,11 @@ class Dispatch(msgspec.Struct, frozen=True):
     environment: EnvironmentSpec
     http: HttpCall | None = None
     """Set for an inline HTTP task: it goes to the cheap-task pool, not to an executor. Rendered."""
+
+
+def launch_fault(spec: TrySpec) -> str | None:
+    """Why no message to an agent holds this try, as a sentence for people; None when one does."""
+    unsendable = fault_of(spec, room=ROOM_BYTES)
+    if unsendable is None:
+        return None
+    return f"the try cannot be launched: what it needs to know is too much: {unsendable}"

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -105,9 +105,6 @@ class WaitAction(StrEnum):
     PROBE = "probe"
     FIRE = "fire"
     FAIL = "fail"
-
-
-Cadence = Annotated[float, msgspec.Meta(gt=0)]
 
 
 def coalescing_key(probe: ProbeSpec, wait_id: str, tenant: str = "") -> str:

@@ -69,7 +69,7 @@ def checked_order(spec: DagSpec) -> list[str]:
 
 
 def _check_groups(spec: DagSpec) -> None:
-    """Groups form trees of bounded depth, which `core.graph` and the UI walk."""
+    """Groups form trees of bounded depth, which `core.group_tree` and the UI walk."""
     parents = {group.group_id: group.parent_group_id or "" for group in spec.groups}
     if len(parents) < len(spec.groups):
         raise ValueError(f"dag {spec.dag_id!r} has two task groups of one id; group ids must be unique")

@@ -52,6 +52,10 @@ class Launches:
         self._arrived.set()
         return True
 
+    def tries(self) -> frozenset[str]:
+        """Ids of those that wait."""
+        return frozenset(self._waiting)
+
     async def take(self) -> Launch:
         """The oldest, when there is one."""
         await trio.lowlevel.checkpoint()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import secrets
 import signal
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import msgspec
 import trio
+from typing_extensions import override
 
 from leoflowd import telemetry
 from leoflowd.config import ProcessConfig
@@ -28,6 +30,7 @@ from leoflowd.contract.agent_messages import Launch, OutcomeKind
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import LeoflowError
+from leoflowd.contract.executors import Executor
 from leoflowd.core.try_tokens import try_token
 from leoflowd.executors.launches import Launches
 from leoflowd.supervision import backoff_s, contain
@@ -54,6 +57,8 @@ class ProcessStatistics(msgspec.Struct, frozen=True):
     """That no agent took yet."""
     launches_dropped: int
     """For lack of room; their tries are launched again."""
+    tries_known: int
+    """Whose environment is built, or that no agent took yet."""
 
 
 def make_host_token(file: Path) -> str:
@@ -66,7 +71,7 @@ def make_host_token(file: Path) -> str:
     return file.read_text().strip()
 
 
-class ProcessExecutor:
+class ProcessExecutor(Executor):
     """`python_for` gives the interpreter of an environment, building it first if need be; `refuse` reports a try that
     cannot be launched, and never waits; `stop_agent` tells the agent to shut down; `silent_s` is how long no message of
     any agent has come."""
@@ -101,8 +106,12 @@ class ProcessExecutor:
         self._starts = 0
         self._killed = 0
         self._launched = 0
+        self._ready: dict[EnvironmentKey, str] = {}
+        """The interpreters of environments that are built."""
         self._building: dict[EnvironmentKey, dict[str, Dispatch]] = {}
         """What is to be launched when an environment is ready, by try id: a waiting try is launched again and again."""
+        self._to_build, self._builds = trio.open_memory_channel[EnvironmentSpec](math.inf)
+        """Without a bound: each environment stands here once, while it is in `_building`."""
         self._holder: tuple[int, float] = (0, 0.0)
         """Process id of the agent that holds the lock, and since when we see it."""
         self._started_at = self._start_again_at = 0.0
@@ -120,6 +129,7 @@ class ProcessExecutor:
             building=len(self._building),
             launches_waiting=launches.waiting,
             launches_dropped=launches.dropped,
+            tries_known=len(self.known_tries()),
         )
 
     def complaint(self) -> str | None:
@@ -135,9 +145,11 @@ class ProcessExecutor:
         self._config.spool.mkdir(parents=True, exist_ok=True)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._keep_agent)
-            nursery.start_soon(self._launch_all, nursery)
+            nursery.start_soon(self._launch_all)
+            nursery.start_soon(self._build_all, nursery)
             task_status.started()
 
+    @override
     async def stop(self) -> None:
         """Lite ends on purpose: nothing of it may stay behind."""
         self._stopping = True
@@ -227,27 +239,33 @@ class ProcessExecutor:
                 env=_agent_environment(),
             )
 
-    async def _launch_all(self, nursery: trio.Nursery) -> None:
-        limit = trio.CapacityLimiter(ENVIRONMENTS_AT_ONCE)
-        ready: dict[EnvironmentKey, str] = {}
-        async for dispatch in self._dispatches:
-            key = environment_key(dispatch.environment)
-            if key in ready:
-                self._launch(dispatch, ready[key])
-            elif key in self._building:
-                self._building[key][dispatch.spec.try_id] = dispatch
-            else:
-                self._building[key] = {dispatch.spec.try_id: dispatch}
-                nursery.start_soon(self._build, key, dispatch.environment, ready, limit)
+    @override
+    def launch(self, dispatch: Dispatch) -> None:
+        key = environment_key(dispatch.environment)
+        if key in self._ready:
+            self._hand_over(dispatch, self._ready[key])
+        elif key in self._building:
+            self._building[key][dispatch.spec.try_id] = dispatch
+        else:
+            self._building[key] = {dispatch.spec.try_id: dispatch}
+            self._to_build.send_nowait(dispatch.environment)
 
-    async def _build(
-        self,
-        key: EnvironmentKey,
-        environment: EnvironmentSpec,
-        ready: dict[EnvironmentKey, str],
-        limit: trio.CapacityLimiter,
-    ) -> None:
+    @override
+    def known_tries(self) -> frozenset[str]:
+        return self._launches.tries().union(*self._building.values())
+
+    async def _launch_all(self) -> None:
+        async for dispatch in self._dispatches:
+            self.launch(dispatch)
+
+    async def _build_all(self, nursery: trio.Nursery) -> None:
+        limit = trio.CapacityLimiter(ENVIRONMENTS_AT_ONCE)
+        async for environment in self._builds:
+            nursery.start_soon(self._build, environment, limit)
+
+    async def _build(self, environment: EnvironmentSpec, limit: trio.CapacityLimiter) -> None:
         """Takes minutes for a new environment; only its own tries wait for it. Whatever fails, fails them alone."""
+        key = environment_key(environment)
         broken = ""
 
         async def record(failure: Exception) -> None:
@@ -258,14 +276,14 @@ class ProcessExecutor:
             await trio.lowlevel.checkpoint()
 
         async with contain(record), limit:
-            ready[key] = await self._python_for(environment)
+            self._ready[key] = await self._python_for(environment)
         for try_id, dispatch in self._building.pop(key).items():
             if broken:
                 self._refuse(try_id, OutcomeKind.FAILED, f"its environment cannot be built: {broken}")
             else:
-                self._launch(dispatch, ready[key])
+                self._hand_over(dispatch, self._ready[key])
 
-    def _launch(self, dispatch: Dispatch, python: str) -> None:
+    def _hand_over(self, dispatch: Dispatch, python: str) -> None:
         spec = msgspec.structs.replace(
             dispatch.spec,
             python=python,

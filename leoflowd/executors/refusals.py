@@ -1,6 +1,6 @@
 """Tries that could not be launched, on their way to the scheduler. Whoever refuses one goes on at once.
 
-The dispatcher, the executor and the agent service refuse; only this component waits for the scheduler's commit. What
+The outboxes, the executor and the agent service refuse; only this component waits for the scheduler's commit. What
 cannot be told now is told again: an agent that took a launch once is not given it twice, so nobody else would say it.
 """
 

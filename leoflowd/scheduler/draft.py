@@ -1,4 +1,7 @@
-"""One step in the making: what is to be planned, written and answered. `loop` fills it, `effects` acts on it."""
+"""One step in the making: what is to be planned, written and answered.
+
+`reading` and `deciding` fill it; `committing` writes its batch, and `effects` is what follows from it.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ from datetime import datetime
 from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE
 from leoflowd.contract.waits import NewWait
+from leoflowd.contract.xcoms import XCom
 from leoflowd.core.run_view import InstanceFacts
 from leoflowd.scheduler.inbox import TryEnded, WaitsEnded
 from leoflowd.scheduler.views import Views
 from leoflowd.scheduler.waits import HTTP_KIND
 from leoflowd.store.run_views import LoadedRun
-from leoflowd.store.transitions import Batch, EndedTry, InstanceWrite, RunWrite, XComWrite
+from leoflowd.store.transitions import Batch, EndedTry, InstanceWrite, RunWrite
 from leoflowd.store.waits import FiredWait, WaitWrite
 
 EXECUTOR = "process"
@@ -50,7 +54,7 @@ class Draft:
         self.first: dict[Place, InstanceFacts] = {}
         self.reports: dict[Place, Report] = {}
         self.ended_tries: dict[str, tuple[int, InstanceFacts]] = {}
-        self.xcoms: list[XComWrite] = []
+        self.xcoms: list[XCom] = []
         self.waits: dict[Place, NewWait] = {}
         self.fired: dict[Place, FiredWait] = {}
         self.tries_ended: list[TryEnded] = []

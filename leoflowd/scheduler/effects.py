@@ -1,102 +1,186 @@
-"""What follows a commit: answers, launches, what the pool is told, and why a dag run was set aside.
+"""What follows a commit, as data: one list for a step, worked out from its draft, and then carried out by plain calls.
 
-Nothing here waits for a worker (ADR 19): a launch that finds no room is dropped, and the sweep launches every try again
-that stays queued. Doing any of it twice is harmless, since each is named after its try.
+Nothing here waits (ADR 19, ADR 29). Each effect is named after the try, wait or DAG that it is about, so doing it twice
+is doing it once; and one that is lost, because an outbox was full or the leader ended, is found by somebody's sweep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import assert_never
 
-import trio
+import msgspec
 
 from leoflowd import telemetry
-from leoflowd.contract.states import FINISHED, TaskInstanceState
-from leoflowd.contract.values import shown
-from leoflowd.contract.waits import Waits
-from leoflowd.core.run_view import SET_ASIDE
-from leoflowd.scheduler.dispatch import Order
-from leoflowd.scheduler.draft import Draft
+from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
+from leoflowd.contract.waits import NewWait, Waits
+from leoflowd.core.try_spec import TryFacts
+from leoflowd.scheduler.draft import Draft, executor_of
+from leoflowd.scheduler.inbox import Reply
 from leoflowd.scheduler.views import Views
-from leoflowd.store import dag_runs
-from leoflowd.store.database import Database
 
 log = telemetry.get_logger(__name__)
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """Whoever reported may forget it, but for the waits in `kept`; `refused` says why nothing of it is committed."""
+
+    reply: Reply
+    kept: frozenset[str] = frozenset()
+    refused: str = ""
+
+
+class BeginWait(msgspec.Struct, frozen=True):
+    """The pool watches this wait. Lost: the pool reads the rows of `wait` again and again."""
+
+    wait: NewWait
+
+
+class EndWait(msgspec.Struct, frozen=True):
+    """Nobody waits for this any more. Lost: likewise."""
+
+    wait_id: str
+
+
+class DagFinished(msgspec.Struct, frozen=True):
+    """Something in this DAG finished, or was changed by hand: who waits for it may look. Lost: it looks when due."""
+
+    dag_id: str
+
+
+class RunEnded(msgspec.Struct, frozen=True):
+    """There may be room for the next run of this DAG's timetable. Lost: the clock asks every 30 s."""
+
+    dag_id: str
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """This executor starts the try. Lost: the scheduler's sweep launches again what stays queued."""
+
+    executor: str
+    one: TryFacts
+
+
+Effect = Answer | BeginWait | EndWait | DagFinished | RunEnded | Launch
+
+Offer = Callable[[Sequence[TryFacts]], int]
+"""An executor's outbox: takes what it has room for, and says how many it has not."""
+
+
+# --- from a draft to its effects -------------------------------------------------------------------------------------
+
+
+def effects_of(draft: Draft, views: Views, set_aside: Collection[int]) -> tuple[Effect, ...]:
+    """In the order in which they are to be done. After the last part of the step is committed, or left out."""
+    return (
+        *_answers(draft, set_aside),
+        *(BeginWait(wait) for _, wait in draft.begun_waits(views)),
+        *_ended_waits(draft, views),
+        *(DagFinished(dag_id) for dag_id in sorted(_finished_dags(draft, views))),
+        *(RunEnded(dag_id) for dag_id in _ended_runs(draft, views)),
+        *_launches(draft, views),
+    )
+
+
+def _answers(draft: Draft, set_aside: Collection[int]) -> Iterator[Answer]:
+    """What concerns a run that is set aside stays with who told it; what is to be decided again is answered then."""
+    for event in draft.tries_ended:
+        dag_run_id = event.row.dag_run_id
+        if dag_run_id in draft.stale:
+            continue
+        if dag_run_id in set_aside:
+            yield Answer(event.reply, refused=f"dag run {dag_run_id} was set aside; its outcomes wait for a person")
+        else:
+            yield Answer(event.reply)
+    for ended in draft.waits_ended:
+        if not any(end.dag_run_id in draft.stale for end in ended.ends):
+            yield Answer(ended.reply, frozenset(end.id for end in ended.ends if end.dag_run_id in set_aside))
+
+
+def _ended_waits(draft: Draft, views: Views) -> Iterator[EndWait]:
+    for (dag_run_id, i), before in draft.first.items():
+        after = views.runs[dag_run_id].view.facts[i]
+        if before.wait == "waiting" and (after.wait != "waiting" or after.id != before.id):
+            yield EndWait(before.id)
+
+
+def _finished_dags(draft: Draft, views: Views) -> set[str]:
+    finished = {views.runs[dag_run_id].view.dag_id for dag_run_id in draft.moved_runs} | draft.changed_dags
+    for dag_run_id, i in draft.first:
+        view = views.runs[dag_run_id].view
+        if view.facts[i].state in FINISHED:
+            finished.add(view.dag_id)
+    return finished
+
+
+def _ended_runs(draft: Draft, views: Views) -> list[str]:
+    ended = [views.runs[dag_run_id].view for dag_run_id in draft.moved_runs]
+    dag_ids = {view.dag_id for view in ended if view.state in (DagRunState.SUCCESS, DagRunState.FAILED)}
+    return sorted(dag_ids | draft.left_dags)
+
+
+def _launches(draft: Draft, views: Views) -> Iterator[Launch]:
+    for dag_run_id, i in dict.fromkeys(draft.launches):
+        loaded = views.runs.get(dag_run_id)
+        if loaded is not None and loaded.view.facts[i].state == TaskInstanceState.QUEUED:
+            one = loaded.try_facts(i)
+            yield Launch(executor_of(one.task), one)
+
+
+# --- doing them ------------------------------------------------------------------------------------------------------
+
+
 class Effects:
-    def __init__(
-        self, db: Database, views: Views, orders: trio.MemorySendChannel[tuple[Order, ...]], waits: Waits
-    ) -> None:
-        self._db = db
-        self._views = views
-        self._orders = orders
+    """Hands each to who does it. `offers` are the outboxes by executor; `run_ended` tells the timetable clock."""
+
+    def __init__(self, offers: Mapping[str, Offer], waits: Waits, run_ended: Callable[[str], None]) -> None:
+        self._offers = offers
         self._waits = waits
-        self._reasons: dict[int, str] = {}
-        """Why runs were set aside, until Postgres knows it."""
+        self._run_ended = run_ended
         self.dropped_launches = 0
 
-    def answer(self, draft: Draft, set_aside: Collection[int]) -> None:
-        """Everyone whose report is committed may forget it; what concerns a run that is set aside stays with them.
+    def carry_out(self, effects: Iterable[Effect]) -> None:
+        begun: list[NewWait] = []
+        ended: list[str] = []
+        finished: set[str] = set()
+        launches: dict[str, list[TryFacts]] = {}
+        for effect in effects:
+            match effect:
+                case Answer():
+                    _answer(effect)
+                case BeginWait(wait=wait):
+                    begun.append(wait)
+                case EndWait(wait_id=wait_id):
+                    ended.append(wait_id)
+                case DagFinished(dag_id=dag_id):
+                    finished.add(dag_id)
+                case RunEnded(dag_id=dag_id):
+                    self._run_ended(dag_id)
+                case Launch(executor=executor, one=one):
+                    launches.setdefault(executor, []).append(one)
+                case _:
+                    assert_never(effect)
+        self._tell_pool(begun, ended, finished)
+        for executor, tries in launches.items():
+            self._launch(executor, tries)
 
-        What is to be decided again is answered then.
-        """
-        for event in draft.tries_ended:
-            if event.row.dag_run_id in draft.stale:
-                continue
-            if event.row.dag_run_id in set_aside:
-                event.reply.fail(f"dag run {event.row.dag_run_id} was set aside; its outcomes wait for a person")
-            else:
-                event.reply.commit()
-        for ended in draft.waits_ended:
-            if any(end.dag_run_id in draft.stale for end in ended.ends):
-                continue
-            ended.reply.commit(but=frozenset(end.id for end in ended.ends if end.dag_run_id in set_aside))
-
-    def launch(self, draft: Draft) -> None:
-        runs = self._views.runs
-        orders = tuple(
-            Order(runs[dag_run_id], runs[dag_run_id].view.facts[i])
-            for dag_run_id, i in dict.fromkeys(draft.launches)
-            if dag_run_id in runs and runs[dag_run_id].view.facts[i].state == TaskInstanceState.QUEUED
-        )
-        if not orders:
-            return
-        try:
-            self._orders.send_nowait(orders)
-        except trio.WouldBlock:
-            self.dropped_launches += len(orders)
-            log.warning("launches_wait_for_the_sweep", count=len(orders), reason="the dispatcher is behind")
-
-    def tell_pool(self, draft: Draft) -> None:
-        runs = self._views.runs
-        begun = [wait for _, wait in draft.begun_waits(self._views)]
+    def _tell_pool(self, begun: list[NewWait], ended: list[str], finished: set[str]) -> None:
         if begun:
             self._waits.register(begun)
-        ended = []
-        finished = {runs[i].view.dag_id for i in draft.moved_runs}
-        for (dag_run_id, i), before in draft.first.items():
-            view = runs[dag_run_id].view
-            after = view.facts[i]
-            if before.wait == "waiting" and (after.wait != "waiting" or after.id != before.id):
-                ended.append(before.id)
-            if after.state in FINISHED:
-                finished.add(view.dag_id)
         if ended:
             self._waits.withdraw(ended)
-        finished |= draft.changed_dags
         if finished:
             self._waits.dag_finished(finished)
 
-    async def write_reasons(self, draft: Draft) -> None:
-        """People see why a run does not move; its tries go on, and their agents keep what they cannot report."""
-        taken_up = draft.taken_up - draft.quarantined.keys()
-        if taken_up:
-            async with self._db.scheduler.connection() as conn:
-                await dag_runs.forget_because(conn, taken_up, SET_ASIDE, draft.now)
-        self._reasons |= draft.quarantined
-        for dag_run_id, reason in list(self._reasons.items()):
-            because = shown(f"{SET_ASIDE}: {reason}")
-            async with self._db.scheduler.connection() as conn:
-                await dag_runs.set_because(conn, dag_run_id, because, draft.now)
-            del self._reasons[dag_run_id]
+    def _launch(self, executor: str, tries: list[TryFacts]) -> None:
+        dropped = self._offers[executor](tries)
+        if dropped:
+            self.dropped_launches += dropped
+            log.warning("launches_wait_for_the_sweep", executor=executor, count=dropped, reason="its outbox is full")
+
+
+def _answer(answer: Answer) -> None:
+    if answer.refused:
+        answer.reply.fail(answer.refused)
+    else:
+        answer.reply.commit(but=answer.kept)

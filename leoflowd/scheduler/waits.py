@@ -11,7 +11,6 @@ from uuid import UUID
 
 import msgspec
 
-from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.values import later
 from leoflowd.contract.wait_spec import (
     Deferral,
@@ -25,28 +24,27 @@ from leoflowd.contract.wait_spec import (
 )
 from leoflowd.contract.waits import TRIGGER_KIND, NewWait, TriggerCall, coalescing_key
 from leoflowd.core.known_triggers import native_wait as known_wait
-from leoflowd.core.run_view import InstanceFacts
 from leoflowd.core.simple_templates import names_of, render
-from leoflowd.store.run_views import LoadedRun
+from leoflowd.core.try_spec import TryFacts
 
 HTTP_KIND = "http"
 """`TaskSpec.kind` of inline HTTP tasks."""
 DEFAULT_POKE_INTERVAL_S = 60.0
 
 
-def first_wait(run: LoadedRun, facts: InstanceFacts, now: datetime) -> NewWait:
-    """The wait that a try of this task begins with; raises `core.simple_templates.TemplateFault`."""
-    spec = run.view.shape.nodes[facts.node].spec
-    if spec.deferral is not None:
-        return wait_of_deferral(run, facts, spec.deferral, now)
-    assert spec.wait is not None
-    return _new(run, facts, _rendered(spec.wait, _names(run, facts, spec, now)), now)
+def first_wait(one: TryFacts, now: datetime) -> NewWait:
+    """The wait that this try begins with; raises `core.simple_templates.TemplateFault`."""
+    task = one.task
+    if task.deferral is not None:
+        return wait_of_deferral(one, task.deferral, now)
+    assert task.wait is not None
+    return _new(one, _rendered(task.wait, _names(one, now)), now)
 
 
-def wait_of_deferral(run: LoadedRun, facts: InstanceFacts, deferral: Deferral, now: datetime) -> NewWait:
+def wait_of_deferral(one: TryFacts, deferral: Deferral, now: datetime) -> NewWait:
     """The wait that a task process asked for: rendered already, or a trigger."""
     if deferral.wait is not None:
-        return _new(run, facts, deferral.wait, now)
+        return _new(one, deferral.wait, now)
     assert deferral.trigger is not None, "a deferral has a wait or a trigger"
     terms = WaitTerms(
         mode=WaitMode.DEFERRABLE,
@@ -56,16 +54,15 @@ def wait_of_deferral(run: LoadedRun, facts: InstanceFacts, deferral: Deferral, n
     )
     spec = known_wait(deferral.trigger, terms)
     if spec is None:
-        call = _trigger_call(run, facts, deferral.trigger)
+        call = _trigger_call(one, deferral.trigger)
         spec = WaitSpec(probe=ProbeSpec(kind=TRIGGER_KIND, arguments=msgspec.to_builtins(call)), terms=terms)
-    return _new(run, facts, spec, now)
+    return _new(one, spec, now)
 
 
-def inline_call(run: LoadedRun, facts: InstanceFacts, now: datetime) -> HttpCall:
+def inline_call(one: TryFacts, now: datetime) -> HttpCall:
     """The rendered call of an inline HTTP task; raises `core.simple_templates.TemplateFault`."""
-    spec = run.view.shape.nodes[facts.node].spec
-    assert spec.http is not None
-    return msgspec.convert(render(msgspec.to_builtins(spec.http), _names(run, facts, spec, now)), HttpCall)
+    assert one.task.http is not None
+    return msgspec.convert(render(msgspec.to_builtins(one.task.http), _names(one, now)), HttpCall)
 
 
 def _rendered(spec: WaitSpec, names: dict[str, Any]) -> WaitSpec:
@@ -78,50 +75,51 @@ def _rendered(spec: WaitSpec, names: dict[str, Any]) -> WaitSpec:
     return WaitSpec(probe=probe, terms=terms)
 
 
-def _names(run: LoadedRun, facts: InstanceFacts, spec: TaskSpec, now: datetime) -> dict[str, Any]:
-    described = {**run.version.spec.params, **spec.params}
-    params = {name: one.get("value") if isinstance(one, dict) else one for name, one in described.items()}
-    dag_run = msgspec.structs.replace(run.facts, state=run.view.state.value, start_date=run.view.start_date)
+def _names(one: TryFacts, now: datetime) -> dict[str, Any]:
+    task = one.task
+    described = {**one.artifact.spec.params, **task.params}
+    params = {name: given.get("value") if isinstance(given, dict) else given for name, given in described.items()}
     names: dict[str, Any] = names_of(
-        dag_run,
-        task_id=spec.task_id,
-        params={**params, **msgspec.json.decode(run.facts.conf)},
+        one.run,
+        task_id=task.task_id,
+        params={**params, **msgspec.json.decode(one.run.conf)},
         registered_at=now,
-        try_number=facts.try_number,
-        map_index=facts.map_index,
+        try_number=one.facts.try_number,
+        map_index=one.facts.map_index,
     )
     return names
 
 
-def _new(run: LoadedRun, facts: InstanceFacts, spec: WaitSpec, now: datetime) -> NewWait:
+def _new(one: TryFacts, spec: WaitSpec, now: datetime) -> NewWait:
     # A sensor's timeout is cumulative over its try; a trigger's counts from its own deferral, as in Airflow.
-    since = now if spec.terms.resume is not None else facts.start_date or now
+    since = now if spec.terms.resume is not None else one.facts.start_date or now
     timeout_s = spec.terms.timeout_s
     return NewWait(
-        id=UUID(facts.id),
-        dag_run_id=run.view.dag_run_id,
-        dag_id=run.view.dag_id,
+        id=UUID(one.try_id),
+        dag_run_id=one.dag_run_id,
+        dag_id=one.run.dag_id,
         spec=spec,
-        key=coalescing_key(spec.probe, facts.id),
+        key=coalescing_key(spec.probe, one.try_id),
         registered_at=now,
         deadline_at=None if timeout_s is None else later(since, timeout_s),
     )
 
 
-def _trigger_call(run: LoadedRun, facts: InstanceFacts, trigger: TriggerSpec) -> TriggerCall:
+def _trigger_call(one: TryFacts, trigger: TriggerSpec) -> TriggerCall:
+    artifact = one.artifact
     return TriggerCall(
         classpath=trigger.classpath,
         kwargs=trigger.kwargs,
-        environment=msgspec.to_builtins(run.version.spec.environment),
-        bundle_digest=run.version.bundle_digest,
-        source_path=run.version.spec.source_path,
-        dag_id=run.view.dag_id,
-        run_id=run.view.run_id,
-        task_id=run.view.shape.nodes[facts.node].spec.task_id,
-        map_index=facts.map_index,
-        try_number=facts.try_number,
-        try_id=facts.id,
-        dag_run_id=run.view.dag_run_id,
+        environment=msgspec.to_builtins(artifact.spec.environment),
+        bundle_digest=artifact.bundle_digest,
+        source_path=artifact.spec.source_path,
+        dag_id=one.run.dag_id,
+        run_id=one.run.run_id,
+        task_id=one.task.task_id,
+        map_index=one.facts.map_index,
+        try_number=one.facts.try_number,
+        try_id=one.try_id,
+        dag_run_id=one.dag_run_id,
     )
 
 

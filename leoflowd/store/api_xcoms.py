@@ -1,4 +1,4 @@
-"""XCom entries as the API lists and edits them; what tasks push goes through `store.tries`."""
+"""XCom entries as the API lists and edits them. Values are the business of `store.xcoms`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import msgspec
 from leoflowd.contract.agent_messages import XCOM_MAX_BYTES
 from leoflowd.contract.errors import Conflict, Invalid, NotFound
 from leoflowd.contract.values import json_text
+from leoflowd.contract.xcoms import XCom
 from leoflowd.core.rights import Dags, only
 from leoflowd.store.api_lists import Column, DagListing, Json, fetch_row, list_page
-from leoflowd.store.database import Connection, execute, fetch_value, statements
-
-_SQL = statements("api_xcoms")
+from leoflowd.store.database import Connection
+from leoflowd.store.xcoms import xcoms_of
 
 LISTING = DagListing(
     file="api_xcoms",
@@ -72,33 +72,30 @@ async def fetch_xcom(conn: Connection, key: XComKey) -> Json:
 async def fetch_xcom_value(
     conn: Connection, dag_id: str, run_id: str, task_id: str, map_index: int, key: str
 ) -> str | None:
-    """The value as JSON text; None when there is no entry (or its value is SQL NULL)."""
-    value: str | None = await fetch_value(
-        conn, _SQL.fetch_value, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index, key=key
-    )
-    return value
+    """The value as JSON text; None when there is no entry."""
+    return await xcoms_of(conn).fetch(dag_id, run_id, task_id, map_index, key)
 
 
 async def insert_xcom(conn: Connection, dag_run_id: int, key: XComKey, value: Any, now: datetime) -> None:
     """Raises `Conflict` when there is one, `Invalid` when it is too large."""
-    if not await execute(conn, _SQL.insert_entry, **_entry(dag_run_id, key), value=_json(value), now=now):
+    if not await xcoms_of(conn).insert(_entry(dag_run_id, key, value), now):
         raise Conflict(f"The XCom with key: `{key.key}` with mentioned task instance already exists.")
 
 
 async def update_xcom(conn: Connection, dag_run_id: int, key: XComKey, value: Any, now: datetime) -> None:
     """Raises `NotFound`, or `Invalid` when it is too large."""
-    if not await execute(conn, _SQL.update_entry, **_entry(dag_run_id, key), value=_json(value), now=now):
+    if not await xcoms_of(conn).replace(_entry(dag_run_id, key, value), now):
         raise NotFound(f"The XCom with key: `{key.key}` with mentioned task instance doesn't exist.")
 
 
 async def delete_xcom(conn: Connection, dag_run_id: int, key: XComKey) -> None:
     """Raises `NotFound`."""
-    if not await execute(conn, _SQL.delete_entry, **_entry(dag_run_id, key)):
+    if not await xcoms_of(conn).delete([(dag_run_id, key.task_id, key.map_index)], key=key.key):
         raise NotFound(f"XCom entry with key: `{key.key}` not found")
 
 
-def _entry(dag_run_id: int, key: XComKey) -> dict[str, Any]:
-    return {"dag_run_id": dag_run_id, "task_id": key.task_id, "map_index": key.map_index, "key": key.key}
+def _entry(dag_run_id: int, key: XComKey, value: Any) -> XCom:
+    return XCom(dag_run_id=dag_run_id, task_id=key.task_id, map_index=key.map_index, key=key.key, value=_json(value))
 
 
 def _json(value: Any) -> str:

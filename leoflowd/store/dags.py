@@ -39,7 +39,6 @@ class VersionRow(msgspec.Struct, frozen=True):
     source: str
     bundle_digest: str
     label: str
-    created_at: datetime
 
 
 class _RawVersion(msgspec.Struct, frozen=True):
@@ -51,7 +50,6 @@ class _RawVersion(msgspec.Struct, frozen=True):
     source: str
     bundle_digest: str
     label: str
-    created_at: datetime
 
 
 class NextRun(msgspec.Struct, frozen=True):
@@ -60,10 +58,6 @@ class NextRun(msgspec.Struct, frozen=True):
     dag_id: str
     version_id: uuid.UUID
     is_paused: bool
-    next_run_after: datetime | None
-    next_logical_date: datetime | None
-    next_data_interval_start: datetime | None
-    next_data_interval_end: datetime | None
     last_logical_date: datetime | None
     last_data_interval_start: datetime | None
     last_data_interval_end: datetime | None

@@ -1,7 +1,6 @@
 """What other dag runs have come to, for external_task waits; the daemon hands it to the cheap-task pool.
 
-The sensors ask through a protocol of their package (`leoflow_sensors.kinds.DagFacts`), because they import nothing of
-the daemon but its contract.
+The sensors ask through a protocol (`contract.dag_facts`), because they import nothing of the daemon but its contract.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from leoflow_sensors.kinds import StatesAnswer, StatesQuestion
+from leoflowd.contract.dag_facts import StatesAnswer, StatesQuestion
 from leoflowd.contract.values import shown_json
 from leoflowd.store.database import Lane, fetch_all, statements
 

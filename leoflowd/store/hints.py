@@ -15,8 +15,6 @@ from leoflowd.config import StoreConfig
 from leoflowd.store.database import STORE, Connection, watching_limits
 from leoflowd.store.trio_connection import TrioConnection, store_errors
 
-CHANNEL = "leoflow"
-
 
 class Hint(msgspec.Struct, frozen=True):
     kind: str

@@ -12,7 +12,9 @@ import msgspec
 from leoflowd.contract.agent_messages import DagRunFacts
 from leoflowd.contract.errors import LeoflowError, NotFound
 from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState
+from leoflowd.core.dag_shape import DagShape
 from leoflowd.core.run_view import InstanceFacts, RunView, WaitStatus
+from leoflowd.core.try_spec import Artifact, TryFacts
 from leoflowd.store.content_errors import CONTENT_ERRORS
 from leoflowd.store.dags import VersionRow, fetch_version_by_id, off_loop, shape_of_version
 from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
@@ -37,6 +39,16 @@ class LoadedRun(msgspec.Struct, frozen=True):
     """The run as templates see it."""
     is_paused: bool
     max_active_runs: int
+
+    @property
+    def run_now(self) -> DagRunFacts:
+        """`facts` with the state and the start that the view has now."""
+        return msgspec.structs.replace(self.facts, state=self.view.state.value, start_date=self.view.start_date)
+
+    def try_facts(self, i: int) -> TryFacts:
+        """The try of the instance at this position, as the view has it now."""
+        artifact = _artifact(self.version, self.view.shape)
+        return TryFacts(dag_run_id=self.view.dag_run_id, facts=self.view.facts[i], run=self.run_now, artifact=artifact)
 
 
 class _RunRow(msgspec.Struct, frozen=True):
@@ -146,10 +158,43 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
     view = await off_loop(
         lambda: build(facts=[_facts(row, shape.index_of[row.task_id]) for row in known]), size=len(known)
     )
-    facts = DagRunFacts(
+    return LoadedRun(view, version, _run_facts(run), run.is_paused, run.max_active_runs)
+
+
+async def load_try(conn: Connection, dag_run_id: int, try_id: str) -> TryFacts | None:
+    """The same as `LoadedRun.try_facts`, from the rows of this try; None when it is gone. Raises `BrokenRun`."""
+    try:
+        return await _load_try(conn, dag_run_id, try_id)
+    except _UNREADABLE as error:
+        raise BrokenRun(f"try {try_id} cannot be read: {error}") from error
+
+
+async def _load_try(conn: Connection, dag_run_id: int, try_id: str) -> TryFacts | None:
+    run = await fetch_one(conn, _SQL.fetch_run, _RunRow, dag_run_id=dag_run_id)
+    row = await fetch_one(conn, _SQL.fetch_instance_of_try, _InstanceRow, try_id=try_id)
+    if run is None or row is None:
+        return None
+    version = await fetch_version_by_id(conn, run.dag_version_id)
+    shape = shape_of_version(version.id, version.spec)
+    facts = _facts(row, shape.index_of[row.task_id])
+    return TryFacts(dag_run_id=run.id, facts=facts, run=_run_facts(run), artifact=_artifact(version, shape))
+
+
+def _artifact(version: VersionRow, shape: DagShape) -> Artifact:
+    return Artifact(
+        spec=version.spec,
+        shape=shape,
+        bundle_digest=version.bundle_digest,
+        version_number=version.version_number,
+    )
+
+
+def _run_facts(run: _RunRow) -> DagRunFacts:
+    return DagRunFacts(
         dag_id=run.dag_id,
         run_id=run.run_id,
         run_type=run.run_type,
+        state=run.state,
         run_after=run.run_after,
         logical_date=run.logical_date,
         data_interval_start=run.data_interval_start,
@@ -161,7 +206,6 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
         conf=run.conf,
         note=run.note,
     )
-    return LoadedRun(view, version, facts, run.is_paused, run.max_active_runs)
 
 
 def _facts(row: _InstanceRow, node: int) -> InstanceFacts:

@@ -10,6 +10,7 @@ from leoflowd.store.dag_runs import insert_task_instances, queue_dag_run, touch_
 from leoflowd.store.dags import VersionRow, fetch_version_by_id
 from leoflowd.store.database import Connection, fetch_value, statements
 from leoflowd.store.waits import delete_waits
+from leoflowd.store.xcoms import xcoms_of
 
 _SQL = statements("task_instances")
 
@@ -46,8 +47,9 @@ async def clear_instances(
         "because": because,
     }
     await conn.execute(_SQL.archive_instances, parameters)
-    await conn.execute(_SQL.delete_xcoms_of_cleared, parameters)
-    await delete_waits(conn, [(dag_run_id, task_id, map_index) for task_id, map_index in keys])
+    instances = [(dag_run_id, task_id, map_index) for task_id, map_index in keys]
+    await xcoms_of(conn).delete(instances)  # what a live try pushed goes when that try has ended
+    await delete_waits(conn, instances)
     await conn.execute(_SQL.clear_instances, parameters)
     if version is not None:
         await insert_task_instances(conn, dag_run_id, version, now)
@@ -91,5 +93,5 @@ async def delete_instance(conn: Connection, dag_run_id: int, key: Key, now: date
     parameters = {"dag_run_id": dag_run_id, "task_id": key[0], "map_index": key[1]}
     await conn.execute(_SQL.delete_instance, parameters)
     await conn.execute(_SQL.delete_history, parameters)
-    await conn.execute(_SQL.delete_xcoms, parameters)
+    await xcoms_of(conn).delete([(dag_run_id, *key)])
     await touch_dag_run(conn, dag_run_id, now)

@@ -15,10 +15,12 @@ import msgspec
 from leoflowd.contract.errors import LeadershipLost, LeoflowError
 from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
 from leoflowd.contract.values import shown_json
+from leoflowd.contract.xcoms import XCom
 from leoflowd.core.run_view import InstanceFacts
 from leoflowd.store.database import Connection, statements
 from leoflowd.store.hints import send_hint
 from leoflowd.store.waits import FiredWait, InstanceKey, WaitWrite, delete_waits, fire_waits, upsert_waits
+from leoflowd.store.xcoms import xcoms_of
 
 _SQL = statements("transitions")
 
@@ -50,15 +52,6 @@ class EndedTry(msgspec.Struct, frozen=True, kw_only=True):
     facts: InstanceFacts
 
 
-class XComWrite(msgspec.Struct, frozen=True, kw_only=True):
-    dag_run_id: int
-    task_id: str
-    map_index: int
-    key: str
-    value: str
-    """JSON text."""
-
-
 class RunWrite(msgspec.Struct, frozen=True, kw_only=True):
     """One dag run: its revision as planned on, and its new state if it moves."""
 
@@ -74,7 +67,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[RunWrite, ...]
     instances: tuple[InstanceWrite, ...]
     ended_tries: tuple[EndedTry, ...] = ()
-    xcoms: tuple[XComWrite, ...] = ()
+    xcoms: tuple[XCom, ...] = ()
     waits: tuple[WaitWrite, ...] = ()
     fired: tuple[FiredWait, ...] = ()
     ended_waits: tuple[InstanceKey, ...] = ()
@@ -94,7 +87,7 @@ async def write_batch(conn: Connection, batch: Batch, *, term: int, now: datetim
         parameters = _instance_parameters(batch.instances, now)
         if batch.ended_tries:
             await conn.execute(_SQL.archive_tries, _archive_parameters(batch.ended_tries, now))
-            await conn.execute(_SQL.delete_xcoms_of_tries, {"ids": [e.facts.id for e in batch.ended_tries]})
+            await xcoms_of(conn).delete_of_tries([e.facts.id for e in batch.ended_tries])
         moved = await conn.execute(_SQL.move_instances, parameters)
     if batch.ended_waits:
         await delete_waits(conn, batch.ended_waits)
@@ -103,17 +96,7 @@ async def write_batch(conn: Connection, batch: Batch, *, term: int, now: datetim
     if batch.fired:
         await fire_waits(conn, batch.fired, now)
     if batch.xcoms:
-        await conn.execute(
-            _SQL.upsert_xcoms,
-            {
-                "runs": [x.dag_run_id for x in batch.xcoms],
-                "task_ids": [x.task_id for x in batch.xcoms],
-                "map_indexes": [x.map_index for x in batch.xcoms],
-                "keys": [x.key for x in batch.xcoms],
-                "values": [x.value for x in batch.xcoms],
-                "now": now,
-            },
-        )
+        await xcoms_of(conn).put_all(batch.xcoms, now)
     changed = [run for run in batch.runs if run.state is not None]
     if changed:
         await conn.execute(_SQL.move_runs, _run_parameters(changed, now))

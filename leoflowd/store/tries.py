@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from leoflowd.contract.agent_messages import CountsAsk, XComInput, XComPull
+from leoflowd.contract.agent_messages import CountsAsk
+from leoflowd.contract.logs import TryLog
 from leoflowd.contract.values import shown_json
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, statements
 
@@ -31,16 +32,19 @@ class TryRow(msgspec.Struct, frozen=True):
     """It has begun once before (rescheduled, deferred), and this process of it has not started yet."""
 
     @property
+    def log(self) -> TryLog:
+        return TryLog(
+            dag_id=self.dag_id,
+            run_id=self.run_id,
+            dag_run_id=self.dag_run_id,
+            task_id=self.task_id,
+            map_index=self.map_index,
+            try_number=self.try_number,
+        )
+
+    @property
     def live(self) -> bool:
         return self.state in ("queued", "running", "restarting")
-
-
-class _XComRow(msgspec.Struct, frozen=True):
-    task_id: str
-    key: str
-    map_index: int
-    value: str
-    """JSON text."""
 
 
 async def fetch_try(conn: Connection, try_id: str) -> TryRow | None:
@@ -87,43 +91,8 @@ async def list_running_calls(conn: Connection, executor: str) -> tuple[RunningCa
     return tuple(RunningCall(row, row.method, row.start_date) for row in rows)
 
 
-async def put_xcom(conn: Connection, try_id: str, *, key: str, value: str, now: datetime) -> bool:
-    """Store an XCom (JSON text) of a live try; False when the try may not write any more."""
-    return bool(await execute(conn, _SQL.put_xcom, try_id=try_id, key=key, value=value, now=now))
-
-
 async def put_rendered_fields(conn: Connection, try_id: str, fields: dict[str, Any], now: datetime) -> bool:
     return bool(await execute(conn, _SQL.put_rendered_fields, try_id=try_id, fields=shown_json(fields), now=now))
-
-
-async def pull_xcoms(conn: Connection, row: TryRow, ask: XComPull) -> tuple[XComInput, ...]:
-    """XComs of the try's own run (or of the run asked for), in order of task and map index."""
-    rows = await fetch_all(
-        conn,
-        _SQL.pull_xcoms,
-        _XComRow,
-        dag_run_id=row.dag_run_id,
-        dag_id=ask.dag_id or row.dag_id,
-        run_id=ask.run_id,
-        key=ask.key,
-        task_ids=None if ask.task_ids is None else list(ask.task_ids),
-        map_indexes=None if ask.map_indexes is None else list(ask.map_indexes),
-        prior=ask.include_prior_dates,
-    )
-    return tuple(XComInput(task_id=r.task_id, key=r.key, map_index=r.map_index, value=r.value) for r in rows)
-
-
-class XComSize(msgspec.Struct, frozen=True):
-    dag_run_id: int
-    task_id: str
-    key: str
-    map_index: int
-    value: str
-
-
-async def list_xcoms(conn: Connection, dag_run_ids: Sequence[int], task_ids: Sequence[str]) -> tuple[XComSize, ...]:
-    """Upstream outputs of tries about to start; pairs of run and task, one query for a whole batch of launches."""
-    return await fetch_all(conn, _SQL.list_xcoms, XComSize, dag_run_ids=list(dag_run_ids), task_ids=list(task_ids))
 
 
 async def count_instances(conn: Connection, ask: CountsAsk, task_ids: Sequence[str]) -> int:

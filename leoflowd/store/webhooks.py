@@ -13,7 +13,6 @@ _SQL = statements("webhooks")
 
 LISTED_MAX = 100
 """Deliveries that a probe reads; more of one name between two probes push the oldest out."""
-KEPT_DAYS = 7
 
 
 class DeliveryRow(msgspec.Struct, frozen=True):
@@ -47,5 +46,5 @@ async def list_deliveries(conn: Connection, name: str) -> tuple[DeliveryRow, ...
 
 
 async def delete_old_deliveries(conn: Connection, before: datetime) -> int:
-    """How many; the caller asks for those older than KEPT_DAYS."""
+    """How many."""
     return await execute(conn, _SQL.delete_old_deliveries, before=before)

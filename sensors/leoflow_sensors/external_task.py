@@ -19,12 +19,11 @@ from leoflow_sensors.kinds import (
     ProbeFailed,
     ProbeThrottled,
     SensorKind,
-    StatesAnswer,
-    StatesQuestion,
     Verdict,
     Watcher,
 )
 from leoflow_sensors.moments import parse_moment
+from leoflowd.contract.dag_facts import StatesAnswer, StatesQuestion
 from leoflowd.contract.errors import StoreUnavailable
 
 QUESTIONS_MAX = 500

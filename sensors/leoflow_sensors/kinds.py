@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.contract.dag_facts import DagFacts
 
 ENTRY_POINTS = "leoflow.sensors"
 
@@ -66,32 +67,6 @@ class ProbeThrottled(Exception):
 
 class TargetDown(Exception):
     """Nobody answers at the target: counts against its breaker, and is a `ProbeFailed` for those who wait."""
-
-
-class DagFacts(Protocol):
-    """What Postgres knows of other dag runs; `store.external_facts` in the daemon."""
-
-    async def count_states(self, questions: Sequence[StatesQuestion]) -> Sequence[StatesAnswer]:
-        """One statement for all questions; answers in the same order."""
-
-
-class StatesQuestion(KindSpec, frozen=True, kw_only=True):
-    """Instances of these tasks (or the dag runs themselves) at these logical dates or run ids."""
-
-    dag_id: str
-    task_ids: tuple[str, ...] = ()
-    task_group_id: str | None = None
-    logical_dates: tuple[datetime, ...] = ()
-    run_ids: tuple[str, ...] = ()
-
-
-class StatesAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    counts: dict[str, int]
-    """State -> how many; `none` for none. A group counts each of its tasks' instances."""
-    expected: int
-    """How many there are in all once every run exists: dates times tasks; for runs, dates."""
-    dag_exists: bool = True
-    missing_tasks: tuple[str, ...] = ()
 
 
 class ProbeContext(Protocol):

@@ -110,6 +110,10 @@ class Facts:
     counts: list[CountsAsk] = field(default_factory=list)
     count: int = 0
     """The answer to every one of them."""
+    newer: dict[str, Any] = field(default_factory=dict)
+    """Fields that a daemon of a newer release adds to whatever it says."""
+    answer_with: Callable[[int], Any] | None = None
+    """In place of the answer to an `XComPull`; gets its `request_id`."""
     store_outcomes: bool = True
     """False: outcomes are received but neither stored nor acknowledged."""
 
@@ -143,29 +147,39 @@ class FakeControlPlane:
     async def attached(self) -> None:
         await self.wait_for(lambda: self._host is not None)
 
+    async def say_to_host(self, message: Any) -> None:
+        assert self._host is not None
+        await self._say(self._host, message)
+
+    async def say_to_try(self, try_id: str, message: Any) -> None:
+        await self.wait_for(lambda: try_id in self._streams)
+        await self._say(self._streams[try_id], message)
+
     async def launch(self, spec: TrySpec, token: str = "token-of-a-try") -> TryFacts:
         await self.attached()
-        assert self._host is not None
-        await self._host.send_message(Launch(spec=spec, token=token))
+        await self.say_to_host(Launch(spec=spec, token=token))
         return self.facts.of(spec.try_id)
 
     async def shut_down(self, *, grace_s: float = 1.0, reason: str = "the test is over") -> None:
-        assert self._host is not None
-        await self._host.send_message(ShutDown(grace_s=grace_s, reason=reason))
+        await self.say_to_host(ShutDown(grace_s=grace_s, reason=reason))
 
     async def terminate(self, try_id: str, **how: Any) -> None:
-        await self.wait_for(lambda: try_id in self._streams)
-        await self._streams[try_id].send_message(Terminate(**how))
+        await self.say_to_try(try_id, Terminate(**how))
 
     async def finished(self, *try_ids: str) -> None:
         await self.wait_for(lambda: all(self.facts.of(try_id).outcomes for try_id in try_ids))
 
     # --- the protocol --------------------------------------------------------------------------------------------
 
+    async def _say(self, stream: grpclib.server.Stream[Any, Any], message: Any) -> None:
+        if self.facts.newer:
+            message = {**msgspec.msgpack.decode(msgspec.msgpack.encode(message)), **self.facts.newer}
+        await stream.send_message(message)
+
     async def _attach(self, stream: grpclib.server.Stream[FromHost, ToHost]) -> None:
         hello = await stream.recv_message()
         assert isinstance(hello, HostHello)
-        await stream.send_message(HostWelcome(heartbeat_s=0.2))
+        await self._say(stream, HostWelcome(heartbeat_s=0.2))
         self.facts.hosts.append(hello)
         self._host = stream
         await self._tell()
@@ -186,25 +200,25 @@ class FakeControlPlane:
         facts = self.facts.of(hello.try_id)
         facts.hellos.append(hello)
         if hello.try_id in self.facts.stale:
-            await stream.send_message(Terminate(reason="this try is not the current one", stale=True))
+            await self._say(stream, Terminate(reason="this try is not the current one", stale=True))
             await self._tell()
             return
         spec = self.facts.specs.get(hello.try_id) if hello.wants_spec else None
-        await stream.send_message(Welcome(log_offset=len(facts.log), spec=spec))
+        await self._say(stream, Welcome(log_offset=len(facts.log), spec=spec))
         self._streams[hello.try_id] = stream
         await self._tell()
         try:
             while (message := await stream.recv_message()) is not None:
                 answer = self._handle(hello.try_id, facts, message)
                 if answer is not None:
-                    await stream.send_message(answer)
+                    await self._say(stream, answer)
                 await self._tell()
         except StreamTerminatedError:
             pass
         finally:
             self._streams.pop(hello.try_id, None)
 
-    def _handle(self, try_id: str, facts: TryFacts, message: FromTry) -> ToTry | None:
+    def _handle(self, try_id: str, facts: TryFacts, message: FromTry) -> Any:
         facts.messages.append(type(message).__name__)
         match message:
             case LogChunk(offset=offset, content=content):
@@ -218,6 +232,8 @@ class FakeControlPlane:
                 facts.xcoms[key] = json.loads(value)
             case XComPull():
                 self.facts.pulls.append(message)
+                if self.facts.answer_with is not None:
+                    return self.facts.answer_with(message.request_id)
                 values = tuple(item for item in self.facts.xcoms if _fits(item, message))
                 return XComValues(request_id=message.request_id, values=values)
             case PreviousRunAsk():

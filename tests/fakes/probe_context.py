@@ -11,8 +11,8 @@ import msgspec
 
 from leoflow_sensors.egress import EgressClient
 from leoflow_sensors.egress_policy import parse_policy
-from leoflow_sensors.kinds import DagFacts, StatesAnswer, StatesQuestion
 from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.contract.dag_facts import DagFacts, StatesAnswer, StatesQuestion
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 

@@ -6,6 +6,7 @@ import os
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,12 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def database(postgres_conninfo: str) -> AsyncIterator[Database]:
+    async with fresh_database(postgres_conninfo) as database:
+        yield database
+
+
+@asynccontextmanager
+async def fresh_database(postgres_conninfo: str) -> AsyncIterator[Database]:
     """A migrated database of its own for one test, whose owner is no superuser, as the daemon's."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     admin = make_conninfo(postgres_conninfo, dbname="postgres", user=SUPERUSER)

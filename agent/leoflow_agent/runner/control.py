@@ -32,6 +32,8 @@ _ANSWERED_BY_CALLER = frozenset({"connection", "dag_run"})
 _EVENT = "event"
 _DEATH_TAKES_MS = 1000
 _ALL_SIGNALS = frozenset(signal.valid_signals())
+_sigmask = getattr(signal, "_signal", signal).pthread_sigmask
+"""Without an enum for each of 64 signals, twice for every line that a task says: a millisecond of its ten."""
 
 
 class AgentGone(RuntimeError):
@@ -183,12 +185,12 @@ class Control:
     @contextlib.contextmanager
     def _undisturbed(self) -> Iterator[None]:
         """No other thread, and no signal handler in the middle, which would mix its bytes with ours."""
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+        blocked = _sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
         try:
             with self._lock:
                 yield
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            _sigmask(signal.SIG_SETMASK, blocked)
 
     def is_agent_gone(self) -> bool:
         """Whether the agent was killed. The kernel closes its descriptors one by one and kills us only after that, so

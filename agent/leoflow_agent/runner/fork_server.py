@@ -2,7 +2,8 @@
 
 Speaks JSON messages over a SOCK_SEQPACKET socket with the agent: {"hello", "threads"}; a request {"try_id"}
 with three descriptors (stdout, stderr, control); {"forked"|"failed"}; {"exited"}. Single-threaded on purpose. It must
-never import the author's own modules: those are imported fresh in every try.
+never import the author's own modules: those are imported fresh in every try, or once in a child that serves one version
+of one source file (`loaded_server`), asked for by {"load"} with one descriptor, that child's own socket.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import selectors
 import signal
 import socket
 import sys
+from typing import Any
 
-from . import linux, real_airflow
+from . import linux, loaded_server, real_airflow
 from . import main as runner
 
 _SOCKET = 3
@@ -60,7 +62,7 @@ def serve(*, parent: int, runtime: str, preload: list[str]) -> None:
     connection.send(json.dumps({"hello": os.getpid(), "threads": threads, "not_preloaded": failures}).encode())
     gc.collect()
     gc.freeze()  # shared pages stay shared: the collector of a try does not touch what was here before the fork
-    _Server(connection).run()
+    Server(connection).run()
 
 
 def _shim_internals() -> list[str]:
@@ -80,10 +82,14 @@ def _preload(names: list[str]) -> list[str]:
     return failures
 
 
-class _Server:
+class Server:
+    """Forks tries on request, and says how they ended."""
+
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._tries: dict[int, str] = {}
+        self._loaded: set[int] = set()
+        """Children that serve a source file."""
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
         os.set_blocking(self._wake_reader, False)
@@ -111,6 +117,9 @@ class _Server:
         if not body:
             return False
         request = json.loads(body)
+        if "load" in request:
+            self._fork_loaded(request["load"], descriptors)
+            return True
         try:
             if len(descriptors) != 3:  # the kernel drops what exceeds our limit
                 raise OSError("no descriptors left")  # noqa: TRY301  answered like a fork that failed
@@ -132,6 +141,17 @@ class _Server:
         self._tries[pid] = request["try_id"]
         self._say({"forked": request["try_id"], "pid": pid})
 
+    def _fork_loaded(self, project: dict[str, Any], descriptors: list[int]) -> None:
+        """Without an answer: it says hello on its own socket, or that is closed."""
+        parent = os.getpid()
+        with contextlib.suppress(OSError):
+            pid = os.fork()
+            if pid == 0:
+                loaded_server.become(parent, descriptors, project, serve_tries)
+            self._loaded.add(pid)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
     def _reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_reader, 4096)
@@ -142,6 +162,7 @@ class _Server:
                 return
             if pid == 0:
                 return
+            self._loaded.discard(pid)
             try_id = self._tries.pop(pid, None)
             self._end_orphans(of_group=pid)
             if try_id is not None:
@@ -162,11 +183,18 @@ class _Server:
         """
         for pid in _children():
             with contextlib.suppress(ProcessLookupError):
-                if of_all or (pid not in self._tries and os.getpgid(pid) != of_group):
+                ours = pid in self._tries or pid in self._loaded
+                if of_all or (not ours and os.getpgid(pid) != of_group):
                     os.kill(pid, signal.SIGKILL)
 
     def _say(self, message: dict[str, object]) -> None:
         self._connection.send(json.dumps(message).encode())
+
+
+def serve_tries(connection: socket.socket) -> None:
+    """Until the agent closes its end."""
+    gc.freeze()
+    Server(connection).run()
 
 
 def _children() -> list[int]:

@@ -24,6 +24,8 @@ from . import context as contexts
 from .control import AgentGone, Control
 
 CONTROL = 3
+loaded: dict[str, Any] | None = None
+"""The DAGs of the source file, where `loaded_server` has loaded them before it forked this try."""
 _log = logging.getLogger("task")
 
 
@@ -115,7 +117,7 @@ class _Try:
         spec = self._spec
         gc.disable()  # a large DAG is thousands of objects, none of them garbage
         try:
-            dags = runtime.load_project(spec["bundle_path"], spec.get("source_path", "dag.py"))
+            dags = loaded or runtime.load_project(spec["bundle_path"], spec.get("source_path", "dag.py"))
             task = runtime.find_task(dags, spec["dag_run"]["dag_id"], spec["task_id"])
         except BaseException as error:
             raise because.CannotLoad(because.where(error, spec["bundle_path"])) from error

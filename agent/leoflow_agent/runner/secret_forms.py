@@ -33,14 +33,16 @@ SECRET_NAMES = (
 """`leoflowd.core.secret_names.SECRET_NAMES`; a unit test compares them."""
 
 
+_NOTHING = re.compile(""), re.compile(b"")
+
+
 class Hidden:
     """The secrets that are known so far, as patterns for text and for bytes."""
 
     def __init__(self) -> None:
         self._forms: tuple[str, ...] = ()
         self._raw: tuple[bytes, ...] = ()
-        self._in_text = re.compile("")
-        self._in_bytes = re.compile(b"")
+        self._in_text, self._in_bytes = _NOTHING  # compiled once for all tries of a warm interpreter
         self.longest = 0
         """Bytes of the longest form."""
 

@@ -63,7 +63,14 @@ READINGS: Mapping[str, tuple[Reading, ...]] = {
         Reading("failed", "leoflow_clock_failures", "counter", "Timetables that could not be evaluated"),
     ),
     "sweeps": (Reading("lost_tries", "leoflow_sweeps_lost_tries", "counter", "Tries whose agent fell silent"),),
-    "dispatcher": (Reading("dispatched", "leoflow_dispatcher_dispatched", "counter", "Tries handed to executors"),),
+    "process outbox": (
+        Reading("dispatched", "leoflow_process_outbox_dispatched", "counter", "Tries handed to the process executor"),
+        Reading("dropped", "leoflow_process_outbox_dropped", "counter", "Launches without room, to be repeated"),
+    ),
+    "inline outbox": (
+        Reading("dispatched", "leoflow_inline_outbox_dispatched", "counter", "Calls handed to the cheap-task pool"),
+        Reading("dropped", "leoflow_inline_outbox_dropped", "counter", "Calls without room, to be repeated"),
+    ),
     "lock": (
         Reading("leading", "leoflow_leadership_leading", "gauge", "1 while this process schedules"),
         Reading("term", "leoflow_leadership_term", "gauge", "Term of the last leadership of this process"),

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
-import trio
 from quart import Blueprint, Response, request
 
 from leoflowd.api import auth
@@ -255,7 +253,7 @@ async def delete_dag_run(dag_id: str, run_id: str) -> Response:
         run = await dag_runs.lock_dag_run(conn, dag_id, run_id)
         await dag_runs.delete_dag_run(conn, run.id)
         await record(conn, "delete_dag_run", dag_id, run_id=run_id, logical_date=run.logical_date)
-    await trio.to_thread.run_sync(partial(context().logs.delete_run, dag_id, run_id, dag_run_id=run.id))
+    await context().logs.delete_run(dag_id, run_id, dag_run_id=run.id)
     return no_content()
 
 

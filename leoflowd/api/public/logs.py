@@ -1,4 +1,4 @@
-"""A try's log, live: the file as it stands, again and again. Blueprint `public_logs`.
+"""A try's log, live: as it stands, again and again. Blueprint `public_logs`.
 
 The UI asks for the whole log every few seconds and parses line by line; one half-written line would empty its view, so
 only whole lines go out. A try that waits in the pool writes no file: its log is made from facts (what for, since when,
@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import trio
 from quart import Blueprint, Response
 
 from leoflowd.api.answers import JSON, NDJSON, json_bytes, ndjson_answer
@@ -22,6 +19,7 @@ from leoflowd.api.context import context, lane
 from leoflowd.api.own.waits import fetch_known_wait
 from leoflowd.api.paging import Query, accepted_form, path_integer
 from leoflowd.contract.errors import NotFound
+from leoflowd.contract.logs import LogStore, TryLog
 from leoflowd.core.explain import KnownWait, explain_wait
 from leoflowd.store import api_task_instances, api_waits, dag_runs
 from leoflowd.store.api_waits import TryStory
@@ -49,12 +47,13 @@ async def get_log(dag_id: str, run_id: str, task_id: str, try_number: str) -> Re
     found = next((row for row in tries if row["try_number"] == number), None)
     if found is None:
         raise NotFound("TaskInstance not found")
-    find = partial(context().logs.find, dag_run_id=run.id)
-    path = await trio.to_thread.run_sync(find, dag_id, run_id, task_id, map_index, number)
-    written = await trio.to_thread.run_sync(read_whole_lines, path)
+    log = TryLog(
+        dag_id=dag_id, run_id=run_id, dag_run_id=run.id, task_id=task_id, map_index=map_index, try_number=number
+    )
+    written = await read_whole_lines(context().logs, log)
     if not written or found["state"] in MAY_WAIT:
         written += await _facts(found)
-    lines = _source_details(path) + (written or _why_empty(found))
+    lines = _source_details(await context().logs.where(log)) + (written or _why_empty(found))
     if form == NDJSON:
         return ndjson_answer(lines)
     return json_bytes(b'{"content":[' + b",".join(lines.splitlines()) + b'],"continuation_token":null}')
@@ -73,27 +72,23 @@ async def _tries(conn: Any, dag_id: str, run_id: str, task_id: str, map_index: i
         raise NotFound("TaskInstance not found") from error
 
 
-def read_whole_lines(path: Path) -> bytes:
-    """The file without a last line that is still being written; its two ends when it is very long."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES + TAIL_BYTES)
-            if len(head) < HEAD_BYTES + TAIL_BYTES:
-                return head[: head.rfind(b"\n") + 1]
-            head = head[: head.rfind(b"\n", 0, HEAD_BYTES) + 1]
-            size = file.seek(0, 2)
-            file.seek(size - TAIL_BYTES)
-            tail = file.read(TAIL_BYTES)
-    except FileNotFoundError:
-        return b""
+async def read_whole_lines(logs: LogStore, log: TryLog) -> bytes:
+    """The log without a last line that is still being written; its two ends when it is very long."""
+    head = await logs.read(log, 0, HEAD_BYTES + TAIL_BYTES)
+    if len(head) < HEAD_BYTES + TAIL_BYTES:
+        return head[: head.rfind(b"\n") + 1]
+    head = head[: head.rfind(b"\n", 0, HEAD_BYTES) + 1]
+    size = await logs.size(log)
+    tail = await logs.read(log, size - TAIL_BYTES, TAIL_BYTES)
     tail = tail[tail.find(b"\n") + 1 : tail.rfind(b"\n") + 1]
     left_out = size - len(head) - len(tail)
-    return head + _line(f"... {left_out} bytes left out; the file {path.name} has the whole log ...", "warning") + tail
+    return (
+        head + _line(f"... {left_out} bytes left out; {await logs.where(log)} has the whole log ...", "warning") + tail
+    )
 
 
-def _source_details(path: Path) -> bytes:
+def _source_details(source: str) -> bytes:
     """The first group of every log, folded by the UI: where it comes from."""
-    source = str(path.relative_to(context().logs.root))
     group = {"event": "::group::Log message source details", "sources": [source]}
     return msgspec.json.encode(group) + b"\n" + msgspec.json.encode({"event": "::endgroup::"}) + b"\n"
 

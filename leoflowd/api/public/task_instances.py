@@ -16,7 +16,7 @@ from leoflowd.api.own.waits import fetch_known_wait
 from leoflowd.api.paging import Query, cursor_collection, decode_cursor, every, path_integer
 from leoflowd.contract.errors import NotFound
 from leoflowd.core.explain import KnownWait, explain_instance
-from leoflowd.core.graph import list_group_members
+from leoflowd.core.group_tree import list_group_members
 from leoflowd.store import api_task_instances, dag_runs, dags
 from leoflowd.store.database import Connection
 from leoflowd.store.run_views import LoadedRun, load_view

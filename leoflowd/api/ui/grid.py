@@ -15,7 +15,7 @@ from leoflowd.api.paging import Query
 from leoflowd.api.ui.selection import Subset, read_page, read_subset
 from leoflowd.api.ui.structures import grid_of, members_of
 from leoflowd.contract.errors import NotFound
-from leoflowd.core.graph import GridNode, build_grid, merge_grids
+from leoflowd.core.dag_drawing import GridNode, build_grid, merge_grids
 from leoflowd.store import dags, ui_dags, ui_grid
 
 blueprint = Blueprint("ui_grid", __name__, url_prefix="/ui")

@@ -7,7 +7,7 @@ import msgspec
 from leoflowd.api.paging import Query, like_anywhere, like_prefix
 from leoflowd.api.ui.ordering import read_order
 from leoflowd.contract.dag_spec import DagSpec
-from leoflowd.core.graph import select_subset
+from leoflowd.core.dag_subset import select_subset
 from leoflowd.store.ui_grid import ORDERINGS, RunPage
 
 

@@ -10,7 +10,7 @@ from leoflowd.api.paging import Query
 from leoflowd.api.problems import FieldError, Unprocessable
 from leoflowd.api.ui.selection import Subset, read_subset
 from leoflowd.api.ui.structures import encode_graph, graph_document_of
-from leoflowd.core.graph import build_graph
+from leoflowd.core.dag_drawing import build_graph
 from leoflowd.store import dags
 
 blueprint = Blueprint("ui_structure", __name__, url_prefix="/ui")

@@ -12,7 +12,8 @@ import msgspec
 from typing_extensions import override
 
 from leoflowd.contract.dag_spec import DagSpec
-from leoflowd.core.graph import Graph, GridNode, build_graph, build_grid, list_group_members
+from leoflowd.core.dag_drawing import Graph, GridNode, build_graph, build_grid
+from leoflowd.core.group_tree import list_group_members
 from leoflowd.store.dags import VersionRow
 
 KEPT_VERSIONS = 256

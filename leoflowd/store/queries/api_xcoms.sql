@@ -1,5 +1,5 @@
 -- name: columns
--- One XComResponse; the value only in fetch_value.
+-- One XComResponse; values are in xcoms.sql.
 x.key, x.created_at AS timestamp, r.logical_date, x.map_index, x.task_id, r.dag_id, r.run_id, d.dag_display_name,
 coalesce(t.task_display_name, x.task_id) AS task_display_name, r.run_after
 
@@ -33,20 +33,3 @@ AND (%(run_after_gte)s::timestamptz IS NULL OR r.run_after >= %(run_after_gte)s)
 AND (%(run_after_gt)s::timestamptz IS NULL OR r.run_after > %(run_after_gt)s)
 AND (%(run_after_lte)s::timestamptz IS NULL OR r.run_after <= %(run_after_lte)s)
 AND (%(run_after_lt)s::timestamptz IS NULL OR r.run_after < %(run_after_lt)s)
-
--- name: fetch_value
--- The value as JSON text, so that it passes through as bytes.
-SELECT x.value::text FROM xcom x JOIN dag_run r ON r.id = x.dag_run_id
-WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND x.task_id = %(task_id)s AND x.map_index = %(map_index)s AND x.key = %(key)s;
-
--- name: insert_entry
-INSERT INTO xcom (dag_run_id, task_id, map_index, key, value, created_at)
-VALUES (%(dag_run_id)s, %(task_id)s, %(map_index)s, %(key)s, %(value)s::json, %(now)s) ON CONFLICT DO NOTHING;
-
--- name: update_entry
-UPDATE xcom SET value = %(value)s::json, created_at = %(now)s
-WHERE dag_run_id = %(dag_run_id)s AND task_id = %(task_id)s AND map_index = %(map_index)s AND key = %(key)s;
-
--- name: delete_entry
-DELETE FROM xcom
-WHERE dag_run_id = %(dag_run_id)s AND task_id = %(task_id)s AND map_index = %(map_index)s AND key = %(key)s;

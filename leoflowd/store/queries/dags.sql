@@ -9,15 +9,15 @@ SELECT dag_id FROM dag WHERE dag_id = %(dag_id)s FOR UPDATE;
 SELECT id, version_number FROM dag_version WHERE dag_id = %(dag_id)s AND digest = %(digest)s;
 
 -- name: fetch_version_by_number (unique index)
-SELECT id, dag_id, version_number, digest, spec::text, source, bundle_digest, label, created_at
+SELECT id, dag_id, version_number, digest, spec::text, source, bundle_digest, label
 FROM dag_version WHERE dag_id = %(dag_id)s AND version_number = %(number)s;
 
 -- name: fetch_version_by_id
-SELECT id, dag_id, version_number, digest, spec::text, source, bundle_digest, label, created_at
+SELECT id, dag_id, version_number, digest, spec::text, source, bundle_digest, label
 FROM dag_version WHERE id = %(id)s;
 
 -- name: fetch_current_version
-SELECT v.id, v.dag_id, v.version_number, v.digest, v.spec::text, v.source, v.bundle_digest, v.label, v.created_at
+SELECT v.id, v.dag_id, v.version_number, v.digest, v.spec::text, v.source, v.bundle_digest, v.label
 FROM dag d JOIN dag_version v ON v.id = d.current_version_id WHERE d.dag_id = %(dag_id)s;
 
 -- name: insert_version (the caller holds the lock of the dag row; returns the version's number)
@@ -65,8 +65,7 @@ DELETE FROM deleted_dag WHERE dag_id = ANY (%(dag_ids)s);
 DELETE FROM dag WHERE dag_id = %(dag_id)s;
 
 -- name: list_next_runs (timetable clock; last run by logical date over the unique index)
-SELECT d.dag_id, d.current_version_id AS version_id, d.is_paused, d.next_run_after, d.next_logical_date,
-       d.next_data_interval_start, d.next_data_interval_end,
+SELECT d.dag_id, d.current_version_id AS version_id, d.is_paused,
        last.logical_date AS last_logical_date, last.data_interval_start AS last_data_interval_start,
        last.data_interval_end AS last_data_interval_end, last.run_after AS last_run_after,
        (SELECT count(*)::int FROM dag_run r

@@ -25,6 +25,14 @@ LEFT JOIN wait w ON w.dag_run_id = t.dag_run_id AND w.task_id = t.task_id AND w.
                       ELSE t.state IN ('scheduled', 'queued', 'running', 'restarting') END
 WHERE t.dag_run_id = %(dag_run_id)s ORDER BY t.task_id, t.map_index;
 
+-- name: fetch_instance_of_try (agents' service, for a try that asks for its spec; unique index on id)
+SELECT t.id, t.task_id, t.map_index, t.state, t.try_number, t.max_tries, t.infra_faults, t.scheduled_at, t.queued_at,
+       t.start_date, t.end_date, t.due_at, t.because, t.launcher, coalesce(w.status, '') AS wait
+FROM task_instance t
+LEFT JOIN wait w ON w.dag_run_id = t.dag_run_id AND w.task_id = t.task_id AND w.map_index = t.map_index
+    AND w.status = 'fired' AND t.state IN ('scheduled', 'queued', 'running', 'restarting')
+WHERE t.id = %(try_id)s::uuid;
+
 -- name: list_past (previous run by logical date; downstream_done serves wait_for_downstream)
 WITH previous AS (
     SELECT id FROM dag_run WHERE dag_id = %(dag_id)s AND logical_date < %(logical_date)s

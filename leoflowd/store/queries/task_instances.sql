@@ -16,10 +16,6 @@ WHERE t.dag_run_id = %(dag_run_id)s AND t.try_number > 0 AND (t.start_date IS NO
   AND (t.state IS NULL OR t.state NOT IN ('queued', 'running', 'restarting'))
 ON CONFLICT DO NOTHING;
 
--- name: delete_xcoms_of_cleared (what a live try pushed goes when that try has ended)
-DELETE FROM xcom x USING unnest(%(task_ids)s::text[], %(map_indexes)s::int[]) AS k(task_id, map_index)
-WHERE x.dag_run_id = %(dag_run_id)s AND x.task_id = k.task_id AND x.map_index = k.map_index;
-
 -- name: clear_instances (live ones become restarting and keep their id until their try has ended)
 UPDATE task_instance t SET
     state = CASE WHEN t.state IN ('queued', 'running', 'restarting') THEN 'restarting' END,
@@ -54,6 +50,3 @@ DELETE FROM task_instance WHERE dag_run_id = %(dag_run_id)s AND task_id = %(task
 -- name: delete_history
 DELETE FROM task_instance_history
 WHERE dag_run_id = %(dag_run_id)s AND task_id = %(task_id)s AND map_index = %(map_index)s;
-
--- name: delete_xcoms
-DELETE FROM xcom WHERE dag_run_id = %(dag_run_id)s AND task_id = %(task_id)s AND map_index = %(map_index)s;

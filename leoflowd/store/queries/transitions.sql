@@ -22,11 +22,6 @@ FROM unnest(%(ids)s::uuid[], %(states)s::text[], %(started)s::timestamptz[], %(e
 JOIN task_instance t ON t.id = u.id
 ON CONFLICT DO NOTHING;
 
--- name: delete_xcoms_of_tries (a new try starts with no XComs of the last one)
-DELETE FROM xcom x USING task_instance t
-WHERE t.id = ANY (%(ids)s::uuid[]) AND x.dag_run_id = t.dag_run_id AND x.task_id = t.task_id
-  AND x.map_index = t.map_index;
-
 -- name: move_instances (compare-and-set on try id and state; primary key)
 UPDATE task_instance t SET
     id = u.id, state = u.state, try_number = u.try_number, max_tries = u.max_tries, infra_faults = u.infra_faults,
@@ -49,15 +44,6 @@ FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[], %(
 WHERE t.dag_run_id = u.dag_run_id AND t.task_id = u.task_id AND t.map_index = u.map_index
   AND t.id = u.old_id AND t.state IS NOT DISTINCT FROM u.old_state
 RETURNING t.dag_run_id, t.task_id, t.map_index;
-
--- name: upsert_xcoms (with the outcome that pushed them; last write wins. Not for a run that was deleted meanwhile: the
--- batch is stale then, which is no violation)
-INSERT INTO xcom (dag_run_id, task_id, map_index, key, value, created_at)
-SELECT u.dag_run_id, u.task_id, u.map_index, u.key, u.value::json, %(now)s
-FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[], %(keys)s::text[], %(values)s::text[])
-     AS u(dag_run_id, task_id, map_index, key, value)
-JOIN dag_run d ON d.id = u.dag_run_id
-ON CONFLICT (dag_run_id, task_id, map_index, key) DO UPDATE SET value = excluded.value, created_at = excluded.created_at;
 
 -- name: move_runs (the rows are locked by lock_runs)
 UPDATE dag_run d SET state = u.state, start_date = u.start_date, end_date = u.end_date, because = u.because,

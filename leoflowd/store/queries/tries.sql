@@ -12,36 +12,9 @@ FROM task_instance t JOIN dag_run r ON r.id = t.dag_run_id WHERE t.id = ANY (%(t
 SELECT id, dag_run_id, task_id, map_index, state, queued_at, launcher FROM task_instance
 WHERE state IN ('queued', 'running', 'restarting') AND executor = %(executor)s;
 
--- name: put_xcom (fenced by the try id; last write wins)
-INSERT INTO xcom (dag_run_id, task_id, map_index, key, value, created_at)
-SELECT dag_run_id, task_id, map_index, %(key)s, %(value)s::json, %(now)s
-FROM task_instance WHERE id = %(try_id)s::uuid AND state IN ('queued', 'running')
-ON CONFLICT (dag_run_id, task_id, map_index, key) DO UPDATE SET value = excluded.value, created_at = excluded.created_at;
-
 -- name: put_rendered_fields (fenced by the try id)
 UPDATE task_instance SET rendered_fields = %(fields)s::jsonb, updated_at = %(now)s
 WHERE id = %(try_id)s::uuid AND state IN ('queued', 'running');
-
--- name: pull_xcoms (primary key of xcom; with `prior` also earlier runs of the DAG, newest first)
-SELECT x.task_id, x.key, x.map_index, x.value::text AS value
-FROM dag_run r JOIN xcom x ON x.dag_run_id = r.id
-WHERE CASE
-        WHEN %(run_id)s::text IS NOT NULL THEN r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s
-        WHEN %(prior)s THEN r.dag_id = %(dag_id)s
-             AND r.run_after <= (SELECT o.run_after FROM dag_run o WHERE o.id = %(dag_run_id)s)
-        WHEN r.dag_id = %(dag_id)s THEN r.id = %(dag_run_id)s
-        ELSE r.dag_id = %(dag_id)s
-             AND r.logical_date = (SELECT o.logical_date FROM dag_run o WHERE o.id = %(dag_run_id)s)
-      END
-  AND x.key = %(key)s
-  AND (%(task_ids)s::text[] IS NULL OR x.task_id = ANY (%(task_ids)s))
-  AND (%(map_indexes)s::int[] IS NULL OR x.map_index = ANY (%(map_indexes)s))
-ORDER BY r.run_after DESC, r.id DESC, x.task_id, x.map_index LIMIT 10000;
-
--- name: list_xcoms (one batch of launches)
-SELECT dag_run_id, task_id, key, map_index, value::text FROM xcom
-WHERE (dag_run_id, task_id) IN (SELECT * FROM unnest(%(dag_run_ids)s::bigint[], %(task_ids)s::text[]))
-ORDER BY task_id, map_index;
 
 -- name: count_instances (unique indexes of dag_run, then the primary key of task_instance)
 SELECT count(*) FROM dag_run r JOIN task_instance t ON t.dag_run_id = r.id

@@ -6,7 +6,6 @@ import errno
 import logging
 import math
 import socket
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,6 +21,7 @@ from leoflowd.agents.try_session import TrySession
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import MAX_MESSAGE_BYTES
 from leoflowd.contract.errors import Invalid, StoreUnavailable
+from leoflowd.contract.logs import TryLog
 from leoflowd.core.try_tokens import try_token
 from leoflowd.store.log_files import LogFiles
 from tests.conftest import PATIENCE_S
@@ -330,10 +330,10 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     full = [True]
     append = LogFiles.append
 
-    def appending(self: LogFiles, path: Path, offset: int, content: bytes) -> int:
+    async def appending(self: LogFiles, log: TryLog, offset: int, content: bytes) -> int:
         if full:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return append(self, path, offset, content)
+        return await append(self, log, offset, content)
 
     monkeypatch.setattr(LogFiles, "append", appending)
     monkeypatch.setattr(log_faults, "AGAIN_S", 0.05)

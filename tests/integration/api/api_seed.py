@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from leoflowd.api.context import ApiContext
 from leoflowd.contract.dag_spec import CronTimetable, DagSpec, TaskGroupSpec, TaskSpec
+from leoflowd.contract.logs import TryLog
 from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.store.dag_runs import fetch_dag_run, insert_dag_run
 from leoflowd.store.dags import fetch_version, put_import_error, register_dag
@@ -98,9 +99,9 @@ async def seed(context: ApiContext) -> None:
         )
         await insert_event(conn, now=START, event="seeded", owner="admin", dag_id=DAG, extra={"a": 1})
         dag_run_id = (await fetch_dag_run(conn, DAG, OPEN)).id
-    path = context.logs.path(DAG, OPEN, "extract", -1, 1, dag_run_id=dag_run_id)
+    its_log = TryLog(dag_id=DAG, run_id=OPEN, dag_run_id=dag_run_id, task_id="extract", map_index=-1, try_number=1)
     whole = msgspec.json.encode({"event": "hello", "level": "info", "timestamp": "2026-11-21T03:00:00Z"})
-    await context.logs.append(path, 0, whole + b'\n{"event": "half')
+    await context.logs.append(its_log, 0, whole + b'\n{"event": "half')
 
 
 async def _finish(conn: Connection, run_id: str, state: str, tasks: dict[str, str]) -> None:

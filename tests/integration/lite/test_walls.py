@@ -72,7 +72,7 @@ def test_a_data_folder_that_the_user_cannot_enter_is_refused_with_its_name(tmp_p
 
 
 def test_a_bundle_is_read_only_and_can_still_be_removed(tmp_path):
-    from leoflowd.lite.workspace import prune_bundles, seal
+    from leoflowd.lite.bundles import prune_bundles, seal
 
     bundle = tmp_path / "bundles" / "digest"
     (bundle / "package").mkdir(parents=True)

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 import trio
 
-import leoflowd.lite.workspace as workspace_module
 from leoflowd.config import LiteConfig
 from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.lite import file_watch
 from leoflowd.lite.environments import Environments
+from leoflowd.lite.file_watch import FileWatch
 from leoflowd.lite.passwords import set_up_admin
-from leoflowd.lite.workspace import BUNDLE_NAME, Workspace
+from leoflowd.lite.registrations import BUNDLE_NAME
+from leoflowd.lite.workspace import Workspace
 from leoflowd.store import api_users, dags
 from leoflowd.store import workspace as facts
 from leoflowd.store.database import Database
@@ -345,14 +347,14 @@ async def test_a_name_that_is_not_utf8_is_logged_once(
     told: list[str] = []
     ended = 0
 
-    async def follow(_: Workspace) -> None:
+    async def follow(_: FileWatch) -> None:
         nonlocal ended
         ended += 1
         raise ExceptionGroup("nursery", [ExceptionGroup("watch", [RuntimeError("not UTF-8")])])
 
-    monkeypatch.setattr(Workspace, "_follow_events", follow)
-    monkeypatch.setattr(workspace_module, "WATCH_AGAIN_S", 0.01)
-    monkeypatch.setattr(workspace_module.log, "warning", lambda event, **said: told.append(f"{event} {said['error']}"))
+    monkeypatch.setattr(FileWatch, "_follow_events", follow)
+    monkeypatch.setattr(file_watch, "WATCH_AGAIN_S", 0.01)
+    monkeypatch.setattr(file_watch.log, "warning", lambda event, **said: told.append(f"{event} {said['error']}"))
     async with watching(root, database):
         with trio.fail_after(PATIENCE_S):
             while ended <= 2:  # noqa: ASYNC110  # counted by the patched watch

@@ -13,11 +13,15 @@ import trio
 from leoflowd.config import SchedulerConfig
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, XComItem
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.contract.waits import NewWait
-from leoflowd.scheduler.dispatch import Order
+from leoflowd.core.try_spec import TryFacts
+from leoflowd.scheduler.draft import EXECUTOR, INLINE
+from leoflowd.scheduler.effects import Offer
 from leoflowd.scheduler.inbox import HostAttached, Inbox, RunChanged
 from leoflowd.scheduler.loop import Scheduler
+from leoflowd.scheduler.outbox import Outbox
 from leoflowd.store import dag_runs, dags, leadership, tries
 from leoflowd.store.database import Database
 from tests.conftest import PATIENCE_S
@@ -61,12 +65,14 @@ class FakePool:
 class World:
     """One leader, its inbox, and what the test may ask and do."""
 
-    def __init__(self, db: Database, orders: int = 1000) -> None:
+    def __init__(self, db: Database, room: int = 1000) -> None:
+        """`room`: batches of launches that fit into the executors' outbox, which the test empties."""
         self.db = db
         self.inbox = Inbox()
         self.ended: list[str] = []
         self.pool = FakePool()
-        self._orders_in, self._orders = trio.open_memory_channel[tuple[Order, ...]](orders)
+        self.offers: dict[str, Offer] = {EXECUTOR: self._offer, INLINE: self._offer}
+        self._offered, self.launches = trio.open_memory_channel[list[TryFacts]](room)
         self._scope = trio.CancelScope()
         self.scheduler: Scheduler | None = None
 
@@ -77,7 +83,7 @@ class World:
         scheduler = Scheduler(
             db=self.db,
             receive=self.inbox.receive,
-            orders=self._orders_in,
+            offers=self.offers,
             config=SchedulerConfig(**config),
             term=term,
             now=utc_now,
@@ -89,6 +95,27 @@ class World:
             await nursery.start(scheduler.run)
             yield scheduler
             nursery.cancel_scope.cancel()
+
+    def _offer(self, tries: Sequence[TryFacts]) -> int:
+        try:
+            self._offered.send_nowait(list(tries))
+        except trio.WouldBlock:
+            return len(tries)
+        return 0
+
+    async def dispatched(self, count: int = 1) -> tuple[list[Dispatch], list[str]]:
+        """The next `count` launches through an outbox: what went to an executor, and why the others did not."""
+        done_in, done = trio.open_memory_channel[Any](count)
+        outbox = Outbox(db=self.db, dispatches=done_in, refuse=lambda _id, why: done_in.send_nowait(why), now=utc_now)
+        with trio.fail_after(PATIENCE_S):
+            while outbox.statistics().waiting < count:
+                outbox.offer(await self.launches.receive())
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(outbox.run)
+                results = [await done.receive() for _ in range(count)]
+                nursery.cancel_scope.cancel()
+        sent = [result for result in results if isinstance(result, Dispatch)]
+        return sent, [result for result in results if isinstance(result, str)]
 
     async def register(self, spec: DagSpec) -> dags.VersionRow:
         async with self.db.api.transaction() as conn:
@@ -136,9 +163,7 @@ class World:
         found: dict[str, str] = {}
         with trio.fail_after(PATIENCE_S):
             while len(found) < count:
-                for order in await self._orders.receive():
-                    node = order.run.view.shape.nodes[order.facts.node]
-                    found[node.spec.task_id] = order.facts.id
+                found |= {one.task.task_id: one.try_id for one in await self.launches.receive()}
         return found
 
     async def launched_of(self, *dag_ids: str) -> dict[str, str]:
@@ -146,12 +171,12 @@ class World:
         found: dict[str, str] = {}
         with trio.fail_after(PATIENCE_S):
             while found.keys() != set(dag_ids):
-                found |= {order.run.view.dag_id: order.facts.id for order in await self._orders.receive()}
+                found |= {one.run.dag_id: one.try_id for one in await self.launches.receive()}
         return found
 
     def none_launched(self) -> bool:
         try:
-            self._orders.receive_nowait()
+            self.launches.receive_nowait()
         except trio.WouldBlock:
             return True
         return False

@@ -15,7 +15,7 @@ from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.scheduler import clock
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.store import dag_runs, dags
-from leoflowd.store.database import Database
+from leoflowd.store.database import Database, fetch_value
 from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import dag, task
 
@@ -62,8 +62,10 @@ class Clock:
 
     async def next_run_after(self, dag_id: str) -> datetime | None:
         async with self.db.api.connection() as conn:
-            [row] = await dags.list_next_runs(conn, dag_ids=[dag_id])
-        return row.next_run_after
+            shown: datetime | None = await fetch_value(
+                conn, b"SELECT next_run_after FROM dag WHERE dag_id = %(dag_id)s", dag_id=dag_id
+            )
+        return shown
 
     async def settled(self) -> None:
         """Everything that was due has been looked at."""

@@ -12,7 +12,7 @@ from leoflowd.contract.agent_messages import OutcomeKind
 from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
 from leoflowd.core.run_view import RunView
 from leoflowd.core.transitions import IllegalMove
-from leoflowd.scheduler import loop
+from leoflowd.scheduler import deciding
 from leoflowd.scheduler.inbox import DagChanged, RunChanged, Sweep, TryLost
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.store import dag_runs, dags, leadership, task_instances
@@ -306,14 +306,14 @@ async def test_deleting_a_dag_takes_its_runs_and_versions_along(world: World) ->
 
 
 async def test_a_run_that_cannot_be_planned_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = loop.plan_dag_run
+    plan = deciding.plan_dag_run
 
     def broken(view: RunView, now: datetime, **given: Any) -> Any:
         if view.dag_id == "broken":
             raise IllegalMove("no table allows this")
         return plan(view, now, **given)
 
-    monkeypatch.setattr(loop, "plan_dag_run", broken)
+    monkeypatch.setattr(deciding, "plan_dag_run", broken)
     async with world.leading() as scheduler:
         bad = await world.create(dag("broken", task("a")))
         good = await world.create(dag("good", task("a")))
@@ -325,7 +325,7 @@ async def test_a_run_that_cannot_be_planned_holds_up_no_other(world: World, monk
             [(because,)] = await cursor.fetchall()
         assert "set aside" in because
         assert "no table allows this" in because
-        monkeypatch.setattr(loop, "plan_dag_run", plan)
+        monkeypatch.setattr(deciding, "plan_dag_run", plan)
         await world.inbox.put(RunChanged(bad))
         assert set(await world.launched_ids(1)) == {"a"}
         assert scheduler.statistics().quarantined_runs == 0
@@ -342,7 +342,7 @@ async def test_an_outcome_of_a_run_that_is_set_aside_stays_with_its_agent(
             raise IllegalMove("no table allows this")
 
         with monkeypatch.context() as patched:
-            patched.setattr(loop, "plan_outcome", broken)
+            patched.setattr(deciding, "plan_outcome", broken)
             with pytest.raises(StoreUnavailable):
                 await world.end(first)
         assert await world.states(run) == {"a": "queued", "b": None}

@@ -109,7 +109,7 @@ async def test_what_a_set_aside_run_was_told_stays_until_it_is_taken_up(world: W
         run = await world.create(dag("d", task("a"), task("b", "a")))
         ids = await world.launched_ids(1)
         row = await world.row(ids["a"])
-        scheduler._quarantined[run] = None
+        scheduler._aside._revisions[run] = None
         scheduler._views.forget(run)
         await follower.try_ended(row, outcome(), None)
         reader.came()

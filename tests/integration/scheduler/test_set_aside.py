@@ -12,9 +12,10 @@ from leoflowd.contract.agent_messages import Outcome, OutcomeKind, XComItem
 from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.core.run_view import SET_ASIDE
 from leoflowd.core.transitions import IllegalMove
-from leoflowd.scheduler import loop
+from leoflowd.scheduler import committing, deciding
+from leoflowd.scheduler.aside import STEP_ATTEMPTS
 from leoflowd.scheduler.inbox import Reply, RunChanged, Sweep, TryEnded
-from leoflowd.scheduler.loop import STEP_ATTEMPTS, Scheduler
+from leoflowd.scheduler.loop import Scheduler
 from leoflowd.store import dag_runs, task_instances
 from leoflowd.store.database import Database
 from leoflowd.store.transitions import Batch, StaleViews, write_batch
@@ -48,7 +49,7 @@ def breaking_outcomes(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     def broken(*_: Any, **__: Any) -> Any:
         raise IllegalMove("no table allows this")
 
-    monkeypatch.setattr(loop, "plan_outcome", broken)
+    monkeypatch.setattr(deciding, "plan_outcome", broken)
     return monkeypatch
 
 
@@ -80,7 +81,7 @@ async def test_a_reason_with_odd_characters_reaches_people(world: World, monkeyp
         raise IllegalMove("a\0b\ud800")
 
     async with world.leading():
-        monkeypatch.setattr(loop, "plan_dag_run", broken)
+        monkeypatch.setattr(deciding, "plan_dag_run", broken)
         run = await world.create(dag("d", task("a")))
         await world.settled()
         assert r"a\x00b\ud800" in await because_of(world, run)
@@ -172,7 +173,7 @@ async def test_a_run_that_voids_every_step_is_set_aside(world: World, monkeypatc
     async with world.leading() as scheduler:
         run = await world.create(dag("d", task("a"), is_paused_upon_creation=True))
         await world.settled()
-        monkeypatch.setattr(loop, "write_batch", refusing)
+        monkeypatch.setattr(committing, "write_batch", refusing)
         async with world.db.api.connection() as conn:
             await conn.execute(b"UPDATE dag SET is_paused = false")
         await world.inbox.put(Sweep())
@@ -199,7 +200,7 @@ async def test_a_run_that_people_change_all_the_time_holds_up_nobody_and_is_not_
     async with world.leading() as scheduler:
         run = await world.create(dag("d", task("a")))
         first = (await world.launched_ids(1))["a"]
-        monkeypatch.setattr(loop, "write_batch", overtaken)
+        monkeypatch.setattr(committing, "write_batch", overtaken)
         await world.end(first)
         assert changes == 0
         assert await world.states(run) == {"a": "success"}

@@ -3,49 +3,24 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import trio
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dag_spec import XComRef
-from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.values import LATEST, SECONDS_MAX
 from leoflowd.contract.wait_spec import Deferral, TriggerSpec
-from leoflowd.scheduler.dispatch import XCOM_BYTES_ALONG, Dispatcher
+from leoflowd.core.try_spec import XCOM_BYTES_ALONG
 from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
 
 ODD = '["a\\u0000b", 1180591620717411303424, 1e20]'
 
 
-async def dispatched(world: World, count: int) -> tuple[list[Dispatch], list[str]]:
-    """The next `count` orders through the dispatcher: what went to an executor, and why the others did not."""
-    orders_in, orders_out = trio.open_memory_channel[Any](10)
-    dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](10)
-    refused: list[str] = []
-
-    async def refuse(spec: Any, reason: str) -> None:
-        refused.append(reason)
-
-    with trio.fail_after(PATIENCE_S):
-        while count > 0:
-            orders = await world._orders.receive()
-            orders_in.send_nowait(orders)
-            count -= len(orders)
-    orders_in.close()
-    dispatcher = Dispatcher(
-        db=world.db, orders=orders_out, dispatches=dispatches_in, inline=dispatches_in, refuse=refuse, now=utc_now
-    )
-    await dispatcher.run()
-    dispatches_in.close()
-    return [dispatch async for dispatch in dispatches_out], refused
-
-
 async def test_a_try_that_no_message_holds_is_refused_alone(world: World) -> None:
     async with world.leading():
         await world.create(dag("d", task("large", env={"A": "x" * 17 * 1024 * 1024}), task("small")))
-        sent, refused = await dispatched(world, 2)
+        sent, refused = await world.dispatched(2)
     assert [dispatch.spec.task_id for dispatch in sent] == ["small"]
     assert len(refused) == 1
     assert "the try cannot be launched" in refused[0]
@@ -56,7 +31,7 @@ async def test_an_output_goes_along_as_it_was_pushed(world: World) -> None:
     async with world.leading():
         await world.create(dag("d", task("up"), task("down", "up", xcom_refs=(XComRef(task_id="up"),))))
         await world.end((await world.launched_ids(1))["up"], return_value=ODD)
-        sent, _ = await dispatched(world, 1)
+        sent, _ = await world.dispatched()
     assert [item.value for item in sent[0].spec.xcoms] == [ODD]
 
 
@@ -66,7 +41,7 @@ async def test_outputs_are_counted_in_bytes(world: World) -> None:
     async with world.leading():
         await world.create(dag("d", task("up"), task("down", "up", xcom_refs=(XComRef(task_id="up"),))))
         await world.end((await world.launched_ids(1))["up"], return_value=value)
-        sent, refused = await dispatched(world, 1)
+        sent, refused = await world.dispatched()
     assert (sent[0].spec.xcoms, sent[0].spec.xcoms_complete, refused) == ((), False, [])
 
 

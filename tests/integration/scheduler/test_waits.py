@@ -10,7 +10,6 @@ import trio
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, ResumeCall, XComItem
 from leoflowd.contract.dag_spec import TaskSpec
-from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.states import TaskInstanceState
 from leoflowd.contract.wait_spec import (
     Deferral,
@@ -23,9 +22,9 @@ from leoflowd.contract.wait_spec import (
     WaitTerms,
 )
 from leoflowd.contract.waits import NewWait, ResumeWith, WaitEnd
-from leoflowd.scheduler.dispatch import Dispatcher
 from leoflowd.scheduler.inbox import DagChanged, RunChanged
-from leoflowd.store import dags, task_instances, tries, waits
+from leoflowd.store import dags, task_instances, waits
+from leoflowd.store.xcoms import xcoms_of
 from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import World, attached, dag, task, utc_now
 
@@ -140,7 +139,7 @@ async def test_the_end_of_a_wait_and_what_follows_are_one_commit(world: World) -
         assert await world.states(run) == {"wait": "success", "after": "queued"}
         assert await rows(world) == {}
         async with world.db.api.connection() as conn:
-            (xcom,) = await tries.list_xcoms(conn, [run], ["wait"])
+            (xcom,) = await xcoms_of(conn).outputs([(run, "wait")])
         assert xcom.value == "7"
 
 
@@ -343,23 +342,6 @@ async def test_a_process_that_defers_gives_its_slot_back(world: World) -> None:
         assert wait.deadline_at == wait.registered_at + timedelta(seconds=60)
 
 
-async def dispatched(world: World, orders_seen: list[Dispatch]) -> None:
-    """Run the dispatcher over what the scheduler ordered."""
-    orders_in, orders_out = trio.open_memory_channel[Any](10)
-    dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](10)
-    orders_in.send_nowait(world._orders.receive_nowait())
-    orders_in.close()
-
-    async def refuse(spec: Any, reason: str) -> None:
-        raise AssertionError(reason)
-
-    dispatcher = Dispatcher(
-        db=world.db, orders=orders_out, dispatches=dispatches_in, inline=dispatches_in, refuse=refuse, now=utc_now
-    )
-    await dispatcher.run()
-    orders_seen.append(dispatches_out.receive_nowait())
-
-
 async def test_a_fired_trigger_resumes_the_same_try_with_its_event(world: World) -> None:
     async with world.leading():
         run = await world.create(dag("d", task("submit"), task("after", "submit")))
@@ -370,8 +352,7 @@ async def test_a_fired_trigger_resumes_the_same_try_with_its_event(world: World)
         await end(world, wait, resume=ResumeWith(event={"status": "ok"}), because="the trigger fired")
         assert (await world.states(run))["submit"] == "queued"
         assert await rows(world) == {"submit": "fired"}
-        sent: list[Dispatch] = []
-        await dispatched(world, sent)
+        sent, _ = await world.dispatched()
         spec = sent[0].spec
         assert spec.resume == ResumeCall(next_method="done", next_kwargs='{"x":1}', event='{"status":"ok"}')
         assert spec.try_number == 1
@@ -393,8 +374,7 @@ async def test_a_resumed_try_that_is_lost_resumes_again(world: World) -> None:
         ids = await world.launched_ids(1)
         await world.start(ids["submit"])
         await world.end(ids["submit"], OutcomeKind.LOST)
-        sent: list[Dispatch] = []
-        await dispatched(world, sent)
+        sent, _ = await world.dispatched()
         assert sent[0].spec.resume is not None
 
 
@@ -410,11 +390,10 @@ async def test_a_retry_after_a_deferral_starts_from_the_beginning(world: World) 
         await world.end(ids["submit"], OutcomeKind.FAILED)
 
         async def met() -> bool:
-            return world._orders.statistics().current_buffer_used > 0
+            return world.launches.statistics().current_buffer_used > 0
 
         await world.until(met)
-        sent: list[Dispatch] = []
-        await dispatched(world, sent)
+        sent, _ = await world.dispatched()
         assert sent[0].spec.resume is None
         assert sent[0].spec.try_number == 2
 
@@ -443,8 +422,7 @@ async def test_a_task_that_begins_with_its_trigger_needs_a_process_only_afterwar
         assert world.none_launched()
         assert wait.spec.probe.arguments["kwargs"] == {"job": 7, "poll_interval": 5}
         await end(world, wait, resume=ResumeWith(event=1))
-        sent: list[Dispatch] = []
-        await dispatched(world, sent)
+        sent, _ = await world.dispatched()
         assert sent[0].spec.resume == ResumeCall(next_method="done", event="1")
         assert (sent[0].spec.kind, sent[0].spec.try_number) == ("python", 1)
         await world.start(sent[0].spec.try_id)
@@ -474,11 +452,10 @@ async def test_an_inline_call_is_rendered_and_never_sees_an_agent(world: World) 
         await world.create(dag("d", task("call", kind="http", http=call)), logical_date=LOGICAL_DATE)
 
         async def met() -> bool:
-            return world._orders.statistics().current_buffer_used > 0
+            return world.launches.statistics().current_buffer_used > 0
 
         await world.until(met)
-        sent: list[Dispatch] = []
-        await dispatched(world, sent)
+        sent, _ = await world.dispatched()
         assert sent[0].http == HttpCall(endpoint="/2024-01-01", method="GET")
         await world.inbox.put(attached())
         await world.start(sent[0].spec.try_id)

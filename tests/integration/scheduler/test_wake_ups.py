@@ -10,7 +10,7 @@ import trio
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.states import DagRunState, TaskInstanceState
 from leoflowd.scheduler.inbox import DagChanged, Event, Inbox, Reply, RunChanged, StartRuns, Sweep, TryEnded
-from leoflowd.scheduler.loop import LOADED_PER_STEP
+from leoflowd.scheduler.reading import LOADED_PER_STEP
 from leoflowd.scheduler.sweeps import follow_hints
 from leoflowd.store import dag_runs, dags, run_views, task_instances
 from leoflowd.store.database import Database
@@ -193,7 +193,7 @@ async def test_runs_that_run_already_count_before_they_are_read(
         for number in range(3):
             await world.create(spec, f"r{number}")
         await world.settled()
-    monkeypatch.setattr("leoflowd.scheduler.loop.LOADED_PER_STEP", 1)
+    monkeypatch.setattr("leoflowd.scheduler.reading.LOADED_PER_STEP", 1)
     await world.create(spec, "one too many", is_announced=False)
     successor = World(database)
     async with successor.leading("next"):
@@ -246,8 +246,8 @@ async def test_a_task_whose_upstream_row_was_deleted_does_not_run(world: World) 
         assert world.none_launched()
 
 
-async def test_the_scheduler_does_not_wait_for_the_dispatcher(database: Database) -> None:
-    world = World(database, orders=0)  # nobody takes an order
+async def test_the_scheduler_does_not_wait_for_an_outbox(database: Database) -> None:
+    world = World(database, room=0)
     async with world.leading() as scheduler:
         await world.create(dag("d", task("a")))
         other = await world.create(dag("e", task("x", kind="empty")))
@@ -256,8 +256,8 @@ async def test_the_scheduler_does_not_wait_for_the_dispatcher(database: Database
 
 
 async def test_a_dropped_launch_is_repeated_by_the_sweep(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leoflowd.scheduler.loop.LAUNCH_AGAIN_S", 0.0)
-    world = World(database, orders=1)
+    monkeypatch.setattr("leoflowd.scheduler.deciding.LAUNCH_AGAIN_S", 0.0)
+    world = World(database, room=1)
     async with world.leading():
         await world.create(dag("d", task("a")))
         await world.settled()
@@ -314,7 +314,7 @@ async def test_a_past_that_is_over_and_was_marked_by_hand_needs_no_hint(world: W
             await world.inbox.put(Sweep())
             await world.settled()
         assert world.none_launched()
-        assert scheduler._past != {}
+        assert scheduler._reading._past != {}
         await mark_task(world, one, "a", TaskInstanceState.SUCCESS)
         await world.inbox.put(Sweep())
         assert set(await world.launched_ids(1)) == {"a"}

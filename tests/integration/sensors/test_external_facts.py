@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from leoflow_sensors import external_task
-from leoflow_sensors.kinds import StatesAnswer, StatesQuestion
+from leoflowd.contract.dag_facts import StatesAnswer, StatesQuestion
 from leoflowd.contract.dag_spec import DagSpec, TaskGroupSpec, TaskSpec
 from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.contract.states import DagRunType, TriggeredBy

@@ -16,6 +16,7 @@ from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.contract.states import TaskInstanceState
 from leoflowd.contract.wait_spec import ProbeSpec, WaitSpec
 from leoflowd.contract.waits import NewWait
+from leoflowd.contract.xcoms import XCom
 from leoflowd.core.run_view import InstanceFacts
 from leoflowd.store import api_xcoms, dag_runs, dags, leadership, task_instances, tries, waits
 from leoflowd.store.api_xcoms import XComKey
@@ -26,10 +27,10 @@ from leoflowd.store.transitions import (
     InstanceWrite,
     RunWrite,
     StaleViews,
-    XComWrite,
     write_batch,
 )
 from leoflowd.store.waits import WaitWrite
+from leoflowd.store.xcoms import xcoms_of
 from tests.integration.api.api_client import Client
 from tests.integration.scheduler.conftest import World, dag, task
 
@@ -166,7 +167,7 @@ async def test_an_agents_xcom_does_not_wait_for_who_holds_its_run(world: World) 
         async with world.db.api.transaction() as conn:
             await dag_runs.lock_dag_run(conn, "d", "r1")
             async with world.db.agents.connection() as agent:
-                assert await tries.put_xcom(agent, str(try_id), key="k", value="1", now=NOW)
+                assert await xcoms_of(agent).put(str(try_id), "k", "1", NOW)
             key = XComKey(dag_id="d", run_id="r1", task_id="a", map_index=-1, key="k")
             await api_xcoms.update_xcom(conn, dag_run_id, key, 2, NOW)
 
@@ -268,7 +269,7 @@ async def test_clear_mark_and_delete_beside_the_scheduler_never_end_in_a_deadloc
             async with world.db.agents.connection() as conn:
                 cursor = await conn.execute(b"SELECT id FROM task_instance")
                 for (try_id,) in await cursor.fetchall():
-                    await tries.put_xcom(conn, str(try_id), key="return_value", value="1", now=NOW)
+                    await xcoms_of(conn).put(str(try_id), "return_value", "1", NOW)
                     await tries.put_rendered_fields(conn, str(try_id), {"a": 1}, NOW)
 
     written: list[int] = []
@@ -327,7 +328,7 @@ async def a_batch(db: Database, *, state: str, only: int | None = None) -> Batch
         ended_tries=tuple(EndedTry(facts=facts) for facts in before.values()),
         waits=tuple(WaitWrite((run, task_id, -1), _a_wait(run, task_id)) for run, task_id in before),
         xcoms=tuple(
-            XComWrite(dag_run_id=run, task_id=task_id, map_index=-1, key="return_value", value="2")
+            XCom(dag_run_id=run, task_id=task_id, map_index=-1, key="return_value", value="2")
             for run, task_id in before
         ),
     )

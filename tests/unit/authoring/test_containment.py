@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leoflowd.authoring import compiler
+from leoflowd.authoring import compiler, loader_processes
 
 from .conftest import MakeProject, Refuse
 
@@ -37,7 +37,7 @@ def test_a_file_that_loops_is_ended_at_its_deadline_and_the_line_is_named(refuse
 
 
 def test_a_file_that_prints_without_end(refused: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiler, "MAX_OUTPUT_BYTES", 1 << 20)
+    monkeypatch.setattr(loader_processes, "MAX_OUTPUT_BYTES", 1 << 20)
     error = refused("import sys\nwhile True:\n    sys.stdout.write('x' * 65536)\n")
     assert "printed more than" in error.what
     assert error.line in {2, 3}

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from leoflowd.authoring import compiler
+from leoflowd.authoring import compiler, loader_processes
 
 from .conftest import MakeProject, Refuse
 
@@ -57,8 +57,8 @@ def test_a_file_that_kills_its_process_group_is_an_error(refused: Refuse) -> Non
 def test_a_file_that_stops_a_process_is_given_up_at_its_deadline(
     refused: Refuse, stop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiler, "TRACE_WAIT_S", 0.2)
-    monkeypatch.setattr(compiler, "END_WAIT_S", 0.2)
+    monkeypatch.setattr(loader_processes, "TRACE_WAIT_S", 0.2)
+    monkeypatch.setattr(loader_processes, "END_WAIT_S", 0.2)
     before = {child.pid for child in psutil.Process(os.getpid()).children(recursive=True)}
     refused(f"import os, signal, time\nos.kill({stop}, signal.SIGSTOP)\ntime.sleep(600)\n", deadline_s=1)
     assert {child.pid for child in psutil.Process(os.getpid()).children(recursive=True)} <= before

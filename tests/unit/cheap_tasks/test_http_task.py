@@ -6,7 +6,6 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,9 +22,9 @@ from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.contract.wait_spec import HttpCall
-from leoflowd.store.log_files import LogFiles
 from leoflowd.store.tries import TryRow
 from tests.conftest import PATIENCE_S
+from tests.fakes.memory_logs import MemoryLogs
 from tests.fakes.scripted_server import Answer, ScriptedServer, Stream, answer, scripted_server
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -84,8 +83,8 @@ class Book:
 class Setting:
     """Inline tasks in front of one server, and what a test does with them."""
 
-    def __init__(self, server: ScriptedServer, folder: Path, config: InlineConfig, policy: str) -> None:
-        self.server, self.inbox, self.book, self.logs = server, Inbox(), Book(), LogFiles(folder)
+    def __init__(self, server: ScriptedServer, config: InlineConfig, policy: str) -> None:
+        self.server, self.inbox, self.book, self.logs = server, Inbox(), Book(), MemoryLogs()
         self.book.connections["http_default"] = ConnectionFacts(connection_id="http_default", host=server.url)
         self.send, receive = trio.open_memory_channel[Dispatch](0)
         self.tasks = InlineTasks(
@@ -121,8 +120,9 @@ class Setting:
         return self.inbox.ended[try_id][0]
 
     def log(self) -> list[dict[str, Any]]:
-        (path,) = self.logs.root.glob("dag/run#*/task/attempt=1.ndjson")
-        return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+        ((name, content),) = self.logs.contents.items()
+        assert (name.dag_id, name.run_id, name.task_id, name.try_number) == ("dag", "run", "task", 1)
+        return [msgspec.json.decode(line) for line in content.splitlines()]
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -136,13 +136,13 @@ CONFIG = InlineConfig()
 
 
 @pytest.fixture
-def setting(tmp_path: Path) -> Settings:
+def setting() -> Settings:
     @asynccontextmanager
     async def open_setting(
         *answers: Answer, config: InlineConfig = CONFIG, policy: str = "127.0.0.1"
     ) -> AsyncIterator[Setting]:
         async with scripted_server(*(answers or (answer(),))) as server:
-            yield Setting(server, tmp_path, config, policy)
+            yield Setting(server, config, policy)
 
     return open_setting
 
@@ -432,7 +432,7 @@ def test_a_call_that_may_have_acted_failed(method: str) -> None:
 
 
 async def test_whoever_launches_tasks_never_waits_for_room(setting: Settings) -> None:
-    """Process tasks come from the same dispatcher: they once stood behind a thousand slow calls."""
+    """Process tasks came from the same dispatcher: they once stood behind a thousand slow calls."""
     async with setting(_silence, config=InlineConfig(waiting_max=1)) as s, trio.open_nursery() as nursery:
         await nursery.start(s.tasks.run)
         taken = await s.dispatch()
@@ -447,14 +447,9 @@ async def test_whoever_launches_tasks_never_waits_for_room(setting: Settings) ->
         nursery.cancel_scope.cancel()
 
 
-async def test_a_log_that_cannot_be_written_does_not_undo_the_call(
-    setting: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*arguments: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(LogFiles, "append", full)
+async def test_a_log_that_cannot_be_written_does_not_undo_the_call(setting: Settings) -> None:
     async with setting() as s:
+        s.logs.is_full = True
         assert (await s.outcome(method="POST")).kind is OutcomeKind.SUCCESS
 
 

@@ -31,7 +31,7 @@ for thread in threads: thread.join()
     ("module", "name", "document"),
     [
         ("leoflowd.contract.dag_spec", "DagSpec", '{"dag_id": "d", "tasks": [{"task_id": "a", "operator": "x"}]}'),
-        ("leoflowd.authoring.compiler", "_Answer", '{"error": {"path": "", "line": 1, "what": "", "why": ""}}'),
+        ("leoflowd.authoring.loader_processes", "Answer", '{"error": {"path": "", "line": 1, "what": "", "why": ""}}'),
     ],
 )
 def test_many_threads_use_a_type_for_the_first_time(module: str, name: str, document: str) -> None:

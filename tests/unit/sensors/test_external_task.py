@@ -20,7 +20,8 @@ from leoflow_sensors.external_task import (
     questions_of,
     watch,
 )
-from leoflow_sensors.kinds import Observation, ProbeFailed, ProbeThrottled, StatesAnswer, StatesQuestion, Verdict
+from leoflow_sensors.kinds import Observation, ProbeFailed, ProbeThrottled, Verdict
+from leoflowd.contract.dag_facts import StatesAnswer, StatesQuestion
 from leoflowd.contract.errors import StoreUnavailable
 from tests.fakes.probe_context import Context
 

@@ -23,8 +23,9 @@ from leoflow_sensors.http import (
     parse_retry_after,
     plan_call,
 )
-from leoflow_sensors.kinds import DagFacts, Observation, ProbeFailed, ProbeThrottled
+from leoflow_sensors.kinds import Observation, ProbeFailed, ProbeThrottled
 from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.contract.dag_facts import DagFacts
 from tests.fakes.scripted_server import Answer, ScriptedServer, answer, scripted_server
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)

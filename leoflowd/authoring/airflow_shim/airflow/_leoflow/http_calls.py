@@ -20,7 +20,7 @@ from airflow._leoflow import services
 from airflow._leoflow.base_operator import BaseOperator, is_user_code
 from airflow._leoflow.connectors import has_airflow, needs_airflow
 from airflow._leoflow.errors import AirflowException
-from airflow._leoflow.native_sensors import NativeSensor
+from airflow._leoflow.native_sensor import NativeSensor
 from airflow._leoflow.operators import select_kwargs
 from airflow._leoflow.sensors import PokeReturnValue
 from airflow._leoflow.templating import needs_jinja, texts

@@ -20,7 +20,9 @@ _C = "airflow._leoflow.context"
 _ENUMS = "airflow._leoflow.enums"
 _TZ = "airflow._leoflow.timezone"
 _SE = "airflow._leoflow.sensors"
-_N = "airflow._leoflow.native_sensors"
+_TS = "airflow._leoflow.time_sensors"
+_DB = "airflow._leoflow.database_sensors"
+_OS = "airflow._leoflow.object_sensors"
 _H = "airflow._leoflow.http_calls"
 _TR = "airflow._leoflow.triggers"
 _TD = "airflow._leoflow.trigger_dagrun"
@@ -40,13 +42,13 @@ _TRIGGER = dict.fromkeys(
 _WEEKDAY = {"WeekDay": _ENUMS}
 _STANDARD_SENSORS = {
     "bash": {"BashSensor": _SE},
-    "date_time": dict.fromkeys(("DateTimeSensor", "DateTimeSensorAsync"), _N),
-    "external_task": {"ExternalTaskSensor": _N},
-    "filesystem": {"FileSensor": _N},
+    "date_time": dict.fromkeys(("DateTimeSensor", "DateTimeSensorAsync"), _TS),
+    "external_task": {"ExternalTaskSensor": "airflow._leoflow.external_task_sensor"},
+    "filesystem": {"FileSensor": "airflow._leoflow.file_sensor"},
     "python": {"PythonSensor": _SE},
-    "time": dict.fromkeys(("TimeSensor", "TimeSensorAsync"), _N),
-    "time_delta": dict.fromkeys(("TimeDeltaSensor", "TimeDeltaSensorAsync", "WaitSensor"), _N),
-    "weekday": {"DayOfWeekSensor": _N},
+    "time": dict.fromkeys(("TimeSensor", "TimeSensorAsync"), _TS),
+    "time_delta": dict.fromkeys(("TimeDeltaSensor", "TimeDeltaSensorAsync", "WaitSensor"), _TS),
+    "weekday": {"DayOfWeekSensor": _TS},
 }
 _OLD_NAMES = {"time_sensor": "time"}
 """Airflow 2's `airflow.sensors.<name>`, where it differs."""
@@ -55,9 +57,9 @@ _STANDARD_TRIGGERS = {
     "file": {"FileTrigger": _TR},
     "external_task": dict.fromkeys(("WorkflowTrigger", "DagStateTrigger"), _TR),
 }
-_S3 = {"S3KeySensor": _N, "S3PrefixSensor": _N}
+_S3 = {"S3KeySensor": _OS, "S3PrefixSensor": _OS}
 _GCS = dict.fromkeys(
-    ("GCSObjectExistenceSensor", "GCSObjectExistenceAsyncSensor", "GCSObjectsWithPrefixExistenceSensor"), _N
+    ("GCSObjectExistenceSensor", "GCSObjectExistenceAsyncSensor", "GCSObjectsWithPrefixExistenceSensor"), _OS
 )
 _TIMEZONE = dict.fromkeys(
     """utcnow utc_epoch datetime parse parse_timezone is_localized is_naive make_aware make_naive
@@ -181,14 +183,14 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.providers.standard.utils": {},
     "airflow.providers.standard.utils.weekday": _WEEKDAY,
     "airflow.providers.amazon.aws.sensors.s3": _S3,
-    "airflow.providers.amazon.aws.sensors.s3_key": {"S3KeySensor": _N},
-    "airflow.providers.amazon.aws.sensors.s3_prefix": {"S3PrefixSensor": _N},
-    "airflow.providers.common.sql.sensors.sql": {"SqlSensor": _N},
+    "airflow.providers.amazon.aws.sensors.s3_key": {"S3KeySensor": _OS},
+    "airflow.providers.amazon.aws.sensors.s3_prefix": {"S3PrefixSensor": _OS},
+    "airflow.providers.common.sql.sensors.sql": {"SqlSensor": _DB},
     "airflow.providers.google.cloud.sensors.gcs": _GCS,
     "airflow.providers.http.operators.http": {"HttpOperator": _H, "SimpleHttpOperator": f"{_H}:HttpOperator"},
     "airflow.providers.http.sensors.http": {"HttpSensor": _H},
     "airflow.providers.http.triggers.http": {"HttpTrigger": _TR, "HttpSensorTrigger": _TR},
-    "airflow.providers.redis.sensors.redis_key": {"RedisKeySensor": _N},
+    "airflow.providers.redis.sensors.redis_key": {"RedisKeySensor": _DB},
     "airflow.timetables": {},
     "airflow.timetables.base": {"Timetable": f"{_T}:BaseTimetable"},
     "airflow.timetables.events": {"EventsTimetable": _T},

@@ -9,16 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leoflowd.contract.dag_spec import DagSpec, EdgeLabel, TaskGroupSpec, TaskSpec
-from leoflowd.core.graph import (
-    Graph,
-    GraphNode,
-    GridNode,
-    build_graph,
-    build_grid,
-    list_group_members,
-    merge_grids,
-    select_subset,
-)
+from leoflowd.core.dag_drawing import Graph, GraphNode, GridNode, build_graph, build_grid, merge_grids
+from leoflowd.core.dag_subset import select_subset
+from leoflowd.core.group_tree import list_group_members
 
 
 def task(task_id: str, *upstream: str, **fields: object) -> TaskSpec:

@@ -1,26 +1,14 @@
-"""What a scan means for Postgres: `plan_registrations`, and the signatures that trigger it."""
+"""What a scan means for Postgres."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from leoflowd.authoring.project import Project
 from leoflowd.contract import dag_spec
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
-from leoflowd.lite.passwords import generate_password
-from leoflowd.lite.starter import fill_workspace
-from leoflowd.lite.workspace import (
-    Compiled,
-    Failed,
-    Outcome,
-    ProjectFiles,
-    Registration,
-    Watched,
-    list_projects_in,
-    plan_registrations,
-    prune_bundles,
-)
+from leoflowd.lite.registration_plan import Registration, plan_registrations
+from leoflowd.lite.watched_project import Compiled, Failed, Outcome, ProjectFiles, Watched
 
 
 def spec(dag_id: str, bundle: str = "1") -> DagSpec:
@@ -94,55 +82,7 @@ def test_a_plan_that_was_carried_out_leaves_nothing_to_plan() -> None:
     assert (again.register, again.errors, again.cleared, again.stale) == ((), {}, (), ())
 
 
-def test_any_file_of_a_project_changes_its_signature_and_no_other(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        (tmp_path / name / "lib").mkdir(parents=True)
-        (tmp_path / name / "dag.py").write_text("")
-        (tmp_path / name / "lib" / "helper.py").write_text("x = 1\n")
-    before = {files.path: files.signature for files in list_projects_in(tmp_path)}
-    (tmp_path / "a" / "lib" / "helper.py").write_text("x = 10\n")
-    (tmp_path / "b" / "__pycache__").mkdir()
-    (tmp_path / "b" / "__pycache__" / "dag.pyc").write_text("")
-    after = {files.path: files.signature for files in list_projects_in(tmp_path)}
-    assert before["a"] != after["a"]
-    assert before["b"] == after["b"]
-
-
-def test_names_and_files_of_any_kind_are_listed_with_a_signature(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"\xff.py")).write_text("# an airflow dag")
-    (tmp_path / "x.py").write_text("# an airflow dag")
-    odd = tmp_path / os.fsdecode(b"\xfe\n")
-    odd.mkdir()
-    os.mkfifo(odd / "dag.py")
-    (tmp_path / "loop").symlink_to("loop")
-    before = {files.source: files.signature for files in list_projects_in(tmp_path)}
-    assert list(before) == ["x.py", r"\udcfe" "\n/dag.py", r"\udcff.py"]
-    (tmp_path / "helper").touch()
-    after = {files.source: files.signature for files in list_projects_in(tmp_path)}
-    assert [source for source in before if after[source] != before[source]] == ["x.py", r"\udcff.py"]
-
-
 def test_a_reason_is_made_storable() -> None:
     plan = plan_registrations({"a": watched("a", Failed("a\0b\ud800"))}, {}, {})
     assert plan.errors == {"a/dag.py": r"a\x00b\ud800"}
     assert plan_registrations({"a": watched("a", Failed("a\0b\ud800"))}, {}, plan.errors).errors == {}
-
-
-def test_pruning_keeps_what_is_needed_and_removes_half_copies(tmp_path: Path) -> None:
-    for name in ("needed", "old", ".copy-1"):
-        (tmp_path / name).mkdir()
-    prune_bundles(tmp_path, {"needed"})
-    assert [path.name for path in tmp_path.iterdir()] == ["needed"]
-    prune_bundles(tmp_path / "nowhere", set())
-
-
-def test_a_workspace_that_holds_anything_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "note.txt").touch()
-    assert fill_workspace(tmp_path, with_examples=True) == ()
-    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
-
-
-def test_passwords_are_long_readable_and_never_the_same() -> None:
-    made = {generate_password() for _ in range(100)}
-    assert len(made) == 100
-    assert all(len(password) == 23 and not set(password) & set("ilo01") for password in made)

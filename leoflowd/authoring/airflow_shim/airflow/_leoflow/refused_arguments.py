@@ -1,0 +1,88 @@
+"""Arguments of Airflow that Leoflow could not honour: which, why, and what to do instead. `serialize` asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow._leoflow.base_operator import BaseOperator
+from airflow._leoflow.errors import AuthoringError, ShimUnsupported
+from airflow._leoflow.sensors import BaseSensorOperator
+from airflow._leoflow.xcom_arg import XComArg
+
+CALLBACK = (
+    "callbacks are not run yet",
+    "remove it; a task with trigger_rule='one_failed' or 'all_done' can take its place",
+)
+REFUSED_TASK_ARGUMENTS: dict[str, tuple[str, str]] = {
+    **{f"on_{event}_callback": CALLBACK for event in ("execute", "failure", "success", "retry", "skipped")},
+    "sla": ("Airflow 3 has removed it", "remove it; use execution_timeout or dagrun_timeout"),
+    "retry_policy": ("retry policies are not supported", "use retries, retry_delay and AirflowFailException"),
+    "resources": ("Kubernetes resources live outside the code", "set tasks.<id>.resources in leoflow.yaml"),
+    "run_as_user": ("all tasks run as the user of the agent", "remove it"),
+    "map_index_template": ("dynamic task mapping is not supported yet", "remove it"),
+    "executor": ("Leoflow chooses the executor", "remove it"),
+    "executor_config": ("there is no executor to configure", "use tasks.<id>.execution in leoflow.yaml"),
+    "inlets": ("assets are not supported yet", "remove it"),
+    "outlets": ("assets are not supported yet", "remove it"),
+    "wait_for_past_depends_before_skipping": ("it is not supported yet", "remove it"),
+}
+REFUSED_DAG_ARGUMENTS: dict[str, tuple[str, str]] = {
+    "on_success_callback": CALLBACK,
+    "on_failure_callback": CALLBACK,
+    "sla_miss_callback": ("Airflow 3 has removed it", "remove it; use dagrun_timeout"),
+    "deadline": ("deadline alerts are not supported yet", "remove it; use dagrun_timeout"),
+    "access_control": ("rights are given to roles and users, not in the code", "set them in the UI"),
+    "allowed_run_types": ("every type of run is allowed", "remove it"),
+    "disable_bundle_versioning": ("a run keeps the version it started with", "remove it"),
+    "rerun_with_latest_version": ("a cleared task runs the run's own version", "remove it"),
+}
+
+
+def refuse_set(node: Any, refused: Mapping[str, tuple[str, str]], who: str, where: Any) -> None:
+    for name, (why, remedy) in refused.items():
+        if getattr(node, name, None):
+            raise ShimUnsupported(f"{who} has {name}", why, remedy, where)
+
+
+def refuse_others(task: BaseOperator) -> None:
+    who, where = f"task {task.task_id!r}", task._location
+    if task.email and (task.email_on_failure or task.email_on_retry):
+        raise ShimUnsupported(
+            f"{who} has email={task.email!r}",
+            "mails are not sent",
+            "remove it, or set email_on_failure=False and email_on_retry=False",
+            where,
+        )
+    if not task.allow_nested_operators:
+        raise ShimUnsupported(f"{who} has allow_nested_operators=False", "it is not supported", "remove it", where)
+    if task.operator_extra_links:
+        raise ShimUnsupported(f"{who} has operator_extra_links", "they are not supported yet", "remove it", where)
+    for name, value in vars(task).items():
+        if isinstance(value, XComArg) and not name.startswith("_") and name not in task.template_fields:
+            raise AuthoringError(
+                f"{who} has the output of task {value.operator.task_id!r} as {name}",
+                f"{name} is not a template field of {task.task_type}, so it is needed before that task has run",
+                f"pass a plain value; outputs may go into {', '.join(task.template_fields) or 'none of its fields'}",
+                where,
+            )
+    if task.start_from_trigger and task.start_trigger_args is not None:
+        return
+    if task.kind == "python" and type(task).execute is BaseOperator.execute:
+        raise AuthoringError(
+            f"{who} is a {task.task_type} without an execute() method",
+            "there is nothing to run",
+            "use EmptyOperator, or write `def execute(self, context)`",
+            where,
+        )
+    if task.kind == "sensor" and not has_poke(task) and type(task).execute is BaseSensorOperator.execute:  # type: ignore[attr-defined]
+        raise AuthoringError(
+            f"{who} is a {task.task_type} without a poke() method",
+            "there is nothing to run",
+            "write `def poke(self, context)`; a native sensor without one runs no pre_execute and post_execute",
+            where,
+        )
+
+
+def has_poke(task: BaseOperator) -> bool:
+    return isinstance(task, BaseSensorOperator) and type(task).poke is not BaseSensorOperator.poke

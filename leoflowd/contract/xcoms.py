@@ -1,0 +1,78 @@
+"""XCom values as a port: what agents, dispatcher, scheduler and API need of the place where they are kept (ADR 33).
+
+`store.xcoms` keeps them in Postgres, so that they commit with the outcome that pushed them. Whoever implements it runs
+the tests of `tests/conformance/xcoms/`. Values are JSON text, at most `XCOM_MAX_BYTES`, and come back exactly as they
+were given: the borders have checked them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from leoflowd.contract.agent_messages import XComInput, XComPull
+
+Instance = tuple[int, str, int]
+"""(dag_run_id, task_id, map_index)."""
+
+
+class XCom(msgspec.Struct, frozen=True, kw_only=True):
+    """One value of one task instance."""
+
+    dag_run_id: int
+    task_id: str
+    map_index: int
+    key: str
+    value: str
+
+
+class Asker(msgspec.Struct, frozen=True):
+    """The run of the task that pulls."""
+
+    dag_run_id: int
+    dag_id: str
+    run_id: str
+
+
+class XComStore(Protocol):
+    """In one unit of work of its caller: what is written here is seen by others when that commits, or never."""
+
+    async def put(self, try_id: str, key: str, value: str, now: datetime) -> bool:
+        """What a running try pushes; the last write wins. False when the try may not write any more."""
+
+    async def put_all(self, xcoms: Sequence[XCom], now: datetime) -> None:
+        """What outcomes pushed, behind the compare-and-set that proves their tries; the last write wins.
+
+        Of a run that was deleted meanwhile nothing is kept, which is no error: that compare-and-set fails.
+        """
+
+    async def delete_of_tries(self, try_ids: Sequence[str]) -> None:
+        """All values of the instances whose current tries these are: a new try starts with none."""
+
+    async def delete(self, instances: Sequence[Instance], *, key: str | None = None) -> int:
+        """All values of these instances, or those under one key; how many there were."""
+
+    async def pull(self, asker: Asker, ask: XComPull) -> tuple[XComInput, ...]:
+        """What a task asks for, by task and map index. As in Airflow, its own DAG and its own run_id are meant where it
+        names none: those of another DAG without a run_id are of that DAG's run of the same name.
+
+        With `include_prior_dates` also of earlier runs of the DAG, the newest run first. At most `PULL_MAX`.
+        """
+
+    async def outputs(self, tasks: Sequence[tuple[int, str]]) -> tuple[XCom, ...]:
+        """All values of all instances of these tasks (dag_run_id, task_id), by task and map index."""
+
+    async def fetch(self, dag_id: str, run_id: str, task_id: str, map_index: int, key: str) -> str | None:
+        """One value; None when there is none."""
+
+    async def insert(self, xcom: XCom, now: datetime) -> bool:
+        """What a person adds. False when the instance has that key already."""
+
+    async def replace(self, xcom: XCom, now: datetime) -> bool:
+        """What a person changes. False when the instance has no such key."""
+
+
+PULL_MAX = 10_000

@@ -1,0 +1,96 @@
+"""One project as the workspace knows it: its files, what compiling it gave, and whether it is due again."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import msgspec
+import trio
+
+from leoflowd.authoring.errors import PATH_MAX
+from leoflowd.authoring.project import Project
+from leoflowd.contract.dag_spec import DagSpec
+from leoflowd.contract.values import shown
+
+BURST = 20
+BURST_WINDOW_S = 60.0
+"""A project that changes its own files while it is compiled would be compiled for ever; beyond so many compiles a
+minute it waits for the next rescan."""
+
+
+class ProjectFiles(msgspec.Struct, frozen=True):
+    """One project as the scan sees it."""
+
+    project: Project
+    folder: str
+    """Relative to the workspace; `.` when the workspace itself is the project, or holds it as a bare file."""
+    signature: str
+    """Changes with the name, size or time of any of its files."""
+
+    @property
+    def path(self) -> str:
+        return self.project.path
+
+    @property
+    def source(self) -> str:
+        """The file its import error is shown under, relative to the workspace; storable, whatever its name is."""
+        return shown(join(self.folder, self.project.source_path), PATH_MAX)
+
+    def owns(self, fileloc: str) -> bool:
+        """Was the DAG in this file (relative to the workspace) this project's?"""
+        if self.project.single_file:
+            return fileloc == self.source
+        return self.folder == "." or fileloc.startswith(f"{self.folder}/")
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """A project's DAGs; their code lies in the bundle already."""
+
+    specs: tuple[DagSpec, ...]
+    digests: tuple[str, ...]
+    """Of each artifact; worked out once, in the compiler's thread."""
+    duration_s: float
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """Why a project has no DAGs now, for people; storable."""
+
+    reason: str
+    is_temporary: bool = False
+    """Tried again at each rescan: a package index that does not answer comes back without a save."""
+
+
+Outcome = Compiled | Failed | None
+"""None: not tried yet."""
+
+
+class Watched(msgspec.Struct):
+    """What the watcher knows of one project. Written by the watcher's own tasks only, never across an await."""
+
+    files: ProjectFiles
+    outcome: Outcome = None
+    tried_signature: str | None = None
+    is_busy: bool = False
+    recent: list[float] = []
+    """When it was compiled lately, for `BURST`."""
+
+
+def note_compile(project: Watched) -> None:
+    """It begins now."""
+    project.recent = [*project.recent[-BURST:], trio.current_time()]
+
+
+def is_due(project: Watched, *, by_event: bool) -> bool:
+    """Not tried since its files changed, or worth another try."""
+    if project.tried_signature != project.files.signature:
+        return not (by_event and is_in_burst(project))
+    return isinstance(project.outcome, Failed) and project.outcome.is_temporary and not by_event
+
+
+def is_in_burst(project: Watched) -> bool:
+    return len(project.recent) >= BURST and project.recent[-BURST] > trio.current_time() - BURST_WINDOW_S
+
+
+def join(folder: str, source_path: str) -> str:
+    """A path relative to the workspace."""
+    return str(PurePosixPath(folder) / source_path)

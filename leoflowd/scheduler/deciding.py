@@ -1,0 +1,298 @@
+"""Where decisions are taken: events and views in, moves out, by the pure functions of `core`. Waits for nothing."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from leoflowd import telemetry
+from leoflowd.contract.agent_messages import Outcome, OutcomeKind
+from leoflowd.contract.states import FINISHED, LIVE, TaskInstanceState
+from leoflowd.contract.waits import WaitEnd
+from leoflowd.contract.xcoms import XCom
+from leoflowd.core.dag_run_plan import (
+    begins_with_wait,
+    plan_dag_run,
+    plan_outcome,
+    plan_resume,
+    plan_start,
+    plan_wait,
+    run_timeout_at,
+)
+from leoflowd.core.decisions import Decision, Defer, FinishDagRun, Queue, Schedule, Start, StartDagRun, Succeed
+from leoflowd.core.run_view import InstanceFacts
+from leoflowd.core.simple_templates import TemplateFault
+from leoflowd.core.transitions import apply, apply_to_run, replaces_try
+from leoflowd.scheduler.aside import SetAside
+from leoflowd.scheduler.draft import EXECUTOR, Draft, executor_of
+from leoflowd.scheduler.inbox import (
+    DagChanged,
+    Event,
+    HostAttached,
+    ReadAgain,
+    RunChanged,
+    StartRuns,
+    Sweep,
+    TryEnded,
+    TryLost,
+    TryStarted,
+    WaitsEnded,
+)
+from leoflowd.scheduler.views import Views
+from leoflowd.scheduler.waits import first_wait, wait_of_deferral
+from leoflowd.store.run_views import LoadedRun
+from leoflowd.store.waits import FiredWait
+
+log = telemetry.get_logger(__name__)
+
+_S = TaskInstanceState
+
+NOTHING_FOLLOWS = LIVE | {_S.SCHEDULED, _S.DEFERRED, _S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE}
+"""Until somebody reports or a timer comes, also one that is due at once: a step must end."""
+LAUNCH_AGAIN_S = 5.0
+"""A try still queued after this is launched again: its first launch may have been lost with a leader."""
+
+
+class Deciding:
+    """Changes the views as decided, and notes in the draft what is to be written and done. `launcher`: this daemon."""
+
+    def __init__(self, views: Views, aside: SetAside, may_launch: Callable[[], bool], launcher: str) -> None:
+        self._views = views
+        self._aside = aside
+        self._may_launch = may_launch
+        self._launcher = launcher
+
+    def decide(self, events: Sequence[Event], draft: Draft) -> None:
+        for event in events:
+            match event:
+                case TryStarted():
+                    with self._aside.contained(event.row.dag_run_id, draft):
+                        self._try_started(event, draft)
+                case TryEnded():
+                    draft.tries_ended.append(event)
+                    with self._aside.contained(event.row.dag_run_id, draft):
+                        self._try_ended(event, draft)
+                case TryLost():
+                    with self._aside.contained(event.dag_run_id, draft):
+                        self._try_lost(event.try_id, event.because, draft)
+                case WaitsEnded():
+                    draft.waits_ended.append(event)
+                    for end in event.ends:
+                        with self._aside.contained(end.dag_run_id, draft):
+                            self._wait_ended(end, draft)
+                case HostAttached():
+                    self._host_attached(event, draft)
+                case Sweep():
+                    self._launch_again(draft)
+                case RunChanged() | ReadAgain() | StartRuns() | DagChanged():
+                    pass
+        self._start_runs(draft)
+        self._plan_and_grant(draft)
+
+    # --- events -----------------------------------------------------------------------------------------------
+
+    def _try_started(self, event: TryStarted, draft: Draft) -> None:
+        place = self._views.tries.get(str(event.row.id))
+        if place is None:
+            return
+        dag_run_id, i = place
+        if self._views.runs[dag_run_id].view.facts[i].state == _S.QUEUED:
+            self._apply(dag_run_id, Start(instance=i, at=event.at, because=f"its try runs on {event.hostname}"), draft)
+        extra = draft.reported(dag_run_id, i)
+        extra.hostname, extra.pid = event.hostname, event.pid
+
+    def _try_ended(self, event: TryEnded, draft: Draft) -> None:
+        if event.row.dag_run_id in self._aside:
+            return  # `effects` leaves it with its agent
+        place = self._views.tries.get(str(event.row.id))
+        if place is None:
+            log.info("outcome_refused", try_id=str(event.row.id), reason="the try is no longer current")
+            return
+        dag_run_id, i = place
+        if event.rendered is not None:
+            draft.reported(dag_run_id, i).rendered = event.rendered
+        self._end(dag_run_id, i, event.outcome, draft)
+
+    def _wait_ended(self, end: WaitEnd, draft: Draft) -> None:
+        if end.dag_run_id in self._aside:
+            return
+        place = self._views.waiting.get(end.id)
+        if place is None:
+            log.info("wait_end_refused", wait_id=end.id, reason="nobody waits for it any more")
+            return
+        if end.resume is not None:
+            self._apply(place[0], plan_resume(self._views.runs[place[0]].view, place[1], end.because), draft)
+            draft.fired[place] = FiredWait(end.id, end.resume)
+        elif end.outcome is not None:
+            self._end(*place, end.outcome, draft)
+
+    def _try_lost(self, try_id: str, because: str, draft: Draft) -> None:
+        place = self._views.tries.get(try_id)
+        if place is not None:
+            facts = self._views.runs[place[0]].view.facts[place[1]]
+            self._end(*place, _lost(facts, because, draft.now), draft)
+
+    def _host_attached(self, event: HostAttached, draft: Draft) -> None:
+        """What this launcher's agent does not know: queued = the launch never arrived; running = it died unreported.
+
+        Another daemon's launch that never arrived is lost with it: nobody repeats it there.
+        """
+        for try_id, (dag_run_id, i) in list(self._views.tries.items()):
+            if try_id not in self._views.tries:
+                continue  # its run was set aside a moment ago
+            view = self._views.runs[dag_run_id].view
+            if try_id in event.known_try_ids or executor_of(view.node_of(i).spec) != EXECUTOR:
+                continue
+            facts = view.facts[i]
+            if facts.launcher not in ("", event.launcher) or (facts.queued_at and facts.queued_at > event.at):
+                continue
+            if facts.state == _S.QUEUED and self._is_ours(facts):
+                draft.launches.append((dag_run_id, i))
+                continue
+            with self._aside.contained(dag_run_id, draft):
+                self._try_lost(try_id, f"the agent on {event.hostname} was started anew and does not know it", draft)
+
+    def _launch_again(self, draft: Draft) -> None:
+        for dag_run_id, i in self._views.tries.values():
+            facts = self._views.runs[dag_run_id].view.facts[i]
+            waited = draft.now - facts.queued_at if facts.queued_at else None
+            if facts.state != _S.QUEUED or waited is None or waited.total_seconds() <= LAUNCH_AGAIN_S:
+                continue
+            if self._is_ours(facts) or executor_of(self._views.runs[dag_run_id].view.node_of(i).spec) != EXECUTOR:
+                draft.launches.append((dag_run_id, i))
+
+    def _is_ours(self, facts: InstanceFacts) -> bool:
+        """Was its try given to the executor of this daemon?"""
+        return facts.launcher in ("", self._launcher)
+
+    # --- plans ------------------------------------------------------------------------------------------------
+
+    def _start_runs(self, draft: Draft) -> None:
+        for loaded in draft.starting:
+            dag_run_id, dag_id = loaded.view.dag_run_id, loaded.view.dag_id
+            running = self._views.running.get(dag_id, set())
+            start = plan_start(loaded.view.state, active_runs=len(running), max_active_runs=loaded.max_active_runs)
+            if start is None or loaded.is_paused:  # changed since there was room: its turn comes again
+                self._views.enqueue(dag_id, dag_run_id, loaded.facts.run_after)
+                self._views.more_to_start.discard(dag_id)  # the sweep knows more
+                continue
+            with self._aside.contained(dag_run_id, draft):
+                self._views.running.setdefault(dag_id, set()).add(dag_run_id)
+                self._apply(dag_run_id, start, draft)
+                timeout_at = run_timeout_at(loaded.view)
+                if timeout_at is not None:
+                    self._views.wake_at(timeout_at, dag_run_id)
+                draft.to_plan[dag_run_id] = None
+
+    def _plan_and_grant(self, draft: Draft) -> None:
+        """Until nothing follows: what is granted may fail at once, and something follows from that too."""
+        while True:
+            for dag_run_id in list(draft.to_plan):
+                with self._aside.contained(dag_run_id, draft):
+                    self._plan(dag_run_id, draft)
+            self._grant(draft)
+            if not draft.to_plan:
+                return
+
+    def _plan(self, dag_run_id: int, draft: Draft) -> None:
+        touched = draft.to_plan.pop(dag_run_id)
+        loaded = self._views.runs.get(dag_run_id)
+        if loaded is None or loaded.is_paused:
+            return
+        while touched is None or touched:
+            failed: set[int] = set()
+            for decision in plan_dag_run(loaded.view, draft.now, touched=touched):
+                if isinstance(decision, Defer):
+                    if not self._defer(loaded, decision, draft):
+                        failed.add(decision.instance)
+                else:
+                    self._apply(dag_run_id, decision, draft)
+            # What follows from them was not part of this plan; those that are tried again have a timer.
+            touched = {i for i in failed if loaded.view.facts[i].state in FINISHED}
+        draft.to_plan.pop(dag_run_id, None)  # a plan is total: what it touched itself is planned
+
+    def _defer(self, loaded: LoadedRun, decision: Defer, draft: Draft) -> bool:
+        """Begin the wait that a try begins with; False when its templates cannot be rendered, which fails the try.
+
+        In a pool that counts deferred tasks it competes for a slot first.
+        """
+        i, dag_run_id = decision.instance, loaded.view.dag_run_id
+        if self._views.counts_deferred(loaded, i) and not self._views.ledger.is_occupied((dag_run_id, i)):
+            self._apply(dag_run_id, Schedule(instance=i, because=decision.because), draft)
+            return True
+        self._apply(dag_run_id, decision, draft)
+        try:
+            wait = first_wait(loaded.try_facts(i), draft.now)
+        except TemplateFault as fault:
+            outcome = Outcome(kind=OutcomeKind.FAILED, because=str(fault), start_date=draft.now, end_date=draft.now)
+            self._end(dag_run_id, i, outcome, draft)
+            return False
+        draft.waits[dag_run_id, i] = wait
+        draft.reported(dag_run_id, i).rendered = {**wait.spec.probe.arguments, **wait.spec.terms.predicate}
+        return True
+
+    def _grant(self, draft: Draft) -> None:
+        if not self._may_launch():
+            return
+        for request in self._views.ledger.grant():
+            dag_run_id, i = request.key
+            because = f"{request.slots} slot(s) of pool {request.pool!r} were free"
+            with self._aside.contained(dag_run_id, draft):
+                loaded = self._views.runs[dag_run_id]
+                spec = loaded.view.node_of(i).spec
+                if begins_with_wait(spec) and not loaded.view.facts[i].wait:
+                    self._defer(loaded, plan_wait(spec, i, because), draft)
+                    continue
+                queue = Queue(instance=i, try_id=str(uuid.uuid4()), because=because, launcher=self._launcher)
+                self._apply(dag_run_id, queue, draft)
+                draft.launches.append((dag_run_id, i))
+
+    # --- moves ------------------------------------------------------------------------------------------------
+
+    def _end(self, dag_run_id: int, i: int, outcome: Outcome, draft: Draft) -> Decision:
+        view = self._views.runs[dag_run_id].view
+        decision = plan_outcome(view, i, outcome, draft.now)
+        self._apply(dag_run_id, decision, draft)
+        if isinstance(decision, Defer) and outcome.deferral is not None:
+            one = self._views.runs[dag_run_id].try_facts(i)
+            wait = wait_of_deferral(one, outcome.deferral, draft.now)
+            draft.waits[dag_run_id, i] = wait
+        if isinstance(decision, Succeed):
+            draft.xcoms.extend(
+                XCom(
+                    dag_run_id=dag_run_id,
+                    task_id=view.node_of(i).spec.task_id,
+                    map_index=view.facts[i].map_index,
+                    key=item.key,
+                    value=item.value,
+                )
+                for item in outcome.xcoms
+            )
+        return decision
+
+    def _apply(self, dag_run_id: int, decision: Decision, draft: Draft) -> None:
+        """Change the view as the decision says, and note what is to be written."""
+        loaded = self._views.runs[dag_run_id]
+        view = loaded.view
+        draft.touch(view.dag_run_id, view.revision)
+        if isinstance(decision, StartDagRun | FinishDagRun):
+            view.run = apply_to_run(view.run, decision, draft.now)
+            draft.moved_runs.add(dag_run_id)
+            return
+        i = decision.instance
+        before = view.facts[i]
+        after = apply(before, view.node_of(i), decision, draft.now)
+        view.put(i, after)
+        draft.changed(dag_run_id, i, before)
+        if replaces_try(before, after) or before.state == _S.RESTARTING:
+            draft.ended_tries.setdefault(before.id, (dag_run_id, before))
+        self._views.account(loaded, i, before, after)
+        if after.state in (_S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE) and after.due_at is not None:
+            self._views.wake_at(after.due_at, dag_run_id)
+        if after.state not in NOTHING_FOLLOWS:
+            draft.touch_plan(dag_run_id, i)
+
+
+def _lost(facts: InstanceFacts, because: str, now: datetime) -> Outcome:
+    return Outcome(kind=OutcomeKind.LOST, because=because, start_date=facts.start_date or now, end_date=now)

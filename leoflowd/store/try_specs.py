@@ -1,0 +1,35 @@
+"""The specs of tries: reads what they need beside the facts, and lets `core.try_spec` build them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from leoflowd.contract.agent_messages import TrySpec, XComInput
+from leoflowd.core.try_spec import TryFacts, build_try_spec
+from leoflowd.store.database import Connection
+from leoflowd.store.run_views import load_try
+from leoflowd.store.tries import TryRow
+from leoflowd.store.waits import list_resumes
+from leoflowd.store.xcoms import xcoms_of
+
+
+async def list_try_specs(conn: Connection, tries: Sequence[TryFacts]) -> tuple[TrySpec, ...]:
+    """One for each, in this order, with two queries at most; their XComs are in memory together."""
+    pushed: dict[tuple[int, str], list[XComInput]] = defaultdict(list)
+    wanted = {source for one in tries for source in one.wanted_xcoms}
+    for xcom in await xcoms_of(conn).outputs(sorted(wanted)) if wanted else ():
+        value = XComInput(task_id=xcom.task_id, key=xcom.key, map_index=xcom.map_index, value=xcom.value)
+        pushed[xcom.dag_run_id, xcom.task_id].append(value)
+    going_on = [one.key for one in tries if one.goes_on]
+    resumes = await list_resumes(conn, going_on) if going_on else {}
+    return tuple(
+        build_try_spec(one, [xcom for source in one.wanted_xcoms for xcom in pushed[source]], resumes.get(one.key))
+        for one in tries
+    )
+
+
+async def fetch_try_spec(conn: Connection, row: TryRow) -> TrySpec | None:
+    """The spec of a try from its rows; None when it was replaced meanwhile. Raises `run_views.BrokenRun`."""
+    one = await load_try(conn, row.dag_run_id, str(row.id))
+    return None if one is None else (await list_try_specs(conn, [one]))[0]
