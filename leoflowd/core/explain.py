@@ -249,7 +249,7 @@ def _of_wait(wait: KnownWait, now: datetime) -> Iterator[str]:
 def _why_unwatched(wait: WaitFacts) -> str:
     if wait.is_paused:
         return "its DAG is paused: nobody looks until it is unpaused"
-    return "the pool does not watch it yet: it was registered this moment, or the pool is starting"
+    return "the cheap-task pool does not watch it yet: it was registered this moment, or the pool is starting"
 
 
 def _what_the_pool_sees(seen: WaitExplanation, now: datetime) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Waits and their pool: the list, one wait explained, what a person may do with it, the pool's numbers.
+"""Waits and the cheap-task pool: the list, one wait explained, what a person may do with it, the pool's numbers.
 
 Blueprint `own_waits`, below `/leoflow/api`. A wait's row comes from the store; why it still waits, from the pool, when
 one runs in this process and watches it. Actions end in 202: the pool has begun, and the scheduler commits what follows.
@@ -194,9 +194,11 @@ async def _watched(conn: Connection, row: dict[str, Any]) -> tuple[Pool, WaitExp
         raise Conflict(f"Nothing to do for wait `{row['id']}`: {_what_became_of(row)}")
     seen = pool.explain(row["id"])
     if seen is None and row["is_paused"]:
-        raise Conflict(f"Dag `{row['dag_id']}` is paused, so the pool leaves its waits alone; unpause it first")
+        raise Conflict(
+            f"Dag `{row['dag_id']}` is paused, so the cheap-task pool leaves its waits alone; unpause it first"
+        )
     if seen is None:
-        raise Conflict(f"The pool does not watch wait `{row['id']}` yet; try again in a moment")
+        raise Conflict(f"The cheap-task pool does not watch wait `{row['id']}` yet; try again in a moment")
     return pool, seen
 
 
