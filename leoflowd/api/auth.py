@@ -1,7 +1,8 @@
 """Who is calling: tokens, the `_token` cookie, passwords, and the check that runs before every route.
 
 A valid cookie wins over the Authorization header, as in Airflow 3.2; a cookie that we refuse is deleted in the answer,
-or a browser would bounce between the login and the page for ever. Rights are in `rights.py`.
+or a browser would bounce between the login and the page for ever. What a route needs is in `rights.py`, the decision in
+`core.rights`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import jwt
-import msgspec
 import trio
 from quart import Response, current_app, g, request
 
 from leoflowd.api.context import ApiContext, context
 from leoflowd.api.login_limits import LoginLimits
 from leoflowd.api.problems import NotAuthenticated
-from leoflowd.api.rights import SAFE_METHODS, Right, is_allowed, required_right
-from leoflowd.contract.errors import Invalid, NotAllowed
+from leoflowd.api.rights import NEEDS, SAFE_METHODS
+from leoflowd.contract.errors import Invalid, NotAllowed, NotFound
+from leoflowd.contract.values import shown
+from leoflowd.core.rights import Dags, Right, User, dags_for, is_allowed
 from leoflowd.store import api_users
 from leoflowd.store.settings import fetch_or_create_secret
 
@@ -34,9 +36,7 @@ LOOK_AGAIN_S = 5.0
 _STATE = "LEOFLOW_AUTH"
 
 
-class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    username: str
-    role: str
+class Caller(User, frozen=True, kw_only=True):
     session: str
     """The login that this token goes back to: a token that was made with another one ends with it."""
     issued_at: datetime
@@ -136,7 +136,14 @@ async def read_token(token: str) -> Caller:
     role = await _fetch_role(context(), username, session, issued_at)
     if role is None:
         raise InvalidToken
-    return Caller(username=username, role=role, session=session, issued_at=issued_at, expires_at=expires_at)
+    return Caller(
+        username=username,
+        role=role,
+        grants=context().grants(username, role),
+        session=session,
+        issued_at=issued_at,
+        expires_at=expires_at,
+    )
 
 
 async def _fetch_role(ctx: ApiContext, username: str, session: str, issued_at: datetime) -> str | None:
@@ -154,6 +161,7 @@ class SessionWatch:
     def __init__(self) -> None:
         """Inside the request."""
         self._ctx, self._caller = context(), caller()
+        self._right, self._dag = g.right, g.dag
         self._looked_at = trio.current_time()
 
     async def is_valid(self) -> bool:
@@ -162,10 +170,13 @@ class SessionWatch:
             return True
         self._looked_at = trio.current_time()
         who = self._caller
-        return (
-            self._ctx.now() <= who.expires_at + LEEWAY
-            and await _fetch_role(self._ctx, who.username, who.session, who.issued_at) is not None
-        )
+        if self._ctx.now() > who.expires_at + LEEWAY:
+            return False
+        role = await _fetch_role(self._ctx, who.username, who.session, who.issued_at)
+        if role is None:
+            return False
+        now = User(username=who.username, role=role, grants=self._ctx.grants(who.username, role))
+        return is_allowed(now, self._right, self._dag)
 
     async def sleep(self, seconds: float) -> bool:
         """Sleep, however long, as long as the session is valid; whether it is at the end."""
@@ -229,17 +240,38 @@ def client_address() -> str:
 
 
 async def authenticate_request() -> None:
-    """`before_request` of the application: sets `g.caller` or raises 401 or 403."""
+    """`before_request` of the application: sets `g.caller`, or raises 401, 403, or 404 for a DAG that is hidden."""
     g.caller = None
     g.clear_cookie = False
     if request.url_rule is None:
         return
-    right = required_right(request.endpoint or "", request.method)
-    if right is Right.NONE:
+    need = NEEDS.get(request.endpoint or "")
+    if need is None:
+        raise NotAllowed("Forbidden")
+    if need.right is Right.NONE:
         return
     g.caller = await _identify()
-    if not is_allowed(g.caller.role, right):
+    g.right, g.dag = need.right, need.dag_of(request)
+    check_dag(g.dag)
+
+
+def check_dag(dag_id: str | None) -> None:
+    """May the caller do to this DAG what the route does? For routes that find the DAG in their body.
+
+    Raises `NotFound` where even knowing of it is not allowed, whether there is such a DAG or not; else `NotAllowed`.
+    """
+    who, right = caller(), g.right
+    if not is_allowed(who, right, None):
         raise NotAllowed("Forbidden")
+    if dag_id is not None and not is_allowed(who, Right.READ, dag_id):
+        raise NotFound(f"The Dag with ID: `{shown(dag_id)}` was not found")
+    if not is_allowed(who, right, dag_id):
+        raise NotAllowed("Forbidden")
+
+
+def dags() -> Dags:
+    """The DAGs that the current request may touch, for the store to filter by."""
+    return dags_for(caller(), g.right)
 
 
 async def _identify() -> Caller:

@@ -18,6 +18,7 @@ from werkzeug.datastructures import MultiDict
 
 from leoflowd.api.answers import json_answer
 from leoflowd.api.problems import BadRequest, FieldError, NotAcceptable, Unprocessable
+from leoflowd.api.rights import ALL
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.values import INTEGER_MAX, checked_moment
 from leoflowd.store.api_lists import Cursor, CursorPage
@@ -28,8 +29,6 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 100
 """Airflow's `maximum_page_limit`; a larger limit is accepted and cut, because clients ask for 1000."""
 MAX_ORDER_BY = 10
-ALL = "~"
-"""As dag_id, run_id or task_id in a path: all of them."""
 
 
 def every(identifier: str) -> str | None:

@@ -1,104 +1,137 @@
-"""Who may do what: a table from route id to the right it needs, and from role to the rights it has.
+"""The one table of what each route needs: which right, and where the request says on which DAG.
 
-Decided by route id (`<blueprint>.<function>`), never by path text. A read that is not named needs READ; anything else
-that is not named needs ADMIN, so that a forgotten line locks a route instead of opening it.
+By route id (`<blueprint>.<function>`), never by path text. `auth.authenticate_request` reads it before every route and
+lets `core.rights` decide. A route that is missing here is refused to everybody.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, auto
 
+import msgspec
+from quart import Request
 
-class Right(Enum):
-    NONE = auto()
-    """Answered without a token."""
-    READ = auto()
-    ACT = auto()
-    """Trigger, pause, clear, mark, note, delete: whatever touches DAGs, runs and task instances."""
-    OPERATE = auto()
-    """Pools, waits, connections, variables, assets; reading the secrets-bearing ones too."""
-    ADMIN = auto()
-
-
-ROLES: dict[str, frozenset[Right]] = {
-    "Viewer": frozenset({Right.READ}),
-    "User": frozenset({Right.READ, Right.ACT}),
-    "Op": frozenset({Right.READ, Right.ACT, Right.OPERATE}),
-    "Admin": frozenset({Right.READ, Right.ACT, Right.OPERATE, Right.ADMIN}),
-}
+from leoflowd.core.rights import Right
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+ALL = "~"
+"""As dag_id, run_id or task_id in a path: all of them."""
 
-OPEN_BLUEPRINTS = frozenset({"static_files"})
-"""Files hold nothing secret and must load before the login; `api/static.py` names its blueprint so."""
 
-RIGHTS: dict[str, Right] = {
-    # login and what a load balancer asks
-    "login.create_token": Right.NONE,
-    "login.create_token_cli": Right.NONE,
-    "login.token_without_login": Right.NONE,
-    "login.login_without_password": Right.NONE,
-    "login.redirect_to_login": Right.NONE,
-    "login.logout": Right.NONE,
-    "public_monitor.version": Right.NONE,
-    "public_monitor.health": Right.NONE,
+class Object(Enum):
+    """Where the DAG is found that a request is about."""
+
+    NONE = auto()
+    """Nothing of any DAG is read or changed."""
+    PATH = auto()
+    """`dag_id` of the path."""
+    PATH_OR_ALL = auto()
+    """The same, or `~`: then whatever `auth.dags()` holds, filtered by the store."""
+    QUERY = auto()
+    """`dag_id` of the query."""
+    BODY = auto()
+    """The body names it: the route calls `auth.check_dag` when it has read it."""
+    FILTERED = auto()
+    """Any DAG's things, filtered by the store to what `auth.dags()` holds; also one thing that has an id of its own."""
+
+
+class Need(msgspec.Struct, frozen=True):
+    right: Right
+    object: Object
+
+    def dag_of(self, request: Request) -> str | None:
+        """The DAG that the address names; None: none in particular, or the route finds it."""
+        match self.object:
+            case Object.PATH:
+                return str((request.view_args or {})["dag_id"])
+            case Object.PATH_OR_ALL:
+                dag_id = str((request.view_args or {})["dag_id"])
+                return None if dag_id == ALL else dag_id
+            case Object.QUERY:
+                return request.args.get("dag_id")
+            case Object.NONE | Object.BODY | Object.FILTERED:
+                return None
+
+
+_TABLE: tuple[tuple[Right, Object, str], ...] = (
+    # login, what a load balancer asks, files: nothing secret, and they must load before the login
+    (Right.NONE, Object.NONE, "login: create_token create_token_cli token_without_login login_without_password"),
+    (Right.NONE, Object.NONE, "login: redirect_to_login logout"),
+    (Right.NONE, Object.NONE, "public_monitor: version health"),
+    (Right.NONE, Object.NONE, "static_files: log_in login_file login_page own_file own_page ui_file"),
+    # ask for a proof of their own: see own/metrics.py and own/hooks.py
+    (Right.NONE, Object.NONE, "own_metrics: metrics"),
+    (Right.NONE, Object.NONE, "own_hooks: receive"),
     # DAGs
-    "public_dags.patch_dag": Right.ACT,
-    "public_dags.patch_dags": Right.ACT,
-    "public_dags.delete_dag": Right.ACT,
-    "public_dags.favorite_dag": Right.READ,
-    "public_dags.unfavorite_dag": Right.READ,
-    "public_leoflow.register": Right.OPERATE,
+    (Right.READ, Object.FILTERED, "public_dags: list_dags list_stats list_tags list_warnings"),
+    (Right.READ, Object.PATH, "public_dags: get_dag get_dag_details favorite_dag unfavorite_dag"),
+    (Right.ACT, Object.FILTERED, "public_dags: patch_dags"),
+    (Right.ACT, Object.PATH, "public_dags: patch_dag delete_dag"),
+    (Right.READ, Object.PATH_OR_ALL, "public_dag_versions: list_versions"),
+    (Right.READ, Object.PATH, "public_dag_versions: get_version get_source"),
+    (Right.READ, Object.PATH, "public_tasks: list_tasks get_task"),
+    (Right.OPERATE, Object.BODY, "public_leoflow: register"),
     # runs
-    "public_dag_runs.trigger_dag_run": Right.ACT,
-    "public_dag_runs.patch_dag_run": Right.ACT,
-    "public_dag_runs.delete_dag_run": Right.ACT,
-    "public_dag_runs.clear_dag_run": Right.ACT,
-    "public_dag_runs.list_dag_runs_batch": Right.READ,
+    (Right.READ, Object.PATH_OR_ALL, "public_dag_runs: list_dag_runs list_dag_runs_batch"),
+    (Right.READ, Object.PATH, "public_dag_runs: get_dag_run list_upstream_asset_events wait_dag_run"),
+    (Right.ACT, Object.PATH, "public_dag_runs: trigger_dag_run patch_dag_run delete_dag_run clear_dag_run"),
     # task instances
-    "public_task_instances.list_task_instances_batch": Right.READ,
-    "public_task_instance_changes.patch_task_instance": Right.ACT,
-    "public_task_instance_changes.patch_mapped_task_instance": Right.ACT,
-    "public_task_instance_changes.dry_run_patch": Right.ACT,
-    "public_task_instance_changes.dry_run_patch_mapped": Right.ACT,
-    "public_task_instance_changes.delete_task_instance": Right.ACT,
-    "public_task_instance_changes.clear_task_instances": Right.ACT,
+    (Right.READ, Object.PATH_OR_ALL, "public_task_instances: list_task_instances list_task_instances_batch"),
+    (Right.READ, Object.PATH_OR_ALL, "public_task_instances: list_hitl_details"),
+    (Right.READ, Object.PATH, "public_task_instances: list_mapped get_task_instance get_mapped_task_instance"),
+    (Right.READ, Object.PATH, "public_task_instances: list_tries list_mapped_tries get_try get_mapped_try"),
+    (Right.READ, Object.PATH, "public_task_instances: list_dependencies list_mapped_dependencies list_extra_links"),
+    (Right.ACT, Object.PATH, "public_task_instance_changes: patch_task_instance patch_mapped_task_instance"),
+    (Right.ACT, Object.PATH, "public_task_instance_changes: dry_run_patch dry_run_patch_mapped"),
+    (Right.ACT, Object.PATH, "public_task_instance_changes: delete_task_instance clear_task_instances"),
+    (Right.READ, Object.PATH, "public_logs: get_log get_external_log_url"),
+    (Right.READ, Object.PATH, "public_leoflow: explain"),
     # XCom
-    "public_xcoms.create_xcom_entry": Right.ACT,
-    "public_xcoms.update_xcom_entry": Right.ACT,
-    "public_xcoms.delete_xcom_entry": Right.ACT,
-    # administration
-    "public_pools.create_pool": Right.OPERATE,
-    "public_pools.update_pool": Right.OPERATE,
-    "public_pools.delete_pool": Right.OPERATE,
-    "public_connections.list_connections": Right.OPERATE,
-    "public_connections.get_connection": Right.OPERATE,
-    "public_connections.post_connection": Right.OPERATE,
-    "public_connections.patch_connection": Right.OPERATE,
-    "public_connections.delete_connection": Right.OPERATE,
-    "public_connections.bulk_connections": Right.OPERATE,
-    "public_connections.create_default_connections": Right.OPERATE,
-    "public_connections.test_connection": Right.OPERATE,
-    "public_connections.reseal_connections": Right.ADMIN,
-    "ui_connections.hook_meta": Right.OPERATE,
+    (Right.READ, Object.PATH_OR_ALL, "public_xcoms: list_xcom_entries"),
+    (Right.READ, Object.PATH, "public_xcoms: get_xcom_entry"),
+    (Right.ACT, Object.PATH, "public_xcoms: create_xcom_entry update_xcom_entry delete_xcom_entry"),
     # waits
-    "own_waits.act_on_wait": Right.OPERATE,
-    "own_waits.patch_wait": Right.OPERATE,
-    # asks for its own token, see own/metrics.py
-    "own_metrics.metrics": Right.NONE,
-    # asks for a signature, see own/hooks.py
-    "own_hooks.receive": Right.NONE,
+    (Right.READ, Object.FILTERED, "own_waits: list_waits get_wait get_pool"),
+    (Right.OPERATE, Object.FILTERED, "own_waits: act_on_wait patch_wait"),
+    # what happened
+    (Right.READ, Object.FILTERED, "public_records: list_event_logs get_event_log list_import_errors get_import_error"),
+    # what belongs to no DAG
+    (Right.READ, Object.NONE, "public_pools: list_pools get_pool"),
+    (Right.OPERATE, Object.NONE, "public_pools: create_pool update_pool delete_pool"),
+    (Right.OPERATE, Object.NONE, "public_connections: list_connections get_connection post_connection"),
+    (Right.OPERATE, Object.NONE, "public_connections: patch_connection delete_connection bulk_connections"),
+    (Right.OPERATE, Object.NONE, "public_connections: create_default_connections test_connection"),
+    (Right.ADMIN, Object.NONE, "public_connections: reseal_connections"),
+    (Right.OPERATE, Object.NONE, "ui_connections: hook_meta"),
+    (Right.READ, Object.NONE, "public_leoflow: tree"),
+    (Right.READ, Object.NONE, "public_plugins: list_plugins list_plugin_import_errors"),
+    # what is empty until it exists
+    (Right.READ, Object.NONE, "public_nothing_yet: list_assets list_asset_events list_asset_aliases"),
+    (Right.READ, Object.PATH, "public_nothing_yet: list_queued_events"),
+    (Right.READ, Object.QUERY, "public_nothing_yet: list_backfills"),
     # the UI's own
-    "ui_auth.create_token": Right.READ,
-}
+    (Right.READ, Object.NONE, "ui_auth: config menus me create_token teams"),
+    (Right.READ, Object.NONE, "ui_auth: backfills partitioned_dag_runs dependencies"),
+    (Right.READ, Object.FILTERED, "ui_dags: list_dags dag_stats historical_metrics_data"),
+    (Right.READ, Object.PATH, "ui_dags: latest_run next_run_assets deadlines"),
+    (Right.READ, Object.PATH, "ui_grid: grid_runs grid_structure ti_summaries gantt"),
+    (Right.READ, Object.QUERY, "ui_structure: structure_data"),
+    (Right.READ, Object.PATH, "ui_calendar: calendar"),
+)
+"""(right, where the DAG is found, "<blueprint>: <functions>")."""
 
 
-def required_right(endpoint: str, method: str) -> Right:
-    blueprint = endpoint.partition(".")[0]
-    if blueprint in OPEN_BLUEPRINTS or endpoint == "static":
-        return Right.NONE
-    return RIGHTS.get(endpoint, Right.READ if method in SAFE_METHODS else Right.ADMIN)
+def _needs() -> dict[str, Need]:
+    needs: dict[str, Need] = {}
+    for right, place, routes in _TABLE:
+        blueprint, _, functions = routes.partition(": ")
+        for function in functions.split():
+            endpoint = f"{blueprint}.{function}"
+            assert endpoint not in needs, f"{endpoint} is named twice"
+            needs[endpoint] = Need(right, place)
+    return needs
 
 
-def is_allowed(role: str, right: Right) -> bool:
-    return right is Right.NONE or right in ROLES.get(role, frozenset())
+NEEDS: Mapping[str, Need] = _needs()
+"""Route id -> what it needs."""

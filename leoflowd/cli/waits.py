@@ -152,7 +152,7 @@ def set_interval(client: Client, out: Output, wait_id: str, poke_interval_s: flo
 @waits.command("stats")
 @server_command
 def stats(client: Client, out: Output) -> None:
-    """Show the numbers of the pool."""
+    """Show the numbers of the cheap-task pool."""
     pool = client.get("/leoflow/api/pool")
     out.show(pool, lambda: _print_pool(out, pool))
 
@@ -161,7 +161,7 @@ def _print_pool(out: Output, pool: dict[str, Any]) -> None:
     served = pool["probes_made"] + pool["probes_saved"]
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(pool["waits"].items(), key=lambda item: -item[1]))
     out.table(
-        ("pool", ""),
+        ("cheap-task pool", ""),
         [
             ("waits", f"{sum(pool['waits'].values())}  ({kinds or 'none'})"),
             ("distinct probes", pool["groups"]),

@@ -5,16 +5,18 @@ Called by `leoflow explain`, the API and the UI's panel. Nothing is stored for i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import assert_never
 
 import msgspec
 
+from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.pool_view import WaitExplanation
 from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
 from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
 from leoflowd.contract.waits import TRIGGER_KIND
+from leoflowd.core.pool_slots import UNLIMITED
 from leoflowd.core.run_view import SET_ASIDE, RunView
 from leoflowd.core.secret_names import masked
 from leoflowd.core.trigger_rules import Verdict
@@ -22,6 +24,10 @@ from leoflowd.core.trigger_rules import Verdict
 _S = TaskInstanceState
 _ARGUMENTS_LENGTH = 200
 """Of a wait's arguments, in a sentence."""
+_HOLDERS_NAMED = 3
+GRANTED_NEXT = "it gets its slot at the next decision"
+SILENT_AFTER = timedelta(seconds=30)
+"""A daemon beats every 5 s; by another clock than ours, so that less is nothing to tell a person."""
 
 
 class WaitFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,20 +49,50 @@ class KnownWait(msgspec.Struct, frozen=True):
     seen: WaitExplanation | None
 
 
+class SlotHolder(msgspec.Struct, frozen=True):
+    """Slots of a pool that instances of one DAG hold."""
+
+    dag_id: str | None
+    """None: of all DAGs together that whoever asks may not see."""
+    slots: int
+
+
+class SlotUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scheduled instance competes with, counted as `SlotLedger` does: live tries, and waits that hold a slot."""
+
+    pool_slots: int | None
+    """None: there is no such pool."""
+    holders: tuple[SlotHolder, ...]
+    """Most slots first."""
+    in_run: int
+    of_task: int
+    """Over all runs of its DAG."""
+    of_task_in_run: int
+
+
+class LauncherFacts(msgspec.Struct, frozen=True):
+    """The daemon that was given a try, as its last beat told."""
+
+    name: str
+    agents: int
+    heard_at: datetime
+
+
 def explain_instance(
     view: RunView,
     instance: int,
     now: datetime,
     *,
-    waiting: str | None = None,
+    slots: SlotUse | None = None,
+    launcher: LauncherFacts | None = None,
     wait: KnownWait | None = None,
     is_paused: bool = False,
     run_after: datetime | None = None,
 ) -> tuple[str, ...]:
     """Sentences, the state first, then what holds up the whole run, then what holds up this task.
 
-    `waiting`: what `SlotLedger.why_waiting` says of it; `wait`: what it waits for; `is_paused`: its DAG;
-    `run_after`: when its run may begin.
+    `slots`: what a scheduled instance competes with; `launcher`: who was given a queued one; `wait`: what it waits
+    for; `is_paused`: its DAG; `run_after`: when its run may begin.
     """
     facts = view.facts[instance]
     first = f"task {view.node_of(instance).spec.task_id!r} is in state {facts.state}"
@@ -72,7 +108,7 @@ def explain_instance(
     elif view.state is not DagRunState.RUNNING:
         sentences.append(f"the dag run is over ({view.state}); clear the task to run it again")
     else:
-        sentences.extend(_of_state(view, instance, now, waiting, wait))
+        sentences.extend(_of_state(view, instance, now, slots, launcher, wait, is_paused=is_paused))
     return tuple(sentences)
 
 
@@ -92,8 +128,49 @@ def what_is_awaited(wait: KnownWait) -> str:
     return f"{probe.kind} {text[:_ARGUMENTS_LENGTH]}{'...' if len(text) > _ARGUMENTS_LENGTH else ''}"
 
 
+def why_no_slot(task: TaskSpec, max_active_tasks: int | None, use: SlotUse) -> str:
+    """The first thing that it lacks, in the order in which `SlotLedger` asks; GRANTED_NEXT when it lacks nothing."""
+    if use.pool_slots is None:
+        return f"pool {task.pool!r} does not exist: create it, or name another pool in the task"
+    if max_active_tasks and use.in_run >= max_active_tasks:
+        return f"{use.in_run} task instances of this dag run hold slots, and its max_active_tasks is {max_active_tasks}"
+    per_dag, per_run, of = task.max_active_tis_per_dag, task.max_active_tis_per_dagrun, f"of task {task.task_id!r}"
+    if per_dag and use.of_task >= per_dag:
+        return f"{use.of_task} instances {of} hold slots in all its dag runs: its max_active_tis_per_dag is {per_dag}"
+    if per_run and use.of_task_in_run >= per_run:
+        used = use.of_task_in_run
+        return f"{used} instances {of} hold slots in this dag run: its max_active_tis_per_dagrun is {per_run}"
+    if use.pool_slots == UNLIMITED:
+        return GRANTED_NEXT
+    if task.pool_slots > use.pool_slots:
+        return f"it needs {task.pool_slots} slots, but pool {task.pool!r} has only {use.pool_slots}: enlarge the pool"
+    taken = sum(holder.slots for holder in use.holders)
+    if task.pool_slots > use.pool_slots - taken:
+        return (
+            f"pool {task.pool!r} is full: {taken} of {use.pool_slots} slots are taken ({_who(use.holders)}), "
+            f"and it needs {task.pool_slots}"
+        )
+    return GRANTED_NEXT
+
+
+def _who(holders: Sequence[SlotHolder]) -> str:
+    named = [
+        f"{holder.slots} by " + ("DAGs that you may not see" if holder.dag_id is None else f"dag {holder.dag_id!r}")
+        for holder in holders[:_HOLDERS_NAMED]
+    ]
+    more = sum(holder.slots for holder in holders[_HOLDERS_NAMED:])
+    return ", ".join([*named, f"{more} by others"] if more else named)
+
+
 def _of_state(
-    view: RunView, instance: int, now: datetime, waiting: str | None, wait: KnownWait | None
+    view: RunView,
+    instance: int,
+    now: datetime,
+    slots: SlotUse | None,
+    launcher: LauncherFacts | None,
+    wait: KnownWait | None,
+    *,
+    is_paused: bool,
 ) -> Iterator[str]:
     facts = view.facts[instance]
     match facts.state:
@@ -102,9 +179,13 @@ def _of_state(
         case _S.NONE | _S.UP_FOR_RETRY | _S.UP_FOR_RESCHEDULE:
             yield from _why_not_scheduled(view, instance, now)
         case _S.SCHEDULED:
-            yield f"it waits for a slot: {waiting}" if waiting else "it waits for a slot"
+            if not is_paused:
+                why = None if slots is None else why_no_slot(view.node_of(instance).spec, view.max_active_tasks, slots)
+                yield f"it waits for a slot: {why}" if why else "it waits for a slot"
         case _S.QUEUED:
             yield f"try {facts.try_number} was handed to the executor{_since(facts.queued_at, now)} and has not begun"
+            if launcher is not None and view.node_of(instance).spec.kind != "http":  # those need no agent
+                yield from _of_launcher(launcher, now)
         case _S.RUNNING:
             yield f"try {facts.try_number} is running{_since(facts.start_date, now)}"
         case _S.RESTARTING:
@@ -115,6 +196,15 @@ def _of_state(
             yield "it is done; clear it to run it again"
         case _:
             assert_never(facts.state)
+
+
+def _of_launcher(launcher: LauncherFacts, now: datetime) -> Iterator[str]:
+    """What is wrong with the daemon that was given the try, if anything is."""
+    if now - launcher.heard_at > SILENT_AFTER:
+        heard = f"was last heard{_since(launcher.heard_at, now)}"
+        yield f"the daemon {launcher.name} that was given it {heard}: the try runs again if it stays silent"
+    elif not launcher.agents:
+        yield f"no agent is attached to the daemon {launcher.name} that was given it: it begins when one is"
 
 
 def _why_not_scheduled(view: RunView, instance: int, now: datetime) -> Iterator[str]:
@@ -159,7 +249,7 @@ def _of_wait(wait: KnownWait, now: datetime) -> Iterator[str]:
 def _why_unwatched(wait: WaitFacts) -> str:
     if wait.is_paused:
         return "its DAG is paused: nobody looks until it is unpaused"
-    return "the pool does not watch it yet: it was registered this moment, or the pool is starting"
+    return "the cheap-task pool does not watch it yet: it was registered this moment, or the pool is starting"
 
 
 def _what_the_pool_sees(seen: WaitExplanation, now: datetime) -> Iterator[str]:

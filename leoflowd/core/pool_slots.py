@@ -133,25 +133,6 @@ class SlotLedger:
             self._offer_head(lane, heads)
         return tuple(granted)
 
-    def why_waiting(self, key: Key) -> str | None:
-        """One sentence about what a waiting request lacks; None if it is not waiting."""
-        request = self._waiting.get(key)
-        if request is None:
-            return None
-        if request.pool not in self._pools:
-            return f"pool {request.pool!r} does not exist: create it, or name another pool in the task"
-        exhausted = self._exhausted(request)
-        if exhausted is not None:
-            return self._describe_limit(*exhausted, request)
-        slots, used = self._pools[request.pool], self.used_slots(request.pool)
-        if slots == UNLIMITED:
-            return "it gets its slot at the next grant"
-        if request.slots > slots:
-            return f"it needs {request.slots} slots, but pool {request.pool!r} has only {slots}: enlarge the pool"
-        if request.slots > slots - used:
-            return f"pool {request.pool!r} is full: {used} of {slots} slots are taken, and it needs {request.slots}"
-        return "it gets its slot at the next grant"
-
     def used_slots(self, pool: str) -> int:
         """Slots of the pool that are occupied."""
         return self._pool_used.get(pool, 0)
@@ -261,19 +242,6 @@ class SlotLedger:
             if self._limit_used.get(limit, 0) >= allowed:
                 return limit, allowed
         return None
-
-    def _describe_limit(self, limit: _Limit, allowed: int, request: SlotRequest) -> str:
-        used = self._limit_used.get(limit, 0)
-        match limit[0]:
-            case "run":
-                return f"{used} task instances of this dag run are live, and its max_active_tasks is {allowed}"
-            case "dag_task":
-                return f"{used} instances of task {request.task_id!r} are live: its max_active_tis_per_dag is {allowed}"
-            case _:
-                return (
-                    f"{used} instances of task {request.task_id!r} are live in this dag run: "
-                    f"its max_active_tis_per_dagrun is {allowed}"
-                )
 
 
 def _counters(request: SlotRequest) -> tuple[tuple[_Limit, int | None], ...]:

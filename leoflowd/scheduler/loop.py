@@ -115,10 +115,6 @@ class Scheduler:
             next_timer=self._views.next_timer(),
         )
 
-    def why_waiting(self, dag_run_id: int, instance: int) -> str | None:
-        """What a scheduled instance waits for, for `explain`; None when it is not waiting for slots."""
-        return self._views.ledger.why_waiting((dag_run_id, instance))
-
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         try:
             await self._step([Sweep()])

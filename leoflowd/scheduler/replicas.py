@@ -26,15 +26,24 @@ GONE_AFTER = timedelta(days=1)
 
 
 class Heart:
-    """A component of every daemon. `heard` lists the tries that its agents spoke of a moment ago."""
+    """A component of every daemon. `heard` lists the tries that its agents spoke of a moment ago; `agents` counts
+    those that are attached."""
 
     def __init__(
-        self, *, db: Database, replica: str, name: str, heard: Callable[[], list[str]], now: Callable[[], datetime]
+        self,
+        *,
+        db: Database,
+        replica: str,
+        name: str,
+        heard: Callable[[], list[str]],
+        agents: Callable[[], int],
+        now: Callable[[], datetime],
     ) -> None:
         self._db = db
         self._replica = replica
         self._name = name
         self._heard = heard
+        self._agents = agents
         self._now = now
         self._beats = 0
 
@@ -52,7 +61,9 @@ class Heart:
     async def _beat(self) -> None:
         now = self._now()
         async with self._db.agents.transaction() as conn:
-            await replicas.beat(conn, replica=self._replica, name=self._name, tries=self._heard(), now=now)
+            await replicas.beat(
+                conn, replica=self._replica, name=self._name, tries=self._heard(), agents=self._agents(), now=now
+            )
             await replicas.delete_gone(conn, now - GONE_AFTER)
         self._beats += 1
 

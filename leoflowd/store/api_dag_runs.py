@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from leoflowd.contract.errors import NotFound
-from leoflowd.store.api_lists import Column, Cursor, CursorPage, Json, Listing, fetch_row, list_cursor_page, list_page
+from leoflowd.core.rights import Dags, only
+from leoflowd.store.api_lists import (
+    Column,
+    Cursor,
+    CursorPage,
+    DagListing,
+    Json,
+    fetch_row,
+    list_cursor_page,
+    list_page,
+)
 from leoflowd.store.database import Connection
 
 _DURATION = "extract(epoch FROM r.end_date - r.start_date)::float8"
 
-LISTING = Listing(
+LISTING = DagListing(
     file="api_dag_runs",
     key=("id",),
     sortable={
@@ -48,22 +58,24 @@ NO_FILTERS: dict[str, Any] = {
 
 
 async def list_dag_runs(
-    conn: Connection, filters: dict[str, Any], *, order_by: Sequence[str], limit: int, offset: int
+    conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, offset: int
 ) -> tuple[list[Json], int]:
     """(DAGRunResponse rows, total). Raises `Invalid` for an unknown order."""
-    return await list_page(conn, LISTING, NO_FILTERS | filters, order_by=order_by, limit=limit, offset=offset)
+    return await list_page(conn, LISTING.of(dags), NO_FILTERS | filters, order_by=order_by, limit=limit, offset=offset)
 
 
 async def list_dag_runs_from(
-    conn: Connection, filters: dict[str, Any], *, order_by: Sequence[str], limit: int, cursor: Cursor | None
+    conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, cursor: Cursor | None
 ) -> CursorPage:
     """Raises `Invalid` for an unknown order or a cursor of another order."""
-    return await list_cursor_page(conn, LISTING, NO_FILTERS | filters, order_by=order_by, limit=limit, cursor=cursor)
+    return await list_cursor_page(
+        conn, LISTING.of(dags), NO_FILTERS | filters, order_by=order_by, limit=limit, cursor=cursor
+    )
 
 
 async def fetch_dag_run_answer(conn: Connection, dag_id: str, run_id: str) -> Json:
     """One DAGRunResponse. Raises `NotFound`."""
-    row = await fetch_row(conn, LISTING, NO_FILTERS | {"dag_id": dag_id, "run_id": run_id})
+    row = await fetch_row(conn, LISTING.of(only(dag_id)), NO_FILTERS | {"dag_id": dag_id, "run_id": run_id})
     if row is None:
         raise NotFound(f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found")
     return row

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from leoflowd.store.api_lists import Column, Json, Listing, list_page
+from leoflowd.core.rights import Dags
+from leoflowd.store.api_lists import Column, DagListing, Json, list_page
 from leoflowd.store.database import Connection
 
-LISTING = Listing(
+LISTING = DagListing(
     file="api_dag_versions",
     key=("dag_id", "version_number"),
     sortable={
@@ -24,7 +25,7 @@ NO_FILTERS: dict[str, Any] = {"dag_id": None, "version_number": None, "bundle_na
 
 
 async def list_versions(
-    conn: Connection, filters: dict[str, Any], *, order_by: Sequence[str], limit: int, offset: int
+    conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, offset: int
 ) -> tuple[list[Json], int]:
     """(DagVersionResponse rows, total). Raises `Invalid` for an unknown order."""
-    return await list_page(conn, LISTING, NO_FILTERS | filters, order_by=order_by, limit=limit, offset=offset)
+    return await list_page(conn, LISTING.of(dags), NO_FILTERS | filters, order_by=order_by, limit=limit, offset=offset)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from leoflowd.contract.errors import Conflict, NotFound
-from leoflowd.store.api_lists import Column, Json, Listing, fetch_row, list_page, list_rows
+from leoflowd.core.rights import Dags, only
+from leoflowd.store.api_lists import Column, DagListing, Json, fetch_row, list_page, list_rows
 from leoflowd.store.database import Connection, execute, fetch_value, statements
 
 _SQL = statements("api_dags")
@@ -16,7 +17,7 @@ _LAST_START = (
     "(SELECT r.start_date FROM dag_run r WHERE r.dag_id = d.dag_id ORDER BY r.run_after DESC, r.id DESC LIMIT 1)"
 )
 
-LISTING = Listing(
+LISTING = DagListing(
     file="api_dags",
     key=("dag_id",),
     sortable={
@@ -56,34 +57,35 @@ NO_FILTERS: dict[str, Any] = {
 
 
 async def list_dags(
-    conn: Connection, filters: dict[str, Any], *, order_by: Sequence[str], limit: int, offset: int
+    conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, offset: int
 ) -> tuple[list[Json], int]:
     """(DAGResponse rows, total). Raises `Invalid` for an unknown order."""
-    return await list_page(conn, LISTING, NO_FILTERS | filters, order_by=order_by, limit=limit, offset=offset)
+    return await list_page(conn, LISTING.of(dags), NO_FILTERS | filters, order_by=order_by, limit=limit, offset=offset)
 
 
 async def fetch_dag(conn: Connection, dag_id: str) -> Json:
     """One DAGResponse. Raises `NotFound`."""
-    row = await fetch_row(conn, LISTING, NO_FILTERS | {"dag_id": dag_id})
+    row = await fetch_row(conn, LISTING.of(only(dag_id)), NO_FILTERS | {"dag_id": dag_id})
     if row is None:
         raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
     return row
 
 
-async def list_tags(conn: Connection, *, ilike: list[str] | None, like: list[str] | None) -> list[str]:
+async def list_tags(conn: Connection, *, dags: Dags, ilike: list[str] | None, like: list[str] | None) -> list[str]:
     """All tags in use, sorted."""
-    return [row["tag"] for row in await list_rows(conn, _SQL.list_tags, tag_ilike=ilike, tag_like=like)]
+    rows = await list_rows(conn, _SQL.list_tags, visible=dags.parameter(), tag_ilike=ilike, tag_like=like)
+    return [row["tag"] for row in rows]
 
 
-async def list_stats(conn: Connection, dag_ids: list[str] | None) -> list[Json]:
+async def list_stats(conn: Connection, dag_ids: list[str] | None, *, dags: Dags) -> list[Json]:
     """Per DAG its runs by state, zeros included."""
-    dags: dict[str, Json] = {}
-    for row in await list_rows(conn, _SQL.list_stats, dag_ids=dag_ids):
-        dag = dags.setdefault(
+    found: dict[str, Json] = {}
+    for row in await list_rows(conn, _SQL.list_stats, visible=dags.parameter(), dag_ids=dag_ids):
+        dag = found.setdefault(
             row["dag_id"], {"dag_id": row["dag_id"], "dag_display_name": row["dag_display_name"], "stats": []}
         )
         dag["stats"].append({"state": row["state"], "count": row["count"]})
-    return list(dags.values())
+    return list(found.values())
 
 
 async def fetch_is_favorite(conn: Connection, dag_id: str, username: str) -> bool:

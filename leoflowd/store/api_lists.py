@@ -3,6 +3,9 @@
 Called by the other `store.api_*` modules. A listing's `.sql` file holds the statements `columns` (the answer's keys),
 `source` (FROM ...) and `filters` (conditions; a NULL parameter switches one off). Only names in `sortable` ever reach
 ORDER BY. NULLs come last in both directions, as in Airflow.
+
+Things of DAGs are in a `DagListing`, whose file has a statement `visible` besides: nothing can be read of it before
+`of(dags)` has said for which DAGs (ADR 32).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from psycopg.rows import dict_row
 
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.values import checked_integer, checked_moment, checked_text
+from leoflowd.core.rights import ALL_DAGS, Dags
 from leoflowd.store.database import Connection, statements
 
 Json = dict[str, Any]
@@ -49,7 +53,7 @@ class Column(msgspec.Struct, frozen=True):
     nullable: bool = False
 
 
-class Listing(msgspec.Struct, frozen=True, kw_only=True):
+class _Parts(msgspec.Struct, frozen=True, kw_only=True):
     file: str
     sortable: Mapping[str, Column]
     key: tuple[str, ...]
@@ -58,6 +62,27 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     def part(self, name: str) -> sql.SQL:
         # the text is ours, from queries/*.sql; LiteralString cannot follow it through a file
         return sql.SQL(cast(LiteralString, getattr(statements(self.file), name).decode()))
+
+
+class Listing(_Parts, frozen=True, kw_only=True):
+    """What can be read: things that belong to no DAG, or those of the DAGs in `dags`."""
+
+    dags: Dags = ALL_DAGS
+
+    def filters(self) -> sql.Composable:
+        if self.dags.ids is None:
+            return self.part("filters")
+        return sql.SQL("{} AND {}").format(self.part("filters"), self.part("visible"))
+
+    def parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return {**given, "visible": self.dags.parameter()}
+
+
+class DagListing(_Parts, frozen=True, kw_only=True):
+    """Things of DAGs."""
+
+    def of(self, dags: Dags) -> Listing:
+        return Listing(file=self.file, sortable=self.sortable, key=self.key, dags=dags)
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -102,10 +127,10 @@ async def list_page(
         sql.SQL("SELECT {columns} {source} WHERE {filters} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s").format(
             columns=listing.part("columns"),
             source=listing.part("source"),
-            filters=listing.part("filters"),
+            filters=listing.filters(),
             order=_order(sorts, nulls_first=False),
         ),
-        {**parameters, "limit": limit, "offset": offset},
+        {**listing.parameters(parameters), "limit": limit, "offset": offset},
     )
     if len(rows) < limit and (rows or not offset):
         return rows, offset + len(rows)
@@ -114,9 +139,9 @@ async def list_page(
 
 async def count(conn: Connection, listing: Listing, parameters: Mapping[str, Any]) -> int:
     statement = sql.SQL("SELECT count(*) AS n {source} WHERE {filters}").format(
-        source=listing.part("source"), filters=listing.part("filters")
+        source=listing.part("source"), filters=listing.filters()
     )
-    rows = await _fetch(conn, statement, parameters)
+    rows = await _fetch(conn, statement, listing.parameters(parameters))
     total: int = rows[0]["n"]
     return total
 
@@ -147,11 +172,15 @@ async def list_cursor_page(
             columns=listing.part("columns"),
             keys=keys,
             source=listing.part("source"),
-            filters=listing.part("filters"),
+            filters=listing.filters(),
             after=_after(walked, values, nulls_first=backward),
             order=_order(walked, nulls_first=backward),
         ),
-        {**parameters, "limit": limit + 1, **{f"after_{i}": value for i, value in enumerate(values)}},
+        {
+            **listing.parameters(parameters),
+            "limit": limit + 1,
+            **{f"after_{i}": value for i, value in enumerate(values)},
+        },
     )
     has_more = len(rows) > limit
     del rows[limit:]
@@ -172,9 +201,9 @@ async def fetch_row(conn: Connection, listing: Listing, parameters: Mapping[str,
     rows = await _fetch(
         conn,
         sql.SQL("SELECT {columns} {source} WHERE {filters} LIMIT 1").format(
-            columns=listing.part("columns"), source=listing.part("source"), filters=listing.part("filters")
+            columns=listing.part("columns"), source=listing.part("source"), filters=listing.filters()
         ),
-        parameters,
+        listing.parameters(parameters),
     )
     return rows[0] if rows else None
 

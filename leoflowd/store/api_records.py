@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from leoflowd.contract.errors import NotFound
-from leoflowd.store.api_lists import Column, Json, Listing, fetch_row, list_page
+from leoflowd.core.rights import Dags
+from leoflowd.store.api_lists import Column, DagListing, Json, fetch_row, list_page
 from leoflowd.store.database import Connection
 
-EVENT_LOGS = Listing(
+EVENT_LOGS = DagListing(
     file="api_event_logs",
     key=("id",),
     sortable={
@@ -42,7 +45,7 @@ NO_EVENT_FILTERS: dict[str, Any] = {
     **{f"{name}_{op}": None for name in ("dag_id", "task_id", "run_id", "owner", "event") for op in ("ilike", "like")},
 }
 
-IMPORT_ERRORS = Listing(
+IMPORT_ERRORS = DagListing(
     file="api_import_errors",
     key=("id",),
     sortable={
@@ -58,32 +61,44 @@ NO_IMPORT_ERROR_FILTERS: dict[str, Any] = {"id": None, "filename_ilike": None, "
 
 
 async def list_event_logs(
-    conn: Connection, filters: dict[str, Any], *, order_by: Sequence[str], limit: int, offset: int
+    conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, offset: int
 ) -> tuple[list[Json], int]:
     """(EventLogResponse rows, total). Raises `Invalid` for an unknown order."""
     filters = NO_EVENT_FILTERS | filters
-    return await list_page(conn, EVENT_LOGS, filters, order_by=order_by, limit=limit, offset=offset)
+    rows, total = await list_page(conn, EVENT_LOGS.of(dags), filters, order_by=order_by, limit=limit, offset=offset)
+    return [_without_hidden_asker(row, dags) for row in rows], total
 
 
-async def fetch_event_log(conn: Connection, event_log_id: int) -> Json:
+async def fetch_event_log(conn: Connection, event_log_id: int, *, dags: Dags) -> Json:
     """Raises `NotFound`."""
-    row = await fetch_row(conn, EVENT_LOGS, NO_EVENT_FILTERS | {"id": event_log_id})
+    row = await fetch_row(conn, EVENT_LOGS.of(dags), NO_EVENT_FILTERS | {"id": event_log_id})
     if row is None:
         raise NotFound(f"The Event Log with id: `{event_log_id}` not found")
-    return row
+    return _without_hidden_asker(row, dags)
+
+
+def _without_hidden_asker(row: Json, dags: Dags) -> Json:
+    """A run that a task of another DAG asked for (`asked_runs.record_asked_by`) does not give that DAG away."""
+    if dags.ids is None or row["extra"] is None:
+        return row
+    extra = msgspec.json.decode(row["extra"])
+    asker = extra.pop("asked_by", None) if isinstance(extra, dict) else None
+    if not isinstance(asker, dict) or str(asker.get("dag_id")) in dags:
+        return row
+    return row | {"extra": msgspec.json.encode(extra).decode()}
 
 
 async def list_import_errors(
-    conn: Connection, filters: dict[str, Any], *, order_by: Sequence[str], limit: int, offset: int
+    conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, offset: int
 ) -> tuple[list[Json], int]:
     """(ImportErrorResponse rows, total). Raises `Invalid` for an unknown order."""
     filters = NO_IMPORT_ERROR_FILTERS | filters
-    return await list_page(conn, IMPORT_ERRORS, filters, order_by=order_by, limit=limit, offset=offset)
+    return await list_page(conn, IMPORT_ERRORS.of(dags), filters, order_by=order_by, limit=limit, offset=offset)
 
 
-async def fetch_import_error(conn: Connection, import_error_id: int) -> Json:
+async def fetch_import_error(conn: Connection, import_error_id: int, *, dags: Dags) -> Json:
     """Raises `NotFound`."""
-    row = await fetch_row(conn, IMPORT_ERRORS, NO_IMPORT_ERROR_FILTERS | {"id": import_error_id})
+    row = await fetch_row(conn, IMPORT_ERRORS.of(dags), NO_IMPORT_ERROR_FILTERS | {"id": import_error_id})
     if row is None:
         raise NotFound(f"The ImportError with import_error_id: `{import_error_id}` was not found")
     return row

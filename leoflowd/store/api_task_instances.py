@@ -16,24 +16,26 @@ from psycopg.rows import dict_row
 
 from leoflowd.contract.errors import NotFound
 from leoflowd.contract.waits import TRIGGER_KIND
+from leoflowd.core.explain import SlotHolder, SlotUse
+from leoflowd.core.rights import Dags, only
 from leoflowd.core.secret_names import masked
 from leoflowd.store.api_lists import (
     Column,
     Cursor,
     CursorPage,
+    DagListing,
     Json,
-    Listing,
     fetch_row,
     list_cursor_page,
     list_page,
     list_rows,
 )
-from leoflowd.store.database import Connection, fetch_all, statements
+from leoflowd.store.database import Connection, fetch_all, fetch_one, statements
 
 _SQL = statements("api_task_instances")
 _DURATION = "extract(epoch FROM t.end_date - t.start_date)::float8"
 
-LISTING = Listing(
+LISTING = DagListing(
     file="api_task_instances",
     key=("id", "task_id", "map_index"),
     sortable={
@@ -105,17 +107,21 @@ class InstanceState(msgspec.Struct, frozen=True):
 
 
 async def list_task_instances(
-    conn: Connection, filters: dict[str, Any], *, order_by: Sequence[str], limit: int, offset: int
+    conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, offset: int
 ) -> tuple[list[Json], int]:
     """(TaskInstanceResponse rows, total). Raises `Invalid` for an unknown order."""
-    rows, total = await list_page(conn, LISTING, NO_FILTERS | filters, order_by=order_by, limit=limit, offset=offset)
+    rows, total = await list_page(
+        conn, LISTING.of(dags), NO_FILTERS | filters, order_by=order_by, limit=limit, offset=offset
+    )
     return _with_fields(rows), total
 
 
 async def list_task_instances_from(
-    conn: Connection, filters: dict[str, Any], *, order_by: Sequence[str], limit: int, cursor: Cursor | None
+    conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, cursor: Cursor | None
 ) -> CursorPage:
-    page = await list_cursor_page(conn, LISTING, NO_FILTERS | filters, order_by=order_by, limit=limit, cursor=cursor)
+    page = await list_cursor_page(
+        conn, LISTING.of(dags), NO_FILTERS | filters, order_by=order_by, limit=limit, cursor=cursor
+    )
     _with_fields(page.rows)
     return page
 
@@ -123,7 +129,7 @@ async def list_task_instances_from(
 async def fetch_task_instance(conn: Connection, dag_id: str, run_id: str, task_id: str, map_index: int) -> Json:
     """One TaskInstanceResponse; `rendered_fields` stays None until the task reported them. Raises `NotFound`."""
     key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "only_map_index": map_index}
-    row = await fetch_row(conn, LISTING, NO_FILTERS | key)
+    row = await fetch_row(conn, LISTING.of(only(dag_id)), NO_FILTERS | key)
     if row is None:
         raise NotFound(
             f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and "
@@ -147,6 +153,25 @@ async def list_tries(conn: Connection, dag_id: str, run_id: str, task_id: str, m
 async def list_earlier_tries(conn: Connection, dag_run_id: int, task_id: str, map_index: int) -> list[Json]:
     """`try_number`, `state`, `because` of the tries before the present one, oldest first."""
     return await list_rows(conn, _SQL.list_earlier_tries, dag_run_id=dag_run_id, task_id=task_id, map_index=map_index)
+
+
+class _SlotCounts(msgspec.Struct, frozen=True):
+    pool_slots: int | None
+    in_run: int
+    of_task: int
+    of_task_in_run: int
+
+
+async def fetch_slot_use(
+    conn: Connection, *, dags: Dags, dag_id: str, dag_run_id: int, task_id: str, pool: str
+) -> SlotUse:
+    """What an instance of this task competes with. `dags`: of which a holder may be named."""
+    holders = await fetch_all(conn, _SQL.list_slot_holders, SlotHolder, pool=pool, visible=dags.parameter())
+    counts = await fetch_one(
+        conn, _SQL.fetch_slot_counts, _SlotCounts, pool=pool, dag_id=dag_id, dag_run_id=dag_run_id, task_id=task_id
+    )
+    assert counts is not None, "an aggregate has a row"
+    return SlotUse(holders=holders, **msgspec.structs.asdict(counts))
 
 
 async def list_states(conn: Connection, dag_run_ids: Sequence[int]) -> tuple[InstanceState, ...]:

@@ -12,12 +12,22 @@ import msgspec
 from leoflowd.contract.errors import NotFound
 from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
 from leoflowd.core.explain import WaitFacts
-from leoflowd.store.api_lists import Column, Cursor, CursorPage, Json, Listing, fetch_row, list_cursor_page, list_page
+from leoflowd.core.rights import Dags
+from leoflowd.store.api_lists import (
+    Column,
+    Cursor,
+    CursorPage,
+    DagListing,
+    Json,
+    fetch_row,
+    list_cursor_page,
+    list_page,
+)
 from leoflowd.store.database import Connection, fetch_one, statements
 
 _SQL = statements("api_waits")
 
-LISTING = Listing(
+LISTING = DagListing(
     file="api_waits",
     key=("id",),
     sortable={
@@ -56,23 +66,25 @@ class TryStory(msgspec.Struct, frozen=True):
 
 
 async def list_waits(
-    conn: Connection, filters: dict[str, Any], *, order_by: Sequence[str], limit: int, offset: int
+    conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, offset: int
 ) -> tuple[list[Json], int]:
     """(what waits now, how many in all). Raises `Invalid` for an unknown order."""
-    return await list_page(conn, LISTING, NO_FILTERS | filters, order_by=order_by, limit=limit, offset=offset)
+    return await list_page(conn, LISTING.of(dags), NO_FILTERS | filters, order_by=order_by, limit=limit, offset=offset)
 
 
 async def list_waits_from(
-    conn: Connection, filters: dict[str, Any], *, order_by: Sequence[str], limit: int, cursor: Cursor | None
+    conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, cursor: Cursor | None
 ) -> CursorPage:
-    return await list_cursor_page(conn, LISTING, NO_FILTERS | filters, order_by=order_by, limit=limit, cursor=cursor)
+    return await list_cursor_page(
+        conn, LISTING.of(dags), NO_FILTERS | filters, order_by=order_by, limit=limit, cursor=cursor
+    )
 
 
-async def fetch_wait(conn: Connection, wait_id: str) -> Json:
-    """One wait, also one that has ended while its row is kept. Raises `NotFound`."""
+async def fetch_wait(conn: Connection, wait_id: str, *, dags: Dags) -> Json:
+    """One wait of these DAGs, also one that has ended while its row is kept. Raises `NotFound`."""
     row = None
     if (identifier := _uuid(wait_id)) is not None:
-        row = await fetch_row(conn, LISTING, NO_FILTERS | {"id": identifier, "only_waiting": False})
+        row = await fetch_row(conn, LISTING.of(dags), NO_FILTERS | {"id": identifier, "only_waiting": False})
     if row is None:
         raise NotFound(f"There is no wait with id `{wait_id}`: it has ended, was cleared, or never was")
     return row

@@ -12,11 +12,12 @@ from leoflowd.contract.agent_messages import XCOM_MAX_BYTES
 from leoflowd.contract.errors import Conflict, Invalid, NotFound
 from leoflowd.contract.values import json_text
 from leoflowd.contract.xcoms import XCom
-from leoflowd.store.api_lists import Column, Json, Listing, fetch_row, list_page
+from leoflowd.core.rights import Dags, only
+from leoflowd.store.api_lists import Column, DagListing, Json, fetch_row, list_page
 from leoflowd.store.database import Connection
 from leoflowd.store.xcoms import xcoms_of
 
-LISTING = Listing(
+LISTING = DagListing(
     file="api_xcoms",
     key=("dag_id", "run_id", "task_id", "map_index", "key"),
     sortable={
@@ -54,15 +55,15 @@ class XComKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_xcoms(
-    conn: Connection, filters: dict[str, Any], *, order_by: Sequence[str], limit: int, offset: int
+    conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, offset: int
 ) -> tuple[list[Json], int]:
     """(XComResponse rows without values, total). Raises `Invalid` for an unknown order."""
-    return await list_page(conn, LISTING, NO_FILTERS | filters, order_by=order_by, limit=limit, offset=offset)
+    return await list_page(conn, LISTING.of(dags), NO_FILTERS | filters, order_by=order_by, limit=limit, offset=offset)
 
 
 async def fetch_xcom(conn: Connection, key: XComKey) -> Json:
     """One XComResponse without its value. Raises `NotFound`."""
-    row = await fetch_row(conn, LISTING, NO_FILTERS | msgspec.structs.asdict(key))
+    row = await fetch_row(conn, LISTING.of(only(key.dag_id)), NO_FILTERS | msgspec.structs.asdict(key))
     if row is None:
         raise NotFound(f"XCom entry with key: `{key.key}` not found")
     return row

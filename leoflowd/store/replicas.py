@@ -8,7 +8,8 @@ from datetime import datetime
 
 import msgspec
 
-from leoflowd.store.database import Connection, execute, fetch_all, statements
+from leoflowd.core.explain import LauncherFacts
+from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, statements
 
 _SQL = statements("replicas")
 
@@ -22,8 +23,16 @@ class ReplicaRow(msgspec.Struct, frozen=True):
     tries: list[uuid.UUID]
 
 
-async def beat(conn: Connection, *, replica: str, name: str, tries: Collection[str], now: datetime) -> None:
-    await conn.execute(_SQL.beat, {"id": replica, "name": name, "tries": list(tries), "now": now})
+async def beat(
+    conn: Connection, *, replica: str, name: str, tries: Collection[str], agents: int, now: datetime
+) -> None:
+    """`agents`: how many host agents are attached to it."""
+    await conn.execute(_SQL.beat, {"id": replica, "name": name, "tries": list(tries), "agents": agents, "now": now})
+
+
+async def fetch_launcher(conn: Connection, replica: str) -> LauncherFacts | None:
+    """None: no daemon of this id was heard for a day."""
+    return await fetch_one(conn, _SQL.fetch_launcher, LauncherFacts, id=replica)
 
 
 async def list_others(conn: Connection, replica: str) -> tuple[ReplicaRow, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from leoflowd.contract.states import DagRunState, TaskInstanceState
+from leoflowd.core.rights import Dags
 from leoflowd.core.timetable import RunSlot
 from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
 from leoflowd.store.ui_ordering import ordered
@@ -60,30 +61,33 @@ class CalendarCell(msgspec.Struct, frozen=True):
     count: int
 
 
-async def fetch_dag_list(conn: Connection, *, chosen: DagFilter) -> str:
+async def fetch_dag_list(conn: Connection, *, dags: Dags, chosen: DagFilter) -> str:
     """DAGWithLatestDagRunsCollectionResponse."""
     needs_last_run = chosen.filters["last_dag_run_state"] is not None or any(
         name.removeprefix("-") in _ORDERINGS_OF_LAST_RUN for name in chosen.order_by
     )
     statement = ordered(_SQL.fetch_dag_list, chosen.order_by, ORDERINGS, _KEY)
-    document: str = await fetch_value(conn, statement, needs_last_run=needs_last_run, **chosen.parameters())
+    document: str = await fetch_value(
+        conn, statement, visible=dags.parameter(), needs_last_run=needs_last_run, **chosen.parameters()
+    )
     return document
 
 
-async def fetch_dag_stats(conn: Connection) -> str:
+async def fetch_dag_stats(conn: Connection, *, dags: Dags) -> str:
     """DashboardDagStatsResponse."""
-    document: str = await fetch_value(conn, _SQL.fetch_dag_stats)
+    document: str = await fetch_value(conn, _SQL.fetch_dag_stats, visible=dags.parameter())
     return document
 
 
 async def fetch_historical_metrics(
-    conn: Connection, *, start_date: datetime, end_date: datetime | None, now: datetime
+    conn: Connection, *, dags: Dags, start_date: datetime, end_date: datetime | None, now: datetime
 ) -> str:
     """HistoricalMetricDataResponse; every state is there, zero included."""
     ti_states = ["no_status" if state is TaskInstanceState.NONE else state.value for state in TaskInstanceState]
     document: str = await fetch_value(
         conn,
         _SQL.fetch_historical_metrics,
+        visible=dags.parameter(),
         start_date=start_date,
         end_date=end_date,
         now=now,

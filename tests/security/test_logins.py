@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from leoflowd.api import auth
 from leoflowd.api.context import ApiContext
 from leoflowd.api.login_limits import FAILURES_MAX, HASHES_MAX, HASHES_OF_ONE_MAX, LoginLimits
 from leoflowd.api.problems import TooManyRequests
+from leoflowd.core.rights import Right, only
 from leoflowd.store.api_users import reset_password
 from tests.integration.api.api_client import PASSWORD, START, Client, Clock
 from tests.integration.api.api_seed import DAG, OPEN
@@ -151,4 +153,21 @@ async def test_a_stream_that_looks_once_a_day_ends_with_its_session(
         await stream.send_all(head("GET", WAIT.replace("0.5", "86400"), Authorization=f"Bearer {seeded.token}"))
         await stream.receive_some()
         await _log_out(seeded, api_context)
+        await end_of_answer(stream)
+
+
+async def test_an_open_stream_ends_when_its_dag_is_hidden(
+    seeded: Client, api_context: ApiContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "LOOK_AGAIN_S", 0.1)
+    shown = {Right.READ: only(DAG)}
+    async with (
+        listening(dataclasses.replace(api_context, grants=lambda username, role: dict(shown))) as door,
+        await door.open() as stream,
+    ):
+        await stream.send_all(head("GET", WAIT, Authorization=f"Bearer {seeded.token}"))
+        first = await stream.receive_some()
+        while b'"state"' not in first:
+            first += await stream.receive_some()
+        shown[Right.READ] = only("other")
         await end_of_answer(stream)

@@ -105,19 +105,33 @@ LANE_READINGS = (
     Reading("opened_total", "leoflow_store_connections_opened", "counter", "Connections opened"),
 )
 POOL_READINGS = (
-    Reading("groups", "leoflow_pool_groups", "gauge", "Distinct probes"),
-    Reading("probes_made", "leoflow_pool_probes", "counter", "Probes that ended"),
-    Reading("probes_saved", "leoflow_pool_probes_saved", "counter", "Waits served by a probe beyond its first"),
-    Reading("probes_failed", "leoflow_pool_probes_failed", "counter", "Probes that ended in an error or a timeout"),
-    Reading("probes_in_flight", "leoflow_pool_probes_in_flight", "gauge", "Probes that run"),
+    Reading("groups", "leoflow_cheap_task_pool_groups", "gauge", "Distinct probes"),
+    Reading("probes_made", "leoflow_cheap_task_pool_probes", "counter", "Probes that ended"),
     Reading(
-        "ready_groups", "leoflow_pool_ready_groups", "gauge", "Probes that are due and wait for a worker or budget"
+        "probes_saved", "leoflow_cheap_task_pool_probes_saved", "counter", "Waits served by a probe beyond its first"
     ),
-    Reading("target_count", "leoflow_pool_targets", "gauge", "Targets that are probed"),
-    Reading("quarantined_count", "leoflow_pool_quarantined_groups", "gauge", "Probes in quarantine"),
-    Reading("armed_in_s", "leoflow_pool_arming_seconds", "gauge", "How long reading all waits took at the start"),
-    Reading("stalls", "leoflow_pool_event_loop_stalls", "counter", "Times the event loop stood still"),
-    Reading("longest_stall_s", "leoflow_pool_event_loop_longest_stall_seconds", "gauge", "The longest of them"),
+    Reading(
+        "probes_failed",
+        "leoflow_cheap_task_pool_probes_failed",
+        "counter",
+        "Probes that ended in an error or a timeout",
+    ),
+    Reading("probes_in_flight", "leoflow_cheap_task_pool_probes_in_flight", "gauge", "Probes that run"),
+    Reading(
+        "ready_groups",
+        "leoflow_cheap_task_pool_ready_groups",
+        "gauge",
+        "Probes that are due and wait for a worker or budget",
+    ),
+    Reading("target_count", "leoflow_cheap_task_pool_targets", "gauge", "Targets that are probed"),
+    Reading("quarantined_count", "leoflow_cheap_task_pool_quarantined_groups", "gauge", "Probes in quarantine"),
+    Reading(
+        "armed_in_s", "leoflow_cheap_task_pool_arming_seconds", "gauge", "How long reading all waits took at the start"
+    ),
+    Reading("stalls", "leoflow_cheap_task_pool_event_loop_stalls", "counter", "Times the event loop stood still"),
+    Reading(
+        "longest_stall_s", "leoflow_cheap_task_pool_event_loop_longest_stall_seconds", "gauge", "The longest of them"
+    ),
 )
 
 
@@ -234,20 +248,20 @@ def _of_lanes(lanes: Iterable[dict[str, Any]]) -> Iterator[Metric]:
 
 
 def _of_pool(statistics: PoolStatistics) -> Iterator[Metric]:
-    waits = GaugeMetricFamily("leoflow_pool_waits", "Waits by kind", labels=["kind"])
+    waits = GaugeMetricFamily("leoflow_cheap_task_pool_waits", "Waits by kind", labels=["kind"])
     for kind, count in _capped(statistics.waits).items():
         waits.add_metric([kind], count)
     yield waits
-    ends = CounterMetricFamily("leoflow_pool_ends", "Waits that ended", labels=["how"])
+    ends = CounterMetricFamily("leoflow_cheap_task_pool_ends", "Waits that ended", labels=["how"])
     for how in ("fired", "failed", "timed_out"):
         ends.add_metric([how], getattr(statistics, f"ended_{how}"))
     yield ends
-    breakers = GaugeMetricFamily("leoflow_pool_breakers", "Breakers that are not closed", labels=["state"])
+    breakers = GaugeMetricFamily("leoflow_cheap_task_pool_breakers", "Breakers that are not closed", labels=["state"])
     for state in ("open", "half_open"):
         breakers.add_metric([state], sum(target.breaker == state for target in statistics.targets))
     yield breakers
     lateness = GaugeMetricFamily(
-        "leoflow_pool_lateness_seconds", "From due to served, over a recent window", labels=["quantile"]
+        "leoflow_cheap_task_pool_lateness_seconds", "From due to served, over a recent window", labels=["quantile"]
     )
     for quantile, value in (
         ("0.5", statistics.lateness_p50_s),

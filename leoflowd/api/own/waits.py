@@ -1,4 +1,4 @@
-"""Waits and their pool: the list, one wait explained, what a person may do with it, the pool's numbers.
+"""Waits and the cheap-task pool: the list, one wait explained, what a person may do with it, the pool's numbers.
 
 Blueprint `own_waits`, below `/leoflow/api`. A wait's row comes from the store; why it still waits, from the pool, when
 one runs in this process and watches it. Actions end in 202: the pool has begun, and the scheduler commits what follows.
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from quart import Blueprint, Response
 
+from leoflowd.api import auth
 from leoflowd.api.answers import collection, json_answer
 from leoflowd.api.audit import record
 from leoflowd.api.bodies import read_body
@@ -21,6 +22,7 @@ from leoflowd.contract.pool_view import Pool, WaitExplanation
 from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
 from leoflowd.contract.waits import TRIGGER_KIND, WaitAction
 from leoflowd.core.explain import KnownWait, WaitFacts, explain_wait, what_is_awaited
+from leoflowd.core.rights import ALL_DAGS
 from leoflowd.core.secret_names import masked
 from leoflowd.store import api_waits
 from leoflowd.store.database import Connection
@@ -39,11 +41,13 @@ class WaitPatchBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @blueprint.get("/leoflow/api/pool")
 async def get_pool() -> Response:
-    """`PoolStatistics` and the moment they were taken."""
+    """`PoolStatistics` and the moment they were taken. What is probed is named only to those who may see every DAG."""
     async with lane().connection() as conn:
         pool = await _pool(conn)
-    statistics = msgspec.structs.asdict(pool.statistics())
-    return json_answer({"at": context().now(), **statistics})
+    statistics = pool.statistics()
+    if auth.dags() != ALL_DAGS:
+        statistics = msgspec.structs.replace(statistics, targets=(), quarantined=())
+    return json_answer({"at": context().now(), **msgspec.structs.asdict(statistics)})
 
 
 @blueprint.get(WAITS)
@@ -63,17 +67,19 @@ async def list_waits() -> Response:
     async with lane().connection() as conn:
         if token is not None:
             page = await api_waits.list_waits_from(
-                conn, filters, order_by=order_by, limit=limit, cursor=decode_cursor(token)
+                conn, filters, dags=auth.dags(), order_by=order_by, limit=limit, cursor=decode_cursor(token)
             )
             return cursor_collection("waits", msgspec.structs.replace(page, rows=[_summary(row) for row in page.rows]))
-        rows, total = await api_waits.list_waits(conn, filters, order_by=order_by, limit=limit, offset=offset)
+        rows, total = await api_waits.list_waits(
+            conn, filters, dags=auth.dags(), order_by=order_by, limit=limit, offset=offset
+        )
     return collection("waits", [_summary(row) for row in rows], total)
 
 
 @blueprint.get(f"{WAITS}/<wait_id>")
 async def get_wait(wait_id: str) -> Response:
     async with lane().connection() as conn:
-        row = await api_waits.fetch_wait(conn, wait_id)
+        row = await api_waits.fetch_wait(conn, wait_id, dags=auth.dags())
     wait = _known(row)
     return json_answer(
         {
@@ -90,7 +96,7 @@ async def get_wait(wait_id: str) -> Response:
 async def act_on_wait(wait_id: str, action: str) -> Response:
     """Probe now; or end the wait as if its condition were met, or as failed."""
     async with lane().transaction() as conn:
-        row = await api_waits.fetch_wait(conn, wait_id)
+        row = await api_waits.fetch_wait(conn, wait_id, dags=auth.dags())
         pool, seen = await _watched(conn, row)
         if action == WaitAction.PROBE:
             _check_probed(row, seen)
@@ -105,7 +111,7 @@ async def patch_wait(wait_id: str) -> Response:
     """A new poke interval, for this wait and no other."""
     body = await read_body(WaitPatchBody)
     async with lane().transaction() as conn:
-        row = await api_waits.fetch_wait(conn, wait_id)
+        row = await api_waits.fetch_wait(conn, wait_id, dags=auth.dags())
         pool, seen = await _watched(conn, row)
         _check_probed(row, seen)
         await _record(conn, "patch_wait", row, poke_interval_s=body.poke_interval_s)
@@ -188,9 +194,11 @@ async def _watched(conn: Connection, row: dict[str, Any]) -> tuple[Pool, WaitExp
         raise Conflict(f"Nothing to do for wait `{row['id']}`: {_what_became_of(row)}")
     seen = pool.explain(row["id"])
     if seen is None and row["is_paused"]:
-        raise Conflict(f"Dag `{row['dag_id']}` is paused, so the pool leaves its waits alone; unpause it first")
+        raise Conflict(
+            f"Dag `{row['dag_id']}` is paused, so the cheap-task pool leaves its waits alone; unpause it first"
+        )
     if seen is None:
-        raise Conflict(f"The pool does not watch wait `{row['id']}` yet; try again in a moment")
+        raise Conflict(f"The cheap-task pool does not watch wait `{row['id']}` yet; try again in a moment")
     return pool, seen
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from quart import Blueprint, Response, request
 
+from leoflowd.api import auth
 from leoflowd.api.answers import collection, json_answer, no_content
 from leoflowd.api.audit import record
 from leoflowd.api.auth import SessionWatch, caller
@@ -104,10 +105,12 @@ async def list_dag_runs(dag_id: str) -> Response:
             await api_dags.fetch_dag(conn, dag_id)
         if token is not None:
             page = await api_dag_runs.list_dag_runs_from(
-                conn, filters, order_by=order_by, limit=limit, cursor=decode_cursor(token)
+                conn, filters, dags=auth.dags(), order_by=order_by, limit=limit, cursor=decode_cursor(token)
             )
             return cursor_collection("dag_runs", page)
-        rows, total = await api_dag_runs.list_dag_runs(conn, filters, order_by=order_by, limit=limit, offset=offset)
+        rows, total = await api_dag_runs.list_dag_runs(
+            conn, filters, dags=auth.dags(), order_by=order_by, limit=limit, offset=offset
+        )
     return json_answer({"dag_runs": rows, "total_entries": total, "next_cursor": None, "previous_cursor": None})
 
 
@@ -124,7 +127,12 @@ async def list_dag_runs_batch(dag_id: str) -> Response:
     order_by = filters.pop("order_by")
     async with lane().connection() as conn:
         rows, total = await api_dag_runs.list_dag_runs(
-            conn, filters, order_by=[order_by] if order_by else ["id"], limit=min(limit or 50, 100), offset=offset
+            conn,
+            filters,
+            dags=auth.dags(),
+            order_by=[order_by] if order_by else ["id"],
+            limit=min(limit or 50, 100),
+            offset=offset,
         )
     return json_answer({"dag_runs": rows, "total_entries": total, "next_cursor": None, "previous_cursor": None})
 

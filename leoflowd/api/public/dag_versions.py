@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from quart import Blueprint, Response
 
+from leoflowd.api import auth
 from leoflowd.api.answers import JSON, collection, json_answer
 from leoflowd.api.context import lane
 from leoflowd.api.paging import Query, accepted_form, every, path_integer
 from leoflowd.contract.errors import NotFound
+from leoflowd.core.rights import only
 from leoflowd.store import api_dag_versions, api_dags, dags
 
 blueprint = Blueprint("public_dag_versions", __name__)
@@ -27,7 +29,7 @@ async def list_versions(dag_id: str) -> Response:
         if every(dag_id) is not None:
             await api_dags.fetch_dag(conn, dag_id)
         rows, total = await api_dag_versions.list_versions(
-            conn, filters, order_by=query.order_by(), limit=limit, offset=offset
+            conn, filters, dags=auth.dags(), order_by=query.order_by(), limit=limit, offset=offset
         )
     return collection("dag_versions", rows, total)
 
@@ -37,7 +39,7 @@ async def get_version(dag_id: str, version_number: str) -> Response:
     number = path_integer("version_number", version_number)
     async with lane().connection() as conn:
         rows, _ = await api_dag_versions.list_versions(
-            conn, {"dag_id": dag_id, "version_number": number}, order_by=[], limit=1, offset=0
+            conn, {"version_number": number}, dags=only(dag_id), order_by=[], limit=1, offset=0
         )
     if not rows:
         raise NotFound(f"The DagVersion with dag_id: `{dag_id}` and version_number: `{number}` was not found")

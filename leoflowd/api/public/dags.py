@@ -8,15 +8,16 @@ from typing import Any
 import msgspec
 from quart import Blueprint, Response
 
+from leoflowd.api import auth
 from leoflowd.api.answers import collection, empty_collection, json_answer, no_content
 from leoflowd.api.audit import record
-from leoflowd.api.auth import caller
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query
 from leoflowd.api.problems import BadRequest
 from leoflowd.contract.dag_spec import is_link
 from leoflowd.contract.states import DagRunState
+from leoflowd.core.rights import only
 from leoflowd.store import api_dag_versions, api_dags, dags
 
 blueprint = Blueprint("public_dags", __name__)
@@ -35,7 +36,7 @@ async def list_dags() -> Response:
     limit, offset = query.page()
     async with lane().connection() as conn:
         rows, total = await api_dags.list_dags(
-            conn, filters, order_by=query.order_by() or ["dag_id"], limit=limit, offset=offset
+            conn, filters, dags=auth.dags(), order_by=query.order_by() or ["dag_id"], limit=limit, offset=offset
         )
     return collection("dags", rows, total)
 
@@ -51,7 +52,9 @@ async def patch_dags() -> Response:
     if not query.text("dag_id_pattern") and not query.text("dag_id_prefix_pattern"):
         return empty_collection("dags")
     async with lane().transaction() as conn:
-        rows, total = await api_dags.list_dags(conn, filters, order_by=["dag_id"], limit=limit, offset=offset)
+        rows, total = await api_dags.list_dags(
+            conn, filters, dags=auth.dags(), order_by=["dag_id"], limit=limit, offset=offset
+        )
         for row in rows:
             await _pause(conn, row["dag_id"], body.is_paused)
             row["is_paused"] = body.is_paused
@@ -89,9 +92,9 @@ async def get_dag_details(dag_id: str) -> Response:
         row = await api_dags.fetch_dag(conn, dag_id)
         version = await dags.fetch_version(conn, dag_id)
         latest, _ = await api_dag_versions.list_versions(
-            conn, {"dag_id": dag_id, "version_number": version.version_number}, order_by=[], limit=1, offset=0
+            conn, {"version_number": version.version_number}, dags=only(dag_id), order_by=[], limit=1, offset=0
         )
-        row["is_favorite"] = await api_dags.fetch_is_favorite(conn, dag_id, caller().username)
+        row["is_favorite"] = await api_dags.fetch_is_favorite(conn, dag_id, auth.caller().username)
         row["active_runs_count"] = await api_dags.fetch_active_runs_count(conn, dag_id)
     spec = version.spec
     row |= {
@@ -118,14 +121,14 @@ async def get_dag_details(dag_id: str) -> Response:
 @blueprint.post("/api/v2/dags/<dag_id>/favorite")
 async def favorite_dag(dag_id: str) -> Response:
     async with lane().transaction() as conn:
-        await api_dags.insert_favorite(conn, dag_id, caller().username)
+        await api_dags.insert_favorite(conn, dag_id, auth.caller().username)
     return no_content()
 
 
 @blueprint.post("/api/v2/dags/<dag_id>/unfavorite")
 async def unfavorite_dag(dag_id: str) -> Response:
     async with lane().transaction() as conn:
-        await api_dags.delete_favorite(conn, dag_id, caller().username)
+        await api_dags.delete_favorite(conn, dag_id, auth.caller().username)
     return no_content()
 
 
@@ -135,7 +138,9 @@ async def list_tags() -> Response:
     limit, offset = query.page()
     patterns = query.patterns("tag_name")
     async with lane().connection() as conn:
-        tags = await api_dags.list_tags(conn, ilike=patterns["tag_name_ilike"], like=patterns["tag_name_like"])
+        tags = await api_dags.list_tags(
+            conn, dags=auth.dags(), ilike=patterns["tag_name_ilike"], like=patterns["tag_name_like"]
+        )
     if "-name" in query.order_by():
         tags.reverse()
     return collection("tags", tags[offset : offset + limit], len(tags))
@@ -144,7 +149,7 @@ async def list_tags() -> Response:
 @blueprint.get("/api/v2/dagStats")
 async def list_stats() -> Response:
     async with lane().connection() as conn:
-        stats = await api_dags.list_stats(conn, Query().texts("dag_ids"))
+        stats = await api_dags.list_stats(conn, Query().texts("dag_ids"), dags=auth.dags())
     return collection("dags", stats, len(stats))
 
 
@@ -166,7 +171,7 @@ def _filters(query: Query) -> dict[str, Any]:
         **query.range("dag_run_end_date"),
     }
     return {
-        "username": caller().username,
+        "username": auth.caller().username,
         "exclude_stale": query.boolean("exclude_stale", True),
         "paused": query.boolean("paused"),
         "tags_any": None if match_all else tags,

@@ -5,18 +5,17 @@ from __future__ import annotations
 import msgspec
 from quart import Blueprint, Response
 
+from leoflowd.api import auth
 from leoflowd.api.answers import json_answer
 from leoflowd.api.audit import record
 from leoflowd.api.bodies import ARTIFACT_MAX_BYTES, ARTIFACT_WITHIN_S, read_body
 from leoflowd.api.context import context, lane
-from leoflowd.api.own.waits import fetch_known_wait
 from leoflowd.api.paging import Query
-from leoflowd.api.public.task_instances import explain_row
+from leoflowd.api.public import task_instances
 from leoflowd.contract.dag_spec import SCHEMA_VERSION, DagSpec
 from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.store import api_task_instances, dag_runs
 from leoflowd.store.dags import register_dag
-from leoflowd.store.run_views import load_view
 
 blueprint = Blueprint("public_leoflow", __name__)
 
@@ -28,6 +27,7 @@ PUSHED = "pushed"
 async def register() -> Response:
     """Register a compiled `dag.json`: 201 for a new version, 200 for one that is known (it becomes the current one)."""
     spec = await read_body(DagSpec, ARTIFACT_MAX_BYTES, within_s=ARTIFACT_WITHIN_S, check=False)
+    auth.check_dag(spec.dag_id)
     _check_spec(spec)
     _check_code_is_here(spec)
     async with lane().transaction() as conn:
@@ -70,25 +70,22 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
     assert map_index is not None
     async with lane().connection() as conn:
         run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
-        loaded = await load_view(conn, run.id)
-        wait = await fetch_known_wait(conn, dag_run_id=run.id, task_id=task_id, map_index=map_index)
+        explained = await task_instances.explain(conn, run, task_id, map_index)
         earlier = await api_task_instances.list_earlier_tries(conn, run.id, task_id, map_index)
-    sentences = () if loaded is None else explain_row(loaded, task_id, map_index, wait)
-    if not sentences:
+    if not explained.because:
         raise NotFound(
             f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and "
             f"map_index: `{map_index}` was not found"
         )
     before = (f"try {row['try_number']} ended in state {row['state']}: {row['because']}" for row in earlier)
-    because = (*sentences, *before)
     return json_answer(
         {
             "dag_id": dag_id,
             "dag_run_id": run_id,
             "task_id": task_id,
             "map_index": map_index,
-            "because": because,
-            "wait_id": None if wait is None else wait.facts.id,
+            "because": (*explained.because, *before),
+            "wait_id": explained.wait_id,
         }
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quart import Blueprint, Response
 
+from leoflowd.api import auth
 from leoflowd.api.answers import collection, json_answer
 from leoflowd.api.context import lane
 from leoflowd.api.paging import Query, path_integer
@@ -29,7 +30,7 @@ async def list_event_logs() -> Response:
     limit, offset = query.page()
     async with lane().connection() as conn:
         rows, total = await api_records.list_event_logs(
-            conn, filters, order_by=query.order_by() or ["id"], limit=limit, offset=offset
+            conn, filters, dags=auth.dags(), order_by=query.order_by() or ["id"], limit=limit, offset=offset
         )
     return collection("event_logs", rows, total)
 
@@ -38,7 +39,7 @@ async def list_event_logs() -> Response:
 async def get_event_log(event_log_id: str) -> Response:
     number = path_integer("event_log_id", event_log_id)
     async with lane().connection() as conn:
-        return json_answer(await api_records.fetch_event_log(conn, number))
+        return json_answer(await api_records.fetch_event_log(conn, number, dags=auth.dags()))
 
 
 @blueprint.get("/api/v2/importErrors")
@@ -48,7 +49,7 @@ async def list_import_errors() -> Response:
     limit, offset = query.page()
     async with lane().connection() as conn:
         rows, total = await api_records.list_import_errors(
-            conn, filters, order_by=query.order_by() or ["id"], limit=limit, offset=offset
+            conn, filters, dags=auth.dags(), order_by=query.order_by() or ["id"], limit=limit, offset=offset
         )
     return collection("import_errors", rows, total)
 
@@ -57,4 +58,4 @@ async def list_import_errors() -> Response:
 async def get_import_error(import_error_id: str) -> Response:
     number = path_integer("import_error_id", import_error_id)
     async with lane().connection() as conn:
-        return json_answer(await api_records.fetch_import_error(conn, number))
+        return json_answer(await api_records.fetch_import_error(conn, number, dags=auth.dags()))

@@ -8,17 +8,22 @@ from typing import Annotated, Any
 import msgspec
 from quart import Blueprint, Response
 
+from leoflowd.api import auth
 from leoflowd.api.answers import collection, empty_collection, json_answer
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
 from leoflowd.api.own.waits import fetch_known_wait
 from leoflowd.api.paging import Query, cursor_collection, decode_cursor, every, path_integer
 from leoflowd.contract.errors import NotFound
-from leoflowd.core.explain import KnownWait, explain_instance
+from leoflowd.contract.states import TaskInstanceState
+from leoflowd.core.explain import explain_instance
 from leoflowd.core.group_tree import list_group_members
+from leoflowd.core.run_view import RunView
 from leoflowd.store import api_task_instances, dag_runs, dags
+from leoflowd.store.dag_runs import DagRunRow
 from leoflowd.store.database import Connection
-from leoflowd.store.run_views import LoadedRun, load_view
+from leoflowd.store.replicas import fetch_launcher
+from leoflowd.store.run_views import load_view
 
 blueprint = Blueprint("public_task_instances", __name__)
 
@@ -78,11 +83,11 @@ async def list_task_instances(dag_id: str, run_id: str) -> Response:
             filters["task_ids"] = await _tasks_of_group(conn, every(dag_id), group_id)
         if token is not None:
             page = await api_task_instances.list_task_instances_from(
-                conn, filters, order_by=order_by, limit=limit, cursor=decode_cursor(token)
+                conn, filters, dags=auth.dags(), order_by=order_by, limit=limit, cursor=decode_cursor(token)
             )
             return cursor_collection("task_instances", page)
         rows, total = await api_task_instances.list_task_instances(
-            conn, filters, order_by=order_by, limit=limit, offset=offset
+            conn, filters, dags=auth.dags(), order_by=order_by, limit=limit, offset=offset
         )
     return _page(rows, total)
 
@@ -100,7 +105,12 @@ async def list_task_instances_batch(dag_id: str, run_id: str) -> Response:
     async with lane().connection() as conn:
         await _check_parents(conn, every(dag_id), every(run_id))
         rows, total = await api_task_instances.list_task_instances(
-            conn, filters, order_by=[order_by] if order_by else ["id"], limit=min(limit or 50, 100), offset=offset
+            conn,
+            filters,
+            dags=auth.dags(),
+            order_by=[order_by] if order_by else ["id"],
+            limit=min(limit or 50, 100),
+            offset=offset,
         )
     return _page(rows, total)
 
@@ -113,7 +123,7 @@ async def list_mapped(dag_id: str, run_id: str, task_id: str) -> Response:
     async with lane().connection() as conn:
         await dag_runs.fetch_dag_run(conn, dag_id, run_id)
         rows, total = await api_task_instances.list_task_instances(
-            conn, filters, order_by=query.order_by() or ["map_index"], limit=limit, offset=offset
+            conn, filters, dags=auth.dags(), order_by=query.order_by() or ["map_index"], limit=limit, offset=offset
         )
     return _page(rows, total)
 
@@ -207,27 +217,53 @@ async def _try(dag_id: str, run_id: str, task_id: str, map_index: int, try_numbe
 
 
 async def _dependencies(dag_id: str, run_id: str, task_id: str, map_index: int) -> Response:
-    """What an unfinished task instance waits for, in the scheduler's own words."""
+    """What an unfinished task instance waits for, in the words of `explain`."""
     async with lane().connection() as conn:
         row = await api_task_instances.fetch_task_instance(conn, dag_id, run_id, task_id, map_index)
         if row["state"] not in WAITING:
             return json_answer({"dependencies": []})
-        run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
-        loaded = await load_view(conn, run.id)
-        wait = await fetch_known_wait(conn, dag_run_id=run.id, task_id=task_id, map_index=map_index)
-    reasons = () if loaded is None else explain_row(loaded, task_id, map_index, wait)
-    return json_answer({"dependencies": [{"name": "Blocked by", "reason": reason} for reason in reasons[1:]]})
+        explained = await explain(conn, await dag_runs.fetch_dag_run(conn, dag_id, run_id), task_id, map_index)
+    return json_answer({"dependencies": [{"name": "Blocked by", "reason": reason} for reason in explained.because[1:]]})
 
 
-def explain_row(run: LoadedRun, task_id: str, map_index: int, wait: KnownWait | None) -> tuple[str, ...]:
-    """`core.explain` of one instance; empty when this version of the DAG does not have it."""
-    view = run.view
-    for index, facts in enumerate(view.facts):
-        if facts.map_index == map_index and view.node_of(index).spec.task_id == task_id:
-            return explain_instance(
-                view, index, context().now(), wait=wait, is_paused=run.is_paused, run_after=run.facts.run_after
-            )
-    return ()
+class Explained(msgspec.Struct, frozen=True):
+    because: tuple[str, ...] = ()
+    """Empty when this version of the DAG does not have the instance."""
+    wait_id: str | None = None
+
+
+async def explain(conn: Connection, run: DagRunRow, task_id: str, map_index: int) -> Explained:
+    """`core.explain` of one instance, from rows alone: whoever leads is not asked. Its route has checked the DAG."""
+    loaded = await load_view(conn, run.id)
+    instance = None if loaded is None else _position(loaded.view, task_id, map_index)
+    if loaded is None or instance is None:
+        return Explained()
+    facts, pool = loaded.view.facts[instance], loaded.view.node_of(instance).spec.pool
+    slots = launcher = None
+    if facts.state is TaskInstanceState.SCHEDULED:
+        slots = await api_task_instances.fetch_slot_use(
+            conn, dags=auth.dags(), dag_id=run.dag_id, dag_run_id=run.id, task_id=task_id, pool=pool
+        )
+    elif facts.state is TaskInstanceState.QUEUED:
+        launcher = await fetch_launcher(conn, facts.launcher)
+    wait = await fetch_known_wait(conn, dag_run_id=run.id, task_id=task_id, map_index=map_index)
+    because = explain_instance(
+        loaded.view,
+        instance,
+        context().now(),
+        slots=slots,
+        launcher=launcher,
+        wait=wait,
+        is_paused=loaded.is_paused,
+        run_after=run.run_after,
+    )
+    return Explained(because, None if wait is None else wait.facts.id)
+
+
+def _position(view: RunView, task_id: str, map_index: int) -> int | None:
+    node = view.shape.index_of.get(task_id)
+    instances = () if node is None else view.instances_of(node)
+    return next((i for i in instances if view.facts[i].map_index == map_index), None)
 
 
 def _map_index() -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from quart import Blueprint, Response
 
+from leoflowd.api import auth
 from leoflowd.api.answers import collection, json_answer, no_content
 from leoflowd.api.audit import record
 from leoflowd.api.bodies import read_body
@@ -58,7 +59,7 @@ async def list_xcom_entries(dag_id: str, run_id: str, task_id: str) -> Response:
         if every(dag_id) is not None and every(run_id) is not None:
             await dag_runs.fetch_dag_run(conn, dag_id, run_id)
         rows, total = await api_xcoms.list_xcoms(
-            conn, filters, order_by=query.order_by() or ORDER, limit=limit, offset=offset
+            conn, filters, dags=auth.dags(), order_by=query.order_by() or ORDER, limit=limit, offset=offset
         )
     return collection("xcom_entries", rows, total)
 

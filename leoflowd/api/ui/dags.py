@@ -25,7 +25,7 @@ async def list_dags() -> Response:
     """Favourites and their filters are the caller's own."""
     chosen = read_filter(Query(), auth.caller().username)
     async with lane().connection() as conn:
-        return json_bytes(await ui_dags.fetch_dag_list(conn, chosen=chosen))
+        return json_bytes(await ui_dags.fetch_dag_list(conn, dags=auth.dags(), chosen=chosen))
 
 
 def read_filter(query: Query, username: str) -> ui_dags.DagFilter:
@@ -95,7 +95,7 @@ async def deadlines(dag_id: str, run_id: str) -> Response:
 @blueprint.get("/dashboard/dag_stats")
 async def dag_stats() -> Response:
     async with lane().connection() as conn:
-        return json_bytes(await ui_dags.fetch_dag_stats(conn))
+        return json_bytes(await ui_dags.fetch_dag_stats(conn, dags=auth.dags()))
 
 
 @blueprint.get("/dashboard/historical_metrics_data")
@@ -108,5 +108,7 @@ async def historical_metrics_data() -> Response:
     now = context().now()
     async with lane().connection() as conn:
         return json_bytes(
-            await ui_dags.fetch_historical_metrics(conn, start_date=start_date, end_date=end_date, now=now)
+            await ui_dags.fetch_historical_metrics(
+                conn, dags=auth.dags(), start_date=start_date, end_date=end_date, now=now
+            )
         )

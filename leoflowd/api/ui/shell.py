@@ -11,10 +11,10 @@ from leoflowd.api import auth
 from leoflowd.api.answers import empty_collection, json_answer
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context
-from leoflowd.api.rights import Right, is_allowed
 from leoflowd.api.ui.theme import build_theme
 from leoflowd.config import ApiConfig
 from leoflowd.contract.errors import NotAllowed
+from leoflowd.core.rights import Right, is_allowed
 
 blueprint = Blueprint("ui_auth", __name__, url_prefix="/ui")
 
@@ -59,7 +59,7 @@ def build_config(api: ApiConfig, *, has_connection_test: bool) -> dict[str, Any]
 
 @blueprint.get("/auth/menus")
 async def menus() -> Response:
-    items = (*MENU, *(OPERATORS_MENU if is_allowed(auth.caller().role, Right.OPERATE) else ()))
+    items = (*MENU, *(OPERATORS_MENU if is_allowed(auth.caller(), Right.OPERATE, None) else ()))
     return json_answer({"authorized_menu_items": items, "extra_menu_items": []})
 
 

@@ -13,6 +13,9 @@ nullif(v.bundle_digest, '') AS bundle_version, d.dag_display_name, NULL AS parti
 -- name: source
 FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id JOIN dag_version v ON v.id = r.dag_version_id
 
+-- name: visible
+r.dag_id = ANY (%(visible)s)
+
 -- name: filters
 -- One DAG: index dag_run_recent. All DAGs: dag_run_by_run_after serves the UI's order (-run_after).
 (%(dag_id)s::text IS NULL OR r.dag_id = %(dag_id)s)

@@ -6,6 +6,9 @@ NULL AS bundle_url
 -- name: source
 FROM dag_version v JOIN dag d ON d.dag_id = v.dag_id
 
+-- name: visible
+v.dag_id = ANY (%(visible)s)
+
 -- name: filters
 (%(dag_id)s::text IS NULL OR v.dag_id = %(dag_id)s)
 AND (%(version_number)s::int IS NULL OR v.version_number = %(version_number)s)

@@ -22,6 +22,9 @@ coalesce(v.spec -> 'timetable' ->> 'type' IN ('cron', 'delta', 'dates'), false) 
 -- name: source
 FROM dag d LEFT JOIN dag_version v ON v.id = d.current_version_id
 
+-- name: visible
+d.dag_id = ANY (%(visible)s)
+
 -- name: filters
 -- Small table (10,000 rows): a scan is fine; the last run comes from index dag_run_recent.
 (%(dag_id)s::text IS NULL OR d.dag_id = %(dag_id)s)
@@ -57,7 +60,8 @@ AND (NOT %(by_runs)s::bool OR EXISTS (
 
 -- name: list_tags
 SELECT DISTINCT tag FROM dag d, unnest(d.tags) AS tag
-WHERE (%(tag_ilike)s::text[] IS NULL OR tag ILIKE ANY (%(tag_ilike)s))
+WHERE (%(visible)s::text[] IS NULL OR d.dag_id = ANY (%(visible)s))
+  AND (%(tag_ilike)s::text[] IS NULL OR tag ILIKE ANY (%(tag_ilike)s))
   AND (%(tag_like)s::text[] IS NULL OR tag LIKE ANY (%(tag_like)s))
 ORDER BY tag;
 
@@ -79,5 +83,6 @@ DELETE FROM dag_favorite WHERE username = %(username)s AND dag_id = %(dag_id)s;
 SELECT d.dag_id, d.dag_display_name, s.state,
        (SELECT count(*) FROM dag_run r WHERE r.dag_id = d.dag_id AND r.state = s.state) AS count
 FROM dag d CROSS JOIN unnest(ARRAY['queued', 'running', 'success', 'failed']) WITH ORDINALITY AS s (state, position)
-WHERE NOT d.is_stale AND (%(dag_ids)s::text[] IS NULL OR d.dag_id = ANY (%(dag_ids)s))
+WHERE NOT d.is_stale AND (%(visible)s::text[] IS NULL OR d.dag_id = ANY (%(visible)s))
+  AND (%(dag_ids)s::text[] IS NULL OR d.dag_id = ANY (%(dag_ids)s))
 ORDER BY d.dag_id, s.position;

@@ -6,6 +6,10 @@ e.extra::text AS extra, d.dag_display_name, e.task_id AS task_display_name
 -- name: source
 FROM event_log e LEFT JOIN dag d ON d.dag_id = e.dag_id
 
+-- name: visible
+-- What belongs to no DAG (logins, pools, connections) is the right's own.
+(e.dag_id IS NULL OR e.dag_id = ANY (%(visible)s))
+
 -- name: filters
 -- One DAG: event_log_by_dag; else event_log_by_time.
 (%(id)s::bigint IS NULL OR e.id = %(id)s)

@@ -5,6 +5,12 @@ e.id AS import_error_id, e.occurred_at AS timestamp, e.filename, e.bundle_name, 
 -- name: source
 FROM import_error e
 
+-- name: visible
+-- A file tells of all its DAGs. One that never gave any may hold anything, so it is for those who may see everything.
+EXISTS (SELECT FROM dag d WHERE d.bundle_name = e.bundle_name AND d.relative_fileloc = e.filename)
+AND NOT EXISTS (SELECT FROM dag d WHERE d.bundle_name = e.bundle_name AND d.relative_fileloc = e.filename
+                AND d.dag_id <> ALL (%(visible)s))
+
 -- name: filters
 (%(id)s::bigint IS NULL OR e.id = %(id)s)
 AND (%(filename_ilike)s::text[] IS NULL OR e.filename ILIKE ANY (%(filename_ilike)s))

@@ -28,6 +28,9 @@ CASE WHEN t.state = 'deferred' THEN (
 FROM task_instance t JOIN dag_run r ON r.id = t.dag_run_id JOIN dag d ON d.dag_id = r.dag_id
 JOIN dag_version v ON v.id = t.dag_version_id
 
+-- name: visible
+r.dag_id = ANY (%(visible)s)
+
 -- name: filters
 -- One run: primary key. All runs with a state: task_instance_state; by start date: task_instance_by_start.
 (%(dag_id)s::text IS NULL OR r.dag_id = %(dag_id)s)
@@ -113,6 +116,29 @@ ORDER BY t.try_number;
 SELECT try_number, state, because FROM task_instance_history
 WHERE dag_run_id = %(dag_run_id)s AND task_id = %(task_id)s AND map_index = %(map_index)s
 ORDER BY try_number;
+
+-- name: list_slot_holders
+-- explain: slots of a pool by the DAG whose instances hold them, most first; DAGs that are not visible together. Partial
+-- index task_instance_live; for a pool that counts what is deferred, its waits by task_instance_state.
+SELECT CASE WHEN %(visible)s::text[] IS NULL OR r.dag_id = ANY (%(visible)s) THEN r.dag_id END AS dag_id, sum(t.pool_slots)::bigint AS slots
+FROM task_instance t JOIN dag_run r ON r.id = t.dag_run_id
+WHERE t.pool = %(pool)s
+  AND (t.state IN ('queued', 'running', 'restarting')
+       OR (t.state IN ('deferred', 'up_for_reschedule') AND (SELECT include_deferred FROM pool WHERE name = %(pool)s)
+           AND EXISTS (SELECT FROM wait w WHERE w.id = t.id AND w.status = 'waiting')))
+GROUP BY 1 ORDER BY slots DESC, dag_id;
+
+-- name: fetch_slot_counts
+-- explain: instances of a DAG that hold slots, as the limits of one of its tasks count them. The same indexes.
+SELECT (SELECT slots FROM pool WHERE name = %(pool)s) AS pool_slots,
+       count(*) FILTER (WHERE r.id = %(dag_run_id)s) AS in_run,
+       count(*) FILTER (WHERE t.task_id = %(task_id)s) AS of_task,
+       count(*) FILTER (WHERE r.id = %(dag_run_id)s AND t.task_id = %(task_id)s) AS of_task_in_run
+FROM task_instance t JOIN dag_run r ON r.id = t.dag_run_id
+WHERE r.dag_id = %(dag_id)s
+  AND (t.state IN ('queued', 'running', 'restarting')
+       OR (t.state IN ('deferred', 'up_for_reschedule') AND t.pool IN (SELECT name FROM pool WHERE include_deferred)
+           AND EXISTS (SELECT FROM wait w WHERE w.id = t.id AND w.status = 'waiting')));
 
 -- name: list_states
 -- What a clear or mark chooses from: every instance of these runs; primary key of task_instance.

@@ -12,6 +12,9 @@ w.kind, w.key, w.probe, w.terms, w.registered_at, w.deadline_at, w.ended_at, d.i
 FROM wait w JOIN task_instance t ON t.dag_run_id = w.dag_run_id AND t.task_id = w.task_id AND t.map_index = w.map_index
 JOIN dag_run r ON r.id = w.dag_run_id JOIN dag d ON d.dag_id = w.dag_id
 
+-- name: visible
+w.dag_id = ANY (%(visible)s)
+
 -- name: filters
 -- One wait: unique index on id. Waits of one DAG: wait_of_dag. All: a scan of what waits, at most some 100,000 rows.
 (%(id)s::uuid IS NULL OR w.id = %(id)s)

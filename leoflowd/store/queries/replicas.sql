@@ -1,7 +1,10 @@
 -- name: beat
-INSERT INTO replica (id, name, heard_at, tries) VALUES (%(id)s, %(name)s, %(now)s, %(tries)s::uuid[])
+INSERT INTO replica (id, name, heard_at, tries, agents) VALUES (%(id)s, %(name)s, %(now)s, %(tries)s::uuid[], %(agents)s)
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, beat = replica.beat + 1, heard_at = excluded.heard_at,
-    tries = excluded.tries;
+    tries = excluded.tries, agents = excluded.agents;
+
+-- name: fetch_launcher (explain; primary key)
+SELECT name, agents, heard_at FROM replica WHERE id = %(id)s;
 
 -- name: list_others
 SELECT id, name, beat, tries FROM replica WHERE id <> %(id)s;

@@ -11,6 +11,7 @@ WITH candidate AS MATERIALIZED (
         ORDER BY r.run_after DESC, r.id DESC LIMIT 1
     ) last ON true
     WHERE d.current_version_id IS NOT NULL
+      AND (%(visible)s::text[] IS NULL OR d.dag_id = ANY (%(visible)s))
       AND (NOT %(exclude_stale)s OR NOT d.is_stale)
       AND (%(paused)s::boolean IS NULL OR d.is_paused = %(paused)s)
       AND (%(dag_ids)s::text[] IS NULL OR d.dag_id = ANY (%(dag_ids)s))
@@ -101,7 +102,8 @@ FROM dag d
 LEFT JOIN LATERAL (
     SELECT r.state FROM dag_run r WHERE r.dag_id = d.dag_id ORDER BY r.run_after DESC, r.id DESC LIMIT 1
 ) last ON true
-WHERE NOT d.is_stale AND d.current_version_id IS NOT NULL;
+WHERE NOT d.is_stale AND d.current_version_id IS NOT NULL
+  AND (%(visible)s::text[] IS NULL OR d.dag_id = ANY (%(visible)s));
 
 -- name: fetch_historical_metrics (the dashboard's history card: states of the runs that began and ended inside the
 -- window, and of their task instances; counts stop at `count_limit`, which the UI shows as "n+". dag_run_by_start.)
@@ -109,6 +111,7 @@ WITH run AS MATERIALIZED (
     SELECT r.id, r.state FROM dag_run r
     WHERE (r.start_date >= %(start_date)s OR (r.start_date IS NULL AND %(now)s::timestamptz >= %(start_date)s))
       AND coalesce(r.end_date, %(now)s) <= coalesce(%(end_date)s::timestamptz, %(now)s)
+      AND (%(visible)s::text[] IS NULL OR r.dag_id = ANY (%(visible)s))
 ), run_count AS (
     SELECT state, count(*) AS n FROM run GROUP BY state
 ), ti_count AS (

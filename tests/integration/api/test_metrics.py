@@ -132,24 +132,27 @@ async def test_components_are_told_with_their_restarts(anonymous: Client) -> Non
 
 async def test_the_pool_is_told(anonymous: Client) -> None:
     found = await scrape(anonymous)
-    assert found["leoflow_pool_waits kind=http"] == 3
-    assert (found["leoflow_pool_probes_total"], found["leoflow_pool_probes_saved_total"]) == (10, 20)
-    assert found["leoflow_pool_ends_total how=timed_out"] == 1
-    assert found["leoflow_pool_lateness_seconds quantile=0.99"] == 0.031
-    assert found["leoflow_pool_breakers state=open"] == 1
+    assert found["leoflow_cheap_task_pool_waits kind=http"] == 3
+    assert (found["leoflow_cheap_task_pool_probes_total"], found["leoflow_cheap_task_pool_probes_saved_total"]) == (
+        10,
+        20,
+    )
+    assert found["leoflow_cheap_task_pool_ends_total how=timed_out"] == 1
+    assert found["leoflow_cheap_task_pool_lateness_seconds quantile=0.99"] == 0.031
+    assert found["leoflow_cheap_task_pool_breakers state=open"] == 1
 
 
 async def test_lateness_is_absent_while_nothing_was_due(anonymous: Client, pool: FakePool) -> None:
     pool.shown = msgspec.structs.replace(STATISTICS, lateness_p50_s=None, lateness_p99_s=None, lateness_max_s=None)
-    assert not any(name.startswith("leoflow_pool_lateness") for name in await scrape(anonymous))
+    assert not any(name.startswith("leoflow_cheap_task_pool_lateness") for name in await scrape(anonymous))
 
 
 async def test_many_kinds_are_summed_up(anonymous: Client, pool: FakePool) -> None:
     pool.shown = msgspec.structs.replace(STATISTICS, waits={f"k{n:03}": n + 1 for n in range(KINDS_SHOWN + 2)})
     found = await scrape(anonymous)
-    kinds = [name for name in found if name.startswith("leoflow_pool_waits ")]
+    kinds = [name for name in found if name.startswith("leoflow_cheap_task_pool_waits ")]
     assert len(kinds) == KINDS_SHOWN + 1
-    assert found["leoflow_pool_waits kind=other"] == 1 + 2
+    assert found["leoflow_cheap_task_pool_waits kind=other"] == 1 + 2
 
 
 async def test_answers_are_counted_by_group_of_routes(anonymous: Client) -> None:
@@ -177,7 +180,7 @@ def test_what_is_read_of_pool_and_lanes_is_there() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "pool.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "cheap-task-pool.md").read_text()
     readings = [*LANE_READINGS, *POOL_READINGS, *(reading for known in READINGS.values() for reading in known)]
     names = {reading.name + ("_total" if reading.kind == "counter" else "") for reading in readings}
     assert {name for name in names if f"`{name}`" not in text} == set()

@@ -206,7 +206,7 @@ async def test_a_try_that_another_daemon_hears_is_not_silent(
     database: Database, mock_clock: trio.testing.MockClock
 ) -> None:
     others = Others(database, "me")
-    heart = Heart(db=database, replica="other", name="host/1", heard=lambda: [TRY], now=utc_now)
+    heart = Heart(db=database, replica="other", name="host/1", heard=lambda: [TRY], agents=lambda: 1, now=utc_now)
     mock_clock.jump(1000)
     await heart._beat()
     await others.look()
@@ -224,8 +224,8 @@ async def test_a_try_that_another_daemon_hears_is_not_silent(
 
 async def test_a_daemon_that_left_is_forgotten(database: Database) -> None:
     async with database.api.transaction() as conn:
-        await replicas.beat(conn, replica="old", name="h/1", tries=[], now=utc_now())
-        await replicas.beat(conn, replica="me", name="h/2", tries=[], now=utc_now())
+        await replicas.beat(conn, replica="old", name="h/1", tries=[], agents=1, now=utc_now())
+        await replicas.beat(conn, replica="me", name="h/2", tries=[], agents=1, now=utc_now())
         assert [row.id for row in await replicas.list_others(conn, "me")] == ["old"]
         assert await replicas.delete_gone(conn, utc_now()) == 2
 

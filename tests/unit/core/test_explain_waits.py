@@ -67,7 +67,7 @@ def test_a_deferral_says_how_it_goes_on() -> None:
 def test_without_the_pool_the_arguments_speak() -> None:
     assert explain_wait(KnownWait(FACTS, None), NOW)[:2] == (
         'it waits for file {"path":"/in.csv"}; it began 0 s ago',
-        "the pool does not watch it yet: it was registered this moment, or the pool is starting",
+        "the cheap-task pool does not watch it yet: it was registered this moment, or the pool is starting",
     )
 
 

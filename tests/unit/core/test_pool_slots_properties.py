@@ -8,8 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from leoflowd.core.explain import GRANTED_NEXT, SlotHolder, SlotUse, why_no_slot
 from leoflowd.core.pool_slots import SlotLedger, SlotRequest
-from tests.unit.core.core_builders import NOW, seconds
+from tests.unit.core.core_builders import NOW, seconds, task
 
 requests = st.builds(
     SlotRequest,
@@ -49,6 +50,25 @@ class Model:
             and (request.per_dag_limit is None or task < request.per_dag_limit)
             and (request.per_run_task_limit is None or both < request.per_run_task_limit)
         )
+
+    def why_waiting(self, request: SlotRequest) -> str:
+        held = self.held.values()
+        of_task = [other for other in held if other.task_id == request.task_id]
+        use = SlotUse(
+            pool_slots=self.slots.get(request.pool),
+            holders=tuple(SlotHolder("d", other.slots) for other in held if other.pool == request.pool),
+            in_run=sum(1 for other in held if other.key[0] == request.key[0]),
+            of_task=len(of_task),
+            of_task_in_run=sum(1 for other in of_task if other.key[0] == request.key[0]),
+        )
+        spec = task(
+            request.task_id,
+            pool=request.pool,
+            pool_slots=request.slots,
+            max_active_tis_per_dag=request.per_dag_limit,
+            max_active_tis_per_dagrun=request.per_run_task_limit,
+        )
+        return why_no_slot(spec, request.run_limit, use)
 
     def grant(self) -> Iterator[SlotRequest]:
         while True:
@@ -113,7 +133,12 @@ class Ledger(RuleBasedStateMachine):
     def they_agree(self) -> None:
         assert self.ledger.waiting_count == len(self.model.waiting)
         assert self.ledger.occupied_count == len(self.model.held)
-        assert all(self.ledger.why_waiting(request.key) for request in self.model.waiting)
+
+    @invariant()
+    def what_lacks_nothing_is_what_is_granted_next(self) -> None:
+        """`explain` counts rows where the ledger remembers: both must come to the same."""
+        for request in self.model.waiting:
+            assert (self.model.why_waiting(request) == GRANTED_NEXT) == self.model.fits(request)
 
 
 Ledger.TestCase.settings = settings(max_examples=150, stateful_step_count=40)

@@ -1,0 +1,58 @@
+"""Nothing that the API reads across DAGs can be called without saying for which DAGs (ADR 32)."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from leoflowd import store
+from leoflowd.store import api_lists
+from leoflowd.store.api_lists import DagListing, Listing
+
+OF_ONE_DAG = frozenset({"dag_id", "dag_run_id", "dag_run_ids", "keys", "key", "run"})
+"""A parameter of this name says which DAG: the caller was asked about it before."""
+OF_NO_DAG = frozenset({"api_pools", "api_users", "api_monitor", "api_lists"})
+"""Modules without anything of a DAG, and the machinery of lists itself."""
+
+
+def _reads() -> Iterator[Callable[..., Any]]:
+    """Every public coroutine of store.api_* and store.ui_* that is not about one DAG."""
+    for module in pkgutil.iter_modules(store.__path__):
+        if not module.name.startswith(("api_", "ui_")) or module.name in OF_NO_DAG:
+            continue
+        loaded = import_module(f"leoflowd.store.{module.name}")
+        for name, function in inspect.getmembers(loaded, inspect.iscoroutinefunction):
+            is_own = function.__module__ == loaded.__name__ and not name.startswith("_")
+            if is_own and not OF_ONE_DAG & inspect.signature(function).parameters.keys():
+                yield function
+
+
+@pytest.mark.parametrize("read", list(_reads()), ids=lambda read: f"{read.__module__}.{read.__name__}")
+def test_a_read_across_dags_demands_them(read: Callable[..., Any]) -> None:
+    dags = inspect.signature(read).parameters.get("dags")
+    assert dags is not None
+    assert (dags.kind, dags.default) == (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty)
+
+
+def test_there_are_such_reads() -> None:
+    assert len(list(_reads())) >= 15
+
+
+def test_every_list_with_a_dag_in_it_is_one_of_dags() -> None:
+    """`Listing` itself is for what belongs to no DAG."""
+    for module in pkgutil.iter_modules(store.__path__):
+        loaded = import_module(f"leoflowd.store.{module.name}")
+        for name, found in inspect.getmembers(loaded, lambda value: isinstance(value, DagListing | Listing)):
+            has_no_dag = module.name in ("api_pools", "connections")
+            assert isinstance(found, Listing if has_no_dag else DagListing), f"{module.name}.{name}"
+
+
+@pytest.mark.parametrize("read", [api_lists.list_page, api_lists.list_cursor_page, api_lists.fetch_row])
+def test_nothing_reads_a_list_of_dags_before_it_is_cut_to_some(read: Callable[..., Any]) -> None:
+    assert inspect.signature(read, eval_str=True).parameters["listing"].annotation is Listing
+    assert not issubclass(DagListing, Listing)
