@@ -1,4 +1,4 @@
-"""A host's agent without processes: it outlives daemons, starts each try once, and keeps outcomes until they are stored.
+"""A host's agent without processes: it outlives daemons, starts each try once, keeps outcomes until they are stored.
 
 What the real one promises (ADR 5, 20) and nothing more, so that a daemon that loses or doubles something is seen.
 `script(spec)` says how a try ends; None: it runs until somebody ends it.
