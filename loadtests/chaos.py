@@ -4,9 +4,9 @@ Runs of a DAG with chains, a fan-out, sensors, a deferral, an inline HTTP call a
 clears tasks and pauses the DAG. Meanwhile daemon, agent, fork servers, the postmaster or a Postgres backend get
 SIGKILL, or SIGSTOP for a few seconds.
 
-At the end every run must have succeeded, no try may have started twice (each appends a line to a file), the history that
-Postgres wrote must break no promise (`core.history`), and Ctrl-C must leave nothing behind; else the exit code is 1.
-Ends only processes of its own Lite.
+At the end every run must have succeeded, no try may have started twice (each appends a line to a file), the history
+that Postgres wrote must break no promise (`core.history`), and Ctrl-C must leave nothing behind; else the exit code is
+1. Ends only processes of its own Lite.
 """
 
 from __future__ import annotations
