@@ -161,8 +161,8 @@ class _Replay:
         """Tries that were ever to be launched."""
         self._over: set[str] = set()
         self._replaced: set[str] = set()
-        self._marked: set[str] = set()
-        """Tries that a person ended while they were alive."""
+        self._taken_away: set[str] = set()
+        """Tries that a person marked or cleared while they were alive."""
         self._history = history
         self._slots: Counter[str] = Counter()
         """Held now, by pool."""
@@ -261,19 +261,19 @@ class _Replay:
                 self._say(Rule.TWICE, f"{_name(after)}: try {after.id} came back after another had followed it")
 
     def _note_end(self, before: InstanceRow, after: InstanceRow, by_hand: Collection[int]) -> None:
+        if before.state in LIVE and after.id == before.id and after.dag_run_id in by_hand:
+            self._taken_away.add(after.id)
         if before.state in LIVE and after.id == before.id and after.state in OVER:
             if after.id in self._over:
                 self._say(Rule.TWICE, f"{_name(after)}: try {after.id} ended twice")
             self._over.add(after.id)
-            if after.dag_run_id in by_hand:
-                self._marked.add(after.id)
 
     def _xcom_written(self, written: XComWritten, before: InstanceRow | None, after: InstanceRow | None) -> None:
-        # One that was marked while it ran may have been writing at that moment: no lock orders the two.
+        # One that was marked or cleared while it ran may have been writing at that moment: no lock orders the two.
         may_write = {_S.QUEUED, _S.RUNNING}
         if after is not None and (
             after.state in may_write
-            or after.id in self._marked
+            or after.id in self._taken_away
             or (before is not None and before.state in may_write)
             or (before != after and after.state is _S.SUCCESS)
         ):

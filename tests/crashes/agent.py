@@ -25,7 +25,8 @@ from leoflowd.contract.agent_wire import MsgpackCodec
 from leoflowd.core.history import Started
 from leoflowd.core.try_tokens import try_token
 
-CUT_OFF = (GRPCError, StreamTerminatedError, ProtocolError, OSError)
+# AttributeError: grpclib begins a stream on a connection whose other end has gone at that moment.
+CUT_OFF = (GRPCError, StreamTerminatedError, ProtocolError, OSError, AttributeError)
 AGAIN_S = 0.5
 HOST_TOKEN = "host-token"
 SECRET = b"s" * 32

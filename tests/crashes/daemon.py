@@ -67,12 +67,14 @@ class Daemon:
         self._now = now
         self._db = Database(make_conninfo(conninfo, application_name=name), STORE)
         self._scope = trio.CancelScope()
-        self._nursery: trio.Nursery | None = None
+        self._calls: set[trio.CancelScope] = set()
         self._app: QuartTrio | None = None
 
     def kill(self) -> None:
         """As SIGKILL: nothing of it runs on, and nothing that it holds is put in order."""
         self._scope.cancel()
+        for call in self._calls:
+            call.cancel()
 
     async def run(self) -> None:
         """Until killed; raises what would end the process with an error."""
@@ -80,12 +82,10 @@ class Daemon:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    self._nursery = nursery
                     await self._start(nursery)
                     self.ready.set()
                     await trio.sleep_forever()
         finally:
-            self._nursery = None
             self.scheduler = None
             self._db.close()
 
@@ -95,27 +95,14 @@ class Daemon:
 
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Something that this process does for somebody; raises `Killed` when it ends meanwhile."""
-        nursery, done = self._nursery, trio.Event()
-        if nursery is None:
-            raise Killed
-        answers: list[T] = []
-        errors: list[Exception] = []
-
-        async def run() -> None:
-            try:
-                answers.append(await work())
-            except Exception as error:
-                errors.append(error)
-            finally:
-                done.set()
-
-        nursery.start_soon(run)
-        await done.wait()
-        if errors:
-            raise errors[0]
-        if not answers:
-            raise Killed
-        return answers[0]
+        scope = trio.CancelScope()
+        self._calls.add(scope)
+        try:
+            with scope:
+                return await work()
+        finally:
+            self._calls.discard(scope)
+        raise Killed
 
     @property
     def db(self) -> Database:
