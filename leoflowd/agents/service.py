@@ -565,6 +565,8 @@ class AgentService:
         async with self._db.agents.connection() as conn:
             rows = {str(row.id): row for row in await tries.list_tries(conn, list(wanted))}
         for try_id, opened in wanted.items():
+            if self._sessions.get(try_id) is not opened:
+                continue  # it ended while we asked
             row = rows.get(try_id)
             if row is None:
                 opened.tell(m.Terminate(reason="its task instance was deleted or runs again", stale=True))
@@ -572,6 +574,8 @@ class AgentService:
                 opened.tell(m.Terminate(reason="cleared while it ran"))
             elif not row.live:
                 opened.tell(m.Terminate(reason=f"marked {row.state} while it ran"))
+            elif row.state == "queued":
+                await opened.session.tell_start()
 
     async def _tend(self) -> None:
         """Write rendered fields of tries that run for longer; notice when our own loop stood still."""

@@ -53,7 +53,8 @@ class TrySession:
         self._now = now
         self._log_begins_at = 0
         self._rendered: dict[str, Any] | None = None
-        self._started = False
+        self._start: m.TryHello | None = None
+        """As its agent told it."""
         self._refused: str | None = None
         """What this try pushed and was not stored. Agents send all pushes again on each new stream."""
 
@@ -69,9 +70,15 @@ class TrySession:
 
     async def started(self, hello: m.TryHello) -> None:
         hello = incoming.hello_of(hello, self._now())
-        if hello.started_at is not None and not self._started:
-            self._started = True
-            await self._reports.try_started(self.row, at=hello.started_at, hostname=hello.hostname, pid=hello.pid)
+        if hello.started_at is not None and self._start is None:
+            self._start = hello
+            await self.tell_start()
+
+    async def tell_start(self) -> None:
+        """Nobody acknowledges a start: one whose commit failed is told again when the sweep finds it still queued."""
+        start = self._start
+        if start is not None and start.started_at is not None:
+            await self._reports.try_started(self.row, at=start.started_at, hostname=start.hostname, pid=start.pid)
 
     async def handle(self, message: Any) -> m.ToTry | None:
         """Act on one message that needs Postgres or the scheduler; the answer, if it has one.

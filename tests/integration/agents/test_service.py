@@ -192,3 +192,24 @@ async def test_a_broken_message_costs_its_own_stream_only(service: Service) -> N
 
 def _fields(spec: m.TrySpec) -> dict[str, Any]:
     return {name: getattr(spec, name) for name in spec.__struct_fields__}
+
+
+async def test_a_start_that_was_not_committed_is_told_again(service: Service) -> None:
+    """Nobody acknowledges a start: the step that it was in may have failed."""
+    run = await service.world.create(dag("d", task("a")))
+    try_id = (await service.world.launched_ids(1))["a"]
+
+    async def is_running() -> bool:
+        return await service.world.states(run) == {"a": "running"}
+
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        await agent.hear()
+        await service.world.until(is_running)
+        async with service.world.db.api.transaction() as conn:
+            await conn.execute(b"UPDATE task_instance SET state = 'queued'")
+            await dag_runs.touch_dag_run(conn, run, utc_now())
+        await service.world.inbox.put(RunChanged(run))
+        await service.world.settled()
+        assert not await is_running()
+        await service.hints.send(Hint("run", str(run)))
+        await service.world.until(is_running)

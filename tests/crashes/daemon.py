@@ -1,0 +1,246 @@
+"""One daemon of the crash suite: the real parts as `leoflowd.daemon` puts them together, in its tree's order.
+
+Without what adds nothing to crash points: the HTTP server around the application, the compiler, processes. A new
+arrangement of parts in the product is repeated here and nowhere else in this suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import trio
+from psycopg.conninfo import make_conninfo
+from quart_trio import QuartTrio
+
+from leoflow_sensors import load_kinds
+from leoflowd.agents.service import AgentService
+from leoflowd.api.app import create_app
+from leoflowd.api.context import ApiContext, LeaderStatus
+from leoflowd.cheap_tasks.pool import CheapTaskPool
+from leoflowd.cheap_tasks.wait_table import StoredWaits
+from leoflowd.config import ApiConfig, PoolConfig, SchedulerConfig, StoreConfig
+from leoflowd.contract.agent_messages import Launch, Outcome, TrySpec
+from leoflowd.contract.dispatch import Dispatch
+from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
+from leoflowd.core.try_tokens import try_token
+from leoflowd.executors.launches import Launches
+from leoflowd.executors.refusals import Refusal, Refusals
+from leoflowd.scheduler.clock import TimetableClock
+from leoflowd.scheduler.dispatch import Dispatcher, Order
+from leoflowd.scheduler.inbox import Inbox
+from leoflowd.scheduler.leadership import Leadership
+from leoflowd.scheduler.loop import Scheduler
+from leoflowd.scheduler.sweeps import Sweeper, follow_hints
+from leoflowd.store import tries
+from leoflowd.store.database import Database
+from leoflowd.store.external_facts import ExternalFacts
+from leoflowd.store.hints import Hint, HintListener
+from leoflowd.store.log_files import LogFiles
+from leoflowd.supervision import Node, start, start_restarting
+from tests.crashes.agent import HOST_TOKEN, SECRET
+from tests.crashes.watched import LATE_S, Watch, Way
+from tests.fakes.pool_world import Connections, NoClient, TriggerHosts, no_deliveries
+
+T = TypeVar("T")
+QUIET_S = 6000.0
+"""By the world's fast clock: what is only slow is never taken for silent or gone."""
+STORE = StoreConfig(connect_s=QUIET_S, statement_s=QUIET_S, silence_s=QUIET_S)
+SCHEDULER = SchedulerConfig(agent_silence_s=QUIET_S)
+
+
+class Killed(Exception):
+    """The process ended while it worked on this."""
+
+
+class Daemon:
+    def __init__(self, name: str, conninfo: str, folder: Path, watch: Watch, now: Callable[[], datetime]) -> None:
+        self.name = name
+        self.socket = folder / f"{name}.sock"
+        self.ready = trio.Event()
+        self.scheduler: Scheduler | None = None
+        """While it leads."""
+        self._folder = folder
+        self._watch = watch
+        self._now = now
+        self._db = Database(make_conninfo(conninfo, application_name=name), STORE)
+        self._scope = trio.CancelScope()
+        self._calls: set[trio.CancelScope] = set()
+        self._app: QuartTrio | None = None
+
+    def kill(self) -> None:
+        """As SIGKILL: nothing of it runs on, and nothing that it holds is put in order."""
+        self._scope.cancel()
+        for call in self._calls:
+            call.cancel()
+
+    async def run(self) -> None:
+        """Until killed; raises what would end the process with an error."""
+        self._watch.kill = self._die
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    await self._start(nursery)
+                    self.ready.set()
+                    await trio.sleep_forever()
+        finally:
+            self.scheduler = None
+            self._db.close()
+
+    async def _die(self) -> None:
+        self.kill()
+        await trio.sleep_forever()
+
+    async def call(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Something that this process does for somebody; raises `Killed` when it ends meanwhile."""
+        scope = trio.CancelScope()
+        self._calls.add(scope)
+        try:
+            with scope:
+                return await work()
+        finally:
+            self._calls.discard(scope)
+        raise Killed
+
+    @property
+    def db(self) -> Database:
+        return self._db
+
+    def app(self) -> QuartTrio:
+        """Its API, called in process."""
+        if self._app is None:
+            self._app = create_app(
+                ApiContext(
+                    db=self._db,
+                    logs=LogFiles(self._folder / "logs"),
+                    config=ApiConfig(),
+                    now=self._now,
+                    tree=lambda: {"name": "daemon", "children": []},
+                    version="0",
+                    leader=lambda: LeaderStatus(is_leader=True, holder=self.name, heartbeat_at=self._now()),
+                )
+            )
+        return self._app
+
+    async def _start(self, nursery: trio.Nursery) -> None:
+        db, now, root = self._db, self._now, Node("daemon")
+        hints, inbox, launches = HintListener(db.conninfo, STORE), Inbox(), Launches()
+        orders_in, orders_out = trio.open_memory_channel[tuple[Order, ...]](64)
+        dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
+        inline_in, _inline_out = trio.open_memory_channel[Dispatch](0)
+        refusals = Refusals(lambda refusal: self._tell_refusal(inbox, refusal))
+        clock = TimetableClock(db=db, now=now)
+        agents = AgentService(
+            db=db,
+            logs=LogFiles(self._folder / "logs"),
+            reports=inbox,
+            launches=launches,
+            refuse=refusals.refuse,
+            hints=self._overheard("agents", hints, nursery),
+            socket=self.socket,
+            try_secret=SECRET,
+            host_token=HOST_TOKEN,
+            now=now,
+            silence_max_s=QUIET_S,
+        )
+        pool = CheapTaskPool(
+            table=StoredWaits(db.pool),
+            ends=inbox,
+            hints=self._overheard("pool", hints, nursery),
+            kinds=load_kinds(),
+            connections=Connections(),
+            dag_facts=ExternalFacts(db.pool),
+            deliveries=no_deliveries,
+            trigger_hosts=TriggerHosts(),
+            make_client=NoClient,
+            config=PoolConfig(stall_after_s=QUIET_S),
+            now=now,
+        )
+
+        async def refuse(spec: TrySpec, reason: str) -> None:
+            raise AssertionError(f"{spec.task_id} cannot be launched: {reason}")
+
+        async def lead(term: int) -> None:
+            scheduler = Scheduler(
+                db=db,
+                receive=inbox.receive,
+                orders=orders_in,
+                config=SCHEDULER,
+                term=term,
+                now=now,
+                run_ended=clock.look_at,
+                waits=pool,
+            )
+            dispatcher = Dispatcher(
+                db=db, orders=orders_out, dispatches=dispatches_in, inline=inline_in, refuse=refuse, now=now
+            )
+            sweeper = Sweeper(db=db, inbox=inbox, config=SCHEDULER, now=now, signs=agents.signs)
+            try:
+                async with trio.open_nursery() as leading:
+                    await start(leading, root.child("dispatcher"), dispatcher.run)
+                    await start(leading, root.child("scheduler"), scheduler.run)
+                    await start(leading, root.child("clock"), clock.run)
+                    await start(leading, root.child("sweeps"), sweeper.run)
+                    self.scheduler = scheduler
+                    await trio.sleep_forever()
+            finally:
+                self.scheduler = None
+
+        leadership = Leadership(
+            conninfo=db.conninfo, holder=self.name, config=SCHEDULER, store=STORE, now=now, lead=lead
+        )
+        following = self._overheard("scheduler", hints, nursery)
+        await start_restarting(nursery, root.child("hints"), hints.run, StoreUnavailable)
+        await start(nursery, root.child("refusals"), refusals.run)
+        await start(nursery, root.child("agents"), agents.run)
+        nursery.start_soon(_launch_all, dispatches_out, launches)
+        await start_restarting(nursery, root.child("pool"), pool.run, StoreUnavailable)
+        nursery.start_soon(follow_hints, following, inbox, clock.look_at)
+        await start_restarting(nursery, root.child("leadership"), leadership.run, StoreUnavailable, LeadershipLost)
+
+    def _overheard(self, who: str, hints: HintListener, nursery: trio.Nursery) -> trio.MemoryReceiveChannel[Hint]:
+        """The hints that `who` hears, behind an ear that may lose, double or delay one of them."""
+        heard = hints.subscribe()
+        send, receive = trio.open_memory_channel[Hint](1024)
+
+        async def listen() -> None:
+            async for hint in heard:
+                match self._watch.hear(f"hint {hint.kind} to {who}"):
+                    case Way.DROPPED:
+                        pass
+                    case Way.TWICE:
+                        send.send_nowait(hint)
+                        send.send_nowait(hint)
+                    case Way.LATE:
+                        nursery.start_soon(pass_on_late, hint)
+                    case _:
+                        send.send_nowait(hint)
+
+        async def pass_on_late(hint: Hint) -> None:
+            await trio.sleep(LATE_S)
+            send.send_nowait(hint)
+
+        nursery.start_soon(listen)
+        return receive
+
+    async def _tell_refusal(self, inbox: Inbox, refusal: Refusal) -> None:
+        async with self._db.agents.connection() as conn:
+            row = await tries.fetch_try(conn, refusal.try_id)
+        if row is not None and row.live:
+            now = self._now()
+            end = Outcome(kind=refusal.kind, because=refusal.because, start_date=now, end_date=now)
+            await inbox.try_ended(row, end, None)
+
+
+async def _launch_all(dispatches: trio.MemoryReceiveChannel[Dispatch], launches: Launches) -> None:
+    """In the place of the executor, whose environments are always ready."""
+    async for dispatch in dispatches:
+        launches.put(Launch(spec=dispatch.spec, token=try_token(SECRET, dispatch.spec.try_id)))
+
+
+def views_of(daemon: Daemon) -> dict[int, Any]:
+    """What its scheduler remembers: dag run id -> facts of the instances."""
+    assert daemon.scheduler is not None, f"{daemon.name} does not lead"
+    return {i: tuple(loaded.view.facts) for i, loaded in daemon.scheduler._views.runs.items()}

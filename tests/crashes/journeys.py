@@ -1,0 +1,154 @@
+"""The ten journeys. Each has a stage that is set without faults, one thing that happens, and what must come of it.
+
+In every DAG a task `hold` runs until the end, so that the run is still remembered when views are compared with rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import msgspec
+import trio
+
+from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec, XComItem
+from leoflowd.contract.dag_spec import DagSpec
+from leoflowd.contract.wait_spec import Deferral, ProbeSpec, Resume, WaitSpec, WaitTerms
+from tests.crashes.agent import outcome
+from tests.crashes.world import World, dag, now, task
+
+RETRY_S = 2.0
+DAG = "d"
+
+
+def script(spec: TrySpec) -> Outcome | None:
+    """How a try ends, by the beginning of its task's name."""
+    kind = spec.task_id.split("_")[0]
+    if kind == "hold" or (kind == "long" and spec.try_number == 1):
+        return None
+    if kind == "flaky" and spec.try_number == 1:
+        return outcome(OutcomeKind.FAILED)
+    if kind == "again" and spec.first_started_at is None:
+        return outcome(OutcomeKind.RESCHEDULE, reschedule_at=now() + timedelta(seconds=RETRY_S))
+    if kind == "defers" and spec.resume is None:
+        moment = (now() + timedelta(seconds=RETRY_S)).isoformat()
+        probe = ProbeSpec(kind="time", arguments={"moment": moment})
+        wait = WaitSpec(probe=probe, terms=WaitTerms(resume=Resume(next_method="go_on"), poke_interval_s=1.0))
+        return outcome(OutcomeKind.DEFERRED, deferral_json=msgspec.json.encode(Deferral(wait=wait)).decode())
+    return outcome(OutcomeKind.SUCCESS, xcoms=(XComItem(key="return_value", value=f'"{spec.try_id}"'),))
+
+
+async def nothing(_world: World) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+async def create_run(world: World) -> None:
+    await world.create_run(DAG)
+
+
+class Journey(msgspec.Struct, frozen=True, kw_only=True):
+    spec: DagSpec
+    stage: Callable[[World], Awaitable[None]] = nothing
+    act: Callable[[World], Awaitable[None]] = create_run
+    comes_to: dict[str, str]
+    """Before `hold` is released: task id -> state and number of its try."""
+    begins_with_the_daemon: bool = False
+    """Its start is part of the journey."""
+
+
+async def a_run_with_long(world: World) -> None:
+    await world.create_run(DAG)
+    await world.until_states(long="running 1", hold="running 1")
+
+
+async def clear_live_and_finished(world: World) -> None:
+    await world.clear(DAG, "first", "long")
+
+
+async def a_run_where_first_ended(world: World) -> None:
+    await world.create_run(DAG)
+    await world.until_states(first="success 1", long="running 1", hold="running 1")
+
+
+async def mark_a_live_one(world: World) -> None:
+    await world.mark(DAG, "long", "success")
+
+
+NEXT_VERSION = dag(DAG, task("first"), task("new", "first"), task("hold"))
+
+
+async def a_run_of_the_first_version(world: World) -> None:
+    await world.create_run(DAG)
+    await world.until_states(first="success 1", hold="running 1")
+
+
+async def register_and_move_the_run(world: World) -> None:
+    await world.register(NEXT_VERSION)
+    await world.clear(DAG, "first", run_on_latest_version=True)
+
+
+async def another_term(world: World) -> None:
+    """The leader loses its session, and its lock with it, in the middle of a chain."""
+    await world.create_run(DAG)
+    await world.until_states(first="success 1")
+    await world.rows(
+        b"SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+        b" WHERE l.locktype = 'advisory' AND d.datname = current_database()"
+    )
+    await world.mark(DAG, "long", "success")
+
+
+JOURNEYS = {
+    "create run": Journey(spec=dag(DAG, task("hold")), comes_to={"hold": "running 1"}),
+    "launch": Journey(
+        spec=dag(DAG, task("hold", priority_weight=9), task("one"), task("two"), max_active_tasks=2),
+        comes_to={"one": "success 1", "two": "success 1", "hold": "running 1"},
+    ),
+    "outcome with downstream": Journey(
+        spec=dag(
+            DAG,
+            task("first"),
+            task("left", "first"),
+            task("right", "first"),
+            task("last", "left", "right"),
+            task("hold"),
+        ),
+        comes_to=dict.fromkeys(("first", "left", "right", "last"), "success 1"),
+    ),
+    "retry": Journey(
+        spec=dag(DAG, task("flaky", retries=1, retry_delay_s=RETRY_S), task("after", "flaky"), task("hold")),
+        comes_to={"flaky": "success 2", "after": "success 1"},
+    ),
+    "defer and fire": Journey(
+        spec=dag(DAG, task("defers"), task("after", "defers"), task("hold")),
+        comes_to={"defers": "success 1", "after": "success 1"},
+    ),
+    "clear": Journey(
+        spec=dag(DAG, task("first"), task("long"), task("hold")),
+        stage=a_run_where_first_ended,
+        act=clear_live_and_finished,
+        comes_to={"first": "success 2", "long": "success 2"},
+    ),
+    "mark": Journey(
+        spec=dag(DAG, task("long"), task("after", "long"), task("hold")),
+        stage=a_run_with_long,
+        act=mark_a_live_one,
+        comes_to={"long": "success 1", "after": "success 1"},
+    ),
+    "register version": Journey(
+        spec=dag(DAG, task("first"), task("hold")),
+        stage=a_run_of_the_first_version,
+        act=register_and_move_the_run,
+        comes_to={"first": "success 2", "new": "success 1"},
+    ),
+    "reschedule": Journey(
+        spec=dag(DAG, task("again"), task("after", "again"), task("hold")),
+        comes_to={"again": "success 1", "after": "success 1"},
+    ),
+    "leader change": Journey(
+        spec=dag(DAG, task("first"), task("long", "first"), task("after", "long"), task("hold")),
+        act=another_term,
+        comes_to={"first": "success 1", "long": "success 1", "after": "success 1"},
+        begins_with_the_daemon=True,
+    ),
+}

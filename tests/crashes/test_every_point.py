@@ -1,0 +1,87 @@
+"""Every statement and every hint of ten journeys, broken once each; afterwards nothing is lost and nothing is doubled.
+
+The points are not listed anywhere: a first walk of each journey records what its code sends (ADR 34). `make crashes`
+walks all of them. Otherwise a few are drawn for each journey and way, by `LEOFLOW_CRASHES_SEED`, which a failure names.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.crashes.journeys import JOURNEYS, Journey, script
+from tests.crashes.watched import Fault, Way, watched_connections
+from tests.crashes.world import Done, World, points_of, told
+
+# What a killed daemon leaves open in its event loop, a killed process leaves to the kernel.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+    "ignore:coroutine .* was never awaited:RuntimeWarning",
+)
+ALL = os.environ.get("LEOFLOW_CRASHES") == "all"
+SEED = int(os.environ.get("LEOFLOW_CRASHES_SEED") or random.SystemRandom().randrange(10_000))
+DRAWN = 1
+"""Points of each journey and way in a usual run of the tests."""
+PARTS = 1
+"""Of one journey and way, walked as tests of their own, so that workers share them."""
+
+
+async def walk(journey: Journey, conninfo: str, folder: Path, fault: Fault | None = None) -> Done:
+    world = World(conninfo, folder, script, fault)
+    wrong: list[str] = []
+    seen: dict[str, str] = {}
+    with watched_connections(world.find):
+        try:
+            async with world.running(watch_start=journey.begins_with_the_daemon):
+                await world.unwatched(lambda: world.register(journey.spec), but=journey.begins_with_the_daemon)
+                await world.unwatched(lambda: journey.stage(world), but=journey.begins_with_the_daemon)
+                await journey.act(world)
+                await world.until_states(**journey.comes_to)
+                await world.check_views()
+                world.watch.is_on = False
+                world.agent.release()
+                await world.until_run()
+                await world.until(world.agent.is_idle)
+                wrong = await world.judge()
+                seen = await world.states()
+        except* (AssertionError, trio.TooSlowError) as group:
+            wrong += [told(group), *world.crashes]
+    return Done(points_of(world), world.watch.happened, tuple(wrong), seen)
+
+
+def faults_of(done: Done, way: Way) -> list[Fault]:
+    return sorted(Fault(point, way) for point in done.points if way in point.ways)
+
+
+def chosen(faults: list[Fault], name: str, part: int) -> list[Fault]:
+    if ALL:
+        return faults[part::PARTS]
+    return random.Random(f"{SEED} {name}").sample(faults, min(DRAWN, len(faults)))
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("way", list(Way), ids=lambda way: way.name.lower())
+@pytest.mark.parametrize("name", JOURNEYS)
+async def test_nothing_is_lost_or_doubled(
+    name: str, way: Way, part: int, watched_conninfo: str, tmp_path: Path, fast_clock: trio.abc.Clock
+) -> None:
+    journey = JOURNEYS[name]
+    unharmed = await walk(journey, watched_conninfo, tmp_path)
+    assert unharmed.wrong == (), "without any fault"
+    faults = chosen(faults_of(unharmed, way), name, part)
+    failed: list[str] = []
+    unmet = 0
+    for fault in faults:
+        done = await walk(journey, watched_conninfo, tmp_path, fault)
+        wrong = list(done.wrong)
+        if not wrong and done.seen != unharmed.seen:
+            wrong.append(f"it came to {done.seen} instead of {unharmed.seen}")
+        unmet += not done.happened
+        failed += [f"{fault}: {what}" for what in wrong]
+    print(f"{name}, {way}: {len(faults)} points, {unmet} of them not met again, seed {SEED}")
+    assert failed == [], f"LEOFLOW_CRASHES_SEED={SEED}"

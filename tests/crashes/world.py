@@ -1,0 +1,295 @@
+"""Everything around the daemons of one journey: the database, its history, the agent, and a person who asks again.
+
+A daemon that is killed, or crashes, is followed by another one on the same database, as an orchestrator would do. Time
+is real, only faster (`RATE`), so that sweeps and backoffs take milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import trio
+import trio_asyncio
+from psycopg.conninfo import make_conninfo
+
+from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.core.history import Rule, Violation, check_history, check_view
+from leoflowd.store import dags, run_views
+from leoflowd.store.database import Database
+from loadtests.history_log import read_history
+from tests.crashes.agent import Agent, Script
+from tests.crashes.daemon import Daemon, Killed, views_of
+from tests.crashes.watched import Fault, Point, Watch
+from tests.integration.api.api_client import PASSWORD, Client
+
+RATE = 40.0
+"""How much faster Trio's clock goes: a sweep every 125 ms."""
+WITHIN_S = 30.0 * RATE
+"""How long a journey may wait for one thing: half a minute of a machine that is busy."""
+LOOK_S = 0.15
+"""Between two looks at the database."""
+START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+EMPTY = "DELETE FROM dag; DELETE FROM deleted_dag; DELETE FROM event_log; DELETE FROM history_log;"
+RUN_ID = "r1"
+
+
+def now() -> datetime:
+    return START + timedelta(seconds=trio.current_time())
+
+
+def dag(dag_id: str, *tasks: TaskSpec, **fields: Any) -> DagSpec:
+    return DagSpec(dag_id=dag_id, tasks=tasks, **fields)
+
+
+def task(task_id: str, *upstream: str, **fields: Any) -> TaskSpec:
+    return TaskSpec(task_id=task_id, operator="PythonOperator", upstream_task_ids=upstream, **fields)
+
+
+class World:
+    def __init__(self, conninfo: str, folder: Path, script: Script, fault: Fault | None) -> None:
+        self.conninfo = conninfo
+        self.watch = Watch(fault)
+        self.agent = Agent(self._where_the_leader_is, script, now)
+        self.crashes: list[str] = []
+        self.expected: dict[str, str] = {}
+        """What the journey says that became of it: `task_id` -> state and number of the last try."""
+        self._folder = folder
+        self._daemons: list[Daemon] = []
+        self._asking = Database(make_conninfo(conninfo, application_name="the test"), api=1)
+        self._made = 0
+        self._nursery: trio.Nursery | None = None
+        self._token = ""
+
+    def find(self, application_name: str) -> Watch | None:
+        return self.watch if application_name.startswith("daemon") else None
+
+    @asynccontextmanager
+    async def running(self, *, watch_start: bool = False) -> AsyncIterator[World]:
+        """With a daemon that leads and an agent at it."""
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+            connection.execute(EMPTY)
+        try:
+            async with trio_asyncio.open_loop(), trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self.watch.is_on = watch_start
+                nursery.start_soon(self.agent.run)
+                self.add_daemon()
+                await self.until(self._leads)
+                await self._log_in()
+                self.watch.is_on = True
+                yield self
+                nursery.cancel_scope.cancel()
+        finally:
+            self._asking.close()
+
+    async def _leads(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return any(daemon.scheduler is not None for daemon in self._daemons)
+
+    # --- daemons ----------------------------------------------------------------------------------------------
+
+    def add_daemon(self) -> Daemon:
+        assert self._nursery is not None
+        self._made += 1
+        daemon = Daemon(f"daemon-{self._made}", self.conninfo, self._folder, self.watch, now)
+        self._daemons.append(daemon)
+        self._nursery.start_soon(self._keep, daemon)
+        return daemon
+
+    async def _keep(self, daemon: Daemon) -> None:
+        try:
+            await daemon.run()
+        except Exception as error:
+            self.crashes.append(told(error))
+        self._daemons.remove(daemon)
+        self.agent.cut_off()
+        await trio.sleep(0.5)
+        if not self._daemons:
+            self.add_daemon()
+
+    @property
+    def leader(self) -> Daemon | None:
+        return next((daemon for daemon in self._daemons if daemon.scheduler is not None), None)
+
+    def _where_the_leader_is(self) -> Path:
+        found = self.leader or (self._daemons[0] if self._daemons else None)
+        return found.socket if found is not None else self._folder / "nobody"
+
+    async def by_some_daemon(self, work: Callable[[Daemon], Awaitable[bool]]) -> None:
+        """Somebody asks, sees that it failed or hears nothing, and asks again. `work` says whether it is done."""
+        with trio.fail_after(WITHIN_S):
+            while True:
+                daemon = next((daemon for daemon in self._daemons if daemon.ready.is_set()), None)
+                try:
+                    if daemon is not None and await daemon.call(lambda daemon=daemon: work(daemon)):  # type: ignore[misc]
+                        return
+                except (Killed, StoreUnavailable):
+                    pass
+                await trio.sleep(LOOK_S)
+
+    # --- what people and projects do --------------------------------------------------------------------------
+
+    async def register(self, spec: DagSpec) -> None:
+        async def work(daemon: Daemon) -> bool:
+            async with daemon.db.api.transaction() as conn:
+                await dags.register_dag(conn, spec, now=now(), fileloc="x", relative_fileloc="x")
+            return True
+
+        await self.by_some_daemon(work)
+
+    async def _log_in(self) -> None:
+        assert self.leader is not None
+        body = {"username": "admin", "password": PASSWORD}
+        was_on, self.watch.is_on = self.watch.is_on, False
+        leader = Client(self.leader.app())
+        while (answer := await leader.call("POST", "/auth/token", json=body)).status_code != 201:  # noqa: ASYNC110  # 408: late by the fast clock
+            await trio.sleep(LOOK_S)
+        self._token = (await answer.get_json())["access_token"]
+        self.watch.is_on = was_on
+
+    async def ask(self, method: str, path: str, body: Any, *, event: str) -> None:
+        """One call of the API. `event` is what the audit log then says: a person looks before asking again."""
+        before = await self.count_events(event)
+
+        async def work(daemon: Daemon) -> bool:
+            client = Client(daemon.app(), token=self._token)
+            answer = await client.call(method, f"/api/v2/dags/{path}", json=body)
+            text = await answer.get_data(as_text=False)
+            assert answer.status_code < 400 or answer.status_code in (408, 503), (path, answer.status_code, text)
+            return answer.status_code < 400
+
+        async def unless_done(daemon: Daemon) -> bool:
+            return await self.count_events(event) > before or await work(daemon)
+
+        await self.by_some_daemon(unless_done)
+
+    async def create_run(self, dag_id: str) -> None:
+        body = {"dag_run_id": RUN_ID, "logical_date": None}
+        await self.ask("POST", f"{dag_id}/dagRuns", body, event="trigger_dag_run")
+
+    async def clear(self, dag_id: str, *task_ids: str, **more: Any) -> None:
+        body = {"dry_run": False, "only_failed": False, "task_ids": task_ids, "dag_run_id": RUN_ID, **more}
+        await self.ask("POST", f"{dag_id}/clearTaskInstances", body, event="clear_task_instances")
+
+    async def mark(self, dag_id: str, task_id: str, state: str) -> None:
+        path = f"{dag_id}/dagRuns/{RUN_ID}/taskInstances/{task_id}"
+        await self.ask("PATCH", path, {"new_state": state}, event="patch_task_instance")
+
+    async def unwatched(self, work: Callable[[], Awaitable[None]], *, but: bool) -> None:
+        """The stage: no fault happens, and nothing of it is a point. `but`: it is part of the journey after all."""
+        was_on, self.watch.is_on = self.watch.is_on, but
+        await work()
+        self.watch.is_on = was_on
+
+    # --- looking ----------------------------------------------------------------------------------------------
+
+    async def rows(self, statement: bytes, **parameters: Any) -> list[tuple[Any, ...]]:
+        async with self._asking.api.connection() as conn:
+            return list(await (await conn.execute(statement, parameters)).fetchall())
+
+    async def count_events(self, event: str) -> int:
+        ((count,),) = await self.rows(b"SELECT count(*) FROM event_log WHERE event = %(event)s", event=event)
+        return int(count)
+
+    async def states(self) -> dict[str, str]:
+        """Of all task instances: state and number of the current try."""
+        found = await self.rows(b"SELECT task_id, state, try_number FROM task_instance ORDER BY task_id")
+        return {task_id: f"{state} {number}" for task_id, state, number in found}
+
+    async def until_states(self, **expected: str) -> None:
+        """A state and number for each of these tasks."""
+        seen: dict[str, str] = {}
+
+        async def met() -> bool:
+            nonlocal seen
+            seen = await self.states()
+            return expected.items() <= seen.items()
+
+        try:
+            await self.until(met)
+        except trio.TooSlowError as error:
+            raise AssertionError(f"waited in vain for {expected}, there is {seen}") from error
+
+    async def until_run(self, state: str = "success") -> None:
+        async def met() -> bool:
+            return await self.rows(b"SELECT state FROM dag_run") == [(state,)]
+
+        try:
+            await self.until(met)
+        except trio.TooSlowError as error:
+            runs = await self.rows(b"SELECT id, state, because FROM dag_run")
+            raise AssertionError(f"the run did not end as {state}: {runs}, {await self.states()}") from error
+
+    async def until(self, met: Callable[[], Awaitable[bool]]) -> None:
+        with trio.fail_after(WITHIN_S):
+            while not await met():  # noqa: ASYNC110  # what is waited for is in Postgres
+                await trio.sleep(LOOK_S)
+
+    # --- judging ----------------------------------------------------------------------------------------------
+
+    async def check_views(self) -> None:
+        """What the leader remembers of runs that go on is what Postgres says, once both have come to rest."""
+        found: list[Violation] = []
+
+        async def equal() -> bool:
+            found.clear()
+            leader = self.leader
+            if leader is None:
+                return False
+            async with self._asking.api.connection() as conn:
+                stored = {i: await run_views.load_view(conn, i) for i in views_of(leader)}
+            if self.leader is not leader:
+                return False
+            for dag_run_id, facts in views_of(leader).items():
+                loaded = stored.get(dag_run_id)
+                if loaded is None:
+                    found.append(Violation(Rule.VIEW, f"dag run {dag_run_id} is remembered and has no rows"))
+                else:
+                    found.extend(check_view(dag_run_id, facts, loaded.view.facts))
+            remembered = set(views_of(leader))
+            running = {row[0] for row in await self.rows(b"SELECT id FROM dag_run WHERE state = 'running'")}
+            found.extend(Violation(Rule.VIEW, f"dag run {i} runs and nobody knows") for i in running - remembered)
+            return not found
+
+        try:
+            await self.until(equal)
+        except trio.TooSlowError as error:
+            raise AssertionError("\n".join(violation.what for violation in found)) from error
+
+    async def judge(self) -> list[str]:
+        """All that is wrong; the journey is over."""
+        history = read_history(self.conninfo, started=self.agent.started)
+        wrong = [f"{violation.rule}: {violation.what}" for violation in check_history(history)]
+        wrong += [f"the daemon crashed: {crash}" for crash in self.crashes]
+        xcoms = await self.rows(
+            b"SELECT x.task_id, x.key, x.value::text, t.id::text FROM xcom x JOIN task_instance t"
+            b" USING (dag_run_id, task_id, map_index) WHERE x.value::text <> '\"' || t.id || '\"'"
+        )
+        wrong += [f"XCom {key!r} of {task_id!r} is {value}, its try is {own}" for task_id, key, value, own in xcoms]
+        return wrong
+
+
+def told(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
+
+
+def points_of(world: World) -> tuple[Point, ...]:
+    return tuple(world.watch.points)
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What came of one journey."""
+
+    points: tuple[Point, ...]
+    happened: bool
+    wrong: tuple[str, ...]
+    seen: dict[str, str]
