@@ -18,21 +18,24 @@ from quart_trio import QuartTrio
 from leoflow_sensors import load_kinds
 from leoflowd.agents.service import AgentService
 from leoflowd.api.app import create_app
-from leoflowd.api.context import ApiContext, LeaderStatus
+from leoflowd.api.context import ApiContext
 from leoflowd.cheap_tasks.pool import CheapTaskPool
 from leoflowd.cheap_tasks.wait_table import StoredWaits
 from leoflowd.config import ApiConfig, PoolConfig, SchedulerConfig, StoreConfig
-from leoflowd.contract.agent_messages import Launch, Outcome, TrySpec
+from leoflowd.contract.agent_messages import Launch, Outcome
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
 from leoflowd.core.try_tokens import try_token
 from leoflowd.executors.launches import Launches
 from leoflowd.executors.refusals import Refusal, Refusals
 from leoflowd.scheduler.clock import TimetableClock
-from leoflowd.scheduler.dispatch import Dispatcher, Order
+from leoflowd.scheduler.draft import EXECUTOR, INLINE
 from leoflowd.scheduler.inbox import Inbox
 from leoflowd.scheduler.leadership import Leadership
 from leoflowd.scheduler.loop import Scheduler
+from leoflowd.scheduler.outbox import Outbox
+from leoflowd.scheduler.replicas import Heart, Others
+from leoflowd.scheduler.reports import KeptReports, OthersReports
 from leoflowd.scheduler.sweeps import Sweeper, follow_hints
 from leoflowd.store import tries
 from leoflowd.store.database import Database
@@ -45,6 +48,8 @@ from tests.crashes.watched import LATE_S, Watch, Way
 from tests.fakes.pool_world import Connections, NoClient, TriggerHosts, no_deliveries
 
 T = TypeVar("T")
+LAUNCHER = "host"
+"""All daemons of a world share its agent, as successors on one data folder do."""
 QUIET_S = 6000.0
 """By the world's fast clock: what is only slow is never taken for silent or gone."""
 STORE = StoreConfig(connect_s=QUIET_S, statement_s=QUIET_S, silence_s=QUIET_S)
@@ -102,6 +107,8 @@ class Daemon:
                 return await work()
         finally:
             self._calls.discard(scope)
+            if scope.cancel_called:
+                self._db.close()  # what it gave back after the end of its process
         raise Killed
 
     @property
@@ -119,7 +126,6 @@ class Daemon:
                     now=self._now,
                     tree=lambda: {"name": "daemon", "children": []},
                     version="0",
-                    leader=lambda: LeaderStatus(is_leader=True, holder=self.name, heartbeat_at=self._now()),
                 )
             )
         return self._app
@@ -127,7 +133,6 @@ class Daemon:
     async def _start(self, nursery: trio.Nursery) -> None:
         db, now, root = self._db, self._now, Node("daemon")
         hints, inbox, launches = HintListener(db.conninfo, STORE), Inbox(), Launches()
-        orders_in, orders_out = trio.open_memory_channel[tuple[Order, ...]](64)
         dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
         inline_in, _inline_out = trio.open_memory_channel[Dispatch](0)
         refusals = Refusals(lambda refusal: self._tell_refusal(inbox, refusal))
@@ -142,6 +147,7 @@ class Daemon:
             socket=self.socket,
             try_secret=SECRET,
             host_token=HOST_TOKEN,
+            launcher=LAUNCHER,
             now=now,
             silence_max_s=QUIET_S,
         )
@@ -159,29 +165,37 @@ class Daemon:
             now=now,
         )
 
-        async def refuse(spec: TrySpec, reason: str) -> None:
-            raise AssertionError(f"{spec.task_id} cannot be launched: {reason}")
+        def refuse(try_id: str, reason: str) -> None:
+            raise AssertionError(f"try {try_id} cannot be launched: {reason}")
+
+        others = OthersReports(db=db, inbox=inbox, sweep_interval_s=SCHEDULER.sweep_interval_s)
 
         async def lead(term: int) -> None:
+            outboxes = [
+                Outbox(db=db, dispatches=dispatches, refuse=refuse, now=now)
+                for dispatches in (dispatches_in, inline_in)
+            ]
             scheduler = Scheduler(
                 db=db,
                 receive=inbox.receive,
-                orders=orders_in,
+                offers={EXECUTOR: outboxes[0].offer, INLINE: outboxes[1].offer},
                 config=SCHEDULER,
                 term=term,
                 now=now,
                 run_ended=clock.look_at,
                 waits=pool,
+                launcher=LAUNCHER,
             )
-            dispatcher = Dispatcher(
-                db=db, orders=orders_out, dispatches=dispatches_in, inline=inline_in, refuse=refuse, now=now
+            sweeper = Sweeper(
+                db=db, inbox=inbox, config=SCHEDULER, now=now, signs=agents.signs, others=Others(db, self.name)
             )
-            sweeper = Sweeper(db=db, inbox=inbox, config=SCHEDULER, now=now, signs=agents.signs)
             try:
                 async with trio.open_nursery() as leading:
-                    await start(leading, root.child("dispatcher"), dispatcher.run)
+                    for name, outbox in zip((EXECUTOR, INLINE), outboxes, strict=True):
+                        await start(leading, root.child(f"{name} outbox"), outbox.run)
                     await start(leading, root.child("scheduler"), scheduler.run)
                     await start(leading, root.child("clock"), clock.run)
+                    await start(leading, root.child("others' reports"), others.run)
                     await start(leading, root.child("sweeps"), sweeper.run)
                     self.scheduler = scheduler
                     await trio.sleep_forever()
@@ -189,15 +203,23 @@ class Daemon:
                 self.scheduler = None
 
         leadership = Leadership(
-            conninfo=db.conninfo, holder=self.name, config=SCHEDULER, store=STORE, now=now, lead=lead
+            conninfo=db.conninfo,
+            holder=self.name,
+            config=SCHEDULER,
+            store=STORE,
+            now=now,
+            follow=KeptReports(db=db, inbox=inbox, now=now).run,
+            lead=lead,
         )
+        heart = Heart(db=db, replica=self.name, name=self.name, heard=agents.heard, agents=lambda: 1, now=now)
         following = self._overheard("scheduler", hints, nursery)
         await start_restarting(nursery, root.child("hints"), hints.run, StoreUnavailable)
         await start(nursery, root.child("refusals"), refusals.run)
         await start(nursery, root.child("agents"), agents.run)
         nursery.start_soon(_launch_all, dispatches_out, launches)
         await start_restarting(nursery, root.child("pool"), pool.run, StoreUnavailable)
-        nursery.start_soon(follow_hints, following, inbox, clock.look_at)
+        nursery.start_soon(follow_hints, following, inbox, clock.look_at, others.came)
+        await start(nursery, root.child("replica"), heart.run)
         await start_restarting(nursery, root.child("leadership"), leadership.run, StoreUnavailable, LeadershipLost)
 
     def _overheard(self, who: str, hints: HintListener, nursery: trio.Nursery) -> trio.MemoryReceiveChannel[Hint]:
