@@ -165,6 +165,7 @@ class Lane:
         except psycopg.Error:
             return False
         except trio.Cancelled:
+            connection.pgconn.finish()  # also when it was cut off before it asked
             self._open -= 1
             raise
         return False

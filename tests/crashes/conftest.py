@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
 from collections.abc import Iterator
 
@@ -21,6 +22,13 @@ from tests import postgres_server
 from tests.crashes.world import RATE, START
 from tests.integration.api.api_client import PASSWORD
 from tests.integration.conftest import cheap_passwords, no_connection_stays_open, postgres_conninfo  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def killed_loops_are_collected() -> Iterator[None]:
+    """What a killed daemon leaves open is found here, where it is expected, and not in somebody else's test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

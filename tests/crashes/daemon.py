@@ -74,6 +74,7 @@ class Daemon:
         self._scope = trio.CancelScope()
         self._calls: set[trio.CancelScope] = set()
         self._app: QuartTrio | None = None
+        self._is_over = False
 
     def kill(self) -> None:
         """As SIGKILL: nothing of it runs on, and nothing that it holds is put in order."""
@@ -91,6 +92,7 @@ class Daemon:
                     self.ready.set()
                     await trio.sleep_forever()
         finally:
+            self._is_over = True
             self.scheduler = None
             self._db.close()
 
@@ -100,6 +102,8 @@ class Daemon:
 
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Something that this process does for somebody; raises `Killed` when it ends meanwhile."""
+        if self._scope.cancel_called:
+            raise Killed
         scope = trio.CancelScope()
         self._calls.add(scope)
         try:
@@ -107,7 +111,7 @@ class Daemon:
                 return await work()
         finally:
             self._calls.discard(scope)
-            if scope.cancel_called:
+            if self._is_over:
                 self._db.close()  # what it gave back after the end of its process
         raise Killed
 

@@ -243,19 +243,20 @@ class World:
             leader = self.leader
             if leader is None:
                 return False
+            known = list(views_of(leader))
             async with self._asking.api.connection() as conn:
-                stored = {i: await run_views.load_view(conn, i) for i in views_of(leader)}
-            if self.leader is not leader:
+                stored = {i: await run_views.load_view(conn, i) for i in known}
+            if self.leader is not leader:  # it may have been killed meanwhile
                 return False
-            for dag_run_id, facts in views_of(leader).items():
+            views = views_of(leader)
+            for dag_run_id, facts in views.items():
                 loaded = stored.get(dag_run_id)
                 if loaded is None:
                     found.append(Violation(Rule.VIEW, f"dag run {dag_run_id} is remembered and has no rows"))
                 else:
                     found.extend(check_view(dag_run_id, facts, loaded.view.facts))
-            remembered = set(views_of(leader))
             running = {row[0] for row in await self.rows(b"SELECT id FROM dag_run WHERE state = 'running'")}
-            found.extend(Violation(Rule.VIEW, f"dag run {i} runs and nobody knows") for i in running - remembered)
+            found.extend(Violation(Rule.VIEW, f"dag run {i} runs and nobody knows") for i in running - views.keys())
             return not found
 
         try:
