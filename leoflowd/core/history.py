@@ -161,8 +161,6 @@ class _Replay:
         """Tries that were ever to be launched."""
         self._over: set[str] = set()
         self._replaced: set[str] = set()
-        self._taken_away: set[str] = set()
-        """Tries that a person marked or cleared while they were alive."""
         self._history = history
         self._slots: Counter[str] = Counter()
         """Held now, by pool."""
@@ -247,7 +245,7 @@ class _Replay:
             self._say(Rule.MOVE, f"{_name(after)} went from {before.state} to {after.state}, as try {after.id}")
         if after.try_number < before.try_number:
             self._say(Rule.MOVE, f"{_name(after)} went back from try {before.try_number} to {after.try_number}")
-        self._note_end(before, after, by_hand)
+        self._note_end(before, after)
 
     def _note_owner(self, before: InstanceRow | None, after: InstanceRow) -> None:
         owner = self.owner_of.setdefault(after.id, after.key)
@@ -260,20 +258,16 @@ class _Replay:
             if after.id in self._replaced:
                 self._say(Rule.TWICE, f"{_name(after)}: try {after.id} came back after another had followed it")
 
-    def _note_end(self, before: InstanceRow, after: InstanceRow, by_hand: Collection[int]) -> None:
-        if before.state in LIVE and after.id == before.id and after.dag_run_id in by_hand:
-            self._taken_away.add(after.id)
+    def _note_end(self, before: InstanceRow, after: InstanceRow) -> None:
         if before.state in LIVE and after.id == before.id and after.state in OVER:
             if after.id in self._over:
                 self._say(Rule.TWICE, f"{_name(after)}: try {after.id} ended twice")
             self._over.add(after.id)
 
     def _xcom_written(self, written: XComWritten, before: InstanceRow | None, after: InstanceRow | None) -> None:
-        # One that was marked or cleared while it ran may have been writing at that moment: no lock orders the two.
         may_write = {_S.QUEUED, _S.RUNNING}
         if after is not None and (
             after.state in may_write
-            or after.id in self._taken_away
             or (before is not None and before.state in may_write)
             or (before != after and after.state is _S.SUCCESS)
         ):

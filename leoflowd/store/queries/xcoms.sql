@@ -1,7 +1,12 @@
--- name: put_xcom (a running try; fenced by its id; last write wins)
+-- name: put_xcom (a running try; fenced by its id; last write wins. Whoever ends the try meanwhile waits for this, or this
+-- for them, and then finds it over; the run first, as everybody locks)
+WITH writer AS (
+    SELECT t.dag_run_id, t.task_id, t.map_index FROM dag_run r JOIN task_instance t ON t.dag_run_id = r.id
+    WHERE t.id = %(try_id)s::uuid AND t.state IN ('queued', 'running')
+    FOR KEY SHARE OF r FOR SHARE OF t
+)
 INSERT INTO xcom (dag_run_id, task_id, map_index, key, value, created_at)
-SELECT dag_run_id, task_id, map_index, %(key)s, %(value)s::json, %(now)s
-FROM task_instance WHERE id = %(try_id)s::uuid AND state IN ('queued', 'running')
+SELECT dag_run_id, task_id, map_index, %(key)s, %(value)s::json, %(now)s FROM writer
 ON CONFLICT (dag_run_id, task_id, map_index, key) DO UPDATE SET value = excluded.value, created_at = excluded.created_at;
 
 -- name: upsert_xcoms (with the outcome that pushed them; last write wins. Not for a run that was deleted meanwhile: the
