@@ -12,6 +12,7 @@ import trio
 import trio.testing
 from argon2 import PasswordHasher
 from psycopg.conninfo import make_conninfo
+from quart_trio.testing.connections import TestHTTPConnection
 
 from leoflowd.lite.postgres import DAEMON_ROLE, SUPERUSER
 from leoflowd.store import api_users
@@ -29,6 +30,18 @@ def killed_loops_are_collected() -> Iterator[None]:
     """What a killed daemon leaves open is found here, where it is expected, and not in somebody else's test."""
     yield
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def cancelled_requests_leave_their_nursery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quart-Trio's test client sends a disconnect before it closes its nursery, and a cancelled one gets no further."""
+    disconnect = TestHTTPConnection.disconnect
+
+    async def shielded(connection: TestHTTPConnection) -> None:
+        with trio.CancelScope(shield=True):
+            await disconnect(connection)
+
+    monkeypatch.setattr(TestHTTPConnection, "disconnect", shielded)
 
 
 @pytest.fixture
