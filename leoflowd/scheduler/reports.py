@@ -19,12 +19,10 @@ from leoflowd.scheduler.inbox import Event, Inbox, Reply, Report, TryEnded, Wait
 from leoflowd.store import reports
 from leoflowd.store.content_errors import CONTENT_ERRORS
 from leoflowd.store.database import Database
-from leoflowd.store.reports import ReportRow
+from leoflowd.store.reports import AT_ONCE, ReportRow
 from leoflowd.supervision import contain
 
 log = telemetry.get_logger(__name__)
-
-AT_ONCE = 256
 
 
 class KeptReports:

@@ -56,6 +56,7 @@ class NativeSensor(BaseSensorOperator):
     # -- what it waits for
 
     def probe_arguments(self) -> dict[str, Any]:
+        """What the probe of this sensor looks at; every subclass has its own."""
         raise NotImplementedError
 
     def predicate(self) -> dict[str, Any]:

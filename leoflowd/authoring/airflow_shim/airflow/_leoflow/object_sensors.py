@@ -29,7 +29,7 @@ class ObjectSensor(NativeSensor):
                 needs_airflow(self, name, self.provider)
 
     def objects(self) -> tuple[str, list[str]]:
-        """(bucket, keys or prefixes)."""
+        """(bucket, keys or prefixes); every subclass has its own."""
         raise NotImplementedError
 
     def is_wildcard(self) -> bool:
