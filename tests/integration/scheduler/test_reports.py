@@ -232,3 +232,28 @@ async def test_a_daemon_that_left_is_forgotten(database: Database) -> None:
 
 TRY = "11111111-1111-4111-8111-111111111111"
 UNHEARD = "22222222-2222-4222-8222-222222222222"
+
+
+async def test_a_report_that_cannot_be_written_stops_no_other(database: Database) -> None:
+    bad, good = (WaitEnd(id=one, dag_run_id=1, outcome=outcome(), because=one) for one in ("\ud800", "fine"))
+    told: dict[str, bool] = {}
+    inbox = Inbox()
+
+    async def tell(end: WaitEnd) -> None:
+        try:
+            await inbox.waits_ended([end])
+            told[end.because] = True
+        except StoreUnavailable:
+            told[end.because] = False
+
+    with trio.fail_after(PATIENCE_S):
+        async with trio.open_nursery() as kept, trio.open_nursery() as nursery:
+            nursery.start_soon(tell, bad)
+            nursery.start_soon(tell, good)
+            await trio.testing.wait_all_tasks_blocked()
+            kept.start_soon(KeptReports(db=database, inbox=inbox, now=utc_now).run)
+            while len(told) < 2:  # noqa: ASYNC110  # both answers, in whatever order
+                await trio.sleep(0.01)
+            kept.cancel_scope.cancel()
+    assert told == {"\ud800": False, "fine": True}
+    assert await rows(database) == 1
