@@ -71,10 +71,10 @@ def test_an_example_ends_as_in_airflow(airflow_examples: Api, dag_id: str, expec
 
 def test_the_choices_are_xcoms_as_in_airflow(airflow_examples: Api) -> None:
     """A task that skips something pushes its choice, and no return value."""
-    assert Run(airflow_examples, "example_nested_branch_dag").xcoms() == {
+    assert Run(airflow_examples, "example_nested_branch_dag", logical_date=None).xcoms() == {
         "branch_1": {"skipmixin_key": {"followed": ["true_1"]}}
     }
-    assert Run(airflow_examples, "example_short_circuit_operator").xcoms() == {
+    assert Run(airflow_examples, "example_short_circuit_operator", logical_date=None).xcoms() == {
         "condition_is_True": {"return_value": True},
         "condition_is_False": {"skipmixin_key": {"skipped": ["false_1", "false_2"]}},
         "short_circuit": {"skipmixin_key": {"skipped": ["task_4"]}},

@@ -44,7 +44,7 @@ with DAG("flow_starts", schedule=None):
                           run_after="2100-01-01T00:00:00+00:00")
     TriggerDagRunOperator(task_id="paused", trigger_dag_id="flow_paused", fail_when_dag_is_paused=True)
 
-with DAG("flow_paused", schedule=None):
+with DAG("flow_paused", schedule=None, is_paused_upon_creation=True):
     EmptyOperator(task_id="never")
 
 with DAG("flow_elsewhere", schedule=None):
