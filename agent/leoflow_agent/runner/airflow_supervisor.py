@@ -240,7 +240,6 @@ _WHY_NOT = {
     "DeleteVariable": "a task cannot delete variables",
     "DeleteXCom": "a task cannot delete XComs",
     "GetTaskStates": "states of single task instances cannot be read; count those in a state with get_ti_count",
-    "ResendLoggingFD": "an interpreter that the task starts has no line to Leoflow",
     "CreateHITLDetailPayload": "human-in-the-loop operators do not run yet",
 }
 

@@ -23,7 +23,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from . import because, deferral, limits, skips
+from . import airflow_children, because, deferral, limits, skips
 from . import context as contexts
 from .airflow_supervisor import Supervisor, dag_run
 from .control import Control
@@ -93,6 +93,7 @@ class Try:
         xcoms = contexts.XComs(self._spec, self._control)
         self._supervisor = runner.SUPERVISOR_COMMS = Supervisor(self._spec, self._control, xcoms)
         task = self._load_task()
+        airflow_children.serve(task, self._supervisor.send, _LogLines(self._control).write)
         log = importlib.import_module("structlog").get_logger(logger_name="task")
         ti = self._task_instance(runner, task)
         context = ti.get_template_context()
