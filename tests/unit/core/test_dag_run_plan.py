@@ -397,6 +397,7 @@ def test_a_run_is_held_by_its_past_when_only_that_can_move_it() -> None:
         pytest.param({"state": S.SCHEDULED}, id="another task is about to"),
         pytest.param({"state": S.DEFERRED, "wait": "waiting"}, id="another task waits in the pool"),
         pytest.param({"state": S.UP_FOR_RETRY, "due_at": NOW + seconds(60)}, id="another task is retried"),
+        pytest.param({"state": S.UP_FOR_RESCHEDULE, "wait": "waiting"}, id="another task waits as rescheduled"),
         pytest.param({"state": S.NONE}, id="another task may begin"),
     ],
 )
