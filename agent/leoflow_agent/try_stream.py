@@ -41,9 +41,11 @@ from leoflowd.contract.agent_messages import (
     Terminate,
     ToTry,
     TryHello,
+    VariableAnswer,
     Welcome,
     XComPush,
     XComValues,
+    is_known_to,
 )
 from leoflowd.contract.agent_wire import Unknown
 
@@ -105,6 +107,8 @@ class TryStream:
         self._try = reported
         self._token = token
         self._connections = connections
+        self._protocol = PROTOCOL
+        """What both speak, once the daemon has said it."""
         self._is_connected = False
         self._unsent = ""
         """Why something that the task pushed could not be sent."""
@@ -164,13 +168,22 @@ class TryStream:
         match message:
             case Welcome(log_offset=offset, protocol=protocol):
                 check_protocol(protocol)
+                self._protocol = protocol
                 return offset
             case Terminate(stale=True):
                 self._try.kill()
                 raise _Finished
             case Terminate(reason=reason, grace_s=grace_s):
                 self._try.stop(OutcomeKind.TERMINATED, reason, grace_s=grace_s)
-            case XComValues() | PreviousRun() | ConnectionAnswer() | DagRunAnswer() | CountsAnswer() | Refused():
+            case (
+                XComValues()
+                | PreviousRun()
+                | ConnectionAnswer()
+                | VariableAnswer()
+                | DagRunAnswer()
+                | CountsAnswer()
+                | Refused()
+            ):
                 self._try.answer(message.request_id, msgspec.to_builtins(message))
             case Unknown(kind=kind, request_id=int(request_id)):
                 self._try.answer(request_id, {"error": f"the agent does not know the daemon's answer {kind[:100]}"})
@@ -217,6 +230,10 @@ class TryStream:
             await stream.send_message(as_message(_failed(outcome, f"The task's result cannot be sent: {error}.")))
 
     async def _send_ask(self, stream: Stream[FromTry, ToTry], ask: Ask) -> None:
+        if not is_known_to(ask, self._protocol):
+            because = f"the daemon is of an older release, which does not know {type(ask).__name__}; update it"
+            self._try.answer(ask.request_id, {"error": because})
+            return
         try:
             await stream.send_message(ask)
         except UNCARRIED as error:

@@ -86,7 +86,16 @@ async def test_texts_about_a_fault_are_stored_as_they_can_be(service: Service) -
     run, try_id = await running(service)
     async with service.a_try(try_id, started_at=LAST) as agent:
         await agent.hear()
-        await agent.say(m.TryHello(try_id=try_id, token="", hostname="h\0st" * 200, pid=2**40, started_at=utc_now()))
+        await agent.say(
+            m.TryHello(
+                try_id=try_id,
+                token="",
+                hostname="h\0st" * 200,
+                pid=2**40,
+                started_at=utc_now(),
+                protocol=m.PROTOCOL,
+            )
+        )
         await agent.say(m.RenderedFields(fields='{"command\\u0000": "echo \\u0000", "n": 1e400}'))
         await agent.say(m.RenderedFields(fields='{"command\\u0000": "echo \\u0000"}'))
         await agent.say(m.RenderedFields(fields="[]"))
