@@ -272,9 +272,12 @@ class VariableAccessor:
         self._is_json = is_json
 
     def __getattr__(self, key: str) -> Any:
-        return _variables().get(key, deserialize_json=self._is_json)
+        if key.startswith("__"):  # Python asks for its own names, e.g. to copy the context
+            raise AttributeError(key)
+        return self[key]
 
-    __getitem__ = __getattr__
+    def __getitem__(self, key: str) -> Any:
+        return _variables().get(key, deserialize_json=self._is_json)
 
     def get(self, key: str, default: Any = None) -> Any:
         return _variables().get(key, default, deserialize_json=self._is_json)
@@ -288,14 +291,17 @@ class ConnectionAccessor:
     """`conn.name`; connections come from `AIRFLOW_CONN_<NAME>`, else from the daemon."""
 
     def __getattr__(self, conn_id: str) -> Any:
-        return importlib.import_module("airflow.sdk").Connection.get(conn_id)
+        if conn_id.startswith("__"):
+            raise AttributeError(conn_id)
+        return self[conn_id]
 
-    __getitem__ = __getattr__
+    def __getitem__(self, conn_id: str) -> Any:
+        return importlib.import_module("airflow.sdk").Connection.get(conn_id)
 
     def get(self, conn_id: str, default: Any = None) -> Any:
         exceptions = importlib.import_module("airflow.exceptions")
         try:
-            return self.__getattr__(conn_id)
+            return self[conn_id]
         except exceptions.AirflowNotFoundException:
             return default
 

@@ -470,6 +470,22 @@ with DAG("{dag_id}"):
 
             await until(is_clean)
 
+    async def test_a_change_that_no_hint_told_is_found_by_the_next_look(
+        self, root: Path, database: Database, monkeypatch: pytest.MonkeyPatch, compiled: list[str]
+    ) -> None:
+        monkeypatch.setattr("leoflowd.lite.workspace.RESCAN_S", 0.05)
+        await self.set(database, "one", "1")
+        self.project(root, "reads_one", "one")
+        async with self.watching(root, database, HintListener(database.conninfo), compiled):
+            assert await task_count(database, "reads_one") == 1
+            await self.set(database, "one", "2")
+
+            async def has_two() -> bool:
+                return await task_count(database, "reads_one") == 2
+
+            await until(has_two)
+        assert compiled == ["reads_one", "reads_one"]
+
     async def test_a_connection_counts_like_a_variable(
         self, root: Path, database: Database, listener: HintListener, compiled: list[str]
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -164,3 +165,8 @@ class TestTemplates:
     def test_one_that_does_not_exist_is_an_error(self, shim: ModuleType, daemon: Daemon) -> None:
         with pytest.raises(KeyError, match="Variable nope does not exist"):
             context.VariableAccessor(is_json=False).nope  # noqa: B018
+
+    def test_python_s_own_names_are_not_asked_for(self, shim: ModuleType, daemon: Daemon) -> None:
+        copy.copy(context.VariableAccessor(is_json=False))
+        copy.copy(context.ConnectionAccessor())
+        assert daemon.said == []
