@@ -133,8 +133,11 @@ def test_secrets_are_hidden_before_user_code_has_them(shim: ModuleType, daemon: 
 
 
 def test_outside_a_task_there_is_the_environment_only(shim: ModuleType) -> None:
-    with pytest.raises(KeyError, match="move the call into the task"):
-        shim.Variable.get("region", "default")
+    with pytest.raises(KeyError, match="Variable region does not exist"):
+        shim.Variable.get("region")
+    assert shim.Variable.get("region", "default") == "default"
+    with pytest.raises(RuntimeError, match="move the call into the task"):
+        shim.Variable.set("region", "us")
 
 
 def test_a_secrets_backend_that_the_shim_cannot_ask_is_refused(
