@@ -44,7 +44,15 @@ class LocalRun:
     """One dag run in memory. One thread decides; each try has a thread that ends with its outcome in a queue."""
 
     def __init__(
-        self, spec: DagSpec, folder: Path, python: Path, *, conf: dict[str, Any], parallel: int, told: Told
+        self,
+        spec: DagSpec,
+        folder: Path,
+        python: Path,
+        *,
+        conf: dict[str, Any],
+        parallel: int,
+        told: Told,
+        variables: dict[str, str],
     ) -> None:
         now = datetime.now(UTC)
         self.spec = spec
@@ -54,6 +62,8 @@ class LocalRun:
         self._conf = {**{name: param.get("value") for name, param in spec.params.items()}, **conf}
         self._parallel = parallel
         self._told = told
+        self._variables = variables
+        """What tasks write stays in here."""
         shape = shape_of(spec)
         self.view = RunView(
             dag_run_id=0,
@@ -199,7 +209,9 @@ class LocalRun:
         def push(key: str, value: str) -> None:
             self.xcoms[task.task_id, key] = value
 
-        running = LocalTry(self._try_spec(instance, began), log=log, pull=self._pull, push=push)
+        running = LocalTry(
+            self._try_spec(instance, began), log=log, pull=self._pull, push=push, variables=self._variables
+        )
         self._running[instance] = running
 
         def wait_for_it() -> None:

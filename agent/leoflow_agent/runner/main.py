@@ -115,6 +115,7 @@ class _Try:
         runtime = importlib.import_module("airflow._leoflow_runtime")  # the shim
 
         spec = self._spec
+        runtime.set_supervisor(self._ask)  # the file may read variables while it is loaded
         gc.disable()  # a large DAG is thousands of objects, none of them garbage
         try:
             dags = loaded or runtime.load_project(spec["bundle_path"], spec.get("source_path", "dag.py"))
@@ -131,7 +132,6 @@ class _Try:
         context = contexts.build(spec, dag, task, ti)
         os.environ.update(contexts.environment_of(context))
         runtime.set_current_context(context)
-        runtime.set_supervisor(self._ask)
         self._render(runtime, dag, context, xcoms)
         try:
             value = self._call(runtime, context)

@@ -16,6 +16,7 @@ _T = "airflow._leoflow.timetables"
 _P = "airflow._leoflow.params"
 _D = "airflow._leoflow.decorators"
 _S = "airflow._leoflow.services"
+_V = "airflow._leoflow.variables"
 _C = "airflow._leoflow.context"
 _ENUMS = "airflow._leoflow.enums"
 _TZ = "airflow._leoflow.timezone"
@@ -111,7 +112,7 @@ MODULES: dict[str, dict[str, str]] = {
         "EdgeModifier": _EDGE,
         "Param": _P,
         "ParamsDict": _P,
-        "Variable": _S,
+        "Variable": _V,
         "Connection": _S,
         "BaseHook": _S,
         "Context": _C,
@@ -149,7 +150,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk.definitions.param": {"Param": _P, "ParamsDict": _P, "DagParam": _P},
     "airflow.sdk.definitions.taskgroup": {"TaskGroup": _G},
     "airflow.sdk.definitions.template": {"literal": f"{_X}:Literal"},
-    "airflow.sdk.definitions.variable": {"Variable": _S},
+    "airflow.sdk.definitions.variable": {"Variable": _V},
     "airflow.sdk.definitions.xcom_arg": {"XComArg": _X, "PlainXComArg": _X},
     "airflow.sdk.exceptions": _ERRORS,
     "airflow.sdk.timezone": _TIMEZONE,
@@ -166,7 +167,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.models": {
         "DAG": _DAG,
         "BaseOperator": _OP,
-        "Variable": _S,
+        "Variable": _V,
         "Connection": _S,
         "Param": _P,
         "XComArg": _X,
@@ -179,7 +180,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.models.dagrun": {"DagRun": _ENUMS},
     "airflow.models.param": {"Param": _P, "ParamsDict": _P, "DagParam": _P},
     "airflow.models.taskinstance": {"TaskInstance": _ENUMS},
-    "airflow.models.variable": {"Variable": _S},
+    "airflow.models.variable": {"Variable": _V},
     "airflow.models.xcom_arg": {"XComArg": _X},
     "airflow.operators": {},
     "airflow.operators.bash": _BASH,
