@@ -76,6 +76,26 @@ class Task(Dependable):
     def downstream_list(self) -> list[Task]:
         return [self.dag.get_task(task_id) for task_id in sorted(self.downstream_task_ids)]
 
+    def get_direct_relative_ids(self, upstream: bool = False) -> set[str]:
+        return self.upstream_task_ids if upstream else self.downstream_task_ids
+
+    def get_direct_relatives(self, upstream: bool = False) -> list[Task]:
+        return self.upstream_list if upstream else self.downstream_list
+
+    def get_flat_relative_ids(self, *, upstream: bool = False) -> set[str]:
+        """Of all tasks before this one, or after it, however far."""
+        found: set[str] = set()
+        waiting = [*self.get_direct_relative_ids(upstream)]
+        while waiting:
+            task_id = waiting.pop()
+            if task_id not in found:
+                found.add(task_id)
+                waiting += self.dag.get_task(task_id).get_direct_relative_ids(upstream)
+        return found
+
+    def get_flat_relatives(self, upstream: bool = False) -> list[Task]:
+        return [self.dag.get_task(task_id) for task_id in sorted(self.get_flat_relative_ids(upstream=upstream))]
+
     def __lt__(self, other: Any) -> bool:
         return bool(self.task_id < other.task_id)
 
