@@ -34,7 +34,14 @@ def test_a_message_of_the_release_before_says_what_it_said(union: str, name: str
     message = MsgpackCodec().decode(body, getattr(m, union))
     understood = msgspec.msgpack.decode(msgspec.msgpack.encode(message))
     assert type(message).__name__ == name
-    assert {field: understood.get(field) for field in fields_of(body)} == fields_of(body)
+    assert _as_far_as(fields_of(body), understood) == fields_of(body)
+
+
+def _as_far_as(known: Any, found: Any) -> Any:
+    """What is found of the fields that are known, also inside: structs may have got more of them since."""
+    if isinstance(known, dict) and isinstance(found, dict):
+        return {field: _as_far_as(known[field], found.get(field)) for field in known}
+    return found
 
 
 @pytest.mark.parametrize(("union", "name"), EACH)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from leoflowd.contract.agent_messages import DagRunFacts, ResumeCall, XComInput
-from leoflowd.contract.dag_spec import DagSpec, TaskSpec, XComRef
+from leoflowd.contract.dag_spec import CronTimetable, DagSpec, TaskSpec, XComRef
 from leoflowd.core.dag_shape import shape_of
 from leoflowd.core.run_view import InstanceFacts
 from leoflowd.core.try_spec import XCOM_BYTES_ALONG, Artifact, TryFacts, build_try_spec
@@ -68,3 +69,17 @@ def test_a_spec_says_which_try_of_which_instance_it_is() -> None:
     assert (spec.bundle_digest, spec.dag_version_number, spec.env) == ("digest", 3, {"A": "b"})
     assert (spec.dag_run, spec.first_started_at, spec.resume) == (one.run, AT, resume)
     assert (spec.python, spec.bundle_path) == ("", ""), "only the place where it runs knows these"
+
+
+@pytest.mark.parametrize(("run_type", "day"), [("scheduled", 27), ("backfill", 27), ("manual", None)])
+def test_a_scheduled_try_knows_the_runs_beside_its_own(run_type: str, day: int | None) -> None:
+    one = a_try()
+    daily = msgspec.structs.replace(one.artifact.spec, timetable=CronTimetable(expression="0 0 * * *"))
+    one = msgspec.structs.replace(
+        one,
+        run=msgspec.structs.replace(one.run, run_type=run_type, logical_date=AT),
+        artifact=msgspec.structs.replace(one.artifact, spec=daily),
+    )
+    spec = build_try_spec(one)
+    assert spec.prev_logical_date == (day and AT.replace(day=day))
+    assert spec.next_logical_date == (day and AT.replace(day=29))
