@@ -226,6 +226,10 @@ with DAG('d', default_args={{'postgres_conn_id': 'mine'}}):
         ("SSHOperator(task_id='a', timeout=5)", {"conn_timeout": 5, "cmd_timeout": 5}),
         ("KubernetesPodOperator(task_id='a', is_delete_operator_pod=False)", {"on_finish_action": "keep_pod"}),
         ("KubernetesPodOperator(task_id='a', on_finish_action='keep_pod')", {"on_finish_action": "keep_pod"}),
+        (
+            "KubernetesPodOperator(task_id='a', resources={'limit_memory': '1Gi', 'limit_cpu': None, 'request_ephemeral_storage': '2Gi'})",
+            {"container_resources": {"limits": {"memory": "1Gi"}, "requests": {"ephemeral-storage": "2Gi"}}},
+        ),
         ("SlackWebhookOperator(task_id='a', http_conn_id='h', webhook_token=None)", {"slack_webhook_conn_id": "h"}),
         ("BigQueryInsertJobOperator(task_id='a', bigquery_conn_id='b')", {"gcp_conn_id": "b"}),
         (
@@ -268,6 +272,7 @@ def test_a_subclass_of_an_old_class_passes_old_arguments_up(compiled: Compile) -
             ["'a'", "runtime_parameters", "hook_params"],
         ),
         ("BigQueryOperator(task_id='a', sql=['s', 't'])", ["sql", "each"]),
+        ("KubernetesPodOperator(task_id='a', resources={'memory': 1})", ["resources", "container_resources"]),
         ("BigQueryOperator(task_id='a', sql='s', destination_dataset_table='{{ t }}')", ["destinationTable"]),
         (
             "TriggerDagRunOperator(task_id='a', trigger_dag_id='x', python_callable=print)",

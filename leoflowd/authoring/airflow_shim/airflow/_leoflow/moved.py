@@ -503,6 +503,11 @@ def _sql(old: str, default: str, **more: Any) -> Rules:
     return Rules(rename={old: "conn_id"}, default={"conn_id": default}, **more)
 
 
+_POD = Rules(
+    rename={"node_selectors": "node_selector"},
+    values={"is_delete_operator_pod": ("on_finish_action", {True: "delete_pod", False: "keep_pod"})},
+    make="pod_resources",
+)
 _DAY = {"use_task_execution_day": "use_task_logical_date", "use_task_execution_date": "use_task_logical_date"}
 RULES: Mapping[str, Rules] = {
     "airflow.providers.postgres.operators.postgres.PostgresOperator": _sql(
@@ -532,11 +537,8 @@ RULES: Mapping[str, Rules] = {
         make="bigquery_job",
         refuse=dict.fromkeys(("cluster_fields", "encryption_configuration"), "use BigQueryInsertJobOperator"),
     ),
-    "airflow.providers.cncf.kubernetes.operators.pod.KubernetesPodOperator": Rules(
-        rename={"node_selectors": "node_selector"},
-        values={"is_delete_operator_pod": ("on_finish_action", {True: "delete_pod", False: "keep_pod"})},
-        refuse={"resources": "pass container_resources=kubernetes.client.V1ResourceRequirements(...)"},
-    ),
+    "airflow.providers.cncf.kubernetes.operators.pod.KubernetesPodOperator": _POD,
+    "airflow.providers.google.cloud.operators.kubernetes_engine.GKEStartPodOperator": _POD,
     "airflow.providers.ssh.operators.ssh.SSHOperator": Rules(rename={"timeout": ("conn_timeout", "cmd_timeout")}),
     "airflow.providers.slack.operators.slack_webhook.SlackWebhookOperator": Rules(
         rename={"http_conn_id": "slack_webhook_conn_id"},
@@ -657,7 +659,25 @@ def _table_reference(table: str) -> dict[str, str]:
     return dict(zip(names, parts, strict=True))
 
 
-MAKERS = {"bigquery_job": _bigquery_job}
+def _pod_resources(arguments: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """`resources={"limit_memory": "1Gi"}` in the form that the Kubernetes API has."""
+    old = arguments.pop("resources", None)
+    if old is None:
+        return arguments, []
+    if isinstance(old, Mapping):
+        found: dict[str, dict[str, Any]] = {}
+        for key, value in old.items():
+            kind, _, name = str(key).partition("_")
+            if kind not in {"limit", "request"} or not name:
+                raise Refused("resources", "pass container_resources=kubernetes.client.V1ResourceRequirements(...)")
+            if value is not None:
+                found.setdefault(f"{kind}s", {})[_POD_RESOURCES.get(name, name)] = value
+        old = found
+    return {**arguments, "container_resources": old}, ["resources is container_resources now"]
+
+
+_POD_RESOURCES = {"ephemeral_storage": "ephemeral-storage", "gpu": "nvidia.com/gpu"}
+MAKERS = {"bigquery_job": _bigquery_job, "pod_resources": _pod_resources}
 
 
 def modern_dag(positional: tuple[Any, ...], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], bool]:
