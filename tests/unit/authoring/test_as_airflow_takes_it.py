@@ -234,9 +234,13 @@ def test_a_class_that_the_environment_does_not_have(tmp_path: Path, project: Mak
     ("code", "line", "words"),
     [
         (
-            "from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator, OnFinishAction\n"
-            "with DAG('d'):\n    KubernetesPodOperator(task_id='a', on_finish_action=OnFinishAction.DELETE_POD.value)\n",
-            4,
+            "from airflow.providers.cncf.kubernetes.operators.pod import OnFinishAction\nprint(f'{OnFinishAction.DELETE_POD.value}')\n",
+            3,
+            ["OnFinishAction.DELETE_POD.value", "plain value"],
+        ),
+        (
+            "from airflow.providers.cncf.kubernetes.utils.pod_manager import OnFinishAction\nif OnFinishAction.DELETE_POD: ...\n",
+            3,
             ["OnFinishAction.DELETE_POD", "plain value"],
         ),
         (
@@ -247,9 +251,9 @@ def test_a_class_that_the_environment_does_not_have(tmp_path: Path, project: Mak
             ["namespace of task 'a'", "Mine"],
         ),
         (
-            "from airflow.providers.cncf.kubernetes.secret import Secret\nprint(Secret.KIND)\n",
+            "from airflow.providers.cncf.kubernetes.secret import Secret\nprint(Secret.kind)\n",
             3,
-            ["Secret.KIND", "is used while the file is loaded"],
+            ["Secret.kind", "is used while the file is loaded"],
         ),
     ],
 )
@@ -260,6 +264,18 @@ def test_a_providers_object_used_while_loading_names_its_line(
     assert (error.path, error.line) == ("dag.py", line), str(error)
     for word in words:
         assert word in str(error)
+
+
+def test_a_constant_of_a_provider_may_be_passed_on(compiled: Compile) -> None:
+    spec = compiled(
+        "from airflow.sdk import DAG\nfrom airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator, OnFinishAction\n"
+        "with DAG('enum'):\n    KubernetesPodOperator(task_id='a', on_finish_action=OnFinishAction.DELETE_POD.value, labels={'a': OnFinishAction.KEEP_POD})\n",
+        yaml="connectors: [cncf.kubernetes]\n",
+    )
+    assert spec.tasks[0].template_values == {
+        "on_finish_action": "OnFinishAction.DELETE_POD.value",
+        "labels": {"a": "OnFinishAction.KEEP_POD"},
+    }
 
 
 def test_what_a_subclass_gave_its_parent_it_may_read(compiled: Compile) -> None:

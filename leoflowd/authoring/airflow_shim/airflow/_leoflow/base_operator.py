@@ -278,7 +278,7 @@ class BaseOperator(Task, metaclass=OperatorMeta):
         complete, for fields that were set later. Watching every assignment would double the cost of a task."""
         for name in self.template_fields:
             value = getattr(self, name, None)
-            for output in iter_outputs(value) if value else ():
+            for output in iter_outputs(value) if value is not None else ():
                 self.set_upstream(output.operator)
 
     # -- what it is

@@ -19,6 +19,7 @@ from airflow._leoflow.base_operator import BaseOperator, OperatorMeta
 from airflow._leoflow.connectors import connector_of, is_named, package_folder, remedy
 from airflow._leoflow.errors import AuthoringError, ShimUnsupported, UnsupportedImport
 from airflow._leoflow.old_names import modern
+from airflow._leoflow.provider_constants import Constant, used
 from airflow._leoflow.sensors import BaseSensorOperator
 
 _OWN_ARGUMENTS = frozenset(inspect.signature(BaseOperator.__init__).parameters) - {"self", "kwargs"}
@@ -29,10 +30,8 @@ _SENSOR_ARGUMENTS = frozenset(inspect.signature(BaseSensorOperator.__init__).par
 class CapturedMeta(OperatorMeta):
     """A class of which only the name is known: whatever else is asked of it, only the real one has."""
 
-    def __getattr__(cls, name: str) -> NoReturn:  # noqa: N805 - a metaclass, which ruff does not see
-        if name.startswith("__") or name == "_abc_impl":
-            raise AttributeError(name)
-        raise _used(f"{cls.__name__}.{name}", cls)
+    def __getattr__(cls, name: str) -> Any:  # noqa: N805 - a metaclass, which ruff does not see
+        return _of_class(cls, name)
 
 
 class CapturedOperator(BaseOperator, metaclass=CapturedMeta):
@@ -57,7 +56,7 @@ class CapturedOperator(BaseOperator, metaclass=CapturedMeta):
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_") or "task_id" not in vars(self):
             raise AttributeError(name)
-        raise _used(f"{name} of task {self.task_id!r}, a {type(self).__name__},", type(self))
+        raise used(f"{name} of task {self.task_id!r}, a {type(self).__name__},", type(self))
 
     @classmethod
     def _arguments(cls) -> frozenset[str]:
@@ -137,34 +136,26 @@ class StandIn(ABCMeta):
     """A hook, trigger or function of a provider: it may be imported and derived from, not used while compiling."""
 
     def __call__(cls, *_: Any, **__: Any) -> NoReturn:
-        raise _used(cls.__name__, cls)
+        raise used(cls.__name__, cls)
 
     def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise _used(f"{cls.__name__}.{name}", cls)
+        return _of_class(cls, name)
 
 
-class UsedTooEarly(ShimUnsupported, AttributeError):
-    """An AttributeError too, so that `getattr(value, name, default)` works on whatever stands in an argument."""
-
-
-def _used(what: str, cls: type) -> UsedTooEarly:
-    origin = next(base for base in cls.__mro__ if getattr(base, "__module__", "").startswith("airflow.providers"))
-    return UsedTooEarly(
-        f"{what} of {origin.__module__} is used while the file is loaded",
-        "a provider's code is only there when a task runs",
-        "write the plain value, or use it inside a @task function or in a method of your operator",
-    )
+def _of_class(cls: type, name: str) -> Any:
+    """A constant, as enumerations have them, may be passed on; whatever else a class has is not known here."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    if name.isupper():
+        return Constant(f"{cls.__name__}.{name}", cls)
+    raise used(f"{cls.__name__}.{name}", cls)
 
 
 class _Described(type):
     """The class of such an object; an enumeration may be one."""
 
-    def __getattr__(cls, name: str) -> NoReturn:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        raise _used(f"{cls.__name__}.{name}", cls)
+    def __getattr__(cls, name: str) -> Any:
+        return _of_class(cls, name)
 
 
 class CapturedValue(metaclass=_Described):
@@ -181,7 +172,7 @@ class CapturedValue(metaclass=_Described):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        raise _used(f"{type(self).__name__}(...).{name}", type(self))
+        raise used(f"{type(self).__name__}(...).{name}", type(self))
 
 
 def capture_value(module: str, name: str) -> type:
