@@ -13,7 +13,7 @@ from types import CodeType
 from typing import Any
 
 from airflow._leoflow import context, moved
-from airflow._leoflow.errors import AuthoringError, Location, ShimUnsupported, UnsupportedImport, warn
+from airflow._leoflow.errors import AuthoringError, Location, ShimUnsupported, UnsupportedImport, user_location, warn
 
 HELPERS = "airflow._leoflow.leftovers"
 _NAMES = "|".join(moved.CONTEXT)
@@ -66,7 +66,13 @@ def _with_rules(cls: Any, rules: tuple[moved.Rules, ...]) -> Any:
     def __init__(self: Any, **kwargs: Any) -> None:  # noqa: N807 - the class's own
         super(made, self).__init__(**modern(self, kwargs, rules))
 
-    made = type(cls)(cls.__name__, (cls,), {"__module__": cls.__module__, "__init__": __init__})
+    def partial(self: Any, **kwargs: Any) -> Any:
+        operator = object.__new__(self)
+        operator._location = user_location()
+        return super(made, self).partial(**modern(operator, kwargs, rules))
+
+    members = {"__module__": cls.__module__, "__init__": __init__, "partial": classmethod(partial)}
+    made = type(cls)(cls.__name__, (cls,), members)
     return made
 
 
