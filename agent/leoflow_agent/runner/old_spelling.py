@@ -132,8 +132,8 @@ def _with_rules(cls: Any, rules: tuple[Any, ...]) -> Any:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - the class's own
         super(made, self).__init__(*args, **_modern(rules, kwargs, kwargs.get("default_args")))
 
-    def partial(self: Any, **kwargs: Any) -> Any:
-        return super(made, self).partial(**_modern(rules, kwargs))
+    def partial(which: Any, /, **kwargs: Any) -> Any:
+        return super(made, which).partial(**_modern(rules, kwargs))
 
     members = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__init__": __init__}
     if hasattr(cls, "partial"):  # an operator, which may be mapped

@@ -66,10 +66,10 @@ def _with_rules(cls: Any, rules: tuple[moved.Rules, ...]) -> Any:
     def __init__(self: Any, **kwargs: Any) -> None:  # noqa: N807 - the class's own
         super(made, self).__init__(**modern(self, kwargs, rules))
 
-    def partial(self: Any, **kwargs: Any) -> Any:
-        operator = object.__new__(self)
+    def partial(which: Any, /, **kwargs: Any) -> Any:
+        operator = object.__new__(which)
         operator._location = user_location()
-        return super(made, self).partial(**modern(operator, kwargs, rules))
+        return super(made, which).partial(**modern(operator, kwargs, rules))
 
     members = {"__module__": cls.__module__, "__init__": __init__, "partial": classmethod(partial)}
     made = type(cls)(cls.__name__, (cls,), members)
