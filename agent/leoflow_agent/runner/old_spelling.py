@@ -164,8 +164,8 @@ def adapt() -> None:
         type.__setattr__(rules, old.upper(), rules(today))
     runner: Any = importlib.import_module("airflow.sdk.execution_time.task_runner")
     models: Any = importlib.import_module("airflow.sdk.api.datamodels._generated")
-    runner.RuntimeTaskInstance.execution_date = property(lambda ti: ti.get_template_context().get("logical_date"))
-    models.DagRun.execution_date = property(lambda run: run.logical_date)
+    runner.RuntimeTaskInstance.execution_date = property(lambda ti: ti.get_template_context()["dag_run"].execution_date)
+    models.DagRun.execution_date = property(lambda run: moment(run.logical_date or run.run_after))
     models.DagRun.external_trigger = property(lambda run: str(getattr(run.run_type, "value", run.run_type)) == "manual")
 
 
@@ -220,15 +220,13 @@ def add_context_names(
     context: dict[str, Any], spec: dict[str, Any], ask: Callable[[str, dict[str, Any]], dict[str, Any]]
 ) -> None:
     """What Airflow 3 dropped, for templates, `context[...]` and parameters; names that the DAG uses otherwise aside."""
-    names = {"conf": importlib.import_module("airflow.configuration").conf}
-    if context.get("logical_date") is not None:
-        names.update(_dates(context, spec, ask))
+    names = {"conf": importlib.import_module("airflow.configuration").conf, **_dates(context, spec, ask)}
     taken = _taken(context["task"], context["dag"])
     context.update({name: value for name, value in names.items() if name not in taken})
 
 
 def _dates(context: dict[str, Any], spec: dict[str, Any], ask: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    here = context["logical_date"]
+    here = context.get("logical_date") or moment(spec["dag_run"]["run_after"])  # every run had a date then
     after = before = here
     if spec["dag_run"]["run_type"] in _SCHEDULED:  # for a run that somebody asked for both were its own date
         after = moment(spec.get("next_logical_date"))

@@ -35,7 +35,7 @@ def names(
 
     context = {"task": task or SimpleNamespace(), "dag": dag or SimpleNamespace(), "logical_date": logical_date}
     spec = {
-        "dag_run": {"run_type": run_type},
+        "dag_run": {"run_type": run_type, "run_after": "2024-03-04T07:00:00Z"},
         "prev_logical_date": "2024-03-01T00:00:00Z",
         "next_logical_date": "2024-03-05T00:00:00Z",
     }
@@ -70,10 +70,10 @@ def test_the_last_success_is_looked_up_when_it_is_used() -> None:
     assert names()["prev_execution_date_success"].day == 20
 
 
-def test_without_a_logical_date_there_is_only_the_configuration() -> None:
-    found = names(logical_date=None)
+def test_a_run_without_a_logical_date_has_the_date_when_it_was_asked_for() -> None:
+    found = names(run_type="manual", logical_date=None)
+    assert (found["execution_date"], found["tomorrow_ds"]) == (datetime(2024, 3, 4, 7, tzinfo=UTC), "2024-03-05")
     assert found["conf"] == "the configuration"
-    assert "execution_date" not in found
 
 
 def test_a_macro_of_the_dag_keeps_its_name() -> None:
