@@ -37,14 +37,20 @@ Found = tuple[str, Path]
 
 
 def bundle_digest(
-    folder: Path, include: tuple[str, ...] = (".",), exclude: tuple[str, ...] = (), *, is_shared: bool = False
+    folder: Path,
+    include: tuple[str, ...] = (".",),
+    exclude: tuple[str, ...] = (),
+    *,
+    is_shared: bool = False,
+    modules: frozenset[str] | None = None,
 ) -> str:
     """SHA-256 (hex) over relative paths, executable bits and contents. Raises `DagCompileError`.
 
     `is_shared`: the folder is not the project's alone, so what cannot be copied is left out instead of refused.
+    `modules`: of the folder's Python files only these; None: all.
     """
     digest = hashlib.sha256()
-    for relative, file in _files(folder.resolve(), include, exclude, is_shared):
+    for relative, file in _files(folder.resolve(), include, exclude, is_shared, modules):
         _add(digest, relative, *read_executable(file, relative, MAX_BYTES))
     return digest.hexdigest()
 
@@ -56,6 +62,7 @@ def copy_bundle(
     exclude: tuple[str, ...] = (),
     *,
     is_shared: bool = False,
+    modules: frozenset[str] | None = None,
 ) -> str:
     """Copy the files to `target` in one step (a rename) and give their digest; an existing `target` is left alone.
 
@@ -67,7 +74,7 @@ def copy_bundle(
     try:
         staging.chmod(0o755)
         digest = hashlib.sha256()
-        for relative, file in _files(folder, include, exclude, is_shared):
+        for relative, file in _files(folder, include, exclude, is_shared, modules):
             content, is_executable = read_executable(file, relative, MAX_BYTES)
             _add(digest, relative, content, is_executable)
             copied = staging / relative
@@ -105,7 +112,13 @@ def _add(digest: hashlib._Hash, relative: str, content: bytes, is_executable: bo
     digest.update(content)
 
 
-def _files(folder: Path, include: tuple[str, ...], exclude: tuple[str, ...], is_shared: bool) -> Iterator[Found]:
+def _files(
+    folder: Path,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    is_shared: bool,
+    modules: frozenset[str] | None = None,
+) -> Iterator[Found]:
     """(relative path, file), sorted by path."""
     found: dict[str, Path] = {}
     for start in include:
@@ -115,6 +128,8 @@ def _files(folder: Path, include: tuple[str, ...], exclude: tuple[str, ...], is_
                 "leoflow.yaml", 1, f"include_paths names {start!r}", "it does not exist", "correct it"
             )
         for relative, file in _walk(top, folder, exclude, is_shared):
+            if modules is not None and relative.endswith(".py") and relative not in modules:
+                continue
             found[relative] = file
             if len(found) > MAX_FILES:
                 raise _too_much(relative, f"more than {MAX_FILES:,} files")
@@ -149,7 +164,7 @@ def _walk(top: Path, folder: Path, exclude: tuple[str, ...], is_shared: bool) ->
     while ahead:
         path = ahead.pop()
         relative = path.relative_to(folder).as_posix()
-        if relative != "." and _is_excluded(path, relative, exclude):
+        if relative != "." and is_excluded(path, relative, exclude):
             continue
         try:
             if _is_folder(path, relative, folder):
@@ -189,7 +204,7 @@ def _unreadable(relative: str, error: OSError) -> DagCompileError:
     return DagCompileError(relative, 1, "this cannot be read", why, "check that you may read it, or exclude it")
 
 
-def _is_excluded(path: Path, relative: str, exclude: tuple[str, ...]) -> bool:
+def is_excluded(path: Path, relative: str, exclude: tuple[str, ...]) -> bool:
     if path.name.startswith(".") and path.is_dir() and not path.is_symlink():
         return True
     patterns = (*ALWAYS_EXCLUDED, *exclude)

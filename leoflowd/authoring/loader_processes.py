@@ -48,14 +48,18 @@ class Fault(msgspec.Struct):
     what: str
     why: str
     remedy: str
+    module: str = ""
+    connector: str = ""
 
 
 class Answer(msgspec.Struct):
-    """What the loader writes: one of the two."""
+    """What the loader writes: DAGs, or errors."""
 
     dags: list[dict[str, Any]] = []
     preload: list[str] = []
-    error: Fault | None = None
+    modules: list[str] = []
+    """Files of the project that were imported, relative to its folder."""
+    errors: list[Fault] = []
 
 
 ready(Answer)  # projects are compiled side by side
@@ -230,9 +234,9 @@ def _decode(loading: Loading) -> Answer:
         raise odd_answer(loading.shown, str(error)) from error
     except (ValueError, RecursionError):
         raise _no_answer(loading) from None
-    if answer.error is not None:
-        fault = answer.error
-        raise DagCompileError(fault.path, fault.line, fault.what, fault.why, fault.remedy)
+    if answer.errors:
+        first, *others = (DagCompileError(**msgspec.structs.asdict(fault)) for fault in answer.errors)
+        raise first.with_others(others)
     return answer
 
 

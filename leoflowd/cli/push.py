@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from leoflowd.cli.compile import specs_of
 from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.local_compile import data_dir_option, python_option
 from leoflowd.cli.options import server_command
 from leoflowd.cli.output import Output
 from leoflowd.contract import dag_spec
@@ -22,21 +24,21 @@ ROUTE = "/api/v2/leoflow/dags"
 
 @click.command()
 @click.argument("path", metavar="FILE|DIR", type=click.Path(exists=True, path_type=Path))
-@click.option("--dag-id", help="Of a project with several DAGs: only this one.")
-@click.option("--python", type=click.Path(dir_okay=False, path_type=Path), help="Interpreter that loads the project.")
+@click.option("--dag-id", help="Of several DAGs: only this one.")
+@python_option
+@data_dir_option
 @server_command
-def push(client: Client, out: Output, path: Path, dag_id: str | None, python: Path | None) -> None:
-    """Register the artifact FILE, or the DAGs of the project DIR."""
-    artifacts = _compiled(path, dag_id, python) if path.is_dir() else [_read(path)]
+def push(client: Client, out: Output, path: Path, dag_id: str | None, python: Path | None, data_dir: Path) -> None:
+    """Register the artifact FILE, or the DAGs of a project, a DAG file or a folder of them."""
+    is_code = path.is_dir() or path.suffix == ".py"
+    artifacts = _compiled(out, path, dag_id, python, data_dir) if is_code else [_read(path)]
     answers: list[Any] = [client.post_bytes(ROUTE, artifact) for artifact in artifacts]
     rows = [(answer["dag_id"], answer["version_number"], answer["created"]) for answer in answers]
     out.show({"dags": answers}, lambda: out.table(("dag_id", "version", "new"), rows))
 
 
-def _compiled(folder: Path, dag_id: str | None, python: Path | None) -> list[bytes]:
-    from leoflowd.cli.compile import compiled_specs
-
-    return [dag_spec.encode_canonical(spec) for spec in compiled_specs(folder, dag_id, python)]
+def _compiled(out: Output, path: Path, dag_id: str | None, python: Path | None, data_dir: Path) -> list[bytes]:
+    return [dag_spec.encode_canonical(spec) for spec in specs_of(out, path, dag_id, python, data_dir)]
 
 
 def _read(file: Path) -> bytes:

@@ -11,7 +11,7 @@ Started by `daemon.py`; its value arrives when every project was tried once, or 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import msgspec
 import trio
 
 from leoflowd import telemetry
+from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.project import Project
 from leoflowd.config import LiteConfig
 from leoflowd.contract.errors import LeoflowError
@@ -67,7 +68,7 @@ class Workspace:
         *,
         environments: Environments | None = None,
         compile_project: Callable[[Project], Compiled] | None = None,
-        list_projects: Callable[[Path], tuple[ProjectFiles, ...]] | None = None,
+        list_projects: Callable[[Path, Mapping[str, frozenset[str]]], tuple[ProjectFiles, ...]] | None = None,
     ) -> None:
         self._root = config.workspace
         self._bundles = config.data_dir / "bundles"
@@ -131,7 +132,8 @@ class Workspace:
         """List the projects, start compiling what changed. A workspace that cannot be read changes nothing."""
         self._scans_total += 1
         try:
-            found = {files.path: files for files in await trio.to_thread.run_sync(self._list, self._root)}
+            listed = await trio.to_thread.run_sync(self._list, self._root, self._beyond())
+            found = {files.path: files for files in listed}
         except OSError as error:
             log.warning("workspace_unreadable", workspace=shown(str(self._root)), error=shown(str(error)))
             return
@@ -150,6 +152,11 @@ class Workspace:
         if gone or not found:
             await self._registrations.settle(self._projects)
         self._note_tried()
+
+    def _beyond(self) -> dict[str, frozenset[str]]:
+        """What loading showed to belong to a project, by its path."""
+        outcomes = {path: project.outcome for path, project in self._projects.items()}
+        return {path: one.beyond for path, one in outcomes.items() if isinstance(one, Compiled) and one.beyond}
 
     async def _compile_until_current(self, project: Watched) -> None:
         """Compile, register, and once more when files changed meanwhile."""
@@ -176,6 +183,8 @@ class Workspace:
             )
         except EnvironmentFailed as error:
             outcome = Failed(str(error), is_temporary=True)
+        except DagCompileError as error:
+            outcome = Failed("\n".join(map(str, error.all)))
         except LeoflowError as error:
             outcome = Failed(str(error))
         except Exception as error:  # contain: one project, one recorded outcome

@@ -36,7 +36,7 @@ class NotAlike(Exception):
 def become(
     parent: int, descriptors: list[int], project: dict[str, Any], serve: Callable[[socket.socket], None]
 ) -> NoReturn:
-    """In the child; `project` is {bundle_path, source_path, env}."""
+    """In the child; `project` is {bundle_path, source_path, import_paths, env}."""
     try:
         os.setsid()
         linux.die_with_parent(parent)
@@ -69,7 +69,7 @@ def _load(project: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
     gc.disable()
     try:
         with _unseen():
-            return runtime.load_project(project["bundle_path"], project["source_path"]), ""
+            return runtime.load_project(project["bundle_path"], project["source_path"], project["import_paths"]), ""
     except BaseException as error:  # noqa: BLE001  other people's code, also sys.exit
         return None, f"{type(error).__name__}: {error}"[:500]
     finally:

@@ -117,7 +117,9 @@ class _Try:
         spec = self._spec
         gc.disable()  # a large DAG is thousands of objects, none of them garbage
         try:
-            dags = loaded or runtime.load_project(spec["bundle_path"], spec.get("source_path", "dag.py"))
+            dags = loaded or runtime.load_project(
+                spec["bundle_path"], spec.get("source_path", "dag.py"), spec.get("import_paths", ())
+            )
             task = runtime.find_task(dags, spec["dag_run"]["dag_id"], spec["task_id"])
         except BaseException as error:
             raise because.CannotLoad(because.where(error, spec["bundle_path"])) from error

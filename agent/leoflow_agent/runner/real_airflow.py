@@ -23,7 +23,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from . import because, deferral, limits
+from . import because, deferral, limits, module_path
 from . import context as contexts
 from .airflow_supervisor import Supervisor, dag_run
 from .control import Control
@@ -106,6 +106,11 @@ class Try:
 
     def _load_task(self) -> Any:
         folder, source = self._spec["bundle_path"], self._spec.get("source_path", "dag.py")
+        if self._spec.get("import_paths"):  # else Airflow puts the folder itself there
+            module_path.put(folder, self._spec["import_paths"])
+            os.environ["AIRFLOW_HOME"] = (
+                folder  # the packages have read theirs; this is what the author's files look at
+            )
         dag_id, task_id = self._spec["dag_run"]["dag_id"], self._spec["task_id"]
         parsing = importlib.import_module("airflow.sdk.definitions._internal.dag_parsing_context")
         with parsing._airflow_parsing_context_manager(dag_id=dag_id, task_id=task_id):  # noqa: SLF001  the SDK's own way

@@ -25,11 +25,11 @@ from leoflowd.store import api_users, dags
 from leoflowd.store import workspace as facts
 from leoflowd.store.database import Database
 from tests.conftest import PATIENCE_S
+from tests.fakes.dag_trees import dag, plant
 
 DAG = """
 from airflow.sdk import dag, task
 from helper import COUNT
-from tests.conftest import PATIENCE_S
 
 @dag(dag_id="{dag_id}")
 def made():
@@ -125,6 +125,37 @@ async def test_saving_a_helper_registers_a_new_version(root: Path, database: Dat
         await until_watching(workspace)
         (folder / "helper.py").write_text("COUNT = 3\n")
         await until(lambda: has_tasks(database, "alpha", 3))
+
+
+async def test_a_saved_module_of_a_tree_recompiles_those_that_import_it_and_only_those(
+    root: Path, database: Database
+) -> None:
+    plant(
+        root,
+        {
+            "dags/one.py": dag("one", "import common\n"),
+            "dags/two.py": dag("two", "from common import COUNT\n"),
+            "dags/far.py": dag("far"),
+            "dags/helper.py": "# makes dags for airflow\n",
+            "dags/bad.py": "# airflow dag\n1/0\n",
+            "dags/common.py": "COUNT = 1\n",
+            "requirements.txt": "",
+        },
+    )
+    async with watching(root, database) as workspace:
+        assert await registered(database) == ["far", "one", "two"]
+        assert list(await import_errors(database)) == ["dags/bad.py"]
+        await until_watching(workspace)
+        compiles = workspace.statistics().compiles_total
+        (root.parent / "common.py").write_text("COUNT = 2\n")
+        (root.parent / "common.py").rename(root / "dags" / "common.py")  # at once, else it is seen half written
+        await until(lambda: are_at_version(database, {"far": 1, "one": 2, "two": 2}))
+        assert workspace.statistics().compiles_total == compiles + 2
+
+
+async def are_at_version(database: Database, versions: dict[str, int]) -> bool:
+    async with database.api.connection() as conn:
+        return {dag_id: (await dags.fetch_version(conn, dag_id)).version_number for dag_id in versions} == versions
 
 
 async def has_tasks(database: Database, dag_id: str, count: int) -> bool:

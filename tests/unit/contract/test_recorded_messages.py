@@ -28,13 +28,22 @@ def fields_of(body: bytes) -> dict[str, Any]:
     return found
 
 
+def of_old_fields(value: Any, old: Any) -> Any:
+    """`value` without the fields that `old` does not have: a release may add some, in structs inside it too."""
+    if isinstance(value, dict) and isinstance(old, dict):
+        return {field: of_old_fields(value.get(field), old[field]) for field in old}
+    if isinstance(value, list) and isinstance(old, list) and len(value) == len(old):
+        return list(map(of_old_fields, value, old))
+    return value
+
+
 @pytest.mark.parametrize(("union", "name"), EACH)
 def test_a_message_of_the_release_before_says_what_it_said(union: str, name: str) -> None:
     body = said(union, name)
     message = MsgpackCodec().decode(body, getattr(m, union))
     understood = msgspec.msgpack.decode(msgspec.msgpack.encode(message))
     assert type(message).__name__ == name
-    assert {field: understood.get(field) for field in fields_of(body)} == fields_of(body)
+    assert of_old_fields(understood, fields_of(body)) == fields_of(body)
 
 
 @pytest.mark.parametrize(("union", "name"), EACH)

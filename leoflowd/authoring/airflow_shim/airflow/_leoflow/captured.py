@@ -11,7 +11,7 @@ from abc import ABCMeta
 from typing import Any, NoReturn
 
 from airflow._leoflow.base_operator import BaseOperator
-from airflow._leoflow.connectors import connector_of, is_named, remedy
+from airflow._leoflow.connectors import connector_of, helped_by, is_named, remedy
 from airflow._leoflow.errors import AuthoringError, ShimUnsupported
 from airflow._leoflow.sensors import BaseSensorOperator
 
@@ -68,11 +68,13 @@ def _check_capture(cls: type[CapturedOperator], kwargs: dict[str, Any]) -> None:
             "pass task_id=..., or make the object inside a @task function",
         )
     if not is_named(cls.captured_from):
-        raise ShimUnsupported(
+        connector = connector_of(cls.captured_from)
+        refused = ShimUnsupported(
             f"task {kwargs['task_id']!r} uses {shown} of {cls.captured_from}",
             "the DAG's environment does not have this provider",
-            remedy(connector_of(cls.captured_from)),
+            remedy(connector),
         )
+        raise helped_by(refused, connector)
 
 
 def capture_class(module: str, name: str) -> type:
