@@ -166,8 +166,8 @@ class _Try:
 
     def _render(self, runtime: Any, dag: Any, context: dict[str, Any], xcoms: contexts.XComs) -> None:
         task = self._task
-        folder = os.path.dirname(os.path.join(self._spec["bundle_path"], self._spec.get("source_path", "dag.py")))
-        render = templates.renderer(dag, task, context, folder)
+        bundle, source_path = self._spec["bundle_path"], self._spec.get("source_path", "dag.py")
+        render = templates.renderer(dag, task, context, bundle, source_path)
         runtime.set_renderer(render)
 
         def pull(task_id: str, key: str) -> Any:

@@ -23,7 +23,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from . import because, deferral, limits, module_path
+from . import because, deferral, limits, module_path, templates
 from . import context as contexts
 from .airflow_supervisor import Supervisor, dag_run
 from .control import Control
@@ -117,6 +117,7 @@ class Try:
             dags = _load_dags(folder, source)
         if dag_id not in dags:
             raise because.CannotLoad(f"{source} defines no dag {dag_id!r}; it defines {', '.join(dags) or 'none'}")
+        dags[dag_id].template_searchpath = templates.search_paths(dags[dag_id], folder)
         tasks = dags[dag_id].task_dict
         if task_id not in tasks:
             raise because.CannotLoad(f"dag {dag_id!r} has no task {task_id!r}; it has {', '.join(tasks)}")
