@@ -207,10 +207,14 @@ def _unreadable(relative: str, error: OSError) -> DagCompileError:
 def is_excluded(path: Path, relative: str, exclude: tuple[str, ...]) -> bool:
     if path.name.startswith(".") and path.is_dir() and not path.is_symlink():
         return True
+    return is_named(relative, exclude) or os.path.lexists(path / "pyvenv.cfg")
+
+
+def is_named(relative: str, exclude: tuple[str, ...]) -> bool:
+    """By a pattern that its name, or its whole path, fits."""
+    name = relative.rpartition("/")[2]
     patterns = (*ALWAYS_EXCLUDED, *exclude)
-    if any(fnmatch(path.name, pattern) or fnmatch(relative, pattern.rstrip("/")) for pattern in patterns):
-        return True
-    return os.path.lexists(path / "pyvenv.cfg")
+    return any(fnmatch(name, pattern) or fnmatch(relative, pattern.rstrip("/")) for pattern in patterns)
 
 
 def _check_link(path: Path, relative: str, folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from leoflowd.authoring.bundle import DEPTH_MAX, is_excluded
+from leoflowd.authoring.bundle import DEPTH_MAX, is_excluded, is_named
 from leoflowd.authoring.module_facts import Facts, Import
 
 
@@ -64,8 +64,8 @@ def python_files(folder: Path, exclude: tuple[str, ...]) -> frozenset[str]:
         is_deep = len(inner.parts) > DEPTH_MAX  # a bundle does not go deeper either
         kept = (name for name in folders if not is_excluded(Path(top, name), str(inner / name), exclude))
         folders[:] = () if is_deep else kept
-        paths = [(name, str(inner / name)) for name in names if name.endswith(".py")]
-        found |= {path for name, path in paths if not is_excluded(Path(top, name), path, exclude)}
+        paths = (str(inner / name) for name in names if name.endswith(".py"))
+        found |= {path for path in paths if not is_named(path, exclude)}
     return frozenset(found)
 
 

@@ -448,6 +448,10 @@ regex regex
 rapidfuzz rapidfuzz
 fuzzywuzzy fuzzywuzzy
 thefuzz thefuzz
+thrift thrift
+thrift_sasl thrift-sasl
+unicodecsv unicodecsv
+hmsclient hmsclient
 jellyfish jellyfish
 pyparsing pyparsing
 sqlparse sqlparse

@@ -29,7 +29,7 @@ class CannotRender(RuntimeError):
 
 
 def renderer(dag: Any, operator: Any, context: Any, bundle: str, source_path: str) -> Callable[[str], Any]:
-    """`render(text)`: one that ends like `operator.template_ext` names a file, beside the source or on a search path."""
+    """`render(text)`: one that ends like `operator.template_ext` is a file beside the source or on a search path."""
     folder = os.path.dirname(os.path.join(bundle, source_path))
     folders = [
         folder,
