@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from fnmatch import fnmatch
+from fnmatch import translate
+from functools import lru_cache
 from pathlib import Path
 
 from leoflowd.authoring.errors import DagCompileError
@@ -212,9 +214,15 @@ def is_excluded(path: Path, relative: str, exclude: tuple[str, ...]) -> bool:
 
 def is_named(relative: str, exclude: tuple[str, ...]) -> bool:
     """By a pattern that its name, or its whole path, fits."""
-    name = relative.rpartition("/")[2]
-    patterns = (*ALWAYS_EXCLUDED, *exclude)
-    return any(fnmatch(name, pattern) or fnmatch(relative, pattern.rstrip("/")) for pattern in patterns)
+    of_name, of_path = _patterns((*ALWAYS_EXCLUDED, *exclude))
+    return of_name.match(relative.rpartition("/")[2]) is not None or of_path.match(relative) is not None
+
+
+@lru_cache(maxsize=256)
+def _patterns(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """For a name, and for a whole path, where a pattern may end in a slash."""
+    paths = (pattern.rstrip("/") for pattern in patterns)
+    return re.compile("|".join(map(translate, patterns))), re.compile("|".join(map(translate, paths)))
 
 
 def _check_link(path: Path, relative: str, folder: Path) -> None:

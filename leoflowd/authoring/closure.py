@@ -6,6 +6,7 @@ a file that is missing from a bundle breaks its tasks, one too many is compiled 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path, PurePosixPath
@@ -59,13 +60,16 @@ def closure_of(
 def python_files(folder: Path, exclude: tuple[str, ...]) -> frozenset[str]:
     """Those that a bundle of this folder could hold, relative to it."""
     found: set[str] = set()
-    for top, folders, names in os.walk(folder):
-        inner = PurePosixPath(os.path.relpath(top, folder))
-        is_deep = len(inner.parts) > DEPTH_MAX  # a bundle does not go deeper either
-        kept = (name for name in folders if not is_excluded(Path(top, name), str(inner / name), exclude))
-        folders[:] = () if is_deep else kept
-        paths = (str(inner / name) for name in names if name.endswith(".py"))
-        found |= {path for path in paths if not is_named(path, exclude)}
+    ahead = [""]
+    while ahead:
+        inner = ahead.pop()
+        with contextlib.suppress(OSError), os.scandir(folder / inner) as entries:
+            for entry in entries:
+                relative = inner + entry.name
+                if not entry.is_dir(follow_symlinks=False):
+                    found |= {relative} if relative.endswith(".py") and not is_named(relative, exclude) else set()
+                elif inner.count("/") <= DEPTH_MAX and not is_excluded(Path(entry.path), relative, exclude):
+                    ahead.append(f"{relative}/")
     return frozenset(found)
 
 
@@ -88,12 +92,23 @@ def _reach(
     return list(reached)
 
 
+def _folders_of(files: Iterable[str]) -> set[str]:
+    """Each with a slash at its end, also those that only hold folders."""
+    found: set[str] = set()
+    for file in files:
+        folder = file.rpartition("/")[0]
+        while folder and f"{folder}/" not in found:
+            found.add(f"{folder}/")
+            folder = folder.rpartition("/")[0]
+    return found
+
+
 class _Tree:
     """Python's rules of where a module is, over a set of file names."""
 
     def __init__(self, files: Collection[str], import_paths: Iterable[str]) -> None:
         self._files = frozenset(files)
-        self._folders = {str(parent) + "/" for file in files for parent in PurePosixPath(file).parents} - {"./"}
+        self._folders = _folders_of(files)
         self._roots = ["" if path == "." else f"{path}/" for path in import_paths]
         self._by_name: dict[str, list[str]] = {}
         for file in files:
