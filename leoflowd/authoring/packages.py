@@ -57,6 +57,11 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     modules: frozenset[str]
     """Third parties' that loading the file imports."""
 
+    @property
+    def loads_with_base(self) -> bool:
+        """Whether every environment has what loading the file imports."""
+        return self.modules <= BASE.keys()
+
 
 def _same(module: str, name: str) -> tuple[str, str]:
     return module, name

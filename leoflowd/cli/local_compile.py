@@ -66,10 +66,8 @@ class Compiler:
             raise CommandFailed(ExitCode.NOT_READY, str(error)) from error
 
     def _python_for_loading(self, needs: Needs) -> str:
-        from leoflowd.authoring.import_names import BASE
-
         own = f"{sys.version_info.major}.{sys.version_info.minor}"
-        is_enough = all(name in BASE and find_spec(name) is not None for name in needs.modules)
+        is_enough = needs.loads_with_base and all(find_spec(name) is not None for name in needs.modules)
         if self._python is None and is_enough and needs.environment.python_version in (None, own):
             return sys.executable
         return self.environment(needs)

@@ -6,9 +6,15 @@ It never imports user code: `authoring` compiles in a process of its own.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import uuid
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from leoflowd import telemetry
 from leoflowd.authoring.bundle import copy_bundle
@@ -16,15 +22,25 @@ from leoflowd.authoring.compiler import Compilation, compile_opened, excluded_of
 from leoflowd.authoring.packages import Needs
 from leoflowd.authoring.project import Project, ProjectConfig, config_of, unused_in_lite
 from leoflowd.contract import dag_spec
+from leoflowd.contract.dag_spec import DagSpec, EnvironmentSpec
 from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.values import shown
 from leoflowd.lite.bundles import remove, seal
-from leoflowd.lite.environments import Environments
+from leoflowd.lite.environments import EnvironmentFailed, Environments
 from leoflowd.lite.watched_project import Compiled
 
 log = telemetry.get_logger(__name__)
 
 SAVES_WHILE_COMPILING = 3
+LOADS = 2
+"""Compiles at once: each is two processes with an interpreter of their own on a laptop's cores."""
+BUILDS = 2
+
+
+class Waited:
+    """Seconds that a compile waited for its environment."""
+
+    s = 0.0
 
 
 class FilesChanged(LeoflowError):
@@ -32,36 +48,71 @@ class FilesChanged(LeoflowError):
 
 
 class ProjectCompiler:
+    """Called in many threads at once. A project that waits for its environment holds up none that needs none."""
+
     def __init__(self, environments: Environments, bundles: Path) -> None:
         self._environments = environments
         self._bundles = bundles
+        self._loading = threading.Semaphore(LOADS)
+        self._building = threading.Semaphore(BUILDS)
+        self._alone: defaultdict[EnvironmentSpec, threading.Lock] = defaultdict(threading.Lock)
         self._told: set[tuple[str, str]] = set()
         """Notes that the log has already: (whose, what)."""
+        self._broken: set[EnvironmentSpec] = set()
+        """Environments that could not be built: a project of theirs is compiled when they can."""
 
     def __call__(self, project: Project) -> Compiled:
         """Raises `DagCompileError`, `EnvironmentFailed`, `FilesChanged`, OSError."""
         config = config_of(project)
-        built_s = 0.0
-
-        def python_for(needs: Needs) -> str:
-            nonlocal built_s
-            began = time.perf_counter()
-            python = self._environments.ensure(
-                needs.environment, lambda step: log.info("environment", project=shown(project.path), step=shown(step))
-            )
-            built_s += time.perf_counter() - began
-            return str(python)
-
         for _ in range(SAVES_WHILE_COMPILING):
-            built_s, began = 0.0, time.perf_counter()
-            done = compile_opened(project, python_for=python_for)
-            duration_s = time.perf_counter() - began - built_s
-            self._tell(project, config, done)
-            if not done.specs or self._keep(project, config, done):
-                return Compiled(done.specs, tuple(map(dag_spec.digest, done.specs)), duration_s, done.beyond)
+            with self._loading:
+                began = time.perf_counter()
+                waited = Waited()
+                done = compile_opened(project, python_for=partial(self._python_for, project, waited))
+                duration_s = time.perf_counter() - began - waited.s
+                self._tell(project, config, done)
+                if not done.specs or self._keep(project, config, done):
+                    return Compiled(done.specs, tuple(map(dag_spec.digest, done.specs)), duration_s, done.beyond)
         raise FilesChanged(
             f"the files of {project.path!r} change while they are compiled; save once more when it is quiet"
         )
+
+    def build(self, project: Project, specs: Iterable[DagSpec]) -> None:
+        """The environments of the project's tasks. Raises `EnvironmentFailed`."""
+        for spec in specs:
+            self._ensure(project, spec.environment)
+
+    def _python_for(self, project: Project, waited: Waited, needs: Needs) -> str:
+        """The environment of its tasks; the default one where that is enough to load the file, and sooner there."""
+        wanted = needs.environment
+        if not needs.loads_with_base or wanted.python_version is not None or _plain(wanted) in self._broken:
+            return self._built(project, waited, wanted)
+        is_there = self._environments.has(wanted)
+        return self._built(project, waited, wanted if is_there else EnvironmentSpec())
+
+    def _built(self, project: Project, waited: Waited, wanted: EnvironmentSpec) -> str:
+        if self._environments.has(wanted):
+            return str(self._environments.ensure(wanted))
+        began = time.perf_counter()
+        self._loading.release()
+        try:
+            return self._ensure(project, wanted)
+        finally:
+            self._loading.acquire()
+            waited.s += time.perf_counter() - began
+
+    def _ensure(self, project: Project, environment: EnvironmentSpec) -> str:
+        wanted = _plain(environment)
+        try:
+            with self._alone[wanted], self._building:  # in this order: who waits for the same takes nobody's place
+                python = self._environments.ensure(
+                    wanted, lambda step: log.info("environment", project=shown(project.path), step=shown(step))
+                )
+        except EnvironmentFailed:
+            self._broken.add(wanted)
+            raise
+        self._broken.discard(wanted)
+        return str(python)
 
     def _tell(self, project: Project, config: ProjectConfig, done: Compilation) -> None:
         """Once, not after every save, and what concerns a folder not for each of its files."""
@@ -100,3 +151,8 @@ class ProjectCompiler:
             return target.is_dir()
         finally:
             remove(copy)
+
+
+def _plain(environment: EnvironmentSpec) -> EnvironmentSpec:
+    """Without what makes no other venv."""
+    return msgspec.structs.replace(environment, preload=(), warm=True, system_packages=())

@@ -11,16 +11,14 @@ Started by `daemon.py`; its value arrives when every project was tried once, or 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import msgspec
 import trio
 
 from leoflowd import telemetry
 from leoflowd.authoring.errors import DagCompileError
-from leoflowd.authoring.project import Project
 from leoflowd.config import LiteConfig
 from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.values import shown
@@ -39,8 +37,8 @@ log = telemetry.get_logger(__name__)
 RESCAN_S = 30.0
 FIRST_SCAN_S = 30.0
 """How long the start waits for the first scan; an environment that takes longer to build is built beside it."""
-COMPILES = 2
-"""Compilers at once: each is a process with an interpreter of its own on a laptop's cores."""
+THREADS = 64
+"""Projects at once, nearly all of which wait: `project_compiler` bounds those that load and those that build."""
 KEEP_BUNDLES = timedelta(days=7)
 """Bundles of runs that ended are kept so long, for clearing their tasks."""
 
@@ -58,7 +56,7 @@ class WorkspaceStatistics(msgspec.Struct, frozen=True):
 
 
 class Workspace:
-    """The component. Tests bring their own `compile_project` and `list_projects`."""
+    """The component."""
 
     def __init__(
         self,
@@ -67,20 +65,17 @@ class Workspace:
         now: Callable[[], datetime],
         *,
         environments: Environments | None = None,
-        compile_project: Callable[[Project], Compiled] | None = None,
-        list_projects: Callable[[Path, Mapping[str, frozenset[str]]], tuple[ProjectFiles, ...]] | None = None,
     ) -> None:
         self._root = config.workspace
         self._bundles = config.data_dir / "bundles"
         self._db = db
         self._now = now
         self._environments = environments or Environments(config.data_dir)
-        self._compile = compile_project or ProjectCompiler(self._environments, self._bundles)
-        self._list = list_projects or list_projects_in
+        self._compile = ProjectCompiler(self._environments, self._bundles)
         self._projects: dict[str, Watched] = {}
         self._registrations = Registrations(db, config.workspace, now)
         self._watch = FileWatch(config.workspace, self._look)
-        self._slots = trio.CapacityLimiter(COMPILES)
+        self._threads = trio.CapacityLimiter(THREADS)
         self._look_now = trio.Event()
         self._tried_all = trio.Event()
         self._compiles_total = 0
@@ -132,7 +127,7 @@ class Workspace:
         """List the projects, start compiling what changed. A workspace that cannot be read changes nothing."""
         self._scans_total += 1
         try:
-            listed = await trio.to_thread.run_sync(self._list, self._root, self._beyond())
+            listed = await trio.to_thread.run_sync(list_projects_in, self._root, self._beyond())
             found = {files.path: files for files in listed}
         except OSError as error:
             log.warning("workspace_unreadable", workspace=shown(str(self._root)), error=shown(str(error)))
@@ -148,7 +143,7 @@ class Workspace:
             project.files = files
             if not project.is_busy and is_due(project, by_event=by_event):
                 project.is_busy = True
-                nursery.start_soon(self._compile_until_current, project)
+                nursery.start_soon(self._compile_until_current, nursery, project)
         if gone or not found:
             await self._registrations.settle(self._projects)
         self._note_tried()
@@ -158,7 +153,7 @@ class Workspace:
         outcomes = {path: project.outcome for path, project in self._projects.items()}
         return {path: one.beyond for path, one in outcomes.items() if isinstance(one, Compiled) and one.beyond}
 
-    async def _compile_until_current(self, project: Watched) -> None:
+    async def _compile_until_current(self, nursery: trio.Nursery, project: Watched) -> None:
         """Compile, register, and once more when files changed meanwhile."""
         try:
             while True:
@@ -169,17 +164,30 @@ class Workspace:
                     return  # gone meanwhile; the scan that saw it go has settled that
                 project.outcome, project.tried_signature = outcome, files.signature
                 await self._registrations.settle(self._projects)
+                if isinstance(outcome, Compiled) and outcome.specs:
+                    nursery.start_soon(self._build_for, project, outcome)
                 if project.files.signature == files.signature or is_in_burst(project):
                     return
         finally:
             project.is_busy = False
             self._note_tried()
 
+    async def _build_for(self, project: Watched, outcome: Compiled) -> None:
+        """The environment of its tasks, for a project that was compiled without: it is to be there when they start."""
+        try:
+            await trio.to_thread.run_sync(
+                self._compile.build, project.files.project, outcome.specs, limiter=self._threads
+            )
+        except EnvironmentFailed as error:
+            if project.outcome is outcome:
+                project.outcome = Failed(str(error), is_temporary=True)
+                await self._registrations.settle(self._projects)
+
     async def _outcome_of(self, files: ProjectFiles) -> Compiled | Failed:
         began = time.perf_counter()
         try:
             outcome: Compiled | Failed = await trio.to_thread.run_sync(
-                self._compile, files.project, limiter=self._slots
+                self._compile, files.project, limiter=self._threads
             )
         except EnvironmentFailed as error:
             outcome = Failed(str(error), is_temporary=True)

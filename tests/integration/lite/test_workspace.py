@@ -16,7 +16,7 @@ import trio
 from leoflowd.config import LiteConfig
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.lite import file_watch
-from leoflowd.lite.environments import Environments
+from leoflowd.lite.environments import EnvironmentFailed, Environments
 from leoflowd.lite.file_watch import FileWatch
 from leoflowd.lite.passwords import set_up_admin
 from leoflowd.lite.registrations import BUNDLE_NAME
@@ -151,6 +151,30 @@ async def test_a_saved_module_of_a_tree_recompiles_those_that_import_it_and_only
         (root.parent / "common.py").rename(root / "dags" / "common.py")  # at once, else it is seen half written
         await until(lambda: are_at_version(database, {"far": 1, "one": 2, "two": 2}))
         assert workspace.statistics().compiles_total == compiles + 2
+
+
+async def test_an_environment_that_cannot_be_built_is_an_import_error_of_a_dag_that_is_there(
+    root: Path, database: Database
+) -> None:
+    """Its tasks need it, loading it does not: people see both."""
+
+    class Broken(OwnInterpreter):
+        def ensure(self, spec: EnvironmentSpec, say: Callable[[str], None] = lambda _: None) -> Path:
+            if spec.connectors:
+                raise EnvironmentFailed("cannot install the packages")
+            return super().ensure(spec, say)
+
+    text = "def f():\n    from airflow.providers.ftp.hooks.ftp import FTPHook\n"
+    plant(root, {"dags/one.py": dag("one", text), "dags/two.py": dag("two"), "requirements.txt": ""})
+    data = root.parent / "data"
+    workspace = Workspace(LiteConfig(workspace=root, data_dir=data), database, now, environments=Broken(data))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(workspace.run)
+        await until(lambda: are_registered(database, ["one", "two"]))
+        await until(lambda: import_errors(database))
+        assert list((await import_errors(database)).items()) == [("dags/one.py", "cannot install the packages")]
+        assert await registered(database) == ["one", "two"]
+        nursery.cancel_scope.cancel()
 
 
 async def are_at_version(database: Database, versions: dict[str, int]) -> bool:
