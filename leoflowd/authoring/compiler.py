@@ -8,7 +8,7 @@ lays leoflow.yaml over what the file says. Synchronous on purpose: it works with
 from __future__ import annotations
 
 import glob
-import runpy
+import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -210,9 +210,26 @@ def _about_missing(error: DagCompileError, needs: Needs, python: str) -> DagComp
 
 @lru_cache(maxsize=1)
 def shim_tables() -> Shim:
-    """The shim is no package of this process; these modules of it are data."""
-    folder = SHIM / "airflow" / "_leoflow"
-    return Shim(runpy.run_path(str(folder / "names.py"))["MODULES"])
+    """The shim is no package of this process; these modules of it are data, and import the standard library only."""
+    names = _module_of_shim("names").MODULES
+    if not (SHIM / "airflow" / "_leoflow" / "moved.py").exists():
+        return Shim(names)
+    moved = _module_of_shim("moved")
+
+    def today(module: str, name: str) -> tuple[str, str]:
+        found = moved.resolve(module, name)
+        return (module, name) if found is None else (found.module, found.name)
+
+    return Shim(names, today, moved.modules_of)
+
+
+def _module_of_shim(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"_leoflow_{name}", SHIM / "airflow" / "_leoflow" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 # --- which files it is made of -----------------------------------------------------------------------------------
