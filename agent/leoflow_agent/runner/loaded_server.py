@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from . import linux
+from . import linux, module_path
 from . import main as runner
 
 LOAD_WITHIN_S = 30
@@ -68,7 +68,7 @@ def _load(project: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
     runtime = importlib.import_module("airflow._leoflow_runtime")
     gc.disable()
     try:
-        with _unseen():
+        with module_path.inside(project["bundle_path"]), _unseen():
             return runtime.load_project(project["bundle_path"], project["source_path"], project["import_paths"]), ""
     except BaseException as error:  # noqa: BLE001  other people's code, also sys.exit
         return None, f"{type(error).__name__}: {error}"[:500]

@@ -19,7 +19,7 @@ import traceback
 from datetime import datetime, timezone
 from typing import Any
 
-from . import because, deferral, limits, linux, logs, real_airflow, secret_forms, templates, xcom
+from . import because, deferral, limits, linux, logs, module_path, real_airflow, secret_forms, templates, xcom
 from . import context as contexts
 from .control import AgentGone, Control
 
@@ -117,9 +117,10 @@ class _Try:
         spec = self._spec
         gc.disable()  # a large DAG is thousands of objects, none of them garbage
         try:
-            dags = loaded or runtime.load_project(
-                spec["bundle_path"], spec.get("source_path", "dag.py"), spec.get("import_paths", ())
-            )
+            with module_path.inside(spec["bundle_path"]):
+                dags = loaded or runtime.load_project(
+                    spec["bundle_path"], spec.get("source_path", "dag.py"), spec.get("import_paths", ())
+                )
             task = runtime.find_task(dags, spec["dag_run"]["dag_id"], spec["task_id"])
         except BaseException as error:
             raise because.CannotLoad(because.where(error, spec["bundle_path"])) from error

@@ -113,7 +113,8 @@ class Try:
             )
         dag_id, task_id = self._spec["dag_run"]["dag_id"], self._spec["task_id"]
         parsing = importlib.import_module("airflow.sdk.definitions._internal.dag_parsing_context")
-        with parsing._airflow_parsing_context_manager(dag_id=dag_id, task_id=task_id):  # noqa: SLF001  the SDK's own way
+        of_this_task = parsing._airflow_parsing_context_manager(dag_id=dag_id, task_id=task_id)  # noqa: SLF001  as the SDK
+        with of_this_task, module_path.inside(folder):
             dags = _load_dags(folder, source)
         if dag_id not in dags:
             raise because.CannotLoad(f"{source} defines no dag {dag_id!r}; it defines {', '.join(dags) or 'none'}")
