@@ -41,6 +41,7 @@ class Project(msgspec.Struct, frozen=True):
 
     bundle_path: str
     source_path: str
+    import_paths: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
 
 

@@ -228,6 +228,10 @@ class RunningTry:
         """A try that somebody is ending is judged when it has ended."""
         return self._stop is None and self._result is not None and self._result.kind is not OutcomeKind.TERMINATED
 
+    def _project(self) -> Project:
+        spec = self.spec
+        return Project(spec.bundle_path, spec.source_path, spec.import_paths, tuple(sorted(spec.env.items())))
+
     async def _start(self, output: _Output) -> Process:
         for attempt in range(1, _START_ATTEMPTS + 1):
             descriptors = output.open()
@@ -235,7 +239,7 @@ class RunningTry:
                 process = await self._interpreters.start_try(
                     try_id=self.spec.try_id,
                     warmth=Warmth(self._python, self.spec.runtime, self.spec.preload),
-                    project=Project(self.spec.bundle_path, self.spec.source_path, tuple(sorted(self.spec.env.items()))),
+                    project=self._project(),
                     warm=self.spec.warm,
                     descriptors=descriptors,
                 )

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from fnmatch import fnmatch
+from fnmatch import translate
+from functools import lru_cache
 from pathlib import Path
 
 from leoflowd.authoring.errors import DagCompileError
@@ -37,14 +39,20 @@ Found = tuple[str, Path]
 
 
 def bundle_digest(
-    folder: Path, include: tuple[str, ...] = (".",), exclude: tuple[str, ...] = (), *, is_shared: bool = False
+    folder: Path,
+    include: tuple[str, ...] = (".",),
+    exclude: tuple[str, ...] = (),
+    *,
+    is_shared: bool = False,
+    modules: frozenset[str] | None = None,
 ) -> str:
     """SHA-256 (hex) over relative paths, executable bits and contents. Raises `DagCompileError`.
 
     `is_shared`: the folder is not the project's alone, so what cannot be copied is left out instead of refused.
+    `modules`: of the folder's Python files only these; None: all.
     """
     digest = hashlib.sha256()
-    for relative, file in _files(folder.resolve(), include, exclude, is_shared):
+    for relative, file in _files(folder.resolve(), include, exclude, is_shared, modules):
         _add(digest, relative, *read_executable(file, relative, MAX_BYTES))
     return digest.hexdigest()
 
@@ -56,6 +64,7 @@ def copy_bundle(
     exclude: tuple[str, ...] = (),
     *,
     is_shared: bool = False,
+    modules: frozenset[str] | None = None,
 ) -> str:
     """Copy the files to `target` in one step (a rename) and give their digest; an existing `target` is left alone.
 
@@ -67,7 +76,7 @@ def copy_bundle(
     try:
         staging.chmod(0o755)
         digest = hashlib.sha256()
-        for relative, file in _files(folder, include, exclude, is_shared):
+        for relative, file in _files(folder, include, exclude, is_shared, modules):
             content, is_executable = read_executable(file, relative, MAX_BYTES)
             _add(digest, relative, content, is_executable)
             copied = staging / relative
@@ -105,7 +114,13 @@ def _add(digest: hashlib._Hash, relative: str, content: bytes, is_executable: bo
     digest.update(content)
 
 
-def _files(folder: Path, include: tuple[str, ...], exclude: tuple[str, ...], is_shared: bool) -> Iterator[Found]:
+def _files(
+    folder: Path,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    is_shared: bool,
+    modules: frozenset[str] | None = None,
+) -> Iterator[Found]:
     """(relative path, file), sorted by path."""
     found: dict[str, Path] = {}
     for start in include:
@@ -115,6 +130,8 @@ def _files(folder: Path, include: tuple[str, ...], exclude: tuple[str, ...], is_
                 "leoflow.yaml", 1, f"include_paths names {start!r}", "it does not exist", "correct it"
             )
         for relative, file in _walk(top, folder, exclude, is_shared):
+            if modules is not None and relative.endswith(".py") and relative not in modules:
+                continue
             found[relative] = file
             if len(found) > MAX_FILES:
                 raise _too_much(relative, f"more than {MAX_FILES:,} files")
@@ -149,7 +166,7 @@ def _walk(top: Path, folder: Path, exclude: tuple[str, ...], is_shared: bool) ->
     while ahead:
         path = ahead.pop()
         relative = path.relative_to(folder).as_posix()
-        if relative != "." and _is_excluded(path, relative, exclude):
+        if relative != "." and is_excluded(path, relative, exclude):
             continue
         try:
             if _is_folder(path, relative, folder):
@@ -189,13 +206,23 @@ def _unreadable(relative: str, error: OSError) -> DagCompileError:
     return DagCompileError(relative, 1, "this cannot be read", why, "check that you may read it, or exclude it")
 
 
-def _is_excluded(path: Path, relative: str, exclude: tuple[str, ...]) -> bool:
+def is_excluded(path: Path, relative: str, exclude: tuple[str, ...]) -> bool:
     if path.name.startswith(".") and path.is_dir() and not path.is_symlink():
         return True
-    patterns = (*ALWAYS_EXCLUDED, *exclude)
-    if any(fnmatch(path.name, pattern) or fnmatch(relative, pattern.rstrip("/")) for pattern in patterns):
-        return True
-    return os.path.lexists(path / "pyvenv.cfg")
+    return is_named(relative, exclude) or os.path.lexists(path / "pyvenv.cfg")
+
+
+def is_named(relative: str, exclude: tuple[str, ...]) -> bool:
+    """By a pattern that its name, or its whole path, fits."""
+    of_name, of_path = _patterns((*ALWAYS_EXCLUDED, *exclude))
+    return of_name.match(relative.rpartition("/")[2]) is not None or of_path.match(relative) is not None
+
+
+@lru_cache(maxsize=256)
+def _patterns(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """For a name, and for a whole path, where a pattern may end in a slash."""
+    paths = (pattern.rstrip("/") for pattern in patterns)
+    return re.compile("|".join(map(translate, patterns))), re.compile("|".join(map(translate, paths)))
 
 
 def _check_link(path: Path, relative: str, folder: Path) -> None:

@@ -1,39 +1,84 @@
-"""A project folder -> its DAGs as artifacts. The CLI, the Lite watcher and CI call `compile_project`.
+"""A project -> its DAGs as artifacts. The CLI, the Lite watcher and CI call `compile_opened`.
 
-`loader_processes` runs `loader.py` in processes of their own; nothing here imports the file. `project_settings` lays
-leoflow.yaml over what the file says. Synchronous on purpose: it works without Trio, and in a worker thread.
+What the code imports says which packages it needs (`packages`), and the caller which interpreter has them.
+`loader_processes` runs `loader.py` there, in processes of their own; nothing here imports the file. `project_settings`
+lays leoflow.yaml over what the file says. Synchronous on purpose: it works without Trio, and in a worker thread.
 """
 
 from __future__ import annotations
 
 import glob
+import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from leoflowd.authoring.bundle import bundle_digest
+from leoflowd.authoring.closure import Closure, closure_of, python_files
+from leoflowd.authoring.discovery import open_projects
 from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.import_names import BASE, PROVIDERS
 from leoflowd.authoring.loader_processes import Answer, load_twice, odd_answer
-from leoflowd.authoring.project import Project, ProjectConfig, airflow_packages, open_project, read_project
-from leoflowd.authoring.project_settings import choose, finish
+from leoflowd.authoring.module_facts import facts_of
+from leoflowd.authoring.packages import Needs, Shim, distributions_of, name_of, needs_of
+from leoflowd.authoring.project import Project, ProjectConfig, airflow_packages, config_of
+from leoflowd.authoring.project_settings import choose, finish, no_dag
 from leoflowd.authoring.reading import check_name, read_file
+from leoflowd.authoring.requirements import Requirements, read_requirements
 from leoflowd.authoring.yaml_lines import read_yaml
-from leoflowd.contract.dag_spec import SOURCE_MAX, DagSpec, EnvironmentSpec
+from leoflowd.contract.dag_spec import SOURCE_MAX, DagSpec
 from leoflowd.contract.loading import EMPTY, Loadable, Read, ReadKind, read_now
 
-__all__ = ["DagCompileError", "compile_project"]
+__all__ = ["Compilation", "DagCompileError", "compile_opened", "compile_project"]
 
 SHIM = Path(__file__).parent / "airflow_shim"
 DEFAULT_MEMORY_BYTES = 4 * 1024**3
 """Address space, not resident memory: numeric libraries reserve gigabytes that they never touch."""
+PLUGINS = "plugins"
+LEFT_BY_AIRFLOW = ("*.log", "airflow.db*", "airflow.cfg", "*.pid")
+"""What a running Airflow leaves in the folder that it works in."""
+
+PythonFor = Callable[[Needs], str]
+"""The interpreter of an environment, which may be built first."""
+
+
+class Compilation(msgspec.Struct, frozen=True, kw_only=True):
+    specs: tuple[DagSpec, ...]
+    """By id; none for a file of a tree that only looks like a DAG file."""
+    needs: Needs
+    modules: frozenset[str] | None
+    """Of the folder's Python files those that belong to the bundle; None: all."""
+    beyond: frozenset[str] = frozenset()
+    """Those of them that only loading told of."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the author, beside those of `needs`."""
+    folder_notes: tuple[str, ...] = ()
+    """The same for every file of the folder."""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One project while it is compiled."""
+
+    project: Project
+    config: ProjectConfig
+    code: Closure
+    deadline_s: float
+    memory_bytes: int
+    loadable: Loadable
+    asked: list[tuple[ReadKind, str]]
+    """What the file asked for while it was loaded, whether that succeeded or not."""
+
+    def reads(self) -> tuple[Read, ...]:
+        return tuple(read_now(kind, key, self.loadable, os.environ) for kind, key in self.asked)
 
 
 def compile_project(
-    folder: Path,
+    path: Path,
     *,
     python: str | None = None,
     dag_id: str | None = None,
@@ -41,99 +86,211 @@ def compile_project(
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     loadable: Loadable = EMPTY,
 ) -> tuple[DagSpec, ...]:
-    """All DAGs of the project (a folder, or a bare DAG file), sorted by id; `dag_id` picks one of several.
+    """All DAGs of a folder or of a DAG file, by project and id; `dag_id` picks one of several.
 
-    `python` is the interpreter of the project's environment, by default this one; `loadable` is what `Variable.get` and
-    `Connection.get` find while the file is loaded, after its environment, which is ours. Raises `DagCompileError`.
+    `python` is the interpreter that loads them, by default this one; `loadable` is what `Variable.get` and
+    `Connection.get` find while they are loaded, after their environment, which is ours. Raises `DagCompileError`.
     """
-    return compile_opened(
-        open_project(folder),
-        python=python,
-        dag_id=dag_id,
-        deadline_s=deadline_s,
-        memory_bytes=memory_bytes,
-        loadable=loadable,
-    )
+    projects = open_projects(path)
+    specs: list[DagSpec] = []
+    for project in projects:
+        specs += compile_opened(
+            project,
+            python=python or sys.executable,
+            dag_id=dag_id,
+            deadline_s=deadline_s,
+            memory_bytes=memory_bytes,
+            loadable=loadable,
+        ).specs
+    if not specs:
+        raise no_dag(projects[0])
+    return tuple(specs)
 
 
 def compile_opened(
     project: Project,
     *,
     python: str | None = None,
+    python_for: PythonFor | None = None,
     dag_id: str | None = None,
     deadline_s: float = 30,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     loadable: Loadable = EMPTY,
-) -> tuple[DagSpec, ...]:
-    """`compile_project` for a project that `discover` has found."""
+) -> Compilation:
+    """`compile_project` for a project that `discovery` has found, in this interpreter or in that of its needs.
+
+    Raises `DagCompileError`, and whatever `python_for` raises.
+    """
     check_name(f"{project.folder}/{project.source_path}")
-    config = ProjectConfig() if project.single_file else read_project(project.folder)
+    config = config_of(project)
     source = _read_source(project)
+    job = Job(project, config, code_of(project, config), deadline_s, memory_bytes, loadable, [])
+    try:
+        return _compiled(job, source, dag_id, python_for or (lambda _: python or sys.executable))
+    except DagCompileError as error:
+        error.reads = job.reads()
+        raise
+
+
+def _compiled(job: Job, source: str, dag_id: str | None, python_for: PythonFor) -> Compilation:
+    project, config = job.project, job.config
+    requirements = read_requirements(project.folder)
+    needs, answer, notes = _load(job, requirements, python_for)
+    folder_notes = (*requirements.notes, *_plugin_notes(project))
+    if not answer.dags and project.in_tree:
+        notes = (*notes, f"{project.source_path} defines no DAG: it is left alone, as Airflow does")
+        return Compilation(specs=(), needs=needs, modules=None, notes=notes, folder_notes=folder_notes)
+    modules, beyond = _modules(job, answer)
+    common = {
+        "environment": msgspec.structs.replace(needs.environment, preload=tuple(answer.preload)),
+        "staging": config.staging,
+        "source_path": project.source_path,
+        "import_paths": project.import_paths,
+        "source": source,
+        "bundle_digest": digest_of(project, config, modules),
+        "reads": job.reads(),
+    }
+    try:
+        chosen = choose(answer.dags, dag_id, config, project)
+        specs = tuple(finish(raw, config, common, project) for raw in sorted(chosen, key=lambda raw: raw["dag_id"]))
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise odd_answer(project.source_path, f"{type(error).__name__}: {error}") from error
+    return Compilation(specs=specs, needs=needs, modules=modules, beyond=beyond, notes=notes, folder_notes=folder_notes)
+
+
+def _plugin_notes(project: Project) -> list[str]:
+    plugins = project.folder / PLUGINS
+    files = [plugins / name for name in sorted(python_files(plugins, ()))] if project.in_tree else ()
+    return [
+        f"{file.relative_to(project.folder)}: what its AirflowPlugin registers is not there; it can be imported"
+        for file in files
+        if facts_of(file).defines_a_plugin
+    ]
+
+
+# --- what it needs -----------------------------------------------------------------------------------------------
+
+
+def code_of(project: Project, config: ProjectConfig) -> Closure:
+    """The Python files that the project is made of, and what they import from outside."""
+    files = python_files(project.folder, excluded_of(project, config))
+    # a declarative DAG names functions of any file beside it
+    sources = sorted(files) if _is_declarative(project) else [project.source_path]
+    return closure_of(sources, files, project.import_paths or (".",), lambda path: facts_of(project.folder / path))
+
+
+def static_needs(project: Project) -> Needs:
+    """By its text alone: nothing is loaded. Raises `DagCompileError`."""
+    config = config_of(project)
+    return needs_of(code_of(project, config).outside, config, read_requirements(project.folder), shim_tables())
+
+
+def _load(job: Job, requirements: Requirements, python_for: PythonFor) -> tuple[Needs, Answer, tuple[str, ...]]:
+    """Load the file where it finds what it needs; once more for each provider that only loading shows to be needed."""
+    found: dict[str, str] = {}
+    while True:
+        needs = needs_of(job.code.outside, job.config, requirements, shim_tables(), found)
+        if needs.unknown:
+            first, *others = needs.unknown
+            raise first.with_others(others)
+        python = python_for(needs)
+        try:
+            return needs, _load_in(python, job, needs), tuple(found.values())
+        except DagCompileError as error:
+            connector = error.connector.replace(".", "-")
+            if connector not in PROVIDERS or connector in found:
+                raise _about_missing(error, needs, python) from error
+            found[connector] = f"apache-airflow-providers-{connector}, because {error.path}:{error.line}: {error.what}"
+
+
+def _load_in(python: str, job: Job, needs: Needs) -> Answer:
+    project = job.project
     request = {
         "shim": str(SHIM),
         "folder": str(project.folder),
         "source_path": project.source_path,
-        "declarative": _declarative(project, config),
-        "packages": airflow_packages(config),
-        "memory_bytes": memory_bytes,
-        "cpu_s": int(deadline_s) + 5,
-        "loadable": msgspec.to_builtins(loadable),
+        "import_paths": project.import_paths,
+        "declarative": _declarative(project, job.config),
+        "packages": airflow_packages(needs.environment),
+        "memory_bytes": job.memory_bytes,
+        "cpu_s": int(job.deadline_s) + 5,
+        "loadable": msgspec.to_builtins(job.loadable),
     }
-    asked: Sequence[tuple[ReadKind, str]] = ()
     try:
-        answer = load_twice(request, python or sys.executable, deadline_s, project)
-        asked = answer.reads
-        reads = _reads(asked, loadable)
-        return _finished(answer, reads, source, config, project, dag_id)
+        answer = load_twice(request, python, job.deadline_s, project)
     except DagCompileError as error:
-        error.reads = _reads(asked or error.asked, loadable)
+        job.asked[:] = error.asked
         raise
+    job.asked[:] = answer.reads
+    return answer
 
 
-def _reads(asked: Sequence[tuple[ReadKind, str]], loadable: Loadable) -> tuple[Read, ...]:
-    return tuple(read_now(kind, key, loadable, os.environ) for kind, key in asked)
+def _about_missing(error: DagCompileError, needs: Needs, python: str) -> DagCompileError:
+    """A module whose package the environment is asked for already needs another remedy than to ask for it."""
+    top = error.module.partition(".")[0]
+    brings = {name_of(one) for one in distributions_of(error.module) or (top,)}
+    named = [text for text in needs.environment.dependencies if name_of(text) in brings]
+    if not top or not (named or top in BASE):
+        return error
+    return DagCompileError(
+        error.path,
+        error.line,
+        error.what,
+        f"{python} does not have it, although the environment is to have {', '.join(named) or top}",
+        "leave out --python, so that the DAG's own environment is built and used, or install it there",
+    )
 
 
-def _finished(
-    answer: Answer,
-    reads: tuple[Read, ...],
-    source: str,
-    config: ProjectConfig,
-    project: Project,
-    dag_id: str | None,
-) -> tuple[DagSpec, ...]:
-    common = {
-        "environment": EnvironmentSpec(
-            python_version=config.python_version,
-            dependencies=config.dependencies,
-            connectors=config.connectors,
-            system_packages=config.system_packages,
-            warm=config.warm,
-            preload=tuple(answer.preload),
-        ),
-        "staging": config.staging,
-        "source_path": project.source_path,
-        "source": source,
-        "bundle_digest": digest_of(project, config),
-        "reads": reads,
-    }
-    try:
-        chosen = choose(answer.dags, dag_id, config, project)
-        return tuple(finish(raw, config, common, project) for raw in sorted(chosen, key=lambda raw: raw["dag_id"]))
-    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise odd_answer(project.source_path, f"{type(error).__name__}: {error}") from error
+@lru_cache(maxsize=1)
+def shim_tables() -> Shim:
+    """The shim is no package of this process; these modules of it are data, and import the standard library only."""
+    names = _module_of_shim("names").MODULES
+    if not (SHIM / "airflow" / "_leoflow" / "moved.py").exists():
+        return Shim(names)
+    moved = _module_of_shim("moved")
+
+    def today(module: str, name: str) -> tuple[str, str]:
+        found = moved.resolve(module, name)
+        return (module, name) if found is None else (found.module, found.name)
+
+    return Shim(names, today, moved.modules_of)
 
 
-def digest_of(project: Project, config: ProjectConfig) -> str:
+def _module_of_shim(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"_leoflow_{name}", SHIM / "airflow" / "_leoflow" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# --- which files it is made of -----------------------------------------------------------------------------------
+
+
+def _modules(job: Job, answer: Answer) -> tuple[frozenset[str] | None, frozenset[str]]:
+    """A project of its own has all of its folder; a file of a tree what it imports, and what loading it imported."""
+    if not job.project.in_tree or job.code.is_whole:
+        return None, frozenset()
+    beyond = frozenset(answer.modules) - job.code.modules
+    return job.code.modules | beyond, beyond
+
+
+def digest_of(project: Project, config: ProjectConfig, modules: frozenset[str] | None) -> str:
     """The digest of the files that a version of this project is made of."""
     return bundle_digest(
-        project.folder, config.include_paths, excluded_of(project, config), is_shared=project.single_file
+        project.folder,
+        config.include_paths,
+        excluded_of(project, config),
+        is_shared=project.in_tree,
+        modules=modules,
     )
 
 
 def excluded_of(project: Project, config: ProjectConfig) -> tuple[str, ...]:
     """Patterns: the author's, and the names of neighbours as they are."""
-    return (*config.exclude_paths, *map(glob.escape, project.excluded))
+    left = LEFT_BY_AIRFLOW if project.in_tree else ()
+    return (*config.exclude_paths, *map(glob.escape, project.excluded), *left)
 
 
 def _read_source(project: Project) -> str:
@@ -146,9 +303,13 @@ def _read_source(project: Project) -> str:
         ) from error
 
 
-def _declarative(project: Project, config: ProjectConfig) -> tuple[Any, dict[str, int]] | None:
+def _is_declarative(project: Project) -> bool:
+    return project.source_path.endswith((".yaml", ".yml"))
+
+
+def _declarative(project: Project, config: ProjectConfig) -> tuple[Any, Mapping[str, int]] | None:
     """`dag.yaml` as data; its id is by default the one of leoflow.yaml, else the folder's name."""
-    if not project.source_path.endswith((".yaml", ".yml")):
+    if not _is_declarative(project):
         return None
     document = read_yaml(project.folder / project.source_path)
     content = document.content

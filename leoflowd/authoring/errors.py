@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Self
+
 from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.loading import Read, ReadKind
 from leoflowd.contract.values import shown
@@ -13,10 +16,13 @@ PATH_MAX = 500
 class DagCompileError(LeoflowError):
     """`str(error)` is `path:line: what; why; what to do`. `path` is relative to the project where it can be.
 
-    Texts of a file, which may hold anything, become texts that every terminal, log and column takes.
+    Texts of a file, which may hold anything, become texts that every terminal, log and column takes. `others` are
+    faults that were found beside this one; `module` is not installed; the provider `connector` would help.
     """
 
-    def __init__(self, path: str, line: int, what: str, why: str, remedy: str) -> None:
+    def __init__(
+        self, path: str, line: int, what: str, why: str, remedy: str, *, module: str = "", connector: str = ""
+    ) -> None:
         path, what, why, remedy = shown(path, PATH_MAX), shown(what), shown(why), shown(remedy)
         super().__init__(f"{path}:{line}: {what}; {why}; {remedy}")
         self.path = path
@@ -24,7 +30,18 @@ class DagCompileError(LeoflowError):
         self.what = what
         self.why = why
         self.remedy = remedy
+        self.module = module
+        self.connector = connector
+        self.others: tuple[DagCompileError, ...] = ()
         self.asked: tuple[tuple[ReadKind, str], ...] = ()
         """What the file had asked for until then, by kind and key."""
         self.reads: tuple[Read, ...] = ()
         """The same with what it was given: once that is another, the file is worth another try."""
+
+    def with_others(self, others: Iterable[DagCompileError]) -> Self:
+        self.others = tuple(others)
+        return self
+
+    @property
+    def all(self) -> tuple[DagCompileError, ...]:
+        return (self, *self.others)

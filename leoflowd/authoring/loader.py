@@ -18,7 +18,7 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -46,14 +46,15 @@ def main() -> None:
     OUR_PID = os.getpid()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # it may kill the guard, its parent
     _contain(request, answer_fd)
-    sys.path[:0] = [request["shim"], request["folder"]]
+    sys.path.insert(0, request["shim"])
     sys.argv = [request["source_path"]]
     try:
         answer = _load(request)
     except BaseException as error:  # noqa: BLE001 - whatever the file raised, SystemExit too, is our answer
         if os.getpid() != OUR_PID:
             REALLY_EXIT(1)
-        answer = {"error": _explained(error, request), **_reads()}
+        faults = error.faults if isinstance(error, Refused) else [_explained(error, request)]
+        answer = {"errors": faults, **_reads()}
     if os.getpid() == OUR_PID:
         _send(answer_fd, WRITE_JSON(answer, sort_keys=True).encode())
     # not sys.exit: threads and atexit handlers of the file must not keep us
@@ -144,7 +145,6 @@ def _contain(request: dict[str, Any], answer_fd: int) -> None:
 def _load(request: dict[str, Any]) -> dict[str, Any]:
     # by name, because they are on this process's path only: no part of the package that type checkers see
     runtime: Any = importlib.import_module("airflow._leoflow_runtime")
-    serialize_dag = importlib.import_module("airflow._leoflow.serialize").serialize_dag
     importlib.import_module("airflow._leoflow.connectors").allow(request["packages"])
     importlib.import_module(READS).begin(request["loadable"])
     sys.dont_write_bytecode = True  # only the author's own modules are imported from here on
@@ -154,18 +154,63 @@ def _load(request: dict[str, Any]) -> dict[str, Any]:
     if request["declarative"] is not None:
         build_dags = importlib.import_module("airflow._leoflow.declarative").build_dags
         document, lines = request["declarative"]
+        runtime.put_on_path(folder, request["import_paths"])
         dags = {dag.dag_id: dag for dag in build_dags(document, lines, f"{folder}/{source_path}")}
     else:
-        dags = runtime.load_project(folder, source_path)
-    # by id: a file may make its DAGs in the order of a set
-    found = [serialize_dag(dags[dag_id], folder) for dag_id in sorted(dags)]
-    return {"dags": found, "preload": sorted(preload), **_reads()}
+        dags = runtime.load_project(folder, source_path, request["import_paths"])
+    found = _serialized(
+        [dags[dag_id] for dag_id in sorted(dags)], request
+    )  # a file may make them in the order of a set
+    return {"dags": found, "preload": sorted(preload), "modules": _own_modules(folder), **_reads()}
 
 
 def _reads() -> dict[str, Any]:
     """What was read so far, whether loading succeeds or not: a change of it calls for another try."""
     module: Any = sys.modules.get(READS)
     return {} if module is None else {"reads": module.reads()}
+
+
+class Refused(Exception):
+    """DAGs that cannot be written down; `faults` are all that was found, as `_place` gives them."""
+
+    def __init__(self, faults: list[dict[str, Any]]) -> None:
+        super().__init__(f"{len(faults)} faults")
+        self.faults = faults
+
+
+def _serialized(dags: Iterable[Any], request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Raises `Refused` with the faults of all tasks."""
+    serialize = importlib.import_module("airflow._leoflow.serialize")
+    found: list[dict[str, Any]] = []
+    faults: list[dict[str, Any]] = []
+    for dag in dags:
+        try:
+            found.append(serialize.serialize_dag(dag, request["folder"]))
+        except Exception as error:  # noqa: BLE001 - what the file's objects raise is our answer
+            faults += [_explained(error, request), *_faults_of_tasks(dag, serialize, request)]
+    if faults:
+        raise Refused([fault for at, fault in enumerate(faults) if fault not in faults[:at]])
+    return found
+
+
+def _faults_of_tasks(dag: Any, serialize: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
+    faults = []
+    for task in dag.tasks:
+        try:
+            serialize.serialize_task(task, request["folder"])
+        except Exception as error:  # noqa: BLE001 - as above
+            faults.append(_explained(error, request))
+    return faults
+
+
+def _own_modules(folder: str) -> list[str]:
+    """Files of the project that were imported, relative to its folder."""
+    files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+    return sorted(
+        os.path.relpath(file, folder)
+        for file in files
+        if isinstance(file, str) and file.startswith(folder + os.sep) and "site-packages" not in file
+    )
 
 
 def _recording_import(folder: str, preload: set[str]) -> Callable[..., Any]:
@@ -221,7 +266,7 @@ def explain(error: BaseException, folder: str, source_path: str) -> dict[str, An
     if location is not None and hasattr(error, "remedy"):
         what, why, remedy = error.what, error.why, error.remedy  # type: ignore[attr-defined]
         path, line = location if location[0] else (path, line)
-        return _place(path, line, folder, what, why, remedy)
+        return {**_place(path, line, folder, what, why, remedy), "connector": getattr(error, "connector", "")}
     if sys.stderr is not None and not sys.stderr.closed:
         traceback.print_exception(type(error), error, error.__traceback__)
     if isinstance(error, SyntaxError):
@@ -236,12 +281,13 @@ def explain(error: BaseException, folder: str, source_path: str) -> dict[str, An
         remedy = "move the work into a task"
     elif isinstance(error, ModuleNotFoundError):
         what, why = f"the module {error.name!r} is imported", "it is not installed in the DAG's environment"
-        remedy = "name its package in `dependencies:` of leoflow.yaml, or correct the name"
+        remedy = "name its package in requirements.txt or in `dependencies:` of leoflow.yaml, or correct the name"
     elif isinstance(error, FileNotFoundError) and error.filename == f"{folder}/{source_path}":
         what, why, remedy = "the file does not exist", "there is nothing to load", "create it, or correct `dag_source`"
     elif isinstance(error, KeyboardInterrupt):
         what, why, remedy = "loading it was interrupted", "someone pressed Ctrl-C", "compile again"
-    return _place(path, line, folder, what, why, remedy)
+    module = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+    return {**_place(path, line, folder, what, why, remedy), "module": module}
 
 
 def _innermost_line(tb: TracebackType | None, folder: str) -> tuple[str, int] | None:

@@ -49,15 +49,19 @@ class Fault(msgspec.Struct):
     what: str
     why: str
     remedy: str
+    module: str = ""
+    connector: str = ""
 
 
 class Answer(msgspec.Struct):
-    """What the loader writes: DAGs or an error, and what was read either way."""
+    """What the loader writes: DAGs or errors, and what was read either way."""
 
     dags: list[dict[str, Any]] = []
     preload: list[str] = []
     reads: list[tuple[ReadKind, str]] = []
-    error: Fault | None = None
+    modules: list[str] = []
+    """Files of the project that were imported, relative to its folder."""
+    errors: list[Fault] = []
 
 
 ready(Answer)  # projects are compiled side by side
@@ -232,11 +236,10 @@ def _decode(loading: Loading) -> Answer:
         raise odd_answer(loading.shown, str(error)) from error
     except (ValueError, RecursionError):
         raise _no_answer(loading) from None
-    if answer.error is not None:
-        fault = answer.error
-        refusal = DagCompileError(fault.path, fault.line, fault.what, fault.why, fault.remedy)
-        refusal.asked = tuple(answer.reads)
-        raise refusal
+    if answer.errors:
+        first, *others = (DagCompileError(**msgspec.structs.asdict(fault)) for fault in answer.errors)
+        first.asked = tuple(answer.reads)
+        raise first.with_others(others)
     return answer
 
 

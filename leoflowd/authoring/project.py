@@ -1,14 +1,12 @@
 """`leoflow.yaml`: every key the original knew is honoured or refused with a reason; any other key is an error.
 
-`read_project` is called by the compiler, the Lite watcher (dependencies -> venv) and the CLI. `discover` finds the
-projects of a workspace.
+`config_of` is called by the compiler, the Lite watcher and the CLI; `discovery` says which projects there are.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,20 +14,14 @@ from typing import Any
 import msgspec
 
 from leoflowd.authoring.errors import DagCompileError
-from leoflowd.authoring.reading import read_file
 from leoflowd.authoring.yaml_lines import Document, read_yaml
-from leoflowd.contract.dag_spec import ID_PATTERN
-from leoflowd.contract.values import shown
+from leoflowd.contract.dag_spec import ID_PATTERN, EnvironmentSpec
 
 CONFIG_NAME = "leoflow.yaml"
 SOURCE_NAMES = ("dag.py", "dag.yaml")
 PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$"
 CONNECTOR = r"^[a-z0-9]+([.-][a-z0-9]+)*$"
-MAX_DEPTH = 5
-"""Folders below the workspace that `discover` looks into; what lies deeper is reported."""
-SKIPPED_FOLDERS = frozenset({"__pycache__", "venv", "node_modules"})
-MAX_SINGLE_FILE_BYTES = 1024 * 1024
 
 
 class ProjectConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,16 +60,12 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     source_path: str
     path: str
-    single_file: bool = False
-    """A bare `*.py` in the workspace root, as in Airflow's dags folder."""
+    in_tree: bool = False
+    """One DAG file of a folder that it shares with others: of the Python files there it has those that it imports."""
+    import_paths: tuple[str, ...] = ()
+    """As in the artifact."""
     excluded: tuple[str, ...] = ()
     """Paths in `folder` that belong to other projects; they are no part of this one's bundle."""
-
-
-class Discovery(msgspec.Struct, frozen=True, kw_only=True):
-    projects: tuple[Project, ...]
-    skipped: tuple[str, ...]
-    """One sentence per folder that was not looked into although it may hold projects."""
 
 
 # --- the schema --------------------------------------------------------------------------------------------------
@@ -245,6 +233,7 @@ KEYS: dict[str, Check] = {
     "warm": BOOLEAN,
     "cron_data_intervals": BOOLEAN,
 }
+OF_ONE_DAG = ("dag_id", "description", "tasks")
 NEED_CLUSTER = {
     "base_image": "Lite builds a venv, no image",
     "system_packages": "Lite installs no system packages: install them on this machine yourself",
@@ -268,10 +257,25 @@ def read_project(folder: Path) -> ProjectConfig:
     return ProjectConfig(**content, lines=document.lines)
 
 
-def airflow_packages(config: ProjectConfig) -> tuple[str, ...]:
+def config_of(project: Project) -> ProjectConfig:
+    """The settings of a project. One `leoflow.yaml` stands over all files of a tree, so it says nothing of one DAG."""
+    config = read_project(project.folder)
+    if project.in_tree:
+        for key in OF_ONE_DAG:
+            if key in config.lines:
+                raise config.error(
+                    key,
+                    f"{key} is set",
+                    "this file stands over a folder of DAG files, and that is a setting of one DAG",
+                    "remove it, or give the DAG a folder with a leoflow.yaml of its own",
+                )
+    return config
+
+
+def airflow_packages(environment: EnvironmentSpec) -> tuple[str, ...]:
     """Which of Airflow the environment has: `http`, `cncf-kubernetes`, ...; `*` when all of it may be; empty = none."""
-    found = {connector.replace(".", "-") for connector in config.connectors}
-    for dependency in config.dependencies:
+    found = {connector.replace(".", "-") for connector in environment.connectors}
+    for dependency in environment.dependencies:
         named = re.match(r"[A-Za-z0-9._-]+", dependency.strip())
         name = re.sub(r"[-_.]+", "-", named[0]).lower() if named else ""
         if name.startswith("apache-airflow-providers-"):
@@ -296,106 +300,3 @@ def unused_in_lite(config: ProjectConfig) -> tuple[str, ...]:
         f"defaults.{key}: it is for Kubernetes" for key in ("resources", "node_selector") if key in config.defaults
     ]
     return tuple(found)
-
-
-# --- the workspace -----------------------------------------------------------------------------------------------
-
-
-def open_project(path: Path) -> Project:
-    """The project at a folder, or at a bare Python file; raises `DagCompileError` when there is nothing to compile."""
-    path = path.resolve()
-    if path.is_file():
-        others = tuple(
-            sorted(
-                {project.source_path for project in _single_files(path.parent)}
-                | {project.path for project in _discover(path.parent, path.parent, 0, [])}
-            )
-        )
-        return Project(
-            folder=path.parent,
-            source_path=path.name,
-            path=path.name,
-            single_file=True,
-            excluded=tuple(name for name in others if name != path.name),
-        )
-    return Project(folder=path, source_path=_source_of(path), path=path.name)
-
-
-def _source_of(folder: Path) -> str:
-    try:
-        named = read_project(folder).dag_source
-    except DagCompileError:
-        named = None  # the compile will say it; the project is still one
-    if named is not None:
-        return named
-    return next((name for name in SOURCE_NAMES if os.path.lexists(folder / name)), SOURCE_NAMES[0])
-
-
-def discover(workspace: Path) -> Discovery:
-    """All projects of a workspace, in order of their paths.
-
-    A folder with `leoflow.yaml`, `dag.py` or `dag.yaml` is a project and is not looked into further. So is each bare
-    `*.py` directly in the workspace whose text has "dag" and "airflow" or "leoflow" in it, as in Airflow; it shares the
-    folder's other files, except those of other projects.
-    """
-    workspace = workspace.resolve()
-    skipped: list[str] = []
-    found = list(_discover(workspace, workspace, 0, skipped))
-    if not (len(found) == 1 and found[0].folder == workspace):
-        singles = _single_files(workspace)
-        names = {project.path for project in (*found, *singles)}
-        found += [msgspec.structs.replace(single, excluded=tuple(sorted(names - {single.path}))) for single in singles]
-    return Discovery(projects=tuple(sorted(found, key=lambda project: project.path)), skipped=tuple(skipped))
-
-
-def _discover(folder: Path, workspace: Path, depth: int, skipped: list[str]) -> list[Project]:
-    if any(_is_there(folder / name) for name in (CONFIG_NAME, *SOURCE_NAMES)):
-        relative = folder.relative_to(workspace).as_posix()
-        return [
-            Project(folder=folder, source_path=_source_of(folder), path=folder.name if relative == "." else relative)
-        ]
-    found: list[Project] = []
-    for inner in _folders(folder, skipped):
-        if depth == MAX_DEPTH:
-            skipped.append(f"{shown(inner.relative_to(workspace).as_posix())}: deeper than {MAX_DEPTH} folders")
-        elif inner.name not in SKIPPED_FOLDERS and not inner.name.startswith("."):
-            found += _discover(inner, workspace, depth + 1, skipped)
-    return found
-
-
-def _is_there(file: Path) -> bool:
-    """Whatever it is: a pipe called `dag.py` is a project too, whose compile says what is wrong."""
-    try:
-        return not stat.S_ISDIR(file.lstat().st_mode)
-    except OSError:
-        return False
-
-
-def _folders(folder: Path, skipped: list[str]) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
-    except OSError as error:
-        skipped.append(f"{shown(folder.name)}: {error.strerror}")
-        return []
-
-
-def _single_files(workspace: Path) -> list[Project]:
-    return [
-        Project(folder=workspace, source_path=file.name, path=file.name, single_file=True)
-        for file in _python_files(workspace)
-        if _looks_like_a_dag(file)
-    ]
-
-
-def _python_files(workspace: Path) -> list[Path]:
-    with os.scandir(workspace) as entries:
-        return sorted(Path(entry.path) for entry in entries if entry.name.endswith(".py"))
-
-
-def _looks_like_a_dag(file: Path) -> bool:
-    try:
-        content = read_file(file, file.name, MAX_SINGLE_FILE_BYTES).lower()
-    except DagCompileError:
-        return False
-    return b"dag" in content and (b"airflow" in content or b"leoflow" in content)

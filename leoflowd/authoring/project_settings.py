@@ -23,13 +23,7 @@ def choose(
 ) -> list[dict[str, Any]]:
     found = sorted(dag["dag_id"] for dag in dags)
     if not found:
-        raise DagCompileError(
-            project.source_path,
-            1,
-            "the file defines no DAG",
-            "only DAGs at the top of the file, entered with `with`, or made by calling a @dag function count",
-            "create one; for a @dag function, call it at the end of the file",
-        )
+        raise no_dag(project)
     for wanted, complain in ((dag_id, None), (config.dag_id, config)):
         if wanted is None:
             continue
@@ -41,6 +35,16 @@ def choose(
             raise DagCompileError(project.source_path, 1, what, why, "ask for one of these")
         return [dag for dag in dags if dag["dag_id"] == wanted]
     return dags
+
+
+def no_dag(project: Project) -> DagCompileError:
+    return DagCompileError(
+        project.source_path,
+        1,
+        "the file defines no DAG",
+        "only DAGs at the top of the file, entered with `with`, or made by calling a @dag function count",
+        "create one; for a @dag function, call it at the end of the file",
+    )
 
 
 def finish(raw: dict[str, Any], config: ProjectConfig, common: Mapping[str, Any], project: Project) -> DagSpec:

@@ -499,7 +499,8 @@ def comes_from_bundle(call: TriggerCall, bundle: Path) -> bool:
     stem = Path(call.source_path).stem
     if module == stem or re.fullmatch(rf"(leoflow_dag|unusual_prefix_[0-9a-f]+)_{re.escape(stem)}", module):
         return True
-    return (bundle / f"{top}.py").is_file() or (bundle / top).is_dir()
+    folders = [bundle / path for path in call.import_paths or (".",)]
+    return any((folder / f"{top}.py").is_file() or (folder / top).is_dir() for folder in folders)
 
 
 def prune_logs(folder: Path, *, keep: Path) -> None:

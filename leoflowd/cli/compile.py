@@ -1,4 +1,4 @@
-"""`leoflow compile` and `leoflow validate`: a project folder -> its artifact `dag.json`, canonical to the byte.
+"""`leoflow compile` and `leoflow validate`: a project, or a folder of DAG files -> artifacts, canonical to the byte.
 
 A fault exits 2 and prints `path:line: what; why; what to do`, with the path as the caller can open it.
 """
@@ -7,119 +7,149 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.local_compile import (
+    Compiler,
+    compile_all,
+    data_dir_option,
+    faults_of,
+    line_of,
+    notes_of,
+    python_option,
+    warning_lines,
+)
 from leoflowd.cli.options import output_option
 from leoflowd.cli.output import Output, echo
 from leoflowd.cli.variable_sources import loadable_options
 
 if TYPE_CHECKING:
-    from leoflowd.authoring.errors import DagCompileError
+    from leoflowd.authoring.project import Project
     from leoflowd.contract.dag_spec import DagSpec
     from leoflowd.contract.loading import Loadable
 
-python_option = click.option(
-    "--python",
-    type=click.Path(dir_okay=False, exists=True, path_type=Path),
-    help="Interpreter that loads the project, for what its DAG file imports; else this one.",
-)
-
-
-def compiled_specs(folder: Path, dag_id: str | None, python: Path | None, loadable: Loadable) -> tuple[DagSpec, ...]:
-    """The project's DAGs. Raises `CommandFailed` with the fault in the form that editors read."""
-    from leoflowd.authoring.compiler import compile_project
-    from leoflowd.authoring.errors import DagCompileError
-
-    try:
-        return compile_project(folder, python=None if python is None else str(python), dag_id=dag_id, loadable=loadable)
-    except DagCompileError as error:
-        raise compile_failure(folder, error) from error
-
-
-def compile_failure(folder: Path, error: DagCompileError) -> CommandFailed:
-    fault = _fault(folder, error)
-    return CommandFailed(ExitCode.INVALID, _line(fault), compile_errors=[fault])
-
-
-def _fault(folder: Path, error: DagCompileError) -> dict[str, Any]:
-    base = folder.parent if folder.is_file() else folder
-    path = Path(os.path.normpath(base / error.path))
-    return {
-        "path": str(path),
-        "line": error.line,
-        "what": error.what,
-        "why": error.why,
-        "what_to_do": error.remedy,
-    }
-
-
-def _line(fault: dict[str, Any]) -> str:
-    return f"{fault['path']}:{fault['line']}: {fault['what']}; {fault['why']}; {fault['what_to_do']}"
-
-
-def warning_lines(folder: Path, specs: Iterable[DagSpec]) -> list[str]:
-    """`path:line: warning: what; what to do`, each once; a file that makes several DAGs has them in each."""
-    base = folder.parent if folder.is_file() else folder
-    found = {
-        f"{Path(os.path.normpath(base / one.path))}:{one.line}: warning: {one.what}; {one.remedy}": None
-        for spec in specs
-        for one in spec.warnings
-    }
-    return list(found)
-
-
-# --- compile -----------------------------------------------------------------------------------------------------
+ARTIFACT = "dag.json"
+SOURCE_MAX_BYTES = 8 * 1024 * 1024
+ARTIFACTS = "artifacts"
+"""Of a folder of DAG files: `<dag id>.json` in it."""
 
 
 @click.command("compile")
-@click.argument("folder", metavar="DIR", default=".", type=click.Path(exists=True, path_type=Path))
+@click.argument("folder", metavar="DIR|FILE", default=".", type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "-o", "--output", "target", default="dag.json", show_default=True, metavar="FILE|-", help="Where to; - is stdout."
+    "-o",
+    "--output",
+    "target",
+    metavar="FILE|DIR|-",
+    help=f"Where to: a file ({ARTIFACT}), for a folder of DAG files a folder ({ARTIFACTS}); - is stdout.",
 )
-@click.option("--dag-id", help="Of a project with several DAGs: this one.")
+@click.option("--dag-id", help="Of several DAGs: this one.")
 @click.option("--dag-version", default="", help="A label for people, e.g. `$(git describe --always --dirty)`.")
 @python_option
+@data_dir_option
 @loadable_options
 @click.pass_obj
 def compile_project(
     out: Output,
     folder: Path,
-    target: str,
+    target: str | None,
     dag_id: str | None,
     dag_version: str,
     python: Path | None,
+    data_dir: Path,
     loadable: Loadable,
 ) -> None:
-    """Compile the project DIR to an artifact.
+    """Compile a project, a DAG file, or a folder of DAG files to artifacts.
 
     The bytes depend on the project alone: compiling twice gives the same file. For a report as JSON write
     `leoflow -o json compile DIR`; here -o names the file.
     """
     import msgspec
 
+    done = compile_all(Compiler(out, python, data_dir, loadable), folder, out.note)
+    specs = [msgspec.structs.replace(spec, dag_version=dag_version) for _, one in done for spec in one.specs]
+    if dag_id is None and folder.is_dir() and any(project.in_tree for project, _ in done):
+        _write_all(out, Path(target or ARTIFACTS), _each_once(specs))
+    else:
+        _write_one(out, target or ARTIFACT, _chosen(specs, folder, dag_id))
+
+
+def specs_of(compiler: Compiler, out: Output, path: Path, dag_id: str | None) -> list[DagSpec]:
+    """The DAGs of a project or a folder. Raises `CommandFailed`."""
+    done = compile_all(compiler, path, out.note)
+    specs = [spec for _, one in done for spec in one.specs]
+    return _each_once(specs) if dag_id is None else [_chosen(specs, path, dag_id)]
+
+
+def _chosen(specs: list[DagSpec], folder: Path, dag_id: str | None) -> DagSpec:
+    found = [spec for spec in specs if dag_id in (None, spec.dag_id)]
+    if len(found) == 1:
+        return found[0]
+    ids = ", ".join(spec.dag_id for spec in specs)
+    if not specs:
+        raise CommandFailed(
+            ExitCode.INVALID, f"{folder} defines no DAG; call your @dag function at the end of the file"
+        )
+    if dag_id is None:
+        raise CommandFailed(ExitCode.USAGE, f"{folder} defines several DAGs; choose one with --dag-id: {ids}")
+    how = "no DAG" if not found else "more than one DAG"
+    raise CommandFailed(ExitCode.INVALID, f"{folder} defines {how} of the id {dag_id!r}; it defines {ids}")
+
+
+def _each_once(specs: list[DagSpec]) -> list[DagSpec]:
+    seen: dict[str, str] = {}
+    for spec in specs:
+        if spec.dag_id in seen:
+            raise CommandFailed(
+                ExitCode.INVALID,
+                f"dag_id {spec.dag_id!r} is defined by {seen[spec.dag_id]} and {spec.source_path}; give one another id",
+            )
+        seen[spec.dag_id] = spec.source_path
+    if not specs:
+        raise CommandFailed(ExitCode.INVALID, "no file there defines a DAG; see `leoflow init`")
+    return specs
+
+
+def _write_one(out: Output, target: str, spec: DagSpec) -> None:
     from leoflowd.contract import dag_spec
 
-    specs = compiled_specs(folder, dag_id, python, loadable)
-    for line in warning_lines(folder, specs):
-        echo(line, err=True)
-    if len(specs) > 1:
-        ids = ", ".join(spec.dag_id for spec in specs)
-        raise CommandFailed(ExitCode.USAGE, f"{folder} defines several DAGs; choose one with --dag-id: {ids}")
-    spec = msgspec.structs.replace(specs[0], dag_version=dag_version)
     content = dag_spec.encode_canonical(spec)
     if target == "-":
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return
     _write(Path(target), content)
-    digest = dag_spec.digest(spec)
-    document = {"dag_id": spec.dag_id, "file": target, "digest": digest, "tasks": len(spec.tasks)}
-    out.show(document, lambda: echo(f"{target}: {spec.dag_id}, {len(spec.tasks)} tasks, {digest[:12]}"))
+    document = _report(spec, target)
+    out.show(document, lambda: echo(_line(document)))
+
+
+def _write_all(out: Output, folder: Path, specs: list[DagSpec]) -> None:
+    from leoflowd.contract import dag_spec
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandFailed(ExitCode.USAGE, f"cannot make {folder}: {error.strerror}; name another with -o") from error
+    documents = []
+    for spec in specs:
+        file = folder / f"{spec.dag_id}.json"
+        _write(file, dag_spec.encode_canonical(spec))
+        documents.append(_report(spec, str(file)))
+    out.show({"dags": documents}, lambda: echo("\n".join(map(_line, documents))))
+
+
+def _report(spec: DagSpec, target: str) -> dict[str, Any]:
+    from leoflowd.contract import dag_spec
+
+    return {"dag_id": spec.dag_id, "file": target, "digest": dag_spec.digest(spec), "tasks": len(spec.tasks)}
+
+
+def _line(document: dict[str, Any]) -> str:
+    return f"{document['file']}: {document['dag_id']}, {document['tasks']} tasks, {document['digest'][:12]}"
 
 
 def _write(file: Path, content: bytes) -> None:
@@ -139,63 +169,104 @@ def _write(file: Path, content: bytes) -> None:
 
 
 @click.command()
-@click.argument("folders", metavar="[DIR]...", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.argument("folders", metavar="[DIR|FILE]...", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @python_option
+@data_dir_option
 @loadable_options
 @output_option
 @click.pass_obj
-def validate(out: Output, folders: tuple[Path, ...], python: Path | None, loadable: Loadable) -> None:
-    """Compile each project in DIR (a project, or a folder of projects) and report; writes nothing."""
-    reports = [_validated(path, python, loadable) for folder in folders or (Path(),) for path in _projects(folder)]
-    faults = [report["error"] for report in reports if report["error"]]
-    out.show({"valid": not faults, "projects": reports}, lambda: _print(reports))
+def validate(out: Output, folders: tuple[Path, ...], python: Path | None, data_dir: Path, loadable: Loadable) -> None:
+    """Compile all DAG files and projects in DIR and report every finding; writes nothing.
+
+    Exit code 2 when a file does not compile.
+    """
+    compiler = Compiler(out, python, data_dir, loadable)
+    reports: list[dict[str, Any]] = []
+    told: set[str] = set()
+    for named in folders or (Path(),):
+        for project in _projects(named):
+            report = _validated(compiler, named, project)
+            reports.append(report)
+            if not out.as_json:  # at once: the environment of the next one may take minutes
+                _print(report, told)
+    faults = [fault for report in reports for fault in report["errors"]]
+    out.show({"valid": not faults, "projects": reports}, lambda: _print_sum(reports))
     if faults:
         raise click.exceptions.Exit(ExitCode.INVALID)
 
 
-def _projects(folder: Path) -> list[Path]:
-    """The paths that `compile` would take."""
-    from leoflowd.authoring.project import discover
+def _projects(named: Path) -> tuple[Project, ...]:
+    from leoflowd.authoring.discovery import discover, open_projects
 
-    if folder.is_file():
-        return [folder]
-    found = discover(folder).projects
-    if not found:
+    if named.is_file():
+        return open_projects(named)
+    found = discover(named)
+    if not found.projects:
+        why = f" Not looked into: {'; '.join(found.skipped)}." if found.skipped else ""
         raise CommandFailed(
             ExitCode.NOT_FOUND,
-            f"{folder} has no project: no dag.py, dag.yaml or leoflow.yaml in it; see `leoflow init`",
+            f"{named} has no project: no dag.py, dag.yaml, leoflow.yaml or DAG file in it.{why} See `leoflow init`",
         )
-    root = folder.resolve()
-    paths = [project.folder / project.source_path if project.single_file else project.folder for project in found]
-    return [folder / path.relative_to(root) for path in paths]
+    return found.projects
 
 
-def _validated(path: Path, python: Path | None, loadable: Loadable) -> dict[str, Any]:
+def _validated(compiler: Compiler, named: Path, project: Project) -> dict[str, Any]:
     from leoflowd.authoring.errors import DagCompileError
-    from leoflowd.authoring.project import read_project, unused_in_lite
+    from leoflowd.authoring.project import config_of, unused_in_lite
 
-    report: dict[str, Any] = {"project": str(path), "dags": [], "warnings": [], "code_warnings": [], "error": None}
+    path = project.folder / project.source_path if project.in_tree else project.folder
+    base = named.parent if named.is_file() else named
+    shown = base / os.path.relpath(path, base.resolve())
+    report: dict[str, Any] = {"project": os.path.normpath(shown), "dags": [], "notes": [], "warnings": [], "errors": []}
     try:
-        specs = compiled_specs(path, None, python, loadable)
-        report["dags"] = [{"dag_id": spec.dag_id, "tasks": len(spec.tasks)} for spec in specs]
-        report["code_warnings"] = warning_lines(path, specs)
-        if path.is_dir():
-            report["warnings"] = list(unused_in_lite(read_project(path)))
-    except CommandFailed as failure:
-        report["error"] = failure.facts["compile_errors"][0]
+        done = compiler.compiled(project)
+        report["dags"] = [{"dag_id": spec.dag_id, "tasks": len(spec.tasks)} for spec in done.specs]
+        report["notes"] = notes_of(done)
+        unused = [f"in Lite without effect: {one}" for one in unused_in_lite(config_of(project))]
+        report["warnings"] = [*done.folder_notes, *unused]
+        report["code_warnings"] = warning_lines(named, project, done)
     except DagCompileError as error:
-        report["error"] = _fault(path, error)
+        report["errors"] = [{**fault, "source": _source_line(fault)} for fault in faults_of(named, project, error)]
+    except CommandFailed as failure:  # its environment cannot be built: the others' can
+        fault = {"path": report["project"], "line": 1, "what": str(failure), "why": "its tasks could not run"}
+        report["errors"] = [{**fault, "what_to_do": "see above", "source": ""}]
     return report
 
 
-def _print(reports: list[dict[str, Any]]) -> None:
-    for report in reports:
-        if report["error"]:
-            echo(_line(report["error"]), err=True)
-            continue
+def _source_line(fault: dict[str, Any]) -> str:
+    """The line that a fault is about, without its indent; empty when it cannot be read."""
+    from leoflowd.authoring.errors import DagCompileError
+    from leoflowd.authoring.reading import read_file
+
+    try:
+        lines = read_file(Path(fault["path"]), fault["path"], SOURCE_MAX_BYTES).decode("utf-8", "replace").splitlines()
+    except DagCompileError:
+        return ""
+    return lines[fault["line"] - 1].strip() if 0 < fault["line"] <= len(lines) else ""
+
+
+def _print(report: dict[str, Any], told: set[str]) -> None:
+    """`told`: warnings of a folder that were told for another file of it."""
+    for fault in report["errors"]:
+        echo(line_of(fault), err=True)
+        if fault["source"]:
+            echo(f"  {fault['line']:>5} | {fault['source']}", err=True)
+    if not report["errors"]:
         dags = ", ".join(f"{dag['dag_id']} ({dag['tasks']} tasks)" for dag in report["dags"])
-        echo(f"{report['project']}: ok: {dags}")
-        for line in report["code_warnings"]:
-            echo(line, err=True)
-        for warning in report["warnings"]:
-            echo(f"{report['project']}: in Lite without effect: {warning}", err=True)
+        echo(f"{report['project']}: {f'ok: {dags}' if dags else 'skipped'}")
+    for line in report.get("code_warnings", ()):
+        echo(line, err=True)
+    for note in report["notes"]:
+        echo(f"{report['project']}: {note}", err=True)
+    for warning in report["warnings"]:
+        if warning not in told:
+            echo(warning, err=True)
+            told.add(warning)
+
+
+def _print_sum(reports: list[dict[str, Any]]) -> None:
+    if len(reports) > 1:
+        bad = sum(bool(report["errors"]) for report in reports)
+        skipped = sum(not report["errors"] and not report["dags"] for report in reports)
+        dags = sum(len(report["dags"]) for report in reports)
+        echo(f"{len(reports)} files: {dags} DAGs; {bad} with errors, {skipped} without a DAG")

@@ -1,16 +1,24 @@
-"""`leoflow init`: a new project, or a copy of an example. Never overwrites a file."""
+"""`leoflow init`: a new project, a copy of an example, or a leoflow.yaml for DAG files that are there already.
+
+Never overwrites a file.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import leoflowd
 from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.local_compile import failure_of, faults_of, static_needs
 from leoflowd.cli.options import output_option
 from leoflowd.cli.output import Output, echo
+
+if TYPE_CHECKING:
+    from leoflowd.authoring.packages import Needs
 
 # A path, not an import: the CLI must not load the package `lite`.
 EXAMPLES = Path(leoflowd.__file__).parent / "lite" / "examples"
@@ -54,14 +62,14 @@ hello()
 @output_option
 @click.pass_obj
 def init(out: Output, folder: Path | None, example: str | None) -> None:
-    """Make a new project in DIR."""
+    """Make a new project in DIR; where DAG files are, a leoflow.yaml that names what they import."""
     if example == "list":
         names = _example_names()
         out.show({"examples": names}, lambda: echo("\n".join(names)))
         return
     if folder is None:
         raise CommandFailed(ExitCode.USAGE, "name the folder of the new project: leoflow init DIR")
-    files = _example_files(example) if example else _new_files(folder)
+    files = _example_files(example) if example else _settings_for(folder) or _new_files(folder)
     taken = [name for name in files if (folder / name).exists()]
     if taken:
         raise CommandFailed(
@@ -75,7 +83,41 @@ def init(out: Output, folder: Path | None, example: str | None) -> None:
         with (folder / name).open("xb") as file:
             file.write(content)
     document = {"folder": str(folder), "files": sorted(files)}
-    out.show(document, lambda: echo(f"made {folder}: {', '.join(sorted(files))}\nnext: leoflow test {folder}"))
+    step = "test" if "dag.py" in files else "validate"
+    out.show(document, lambda: echo(f"made {folder}: {', '.join(sorted(files))}\nnext: leoflow {step} {folder}"))
+
+
+def _settings_for(folder: Path) -> dict[str, bytes] | None:
+    """For a folder with DAG files and without settings; None for any other."""
+    from leoflowd.authoring.discovery import discover
+    from leoflowd.authoring.errors import DagCompileError
+
+    if not folder.is_dir() or (folder / "leoflow.yaml").exists():
+        return None
+    own = [project for project in discover(folder).projects if project.folder == folder.resolve()]
+    if not own:
+        return None
+    try:
+        needs = [static_needs(project) for project in own]
+    except DagCompileError as error:
+        raise failure_of(faults_of(folder, own[0], error)) from error
+    return {"leoflow.yaml": _settings(needs).encode()}
+
+
+def _settings(needs: list[Needs]) -> str:
+    """What was inferred, each with the first import that asks for it."""
+    prefix = "apache-airflow-providers-"
+    inferred = {one.package: one for need in reversed(needs) for one in reversed(need.inferred)}
+    lines = ['schema_version: "1.0"']
+    for key, is_connector in (("connectors", True), ("dependencies", False)):
+        found = [one for name, one in sorted(inferred.items()) if name.startswith(prefix) is is_connector]
+        lines += [f"{key}:"] if found else []
+        for one in found:
+            name = one.package.removeprefix(prefix).replace("-", ".") if is_connector else one.package
+            lines.append(f"  - {name}   # {one.path}:{one.line} imports {one.module}")
+    if len(lines) == 1:
+        lines.append("# dependencies: [pandas>=2.2]   # nothing is needed now beyond what every environment has")
+    return "\n".join(lines) + "\n"
 
 
 def _new_files(folder: Path) -> dict[str, bytes]:

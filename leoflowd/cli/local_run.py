@@ -301,6 +301,7 @@ class LocalRun:
             bundle_digest=self.spec.bundle_digest,
             bundle_path=str(self._folder),
             source_path=self.spec.source_path,
+            import_paths=self.spec.import_paths,
             python=str(self._python),
             warm=False,
             env=task.env,

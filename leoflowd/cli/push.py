@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from leoflowd.cli.compile import specs_of
 from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.local_compile import Compiler, data_dir_option, python_option
 from leoflowd.cli.options import server_command
 from leoflowd.cli.output import Output
 from leoflowd.cli.variable_sources import loadable_of_file, variables_option
@@ -23,25 +25,31 @@ ROUTE = "/api/v2/leoflow/dags"
 
 @click.command()
 @click.argument("path", metavar="FILE|DIR", type=click.Path(exists=True, path_type=Path))
-@click.option("--dag-id", help="Of a project with several DAGs: only this one.")
-@click.option("--python", type=click.Path(dir_okay=False, path_type=Path), help="Interpreter that loads the project.")
+@click.option("--dag-id", help="Of several DAGs: only this one.")
+@python_option
+@data_dir_option
 @variables_option
 @server_command
 def push(
-    client: Client, out: Output, path: Path, dag_id: str | None, python: Path | None, variables: Path | None
+    client: Client,
+    out: Output,
+    path: Path,
+    dag_id: str | None,
+    python: Path | None,
+    data_dir: Path,
+    variables: Path | None,
 ) -> None:
-    """Register the artifact FILE, or the DAGs of the project DIR."""
-    artifacts = _compiled(path, dag_id, python, variables) if path.is_dir() else [_read(path)]
+    """Register the artifact FILE, or the DAGs of a project, a DAG file or a folder of them."""
+    is_code = path.is_dir() or path.suffix == ".py"
+    compiler = Compiler(out, python, data_dir, loadable_of_file(variables))
+    artifacts = _compiled(compiler, out, path, dag_id) if is_code else [_read(path)]
     answers: list[Any] = [client.post_bytes(ROUTE, artifact) for artifact in artifacts]
     rows = [(answer["dag_id"], answer["version_number"], answer["created"]) for answer in answers]
     out.show({"dags": answers}, lambda: out.table(("dag_id", "version", "new"), rows))
 
 
-def _compiled(folder: Path, dag_id: str | None, python: Path | None, variables: Path | None) -> list[bytes]:
-    from leoflowd.cli.compile import compiled_specs
-
-    specs = compiled_specs(folder, dag_id, python, loadable_of_file(variables))
-    return [dag_spec.encode_canonical(spec) for spec in specs]
+def _compiled(compiler: Compiler, out: Output, path: Path, dag_id: str | None) -> list[bytes]:
+    return [dag_spec.encode_canonical(spec) for spec in specs_of(compiler, out, path, dag_id)]
 
 
 def _read(file: Path) -> bytes:

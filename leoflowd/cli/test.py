@@ -14,36 +14,32 @@ import click
 import msgspec
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.local_compile import Compiler, data_dir_option, failure_of, faults_of, opened, python_option
 from leoflowd.cli.local_display import display_for, time_of
 from leoflowd.cli.local_run import LocalRun
 from leoflowd.cli.options import output_option
 from leoflowd.cli.output import Output, echo
 from leoflowd.cli.variable_sources import loadable_of_file, read_file, variables_option
-from leoflowd.contract.dag_spec import DagSpec, EnvironmentSpec
+from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.contract.states import DagRunState, TriggerRule
 
 if TYPE_CHECKING:
+    from leoflowd.authoring.compiler import Compilation
     from leoflowd.authoring.project import Project
-    from leoflowd.contract.loading import Loadable
 
-DEFAULT_DATA_DIR = Path("~/.leoflow")
 PARALLEL = max(2, os.cpu_count() or 2)
 
 
 @click.command()
-@click.argument("target", metavar="DIR|DAG")
+@click.argument("target", metavar="DIR|FILE|DAG")
 @click.option("--dag-id", help="Of a project with several DAGs: this one.")
 @click.option("--task", "task_id", help="Only this task; outputs of its upstream tasks are absent.")
 @click.option("--conf", metavar="JSON", help="The run's configuration, a JSON object.")
 @click.option("--conf-file", type=click.Path(dir_okay=False, path_type=Path), help="The same, from a file; - is stdin.")
 @variables_option
 @click.option("--parallel", type=click.IntRange(min=1), default=PARALLEL, show_default=True, help="Tasks at once.")
-@click.option(
-    "--python",
-    type=click.Path(dir_okay=False, exists=True, path_type=Path),
-    help="Run the tasks with this interpreter; else with the DAG's own environment, built when missing.",
-)
-@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), default=DEFAULT_DATA_DIR)
+@python_option
+@data_dir_option
 @output_option
 @click.pass_obj
 def test(
@@ -58,16 +54,15 @@ def test(
     python: Path | None,
     data_dir: Path,
 ) -> None:
-    """Run a DAG to the end here: the project DIR, or the DAG of that id below this folder.
+    """Run a DAG to the end here: of a project or a DAG file, or the one of that id below this folder.
 
     Exit code 0 when the run succeeds, 1 when it fails.
     """
     from leoflowd.cli.runs import read_conf
 
     values = read_conf(conf, conf_file)
-    folder, spec, interpreter = _find(
-        out, target, dag_id, python, data_dir.expanduser().absolute(), loadable_of_file(variables)
-    )
+    compiler = Compiler(out, python, data_dir, loadable_of_file(variables))
+    folder, spec, interpreter = _find(compiler, target, dag_id)
     if task_id is not None:
         spec = only_task(spec, task_id)
     display = display_for(out)
@@ -87,36 +82,41 @@ def test(
 # --- what to run -------------------------------------------------------------------------------------------------
 
 
-def _find(
-    out: Output, target: str, dag_id: str | None, python: Path | None, data_dir: Path, loadable: Loadable
-) -> tuple[Path, DagSpec, Path]:
+def _find(compiler: Compiler, target: str, dag_id: str | None) -> tuple[Path, DagSpec, Path]:
     """Project folder, DAG, and the interpreter of its environment."""
-    from leoflowd.authoring.project import discover, open_project
+    from leoflowd.authoring.discovery import discover
 
-    candidates: tuple[Project, ...]
-    if _is_path(target):
-        candidates, wanted = (open_project(Path(target)),), dag_id
-    else:
-        candidates, wanted = discover(Path()).projects, target
-        # the folder that has the name first: usually no other project is compiled
-        candidates = tuple(sorted(candidates, key=lambda project: project.folder.name != target))
+    is_path = _is_path(target)
+    # the folder or file that has the name first: usually no other project is compiled
+    candidates = (
+        opened(Path(target))
+        if is_path
+        else sorted(discover(Path()).projects, key=lambda project: target not in _names_of(project))
+    )
+    wanted = dag_id if is_path else target
+    found: list[tuple[Project, Compilation, DagSpec]] = []
     for project in candidates:
-        interpreter = python or _interpreter(out, project, data_dir)
-        specs = _compiled(project, interpreter, target, loadable)
-        if specs is None:
-            continue
-        if wanted is None and len(specs) == 1:
-            return project.folder, specs[0], interpreter
-        for spec in specs:
-            if spec.dag_id == wanted:
-                return project.folder, spec, interpreter
-        if wanted is None or _is_path(target):
-            ids = ", ".join(spec.dag_id for spec in specs)
-            code = ExitCode.USAGE if wanted is None else ExitCode.NOT_FOUND
-            raise CommandFailed(code, f"{target} defines these DAGs: {ids}; choose one with --dag-id")
+        done = _compiled(compiler, project, Path(target) if is_path else None)
+        found += [(project, done, spec) for spec in done.specs if wanted in (None, spec.dag_id)] if done else []
+        if found and wanted is not None:
+            break
+    if len(found) == 1:
+        ((project, done, spec),) = found
+        return project.folder, spec, Path(compiler.environment(done.needs))
+    if found:
+        ids = ", ".join(spec.dag_id for _, _, spec in found)
+        raise CommandFailed(ExitCode.USAGE, f"{target} defines these DAGs: {ids}; choose one with --dag-id")
+    if is_path:
+        raise CommandFailed(
+            ExitCode.NOT_FOUND, f"{target} defines no DAG" + (f" of the id {wanted!r}" if wanted else "")
+        )
     raise CommandFailed(
         ExitCode.NOT_FOUND, f"{target!r} is no folder, and no project below this folder defines a DAG of that id"
     )
+
+
+def _names_of(project: Project) -> tuple[str, str]:
+    return project.folder.name, Path(project.source_path).stem
 
 
 def _is_path(target: str) -> bool:
@@ -128,37 +128,16 @@ def _is_path(target: str) -> bool:
     return True
 
 
-def _compiled(project: Project, interpreter: Path, target: str, loadable: Loadable) -> tuple[DagSpec, ...] | None:
-    """The project's DAGs; None when it cannot be compiled and nobody named it."""
-    from leoflowd.authoring.compiler import compile_opened
+def _compiled(compiler: Compiler, project: Project, named: Path | None) -> Compilation | None:
+    """None when it cannot be compiled and nobody named it."""
     from leoflowd.authoring.errors import DagCompileError
-    from leoflowd.cli.compile import compile_failure
 
     try:
-        return compile_opened(project, python=str(interpreter), loadable=loadable)
+        return compiler.compiled(project)
     except DagCompileError as error:
-        if _is_path(target):
-            raise compile_failure(Path(target), error) from error
+        if named is not None:
+            raise failure_of(faults_of(named, project, error)) from error
         return None
-
-
-def _interpreter(out: Output, project: Project, data_dir: Path) -> Path:
-    from leoflowd.authoring.errors import DagCompileError
-    from leoflowd.authoring.project import ProjectConfig, read_project
-    from leoflowd.cli.compile import compile_failure
-    from leoflowd.lite.environments import EnvironmentFailed, Environments
-
-    try:
-        config = ProjectConfig() if project.single_file else read_project(project.folder)
-    except DagCompileError as error:
-        raise compile_failure(project.folder, error) from error
-    wanted = EnvironmentSpec(
-        python_version=config.python_version, dependencies=config.dependencies, connectors=config.connectors
-    )
-    try:
-        return Environments(data_dir).ensure(wanted, out.note)
-    except EnvironmentFailed as error:
-        raise CommandFailed(ExitCode.NOT_READY, str(error)) from error
 
 
 def _values_in(file: Path | None) -> dict[str, str]:

@@ -119,6 +119,8 @@ class TrySpec(msgspec.Struct, frozen=True, kw_only=True):
     bundle_path: str = ""
     """Folder of the version's code on the agent's host; in a pod, the image's work folder."""
     source_path: str = "dag.py"
+    import_paths: tuple[str, ...] = ()
+    """As in the artifact."""
     python: str = ""
     """Interpreter of the DAG's environment; empty = the agent's default."""
     warm: bool = True

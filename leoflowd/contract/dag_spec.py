@@ -37,6 +37,8 @@ BundleDigest = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{64})?\Z")]
 """Names a folder, so that it is a digest or nothing: an artifact is data from outside."""
 SourcePath = Annotated[str, msgspec.Meta(pattern=rf"^(?:{_SEGMENT}/)*{_SEGMENT}\Z", max_length=1024)]
 """A file inside the bundle: relative, without `.` and `..`, without backslash and NUL."""
+ImportPath = Annotated[str, msgspec.Meta(pattern=rf"^(?:\.|(?:{_SEGMENT}/)*{_SEGMENT})\Z", max_length=1024)]
+"""A folder inside the bundle, or `.` for the bundle itself."""
 LINK_SCHEMES = ("http", "https", "mailto")
 """Of owner links, as in Airflow: the UI makes them clickable, and `javascript:` would run in the reader's session."""
 Identifier = Annotated[str, msgspec.Meta(pattern=ID_PATTERN)]
@@ -278,6 +280,9 @@ class DagSpec(Spec, frozen=True, kw_only=True):
     staging: dict[str, Any] = {}
     source_path: SourcePath = "dag.py"
     """File the DAG was read from, relative to the project folder."""
+    import_paths: tuple[ImportPath, ...] = ()
+    """Folders of the bundle that go on the path of modules, behind what is installed, as in Airflow; empty: the bundle
+    itself, before what is installed."""
     source: str = ""
     """Its text, for the UI's Code tab."""
     bundle_digest: BundleDigest = ""
@@ -466,6 +471,13 @@ def digest(spec: DagSpec) -> str:
 def definition_digest(spec: DagSpec) -> str:
     """SHA-256 (hex) of what the DAG is, without what it shares with its project: the file's text, code, environment."""
     own = msgspec.structs.replace(
-        spec, source="", source_path="", bundle_digest="", environment=EnvironmentSpec(), staging={}, image=""
+        spec,
+        source="",
+        source_path="",
+        import_paths=(),
+        bundle_digest="",
+        environment=EnvironmentSpec(),
+        staging={},
+        image="",
     )
     return digest(own)

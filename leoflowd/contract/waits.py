@@ -41,6 +41,8 @@ class TriggerCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     try_id: str
     dag_run_id: int = 0
     """0: stored by a release that did not need it."""
+    import_paths: tuple[str, ...] = ()
+    """As in the artifact."""
 
 
 class NewWait(msgspec.Struct, frozen=True, kw_only=True):

@@ -83,6 +83,7 @@ def build_try_spec(one: TryFacts, xcoms: Iterable[XComInput] = (), resume: Resum
         operator=task.operator,
         bundle_digest=artifact.bundle_digest,
         source_path=artifact.spec.source_path,
+        import_paths=artifact.spec.import_paths,
         env=task.env,
         execution_timeout_s=task.execution_timeout_s,
         do_xcom_push=task.do_xcom_push,

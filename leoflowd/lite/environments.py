@@ -119,9 +119,7 @@ class Environments:
             ) from error
 
     def _ensure(self, spec: EnvironmentSpec, say: Callable[[str], None]) -> Path:
-        requirements = requirements_of(spec)
-        constraints = airflow_constraints() if has_airflow(spec) else None
-        version = spec.python_version or _own_version()
+        requirements, constraints, version = self._wanted(spec)
         key = self._key(version, requirements, constraints)
         folder = self._folder / key
         if not _is_complete(folder):
@@ -131,9 +129,19 @@ class Environments:
         self._ready.add(key)
         return _python_of(folder)
 
+    def has(self, spec: EnvironmentSpec) -> bool:
+        """Is it built? Raises `EnvironmentFailed` for what is no requirement."""
+        requirements, constraints, version = self._wanted(spec)
+        return _is_complete(self._folder / self._key(version, requirements, constraints))
+
     def close(self) -> None:
         """End running installers and refuse further ones; waiting `ensure` calls raise."""
         self._installer.close()
+
+    def _wanted(self, spec: EnvironmentSpec) -> tuple[tuple[str, ...], Path | None, str]:
+        """Requirements, constraints, Python version."""
+        constraints = airflow_constraints() if has_airflow(spec) else None
+        return requirements_of(spec), constraints, spec.python_version or _own_version()
 
     def _key(self, version: str, requirements: Sequence[str], constraints: Path | None) -> str:
         files = [self._lock, *([constraints] if constraints else [])]

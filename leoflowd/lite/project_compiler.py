@@ -6,27 +6,42 @@ It never imports user code: `authoring` compiles in a process of its own.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from leoflowd import telemetry
 from leoflowd.authoring.bundle import copy_bundle
-from leoflowd.authoring.compiler import compile_opened, excluded_of
-from leoflowd.authoring.project import Project, ProjectConfig, read_project, unused_in_lite
+from leoflowd.authoring.compiler import Compilation, compile_opened, excluded_of
+from leoflowd.authoring.packages import Needs
+from leoflowd.authoring.project import Project, ProjectConfig, config_of, unused_in_lite
 from leoflowd.contract import dag_spec
-from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.dag_spec import DagSpec, EnvironmentSpec
 from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.loading import Loadable
 from leoflowd.contract.values import shown
 from leoflowd.lite.bundles import remove, seal
-from leoflowd.lite.environments import Environments
+from leoflowd.lite.environments import EnvironmentFailed, Environments
 from leoflowd.lite.watched_project import Compiled
 
 log = telemetry.get_logger(__name__)
 
 SAVES_WHILE_COMPILING = 3
+LOADS = 2
+"""Compiles at once: each is two processes with an interpreter of their own on a laptop's cores."""
+BUILDS = 2
+
+
+class Waited:
+    """Seconds that a compile waited for its environment."""
+
+    s = 0.0
 
 
 class FilesChanged(LeoflowError):
@@ -34,38 +49,92 @@ class FilesChanged(LeoflowError):
 
 
 class ProjectCompiler:
-    """`loadable` says what files may read while they are loaded; it is called in the compiler's thread, each time."""
+    """Called in many threads at once. A project that waits for its environment holds up none that needs none.
+
+    `loadable` says what files may read while they are loaded; it is called in the compiler's thread, each time.
+    """
 
     def __init__(self, environments: Environments, bundles: Path, loadable: Callable[[], Loadable]) -> None:
         self._environments = environments
         self._bundles = bundles
         self._loadable = loadable
+        self._loading = threading.Semaphore(LOADS)
+        self._building = threading.Semaphore(BUILDS)
+        self._alone: defaultdict[EnvironmentSpec, threading.Lock] = defaultdict(threading.Lock)
+        self._told: set[tuple[str, str]] = set()
+        """Notes that the log has already: (whose, what)."""
+        self._broken: set[EnvironmentSpec] = set()
+        """Environments that could not be built: a project of theirs is compiled when they can."""
 
     def __call__(self, project: Project) -> Compiled:
         """Raises `DagCompileError`, `EnvironmentFailed`, `FilesChanged`, OSError."""
-        config = ProjectConfig() if project.single_file else read_project(project.folder)
-        for sentence in unused_in_lite(config):
-            log.info("unused_in_lite", project=shown(project.path), setting=sentence)
-        python = self._environments.ensure(
-            EnvironmentSpec(
-                python_version=config.python_version,
-                dependencies=config.dependencies,
-                connectors=config.connectors,
-            ),
-            lambda step: log.info("environment", project=shown(project.path), step=shown(step)),
-        )
+        config = config_of(project)
         for _ in range(SAVES_WHILE_COMPILING):
-            began = time.perf_counter()
-            specs = compile_opened(project, python=str(python), loadable=self._loadable())
-            duration_s = time.perf_counter() - began
-            if self._keep(project, config, specs[0].bundle_digest):
-                return Compiled(specs, tuple(map(dag_spec.digest, specs)), duration_s)
+            with self._loading:
+                began = time.perf_counter()
+                waited = Waited()
+                done = compile_opened(
+                    project, python_for=partial(self._python_for, project, waited), loadable=self._loadable()
+                )
+                duration_s = time.perf_counter() - began - waited.s
+                self._tell(project, config, done)
+                if not done.specs or self._keep(project, config, done):
+                    return Compiled(done.specs, tuple(map(dag_spec.digest, done.specs)), duration_s, done.beyond)
         raise FilesChanged(
             f"the files of {project.path!r} change while they are compiled; save once more when it is quiet"
         )
 
-    def _keep(self, project: Project, config: ProjectConfig, digest: str) -> bool:
+    def build(self, project: Project, specs: Iterable[DagSpec]) -> None:
+        """The environments of the project's tasks. Raises `EnvironmentFailed`."""
+        for spec in specs:
+            self._ensure(project, spec.environment)
+
+    def _python_for(self, project: Project, waited: Waited, needs: Needs) -> str:
+        """The environment of its tasks; the default one where that is enough to load the file, and sooner there."""
+        wanted = needs.environment
+        if not needs.loads_with_base or wanted.python_version is not None or _plain(wanted) in self._broken:
+            return self._built(project, waited, wanted)
+        is_there = self._environments.has(wanted)
+        return self._built(project, waited, wanted if is_there else EnvironmentSpec())
+
+    def _built(self, project: Project, waited: Waited, wanted: EnvironmentSpec) -> str:
+        if self._environments.has(wanted):
+            return str(self._environments.ensure(wanted))
+        began = time.perf_counter()
+        self._loading.release()
+        try:
+            return self._ensure(project, wanted)
+        finally:
+            self._loading.acquire()
+            waited.s += time.perf_counter() - began
+
+    def _ensure(self, project: Project, environment: EnvironmentSpec) -> str:
+        wanted = _plain(environment)
+        try:
+            with self._alone[wanted], self._building:  # in this order: who waits for the same takes nobody's place
+                python = self._environments.ensure(
+                    wanted, lambda step: log.info("environment", project=shown(project.path), step=shown(step))
+                )
+        except EnvironmentFailed:
+            self._broken.add(wanted)
+            raise
+        self._broken.discard(wanted)
+        return str(python)
+
+    def _tell(self, project: Project, config: ProjectConfig, done: Compilation) -> None:
+        """Once, not after every save, and what concerns a folder not for each of its files."""
+        unused = (f"in Lite without effect: {sentence}" for sentence in unused_in_lite(config))
+        inferred = (f"needs {one}" for one in done.needs.inferred)
+        own = [(project.path, note) for note in (*inferred, *done.notes, *done.needs.notes)]
+        shared = [(str(project.folder), note) for note in (*done.folder_notes, *unused)]
+        for whose, note in (*shared, *own):
+            if (whose, note) not in self._told:
+                self._told.add((whose, note))
+                log.info("project_note", project=shown(whose), note=shown(note))
+
+    def _keep(self, project: Project, config: ProjectConfig, done: Compilation) -> bool:
         """Copy the code that was compiled; False when the files are others by now."""
+        digest = done.specs[0].bundle_digest
         target = self._bundles / digest
         if target.is_dir():
             if target.stat().st_mode & 0o200:  # a copy of an earlier release
@@ -78,7 +147,8 @@ class ProjectCompiler:
                 copy,
                 config.include_paths,
                 excluded_of(project, config),
-                is_shared=project.single_file,
+                is_shared=project.in_tree,
+                modules=done.modules,
             )
             if copied != digest:
                 return False
@@ -88,3 +158,8 @@ class ProjectCompiler:
             return target.is_dir()
         finally:
             remove(copy)
+
+
+def _plain(environment: EnvironmentSpec) -> EnvironmentSpec:
+    """Without what makes no other venv."""
+    return msgspec.structs.replace(environment, preload=(), warm=True, system_packages=())

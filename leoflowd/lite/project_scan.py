@@ -1,4 +1,8 @@
-"""Which projects the workspace has, each with a signature that any save changes. Blocking; runs in a thread."""
+"""Which projects the workspace has, each with a signature that any save of its files changes. Blocking: for a thread.
+
+A project of its own owns its folder. A DAG file of a tree owns what it imports and all that is no Python, so that a
+saved module is the business of those that import it, and of nobody else (ADR 37).
+"""
 
 from __future__ import annotations
 
@@ -6,53 +10,83 @@ import contextlib
 import errno
 import hashlib
 import os
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
 from leoflowd import telemetry
-from leoflowd.authoring.project import SKIPPED_FOLDERS, Project, discover
+from leoflowd.authoring.closure import closure_of
+from leoflowd.authoring.compiler import LEFT_BY_AIRFLOW
+from leoflowd.authoring.discovery import SKIPPED_FOLDERS, discover
+from leoflowd.authoring.module_facts import facts_of
+from leoflowd.authoring.project import Project
 from leoflowd.lite.watched_project import ProjectFiles
 
 log = telemetry.get_logger(__name__)
 
+Listing = dict[str, bytes]
+"""Of all files of a folder, sorted: name relative to it (undecodable bytes as surrogates), and what a save changes."""
 
-def list_projects_in(workspace: Path) -> tuple[ProjectFiles, ...]:
-    """All projects with the signatures of their files. Raises OSError when the workspace cannot be read."""
+
+def list_projects_in(workspace: Path, beyond: Mapping[str, frozenset[str]] | None = None) -> tuple[ProjectFiles, ...]:
+    """All projects with the signatures of their files. Raises OSError when the workspace cannot be read.
+
+    `beyond`, by the path of a project: files that loading it imported, although its text does not tell.
+    """
     if not workspace.is_dir():
         raise FileNotFoundError(errno.ENOENT, "the workspace is not there", str(workspace))
     root = workspace.resolve()
     found = discover(root)
     for skipped in found.skipped:
         log.debug("folder_skipped", reason=skipped)
-    listings: Listings = {}
-    return tuple(
-        ProjectFiles(project, project.folder.relative_to(root).as_posix(), signature_of(project, listings))
-        for project in found.projects
-    )
+    folders: dict[tuple[Path, tuple[str, ...]], _Folder] = {}
+    listed = []
+    for project in found.projects:
+        key = (project.folder, project.excluded)
+        if key not in folders:
+            folders[key] = _Folder(project)
+        signature = folders[key].signature_of(project, (beyond or {}).get(project.path, frozenset()))
+        listed.append(ProjectFiles(project, project.folder.relative_to(root).as_posix(), signature))
+    return tuple(listed)
 
 
-Listings = dict[Path, tuple[tuple[bytes, bytes], ...]]
+class _Folder:
+    """The files that some projects share, looked at once."""
+
+    def __init__(self, project: Project) -> None:
+        inside = tuple(f"{name}/" for name in project.excluded)
+        files = _listing(project.folder)
+        left = LEFT_BY_AIRFLOW if project.in_tree else ()
+        self._files = {
+            name: facts
+            for name, facts in files.items()
+            if not name.startswith(inside) and not any(fnmatch(name.rpartition("/")[2], pattern) for pattern in left)
+        }
+        self._modules = frozenset(name for name in self._files if name.endswith(".py"))
+        self._others = _digest(facts for name, facts in self._files.items() if name not in self._modules)
+        self._all = _digest(self._files.values())
+
+    def signature_of(self, project: Project, beyond: frozenset[str]) -> str:
+        if not project.in_tree:
+            return self._all
+        code = closure_of(
+            [project.source_path], self._modules, project.import_paths, lambda path: facts_of(project.folder / path)
+        )
+        if code.is_whole:
+            return self._all
+        own = sorted((code.modules | beyond) & self._modules)
+        return _digest([self._others.encode(), *(self._files[name] for name in own)])
 
 
-def signature_of(project: Project, listings: Listings | None = None) -> str:
-    """A digest of names, sizes and times: cheap enough for every look, and any save changes it.
-
-    `listings` keeps what was found in a folder, for the projects that share it.
-    """
-    listings = {} if listings is None else listings
-    if project.folder not in listings:
-        listings[project.folder] = _listing(project.folder)
-    excluded = [os.fsencode(name) for name in project.excluded]
-    folders = tuple(name + b"/" for name in excluded)
+def _digest(parts: Iterable[bytes]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for name, line in listings[project.folder]:
-        if name not in excluded and not name.startswith(folders):
-            digest.update(line)
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()
 
 
-def _listing(folder: Path) -> tuple[tuple[bytes, bytes], ...]:
-    """(name relative to the folder, what a save changes) of all files, sorted. Bytes: a name may be no text."""
-    found: list[tuple[bytes, bytes]] = []
+def _listing(folder: Path) -> Listing:
+    found: list[tuple[str, bytes]] = []
     ahead = [b""]
     top = os.fsencode(folder)
     while ahead:
@@ -64,8 +98,8 @@ def _listing(folder: Path) -> tuple[tuple[bytes, bytes], ...]:
                     if entry.is_dir(follow_symlinks=False):
                         ahead += [name + b"/"] if _is_code(os.fsdecode(entry.name)) else []
                     elif not name.endswith(b".pyc"):
-                        found.append((name, name + b"\0%d %d %d\n" % _facts(entry)))
-    return tuple(sorted(found))
+                        found.append((os.fsdecode(name), name + b"\0%d %d %d\n" % _facts(entry)))
+    return dict(sorted(found))
 
 
 def _facts(entry: os.DirEntry[bytes]) -> tuple[int, int, int]:

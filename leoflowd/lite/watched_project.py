@@ -26,7 +26,7 @@ class ProjectFiles(msgspec.Struct, frozen=True):
 
     project: Project
     folder: str
-    """Relative to the workspace; `.` when the workspace itself is the project, or holds it as a bare file."""
+    """Relative to the workspace; `.` when the workspace itself is the project, or the tree that holds it."""
     signature: str
     """Changes with the name, size or time of any of its files."""
 
@@ -41,7 +41,7 @@ class ProjectFiles(msgspec.Struct, frozen=True):
 
     def owns(self, fileloc: str) -> bool:
         """Was the DAG in this file (relative to the workspace) this project's?"""
-        if self.project.single_file:
+        if self.project.in_tree:
             return fileloc == self.source
         return self.folder == "." or fileloc.startswith(f"{self.folder}/")
 
@@ -53,6 +53,8 @@ class Compiled(msgspec.Struct, frozen=True):
     digests: tuple[str, ...]
     """Of each artifact; worked out once, in the compiler's thread."""
     duration_s: float
+    beyond: frozenset[str] = frozenset()
+    """Files that loading imported, although no text of the project names them: a save of theirs is its business too."""
 
     @property
     def reads(self) -> tuple[Read, ...]:

@@ -13,14 +13,12 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import msgspec
 import trio
 
 from leoflowd import telemetry
 from leoflowd.authoring.errors import DagCompileError
-from leoflowd.authoring.project import Project
 from leoflowd.config import LiteConfig
 from leoflowd.contract.errors import LeoflowError, StoreUnavailable
 from leoflowd.contract.loading import EMPTY, Loadable
@@ -50,8 +48,8 @@ log = telemetry.get_logger(__name__)
 RESCAN_S = 30.0
 FIRST_SCAN_S = 30.0
 """How long the start waits for the first scan; an environment that takes longer to build is built beside it."""
-COMPILES = 2
-"""Compilers at once: each is a process with an interpreter of its own on a laptop's cores."""
+THREADS = 64
+"""Projects at once, nearly all of which wait: `project_compiler` bounds those that load and those that build."""
 KEEP_BUNDLES = timedelta(days=7)
 """Bundles of runs that ended are kept so long, for clearing their tasks."""
 
@@ -69,10 +67,7 @@ class WorkspaceStatistics(msgspec.Struct, frozen=True):
 
 
 class Workspace:
-    """The component. Tests bring their own `compile_project` and `list_projects`.
-
-    `loadable` is what the store has for files that are loaded, `hints` tell when that changes.
-    """
+    """The component. `loadable` is what the store has for files that are loaded, `hints` tell when that changes."""
 
     def __init__(
         self,
@@ -83,8 +78,6 @@ class Workspace:
         environments: Environments | None = None,
         loadable: Callable[[], Awaitable[Loadable]] | None = None,
         hints: trio.MemoryReceiveChannel[Hint] | None = None,
-        compile_project: Callable[[Project], Compiled] | None = None,
-        list_projects: Callable[[Path], tuple[ProjectFiles, ...]] | None = None,
     ) -> None:
         self._root = config.workspace
         self._bundles = config.data_dir / "bundles"
@@ -95,14 +88,13 @@ class Workspace:
         self._hints = hints
         self._known = EMPTY
         """What `loadable` said last."""
-        self._compile = compile_project or ProjectCompiler(
+        self._compile = ProjectCompiler(
             self._environments, self._bundles, lambda: trio.from_thread.run(self._fetch_loadable)
         )
-        self._list = list_projects or list_projects_in
         self._projects: dict[str, Watched] = {}
         self._registrations = Registrations(db, config.workspace, now)
         self._watch = FileWatch(config.workspace, self._look)
-        self._slots = trio.CapacityLimiter(COMPILES)
+        self._threads = trio.CapacityLimiter(THREADS)
         self._look_now = trio.Event()
         self._tried_all = trio.Event()
         self._compiles_total = 0
@@ -165,7 +157,8 @@ class Workspace:
         """List the projects, start compiling what changed. A workspace that cannot be read changes nothing."""
         self._scans_total += 1
         try:
-            found = {files.path: files for files in await trio.to_thread.run_sync(self._list, self._root)}
+            listed = await trio.to_thread.run_sync(list_projects_in, self._root, self._beyond())
+            found = {files.path: files for files in listed}
         except OSError as error:
             log.warning("workspace_unreadable", workspace=shown(str(self._root)), error=shown(str(error)))
             return
@@ -182,12 +175,17 @@ class Workspace:
             project.files = files
             if not project.is_busy and (is_due(project, by_event=by_event) or reads_another(project, self._known)):
                 project.is_busy = True
-                nursery.start_soon(self._compile_until_current, project)
+                nursery.start_soon(self._compile_until_current, nursery, project)
         if gone or not found:
             await self._registrations.settle(self._projects)
         self._note_tried()
 
-    async def _compile_until_current(self, project: Watched) -> None:
+    def _beyond(self) -> dict[str, frozenset[str]]:
+        """What loading showed to belong to a project, by its path."""
+        outcomes = {path: project.outcome for path, project in self._projects.items()}
+        return {path: one.beyond for path, one in outcomes.items() if isinstance(one, Compiled) and one.beyond}
+
+    async def _compile_until_current(self, nursery: trio.Nursery, project: Watched) -> None:
         """Compile, register, and once more when files changed meanwhile."""
         try:
             while True:
@@ -198,6 +196,8 @@ class Workspace:
                     return  # gone meanwhile; the scan that saw it go has settled that
                 project.outcome, project.tried_signature = outcome, files.signature
                 await self._registrations.settle(self._projects)
+                if isinstance(outcome, Compiled) and outcome.specs:
+                    nursery.start_soon(self._build_for, project, outcome)
                 is_current = project.files.signature == files.signature and not reads_another(project, self._known)
                 if is_current or is_in_burst(project):
                     return
@@ -205,18 +205,29 @@ class Workspace:
             project.is_busy = False
             self._note_tried()
 
+    async def _build_for(self, project: Watched, outcome: Compiled) -> None:
+        """The environment of its tasks, for a project that was compiled without: it is to be there when they start."""
+        try:
+            await trio.to_thread.run_sync(
+                self._compile.build, project.files.project, outcome.specs, limiter=self._threads
+            )
+        except EnvironmentFailed as error:
+            if project.outcome is outcome:
+                project.outcome = Failed(str(error), is_temporary=True)
+                await self._registrations.settle(self._projects)
+
     async def _outcome_of(self, files: ProjectFiles) -> Compiled | Failed:
         began = time.perf_counter()
         try:
             outcome: Compiled | Failed = await trio.to_thread.run_sync(
-                self._compile, files.project, limiter=self._slots
+                self._compile, files.project, limiter=self._threads
             )
         except EnvironmentFailed as error:
             outcome = Failed(str(error), is_temporary=True)
         except StoreUnavailable:
             raise
         except DagCompileError as error:
-            outcome = Failed(str(error), reads=error.reads)
+            outcome = Failed("\n".join(map(str, error.all)), reads=error.reads)
         except LeoflowError as error:
             outcome = Failed(str(error))
         except Exception as error:  # contain: one project, one recorded outcome

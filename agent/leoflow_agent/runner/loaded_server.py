@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from . import linux
+from . import linux, module_path
 from . import main as runner
 
 LOAD_WITHIN_S = 30
@@ -36,7 +36,7 @@ class NotAlike(Exception):
 def become(
     parent: int, descriptors: list[int], project: dict[str, Any], serve: Callable[[socket.socket], None]
 ) -> NoReturn:
-    """In the child; `project` is {bundle_path, source_path, env}."""
+    """In the child; `project` is {bundle_path, source_path, import_paths, env}."""
     try:
         os.setsid()
         linux.die_with_parent(parent)
@@ -68,8 +68,8 @@ def _load(project: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
     runtime = importlib.import_module("airflow._leoflow_runtime")
     gc.disable()
     try:
-        with _unseen(runtime):
-            return runtime.load_project(project["bundle_path"], project["source_path"]), ""
+        with module_path.inside(project["bundle_path"]), _unseen(runtime):
+            return runtime.load_project(project["bundle_path"], project["source_path"], project["import_paths"]), ""
     except BaseException as error:  # noqa: BLE001  other people's code, also sys.exit
         return None, f"{type(error).__name__}: {error}"[:500]
     finally:

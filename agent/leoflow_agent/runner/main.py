@@ -19,7 +19,20 @@ import traceback
 from datetime import datetime, timezone
 from typing import Any
 
-from . import because, deferral, limits, linux, logs, old_spelling, real_airflow, secret_forms, skips, templates, xcom
+from . import (
+    because,
+    deferral,
+    limits,
+    linux,
+    logs,
+    module_path,
+    old_spelling,
+    real_airflow,
+    secret_forms,
+    skips,
+    templates,
+    xcom,
+)
 from . import context as contexts
 from .control import AgentGone, Control
 
@@ -118,7 +131,10 @@ class _Try:
         runtime.set_supervisor(self._ask)  # the file may read variables while it is loaded
         gc.disable()  # a large DAG is thousands of objects, none of them garbage
         try:
-            dags = loaded or runtime.load_project(spec["bundle_path"], spec.get("source_path", "dag.py"))
+            with module_path.inside(spec["bundle_path"]):
+                dags = loaded or runtime.load_project(
+                    spec["bundle_path"], spec.get("source_path", "dag.py"), spec.get("import_paths", ())
+                )
             task = runtime.find_task(dags, spec["dag_run"]["dag_id"], spec["task_id"])
         except BaseException as error:
             raise because.CannotLoad(because.where(error, spec["bundle_path"])) from error
@@ -168,8 +184,8 @@ class _Try:
 
     def _render(self, runtime: Any, dag: Any, context: dict[str, Any], xcoms: contexts.XComs) -> None:
         task = self._task
-        folder = os.path.dirname(os.path.join(self._spec["bundle_path"], self._spec.get("source_path", "dag.py")))
-        render = templates.renderer(dag, task, context, folder)
+        bundle, source_path = self._spec["bundle_path"], self._spec.get("source_path", "dag.py")
+        render = templates.renderer(dag, task, context, bundle, source_path)
         runtime.set_renderer(render)
 
         def pull(task_id: str, key: str) -> Any:

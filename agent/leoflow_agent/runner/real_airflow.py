@@ -23,7 +23,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from . import airflow_children, because, deferral, limits, old_spelling, skips
+from . import airflow_children, because, deferral, limits, module_path, old_spelling, skips, templates
 from . import context as contexts
 from .airflow_supervisor import Supervisor, dag_run
 from .control import Control
@@ -113,12 +113,19 @@ class Try:
 
     def _load_task(self) -> Any:
         folder, source = self._spec["bundle_path"], self._spec.get("source_path", "dag.py")
+        if self._spec.get("import_paths"):  # else Airflow puts the folder itself there
+            module_path.put(folder, self._spec["import_paths"])
+            os.environ["AIRFLOW_HOME"] = (
+                folder  # the packages have read theirs; this is what the author's files look at
+            )
         dag_id, task_id = self._spec["dag_run"]["dag_id"], self._spec["task_id"]
         parsing = importlib.import_module("airflow.sdk.definitions._internal.dag_parsing_context")
-        with parsing._airflow_parsing_context_manager(dag_id=dag_id, task_id=task_id):  # noqa: SLF001  the SDK's own way
+        of_this_task = parsing._airflow_parsing_context_manager(dag_id=dag_id, task_id=task_id)  # noqa: SLF001  as the SDK
+        with of_this_task, module_path.inside(folder):
             dags = _load_dags(folder, source)
         if dag_id not in dags:
             raise because.CannotLoad(f"{source} defines no dag {dag_id!r}; it defines {', '.join(dags) or 'none'}")
+        dags[dag_id].template_searchpath = templates.search_paths(dags[dag_id], folder)
         tasks = dags[dag_id].task_dict
         if task_id not in tasks:
             raise because.CannotLoad(f"dag {dag_id!r} has no task {task_id!r}; it has {', '.join(tasks)}")

@@ -18,6 +18,8 @@ from .secret_forms import MASK, names_a_secret
 
 _FIELD_LENGTH = 4096
 """Airflow's `max_templated_field_length`."""
+_HOMES = ("/usr/local/airflow/", "/opt/airflow/", "/home/airflow/gcs/")
+"""Of Astro, Airflow's own image, and Composer."""
 _LEVELS = 64
 """Of nesting that are shown."""
 
@@ -26,8 +28,14 @@ class CannotRender(RuntimeError):
     """Something that rendering needs is not there."""
 
 
-def renderer(dag: Any, operator: Any, context: Any, folder: str) -> Callable[[str], Any]:
-    """`render(text)`: a text that ends like `operator.template_ext` names a file in `folder` or the search path."""
+def renderer(dag: Any, operator: Any, context: Any, bundle: str, source_path: str) -> Callable[[str], Any]:
+    """`render(text)`: one that ends like `operator.template_ext` is a file beside the source or on a search path."""
+    folder = os.path.dirname(os.path.join(bundle, source_path))
+    folders = [
+        folder,
+        *search_paths(dag, bundle),
+        *(os.path.join(folder, path) for path in dag.template_searchpath or ()),
+    ]
     endings = tuple(getattr(operator, "template_ext", ()) or ())
     native = getattr(operator, "render_template_as_native_obj", None)
     is_native = bool(dag.render_template_as_native_obj if native is None else native)
@@ -40,14 +48,26 @@ def renderer(dag: Any, operator: Any, context: Any, folder: str) -> Callable[[st
         if not is_file and not is_native and not options and "{" not in text and not text.endswith("\n"):
             return text
         if environment is None:
-            environment = _environment(dag, folder, is_native=is_native, options=options)
+            environment = _environment(dag, folders, is_native=is_native, options=options)
         template = environment.get_template(text) if is_file else environment.from_string(text)
         return template.render(context)
 
     return render
 
 
-def _environment(dag: Any, folder: str, *, is_native: bool, options: dict[str, Any]) -> Any:
+def search_paths(dag: Any, bundle: str) -> list[str]:
+    """The DAG's, which are below Airflow's home where they are relative; its home is the bundle here."""
+    given = [dag.template_searchpath] if isinstance(dag.template_searchpath, str) else dag.template_searchpath or ()
+    return [os.path.join(bundle, _below_home(os.fspath(path))) for path in given]
+
+
+def _below_home(path: str) -> str:
+    """Relative to the home of an image of Airflow, where the author names that and this machine has no such folder."""
+    home = next((home for home in _HOMES if f"{path}/".startswith(home)), "")
+    return path if not home or os.path.isdir(path) else path[len(home) :]
+
+
+def _environment(dag: Any, folders: list[str], *, is_native: bool, options: dict[str, Any]) -> Any:
     try:
         import jinja2
         import jinja2.nativetypes
@@ -64,9 +84,8 @@ def _environment(dag: Any, folder: str, *, is_native: bool, options: dict[str, A
             return not jinja2.sandbox.is_internal_attribute(obj, attr)
 
     base = jinja2.nativetypes.NativeEnvironment if is_native else Sandboxed
-    search_path = [folder, *(os.path.join(folder, path) for path in dag.template_searchpath or ())]
     settings: dict[str, Any] = {
-        "loader": jinja2.FileSystemLoader(search_path),
+        "loader": jinja2.FileSystemLoader(folders),
         "undefined": dag.template_undefined or jinja2.StrictUndefined,
         "extensions": ["jinja2.ext.do"],
         "cache_size": 0,

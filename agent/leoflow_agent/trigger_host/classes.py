@@ -9,9 +9,10 @@ import asyncio
 import importlib
 import os
 import re
-import sys
+from collections.abc import Sequence
 from typing import Any
 
+from ..runner import module_path
 from .runtimes import Runtime
 
 
@@ -22,11 +23,11 @@ class TriggerClasses:
         self._runtime = runtime
         self._bundle = bundle
         self._modules: dict[str, asyncio.Future[Any]] = {}
-        if bundle:
-            sys.path.insert(1, bundle)  # behind the shim, before what is installed, as for a task
 
-    async def find(self, classpath: str, source_path: str) -> Any:
+    async def find(self, classpath: str, source_path: str, import_paths: Sequence[str] = ()) -> Any:
         """Raises what importing raises, and AttributeError for a name that the module does not have."""
+        if self._bundle:
+            module_path.put(self._bundle, import_paths)
         module, _, name = classpath.rpartition(".")
         if module not in self._modules:
             self._modules[module] = asyncio.ensure_future(asyncio.to_thread(self._load, module, source_path))

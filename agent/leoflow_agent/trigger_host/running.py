@@ -40,6 +40,7 @@ class Call:
         self.classpath: str = call["classpath"]
         self.kwargs: Any = call["kwargs"]
         self.source_path: str = call["source_path"]
+        self.import_paths: list[str] = call.get("import_paths", [])
         names = ("dag_id", "run_id", "task_id", "map_index", "try_number")
         self.task_instance = types.SimpleNamespace(id=call["try_id"], **{name: call[name] for name in names})
 
@@ -95,7 +96,7 @@ class RunningTrigger:
             _log.error("The trigger failed after it was done, which changes nothing", exc_info=error)
 
     async def _make(self) -> Any:
-        trigger_class = await self._classes.find(self._call.classpath, self._call.source_path)
+        trigger_class = await self._classes.find(self._call.classpath, self._call.source_path, self._call.import_paths)
         trigger = trigger_class(**self._runtime.decode(self._call.kwargs))
         trigger.trigger_id = self._call.wait_id
         trigger.task_instance = self._call.task_instance

@@ -59,7 +59,8 @@ class ShimRuntime(Runtime):
 
     def load_dag_file(self, folder: str, source_path: str, module: str) -> Any:
         """The loader gives the module another name when something else is called so already."""
-        importlib.import_module("airflow._leoflow_runtime").load_project(folder, source_path)
+        # "." changes nothing: the path of modules is `TriggerClasses`' doing
+        importlib.import_module("airflow._leoflow_runtime").load_project(folder, source_path, ["."])
         path = os.path.join(os.path.abspath(folder), source_path)
         stem = os.path.splitext(os.path.basename(path))[0]
         for name in (stem, f"leoflow_dag_{stem}"):

@@ -20,7 +20,7 @@ from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.variable import VariableFacts
 from leoflowd.lite import file_watch
-from leoflowd.lite.environments import Environments
+from leoflowd.lite.environments import EnvironmentFailed, Environments
 from leoflowd.lite.file_watch import FileWatch
 from leoflowd.lite.passwords import set_up_admin
 from leoflowd.lite.registrations import BUNDLE_NAME
@@ -33,11 +33,11 @@ from leoflowd.store.hints import HintListener
 from leoflowd.store.loadable import fetch_loadable
 from leoflowd.store.secret_box import SecretBox
 from tests.conftest import PATIENCE_S
+from tests.fakes.dag_trees import dag, plant
 
 DAG = """
 from airflow.sdk import dag, task
 from helper import COUNT
-from tests.conftest import PATIENCE_S
 
 @dag(dag_id="{dag_id}")
 def made():
@@ -133,6 +133,61 @@ async def test_saving_a_helper_registers_a_new_version(root: Path, database: Dat
         await until_watching(workspace)
         (folder / "helper.py").write_text("COUNT = 3\n")
         await until(lambda: has_tasks(database, "alpha", 3))
+
+
+async def test_a_saved_module_of_a_tree_recompiles_those_that_import_it_and_only_those(
+    root: Path, database: Database
+) -> None:
+    plant(
+        root,
+        {
+            "dags/one.py": dag("one", "import common\n"),
+            "dags/two.py": dag("two", "from common import COUNT\n"),
+            "dags/far.py": dag("far"),
+            "dags/helper.py": "# makes dags for airflow\n",
+            "dags/bad.py": "# airflow dag\n1/0\n",
+            "dags/common.py": "COUNT = 1\n",
+            "requirements.txt": "",
+        },
+    )
+    async with watching(root, database) as workspace:
+        assert await registered(database) == ["far", "one", "two"]
+        assert list(await import_errors(database)) == ["dags/bad.py"]
+        await until_watching(workspace)
+        compiles = workspace.statistics().compiles_total
+        (root.parent / "common.py").write_text("COUNT = 2\n")
+        (root.parent / "common.py").rename(root / "dags" / "common.py")  # at once, else it is seen half written
+        await until(lambda: are_at_version(database, {"far": 1, "one": 2, "two": 2}))
+        assert workspace.statistics().compiles_total == compiles + 2
+
+
+async def test_an_environment_that_cannot_be_built_is_an_import_error_of_a_dag_that_is_there(
+    root: Path, database: Database
+) -> None:
+    """Its tasks need it, loading it does not: people see both."""
+
+    class Broken(OwnInterpreter):
+        def ensure(self, spec: EnvironmentSpec, say: Callable[[str], None] = lambda _: None) -> Path:
+            if spec.connectors:
+                raise EnvironmentFailed("cannot install the packages")
+            return super().ensure(spec, say)
+
+    text = "def f():\n    from airflow.providers.ftp.hooks.ftp import FTPHook\n"
+    plant(root, {"dags/one.py": dag("one", text), "dags/two.py": dag("two"), "requirements.txt": ""})
+    data = root.parent / "data"
+    workspace = Workspace(LiteConfig(workspace=root, data_dir=data), database, now, environments=Broken(data))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(workspace.run)
+        await until(lambda: are_registered(database, ["one", "two"]))
+        await until(lambda: import_errors(database))
+        assert list((await import_errors(database)).items()) == [("dags/one.py", "cannot install the packages")]
+        assert await registered(database) == ["one", "two"]
+        nursery.cancel_scope.cancel()
+
+
+async def are_at_version(database: Database, versions: dict[str, int]) -> bool:
+    async with database.api.connection() as conn:
+        return {dag_id: (await dags.fetch_version(conn, dag_id)).version_number for dag_id in versions} == versions
 
 
 async def has_tasks(database: Database, dag_id: str, count: int) -> bool:

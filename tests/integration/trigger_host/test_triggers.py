@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tests.integration.trigger_host.conftest import Running, World
 
 
@@ -378,3 +380,21 @@ async def test_the_failure_of_a_shared_stream_fails_all_who_read_it(world: World
         hosts.start("w2", world.call("Shares"))
         assert (await world.end_of("w1")).error == "PermissionError: no entry"
         assert (await world.end_of("w2")).error == "PermissionError: no entry"
+
+
+async def test_a_trigger_of_a_tree_is_found_beside_its_dags(world: World, running: Running) -> None:
+    (world.project / "plugins").mkdir(parents=True)
+    source = """
+        from include.names import NAME
+
+        class Fires(Base):
+            async def run(self):
+                yield TriggerEvent(NAME)
+    """
+    world.write(source, "plugins/waiting.py")
+    (world.project / "include").mkdir()
+    (world.project / "include" / "names.py").write_text("NAME = 'from include'\n")
+    async with running() as hosts:
+        call = world.call("Fires", module="waiting")
+        hosts.start("w1", msgspec.structs.replace(call, import_paths=("dags", "plugins", "."), source_path="dags/x.py"))
+        assert (await world.end_of("w1")).event == "from include"

@@ -11,7 +11,14 @@ import pytest
 from leoflow_agent.runner import templates
 
 
-def _render(text: str, folder: str = "/nowhere", *, dag: dict[str, Any] | None = None, **operator: Any) -> Any:
+def _render(
+    text: str,
+    folder: str = "/nowhere",
+    *,
+    dag: dict[str, Any] | None = None,
+    source_path: str = "dag.py",
+    **operator: Any,
+) -> Any:
     settings = {
         "render_template_as_native_obj": False,
         "jinja_environment_kwargs": None,
@@ -23,7 +30,7 @@ def _render(text: str, folder: str = "/nowhere", *, dag: dict[str, Any] | None =
     }
     task = SimpleNamespace(template_ext=(".sql",), **operator)
     context = {"n": 3, "items_": [1, 2]}
-    return templates.renderer(SimpleNamespace(**settings), task, context, folder)(text)
+    return templates.renderer(SimpleNamespace(**settings), task, context, folder, source_path)(text)
 
 
 def test_text_without_braces_needs_no_jinja():
@@ -55,6 +62,22 @@ def test_a_text_with_a_template_ending_is_a_file(tmp_path):
     (tmp_path / "sub" / "q.sql").write_text("select {{ n }}")
     assert _render("sub/q.sql", str(tmp_path)) == "select 3"
     assert _render("q.sql", str(tmp_path), dag={"template_searchpath": ("sub",)}) == "select 3"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["include/sql", "/usr/local/airflow/include/sql", "/opt/airflow/include/sql", "/home/airflow/gcs/include/sql"],
+)
+def test_search_paths_are_below_airflows_home_wherever_that_was(tmp_path, path: str):
+    (tmp_path / "include" / "sql").mkdir(parents=True)
+    (tmp_path / "include" / "sql" / "q.sql").write_text("select {{ n }}")
+    found = _render("q.sql", str(tmp_path), source_path="dags/deep/etl.py", dag={"template_searchpath": (path,)})
+    assert found == "select 3"
+
+
+def test_a_search_path_of_this_machine_stays_as_it_is(tmp_path):
+    (tmp_path / "q.sql").write_text("select {{ n }}")
+    assert _render("q.sql", "/nowhere", dag={"template_searchpath": (str(tmp_path),)}) == "select 3"
 
 
 def test_macros_and_filters_of_the_dag_are_there():

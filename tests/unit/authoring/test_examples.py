@@ -8,7 +8,7 @@ import pytest
 
 import leoflowd
 from leoflowd.authoring.compiler import compile_project
-from leoflowd.authoring.project import discover
+from leoflowd.authoring.discovery import discover
 
 EXAMPLES = Path(leoflowd.__file__).parent / "lite" / "examples"
 

@@ -13,7 +13,7 @@ import pytest
 from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.wait_spec import HttpCall
 
-from .conftest import Compile, Refuse, StartProcess
+from .conftest import Compile, StartProcess
 
 HEAD = """
 from datetime import datetime
@@ -78,10 +78,9 @@ def test_with_the_connector_the_real_operator_does_what_needs_code(compiled: Com
 @pytest.mark.parametrize(
     "argument", ["deferrable=True", "pagination_function=print", "auth_type=int", "retry_args={'a': 1}"]
 )
-def test_without_it_what_only_the_real_operator_does_is_refused(refused: Refuse, argument: str) -> None:
-    error = refused(body(f"HttpOperator(task_id='h', endpoint='x', {argument})"))
-    assert argument.partition("=")[0] in error.what
-    assert "connectors: [http]" in error.remedy
+def test_without_it_what_only_the_real_operator_does_takes_it_in(compiled: Compile, argument: str) -> None:
+    spec = compiled(body(f"HttpOperator(task_id='h', endpoint='x', {argument})"))
+    assert (spec.environment.connectors, spec.tasks[0].kind) == (("http",), "operator")
 
 
 # --- in the process ----------------------------------------------------------------------------------------------

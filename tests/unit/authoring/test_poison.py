@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from leoflowd.authoring import bundle, compiler, reading
+from leoflowd.authoring.discovery import discover
 from leoflowd.authoring.errors import DagCompileError
-from leoflowd.authoring.project import discover
 from leoflowd.contract import dag_spec
 
 from .conftest import Compile, MakeProject, Refuse
@@ -224,7 +224,7 @@ def test_beside_a_bare_file_it_is_left_out(tmp_path: Path, make: Callable[[Path]
     (tmp_path / "x.py").write_text(GOOD)
     make(tmp_path / "data.py")
     (project,) = discover(tmp_path).projects
-    assert compiler.compile_opened(project)[0].dag_id == "d"
+    assert compiler.compile_opened(project).specs[0].dag_id == "d"
 
 
 NAMES = [b"\xff.py", b"a\nb.py", b"\x1b]0;t\x07.py", "\u202egp.py".encode(), b"x" * 252 + b".py", b"[ab]*.py"]
@@ -238,7 +238,7 @@ def test_any_file_name_is_found_and_compiled_or_refused(tmp_path: Path, name: by
     assert len(projects) == 2
     for project in projects:
         if reading.is_carried(project.path):
-            assert compiler.compile_opened(project)[0].dag_id == "d"
+            assert compiler.compile_opened(project).specs[0].dag_id == "d"
         else:
             with pytest.raises(DagCompileError, match="not UTF-8"):
                 compiler.compile_opened(project)

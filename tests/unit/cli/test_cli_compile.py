@@ -106,7 +106,7 @@ def test_validate_reports_every_project_of_a_folder(leoflow, project: Path) -> N
     (bad / "dag.py").write_text("1/0\n")
     result = leoflow("validate", str(project.parent), "-o", "json")
     assert result.code == ExitCode.INVALID
-    assert [(Path(p["project"]).name, bool(p["error"])) for p in result.document["projects"]] == [
+    assert [(Path(p["project"]).name, bool(p["errors"])) for p in result.document["projects"]] == [
         ("bad", True),
         ("hello", False),
     ]
@@ -137,12 +137,13 @@ def test_push_of_something_else_sends_nothing(leoflow, server, tmp_path: Path) -
 
 
 def test_init_never_overwrites_and_then_writes_nothing(leoflow, tmp_path: Path) -> None:
+    (tmp_path / "leoflow.yaml").write_text("owner: me")
     (tmp_path / "dag.py").write_text("mine")
     result = leoflow("init", str(tmp_path), "-o", "json")
     assert result.code == ExitCode.CONFLICT
-    assert result.error["files"] == ["dag.py"]
+    assert result.error["files"] == ["leoflow.yaml", "dag.py"]
     assert (tmp_path / "dag.py").read_text() == "mine"
-    assert not (tmp_path / "leoflow.yaml").exists()
+    assert (tmp_path / "leoflow.yaml").read_text() == "owner: me"
 
 
 def test_init_makes_an_id_of_any_folder_name(leoflow, tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from leoflowd.lite.project_scan import list_projects_in
+from tests.fakes.dag_trees import plant
 
 
 def test_any_file_of_a_project_changes_its_signature_and_no_other(tmp_path: Path) -> None:
@@ -34,3 +37,63 @@ def test_names_and_files_of_any_kind_are_listed_with_a_signature(tmp_path: Path)
     (tmp_path / "helper").touch()
     after = {files.source: files.signature for files in list_projects_in(tmp_path)}
     assert [source for source in before if after[source] != before[source]] == ["x.py", r"\udcff.py"]
+
+
+TREE = {
+    "dags/etl.py": "# airflow dag\nimport common\ndef f():\n    from operators import Own\n",
+    "dags/report.py": "# airflow dag\nimport common\n",
+    "dags/lucky.py": "# airflow dag\nimport pkgutil\n",
+    "dags/common.py": "import deeper\n",
+    "dags/deeper.py": "",
+    "plugins/operators.py": "",
+    "include/query.sql": "",
+    "requirements.txt": "",
+}
+
+
+def signatures(workspace: Path, beyond: dict[str, frozenset[str]] | None = None) -> dict[str, str]:
+    return {Path(files.path).stem: files.signature for files in list_projects_in(workspace, beyond)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ("dags/deeper.py", {"etl", "report", "lucky"}),
+        ("plugins/operators.py", {"etl", "lucky"}),
+        ("dags/report.py", {"report", "lucky"}),
+        ("dags/new.py", {"lucky"}),
+        ("include/query.sql", {"etl", "report", "lucky"}),
+        ("requirements.txt", {"etl", "report", "lucky"}),
+        ("scheduler.log", set()),
+    ],
+)
+def test_a_saved_module_is_the_business_of_those_that_import_it(tmp_path: Path, changed: str, again: set[str]) -> None:
+    plant(tmp_path, TREE)
+    before = signatures(tmp_path)
+    with (tmp_path / changed).open("a") as file:
+        file.write("# saved\n")
+    after = signatures(tmp_path)
+    assert {name for name in before if after[name] != before[name]} == again
+
+
+def test_a_module_that_appears_is_the_business_of_those_that_miss_it(tmp_path: Path) -> None:
+    plant(tmp_path, {**TREE, "dags/lucky.py": "", "dags/etl.py": "# airflow dag\nimport missing\n"})
+    before = signatures(tmp_path)
+    (tmp_path / "dags" / "missing.py").touch()
+    assert [name for name, signature in signatures(tmp_path).items() if signature != before[name]] == ["etl"]
+
+
+def test_what_loading_told_of_counts_as_if_the_text_named_it(tmp_path: Path) -> None:
+    plant(tmp_path, TREE)
+    beyond = {"dags/report.py": frozenset({"plugins/operators.py", "gone.py"})}
+    before = signatures(tmp_path, beyond)
+    (tmp_path / "plugins" / "operators.py").write_text("x = 1")
+    after = signatures(tmp_path, beyond)
+    assert {name for name in before if after[name] != before[name]} == {"etl", "report", "lucky"}
+
+
+def test_a_project_of_its_own_in_a_tree_is_nobody_elses_business(tmp_path: Path) -> None:
+    plant(tmp_path, {**TREE, "dags/own/leoflow.yaml": "dag_source: x.py", "dags/own/x.py": "", "dags/own/y.sql": ""})
+    before = signatures(tmp_path)
+    (tmp_path / "dags" / "own" / "y.sql").write_text("select 1")
+    assert [name for name, signature in signatures(tmp_path).items() if signature != before[name]] == ["own"]

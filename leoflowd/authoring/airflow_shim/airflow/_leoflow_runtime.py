@@ -4,7 +4,7 @@ Callers: `leoflowd/authoring/loader.py` (compiles) and the task runner `leoflow_
 the folder that holds this package first on `sys.path`. Standard library only, Python 3.10 and newer.
 
 Loading
-    dags = load_project(folder, "dag.py")        # {dag_id: DAG}; `folder` goes on sys.path, as Airflow does it
+    dags = load_project(folder, "dag.py", ())    # {dag_id: DAG}; `folder`, or the named ones in it, go on sys.path
     op = find_task(dags, dag_id, task_id)        # the operator object; KeyError names the ids that exist
 
 Operator attributes
@@ -45,11 +45,12 @@ A task that only wants to wait raises TaskDeferred(.trigger, .method_name, .kwar
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow._leoflow import conf as _conf
@@ -84,14 +85,14 @@ MISSING = _Missing()
 """What `pull` answers for an output that was never pushed."""
 
 
-def load_project(path: str, source_path: str = "dag.py") -> dict[str, DAG]:
+def load_project(path: str, source_path: str = "dag.py", import_paths: Sequence[str] = ()) -> dict[str, DAG]:
     """Load the DAGs of one source file of the project folder `path`: {dag_id: DAG}, in order of appearance.
 
-    Raises whatever the file raises; `AuthoringError` for faults that we know.
+    `import_paths`, folders in `path`, go on the path of modules; without any it is `path` itself. Raises whatever the
+    file raises; `AuthoringError` for faults that we know.
     """
     folder = os.path.abspath(path)
-    if folder not in sys.path:
-        sys.path.insert(1, folder)
+    put_on_path(folder, import_paths)
     source = os.path.join(folder, source_path)
     _context.begin_load()
     warned.clear()
@@ -106,6 +107,21 @@ def load_project(path: str, source_path: str = "dag.py") -> dict[str, DAG]:
         module = _run_file(source)
         found = [*_context.registered_dags, *(value for value in vars(module).values() if isinstance(value, DAG))]
     return _by_id(found)
+
+
+def put_on_path(folder: str, import_paths: Sequence[str]) -> None:
+    """The folders of a tree come last, as in Airflow: `dags/redis.py` does not hide the library of that name.
+
+    The tree is Airflow's home, below which its files look for others.
+    """
+    if import_paths:
+        os.environ.setdefault("AIRFLOW_HOME", folder)
+    if not import_paths and folder not in sys.path:
+        sys.path.insert(1, folder)
+    for path in import_paths:
+        entry = os.path.normpath(os.path.join(folder, path))
+        if entry not in sys.path:
+            sys.path.append(entry)
 
 
 def _by_id(found: list[DAG]) -> dict[str, DAG]:
@@ -136,11 +152,13 @@ def _run_file(source: str) -> types.ModuleType:
 
 
 def _is_free(stem: str, source: str) -> bool:
-    """False when the file's name is that of a module that something else may import (`json.py`, `dag.v2.py`)."""
-    known = sys.modules.get(stem)
+    """False when the file's name is that of a module that something else may import (`json.py`, `redis.py`)."""
     if not stem.isidentifier() or stem in sys.stdlib_module_names:
         return False
-    return known is None or getattr(known, "__file__", None) == source
+    if stem in sys.modules:
+        return getattr(sys.modules[stem], "__file__", None) == source
+    found = importlib.util.find_spec(stem)
+    return found is None or found.origin == source
 
 
 def _read_declarative(folder: str, source_path: str) -> tuple[Any, Mapping[str, int]]:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from airflow._leoflow import moved
 from airflow._leoflow.base_operator import BaseOperator, OperatorMeta
-from airflow._leoflow.connectors import connector_of, is_named, package_folder, remedy
+from airflow._leoflow.connectors import connector_of, helped_by, is_named, package_folder, remedy
 from airflow._leoflow.errors import AuthoringError, ShimUnsupported, UnsupportedImport
 from airflow._leoflow.old_names import modern
 from airflow._leoflow.provider_constants import Constant, used
@@ -89,11 +89,13 @@ def _check_capture(cls: type[CapturedOperator], kwargs: dict[str, Any]) -> None:
             "pass task_id=..., or make the object inside a @task function",
         )
     if not is_named(cls.captured_from):
-        raise ShimUnsupported(
+        connector = connector_of(cls.captured_from)
+        refused = ShimUnsupported(
             f"task {kwargs['task_id']!r} uses {shown} of {cls.captured_from}",
             "the DAG's environment does not have this provider",
-            remedy(connector_of(cls.captured_from)),
+            remedy(connector),
         )
+        raise helped_by(refused, connector)
 
 
 def capture_class(module: str, name: str) -> type:

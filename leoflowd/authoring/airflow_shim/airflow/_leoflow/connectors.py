@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from airflow._leoflow.errors import ShimUnsupported
+from airflow._leoflow.errors import AuthoringError, ShimUnsupported
 
 EVERY = "*"
 """Apache Airflow itself is a dependency: its extras may bring any provider."""
@@ -79,13 +79,19 @@ def remedy(connector: str) -> str:
     return f"add `connectors: [{connector}]` to leoflow.yaml, so that the real package runs it"
 
 
+def helped_by(error: AuthoringError, connector: str) -> AuthoringError:
+    error.connector = connector
+    return error
+
+
 def needs_airflow(task: Any, argument: str, connector: str) -> None:
     """An argument that only the provider's own class honours: run that class where there is one, else refuse."""
     if not has_airflow():
-        raise ShimUnsupported(
+        refused = ShimUnsupported(
             f"task {task.task_id!r}: {type(task).__name__} has {argument}",
             "Leoflow's own sensor or call cannot honour it",
             f"remove it, or {remedy(connector)}",
             task._location,
         )
+        raise helped_by(refused, connector)
     task.kind = "operator"

@@ -53,6 +53,9 @@ def warn(
 class AuthoringError(Exception):
     """A DAG that we cannot accept. `location` defaults to the author's line that led here."""
 
+    connector = ""
+    """The provider whose package would help; the compiler then takes it into the environment and loads again."""
+
     def __init__(self, what: str, why: str, remedy: str, location: Location | None = None) -> None:
         super().__init__(f"{what}; {why}; {remedy}")
         self.what = what

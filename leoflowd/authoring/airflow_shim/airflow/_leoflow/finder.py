@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from airflow._leoflow import connectors, internals, moved, old_names
-from airflow._leoflow.errors import ShimUnsupported, UnsupportedImport
+from airflow._leoflow.errors import AuthoringError, ShimUnsupported, UnsupportedImport
 from airflow._leoflow.names import MODULES, NAME_REMEDIES, REMEDIES, SUPPORTED
 
 PREFIX = "airflow."
@@ -170,13 +170,14 @@ def _of_provider(module: str, name: str) -> type:
     return captured.stand_in(module, name) if _is_for_use(module) else captured.capture_value(module, name)
 
 
-def _not_named(module: str) -> UnsupportedImport:
+def _not_named(module: str) -> AuthoringError:
     connector = connectors.connector_of(module)
-    return UnsupportedImport(
+    refused = UnsupportedImport(
         f"the module {module!r} is imported",
         f"the DAG's environment does not have Airflow's provider {connector!r}",
         connectors.remedy(connector),
     )
+    return connectors.helped_by(refused, connector)
 
 
 def _unknown_module(name: str) -> UnsupportedImport:

@@ -1,4 +1,4 @@
-"""The files of a version, and the projects of a workspace."""
+"""The files of a version."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from leoflowd.authoring import bundle
 from leoflowd.authoring.bundle import bundle_digest, copy_bundle
 from leoflowd.authoring.compiler import compile_opened, compile_project
+from leoflowd.authoring.discovery import discover
 from leoflowd.authoring.errors import DagCompileError
-from leoflowd.authoring.project import discover
 
 DAG = (
     "from airflow.sdk import DAG\nfrom leoflow import EmptyOperator\nwith DAG('{}'):\n    EmptyOperator(task_id='a')\n"
@@ -75,47 +75,14 @@ def test_a_project_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pyt
         bundle_digest(write(tmp_path, a="1234"))
 
 
-def test_discovery_finds_folders_and_bare_files(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        one__dag_dot_py="",
-        one__inner__dag_dot_py="",
-        group__two__leoflow_dot_yaml="dag_source: main.py\n",
-        group__three__dag_dot_yaml="",
-        venv__x__dag_dot_py="",
-        _dot_hidden__dag_dot_py="",
-        bare_dot_py="# an airflow DAG",
-        helper_dot_py="x = 1",
-    )
-    found = discover(tmp_path)
-    assert [(project.path, project.source_path) for project in found.projects] == [
-        ("bare.py", "bare.py"),
-        ("group/three", "dag.yaml"),
-        ("group/two", "main.py"),
-        ("one", "dag.py"),
-    ]
-    assert found.projects[0].excluded == ("group/three", "group/two", "one")
-    assert found.skipped == ()
-
-
-def test_folders_too_deep_are_said(tmp_path: Path) -> None:
-    write(tmp_path, a__b__c__d__e__f__dag_dot_py="")
-    assert discover(tmp_path).projects == ()
-    assert discover(tmp_path).skipped == ("a/b/c/d/e/f: deeper than 5 folders",)
-
-
-def test_a_workspace_that_is_a_project(tmp_path: Path) -> None:
-    write(tmp_path, dag_dot_py="# airflow dag", other_dot_py="# airflow dag")
-    assert [project.source_path for project in discover(tmp_path).projects] == ["dag.py"]
-
-
 def test_a_bare_file_is_compiled_with_its_helpers_but_not_with_its_neighbours(tmp_path: Path) -> None:
     write(tmp_path, x_dot_py="import helper\n" + DAG.format("x"), y_dot_py=DAG.format("y"), helper_dot_py="")
     x, y = discover(tmp_path).projects
-    (before,) = compile_opened(x)
+    (before,) = compile_opened(x).specs
     assert compile_project(tmp_path / "x.py") == (before,)
     (tmp_path / "y.py").write_text(DAG.format("y2"))
-    assert compile_opened(x)[0].bundle_digest == before.bundle_digest
+    (tmp_path / "other.py").write_text("a = 1")
+    assert compile_opened(x).specs[0].bundle_digest == before.bundle_digest
     (tmp_path / "helper.py").write_text("a = 1")
-    assert compile_opened(x)[0].bundle_digest != before.bundle_digest
-    assert compile_opened(y)[0].dag_id == "y2"
+    assert compile_opened(x).specs[0].bundle_digest != before.bundle_digest
+    assert compile_opened(y).specs[0].dag_id == "y2"

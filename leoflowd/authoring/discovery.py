@@ -1,0 +1,256 @@
+"""Which projects a folder holds: `discover` for a workspace, `open_projects` for what a person names.
+
+Two kinds. A *project of its own* is a folder with `dag.py`, `dag.yaml` or a `leoflow.yaml` that names a source: all
+of its files belong to it. A *tree* is how Airflow has it: each file with a DAG in it is a project, and all share the
+rest of the folder. A tree is a folder with `dags/` beside Airflow's other folders and files, or a dags folder itself.
+ADR 37.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+
+from leoflowd.authoring.airflowignore import IGNORE_NAME, Rules, is_ignored, with_rules_of
+from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.module_facts import facts_of
+from leoflowd.authoring.project import CONFIG_NAME, SOURCE_NAMES, Project, read_project
+from leoflowd.contract.values import shown
+
+DAGS = "dags"
+BESIDE = ("plugins", "config")
+"""Folders beside the dags folder whose modules Airflow finds too, in this order."""
+SIGNS = (
+    *BESIDE,
+    *("include", "requirements.txt", "airflow_settings.yaml", "airflow.cfg", "Dockerfile", ".astro", "packages.txt"),
+)
+"""What lies beside `dags/` in Airflow's own, Astro's and Composer's layouts."""
+NO_PROJECTS = frozenset({DAGS, *BESIDE, "include", "tests"})
+"""Folders of a tree that are not searched for projects of their own."""
+MAX_DEPTH = 5
+"""Folders below the workspace that are looked into; what lies deeper is reported."""
+MAX_DAGS_DEPTH = 64
+SKIPPED_FOLDERS = frozenset({"__pycache__", "venv", "node_modules"})
+
+
+class Discovery(msgspec.Struct, frozen=True, kw_only=True):
+    projects: tuple[Project, ...]
+    """In the order of their paths."""
+    skipped: tuple[str, ...]
+    """One sentence per folder that was not looked into although it may hold projects."""
+
+
+def discover(workspace: Path) -> Discovery:
+    """All projects of a workspace. Raises OSError when it cannot be read."""
+    workspace = workspace.resolve()
+    os.scandir(workspace).close()
+    search = _Search(workspace)
+    search.look(workspace, 0, _Tree(workspace, is_dags=_is_dags_folder(workspace)), ())
+    projects = sorted(search.projects, key=lambda project: project.path)
+    return Discovery(projects=_apart(projects), skipped=tuple(search.skipped))
+
+
+def open_projects(path: Path) -> tuple[Project, ...]:
+    """Those of a folder, or the one of a file; a folder without any is one, whose compile says what is missing."""
+    path = path.resolve()
+    if path.is_file():
+        return (_project_of(path),)
+    return discover(path).projects or (Project(folder=path, source_path=SOURCE_NAMES[0], path=path.name),)
+
+
+def _project_of(file: Path) -> Project:
+    root = _root_of(file)
+    for project in discover(root).projects:
+        if project.folder / project.source_path == file:
+            return project
+    is_dags = _is_dags_folder(root) or root == file.parent
+    return _Tree(root, has_dags=not is_dags, is_dags=True).project(file, root)  # a person has named it: it counts
+
+
+def _root_of(file: Path) -> Path:
+    """The tree that a DAG file belongs to; by default its folder is a dags folder."""
+    for folder in file.parents:
+        if folder.name == DAGS and _has_signs(folder.parent):
+            return folder.parent
+        if _is_dags_folder(folder):
+            return folder
+    return file.parent
+
+
+class _Tree(msgspec.Struct, frozen=True):
+    """Where files with DAGs are projects: below `root / DAGS`, or below the root, which is then the dags folder."""
+
+    root: Path
+    has_dags: bool = False
+    is_dags: bool = False
+    """All below is Airflow's: `dag.py` is a file as any other there."""
+
+    def project(self, file: Path, workspace: Path) -> Project:
+        return Project(
+            folder=self.root,
+            source_path=file.relative_to(self.root).as_posix(),
+            path=file.relative_to(workspace).as_posix(),
+            in_tree=True,
+            import_paths=self._import_paths(file),
+        )
+
+    def _import_paths(self, file: Path) -> tuple[str, ...]:
+        """As Airflow has them on its path; then the root, from which Astro's `include` is imported."""
+        first = DAGS if self.has_dags else "."
+        found = [first, *(name for name in BESIDE if (self.root / name).is_dir())]
+        own = file.parent.relative_to(self.root).as_posix()
+        if file.name in SOURCE_NAMES and own != first:
+            found.append(own)  # such a folder is a project of its own elsewhere, and imports what lies beside it
+        return tuple(dict.fromkeys([*found, "."]))
+
+
+class _Search:
+    """One look through a workspace."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+        self.projects: list[Project] = []
+        self.skipped: list[str] = []
+
+    def look(self, folder: Path, depth: int, tree: _Tree | None, rules: Rules) -> None:
+        """`tree`: whose DAG files these are, if anybody's."""
+        in_dags = tree is not None and tree.is_dags
+        if _is_own_project(folder, in_dags=in_dags):
+            self._add_own(folder)
+            return
+        hidden: frozenset[str] = frozenset()
+        if not in_dags and _has_dags(folder):
+            self.look(folder / DAGS, 0, _Tree(folder, has_dags=True, is_dags=True), ())
+            tree, hidden = None, NO_PROJECTS
+        elif _is_there(folder / CONFIG_NAME) and not (in_dags and tree is not None and tree.root == folder):
+            self._look_with_settings(folder, depth)
+            return
+        if tree is not None:
+            rules = self._with_rules_of(folder, rules)
+            self._add_files(folder, tree, rules)
+        self._look_into(folder, depth, tree, rules, hidden)
+
+    def _add_files(self, folder: Path, tree: _Tree, rules: Rules) -> None:
+        for file in _python_files(folder):
+            if not is_ignored(file, rules, is_folder=False) and facts_of(file).looks_like_a_dag:
+                self.projects.append(tree.project(file, self.workspace))
+
+    def _look_with_settings(self, folder: Path, depth: int) -> None:
+        """`leoflow.yaml` alone: it stands over the DAG files below it, or its own source is missing."""
+        before = len(self.projects)
+        self.look(folder, depth, _Tree(folder, is_dags=True), ())
+        if len(self.projects) == before:
+            self._add_own(folder)
+
+    def _look_into(self, folder: Path, depth: int, tree: _Tree | None, rules: Rules, hidden: frozenset[str]) -> None:
+        limit = MAX_DAGS_DEPTH if tree is not None and tree.is_dags else MAX_DEPTH
+        for inner in self._folders(folder):
+            if inner.name in hidden or inner.name in SKIPPED_FOLDERS or inner.name.startswith("."):
+                continue
+            if tree is not None and is_ignored(inner, rules, is_folder=True):
+                continue
+            if depth == limit:
+                self._skip(inner, f"deeper than {limit} folders")
+            elif not _is_there(inner / "pyvenv.cfg"):
+                self.look(inner, depth + 1, tree, rules)
+
+    def _add_own(self, folder: Path) -> None:
+        path = folder.name if folder == self.workspace else folder.relative_to(self.workspace).as_posix()
+        self.projects.append(Project(folder=folder, source_path=_source_of(folder), path=path))
+
+    def _with_rules_of(self, folder: Path, rules: Rules) -> Rules:
+        file = (folder / IGNORE_NAME).relative_to(self.workspace).as_posix()
+        try:
+            return with_rules_of(folder, rules, shown=file)
+        except DagCompileError as error:
+            self.skipped.append(str(error))
+            return rules
+
+    def _folders(self, folder: Path) -> list[Path]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+        except OSError as error:
+            self._skip(folder, error.strerror or str(error))
+            return []
+
+    def _skip(self, folder: Path, why: str) -> None:
+        self.skipped.append(f"{shown(folder.relative_to(self.workspace).as_posix())}: {why}")
+
+
+def _apart(projects: list[Project]) -> tuple[Project, ...]:
+    """A tree's files without the folders in it that are projects, or trees, of their own."""
+    folders = {project.folder for project in projects}
+    inside = {
+        root: tuple(sorted(one.relative_to(root).as_posix() for one in folders if one != root and root in one.parents))
+        for root in {project.folder for project in projects if project.in_tree}
+    }
+    return tuple(
+        msgspec.structs.replace(project, excluded=inside[project.folder]) if project.in_tree else project
+        for project in projects
+    )
+
+
+# --- what a folder is --------------------------------------------------------------------------------------------
+
+
+def _is_own_project(folder: Path, *, in_dags: bool) -> bool:
+    if not in_dags and any(_is_there(folder / name) for name in SOURCE_NAMES):
+        return True
+    return _named_source(folder) is not None
+
+
+def _is_dags_folder(folder: Path) -> bool:
+    return folder.name == DAGS or _is_there(folder / IGNORE_NAME)
+
+
+def _has_dags(folder: Path) -> bool:
+    dags = folder / DAGS
+    return dags.is_dir() and not dags.is_symlink() and (_has_signs(folder) or _holds_dag_files(dags))
+
+
+def _has_signs(folder: Path) -> bool:
+    return any(os.path.lexists(folder / name) for name in SIGNS)
+
+
+def _holds_dag_files(folder: Path) -> bool:
+    """Not beyond the first: it says what the folder is."""
+    for top, folders, files in os.walk(folder):
+        is_deep = len(Path(top).relative_to(folder).parts) >= MAX_DAGS_DEPTH
+        folders[:] = [n for n in folders if not is_deep and n not in SKIPPED_FOLDERS and not n.startswith(".")]
+        if any(name.endswith(".py") and facts_of(Path(top, name)).looks_like_a_dag for name in files):
+            return True
+    return False
+
+
+def _source_of(folder: Path) -> str:
+    named = _named_source(folder)
+    return named or next((name for name in SOURCE_NAMES if os.path.lexists(folder / name)), SOURCE_NAMES[0])
+
+
+def _named_source(folder: Path) -> str | None:
+    if not _is_there(folder / CONFIG_NAME):
+        return None
+    try:
+        return read_project(folder).dag_source
+    except DagCompileError:
+        return None  # the compile will say it
+
+
+def _is_there(file: Path) -> bool:
+    """Whatever it is: a pipe called `dag.py` is a project too, whose compile says what is wrong."""
+    try:
+        return not stat.S_ISDIR(file.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _python_files(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.name.endswith(".py"))
+    except OSError:
+        return []  # `_folders` reports it

@@ -1,0 +1,178 @@
+"""What a Python file says without being run: whether it looks like a DAG file, what it imports, which files it names.
+
+`facts_of` reads a file once for as long as its time and size stay the same, since a watched folder is looked at after
+every save. A file that is no Python has no imports; loading it will say why.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.reading import read_file
+
+MAX_BYTES = 1024 * 1024
+REMEMBERED = 20_000
+"""Files; a hundred bytes to a few kilobytes each."""
+NAMED_FILE = re.compile(r"([\w-]+\.py)\b")
+NAMED_MODULE = re.compile(r"-m\s+([A-Za-z_][\w.]*)")
+PLUGIN = re.compile(rb"^class\s+\w+\(.*\bAirflowPlugin\b", re.MULTILINE)
+COMPUTED = frozenset({"pkgutil", "runpy", "zipimport"})
+"""Modules with which a file imports what no reader of its text can tell."""
+LOADERS = frozenset({"import_module", "__import__", "spec_from_file_location", "SourceFileLoader", "DagBag"})
+MISSING = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
+_parsing = threading.Lock()
+
+When = Literal["load", "call", "optional"]
+"""While the file is loaded; later, in a function; or in a `try` that does without it."""
+
+
+class Import(msgspec.Struct, frozen=True):
+    """`import module`, or `from module import names` with `level` dots before it."""
+
+    module: str
+    names: tuple[str, ...]
+    level: int
+    line: int
+    when: When
+
+
+class Facts(msgspec.Struct, frozen=True):
+    looks_like_a_dag: bool = False
+    """It has the words that Airflow's safe mode looks for."""
+    imports: tuple[Import, ...] = ()
+    imports_anything: bool = False
+    """By names that it computes."""
+    changes_the_path: bool = False
+    """It mentions `sys.path`: what it imports may lie anywhere."""
+    defines_a_plugin: bool = False
+    """It has a class of Airflow's that registers what it brings."""
+    named_files: frozenset[str] = frozenset()
+    """Last parts of paths of Python files in its texts: it may have somebody run them."""
+
+
+def facts_of(file: Path) -> Facts:
+    try:
+        found = file.stat()
+    except OSError:
+        return Facts()
+    return _facts_of(file, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _facts_of(file: Path, mtime_ns: int, size: int) -> Facts:
+    """The last two are only there to be compared."""
+    try:
+        content = read_file(file, file.name, MAX_BYTES)
+    except DagCompileError:
+        return Facts()
+    words = content.lower()
+    looks_like_a_dag = b"dag" in words and (b"airflow" in words or b"leoflow" in words)
+    tree = _parsed(content)
+    if tree is None:
+        return Facts(looks_like_a_dag=looks_like_a_dag)
+    reader = _Reader()
+    reader.read(tree.body, "load")
+    return Facts(
+        looks_like_a_dag=looks_like_a_dag,
+        imports=tuple(sorted(dict.fromkeys(reader.imports), key=lambda one: one.line)),
+        imports_anything=reader.imports_anything,
+        changes_the_path=b"sys.path" in content or b"site.addsitedir" in content,
+        defines_a_plugin=PLUGIN.search(content) is not None,
+        named_files=frozenset(reader.named_files),
+    )
+
+
+def _parsed(content: bytes) -> ast.Module | None:
+    try:
+        with _parsing, warnings.catch_warnings():  # of one thread at a time; those of the text come again when it runs
+            warnings.simplefilter("ignore")
+            return ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+class _Reader:
+    """Walks the code with what each part of it is: run while loading, later, or with a way out."""
+
+    def __init__(self) -> None:
+        self.imports: list[Import] = []
+        self.imports_anything = False
+        self.named_files: list[str] = []
+
+    def read(self, nodes: list[ast.stmt], when: When) -> None:
+        ahead: list[tuple[ast.AST, When]] = [(node, when) for node in reversed(nodes)]
+        while ahead:
+            node, when = ahead.pop()
+            self._note(node, when)
+            ahead += [(child, _when(node, child, when)) for child in _children(node)]
+
+    def _note(self, node: ast.AST, when: When) -> None:
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                self._add(name.name, (), 0, node.lineno, when)
+        elif isinstance(node, ast.ImportFrom):
+            names = tuple(name.name for name in node.names)
+            self._add(node.module or "", names, node.level, node.lineno, when)
+        elif isinstance(node, ast.Call):
+            self._note_call(node, when)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            self.named_files += NAMED_FILE.findall(node.value)
+            for module in NAMED_MODULE.findall(node.value):
+                self.named_files += [f"{module.rpartition('.')[2]}.py"]
+
+    def _add(self, module: str, names: tuple[str, ...], level: int, line: int, when: When) -> None:
+        self.imports.append(Import(module, names, level, line, when))
+        if level == 0 and module.partition(".")[0] in COMPUTED:
+            self.imports_anything = True
+
+    def _note_call(self, node: ast.Call, when: When) -> None:
+        called = node.func
+        name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
+        if name not in LOADERS:
+            return
+        first = node.args[0] if node.args else None
+        module = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else "."
+        if name in {"import_module", "__import__"} and not module.startswith("."):
+            self._add(module, (), 0, node.lineno, when)
+        else:
+            self.imports_anything = True
+
+
+def _children(node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, ast.If) and _is_type_checking(node.test):
+        yield from node.orelse
+    else:
+        yield from ast.iter_child_nodes(node)
+
+
+def _when(node: ast.AST, child: ast.AST, when: When) -> When:
+    if when == "optional":
+        return when
+    if isinstance(node, ast.Try) and any(map(_catches_missing, node.handlers)):
+        return "optional" if child in node.body or isinstance(child, ast.ExceptHandler) else when
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and child in node.body:
+        return "call"
+    return when
+
+
+def _catches_missing(handler: ast.ExceptHandler) -> bool:
+    if handler.type is None:
+        return True
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(isinstance(one, ast.Name) and one.id in MISSING for one in caught)
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
+    )

@@ -1,0 +1,232 @@
+"""Which packages a project's environment needs: what its settings and requirements name, and what its code imports.
+
+`needs_of` is pure: imports (`closure`), settings and requirements in, an `EnvironmentSpec` out, with a reason for
+whatever nobody has named. Airflow's providers go by their published names; third parties by the project's requirements,
+then by the table of `import_names`. A module that is in neither is an error: nothing is installed because it sounds
+alike. ADR 37.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from leoflowd.authoring.closure import Outside
+from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.import_names import BASE, NEEDING_AIRFLOW, OTHERWISE_NAMED, PROVIDERS
+from leoflowd.authoring.project import ProjectConfig
+from leoflowd.authoring.requirements import NAME, Requirements, normalised
+from leoflowd.contract.dag_spec import EnvironmentSpec, has_airflow
+from leoflowd.contract.overriding import override
+
+OURS = frozenset({"airflow", "leoflow", "leoflow_agent", "__main__"})
+GONE = frozenset({"distutils", "imp", "asynchat", "asyncore", "smtpd", "cgi", "crypt", "telnetlib", "pipes"})
+"""Of the standard library once; the interpreter of the environment may have them still."""
+ALWAYS_THERE = frozenset({"standard", "common-compat"})
+"""What we run of these needs no package."""
+BROUGHT = {"google": "google", "azure": "microsoft-azure"}
+"""Namespaces of many distributions, and the provider that brings most of them."""
+PREFIX = "airflow.providers."
+
+DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
+    line.split()[0]: tuple(line.split()[1:]) for line in OTHERWISE_NAMED.strip().splitlines()
+}
+
+
+class Inferred(msgspec.Struct, frozen=True):
+    """A package that nobody has named, and the import that asks for it."""
+
+    package: str
+    module: str
+    path: str
+    line: int
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.package}, because {self.path}:{self.line} imports {self.module}"
+
+
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
+    environment: EnvironmentSpec
+    inferred: tuple[Inferred, ...]
+    unknown: tuple[DagCompileError, ...]
+    """One per module that the file needs when it is loaded and that no known package brings."""
+    notes: tuple[str, ...]
+    modules: frozenset[str]
+    """Third parties' that loading the file imports."""
+
+    @property
+    def loads_with_base(self) -> bool:
+        """Whether every environment has what loading the file imports."""
+        return self.modules <= BASE.keys()
+
+
+def _same(module: str, name: str) -> tuple[str, str]:
+    return module, name
+
+
+def _only(module: str, name: str) -> tuple[str, ...]:
+    return (module,)
+
+
+class Shim(msgspec.Struct, frozen=True):
+    """What Leoflow knows of Airflow's modules without any package."""
+
+    modules: Mapping[str, Mapping[str, str]]
+    """Module -> the names in it that need no package."""
+    today: Callable[[str, str], tuple[str, str]] = _same
+    """Where a name of an earlier release is now: (module, name)."""
+    behind: Callable[[str, str], tuple[str, ...]] = _only
+    """The modules that an import of a name leads to: today's, and those whose connections it uses."""
+
+    def has(self, module: str, name: str) -> bool:
+        module, name = self.today(module, name)
+        known = self.modules.get(module, {})
+        return bool(known) and (not name or name in known or f"{module}.{name}" in self.modules)
+
+
+def needs_of(
+    outside: Iterable[Outside], config: ProjectConfig, requirements: Requirements, shim: Shim, extra: Iterable[str] = ()
+) -> Needs:
+    """`extra`: connectors that turned out to be needed when the file was loaded."""
+    search = _Search(config, requirements, shim)
+    for one in outside:
+        search.add(one)
+    return search.needs(frozenset(extra))
+
+
+def provider_of(module: str) -> str | None:
+    """`airflow.providers.cncf.kubernetes.operators.pod` -> `cncf-kubernetes`; None when there is none."""
+    parts = module.removeprefix(PREFIX).split(".")
+    return next((name for n in (2, 1) if (name := "-".join(parts[:n]).replace("_", "-")) in PROVIDERS), None)
+
+
+def distributions_of(full: str) -> tuple[str, ...] | None:
+    """Those that bring a module, or a name in one, the usual one first; None when nobody knows."""
+    while full and full not in DISTRIBUTIONS:
+        full = full.rpartition(".")[0]
+    return DISTRIBUTIONS.get(full)
+
+
+def name_of(requirement: str) -> str:
+    """Normalised; empty for one that has no name, such as an address."""
+    found = NAME.match(requirement.strip())
+    return normalised(found[1]) if found else ""
+
+
+class _Search:
+    def __init__(self, config: ProjectConfig, requirements: Requirements, shim: Shim) -> None:
+        self.config = config
+        self.requirements = requirements
+        self.shim = shim
+        self.named = {name_of(text) for text in config.dependencies} | {one.name for one in requirements.packages}
+        self.inferred: dict[str, Inferred] = {}
+        """By distribution."""
+        self.providers: dict[str, Inferred] = {}
+        """Those that only the real packages serve."""
+        self.served: dict[str, Inferred] = {}
+        """Those of which we have what is imported."""
+        self.unknown: dict[str, DagCompileError] = {}
+        self.notes: list[str] = []
+        self.modules: set[str] = set()
+
+    def add(self, one: Outside) -> None:
+        module = one.what.module
+        top = module.partition(".")[0]
+        if top == "airflow":
+            self._add_airflow(one, module)
+        elif top in OURS or top in sys.stdlib_module_names or top in GONE:
+            return
+        else:
+            if one.what.when != "call":
+                self.modules.add(top)
+            if top not in BASE:
+                self._add_third_party(one, top)
+
+    def _add_third_party(self, one: Outside, top: str) -> None:
+        for full in [f"{one.what.module}.{name}" for name in one.what.names] or [one.what.module]:
+            found = distributions_of(full)
+            if found is None:
+                if normalised(top) not in self.named:
+                    self._note_unknown(one, top)
+            elif not any(name_of(distribution) in self.named for distribution in found):
+                self.inferred.setdefault(found[0], Inferred(found[0], one.what.module, one.path, one.what.line))
+
+    def _note_unknown(self, one: Outside, top: str) -> None:
+        """An unnamed requirement may bring it; who does without it, or needs it in a task, is only told."""
+        what = f"the module {top!r} is imported"
+        remedy = "name its package in requirements.txt or in `dependencies:` of leoflow.yaml, or correct the name"
+        if one.what.when == "optional" or self._may_be_named():
+            return
+        if one.what.when == "load":
+            why = "no file of the project has this name, and Leoflow knows no package that brings it"
+            self.unknown.setdefault(top, DagCompileError(one.path, one.what.line, what, why, remedy))
+        elif top not in self.unknown:
+            self.notes.append(
+                f"{one.path}:{one.what.line}: {what} in a function, and no known package brings it; {remedy}"
+            )
+
+    def _may_be_named(self) -> bool:
+        """Whether the author names packages of which we do not know what they bring."""
+        known = {name_of(one) for found in (*DISTRIBUTIONS.values(), tuple(BASE.values())) for one in found}
+        return any(name not in known for name in self.named)
+
+    def _add_airflow(self, one: Outside, module: str) -> None:
+        for name in one.what.names or ("",):
+            if module == "airflow.providers":
+                self._add_provider(one, f"{module}.{name}", is_served=False)
+                continue
+            is_served = self.shim.has(module, name)
+            for behind in self.shim.behind(module, name):
+                if behind.startswith(PREFIX):
+                    self._add_provider(one, behind, is_served=is_served)
+
+    def _add_provider(self, one: Outside, module: str, *, is_served: bool) -> None:
+        provider = provider_of(module)
+        if provider is None:
+            if one.what.when == "load":
+                why = "Airflow has no provider of this name"
+                remedy = "correct the name, or name the package that brings it in requirements.txt"
+                error = DagCompileError(one.path, one.what.line, f"the module {module!r} is imported", why, remedy)
+                self.unknown.setdefault(module, error)
+        elif provider not in ALWAYS_THERE:
+            asked = Inferred(f"apache-airflow-providers-{provider}", one.what.module, one.path, one.what.line)
+            (self.served if is_served else self.providers).setdefault(provider, asked)
+
+    def needs(self, extra: frozenset[str]) -> Needs:
+        config, listed = self.config, set(self.requirements.providers) & PROVIDERS
+        own = {name_of(text) for text in config.dependencies}
+        dependencies = (
+            *config.dependencies,
+            *(one.text for one in self.requirements.packages if one.name not in own),
+            *sorted(self.inferred),
+        )
+        named = {connector.replace(".", "-") for connector in config.connectors}
+        needed = named | set(self.providers) | {connector.replace(".", "-") for connector in extra}
+        if any(name_of(text) in NEEDING_AIRFLOW for text in dependencies):
+            needed.add("standard")
+        if needed or has_airflow(EnvironmentSpec(dependencies=dependencies)):
+            # Hooks are found by the type of a connection, so that what the author lists is needed without an import.
+            needed |= set(self.served) | listed
+        for top, provider in BROUGHT.items():
+            if provider in needed:
+                self.unknown.pop(top, None)
+        asked = {**self.served, **self.providers}
+        return Needs(
+            environment=EnvironmentSpec(
+                python_version=config.python_version,
+                dependencies=dependencies,
+                connectors=(*config.connectors, *sorted(name.replace("-", ".") for name in needed - named)),
+                system_packages=config.system_packages,
+                warm=config.warm,
+            ),
+            inferred=(
+                *self.inferred.values(),
+                *(asked[name] for name in sorted(needed - named - listed) if name in asked),
+            ),
+            unknown=tuple(self.unknown.values()),
+            notes=tuple(dict.fromkeys(self.notes)),
+            modules=frozenset(self.modules),
+        )
