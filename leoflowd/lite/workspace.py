@@ -234,7 +234,8 @@ class Workspace:
             log.error("project_not_compiled", project=files.source, exc_info=error)  # noqa: TRY400  # our own logger
             outcome = Failed(f"leoflow could not compile this project, a fault of leoflow itself: {error!r}")
         self._compiles_total += 1
-        self._last_compile_s = time.perf_counter() - began
+        waited_too_s = time.perf_counter() - began
+        self._last_compile_s = outcome.duration_s if isinstance(outcome, Compiled) else waited_too_s
         log.info(
             "project_compiled", project=files.source, ok=isinstance(outcome, Compiled), s=round(self._last_compile_s, 3)
         )
