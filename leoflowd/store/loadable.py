@@ -12,7 +12,7 @@ from leoflowd.core.secret_names import MASK
 from leoflowd.store.connections import SealedConnection, list_all_connections, open_connection
 from leoflowd.store.dags import off_loop
 from leoflowd.store.database import Database
-from leoflowd.store.secret_box import CannotOpen, SecretBox
+from leoflowd.store.secret_box import CannotOpen, KeysRefused, SecretBox
 from leoflowd.store.variables import SealedVariable, list_variables, open_variable
 
 
@@ -34,12 +34,12 @@ async def fetch_loadable(db: Database, box: SecretBox) -> Loadable:
 def _shown(row: SealedVariable, box: SecretBox) -> str:
     try:
         return masked_text(open_variable(row, box).value, row.key)
-    except CannotOpen:
+    except (CannotOpen, KeysRefused):
         return MASK
 
 
 def _told(row: SealedConnection, box: SecretBox) -> Mapping[str, Any]:
     try:
         return told_of(open_connection(row, box))
-    except CannotOpen:
+    except (CannotOpen, KeysRefused):
         return {"conn_type": row.conn_type, **UNREADABLE}
