@@ -31,6 +31,7 @@ from leoflow_agent.spool import ProcessFacts, Stop, StoredOutcome, TryFolder
 from leoflowd.contract.agent_messages import (
     ConnectionAsk,
     CountsAsk,
+    DagAsk,
     DagRunAsk,
     OutcomeKind,
     PreviousRunAsk,
@@ -59,7 +60,7 @@ _RESULT = b'{"outcome": {"outcome": '
 UNCARRIED = (ValueError, TypeError, OverflowError, RecursionError)
 """What codecs raise for a message that they cannot carry; msgspec's own errors are ValueErrors."""
 
-Ask = XComPull | PreviousRunAsk | ConnectionAsk | VariableAsk | VariableWrite | DagRunAsk | CountsAsk
+Ask = XComPull | PreviousRunAsk | ConnectionAsk | VariableAsk | VariableWrite | DagRunAsk | CountsAsk | DagAsk
 _ASKS: dict[str, type[Ask]] = {
     "pull": XComPull,
     "previous": PreviousRunAsk,
@@ -68,6 +69,7 @@ _ASKS: dict[str, type[Ask]] = {
     "write_variable": VariableWrite,
     "dag_run": DagRunAsk,
     "counts": CountsAsk,
+    "dag": DagAsk,
 }
 """How the runner names its questions on the control socket."""
 

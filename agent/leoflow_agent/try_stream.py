@@ -30,6 +30,7 @@ from leoflowd.contract.agent_messages import (
     Beat,
     ConnectionAnswer,
     CountsAnswer,
+    DagAnswer,
     DagRunAnswer,
     FromTry,
     LogChunk,
@@ -182,6 +183,7 @@ class TryStream:
                 | VariableAnswer()
                 | DagRunAnswer()
                 | CountsAnswer()
+                | DagAnswer()
                 | Refused()
             ):
                 self._try.answer(message.request_id, msgspec.to_builtins(message))

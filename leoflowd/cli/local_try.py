@@ -216,7 +216,7 @@ class LocalTry:
                 if question["value"] is not None:
                     self._variables[question["key"]] = question["value"]
                 return {"value": question["value"]}
-            case "dag_run":
+            case "dag_run" | "dag":
                 return {"refused": "`leoflow test` runs one DAG only; run both in `leoflow lite`"}
             case "counts":
                 self._log({"event": "`leoflow test` knows no other dag runs: it counts 0", "level": "warning"})

@@ -8,7 +8,7 @@ order, so that each is looked at once, after everything upstream of it has been 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from heapq import heappop, heappush
 from typing import assert_never
@@ -72,7 +72,7 @@ def plan_start(state: DagRunState, *, active_runs: int, max_active_runs: int) ->
     return StartDagRun(because=f"{active_runs} other dag run(s) of this dag are running ({limit})")
 
 
-def plan_outcome(view: RunView, instance: int, outcome: Outcome, now: datetime) -> tuple[Decision, ...]:
+def plan_outcome(view: RunView, instance: int, outcome: Outcome, now: datetime) -> tuple[InstanceDecision, ...]:
     """What the end of a live try means: first for its instance, then for others, to be applied in this order.
 
     Raises IllegalMove when the instance has no live try.
@@ -82,7 +82,8 @@ def plan_outcome(view: RunView, instance: int, outcome: Outcome, now: datetime) 
         raise IllegalMove(
             f"a try of task {view.node_of(instance).spec.task_id!r} ended, but its state is {facts.state}"
         )
-    return (_own_end(view, instance, outcome, now),)
+    own = _own_end(view, instance, outcome, now)
+    return (own, *_skips(view, instance, outcome)) if isinstance(own, Succeed) else (own,)
 
 
 def _own_end(view: RunView, instance: int, outcome: Outcome, now: datetime) -> InstanceDecision:
@@ -113,6 +114,21 @@ def _own_end(view: RunView, instance: int, outcome: Outcome, now: datetime) -> I
             return _after_infra_fault(facts, instance, outcome, now)
         case _:
             assert_never(outcome.kind)
+
+
+def _skips(view: RunView, instance: int, outcome: Outcome) -> Iterator[Skip]:
+    """What a try that succeeded skips, as Airflow's `ti_skip_downstream`: whatever runs or ran is left as it is.
+
+    An instance of a mapped task speaks for its own map index, any other for all instances of the tasks that it names.
+    """
+    decider = view.facts[instance]
+    because = f"task {view.node_of(instance).spec.task_id!r} skips it"
+    for task_id in dict.fromkeys(outcome.skips):
+        node = view.shape.index_of.get(task_id, decider.node)
+        for i in view.instances_of(node) if node != decider.node else ():
+            facts = view.facts[i]
+            if facts.state not in _NOT_SKIPPED and decider.map_index in (-1, facts.map_index):
+                yield Skip(instance=i, because=because)
 
 
 def plan_expansion(view: RunView, node: int, count: int, because: str) -> tuple[Decision, ...]:
@@ -426,6 +442,7 @@ _STATE_OF_MODE = {
     WaitMode.RESCHEDULE: _S.UP_FOR_RESCHEDULE,
 }
 _FAILED_STATES = frozenset({_S.FAILED, _S.UPSTREAM_FAILED})
+_NOT_SKIPPED = frozenset({_S.RUNNING, _S.SUCCESS, _S.FAILED, _S.SKIPPED, _S.REMOVED})
 
 
 def _clock(moment: datetime) -> str:

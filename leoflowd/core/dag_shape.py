@@ -39,6 +39,8 @@ class TaskNode(msgspec.Struct, frozen=True, kw_only=True):
     """Everyone whose trigger rule looks at this node: downstream, and through setups and scopes."""
     setup_for: tuple[int, ...] = ()
     scope_of: tuple[int, ...] = ()
+    deciders: tuple[int, ...] = ()
+    """Those directly upstream that may choose to skip it."""
 
 
 class DagShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +169,7 @@ def _nodes(tasks: Sequence[TaskSpec], upstream: Sequence[Sequence[int]]) -> tupl
             feeds=tuple(sorted({*downstream[index], *setup_for[index], *scope_of[index]})),
             setup_for=tuple(setup_for[index]),
             scope_of=tuple(scope_of[index]),
+            deciders=tuple(up for up in upstream[index] if tasks[up].decides),
         )
         for index, task in enumerate(tasks)
     )

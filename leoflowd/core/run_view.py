@@ -7,7 +7,7 @@ costs the out-degree of its node. One task owns a view; nobody else touches it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 from uuid import NAMESPACE_OID, uuid5
@@ -15,8 +15,9 @@ from uuid import NAMESPACE_OID, uuid5
 import msgspec
 
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, DagRunType, TaskInstanceState
+from leoflowd.core.choices import Choice
 from leoflowd.core.dag_shape import DagShape, TaskNode
-from leoflowd.core.trigger_rules import RuleVerdict, UpstreamCounts, evaluate_task
+from leoflowd.core.trigger_rules import RuleVerdict, UpstreamCounts, Verdict, evaluate_task
 
 WAITING = frozenset({TaskInstanceState.NONE, TaskInstanceState.UP_FOR_RETRY, TaskInstanceState.UP_FOR_RESCHEDULE})
 """States whose next move is decided by looking at upstream, the past and the clock, unless the pool waits."""
@@ -76,6 +77,7 @@ class RunView:
         "_setups",
         "_state_counts",
         "absent",
+        "choices",
         "dag_id",
         "dag_run_id",
         "dagrun_timeout_s",
@@ -106,6 +108,7 @@ class RunView:
         dagrun_timeout_s: float | None = None,
         facts: Iterable[InstanceFacts],
         past_ok: dict[int, bool] | None = None,
+        choices: Mapping[tuple[int, int], Choice] | None = None,
     ) -> None:
         self.dag_run_id = dag_run_id
         self.dag_id = dag_id
@@ -122,6 +125,8 @@ class RunView:
 
         By node and not by instance, as in Airflow: an instance asks for all instances of its task in the run before.
         """
+        self.choices = dict(choices or {})
+        """What deciders that succeeded chose, by (node, map_index). It is asked for who waits for them only."""
         self.absent = _absent_nodes(shape, run_type, logical_date)
         """Nodes whose own start and end dates leave this logical date out; nobody waits for them."""
         self._count()
@@ -198,17 +203,33 @@ class RunView:
         """Positions of all instances that are not finished; looks at every instance."""
         return [i for i, facts in enumerate(self.facts) if facts.state not in FINISHED]
 
+    def choose(self, instance: int, choice: Choice) -> None:
+        """This decider succeeded, and chose."""
+        facts = self.facts[instance]
+        self.choices[facts.node, facts.map_index] = choice
+
     def rule_verdict(self, instance: int) -> RuleVerdict:
         """May this instance run, as far as what is upstream of it is concerned?"""
         facts = self.facts[instance]
-        node = facts.node
+        node = self.shape.nodes[facts.node]
+        decider = self._left_out_by(node, facts.map_index) if self.choices else None
+        if decider is not None:
+            return RuleVerdict(Verdict.SKIP, f"task {decider!r} chose to leave it out")
         return evaluate_task(
-            self.shape.nodes[node],
-            self._direct[node],
-            self._setups[node],
-            self._scope_open[node],
+            node,
+            self._direct[node.index],
+            self._setups[node.index],
+            self._scope_open[node.index],
             map_index=facts.map_index,
         )
+
+    def _left_out_by(self, node: TaskNode, map_index: int) -> str | None:
+        """Task id of a decider; of one that is mapped too, its instance of the same map index speaks."""
+        for up in node.deciders:
+            choice = self.choices.get((up, map_index)) or self.choices.get((up, -1))
+            if choice is not None and choice.leaves_out(node.spec.task_id):
+                return self.shape.nodes[up].spec.task_id
+        return None
 
     def upstream_counts(self, node: int) -> UpstreamCounts:
         """Counters over the node's direct upstream; read only."""

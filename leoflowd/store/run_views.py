@@ -12,6 +12,7 @@ import msgspec
 from leoflowd.contract.agent_messages import DagRunFacts
 from leoflowd.contract.errors import LeoflowError, NotFound
 from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState
+from leoflowd.core.choices import CHOICE_KEY, Choice, read_choice
 from leoflowd.core.dag_shape import DagShape
 from leoflowd.core.run_view import InstanceFacts, RunView, WaitStatus
 from leoflowd.core.try_spec import Artifact, TryFacts
@@ -19,6 +20,7 @@ from leoflowd.store.content_errors import CONTENT_ERRORS
 from leoflowd.store.dags import VersionRow, fetch_version_by_id, off_loop, shape_of_version
 from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
 from leoflowd.store.waits import InstanceKey, instance_keys
+from leoflowd.store.xcoms import xcoms_of
 
 _SQL = statements("run_views")
 
@@ -142,6 +144,7 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
     shape = shape_of_version(version.id, version.spec)
     known = [row for row in rows if row.task_id in shape.index_of]
     past_ok = await _past(conn, run, version)
+    choices = await _choices(conn, run.id, shape, known)
     build = partial(
         RunView,
         dag_run_id=run.id,
@@ -157,6 +160,7 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
         max_active_tasks=version.spec.max_active_tasks,
         dagrun_timeout_s=version.spec.dagrun_timeout_s,
         past_ok=past_ok,
+        choices=choices,
     )
     view = await off_loop(
         lambda: build(facts=[facts_of(row, shape.index_of[row.task_id]) for row in known]), size=len(known)
@@ -272,6 +276,24 @@ async def _past(conn: Connection, run: _RunRow, version: VersionRow) -> dict[int
             ok = not has_previous_run or (task.ignore_first_depends_on_past and is_new)
         result[index_of[task.task_id]] = ok
     return result
+
+
+async def _choices(
+    conn: Connection, dag_run_id: int, shape: DagShape, rows: Sequence[InstanceRow]
+) -> dict[tuple[int, int], Choice]:
+    """What the deciders that succeeded chose, by (node, map_index)."""
+    deciders = {node.spec.task_id for node in shape.nodes if node.spec.decides}
+    done = {(row.task_id, row.map_index) for row in rows if row.task_id in deciders and row.state == "success"}
+    if not done:
+        return {}
+    tasks = sorted({task_id for task_id, _ in done})
+    return {
+        (shape.index_of[xcom.task_id], xcom.map_index): choice
+        for xcom in await xcoms_of(conn).outputs([(dag_run_id, task_id) for task_id in tasks])
+        if xcom.key == CHOICE_KEY
+        and (xcom.task_id, xcom.map_index) in done
+        and (choice := read_choice(xcom.value)) is not None
+    }
 
 
 async def list_runs_holding_slots(conn: Connection) -> tuple[int, ...]:

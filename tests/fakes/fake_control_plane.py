@@ -29,6 +29,8 @@ from leoflowd.contract.agent_messages import (
     ConnectionAsk,
     CountsAnswer,
     CountsAsk,
+    DagAnswer,
+    DagAsk,
     DagRunAnswer,
     DagRunAsk,
     DagRunFacts,
@@ -113,6 +115,7 @@ class Facts:
     variables_refused: str | None = None
     dag_runs: list[DagRunAsk] = field(default_factory=list)
     """Dag runs that tasks started; a second ask for a run id finds that it exists."""
+    paused: set[str] = field(default_factory=set)
     counts: list[CountsAsk] = field(default_factory=list)
     count: int = 0
     """The answer to every one of them."""
@@ -256,6 +259,8 @@ class FakeControlPlane:
                 exists = any(run.run_id == message.run_id for run in self.facts.dag_runs)
                 self.facts.dag_runs.append(message)
                 return DagRunAnswer(request_id=message.request_id, run_id=message.run_id, exists=exists)
+            case DagAsk(request_id=request_id, dag_id=dag_id):
+                return DagAnswer(request_id=request_id, is_paused=dag_id in self.facts.paused, tags=("a tag",))
             case CountsAsk():
                 self.facts.counts.append(message)
                 return CountsAnswer(request_id=message.request_id, count=self.facts.count)

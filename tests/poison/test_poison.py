@@ -193,9 +193,11 @@ def said(poison: Poison) -> tuple[Any, ...]:
         m.CountsAsk(request_id=4, dag_id=words, task_ids=(words,), states=(words,), task_group_id=words),
         m.VariableAsk(request_id=5, key=words),
         m.VariableWrite(request_id=6, key=words, value=words, description=words),
+        m.DagAsk(request_id=7, dag_id=words),
         m.LogChunk(offset=0, content=json.dumps({"event": value}).encode() + b"\n"),
         m.Outcome(kind=m.OutcomeKind.DEFERRED, because=words, deferral_json=text, **end),
         m.Outcome(kind=m.OutcomeKind.SUCCESS, because=words, xcoms=(item,), reschedule_at=NOW, **end),
+        m.Outcome(kind=m.OutcomeKind.SUCCESS, because=words, skips=(words,), **end),
     )
 
 

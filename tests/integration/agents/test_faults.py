@@ -206,6 +206,7 @@ async def test_a_question_that_takes_too_long_is_refused_with_a_sentence(
         (m.ConnectionAsk(request_id=1, connection_id="c"), m.ConnectionAnswer),
         (m.DagRunAsk(request_id=1, dag_id="d"), m.DagRunAnswer),
         (m.CountsAsk(request_id=1, dag_id="d"), m.CountsAnswer),
+        (m.DagAsk(request_id=1, dag_id="d"), m.DagAnswer),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -84,7 +84,7 @@ async def test_an_older_agent_is_never_sent_what_is_newer(service: Service) -> N
     _, try_id = await new_try(service.world)
     async with service.a_try(try_id, started_at=utc_now(), protocol=BEFORE) as agent:
         await agent.hear()
-        await agent.say({"type": "VariableAsk", "request_id": 5, "key": "k"})
+        await agent.say({"type": "DagAsk", "request_id": 5, "dag_id": "d"})
         await agent.say(m.XComPull(request_id=6))
         assert await agent.hear() == m.XComValues(request_id=6)
 

@@ -219,3 +219,25 @@ def is_gone(pid: int) -> bool:
     except FileNotFoundError:
         return True
     return state in "ZX"
+
+
+def test_a_branch_skips_what_it_leaves_out(run) -> None:
+    source = """
+from airflow.sdk import dag, task
+from airflow.providers.standard.operators.empty import EmptyOperator
+@dag
+def b():
+    @task.branch
+    def choose(): return 'left'
+    right = EmptyOperator(task_id='right', trigger_rule='all_done')
+    choose() >> [EmptyOperator(task_id='left'), right]
+    right >> EmptyOperator(task_id='behind')
+b()
+"""
+    result = run(source)
+    assert result.code == 0
+    tasks = by_task(result.document)
+    assert {task_id: task["state"] for task_id, task in tasks.items()} == {
+        "choose": "success", "left": "success", "right": "skipped", "behind": "skipped"
+    }  # fmt: skip
+    assert tasks["choose"]["xcoms"] == {"skipmixin_key": {"followed": ["left"]}}
