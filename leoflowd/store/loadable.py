@@ -10,8 +10,9 @@ from leoflowd.core.loadable import UNREADABLE, loadable_of, told_of
 from leoflowd.core.masking import masked_text
 from leoflowd.core.secret_names import MASK
 from leoflowd.store.connections import SealedConnection, list_all_connections, open_connection
+from leoflowd.store.dags import off_loop
 from leoflowd.store.database import Database
-from leoflowd.store.secret_box import CannotOpen, SecretBox
+from leoflowd.store.secret_box import CannotOpen, KeysRefused, SecretBox
 from leoflowd.store.variables import SealedVariable, list_variables, open_variable
 
 
@@ -20,20 +21,25 @@ async def fetch_loadable(db: Database, box: SecretBox) -> Loadable:
     async with db.api.connection() as conn:
         variables = await list_variables(conn)
         connections = await list_all_connections(conn)
-    return loadable_of(
-        {row.key: _shown(row, box) for row in variables}, {row.connection_id: _told(row, box) for row in connections}
-    )
+
+    def opened() -> Loadable:
+        return loadable_of(
+            {row.key: _shown(row, box) for row in variables},
+            {row.connection_id: _told(row, box) for row in connections},
+        )
+
+    return await off_loop(opened, size=len(variables) + len(connections))
 
 
 def _shown(row: SealedVariable, box: SecretBox) -> str:
     try:
         return masked_text(open_variable(row, box).value, row.key)
-    except CannotOpen:
+    except (CannotOpen, KeysRefused):
         return MASK
 
 
 def _told(row: SealedConnection, box: SecretBox) -> Mapping[str, Any]:
     try:
         return told_of(open_connection(row, box))
-    except CannotOpen:
+    except (CannotOpen, KeysRefused):
         return {"conn_type": row.conn_type, **UNREADABLE}

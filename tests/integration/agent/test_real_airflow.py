@@ -335,6 +335,19 @@ def test_a_secrets_backend_is_asked_first_as_in_airflow_then_environment_and_sto
     assert ended.xcoms["return_value"] == ["backend", "environment", "store", "backend.example"], ended.events
 
 
+def test_a_file_reads_what_is_stored_now_while_it_is_loaded(airflow_python: Path) -> None:
+    stored = Facts(variables={"region": "eu"})
+    ended = run_one(
+        "@task\ndef run():\n    return REGION\nrun()",
+        header=HEADER.replace("\nwith DAG", "\nREGION = Variable.get('region')\n\nwith DAG"),
+        facts=stored,
+        within_s=WITHIN_S,
+        python=str(airflow_python),
+        runtime="airflow",
+    )
+    assert ended.xcoms["return_value"] == "eu", ended.events
+
+
 def test_a_connection_that_nobody_stored_fails_the_task(tries: dict[str, TryFacts]) -> None:
     assert "The conn_id `nobody` isn't defined" in tries["unknown_connection"].outcome.because
 
