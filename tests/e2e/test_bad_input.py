@@ -34,6 +34,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, task
@@ -71,7 +72,7 @@ def leaves_a_daemon(dag_run=None):
     return "done"
 
 
-@task(execution_timeout=1)
+@task(execution_timeout=timedelta(seconds=1))
 def ignores_sigterm():
     signal.signal(signal.SIGTERM, lambda *_: print("the last line: asked to stop, staying"))
     while True:
