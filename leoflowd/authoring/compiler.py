@@ -59,6 +59,8 @@ class Compilation(msgspec.Struct, frozen=True, kw_only=True):
     """Sentences for the author, beside those of `needs`."""
     folder_notes: tuple[str, ...] = ()
     """The same for every file of the folder."""
+    reads: tuple[Read, ...] = ()
+    """What the file read while it was loaded, with what it was given."""
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -139,7 +141,9 @@ def _compiled(job: Job, source: str, dag_id: str | None, python_for: PythonFor) 
     folder_notes = (*requirements.notes, *_plugin_notes(project))
     if not answer.dags and project.in_tree:
         notes = (*notes, f"{project.source_path} defines no DAG: it is left alone, as Airflow does")
-        return Compilation(specs=(), needs=needs, modules=None, notes=notes, folder_notes=folder_notes)
+        return Compilation(
+            specs=(), needs=needs, modules=None, notes=notes, folder_notes=folder_notes, reads=job.reads()
+        )
     modules, beyond = _modules(job, answer)
     common = {
         "environment": msgspec.structs.replace(needs.environment, preload=tuple(answer.preload)),
@@ -155,7 +159,15 @@ def _compiled(job: Job, source: str, dag_id: str | None, python_for: PythonFor) 
         specs = tuple(finish(raw, config, common, project) for raw in sorted(chosen, key=lambda raw: raw["dag_id"]))
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise odd_answer(project.source_path, f"{type(error).__name__}: {error}") from error
-    return Compilation(specs=specs, needs=needs, modules=modules, beyond=beyond, notes=notes, folder_notes=folder_notes)
+    return Compilation(
+        specs=specs,
+        needs=needs,
+        modules=modules,
+        beyond=beyond,
+        notes=notes,
+        folder_notes=folder_notes,
+        reads=job.reads(),
+    )
 
 
 def _plugin_notes(project: Project) -> list[str]:
@@ -245,8 +257,6 @@ def _about_missing(error: DagCompileError, needs: Needs, python: str) -> DagComp
 def shim_tables() -> Shim:
     """The shim is no package of this process; these modules of it are data, and import the standard library only."""
     names = _module_of_shim("names").MODULES
-    if not (SHIM / "airflow" / "_leoflow" / "moved.py").exists():
-        return Shim(names)
     moved = _module_of_shim("moved")
 
     def today(module: str, name: str) -> tuple[str, str]:

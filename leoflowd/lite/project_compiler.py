@@ -79,7 +79,9 @@ class ProjectCompiler:
                 duration_s = time.perf_counter() - began - waited.s
                 self._tell(project, config, done)
                 if not done.specs or self._keep(project, config, done):
-                    return Compiled(done.specs, tuple(map(dag_spec.digest, done.specs)), duration_s, done.beyond)
+                    return Compiled(
+                        done.specs, tuple(map(dag_spec.digest, done.specs)), duration_s, done.beyond, done.reads
+                    )
         raise FilesChanged(
             f"the files of {project.path!r} change while they are compiled; save once more when it is quiet"
         )

@@ -55,11 +55,8 @@ class Compiled(msgspec.Struct, frozen=True):
     duration_s: float
     beyond: frozenset[str] = frozenset()
     """Files that loading imported, although no text of the project names them: a save of theirs is its business too."""
-
-    @property
-    def reads(self) -> tuple[Read, ...]:
-        """What loading the file read; it is the same file for all of its DAGs."""
-        return self.specs[0].reads if self.specs else ()
+    reads: tuple[Read, ...] = ()
+    """What loading the file read; once that is another, it is compiled again."""
 
 
 class Failed(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from typing_extensions import override
 from leoflowd.authoring.discovery import discover
 from leoflowd.authoring.project import Project
 from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.loading import EMPTY
 from leoflowd.lite.environments import EnvironmentFailed, Environments
 from leoflowd.lite.project_compiler import BUILDS, LOADS, ProjectCompiler
 from leoflowd.lite.watched_project import Compiled
@@ -56,7 +57,7 @@ def environments(tmp_path: Path) -> SlowEnvironments:
 @pytest.fixture
 def compiler(tmp_path: Path, environments: SlowEnvironments) -> ProjectCompiler:
     (tmp_path / "bundles").mkdir()
-    return ProjectCompiler(environments, tmp_path / "bundles")
+    return ProjectCompiler(environments, tmp_path / "bundles", lambda: EMPTY)
 
 
 def projects(tmp_path: Path, files: dict[str, str]) -> dict[str, Project]:
