@@ -17,8 +17,6 @@ with DAG("d") as dag:
 @pytest.mark.parametrize(
     ("code", "line", "words"),
     [
-        ("    task(lambda x: x).expand(x=[1])", 5, ["expand", "dynamic task mapping", "list comprehension"]),
-        ("    BashOperator.partial(task_id='b')", 5, ["'b'", "dynamic task mapping"]),
         ("    @task.branch\n    def f(): ...", 5, ["@task.branch", "branching"]),
         ("    @task.short_circuit()\n    def f(): ...", 5, ["@task.short_circuit"]),
         ("    @task.virtualenv\n    def f(): ...", 5, ["dependencies"]),

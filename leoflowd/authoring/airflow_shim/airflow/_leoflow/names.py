@@ -9,6 +9,7 @@ _DAG = "airflow._leoflow.dag"
 _OP = "airflow._leoflow.base_operator"
 _G = "airflow._leoflow.task_group"
 _X = "airflow._leoflow.xcom_arg"
+_M = "airflow._leoflow.mapping"
 _EDGE = "airflow._leoflow.edges"
 _O = "airflow._leoflow.operators"
 _E = "airflow._leoflow.errors"
@@ -132,7 +133,10 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk.definitions.taskgroup": {"TaskGroup": _G},
     "airflow.sdk.definitions.template": {"literal": f"{_X}:Literal"},
     "airflow.sdk.definitions.variable": {"Variable": _S},
-    "airflow.sdk.definitions.xcom_arg": {"XComArg": _X, "PlainXComArg": _X},
+    "airflow.sdk.definitions.mappedoperator": {"MappedOperator": _M},
+    "airflow.sdk.definitions.xcom_arg": dict.fromkeys(
+        ("XComArg", "PlainXComArg", "MapXComArg", "ZipXComArg", "ConcatXComArg"), _X
+    ),
     "airflow.sdk.exceptions": _ERRORS,
     "airflow.sdk.timezone": _TIMEZONE,
     "airflow.sdk.types": {"Context": _C},
@@ -159,6 +163,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.models.connection": {"Connection": _S},
     "airflow.models.dag": {"DAG": _DAG, "dag": _D},
     "airflow.models.dagrun": {"DagRun": _ENUMS},
+    "airflow.models.mappedoperator": {"MappedOperator": _M},
     "airflow.models.param": {"Param": _P, "ParamsDict": _P, "DagParam": _P},
     "airflow.models.taskinstance": {"TaskInstance": _ENUMS},
     "airflow.models.variable": {"Variable": _S},
