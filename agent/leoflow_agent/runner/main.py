@@ -16,10 +16,11 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Collection
 from datetime import datetime, timezone
 from typing import Any
 
-from . import because, deferral, limits, linux, logs, real_airflow, secret_forms, templates, xcom
+from . import because, deferral, limits, linux, logs, mapped, real_airflow, secret_forms, templates, xcom
 from . import context as contexts
 from .control import AgentGone, Control
 
@@ -98,6 +99,11 @@ class _Try:
         self._started = started
         self._pid = os.getpid()
         self._task: Any = None
+        self._pull: Any = None
+        self._fixed: Collection[int] = ()
+        """Ids of arguments that come from outputs already: data, and no templates."""
+        self._name: str | None = None
+        """What was last told of `map_index_template`."""
         self._is_terminated = False
 
     def run(self) -> dict[str, Any]:
@@ -124,26 +130,31 @@ class _Try:
         finally:
             gc.freeze()
             gc.enable()
-        self._task = task
-        dag = dags[spec["dag_run"]["dag_id"]]
         xcoms = contexts.XComs(spec, self._control)
+        dag = dags[spec["dag_run"]["dag_id"]]
+        runtime.set_supervisor(self._ask)
+        self._pull = mapped.puller(runtime, xcoms, dag, task)
+        task, self._fixed = runtime.unmap(task, spec.get("map_index", -1), self._pull)
+        self._task = task
         ti = contexts.TaskInstance(spec, task, xcoms, self._control, self._started)
         context = contexts.build(spec, dag, task, ti)
         os.environ.update(contexts.environment_of(context))
         runtime.set_current_context(context)
-        runtime.set_supervisor(self._ask)
-        self._render(runtime, dag, context, xcoms)
+        self._render(runtime, dag, context)
+        with contextlib.suppress(Exception):  # it may need what the task makes of the context
+            self._tell_name(dag, context)
         try:
             value = self._call(runtime, context)
         except runtime.Deferred as deferred:
             return self._deferred(deferral.of_task(deferred))
+        self._tell_name(dag, context)
         return {"kind": "success", "because": "The task returned.", "xcoms": self._xcoms_of(value)}
 
     def _call(self, runtime: Any, context: dict[str, Any]) -> Any:
         if self._spec.get("resume") is not None:
             method, kwargs = deferral.resumed(self._spec["resume"])
             return runtime.resume(self._task, context, method, xcom.decode(kwargs))
-        if self._spec["kind"] == "wait":
+        if self._spec["kind"] == "wait" and self._task.kind == "wait":
             # A native sensor whose arguments only this process could render; the cheap-task pool does the rest.
             raise runtime.LeoflowDefer(self._task.leoflow_wait())
         return runtime.execute(self._task, context)
@@ -162,17 +173,28 @@ class _Try:
         _log.info("Pausing task as DEFERRED: %s", sentence)
         return {"kind": "deferred", "because": sentence, "deferral": deferral.text(what)}
 
-    def _render(self, runtime: Any, dag: Any, context: dict[str, Any], xcoms: contexts.XComs) -> None:
+    def _tell_name(self, dag: Any, context: dict[str, Any]) -> None:
+        """As Airflow: before the task runs, if that is possible, and again when it has run."""
+        name = mapped.named(self._task, dag, context, self._folder)
+        if name is not None and name != self._name:
+            self._name = name
+            self._control.show({"map_index": self._control.redact(name)})
+
+    @property
+    def _folder(self) -> str:
+        """Of the source file."""
+        path: str = os.path.join(self._spec["bundle_path"], self._spec.get("source_path", "dag.py"))
+        return os.path.dirname(path)
+
+    def _render(self, runtime: Any, dag: Any, context: dict[str, Any]) -> None:
         task = self._task
-        folder = os.path.dirname(os.path.join(self._spec["bundle_path"], self._spec.get("source_path", "dag.py")))
-        render = templates.renderer(dag, task, context, folder)
+        render = templates.renderer(dag, task, context, self._folder)
         runtime.set_renderer(render)
 
-        def pull(task_id: str, key: str) -> Any:
-            return xcoms.of_reference(task_id, key, runtime.MISSING)
-
         for field in task.template_fields:
-            setattr(task, field, runtime.resolve(getattr(task, field), pull, text=render, context=context))
+            value = getattr(task, field)
+            value = runtime.resolve(value, self._pull, text=render, context=context, as_they_are=self._fixed)
+            setattr(task, field, value)
         context["templates_dict"] = getattr(task, "templates_dict", None)
         if task.template_fields:
             self._control.show({"rendered": json.dumps(templates.shown_fields(task, self._control.redact))})

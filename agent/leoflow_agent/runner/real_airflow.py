@@ -23,7 +23,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from . import because, deferral, limits
+from . import because, deferral, limits, xcom
 from . import context as contexts
 from .airflow_supervisor import Supervisor, dag_run
 from .control import Control
@@ -166,7 +166,9 @@ class Try:
             case "SucceedTask":
                 if final.task_outlets or final.outlet_events:
                     _log.warning("Asset events of this task are not recorded: Leoflow has no assets yet")
-                return {"kind": "success", "because": "The task returned."}
+                text = self._supervisor.returned
+                xcoms = [] if text is None else [{"key": xcom.RETURN_KEY, "value": text}]
+                return {"kind": "success", "because": "The task returned.", "xcoms": xcoms}
             case "DeferTask":
                 return self._deferred(final)
             case "RescheduleTask":
