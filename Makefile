@@ -28,7 +28,7 @@ IN_WORKERS = $(if $(WORKERS),-n $(WORKERS) --dist loadfile --no-loadscope-reorde
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lite test crashes check $(CHECKS) bench load lock pin-migrations docs clean chromium
+.PHONY: help setup setup-dev lite test crashes corpus check $(CHECKS) bench load lock pin-migrations docs clean chromium
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ test: setup-dev chromium ## run all tests; ARGS="tests/unit -k word" for some, i
 
 crashes: setup-dev ## break every statement and hint of ten journeys once each (ADR 34); ARGS="-k retry" for some
 	LEOFLOW_CRASHES=all $(VENV)/bin/python -m pytest tests/crashes -n $(shell expr $(CORES) + 1) $(ARGS)
+
+corpus: setup-dev ## compile other people's DAG files as they are, write docs/compatibility.md; ARGS="FOLDER" for a folder of your own
+	$(VENV)/bin/python -m tests.corpus $(ARGS)
 
 check: setup-dev ## the whole gate besides tests: format, lint, types, import contracts, house rules
 	@$(MAKE) --no-print-directory --keep-going --jobs=$(CORES) $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(CHECKS)

@@ -329,7 +329,8 @@ class RunningTry:
         limit_s = self.spec.execution_timeout_s
         if limit_s is None:
             return
-        await asyncio.sleep(limit_s)
+        began = self.spec.first_started_at or self.started_at  # it may have deferred or been rescheduled since then
+        await asyncio.sleep(limit_s - (datetime.now(UTC) - began).total_seconds())
         self.stop(OutcomeKind.TIMED_OUT, f"The task ran longer than its execution_timeout of {limit_s:g} s.")
 
     async def _watch_frozen(self) -> None:

@@ -162,15 +162,17 @@ def plan_wait(spec: TaskSpec, instance: int, because: str) -> Defer:
 
 
 def due_moments(view: RunView) -> tuple[datetime, ...]:
-    """The moments at which time alone changes the plan: retries, reschedules, the dag run's timeout; in no order.
+    """The moments at which time alone changes the plan: retries, reschedules, timeouts of the dag run and of tasks that
+    wait without a process; in no order.
 
     Looks at every instance: for a freshly loaded view. Later moments are in the decisions themselves (`at`).
     """
-    moments = {facts.due_at for facts in view.facts if facts.state in WAITING and facts.due_at is not None}
-    timeout_at = run_timeout_at(view)
-    if timeout_at is not None and view.state is DagRunState.RUNNING:
-        moments.add(timeout_at)
-    return tuple(moments)
+    moments = {facts.due_at for facts in view.facts if facts.state in WAITING}
+    for instance, facts in enumerate(view.facts):
+        moments.add(wait_timeout_at(view, instance, facts))
+    if view.state is DagRunState.RUNNING:
+        moments.add(run_timeout_at(view))
+    return tuple(moment for moment in moments if moment is not None)
 
 
 def run_timeout_at(view: RunView) -> datetime | None:
@@ -202,6 +204,32 @@ def _counted_length(facts: InstanceFacts, value: str | None, max_map_length: int
     if facts.map_index < 0:
         return returned_length(value, at_most=max_map_length)
     return None if value is None else 1
+
+
+def wait_timeout_at(view: RunView, instance: int, facts: InstanceFacts) -> datetime | None:
+    """When `execution_timeout` ends a try that has given its process back: it counts from the try's start, also while
+    the task is deferred or rescheduled. As long as there is a process, its agent ends it."""
+    limit_s = view.node_of(instance).spec.execution_timeout_s
+    has_no_process = facts.state in (_S.DEFERRED, _S.UP_FOR_RESCHEDULE)
+    if limit_s is None or not has_no_process or facts.start_date is None:
+        return None
+    return later(facts.start_date, limit_s)
+
+
+def is_held_by_the_past(view: RunView) -> bool:
+    """Can nothing happen in this run before something happens in the dag run before it? Looks at every instance."""
+    if view.unfinished_count > sum(view.count(state) for state in WAITING):
+        return False
+    is_held = False
+    for instance in view.unfinished():
+        facts = view.facts[instance]
+        if facts.due_at is not None or not facts.is_open:
+            return False
+        if view.rule_verdict(instance).verdict is Verdict.RUN:
+            if view.is_past_ok(facts.node):
+                return False
+            is_held = True
+    return is_held
 
 
 def _after_failure(view: RunView, instance: int, outcome: Outcome) -> RetryAt | Fail:
@@ -249,6 +277,8 @@ class _Draft:
         if self._time_out():
             return tuple(self._decisions)
         self._stop_fast()
+        if touched is None:
+            self._end_overdue_waits()
         self._touch(self._view.unfinished() if touched is None else touched)
         self._cascade()
         self._finish()
@@ -383,6 +413,21 @@ class _Draft:
             self._decide(Skip(instance=instance, because=because))
         self._decisions.append(FinishDagRun(state=DagRunState.FAILED, because=because))
         return True
+
+    def _end_overdue_waits(self) -> None:
+        for instance in self._view.unfinished():
+            facts = self._view.facts[instance]
+            timeout_at = wait_timeout_at(self._view, instance, facts)
+            if timeout_at is None or self._now < timeout_at or facts.start_date is None:
+                continue
+            limit_s = self._view.node_of(instance).spec.execution_timeout_s
+            outcome = Outcome(
+                kind=OutcomeKind.TIMED_OUT,
+                because=f"The task ran and waited longer than its execution_timeout of {limit_s:g} s.",
+                start_date=facts.start_date,
+                end_date=timeout_at,
+            )
+            self._decide(_after_failure(self._view, instance, outcome))
 
     def _stop_fast(self) -> None:
         """`fail_fast`: a failure ends all but teardowns; running tasks fail, others are skipped, as in Airflow."""

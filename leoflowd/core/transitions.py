@@ -77,7 +77,7 @@ MOVES: Mapping[TaskInstanceState, frozenset[TaskInstanceState]] = {
     _S.UP_FOR_RETRY: frozenset(
         {_S.SCHEDULED, _S.DEFERRED, _S.UP_FOR_RESCHEDULE, _S.SUCCESS, _S.SKIPPED, _S.UPSTREAM_FAILED, _S.REMOVED}
     ),
-    # Failed and retried only from the pool: a process that was rescheduled is asked again first.
+    # Failed and retried from the pool, or when execution_timeout passes while nothing runs.
     _S.UP_FOR_RESCHEDULE: frozenset(
         {
             _S.SCHEDULED,

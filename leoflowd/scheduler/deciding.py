@@ -19,6 +19,7 @@ from leoflowd.core.dag_run_plan import (
     plan_start,
     plan_wait,
     run_timeout_at,
+    wait_timeout_at,
 )
 from leoflowd.core.decisions import Decision, Defer, Expand, FinishDagRun, Queue, Schedule, Start, StartDagRun, Succeed
 from leoflowd.core.run_view import InstanceFacts
@@ -179,8 +180,8 @@ class Deciding:
     def _start_runs(self, draft: Draft) -> None:
         for loaded in draft.starting:
             dag_run_id, dag_id = loaded.view.dag_run_id, loaded.view.dag_id
-            running = self._views.running.get(dag_id, set())
-            start = plan_start(loaded.view.state, active_runs=len(running), max_active_runs=loaded.max_active_runs)
+            active_runs = self._views.active_count(dag_id, loaded.facts.run_after)
+            start = plan_start(loaded.view.state, active_runs=active_runs, max_active_runs=loaded.max_active_runs)
             if start is None or loaded.is_paused:  # changed since there was room: its turn comes again
                 self._views.enqueue(dag_id, dag_run_id, loaded.facts.run_after)
                 self._views.more_to_start.discard(dag_id)  # the sweep knows more
@@ -304,6 +305,9 @@ class Deciding:
         self._views.account(loaded, i, before, after)
         if after.state in (_S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE) and after.due_at is not None:
             self._views.wake_at(after.due_at, dag_run_id)
+        timeout_at = wait_timeout_at(view, i, after)
+        if timeout_at is not None:
+            self._views.wake_at(timeout_at, dag_run_id)
         if after.state not in NOTHING_FOLLOWS:
             draft.touch_plan(dag_run_id, i)
 

@@ -21,6 +21,7 @@ from leoflowd import telemetry
 from leoflowd.config import SchedulerConfig
 from leoflowd.contract.states import FINISHED, DagRunState
 from leoflowd.contract.waits import Waits
+from leoflowd.core.dag_run_plan import is_held_by_the_past
 from leoflowd.scheduler.aside import SetAside
 from leoflowd.scheduler.committing import Committing
 from leoflowd.scheduler.deciding import Deciding
@@ -189,8 +190,20 @@ class Scheduler:
                 self._views.forget(dag_run_id)
             if view.dag_id in self._views.queued:
                 dags_with_room.add(view.dag_id)
+        dags_with_room |= self._dags_held_by_their_past(draft)
         self._views.park_idle()
         return [*map(StartRuns, sorted(dags_with_room)), *map(ReadAgain, sorted(waiting))]
+
+    def _dags_held_by_their_past(self, draft: Draft) -> set[str]:
+        """A queued run of these, cleared, may be what a running one waits for: see `Views.active_count`."""
+        views = self._views
+        return {
+            loaded.view.dag_id
+            for dag_run_id in {dag_run_id for dag_run_id, _ in draft.first}
+            if (loaded := views.runs.get(dag_run_id)) is not None
+            and loaded.view.dag_id in views.queued.keys() & views.asks_past
+            and is_held_by_the_past(loaded.view)
+        }
 
     def _waiting_for_the_past(self, draft: Draft) -> set[int]:
         """Running runs in which a task may wait for one that has finished, or was changed by hand, in this step."""

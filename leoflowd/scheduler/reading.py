@@ -134,7 +134,10 @@ class Reading:
         limits, queue = self._views.limits.get(dag_id), self._views.queued.get(dag_id)
         if limits is None or queue is None or limits.is_paused:
             return
-        room = limits.max_active_runs - len(self._views.running.get(dag_id, ()))
+        waits_first = queue.next()
+        if waits_first is None:
+            return
+        room = limits.max_active_runs - self._views.active_count(dag_id, waits_first[0])
         if not limits.max_active_runs or room > LOADED_PER_STEP:
             room = LOADED_PER_STEP
             self._views.more_to_start.add(dag_id)

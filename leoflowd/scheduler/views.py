@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from leoflowd.contract.states import LIVE, DagRunState, TaskInstanceState
-from leoflowd.core.dag_run_plan import due_moments
+from leoflowd.core.dag_run_plan import due_moments, is_held_by_the_past
 from leoflowd.core.pool_slots import SlotLedger, SlotRequest
 from leoflowd.core.run_view import InstanceFacts
 from leoflowd.store.run_views import LoadedRun, PoolRow, RunHead
@@ -110,6 +110,18 @@ class Views:
         if dag_id is not None and (dag_run_id in self.running.get(dag_id, ()) or self.is_queued(dag_run_id)):
             return dag_id
         return None
+
+    def active_count(self, dag_id: str, run_after: datetime) -> int:
+        """Running runs that count against the DAG's limit for a run of this moment. Later ones that are held by their
+        past do not: what holds them may be this very run, cleared, and they would wait for each other."""
+        running = self.running.get(dag_id, set())
+        if dag_id not in self.asks_past:
+            return len(running)
+        return sum(not self._is_held_by(i, run_after) for i in running)
+
+    def _is_held_by(self, dag_run_id: int, run_after: datetime) -> bool:
+        loaded = self.runs.get(dag_run_id)
+        return loaded is not None and run_after < loaded.facts.run_after and is_held_by_the_past(loaded.view)
 
     def runs_of(self, dag_id: str) -> set[int]:
         """Runs of this DAG that were read, or were running."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,21 @@ def test_an_execution_timeout_lets_finally_run_and_names_the_limit():
     assert facts.outcome.because == "The task ran longer than its execution_timeout of 2 s."
     assert "caught: The task ran longer than its execution_timeout of 2 s." in facts.events
     assert "cleaned up" in facts.events
+
+
+def test_an_execution_timeout_counts_from_the_first_process_of_a_try():
+    """It deferred or was rescheduled an hour ago: what is left of the limit counts, not all of it again."""
+    facts = run_one(
+        """
+        @task
+        def run():
+            time.sleep(1000)
+        run()
+        """,
+        execution_timeout_s=3600,
+        first_started_at=datetime.now(UTC) - timedelta(seconds=3598),
+    )
+    assert facts.outcome.kind is OutcomeKind.TIMED_OUT
 
 
 def test_a_big_log_is_cut_at_the_cap_and_the_task_goes_on():

@@ -461,3 +461,32 @@ async def test_an_inline_call_is_rendered_and_never_sees_an_agent(world: World) 
         await world.start(sent[0].spec.try_id)
         await world.inbox.put(attached())
         await world.end(sent[0].spec.try_id)
+
+
+async def test_execution_timeout_ends_a_wait_whose_sensor_would_wait_longer(world: World) -> None:
+    """apache/airflow#19382, #32512, #69678: it counts while a task is deferred or rescheduled, too."""
+    async with world.leading():
+        run = await world.create(dag("d", sensor("wait", execution_timeout_s=0.2)), logical_date=LOGICAL_DATE)
+        (wait,) = await begun(world)
+
+        async def withdrawn() -> bool:
+            return world.pool.withdrawn == [str(wait.id)]
+
+        await world.until(withdrawn)  # the pool need not look any longer
+        assert await world.states(run) == {"wait": "failed"}
+
+
+async def test_the_timeout_of_a_parked_run_is_kept(world: World) -> None:
+    async with world.leading(views_max_instances=0) as scheduler:
+        run = await world.create(dag("d", sensor("wait", execution_timeout_s=0.5)), logical_date=LOGICAL_DATE)
+        await begun(world)
+
+        async def parked() -> bool:
+            return scheduler.statistics().parked_runs == 1
+
+        await world.until(parked)
+
+        async def failed() -> bool:
+            return await world.states(run) == {"wait": "failed"}
+
+        await world.until(failed)

@@ -91,6 +91,50 @@ async def test_marking_the_past_wakes_who_depends_on_it(world: World, hint: str)
         assert (await world.launched_ids(1))["a"] != first
 
 
+@pytest.mark.parametrize(
+    "is_busy", [True, False], ids=["while the newer one still works", "when the newer one is stuck"]
+)
+async def test_a_cleared_older_run_goes_on_though_the_one_that_waits_for_it_fills_the_limit(
+    world: World, is_busy: bool
+) -> None:
+    """apache/airflow#17375, #18304, #29524: max_active_runs=1 and depends_on_past waited for each other for ever."""
+    spec = dag("d", task("first"), task("second", "first", depends_on_past=True), **ONE_AT_A_TIME)
+    async with world.leading():
+        older = await world.create(spec, "r1", DAY_1, run_after=DAY_1)
+        await world.end((await world.launched_ids(1))["first"])
+        await world.end((await world.launched_ids(1))["second"], OutcomeKind.FAILED)
+        newer = await world.create(spec, "r2", DAY_2, run_after=DAY_2)
+        busy = (await world.launched_ids(1))["first"]
+        if not is_busy:
+            await world.end(busy)
+        async with world.db.api.transaction() as conn:
+            await task_instances.clear_instances(
+                conn, older, [("second", -1)], now=utc_now(), because="test", reset_dag_run=True
+            )
+        await world.inbox.put(RunChanged(older))
+        if is_busy:
+            await world.settled()
+            assert world.none_launched(), "the newer run can move by itself, so it counts against the limit"
+            await world.end(busy)
+        again = (await world.launched_ids(1))["second"]
+        assert (await world.states(older))["second"] == "queued"
+        await world.end(again)
+        await world.end((await world.launched_ids(1))["second"])
+        assert [await world.run_state(run) for run in (older, newer)] == ["success", "success"]
+
+
+async def test_a_newer_run_never_begins_because_the_running_one_waits_for_its_past(world: World) -> None:
+    spec = dag("d", task("a", depends_on_past=True), **ONE_AT_A_TIME)
+    async with world.leading():
+        await world.create(spec, "r1", DAY_1, run_after=DAY_1)
+        await world.end((await world.launched_ids(1))["a"], OutcomeKind.FAILED)
+        await world.create(spec, "r2", DAY_2, run_after=DAY_2)
+        newest = await world.create(spec, "r3", DAY_2 + timedelta(days=1), run_after=DAY_2 + timedelta(days=1))
+        await world.inbox.put(Sweep())
+        await world.settled()
+        assert await world.run_state(newest) == "queued"
+
+
 async def test_marking_a_task_of_a_run_that_is_over_wakes_who_depends_on_it(world: World) -> None:
     spec = dag("d", task("a", depends_on_past=True))
     async with world.leading():

@@ -8,7 +8,7 @@ import pytest
 
 from leoflowd.contract.agent_messages import OutcomeKind
 from leoflowd.contract.states import DagRunState, DagRunType, TriggerRule
-from leoflowd.core.dag_run_plan import due_moments, plan_dag_run, plan_outcome, plan_start
+from leoflowd.core.dag_run_plan import due_moments, is_held_by_the_past, plan_dag_run, plan_outcome, plan_start
 from leoflowd.core.decisions import (
     Defer,
     Fail,
@@ -338,3 +338,74 @@ def test_an_unfinished_upstream_decision_names_its_reason() -> None:
     first = settle(view)[0]
     assert isinstance(first, UpstreamFail)
     assert first.because == "all_success: 1 of 1 upstream failed"
+
+
+# --- execution_timeout of what has given its process back ------------------------------------------------------------
+
+WAITS = [
+    pytest.param({"state": S.DEFERRED, "wait": "waiting"}, id="deferred"),
+    pytest.param({"state": S.UP_FOR_RESCHEDULE, "wait": "waiting"}, id="waits in the pool as rescheduled"),
+    pytest.param({"state": S.UP_FOR_RESCHEDULE, "due_at": NOW + seconds(3600)}, id="its process comes again"),
+]
+
+
+@pytest.mark.parametrize("waits", WAITS)
+def test_execution_timeout_counts_while_a_task_waits_without_a_process(waits: dict[str, object]) -> None:
+    began = {**waits, "try_number": 1, "start_date": NOW}
+    view = view_of(task("sensor", execution_timeout_s=4.0, retries=1, retry_delay_s=60), facts={"sensor": began})
+    timeout_at = NOW + seconds(4)
+    assert timeout_at in due_moments(view), "somebody has to look then"
+    assert plan_dag_run(view, timeout_at - seconds(0.001)) == ()
+    (decision,) = plan_dag_run(view, timeout_at)
+    assert isinstance(decision, RetryAt), "a timeout is a failure that is retried"
+    assert (decision.ended_at, decision.at) == (timeout_at, timeout_at + seconds(60))
+    assert decision.because.startswith("The task ran and waited longer than its execution_timeout of 4 s.")
+
+
+def test_without_retries_left_such_a_timeout_fails_the_task() -> None:
+    waits = {"state": S.DEFERRED, "wait": "waiting", "try_number": 1, "start_date": NOW}
+    view = view_of(task("sensor", execution_timeout_s=4.0), facts={"sensor": waits})
+    settle(view, NOW + seconds(5))
+    assert state_of(view, "sensor") is S.FAILED
+    assert view.state is DagRunState.FAILED
+
+
+@pytest.mark.parametrize("state", [S.QUEUED, S.RUNNING, S.SCHEDULED])
+def test_where_there_is_or_will_be_a_process_its_agent_counts(state: S) -> None:
+    view = view_of(
+        task("sensor", execution_timeout_s=4.0),
+        facts={"sensor": {"state": state, "try_number": 1, "start_date": NOW}},
+    )
+    assert plan_dag_run(view, NOW + seconds(5)) == ()
+    assert due_moments(view) == ()
+
+
+# --- a run that is held by the run before it -------------------------------------------------------------------------
+
+
+def test_a_run_is_held_by_its_past_when_only_that_can_move_it() -> None:
+    view = view_of(task("a", depends_on_past=True), task("b", "a"))
+    assert is_held_by_the_past(view)
+    view.past_ok[at(view, "a")] = True
+    assert not is_held_by_the_past(view)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"state": S.RUNNING, "try_number": 1}, id="another task runs"),
+        pytest.param({"state": S.SCHEDULED}, id="another task is about to"),
+        pytest.param({"state": S.DEFERRED, "wait": "waiting"}, id="another task waits in the pool"),
+        pytest.param({"state": S.UP_FOR_RETRY, "due_at": NOW + seconds(60)}, id="another task is retried"),
+        pytest.param({"state": S.UP_FOR_RESCHEDULE, "wait": "waiting"}, id="another task waits as rescheduled"),
+        pytest.param({"state": S.NONE}, id="another task may begin"),
+    ],
+)
+def test_a_run_in_which_something_can_happen_is_not_held(other: dict[str, object]) -> None:
+    view = view_of(task("a", depends_on_past=True), task("other"), facts={"other": other})
+    assert not is_held_by_the_past(view)
+
+
+def test_a_run_whose_tasks_wait_for_each_other_only_is_not_held_by_its_past() -> None:
+    view = view_of(task("a"), task("b", "a"), states={"a": S.REMOVED})
+    assert not is_held_by_the_past(view)

@@ -202,8 +202,34 @@ def test_skipping_what_never_ran_counts_no_try() -> None:
     assert (after.try_number, after.start_date, after.end_date) == (0, None, NOW)
 
 
-def test_the_reason_of_the_decision_becomes_the_reason_of_the_state() -> None:
-    assert do(facts_in(S.NONE), Skip(instance=0, because="another branch")).because == "another branch"
+@pytest.mark.parametrize("state", DECISIONS)
+def test_the_reason_of_the_decision_becomes_the_reason_of_the_state(state: TaskInstanceState) -> None:
+    before = next(before for before in TaskInstanceState if state in MOVES[before])
+    assert do(facts_in(before, because="old"), DECISIONS[state]).because == "b"
+
+
+def test_the_reason_of_a_person_becomes_the_reason_of_the_state() -> None:
+    assert mark(facts_in(S.FAILED), S.SUCCESS, NOW, because="fine").because == "fine"
+    assert clear(facts_in(S.FAILED), NODE, because="again").because == "again"
+    assert clear(facts_in(S.RUNNING, try_number=1), NODE, because="again").because == "again"
+
+
+@pytest.mark.parametrize("state", [S.UPSTREAM_FAILED, S.SKIPPED, S.SUCCESS, S.REMOVED])
+def test_what_has_ended_waits_for_no_moment(state: TaskInstanceState) -> None:
+    waits = facts_in(S.UP_FOR_RETRY, try_number=1, start_date=NOW, end_date=NOW, due_at=LATER)
+    assert do(waits, DECISIONS[state]).due_at is None
+
+
+def test_a_reschedule_that_overtakes_the_start_brings_the_start_along() -> None:
+    early = RescheduleAt(instance=0, because="b", at=MUCH_LATER, started_at=NOW)
+    assert do(facts_in(S.QUEUED, try_number=1), early, now=LATER).start_date == NOW
+    unsaid = RescheduleAt(instance=0, because="b", at=MUCH_LATER)
+    assert do(facts_in(S.QUEUED, try_number=1), unsaid, now=LATER).start_date == LATER
+
+
+def test_a_live_try_that_defers_stays_itself_and_has_begun() -> None:
+    after = do(facts_in(S.QUEUED, try_number=1), Defer(instance=0, because="b"), now=LATER)
+    assert (after.id, after.try_number, after.start_date) == ("old", 1, LATER)
 
 
 @pytest.mark.parametrize("state", [state for state in TaskInstanceState if state not in LIVE])
@@ -219,9 +245,10 @@ def test_clearing_begins_from_nothing_with_all_retries_again(state: TaskInstance
 
 
 def test_clearing_a_live_try_stops_it_first() -> None:
-    before = facts_in(S.RUNNING, try_number=1, start_date=NOW)
+    before = facts_in(S.RUNNING, try_number=1, start_date=NOW, infra_faults=2, wait="fired")
     restarting = clear(before, NODE, because="ann cleared it")
     assert (restarting.state, restarting.id, restarting.max_tries) == (S.RESTARTING, "old", 3)
+    assert (restarting.infra_faults, restarting.wait) == (0, "")
     assert not replaces_try(before, restarting), "it is archived when it has ended"
     gone = do(restarting, Restart(instance=0, because="b"))
     assert replaces_try(restarting, gone)

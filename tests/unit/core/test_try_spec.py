@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from leoflowd.contract.agent_messages import DagRunFacts, ResumeCall, XComInput
@@ -18,7 +19,9 @@ AT = datetime(2026, 11, 28, tzinfo=UTC)
 
 def a_try(*refs: XComRef, map_index: int = -1, **facts: Any) -> TryFacts:
     down = TaskSpec(task_id="down", operator="X", upstream_task_ids=("a", "b"), xcom_refs=refs, env={"A": "b"})
-    spec = DagSpec(dag_id="d", tasks=(TaskSpec(task_id="a", operator="X"), TaskSpec(task_id="b", operator="X"), down))
+    down = msgspec.structs.replace(down, do_xcom_push=False)
+    tasks = (TaskSpec(task_id="a", operator="X"), TaskSpec(task_id="b", operator="X"), down)
+    spec = DagSpec(dag_id="d", tasks=tasks, source_path="etl/dag.py")
     shape = shape_of(spec)
     return TryFacts(
         dag_run_id=7,
@@ -67,4 +70,5 @@ def test_a_spec_says_which_try_of_which_instance_it_is() -> None:
     assert (spec.try_id, spec.task_id, spec.map_index, spec.try_number, spec.max_tries) == ("t", "down", 2, 3, 4)
     assert (spec.bundle_digest, spec.dag_version_number, spec.env) == ("digest", 3, {"A": "b"})
     assert (spec.dag_run, spec.first_started_at, spec.resume) == (one.run, AT, resume)
+    assert (spec.source_path, spec.do_xcom_push) == ("etl/dag.py", False)
     assert (spec.python, spec.bundle_path) == ("", ""), "only the place where it runs knows these"
