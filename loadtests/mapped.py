@@ -43,7 +43,7 @@ def total(ones):
     return found
 
 
-with DAG("mapped", schedule=None, max_active_tasks=0):
+with DAG("mapped", schedule=None, max_active_tasks={active}):
     total(work.expand(one=start()))
 """
 CHAIN_DAG = """\
@@ -66,7 +66,10 @@ def main() -> int:
     """Measure, print, and answer with the exit code."""
     options = read_options()
     with temporary_folder("leoflow-mapped-") as root:
-        for name, source in (("mapped", MAPPED_DAG.format(count=options.count)), ("beside", CHAIN_DAG)):
+        for name, source in (
+            ("mapped", MAPPED_DAG.format(count=options.count, active=options.active)),
+            ("beside", CHAIN_DAG),
+        ):
             (root / "workspace" / name).mkdir(parents=True)
             (root / "workspace" / name / "dag.py").write_text(source)
         env = {"LEOFLOW_SCHEDULER_MAX_MAP_LENGTH": str(options.count)}
@@ -87,6 +90,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     parser.add_argument("--save", action="store_true", help="also write loadtests/results/<date>-mapped.json")
     parser.add_argument("--count", type=int, default=10_000, help="instances of the mapped task (default 10,000)")
+    parser.add_argument(
+        "--active", type=int, default=16, help="of them at once, which leaves slots to others (default 16)"
+    )
     parser.add_argument("--chains", type=int, default=10, help="runs of the other DAG that are alone (default 10)")
     return parser.parse_args()
 
