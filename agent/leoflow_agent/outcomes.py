@@ -92,6 +92,7 @@ def _message(outcome: StoredOutcome) -> Outcome:
         exit_code=outcome.exit_code,
         signal=outcome.signal,
         xcoms=outcome.xcoms,
+        skips=outcome.skips,
         reschedule_at=outcome.reschedule_at,
         deferral_json=deferral if deferral is None or isinstance(deferral, str) else _text(deferral),
     )

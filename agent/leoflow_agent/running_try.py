@@ -31,6 +31,7 @@ from leoflow_agent.spool import ProcessFacts, Stop, StoredOutcome, TryFolder
 from leoflowd.contract.agent_messages import (
     ConnectionAsk,
     CountsAsk,
+    DagAsk,
     DagRunAsk,
     OutcomeKind,
     PreviousRunAsk,
@@ -57,13 +58,14 @@ _RESULT = b'{"outcome": {"outcome": '
 UNCARRIED = (ValueError, TypeError, OverflowError, RecursionError)
 """What codecs raise for a message that they cannot carry; msgspec's own errors are ValueErrors."""
 
-Ask = XComPull | PreviousRunAsk | ConnectionAsk | DagRunAsk | CountsAsk
+Ask = XComPull | PreviousRunAsk | ConnectionAsk | DagRunAsk | CountsAsk | DagAsk
 _ASKS: dict[str, type[Ask]] = {
     "pull": XComPull,
     "previous": PreviousRunAsk,
     "connection": ConnectionAsk,
     "dag_run": DagRunAsk,
     "counts": CountsAsk,
+    "dag": DagAsk,
 }
 """How the runner names its questions on the control socket."""
 

@@ -44,6 +44,7 @@ class StoredOutcome(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: Small | None = None
     signal: Small | None = None
     xcoms: tuple[XComItem, ...] = ()
+    skips: tuple[str, ...] = ()
     reschedule_at: datetime | None = None
     deferral: Deferral | str | None = None
     """JSON text of a `contract.wait_spec.Deferral`; the release before this one wrote the thing itself."""

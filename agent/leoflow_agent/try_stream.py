@@ -30,6 +30,7 @@ from leoflowd.contract.agent_messages import (
     Beat,
     ConnectionAnswer,
     CountsAnswer,
+    DagAnswer,
     DagRunAnswer,
     FromTry,
     LogChunk,
@@ -170,7 +171,15 @@ class TryStream:
                 raise _Finished
             case Terminate(reason=reason, grace_s=grace_s):
                 self._try.stop(OutcomeKind.TERMINATED, reason, grace_s=grace_s)
-            case XComValues() | PreviousRun() | ConnectionAnswer() | DagRunAnswer() | CountsAnswer() | Refused():
+            case (
+                XComValues()
+                | PreviousRun()
+                | ConnectionAnswer()
+                | DagRunAnswer()
+                | CountsAnswer()
+                | DagAnswer()
+                | Refused()
+            ):
                 self._try.answer(message.request_id, msgspec.to_builtins(message))
             case Unknown(kind=kind, request_id=int(request_id)):
                 self._try.answer(request_id, {"error": f"the agent does not know the daemon's answer {kind[:100]}"})

@@ -94,6 +94,8 @@ def _failed(because: str, start: datetime, end: datetime) -> m.Outcome:
 def _opened(message: m.Outcome) -> m.Outcome:
     for item in message.xcoms:
         check_xcom(item.key, item.value)
+    for task_id in message.skips:
+        checked_text(task_id, "the id of a task that it skips", max_length=ID_MAX)
     if message.reschedule_at is not None:
         checked_moment(message.reschedule_at, "the moment it wants to run again at")
     elif message.kind is m.OutcomeKind.RESCHEDULE:
@@ -138,8 +140,12 @@ def check_question(ask: Any) -> None:
             for name in ("run_id", "note"):  # their lengths are checked with those of people
                 text = getattr(ask, name) or ""
                 checked_text(text, name, max_length=len(text), allow_empty=True)
-            if ask.logical_date is not None and ask.logical_date.tzinfo is not None:
-                checked_moment(ask.logical_date, "logical_date")
+            for name in ("logical_date", "run_after"):
+                moment = getattr(ask, name)
+                if moment is not None and moment.tzinfo is not None:
+                    checked_moment(moment, name)
+        case m.DagAsk():
+            _check_ids("dag_id", (ask.dag_id,))
         case m.CountsAsk():
             _check_ids("dag_id and task_group_id", (ask.dag_id, ask.task_group_id))
             for name in ("task_ids", "run_ids", "states"):
@@ -168,4 +174,5 @@ _ANSWERS: dict[type, Any] = {
     m.ConnectionAsk: m.ConnectionAnswer,
     m.DagRunAsk: m.DagRunAnswer,
     m.CountsAsk: m.CountsAnswer,
+    m.DagAsk: m.DagAnswer,
 }

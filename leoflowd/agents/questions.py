@@ -16,14 +16,14 @@ from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.errors import Conflict, Invalid, NotFound
 from leoflowd.contract.states import TriggeredBy
 from leoflowd.contract.values import parsed_json, shown
-from leoflowd.store import api_task_instances, asked_runs, dag_runs, task_instances, tries
+from leoflowd.store import api_dags, api_task_instances, asked_runs, dag_runs, task_instances, tries
 from leoflowd.store.asked_runs import AskedRun, CannotRun
 from leoflowd.store.counts import count_states
 from leoflowd.store.database import Connection, Database
 from leoflowd.store.tries import TryRow
 
-Question = m.ConnectionAsk | m.DagRunAsk | m.CountsAsk
-Answer = m.ConnectionAnswer | m.DagRunAnswer | m.CountsAnswer
+Question = m.ConnectionAsk | m.DagRunAsk | m.CountsAsk | m.DagAsk
+Answer = m.ConnectionAnswer | m.DagRunAnswer | m.CountsAnswer | m.DagAnswer
 STALE = "this try is no longer current"
 
 
@@ -53,6 +53,8 @@ class Questions:
                 return await self._connection(row, question)
             case m.DagRunAsk():
                 return await self._dag_run(row, question)
+            case m.DagAsk():
+                return await self._dag(question)
             case m.CountsAsk():
                 return await self._counts(question)
 
@@ -108,7 +110,7 @@ class Questions:
             run_id=ask.run_id,
             unique=hashlib.sha256(f"{row.id}:{ask.request_id}".encode()).hexdigest()[:8],
             logical_date=ask.logical_date,
-            run_after=now,
+            run_after=ask.run_after or now,
             conf=_conf(ask.conf),
             note=ask.note,
             triggered_by=TriggeredBy.OPERATOR,
@@ -127,6 +129,19 @@ class Questions:
             now=self._now(),
             because=f"cleared by task {row.task_id!r} of dag run {row.run_id!r} of DAG {row.dag_id!r} (reset_dag_run)",
             reset_dag_run=True,
+        )
+
+    async def _dag(self, ask: m.DagAsk) -> m.DagAnswer:
+        try:
+            async with self._db.agents.connection() as conn:
+                dag = await api_dags.fetch_dag(conn, ask.dag_id)
+        except NotFound as error:
+            return m.DagAnswer(request_id=ask.request_id, refused=str(error))
+        return m.DagAnswer(
+            request_id=ask.request_id,
+            is_paused=dag["is_paused"],
+            owners=tuple(dag["owners"]),
+            tags=tuple(tag["name"] for tag in dag["tags"]),
         )
 
     async def _counts(self, ask: m.CountsAsk) -> m.CountsAnswer:

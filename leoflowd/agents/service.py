@@ -83,6 +83,7 @@ ANSWERS: dict[type[m.Message], Callable[..., m.ToTry]] = {
     m.ConnectionAsk: m.ConnectionAnswer,
     m.DagRunAsk: m.DagRunAnswer,
     m.CountsAsk: m.CountsAnswer,
+    m.DagAsk: m.DagAnswer,
 }
 """Question -> its answer, which takes `request_id` and `refused`."""
 
@@ -446,7 +447,7 @@ class AgentService:
                 await self._store_log(opened, message)
             case m.TryHello():
                 await trio_asyncio.trio_as_aio(opened.session.started)(message)
-            case m.XComPull() | m.PreviousRunAsk() | m.ConnectionAsk() | m.DagRunAsk() | m.CountsAsk():
+            case m.XComPull() | m.PreviousRunAsk() | m.ConnectionAsk() | m.DagRunAsk() | m.CountsAsk() | m.DagAsk():
                 # Beside the log and the beats, which do not wait for an answer; what was pushed before is stored.
                 if len(opened.work) >= QUESTIONS_MAX:
                     raise GRPCError(Status.RESOURCE_EXHAUSTED, f"{QUESTIONS_MAX} answers were not taken")

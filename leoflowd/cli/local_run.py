@@ -25,6 +25,7 @@ from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.contract.values import conf_text
 from leoflowd.contract.wait_spec import Deferral
+from leoflowd.core.choices import choice_among
 from leoflowd.core.dag_run_plan import due_moments, plan_dag_run, plan_outcome, plan_resume
 from leoflowd.core.dag_shape import shape_of
 from leoflowd.core.decisions import Decision, Expand, FinishDagRun, Queue, Start, StartDagRun
@@ -157,13 +158,19 @@ class LocalRun:
                 if facts.state in FINISHED or facts.state in {_S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE, _S.DEFERRED}:
                     self._told(self.name_of(instance), {"state": str(facts.state), "event": facts.because})
 
-    def _end(self, instance: int, outcome: Outcome, now: datetime) -> None:
-        for decision in plan_outcome(self.view, instance, outcome, now):
+    def _end(self, instance: int, outcome: Outcome, now: datetime) -> set[int]:
+        """The instances that this decides: its own, and those that it skips."""
+        decisions = plan_outcome(self.view, instance, outcome, now)
+        for decision in decisions:
             self._apply(decision, now)
+        if outcome.kind is OutcomeKind.SUCCESS and (choice := choice_among(outcome.xcoms)) is not None:
+            self.view.choose(instance, choice)
+        return {decision.instance for decision in decisions}
 
     def _end_waits(self) -> set[int]:
-        """No pool watches anything here; the instances whose waits ended."""
+        """No pool watches anything here; the instances that this touches."""
         waiting = {i for i, facts in enumerate(self.view.facts) if facts.wait == "waiting"}
+        touched = set(waiting)
         for instance in waiting:
             now = datetime.now(UTC)
             native = Deferral(wait=self.task_of(instance).wait)
@@ -172,8 +179,8 @@ class LocalRun:
                 self._resumes[instance] = end
                 self._apply(plan_resume(self.view, instance, NOT_WAITED_FOR), now)
             else:
-                self._end(instance, end, now)
-        return waiting
+                touched |= self._end(instance, end, now)
+        return touched
 
     def _start_scheduled(self) -> None:
         """Highest priority first, as far as `--parallel` and the DAG's own limit allow."""
@@ -226,7 +233,7 @@ class LocalRun:
         """Until something ended or is due; the instances it touches."""
         while True:
             try:
-                return {self._ended_try(*self._ended.get(timeout=LOOK_S if self._running else 0.0))}
+                return self._ended_try(*self._ended.get(timeout=LOOK_S if self._running else 0.0))
             except queue.Empty:
                 refresh()
             due = self._make_due()
@@ -252,17 +259,15 @@ class LocalRun:
             due.update(self.view.unfinished())
         return due
 
-    def _ended_try(self, instance: int, outcome: Outcome, *, keep: bool = True) -> int:
+    def _ended_try(self, instance: int, outcome: Outcome, *, keep: bool = True) -> set[int]:
         del self._running[instance]
         if not keep or self.view.facts[instance].state not in LIVE:
-            return instance
+            return {instance}
         for item in outcome.xcoms:
             self.xcoms[self.task_of(instance).task_id, self.view.facts[instance].map_index, item.key] = item.value
         if outcome.deferral is not None:
             self._deferrals[instance] = outcome.deferral
-        now = datetime.now(UTC)
-        self._end(instance, outcome, now)
-        return instance
+        return self._end(instance, outcome, datetime.now(UTC))
 
     # --- what a try needs ---
 

@@ -200,7 +200,7 @@ class LocalTry:
                 return {}
             case "connection":  # those of the environment were looked at before
                 return {"connection": None}
-            case "dag_run":
+            case "dag_run" | "dag":
                 return {"refused": "`leoflow test` runs one DAG only; run both in `leoflow lite`"}
             case "counts":
                 self._log({"event": "`leoflow test` knows no other dag runs: it counts 0", "level": "warning"})

@@ -30,7 +30,7 @@ SERVICE = "leoflow.agent.v1.Agent"
 ATTACH = f"/{SERVICE}/Attach"
 TRY = f"/{SERVICE}/Try"
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Grows with each change that a neighbour has to know of. 1: releases that did not say; they refuse unknown fields."""
 
 XCOM_MAX_BYTES = 256 * 1024
@@ -140,6 +140,8 @@ class TrySpec(msgspec.Struct, frozen=True, kw_only=True):
     """When this try first began, before it deferred or was rescheduled: cumulative timeouts count from it."""
     runtime: str = "shim"
     """`shim`; or `airflow`: the environment has the real packages, and the runner is the SDK's supervisor."""
+    latest_window: tuple[datetime, datetime] | None = None
+    """After and until when the dag run is the newest of its timetable (`LatestOnlyOperator`); None: it stays that."""
 
 
 # --- host stream -------------------------------------------------------------------------------------------------
@@ -272,6 +274,15 @@ class DagRunAsk(Message, frozen=True, kw_only=True):
     reset: bool = False
     """Clear a run that exists already instead of refusing."""
     note: str | None = None
+    run_after: datetime | None = None
+    """Not before this moment. None: at once."""
+
+
+class DagAsk(Message, frozen=True, kw_only=True):
+    """What is known of a DAG (TriggerDagRunOperator, `ti.get_dag`). Answer: DagAnswer."""
+
+    request_id: int
+    dag_id: str
 
 
 class CountsAsk(Message, frozen=True, kw_only=True):
@@ -328,6 +339,8 @@ class Outcome(Message, frozen=True, kw_only=True):
     signal: int | None = None
     xcoms: tuple[XComItem, ...] = ()
     """`return_value` and, with `multiple_outputs`, one per key; committed together with the outcome."""
+    skips: tuple[str, ...] = ()
+    """SUCCESS: task ids that the try skips, whatever their rules say (Airflow's `DownstreamTasksSkipped`)."""
     reschedule_at: datetime | None = None
     deferral_json: str | None = None
     """DEFERRED, as the agent sends it: JSON text of `deferral`."""
@@ -387,6 +400,15 @@ class DagRunAnswer(Message, frozen=True, kw_only=True):
     """The run existed already and `reset` was not asked for."""
 
 
+class DagAnswer(Message, frozen=True, kw_only=True):
+    request_id: int
+    is_paused: bool = False
+    owners: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    refused: str | None = None
+    """Also where there is no such DAG."""
+
+
 class CountsAnswer(Message, frozen=True, kw_only=True):
     request_id: int
     count: int = 0
@@ -416,6 +438,7 @@ FromTry = (
     | ConnectionAsk
     | DagRunAsk
     | CountsAsk
+    | DagAsk
     | Beat
     | Outcome
 )
@@ -427,11 +450,12 @@ ToTry = (
     | ConnectionAnswer
     | DagRunAnswer
     | CountsAnswer
+    | DagAnswer
     | Refused
     | OutcomeStored
 )
 
-SINCE: dict[type[Message], int] = {Refused: 2}
+SINCE: dict[type[Message], int] = {Refused: 2, DagAsk: 3, DagAnswer: 3}
 """Messages that not every neighbour knows, and the protocol that brought them; all others are as old as 1."""
 
 

@@ -157,6 +157,8 @@ class TaskSpec(Spec, frozen=True, kw_only=True):
     is_setup: bool = False
     is_teardown: bool = False
     on_failure_fail_dagrun: bool = False
+    decides: bool = False
+    """A try of it may skip tasks downstream (branch, short circuit): its choice counts for whoever is cleared later."""
     depends_on_past: bool = False
     wait_for_downstream: bool = False
     ignore_first_depends_on_past: bool = False

@@ -8,7 +8,7 @@ order, so that each is looked at once, after everything upstream of it has been 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from heapq import heappop, heappush
@@ -79,7 +79,7 @@ def plan_start(state: DagRunState, *, active_runs: int, max_active_runs: int) ->
 
 def plan_outcome(
     view: RunView, instance: int, outcome: Outcome, now: datetime, *, max_map_length: int = MAX_MAP_LENGTH
-) -> tuple[Decision, ...]:
+) -> tuple[InstanceDecision, ...]:
     """What the end of a live try means: first for its instance, then for others, to be applied in this order.
 
     A success whose output others map over is none when that is not possible, or longer than `max_map_length`.
@@ -90,7 +90,8 @@ def plan_outcome(
         raise IllegalMove(
             f"a try of task {view.node_of(instance).spec.task_id!r} ended, but its state is {facts.state}"
         )
-    return (_own_end(view, instance, outcome, now, max_map_length),)
+    own = _own_end(view, instance, outcome, now, max_map_length)
+    return (own, *_skips(view, instance, outcome)) if isinstance(own, Succeed) else (own,)
 
 
 def _own_end(view: RunView, instance: int, outcome: Outcome, now: datetime, max_map_length: int) -> InstanceDecision:
@@ -121,6 +122,21 @@ def _own_end(view: RunView, instance: int, outcome: Outcome, now: datetime, max_
             return _after_infra_fault(facts, instance, outcome, now)
         case _:
             assert_never(outcome.kind)
+
+
+def _skips(view: RunView, instance: int, outcome: Outcome) -> Iterator[Skip]:
+    """What a try that succeeded skips, as Airflow's `ti_skip_downstream`: whatever runs or ran is left as it is.
+
+    An instance of a mapped task speaks for its own map index, any other for all instances of the tasks that it names.
+    """
+    decider = view.facts[instance]
+    because = f"task {view.node_of(instance).spec.task_id!r} skips it"
+    for task_id in dict.fromkeys(outcome.skips):
+        node = view.shape.index_of.get(task_id, decider.node)
+        for i in view.instances_of(node) if node != decider.node else ():
+            facts = view.facts[i]
+            if facts.state not in _NOT_SKIPPED and decider.map_index in (-1, facts.map_index):
+                yield Skip(instance=i, because=because)
 
 
 def plan_expansion(view: RunView, node: int, count: int, because: str) -> tuple[Decision, ...]:
@@ -507,6 +523,7 @@ _STATE_OF_MODE = {
     WaitMode.RESCHEDULE: _S.UP_FOR_RESCHEDULE,
 }
 _FAILED_STATES = frozenset({_S.FAILED, _S.UPSTREAM_FAILED})
+_NOT_SKIPPED = frozenset({_S.RUNNING, _S.SUCCESS, _S.FAILED, _S.SKIPPED, _S.REMOVED})
 
 
 def _clock(moment: datetime) -> str:

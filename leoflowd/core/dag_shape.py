@@ -47,6 +47,8 @@ class TaskNode(msgspec.Struct, frozen=True, kw_only=True):
     """Nodes whose outputs `mapped` maps over."""
     is_source: bool = False
     """Does a mapping count what it returns?"""
+    deciders: tuple[int, ...] = ()
+    """Those directly upstream that may choose to skip it."""
 
 
 class DagShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,6 +189,7 @@ def _nodes(tasks: Sequence[TaskSpec], upstream: Sequence[Sequence[int]]) -> tupl
             feeds=tuple(sorted({*downstream[index], *setup_for[index], *scope_of[index]})),
             setup_for=tuple(setup_for[index]),
             scope_of=tuple(scope_of[index]),
+            deciders=tuple(up for up in upstream[index] if tasks[up].decides),
         )
         for index, task in enumerate(tasks)
     )

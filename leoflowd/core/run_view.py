@@ -7,7 +7,7 @@ costs the out-degree of its node. One task owns a view; nobody else touches it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Literal
@@ -16,9 +16,10 @@ from uuid import NAMESPACE_OID, uuid5
 import msgspec
 
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, DagRunType, TaskInstanceState
+from leoflowd.core.choices import Choice
 from leoflowd.core.dag_shape import DagShape, TaskNode
 from leoflowd.core.mapped_counts import MappedCounts
-from leoflowd.core.trigger_rules import RuleVerdict, UpstreamCounts, evaluate_task
+from leoflowd.core.trigger_rules import RuleVerdict, UpstreamCounts, Verdict, evaluate_task
 
 WAITING = frozenset({TaskInstanceState.NONE, TaskInstanceState.UP_FOR_RETRY, TaskInstanceState.UP_FOR_RESCHEDULE})
 """States whose next move is decided by looking at upstream, the past and the clock, unless the pool waits."""
@@ -82,6 +83,7 @@ class RunView:
         "_setups",
         "_state_counts",
         "absent",
+        "choices",
         "dag_id",
         "dag_run_id",
         "dagrun_timeout_s",
@@ -112,6 +114,7 @@ class RunView:
         dagrun_timeout_s: float | None = None,
         facts: Iterable[InstanceFacts],
         past_ok: dict[int, bool] | None = None,
+        choices: Mapping[tuple[int, int], Choice] | None = None,
     ) -> None:
         self.dag_run_id = dag_run_id
         self.dag_id = dag_id
@@ -128,6 +131,8 @@ class RunView:
 
         By node and not by instance, as in Airflow: an instance asks for all instances of its task in the run before.
         """
+        self.choices = dict(choices or {})
+        """What deciders that succeeded chose, by (node, map_index). It is asked for who waits for them only."""
         self.absent = _absent_nodes(shape, run_type, logical_date)
         """Nodes whose own start and end dates leave this logical date out; nobody waits for them."""
         self._count()
@@ -216,10 +221,18 @@ class RunView:
         """Positions of all instances that are not finished; looks at every instance."""
         return [i for i, facts in enumerate(self.facts) if facts.state not in FINISHED]
 
+    def choose(self, instance: int, choice: Choice) -> None:
+        """This decider succeeded, and chose."""
+        facts = self.facts[instance]
+        self.choices[facts.node, facts.map_index] = choice
+
     def rule_verdict(self, instance: int) -> RuleVerdict:
         """May this instance run, as far as what is upstream of it is concerned?"""
         facts = self.facts[instance]
         node = self.shape.nodes[facts.node]
+        decider = self._left_out_by(node, facts.map_index) if self.choices else None
+        if decider is not None:
+            return RuleVerdict(Verdict.SKIP, f"task {decider!r} chose to leave it out")
         ruling = evaluate_task(
             node,
             self._direct[node.index],
@@ -228,6 +241,14 @@ class RunView:
             map_index=facts.map_index,
         )
         return ruling if self._mapped is None or node.mapped is None else self._mapped.verdict(node, facts, ruling)
+
+    def _left_out_by(self, node: TaskNode, map_index: int) -> str | None:
+        """Task id of a decider; of one that is mapped too, its instance of the same map index speaks."""
+        for up in node.deciders:
+            choice = self.choices.get((up, map_index)) or self.choices.get((up, -1))
+            if choice is not None and choice.leaves_out(node.spec.task_id):
+                return self.shape.nodes[up].spec.task_id
+        return None
 
     def upstream_counts(self, node: int) -> UpstreamCounts:
         """Counters over the node's direct upstream; read only."""
@@ -254,9 +275,9 @@ class RunView:
 
     def is_judged_alike(self, node: int) -> bool:
         """Does one verdict hold for all of the node's instances? Not where each waits for its own map index, nor where
-        upstream instances were removed."""
+        upstream instances were removed or may leave out single ones."""
         removed = self._direct[node].removed or self._setups[node].removed
-        return not self.shape.nodes[node].mapped_group and not removed
+        return not self.shape.nodes[node].mapped_group and not self.shape.nodes[node].deciders and not removed
 
     def is_past_ok(self, node: int) -> bool:
         """Does the previous dag run allow this node to run?"""

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import msgspec
 
 from leoflowd.contract.states import LIVE, TaskInstanceState
-from leoflowd.core.dag_shape import DagShape
+from leoflowd.core.dag_shape import DagShape, TaskNode
 
 _S = TaskInstanceState
 
@@ -69,6 +69,33 @@ def select_tasks(
     return Selection(frozenset(whole), frozenset(key for key in keys if key[0] not in whole))
 
 
+def with_scopes(shape: DagShape, chosen: Selection) -> Selection:
+    """The selection with the setups that its tasks run inside of, and the teardowns of all of its setups, whole.
+
+    As Airflow's `partial_subset`: what a setup made is gone once its teardown ran, so whoever runs again needs both.
+    """
+    named = {*chosen.task_ids, *(task_id for task_id, _ in chosen.keys)}
+    nodes = [shape.nodes[shape.index_of[task_id]] for task_id in named & shape.index_of.keys()]
+    setups = {node.index for node in nodes if node.spec.is_setup}
+    for node in nodes:
+        if not node.spec.is_setup and not node.spec.is_teardown:
+            setups.update(node.indirect_setups, _setups_around(shape, node))
+    after = {down for setup in setups for down in shape.nodes[setup].downstream}
+    teardowns = {down for down in after if shape.nodes[down].spec.is_teardown}
+    whole = chosen.task_ids | {shape.nodes[index].spec.task_id for index in setups | teardowns}
+    return Selection(whole, frozenset(key for key in chosen.keys if key[0] not in whole))
+
+
+def _setups_around(shape: DagShape, node: TaskNode) -> Iterator[int]:
+    """Those directly upstream that this task is inside of: their teardown comes after it, or there is none."""
+    closing = {*node.downstream, *node.scope_of}
+    for up in node.upstream:
+        if shape.nodes[up].spec.is_setup:
+            teardowns = [down for down in shape.nodes[up].downstream if shape.nodes[down].spec.is_teardown]
+            if not teardowns or not closing.isdisjoint(teardowns):
+                yield up
+
+
 def to_clear(
     instances: Iterable[Instance], selection: Selection, *, only_failed: bool, only_running: bool
 ) -> tuple[Instance, ...]:
@@ -88,7 +115,7 @@ def to_resume(
     shape: DagShape, instances: Iterable[Instance], marked_task_id: str, marked: Collection[Instance]
 ) -> tuple[Instance, ...]:
     """What goes on after a mark: failed instances downstream of the marked task, but not what was just marked."""
-    after = select_tasks(shape, [marked_task_id], downstream=True)
+    after = with_scopes(shape, select_tasks(shape, [marked_task_id], downstream=True))
     return tuple(
         i
         for i in instances

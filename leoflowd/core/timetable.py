@@ -113,6 +113,18 @@ def manual_interval(timetable: Timetable, run_after: datetime) -> tuple[datetime
             return run_after, run_after
 
 
+def latest_window(timetable: Timetable, start: datetime, end: datetime) -> tuple[datetime, datetime] | None:
+    """After which moment, and until which, the run of this data interval is the newest that the timetable asked for.
+
+    None: none follows it, or the next one waits for its end. As Airflow's `LatestOnlyOperator` works it out.
+    """
+    if isinstance(timetable, ContinuousTimetable):
+        return None
+    last = _interval(start, end)
+    following = next_run(timetable, last=last, start_date=end, end_date=None, catchup=True, now=end)
+    return None if following is None else (last.data_interval_start, following.data_interval_end)
+
+
 def run_id_for(run_type: DagRunType, run_after: datetime, *, unique: str = "") -> str:
     """Airflow's run ids. A run without logical date needs `unique` (random letters): its moment may repeat."""
     stamp = run_after.astimezone(UTC).isoformat()

@@ -96,7 +96,8 @@ MOVES: Mapping[TaskInstanceState, frozenset[TaskInstanceState]] = {
     _S.SUCCESS: frozenset(),
     _S.FAILED: frozenset(),
     _S.SKIPPED: frozenset(),
-    _S.UPSTREAM_FAILED: frozenset(),
+    # A branch that leaves it out decides after a failure elsewhere upstream did, as in Airflow.
+    _S.UPSTREAM_FAILED: frozenset({_S.SKIPPED}),
     _S.REMOVED: frozenset(),
 }
 

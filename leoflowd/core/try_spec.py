@@ -7,16 +7,19 @@ the place knows where the try runs (interpreter, folder of the code) is left emp
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import msgspec
 
 from leoflowd.contract.agent_messages import DagRunFacts, ResumeCall, TrySpec, XComInput
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec, runtime_of
+from leoflowd.contract.states import DagRunType
 from leoflowd.contract.values import byte_size
 from leoflowd.contract.xcoms import RETURN_KEY
 from leoflowd.core.dag_shape import DagShape, TaskNode
 from leoflowd.core.expansion import split_items, wanted_items
 from leoflowd.core.run_view import InstanceFacts
+from leoflowd.core.timetable import latest_window
 
 XCOM_BYTES_ALONG = 4 * 1024 * 1024
 """Upstream outputs larger than this in all are not sent with the try; the runner pulls each when it needs it."""
@@ -114,7 +117,16 @@ def build_try_spec(one: TryFacts, xcoms: Iterable[XComInput] = (), resume: Resum
         resume=resume,
         first_started_at=facts.start_date,
         runtime=runtime,
+        latest_window=_latest_window(task, one.run, artifact.spec),
     )
+
+
+def _latest_window(task: TaskSpec, run: DagRunFacts, spec: DagSpec) -> tuple[datetime, datetime] | None:
+    """Only deciders ask for it, and only in runs of the timetable."""
+    if not task.decides or run.run_type == DagRunType.MANUAL:
+        return None
+    at = run.logical_date or run.run_after
+    return latest_window(spec.timetable, run.data_interval_start or at, run.data_interval_end or at)
 
 
 def _along(one: TryFacts, xcoms: Iterable[XComInput], *, is_whole: bool) -> tuple[XComInput, ...] | None:

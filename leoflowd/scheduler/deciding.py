@@ -11,6 +11,7 @@ from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.states import FINISHED, LIVE, TaskInstanceState
 from leoflowd.contract.waits import WaitEnd
 from leoflowd.contract.xcoms import XCom
+from leoflowd.core.choices import choice_among
 from leoflowd.core.dag_run_plan import (
     begins_with_wait,
     plan_dag_run,
@@ -270,6 +271,8 @@ class Deciding:
             wait = wait_of_deferral(one, outcome.deferral, draft.now)
             draft.waits[dag_run_id, i] = wait
         if isinstance(own, Succeed):
+            if (choice := choice_among(outcome.xcoms)) is not None:
+                view.choose(i, choice)
             draft.xcoms.extend(
                 XCom(
                     dag_run_id=dag_run_id,

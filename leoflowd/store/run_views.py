@@ -13,6 +13,7 @@ from leoflowd.contract.agent_messages import DagRunFacts
 from leoflowd.contract.errors import LeoflowError, NotFound
 from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState
 from leoflowd.contract.xcoms import RETURN_KEY
+from leoflowd.core.choices import CHOICE_KEY, Choice, read_choice
 from leoflowd.core.dag_shape import DagShape
 from leoflowd.core.expansion import split_items
 from leoflowd.core.run_view import InstanceFacts, RunView, WaitStatus
@@ -149,6 +150,7 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
     known = [row for row in rows if row.task_id in shape.index_of]
     past_ok = await _past(conn, run, version)
     lengths = await _lengths(conn, dag_run_id, shape)
+    choices = await _choices(conn, run.id, shape, known)
     build = partial(
         RunView,
         dag_run_id=run.id,
@@ -164,6 +166,7 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
         max_active_tasks=version.spec.max_active_tasks,
         dagrun_timeout_s=version.spec.dagrun_timeout_s,
         past_ok=past_ok,
+        choices=choices,
     )
     view = await off_loop(
         lambda: build(facts=[facts_of(row, shape.index_of[row.task_id], lengths) for row in known]), size=len(known)
@@ -294,6 +297,24 @@ async def _past(conn: Connection, run: _RunRow, version: VersionRow) -> dict[int
             ok = not has_previous_run or (task.ignore_first_depends_on_past and is_new)
         result[index_of[task.task_id]] = ok
     return result
+
+
+async def _choices(
+    conn: Connection, dag_run_id: int, shape: DagShape, rows: Sequence[InstanceRow]
+) -> dict[tuple[int, int], Choice]:
+    """What the deciders that succeeded chose, by (node, map_index)."""
+    deciders = {node.spec.task_id for node in shape.nodes if node.spec.decides}
+    done = {(row.task_id, row.map_index) for row in rows if row.task_id in deciders and row.state == "success"}
+    if not done:
+        return {}
+    tasks = sorted({task_id for task_id, _ in done})
+    return {
+        (shape.index_of[xcom.task_id], xcom.map_index): choice
+        for xcom in await xcoms_of(conn).outputs([(dag_run_id, task_id) for task_id in tasks])
+        if xcom.key == CHOICE_KEY
+        and (xcom.task_id, xcom.map_index) in done
+        and (choice := read_choice(xcom.value)) is not None
+    }
 
 
 async def list_runs_holding_slots(conn: Connection) -> tuple[int, ...]:

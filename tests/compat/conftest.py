@@ -29,6 +29,22 @@ EXAMPLES = {
     "example_dynamic_task_mapping_with_no_taskflow_operators.py": (
         "example_dynamic_task_mapping_with_no_taskflow_operators",
     ),
+    "example_branch_labels.py": ("example_branch_labels",),
+    "example_nested_branch_dag.py": ("example_nested_branch_dag",),
+    "example_latest_only_with_trigger.py": ("latest_only_with_trigger",),
+    "example_setup_teardown.py": ("example_setup_teardown",),
+    "example_setup_teardown_taskflow.py": ("example_setup_teardown_taskflow",),
+    "example_skip_dag.py": ("example_skip_dag",),
+    "standard/example_branch_datetime_operator.py": (
+        "example_branch_datetime_operator",
+        "example_branch_datetime_operator_2",
+        "example_branch_datetime_operator_3",
+    ),
+    "standard/example_branch_day_of_week_operator.py": ("example_weekday_branch_operator",),
+    "standard/example_short_circuit_operator.py": ("example_short_circuit_operator",),
+    "standard/example_short_circuit_decorator.py": ("example_short_circuit_decorator",),
+    "standard/example_latest_only.py": ("latest_only",),
+    "standard/example_trigger_controller_dag.py": ("example_trigger_controller_dag",),
 }
 """File in the wheel's example folder -> the DAGs it defines."""
 

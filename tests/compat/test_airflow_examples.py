@@ -19,9 +19,11 @@ LOGICAL_DATE = "2026-01-05T00:00:00Z"
 class Run:
     """One finished run of an example."""
 
-    def __init__(self, api: Api, dag_id: str, *, conf: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, api: Api, dag_id: str, *, conf: dict[str, Any] | None = None, logical_date: str | None = LOGICAL_DATE
+    ) -> None:
         self.api, self.dag_id = api, dag_id
-        self.run_id = api.trigger(dag_id, conf=conf, logical_date=LOGICAL_DATE)
+        self.run_id = api.trigger(dag_id, conf=conf, logical_date=logical_date)
         self.state = api.wait_for_run(dag_id, self.run_id)["state"]
         self.states = api.states(dag_id, self.run_id)
 

@@ -93,6 +93,7 @@ class Agent:
                 hostname="host",
                 pid=1,
                 known_try_ids=tuple(self._open),
+                protocol=m.PROTOCOL,
             )
             await stream.say(hello)
             while True:
@@ -113,7 +114,16 @@ class Agent:
         """`outcome` lies on the agent's disk: what was decided once is reported again."""
         async with _stream(self._socket(), m.TRY, m.FromTry, m.ToTry) as stream:
             token = try_token(SECRET, spec.try_id)
-            await stream.say(m.TryHello(try_id=spec.try_id, token=token, hostname="host", pid=7, started_at=started_at))
+            await stream.say(
+                m.TryHello(
+                    try_id=spec.try_id,
+                    token=token,
+                    hostname="host",
+                    pid=7,
+                    started_at=started_at,
+                    protocol=m.PROTOCOL,
+                )
+            )
             if isinstance(await stream.hear(), m.Terminate):
                 del self._open[spec.try_id]
                 return

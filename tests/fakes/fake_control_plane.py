@@ -22,12 +22,15 @@ from grpclib.protocol import H2Protocol
 
 from leoflowd.contract.agent_messages import (
     ATTACH,
+    PROTOCOL,
     TRY,
     Beat,
     ConnectionAnswer,
     ConnectionAsk,
     CountsAnswer,
     CountsAsk,
+    DagAnswer,
+    DagAsk,
     DagRunAnswer,
     DagRunAsk,
     DagRunFacts,
@@ -109,6 +112,8 @@ class Facts:
     connections_refused: str | None = None
     dag_runs: list[DagRunAsk] = field(default_factory=list)
     """Dag runs that tasks started; a second ask for a run id finds that it exists."""
+    protocol: int = PROTOCOL
+    paused: set[str] = field(default_factory=set)
     counts: list[CountsAsk] = field(default_factory=list)
     count: int = 0
     """The answer to every one of them."""
@@ -181,7 +186,7 @@ class FakeControlPlane:
     async def _attach(self, stream: grpclib.server.Stream[FromHost, ToHost]) -> None:
         hello = await stream.recv_message()
         assert isinstance(hello, HostHello)
-        await self._say(stream, HostWelcome(heartbeat_s=0.2))
+        await self._say(stream, HostWelcome(heartbeat_s=0.2, protocol=self.facts.protocol))
         self.facts.hosts.append(hello)
         self._host = stream
         await self._tell()
@@ -206,7 +211,7 @@ class FakeControlPlane:
             await self._tell()
             return
         spec = self.facts.specs.get(hello.try_id) if hello.wants_spec else None
-        await self._say(stream, Welcome(log_offset=len(facts.log), spec=spec))
+        await self._say(stream, Welcome(log_offset=len(facts.log), spec=spec, protocol=self.facts.protocol))
         self._streams[hello.try_id] = stream
         await self._tell()
         try:
@@ -254,6 +259,8 @@ class FakeControlPlane:
                 exists = any(run.run_id == message.run_id for run in self.facts.dag_runs)
                 self.facts.dag_runs.append(message)
                 return DagRunAnswer(request_id=message.request_id, run_id=message.run_id, exists=exists)
+            case DagAsk(request_id=request_id, dag_id=dag_id):
+                return DagAnswer(request_id=request_id, is_paused=dag_id in self.facts.paused, tags=("a tag",))
             case CountsAsk():
                 self.facts.counts.append(message)
                 return CountsAnswer(request_id=message.request_id, count=self.facts.count)

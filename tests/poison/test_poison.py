@@ -189,9 +189,11 @@ def said(poison: Poison) -> tuple[Any, ...]:
         m.ConnectionAsk(request_id=2, connection_id=words),
         m.DagRunAsk(request_id=2**60, dag_id=words, run_id=words, conf=text, note=words),
         m.CountsAsk(request_id=4, dag_id=words, task_ids=(words,), states=(words,), task_group_id=words),
+        m.DagAsk(request_id=5, dag_id=words),
         m.LogChunk(offset=0, content=json.dumps({"event": value}).encode() + b"\n"),
         m.Outcome(kind=m.OutcomeKind.DEFERRED, because=words, deferral_json=text, **end),
         m.Outcome(kind=m.OutcomeKind.SUCCESS, because=words, xcoms=(item,), reschedule_at=NOW, **end),
+        m.Outcome(kind=m.OutcomeKind.SUCCESS, because=words, skips=(words,), **end),
     )
 
 
@@ -227,7 +229,14 @@ async def say(socket: str, try_id: str, token: str, message: Any, poison: Poison
         async with asyncio.timeout(10):
             stream = StreamStreamMethod(channel, m.TRY, m.FromTry, m.ToTry).open()
             await stream.__aenter__()  # never left: the agent's own stream is not ended politely either
-            hello = m.TryHello(try_id=try_id, token=token, hostname=repr(poison.value)[:300], pid=2**50, started_at=NOW)
+            hello = m.TryHello(
+                try_id=try_id,
+                token=token,
+                hostname=repr(poison.value)[:300],
+                pid=2**50,
+                started_at=NOW,
+                protocol=m.PROTOCOL,
+            )
             await stream.send_message(hello)
             if isinstance(await stream.recv_message(), m.Terminate):
                 return  # it has failed already

@@ -37,6 +37,8 @@ class Supervisor:
         """`SucceedTask`, `TaskState`, `RetryTask`, `RescheduleTask` or `DeferTask`; None = the task said nothing."""
         self.refusal = ""
         """What was last refused; Airflow's own code may hide the error behind another one."""
+        self.skips: list[Any] = []
+        """What the task wants skipped, as `DownstreamTasksSkipped` has it."""
         self._spec = spec
         self._control = control
         self._xcoms = xcoms
@@ -210,6 +212,16 @@ class Supervisor:
             return self._error("DAGRUN_ALREADY_EXISTS", dag_id=msg.dag_id, run_id=msg.run_id)
         return self._comms.OKResponse(ok=True)
 
+    def _dag(self, msg: Any) -> Any:
+        answer = self._control.ask("dag", {"dag_id": msg.dag_id})
+        owners = ", ".join(answer["owners"])
+        tags = list(answer["tags"])
+        return self._comms.DagResult(dag_id=msg.dag_id, is_paused=answer["is_paused"], owners=owners, tags=tags)
+
+    def _skip_downstream(self, msg: Any) -> None:
+        """Goes with the outcome, which is the next message: here both are committed together."""
+        self.skips = list(msg.tasks)
+
     # --- what the task shows -------------------------------------------------------------------------------------
 
     def _rendered(self, msg: Any) -> None:
@@ -243,6 +255,8 @@ class Supervisor:
         "GetTICount": _count_instances,
         "GetDRCount": _count_runs,
         "TriggerDagRun": _create_run,
+        "SkipDownstreamTasks": _skip_downstream,
+        "GetDag": _dag,
         "SetRenderedFields": _rendered,
         "SetRenderedMapIndex": _map_index_label,
         "ValidateInletsAndOutlets": _assets,
@@ -253,10 +267,8 @@ _FINAL = frozenset({"SucceedTask", "TaskState", "RetryTask", "RescheduleTask", "
 _WHY_NOT = {
     "PutVariable": "a task cannot write variables; return the value as the task's output",
     "DeleteVariable": "a task cannot delete variables",
-    "SkipDownstreamTasks": "operators that skip downstream tasks (branching, short circuit) do not run yet",
     "DeleteXCom": "a task cannot delete XComs",
     "GetTaskStates": "states of single task instances cannot be read; count those in a state with get_ti_count",
-    "ResendLoggingFD": "an interpreter that the task starts has no line to Leoflow",
     "CreateHITLDetailPayload": "human-in-the-loop operators do not run yet",
 }
 

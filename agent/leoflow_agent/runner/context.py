@@ -20,6 +20,8 @@ from . import limits, xcom
 from .control import Control
 
 _NOT_SET: Any = object()
+CHOICE_KEY = "skipmixin_key"
+"""What a branch or short circuit chose, as `leoflowd.core.choices` reads it."""
 _RUN_DATES = (
     "run_after",
     "logical_date",
@@ -71,6 +73,7 @@ class XComs:
         """Of a mapped try: values of which only the items that it takes came along."""
         self._alike: dict[tuple[str, str, int], Any] = {}
         """Of a mapped try: values of other mapped instances, which need not be all that there are."""
+        self._kept: dict[str, str] = {}
         for item in spec.get("xcoms", ()):
             name, index = (item["task_id"], item["key"]), item.get("map_index", -1)
             if item.get("length") is not None:
@@ -145,7 +148,14 @@ class XComs:
         limits.checked_key(key)
         if not self._control.is_usable:
             raise RuntimeError("cannot push an XCom in a process that the task forked; do it in the task's own process")
+        if key == CHOICE_KEY:
+            self._kept[key] = text
+            return
         self._control.keep({"push": {"key": key, "value": text}})
+
+    def kept(self) -> list[dict[str, str]]:
+        """What goes with the outcome: the daemon decides by it, in the commit of the task's success."""
+        return [{"key": key, "value": text} for key, text in self._kept.items()]
 
 
 class Part(Sequence):  # type: ignore[type-arg]
@@ -205,6 +215,7 @@ class TaskInstance:
         self.pid = os.getpid()
         self.hostname = os.uname().nodename
         self.is_mapped = self.map_index >= 0
+        self.latest_window = [moment(at) for at in spec.get("latest_window") or ()] or None
         self._xcoms = xcoms
         self._control = control
         self._context: dict[str, Any] = {}

@@ -20,7 +20,7 @@ from collections.abc import Collection
 from datetime import datetime, timezone
 from typing import Any
 
-from . import because, deferral, limits, linux, logs, mapped, real_airflow, secret_forms, templates, xcom
+from . import because, deferral, limits, linux, logs, mapped, real_airflow, secret_forms, skips, templates, xcom
 from . import context as contexts
 from .control import AgentGone, Control
 
@@ -147,8 +147,12 @@ class _Try:
             value = self._call(runtime, context)
         except runtime.Deferred as deferred:
             return self._deferred(deferral.of_task(deferred))
+        except runtime.DownstreamTasksSkipped as skipped:
+            self._tell_name(dag, context)
+            _log.info("Skipping downstream tasks")
+            return skips.success(skipped.tasks, xcoms.kept(), ti.map_index)
         self._tell_name(dag, context)
-        return {"kind": "success", "because": "The task returned.", "xcoms": self._xcoms_of(value)}
+        return {"kind": "success", "because": "The task returned.", "xcoms": [*self._xcoms_of(value), *xcoms.kept()]}
 
     def _call(self, runtime: Any, context: dict[str, Any]) -> Any:
         if self._spec.get("resume") is not None:

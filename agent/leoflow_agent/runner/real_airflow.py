@@ -23,7 +23,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from . import because, deferral, limits, xcom
+from . import airflow_children, because, deferral, limits, skips, xcom
 from . import context as contexts
 from .airflow_supervisor import Supervisor, dag_run
 from .control import Control
@@ -93,6 +93,7 @@ class Try:
         xcoms = contexts.XComs(self._spec, self._control)
         self._supervisor = runner.SUPERVISOR_COMMS = Supervisor(self._spec, self._control, xcoms)
         task = self._load_task()
+        airflow_children.serve(task, self._supervisor.send, _LogLines(self._control).write)
         log = importlib.import_module("structlog").get_logger(logger_name="task")
         ti = self._task_instance(runner, task)
         context = ti.get_template_context()
@@ -100,7 +101,7 @@ class Try:
         context["exception"] = error
         # Links of operators are XComs, so callbacks and links come before the outcome, which is the last message.
         runner.finalize(ti, state, context, log, error)
-        return self._outcome(error)
+        return self._outcome(error, xcoms)
 
     # --- before --------------------------------------------------------------------------------------------------
 
@@ -157,7 +158,7 @@ class Try:
 
     # --- after ---------------------------------------------------------------------------------------------------
 
-    def _outcome(self, error: BaseException | None) -> dict[str, Any]:
+    def _outcome(self, error: BaseException | None, xcoms: contexts.XComs) -> dict[str, Any]:
         """What the task's last message means for the daemon."""
         assert self._supervisor is not None
         final = self._supervisor.final
@@ -167,8 +168,11 @@ class Try:
                 if final.task_outlets or final.outlet_events:
                     _log.warning("Asset events of this task are not recorded: Leoflow has no assets yet")
                 text = self._supervisor.returned
-                xcoms = [] if text is None else [{"key": xcom.RETURN_KEY, "value": text}]
-                return {"kind": "success", "because": "The task returned.", "xcoms": xcoms}
+                returned = [] if text is None else [{"key": xcom.RETURN_KEY, "value": text}]
+                if self._supervisor.skips:
+                    kept = [*returned, *xcoms.kept()]
+                    return skips.success(self._supervisor.skips, kept, self._spec.get("map_index", -1))
+                return {"kind": "success", "because": "The task returned.", "xcoms": [*returned, *xcoms.kept()]}
             case "DeferTask":
                 return self._deferred(final)
             case "RescheduleTask":

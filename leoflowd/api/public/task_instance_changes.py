@@ -75,13 +75,14 @@ async def clear_task_instances(dag_id: str) -> Response:
             version = await dags.fetch_version_by_id(conn, run.dag_version_id)
         if not body.dry_run:
             run_ids = [run.run_id for run in await dag_runs.lock_dag_runs(conn, dag_id, run_ids)]
+        shape = dags.shape_of_version(version.id, version.spec)
         chosen = selection.to_clear(
             await _instances(conn, dag_id, run_ids),
-            selection.select_tasks(
-                dags.shape_of_version(version.id, version.spec),
-                body.task_ids,
-                upstream=body.include_upstream,
-                downstream=body.include_downstream,
+            selection.with_scopes(
+                shape,
+                selection.select_tasks(
+                    shape, body.task_ids, upstream=body.include_upstream, downstream=body.include_downstream
+                ),
             ),
             only_failed=body.only_failed,
             only_running=body.only_running,

@@ -36,6 +36,8 @@ from airflow.sdk import DAG, BaseOperator, Variable, task, get_current_context
 from airflow.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 from airflow.providers.http.hooks.http import HttpHook
 from airflow.providers.http.operators.http import HttpOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.latest_only import LatestOnlyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -102,6 +104,23 @@ def xcoms(ti=None):
     ti.xcom_push("when", datetime(2026, 1, 1, tzinfo=timezone.utc))
     return [ti.xcom_pull("one"), ti.xcom_pull("none")]
 xcoms()
+x, y = EmptyOperator(task_id="x"), EmptyOperator(task_id="y")
+@task.branch
+def branch(): return "x"
+branch() >> [x, y]
+@task.short_circuit
+def short(): return 0
+short() >> x >> EmptyOperator(task_id="behind")
+@task.branch
+def all_ways(): return ["x", "y"]
+all_ways() >> [x, y]
+LatestOnlyOperator(task_id="latest") >> x
+@task.external_python(python=sys.executable)
+def elsewhere():
+    from airflow.sdk import Connection
+    return [1, Connection.get("api").host]
+elsewhere()
+TriggerDagRunOperator(task_id="wake", trigger_dag_id="asleep", trigger_run_id="w", fail_when_dag_is_paused=True)
 TriggerDagRunOperator(task_id="start", trigger_dag_id="other", trigger_run_id="r", conf={"a": 1})
 @task
 def surroundings():
@@ -169,6 +188,12 @@ SPECS: dict[str, dict[str, Any]] = {
     "xcoms": {"kind": "python"},
     "start": {},
     "surroundings": {"kind": "python"},
+    "branch": {"kind": "python"},
+    "short": {"kind": "python"},
+    "all_ways": {"kind": "python"},
+    "latest": {"kind": "python"},
+    "elsewhere": {"kind": "python"},
+    "wake": {},
 }
 """Name of a try -> what is special about it; its first word is the task."""
 
@@ -199,7 +224,8 @@ def facts() -> Iterator[Facts]:
             login="me",
             password="open-sesame",
         )
-        yield Facts(connections={"api": api}, xcoms=[XComInput(task_id="one", key="return_value", value="7")])
+        known = [XComInput(task_id="one", key="return_value", value="7")]
+        yield Facts(connections={"api": api}, xcoms=known, paused={"asleep"})
         server.shutdown()
 
 
@@ -398,3 +424,40 @@ def test_a_reducer_reads_in_pages(mapped_tries: dict[str, TryFacts], mapped_fact
 def test_inside_of_a_group_the_same_index_is_pulled(mapped_tries: dict[str, TryFacts]) -> None:
     facts = mapped_tries["g.second"]
     assert facts.xcoms == {"return_value": [[1]]}, facts.events
+
+
+@pytest.mark.parametrize(
+    ("task_id", "skips", "xcoms"),
+    [
+        ("branch", {"y"}, {"skipmixin_key": {"followed": ["x"]}}),
+        ("short", {"x", "behind"}, None),
+        ("all_ways", set(), {"return_value": ["x", "y"], "skipmixin_key": {"followed": ["x", "y"]}}),
+    ],
+)
+def test_what_the_sdk_skips_downstream_goes_with_the_outcome(
+    tries: dict[str, TryFacts], task_id: str, skips: set[str], xcoms: dict[str, Any] | None
+) -> None:
+    ended = tries[task_id].outcome
+    assert (ended.kind, set(ended.skips)) == (OutcomeKind.SUCCESS, skips), tries[task_id].events
+    assert [item.key for item in ended.xcoms] == ["skipmixin_key"], "committed together with the skips"
+    if xcoms is None:
+        assert set(tries[task_id].xcoms["skipmixin_key"]["skipped"]) == skips
+    else:
+        assert {key: sorted(value) if isinstance(value, list) else {"followed": sorted(value["followed"])}
+                for key, value in tries[task_id].xcoms.items()} == xcoms  # fmt: skip
+
+
+def test_latest_only_works_out_the_window_itself(tries: dict[str, TryFacts]) -> None:
+    """A run that a person started: everything follows."""
+    assert tries["latest"].outcome.kind is OutcomeKind.SUCCESS, tries["latest"].events
+    assert tries["latest"].outcome.skips == ()
+
+
+def test_a_function_is_called_by_another_interpreter(tries: dict[str, TryFacts]) -> None:
+    assert tries["elsewhere"].xcoms == {"return_value": [1, "127.0.0.1"]}, tries["elsewhere"].events
+
+
+def test_a_paused_dag_fails_whoever_wants_it_awake(tries: dict[str, TryFacts], facts: Facts) -> None:
+    outcome = tries["wake"].outcome
+    assert (outcome.kind, outcome.because) == (OutcomeKind.FAILED, "DagIsPaused: Dag asleep is paused")
+    assert all(run.dag_id != "asleep" for run in facts.dag_runs)

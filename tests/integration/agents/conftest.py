@@ -87,7 +87,9 @@ class Service:
     async def a_try(self, try_id: str, token: str | None = None, **hello: Any) -> AsyncIterator[Agent]:
         async with self.stream(m.TRY, m.FromTry, m.ToTry) as agent:
             said = m.TryHello(
-                try_id=try_id, token=token or try_token(SECRET, try_id), **{"hostname": "host", "pid": 7, **hello}
+                try_id=try_id,
+                token=token or try_token(SECRET, try_id),
+                **{"hostname": "host", "pid": 7, "protocol": m.PROTOCOL, **hello},
             )
             await agent.say(said)
             yield agent

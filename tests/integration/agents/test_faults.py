@@ -145,7 +145,7 @@ async def _another_try_is_served(service: Service) -> None:
     await service.world.create(dag("other", task("o")))
     try_id = (await service.world.launched_ids(1))["o"]
     async with service.a_try(try_id, started_at=utc_now()) as agent:
-        assert await agent.hear() == m.Welcome(log_offset=0)
+        assert await agent.hear() == m.Welcome(log_offset=0, protocol=m.PROTOCOL)
         await agent.say(outcome())
         assert await agent.hear() == m.OutcomeStored()
 
@@ -206,6 +206,7 @@ async def test_a_question_that_takes_too_long_is_refused_with_a_sentence(
         (m.ConnectionAsk(request_id=1, connection_id="c"), m.ConnectionAnswer),
         (m.DagRunAsk(request_id=1, dag_id="d"), m.DagRunAnswer),
         (m.CountsAsk(request_id=1, dag_id="d"), m.CountsAnswer),
+        (m.DagAsk(request_id=1, dag_id="d"), m.DagAnswer),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -240,7 +241,7 @@ async def test_an_answer_that_cannot_be_sent_is_a_refusal(service: Service, monk
 
 
 async def attach(service: Service, host: Agent, boot_id: str = "b") -> None:
-    await host.say(m.HostHello(host_token=HOST_TOKEN, boot_id=boot_id, hostname="h", pid=1))
+    await host.say(m.HostHello(host_token=HOST_TOKEN, boot_id=boot_id, hostname="h", pid=1, protocol=m.PROTOCOL))
     assert isinstance(await host.hear(), m.HostWelcome)
 
 
@@ -349,7 +350,7 @@ async def test_a_log_that_cannot_be_written_is_kept_by_the_agent_and_comes_again
         await attach(service, host)
         for _ in range(3):
             async with service.a_try(try_id, started_at=utc_now()) as agent:
-                assert await agent.hear() == m.Welcome(log_offset=0)
+                assert await agent.hear() == m.Welcome(log_offset=0, protocol=m.PROTOCOL)
                 await agent.say(m.LogChunk(offset=0, content=b"one\n"))
                 await agent.say(m.LogChunk(offset=4, content=b"two\n"))
                 await agent.say(m.ConnectionAsk(request_id=1, connection_id="c"))
@@ -360,7 +361,7 @@ async def test_a_log_that_cannot_be_written_is_kept_by_the_agent_and_comes_again
         assert "No space left on device" in (service.service.complaint() or "")
         full_disk.clear()
         async with service.a_try(try_id, started_at=utc_now()) as agent:
-            assert await agent.hear() == m.Welcome(log_offset=0)
+            assert await agent.hear() == m.Welcome(log_offset=0, protocol=m.PROTOCOL)
             await agent.say(m.LogChunk(offset=0, content=b"one\ntwo\n"))
             await agent.say(outcome())
             assert await agent.hear() == m.OutcomeStored()

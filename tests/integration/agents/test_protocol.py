@@ -12,7 +12,7 @@ from leoflowd.core.try_tokens import try_token
 from tests.integration.agents.conftest import HOST_TOKEN, REFUSED, SECRET, Service, outcome
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
 
-NEWER = m.PROTOCOL + 1
+BEFORE, NEWER = m.PROTOCOL - 1, m.PROTOCOL + 1
 
 
 async def new_try(world: World) -> tuple[int, str]:
@@ -22,22 +22,29 @@ async def new_try(world: World) -> tuple[int, str]:
 
 def host_hello(**fields: Any) -> dict[str, Any]:
     hello = {"type": "HostHello", "host_token": HOST_TOKEN, "boot_id": "b", "hostname": "h", "pid": 1}
-    return {**hello, "known_try_ids": [], **fields}
+    return {**hello, "known_try_ids": [], "protocol": m.PROTOCOL, **fields}
 
 
 def try_hello(try_id: str, **fields: Any) -> dict[str, Any]:
-    return {"type": "TryHello", "try_id": try_id, "token": try_token(SECRET, try_id), "hostname": "h", **fields}
+    return {
+        "type": "TryHello",
+        "try_id": try_id,
+        "token": try_token(SECRET, try_id),
+        "hostname": "h",
+        "protocol": m.PROTOCOL,
+        **fields,
+    }
 
 
 async def test_an_agent_of_the_release_before_is_told_nothing_that_it_does_not_know(service: Service) -> None:
     """It refuses a message with a field more, so these are all the fields."""
     async with service.stream(m.ATTACH, Any, Any) as agent:
-        await agent.say(host_hello())
-        assert await agent.hear() == {"type": "HostWelcome"}
+        await agent.say(host_hello(protocol=BEFORE))
+        assert await agent.hear() == {"type": "HostWelcome", "protocol": BEFORE}
     run, try_id = await new_try(service.world)
     async with service.stream(m.TRY, Any, Any) as agent:
-        await agent.say(try_hello(try_id, pid=7, started_at=utc_now(), wants_spec=False))
-        assert await agent.hear() == {"type": "Welcome", "log_offset": 0}
+        await agent.say(try_hello(try_id, pid=7, started_at=utc_now(), wants_spec=False, protocol=BEFORE))
+        assert await agent.hear() == {"type": "Welcome", "log_offset": 0, "protocol": BEFORE}
         await agent.say(outcome())
         assert await agent.hear() == {"type": "OutcomeStored"}
     assert await service.world.states(run) == {"a": "success"}
@@ -64,20 +71,20 @@ async def test_a_question_that_only_newer_daemons_know_is_refused_with_a_sentenc
     _, try_id = await new_try(service.world)
     async with service.a_try(try_id, started_at=utc_now(), protocol=NEWER) as agent:
         await agent.hear()
-        await agent.say({"type": "VariableAsk", "request_id": 5, "key": "k"})
+        await agent.say({"type": "MoodAsk", "request_id": 5, "key": "k"})
         answer = await agent.hear()
         assert isinstance(answer, m.Refused)
         assert answer.request_id == 5
-        assert "does not know the question VariableAsk" in answer.refused
+        assert "does not know the question MoodAsk" in answer.refused
         await agent.say(m.XComPull(request_id=6))
         assert await agent.hear() == m.XComValues(request_id=6)
 
 
 async def test_an_older_agent_is_never_sent_what_is_newer(service: Service) -> None:
     _, try_id = await new_try(service.world)
-    async with service.a_try(try_id, started_at=utc_now()) as agent:
+    async with service.a_try(try_id, started_at=utc_now(), protocol=BEFORE) as agent:
         await agent.hear()
-        await agent.say({"type": "VariableAsk", "request_id": 5, "key": "k"})
+        await agent.say({"type": "DagAsk", "request_id": 5, "dag_id": "d"})
         await agent.say(m.XComPull(request_id=6))
         assert await agent.hear() == m.XComValues(request_id=6)
 

@@ -129,6 +129,13 @@ class TestDagRuns:
         assert answer == m.DagRunAnswer(request_id=1, run_id="mine")
         assert [run["logical_date"] for run in await runs(world)] == [None]
 
+    async def test_a_run_may_be_asked_for_later(self, world: World, questions: Questions, asker: TryRow) -> None:
+        later = DAY + timedelta(days=365 * 70)
+        await questions.answer(asker, ask(run_id="mine", run_after=later))
+        async with world.db.api.connection() as conn:
+            cursor = await conn.execute(b"SELECT run_after, logical_date FROM dag_run WHERE run_id = 'mine'")
+            assert await cursor.fetchall() == [(later, None)]
+
     async def test_the_user_who_triggered_the_parent_is_inherited(
         self, world: World, questions: Questions, asker: TryRow
     ) -> None:
@@ -317,3 +324,19 @@ class TestCounts:
     ) -> None:
         question = m.CountsAsk(**{"request_id": 3, "dag_id": "child", **filters})
         assert await questions.answer(past, question) == m.CountsAnswer(request_id=3, count=count)
+
+
+class TestDags:
+    async def test_whether_it_is_paused_and_whose_it_is(
+        self, world: World, questions: Questions, asker: TryRow
+    ) -> None:
+        await world.register(dag("other", task("a", owner="ann"), tags=("t1", "t2")))
+        for is_paused in (True, False):
+            async with world.db.api.connection() as conn:
+                await conn.execute(b"UPDATE dag SET is_paused = %(paused)s", {"paused": is_paused})
+            answer = await questions.answer(asker, m.DagAsk(request_id=4, dag_id="other"))
+            assert answer == m.DagAnswer(request_id=4, is_paused=is_paused, owners=("ann",), tags=("t1", "t2"))
+
+    async def test_one_that_does_not_exist_is_refused(self, questions: Questions, asker: TryRow) -> None:
+        answer = await questions.answer(asker, m.DagAsk(request_id=4, dag_id="nope"))
+        assert answer == m.DagAnswer(request_id=4, refused="The Dag with ID: `nope` was not found")

@@ -86,7 +86,16 @@ async def test_texts_about_a_fault_are_stored_as_they_can_be(service: Service) -
     run, try_id = await running(service)
     async with service.a_try(try_id, started_at=LAST) as agent:
         await agent.hear()
-        await agent.say(m.TryHello(try_id=try_id, token="", hostname="h\0st" * 200, pid=2**40, started_at=utc_now()))
+        await agent.say(
+            m.TryHello(
+                try_id=try_id,
+                token="",
+                hostname="h\0st" * 200,
+                pid=2**40,
+                started_at=utc_now(),
+                protocol=m.PROTOCOL,
+            )
+        )
         await agent.say(m.RenderedFields(fields='{"command\\u0000": "echo \\u0000", "n": 1e400}'))
         await agent.say(m.RenderedFields(fields='{"command\\u0000": "echo \\u0000"}'))
         await agent.say(m.RenderedFields(fields="[]"))
@@ -138,6 +147,8 @@ async def test_what_json_carries_is_given_back_as_it_came(service: Service, valu
         (m.DagRunAsk(request_id=1, dag_id="d", run_id="r", conf="[]"), "conf is no JSON object"),
         (m.DagRunAsk(request_id=1, dag_id="d", run_id="r", conf='{"a": 1e999}'), "conf is not JSON that can be"),
         (m.DagRunAsk(request_id=1, dag_id="d", conf='{"a": "' + "x" * 300_000 + '"}'), "conf is larger than 262144"),
+        (m.DagRunAsk(request_id=1, dag_id="d", run_id="r", run_after=LAST), "run_after is not between"),
+        (m.DagAsk(request_id=1, dag_id="d\0"), r"an id in dag_id holds \x00"),
         (m.CountsAsk(request_id=1, dag_id="d", states=("s\0",)), r"an id in states holds \x00"),
         (m.CountsAsk(request_id=1, dag_id="d", logical_dates=(LAST,)), "a logical date is not between"),
     ],

@@ -19,7 +19,7 @@ async def test_a_try_reports_from_hello_to_stored_outcome(service: Service) -> N
     run = await service.world.create(dag("d", task("a"), task("b", "a")))
     try_id = (await service.world.launched_ids(1))["a"]
     async with service.a_try(try_id, started_at=utc_now()) as agent:
-        assert await agent.hear() == m.Welcome(log_offset=0)
+        assert await agent.hear() == m.Welcome(log_offset=0, protocol=m.PROTOCOL)
         await agent.say(m.LogChunk(offset=0, content=b'{"event":"one"}\n'))
         await agent.say(m.XComPush(key="k", value='{"x": 1}'))
         await agent.say(m.RenderedFields(fields='{"op_args": [1]}'))
@@ -44,7 +44,7 @@ async def test_a_returning_agent_goes_on_where_its_log_stopped(service: Service)
         await agent.say(m.XComPull(request_id=1, key="none"))
         await agent.hear()
     async with service.a_try(try_id, started_at=utc_now()) as agent:
-        assert await agent.hear() == m.Welcome(log_offset=8)
+        assert await agent.hear() == m.Welcome(log_offset=8, protocol=m.PROTOCOL)
         await agent.say(m.LogChunk(offset=4, content=b"two\nthree\n"))
         await agent.say(outcome())
         await agent.hear()
@@ -151,7 +151,7 @@ async def test_deleting_the_run_stops_the_try_for_good(service: Service) -> None
 
 async def test_a_host_with_a_foreign_token_gets_no_work(service: Service) -> None:
     async with service.stream(m.ATTACH, m.FromHost, m.ToHost) as host:
-        await host.say(m.HostHello(host_token="guess", boot_id="b", hostname="h", pid=1))
+        await host.say(m.HostHello(host_token="guess", boot_id="b", hostname="h", pid=1, protocol=m.PROTOCOL))
         with pytest.raises(REFUSED):
             await host.hear()
 
@@ -169,7 +169,7 @@ async def test_a_host_gets_each_launch_once(service: Service) -> None:
     )
     other = m.Launch(spec=m.TrySpec(**{**_fields(spec), "try_id": "t2"}), token="t")
     async with service.stream(m.ATTACH, m.FromHost, m.ToHost) as host:
-        await host.say(m.HostHello(host_token=HOST_TOKEN, boot_id="b", hostname="h", pid=1))
+        await host.say(m.HostHello(host_token=HOST_TOKEN, boot_id="b", hostname="h", pid=1, protocol=m.PROTOCOL))
         assert isinstance(await host.hear(), m.HostWelcome)
         service.launches.put(m.Launch(spec=spec, token="t"))
         service.launches.put(m.Launch(spec=spec, token="t"))
@@ -187,7 +187,7 @@ async def test_a_broken_message_costs_its_own_stream_only(service: Service) -> N
         with pytest.raises(REFUSED):
             await agent.hear()
     async with service.a_try(try_id, started_at=utc_now()) as agent:
-        assert await agent.hear() == m.Welcome(log_offset=0)
+        assert await agent.hear() == m.Welcome(log_offset=0, protocol=m.PROTOCOL)
 
 
 def _fields(spec: m.TrySpec) -> dict[str, Any]:

@@ -17,6 +17,9 @@ class TaskInstance:
         self.start_date = STARTED_AT
         self.first_started_at = first_started_at
         self.pushed: dict[str, Any] = {}
+        self.map_index = -1
+        self.task: Any = None
+        self.latest_window: Any = None
 
     def get_first_reschedule_date(self, context: Any) -> datetime | None:
         return self.first_started_at
@@ -36,7 +39,7 @@ class Process:
             "ti": self.ti,
             "logical_date": LOGICAL_DATE,
             "data_interval_end": LOGICAL_DATE,
-            "dag_run": SimpleNamespace(run_after=LOGICAL_DATE, logical_date=LOGICAL_DATE),
+            "dag_run": SimpleNamespace(run_after=LOGICAL_DATE, logical_date=LOGICAL_DATE, run_type="scheduled"),
             "ds": "2024-03-01",
         }
         runtime.set_current_context(self.context)
@@ -46,4 +49,5 @@ class Process:
         return dag.task_dict[task_id]
 
     def run(self, task_id: str) -> Any:
-        return self.runtime.execute(self.task(task_id), self.context)
+        self.ti.task = self.task(task_id)
+        return self.runtime.execute(self.ti.task, self.context)

@@ -181,9 +181,12 @@ def test_a_native_sensor_of_a_provider_that_airflow_will_not_have_is_refused(ref
 def test_operators_that_come_with_airflow_and_that_we_do_not_run_are_refused_with_and_without_it(
     refused: Refuse,
 ) -> None:
-    text = "from leoflow import DAG\nfrom airflow.providers.standard.operators.branch import BaseBranchOperator\n"
-    assert "branching" in str(refused(text))
-    assert "branching" in str(refused(text, yaml=CONNECTED))
+    text = (
+        "from leoflow import DAG\nfrom airflow.providers.standard.operators.hitl import ApprovalOperator\n"
+        "with DAG('d'):\n    ApprovalOperator(task_id='a', subject='s')\n"
+    )
+    assert "'a' uses ApprovalOperator" in str(refused(text))
+    assert "'a' uses ApprovalOperator" in str(refused(text, yaml=CONNECTED))
 
 
 def test_an_argument_that_only_the_real_sensor_honours_makes_it_captured(compiled: Compile) -> None:

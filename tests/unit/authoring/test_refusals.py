@@ -17,9 +17,8 @@ with DAG("d") as dag:
 @pytest.mark.parametrize(
     ("code", "line", "words"),
     [
-        ("    @task.branch\n    def f(): ...", 5, ["@task.branch", "branching"]),
-        ("    @task.short_circuit()\n    def f(): ...", 5, ["@task.short_circuit"]),
-        ("    @task.virtualenv\n    def f(): ...", 5, ["dependencies"]),
+        ("    @task.docker\n    def f(): ...", 5, ["@task.docker", "pod"]),
+        ("    from airflow.operators.subdag import SubDagOperator", 5, ["SubDagOperator", "TaskGroup"]),
         ("    @task.nonsense\n    def f(): ...", 5, ["no such decorator"]),
         (
             "    EmptyOperator(task_id='a', on_failure_callback=print)",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Compile, Process, Refuse, StartProcess
+from .conftest import Compile, Process, StartProcess
 
 DAG = """
 from datetime import datetime
@@ -22,7 +22,7 @@ class Daemon:
     """Answers like the daemon; keeps the questions."""
 
     def __init__(self, **answer: Any) -> None:
-        self.answer = {"run_id": "r1", "refused": None, "exists": False, **answer}
+        self.answer = {"run_id": "r1", "refused": None, "exists": False, "is_paused": False, **answer}
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
     def __call__(self, kind: str, question: dict[str, Any]) -> dict[str, Any]:
@@ -51,6 +51,7 @@ def test_it_asks_for_a_run_and_pushes_its_id(process: StartProcess) -> None:
         "dag_id": "other",
         "run_id": "x",
         "logical_date": "2024-01-01T00:00:00+00:00",
+        "run_after": None,
         "conf": {"a": 1},
         "reset": True,
         "note": "n",
@@ -117,7 +118,27 @@ def test_it_is_a_task_with_a_process(compiled: Compile) -> None:
     assert found.module == "airflow.providers.standard.operators.trigger_dagrun"
 
 
-@pytest.mark.parametrize("argument", ["run_after=None", "fail_when_dag_is_paused=True"])
-def test_what_the_daemon_could_not_do_is_refused(refused: Refuse, argument: str) -> None:
-    error = refused(DAG % argument)
-    assert argument.partition("=")[0] in error.what
+@pytest.mark.parametrize(
+    ("arguments", "run_after", "logical_date"),
+    [
+        ("run_after='2030-01-01T05:00:00+05:00'", "2030-01-01T05:00:00+05:00", None),
+        ("run_after=datetime(2030, 1, 1)", "2030-01-01T00:00:00+00:00", None),
+        ("run_after='2030-01-01', logical_date='2029-01-01'", "2030-01-01T00:00:00+00:00", "2029-01-01T00:00:00+00:00"),
+        ("run_after=None", None, None),
+    ],
+)
+def test_a_run_may_be_asked_for_later_and_then_has_no_logical_date(
+    process: StartProcess, arguments: str, run_after: str | None, logical_date: str | None
+) -> None:
+    daemon = Daemon()
+    start(process, arguments, daemon).run("t")
+    ((_, question),) = daemon.asked
+    assert (question["run_after"], question["logical_date"]) == (run_after, logical_date)
+
+
+def test_a_paused_dag_fails_the_task_where_that_is_asked_for(process: StartProcess) -> None:
+    daemon = Daemon(is_paused=True)
+    started = start(process, "fail_when_dag_is_paused=True", daemon)
+    with pytest.raises(errors().AirflowException, match="Dag other is paused"):
+        started.run("t")
+    assert daemon.asked == [("dag", {"dag_id": "other"})], "no run was asked for"

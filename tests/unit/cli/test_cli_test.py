@@ -269,3 +269,25 @@ def test_a_task_that_is_mapped_over_another_does_not_run_alone(run) -> None:
     result = run(MAPPED, "--task", "double")
     assert result.code == 2
     assert "mapped over the output of 'make'" in result.err
+
+
+def test_a_branch_skips_what_it_leaves_out(run) -> None:
+    source = """
+from airflow.sdk import dag, task
+from airflow.providers.standard.operators.empty import EmptyOperator
+@dag
+def b():
+    @task.branch
+    def choose(): return 'left'
+    right = EmptyOperator(task_id='right', trigger_rule='all_done')
+    choose() >> [EmptyOperator(task_id='left'), right]
+    right >> EmptyOperator(task_id='behind')
+b()
+"""
+    result = run(source)
+    assert result.code == 0
+    tasks = by_task(result.document)
+    assert {task_id: task["state"] for task_id, task in tasks.items()} == {
+        "choose": "success", "left": "success", "right": "skipped", "behind": "skipped"
+    }  # fmt: skip
+    assert tasks["choose"]["xcoms"] == {"skipmixin_key": {"followed": ["left"]}}

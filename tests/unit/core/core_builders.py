@@ -106,5 +106,5 @@ def begin_try(view: RunView, position: int, now: datetime = NOW) -> None:
 def end_instance(view: RunView, position: int, kind: OutcomeKind, now: datetime = NOW, **fields: object) -> Decision:
     decisions = plan_outcome(view, position, outcome(kind, ended_at=now, **fields), now)  # type: ignore[arg-type]
     carry_out(view, decisions, now)
-    settle(view, now, touched=[position])
+    settle(view, now, touched=[one.instance for one in decisions])
     return decisions[0]

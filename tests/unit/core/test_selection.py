@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from leoflowd.contract.dag_spec import DagSpec, MapInput, MappedSpec, TaskGroupSpec, TaskSpec
 from leoflowd.contract.states import TaskInstanceState
 from leoflowd.core.dag_shape import shape_of
-from leoflowd.core.selection import Instance, first_live, select_tasks, to_clear, to_mark, to_resume
+from leoflowd.core.selection import Instance, first_live, select_tasks, to_clear, to_mark, to_resume, with_scopes
 
 S = TaskInstanceState
 
@@ -100,3 +102,55 @@ def test_after_a_mark_failed_ones_downstream_go_on_but_not_the_marked() -> None:
 def test_live_instances_are_found() -> None:
     assert first_live(_instances(a=S.SUCCESS, b=S.QUEUED)) is not None
     assert first_live(_instances(a=S.SUCCESS, b=S.SCHEDULED)) is None
+
+
+# --- setups and teardowns ----------------------------------------------------------------------------------------
+
+SCOPED = shape_of(
+    DagSpec(
+        dag_id="d",
+        tasks=(
+            TaskSpec(task_id="cluster", operator="X", is_setup=True),
+            TaskSpec(task_id="login", operator="X", is_setup=True, upstream_task_ids=("cluster",)),
+            TaskSpec(task_id="load", operator="X", upstream_task_ids=("login",)),
+            TaskSpec(task_id="check", operator="X", upstream_task_ids=("load",)),
+            TaskSpec(task_id="drop", operator="X", is_teardown=True, upstream_task_ids=("cluster", "check")),
+            TaskSpec(task_id="report", operator="X", upstream_task_ids=("check",)),
+            TaskSpec(task_id="other_setup", operator="X", is_setup=True),
+            TaskSpec(task_id="other", operator="X", upstream_task_ids=("other_setup", "report")),
+            TaskSpec(task_id="other_drop", operator="X", is_teardown=True, upstream_task_ids=("other_setup",)),
+        ),
+    )
+)
+"""`cluster` lasts until `drop`; `login` has no teardown; `other` runs after `other_drop` may have run."""
+
+
+@pytest.mark.parametrize(
+    ("task_id", "with_it"),
+    [
+        ("load", {"login", "cluster", "drop"}),
+        ("check", {"login", "cluster", "drop"}),
+        ("report", {"login"}),
+        ("other", {"login"}),
+        ("cluster", {"drop"}),
+        ("other_setup", {"other_drop"}),
+        ("drop", set()),
+    ],
+)
+def test_a_clear_brings_the_setups_around_a_task_and_their_teardowns(task_id: str, with_it: set[str]) -> None:
+    assert with_scopes(SCOPED, select_tasks(SCOPED, [task_id])).task_ids == {task_id} | with_it
+
+
+def test_it_brings_them_for_relatives_too() -> None:
+    chosen = with_scopes(SCOPED, select_tasks(SCOPED, ["report"], upstream=True))
+    assert chosen.task_ids == {"report", "check", "load", "login", "cluster", "drop"}
+
+
+def test_of_a_single_map_index_they_come_whole() -> None:
+    chosen = with_scopes(SCOPED, select_tasks(SCOPED, [("check", 3), ("gone", 1)]))
+    assert chosen.task_ids == {"login", "cluster", "drop"}
+    assert chosen.keys == {("check", 3), ("gone", 1)}
+
+
+def test_nothing_chosen_brings_nothing() -> None:
+    assert not with_scopes(SCOPED, select_tasks(SCOPED, [])).task_ids

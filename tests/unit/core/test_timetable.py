@@ -23,6 +23,7 @@ from leoflowd.contract.states import DagRunType
 from leoflowd.core.timetable import (
     RunSlot,
     describe,
+    latest_window,
     manual_interval,
     next_run,
     run_id_for,
@@ -194,3 +195,31 @@ def test_a_wrong_timetable_is_refused_with_a_remedy(timetable: Timetable, compla
 )
 def test_a_right_timetable_is_accepted(timetable: Timetable) -> None:
     validate(timetable)
+
+
+# --- when a run is the newest one --------------------------------------------------------------------------------
+
+
+def _at(day: int, hour: int = 0) -> datetime:
+    return datetime(2026, 5, day, hour, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("timetable", "interval", "window"),
+    [
+        (CronTimetable(expression="0 0 * * *"), (_at(4), _at(4)), (_at(4), _at(5))),
+        (CronTimetable(expression="0 0 * * *", data_interval=True), (_at(4), _at(5)), (_at(4), _at(6))),
+        (CronTimetable(expression="0 0 * * *", interval_s=3600), (_at(3, 23), _at(4)), (_at(3, 23), _at(5))),
+        (DeltaTimetable(seconds=4 * 3600), (_at(4), _at(4)), (_at(4), _at(4, 4))),
+        (DeltaTimetable(seconds=86_400, data_interval=True), (_at(4), _at(5)), (_at(4), _at(6))),
+        (DatesTimetable(dates=(_at(1), _at(4), _at(9))), (_at(4), _at(4)), (_at(4), _at(9))),
+        (DatesTimetable(dates=(_at(1), _at(4))), (_at(4), _at(4)), None),
+        (OnceTimetable(), (_at(4), _at(4)), None),
+        (ContinuousTimetable(), (_at(4), _at(5)), None),
+        (NoTimetable(), (_at(4), _at(4)), None),
+    ],
+)
+def test_a_run_is_the_newest_until_the_next_one_is_due(
+    timetable: Timetable, interval: tuple[datetime, datetime], window: tuple[datetime, datetime] | None
+) -> None:
+    assert latest_window(timetable, *interval) == window

@@ -84,7 +84,8 @@ def test_apply_allows_exactly_the_moves_of_the_table(before: TaskInstanceState, 
 
 def test_every_state_can_be_reached_and_only_finished_ones_are_ends() -> None:
     assert set(MOVES) == set(PERSON_MOVES) == set(TaskInstanceState)
-    assert {state for state, after in MOVES.items() if not after} == FINISHED
+    assert {state for state, after in MOVES.items() if not after} == FINISHED - {S.UPSTREAM_FAILED}
+    assert MOVES[S.UPSTREAM_FAILED] == {S.SKIPPED}, "by a branch, and nobody else"
     by_people = {after for moves in PERSON_MOVES.values() for after in moves}
     assert {after for moves in MOVES.values() for after in moves} | by_people == set(TaskInstanceState)
 

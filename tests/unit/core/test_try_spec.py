@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
 from leoflowd.contract.agent_messages import DagRunFacts, ResumeCall, XComInput
-from leoflowd.contract.dag_spec import DagSpec, TaskSpec, XComRef
+from leoflowd.contract.dag_spec import CronTimetable, DagSpec, TaskSpec, XComRef
 from leoflowd.core.dag_shape import shape_of
 from leoflowd.core.run_view import InstanceFacts
 from leoflowd.core.try_spec import XCOM_BYTES_ALONG, Artifact, TryFacts, build_try_spec
@@ -72,3 +72,22 @@ def test_a_spec_says_which_try_of_which_instance_it_is() -> None:
     assert (spec.dag_run, spec.first_started_at, spec.resume) == (one.run, AT, resume)
     assert (spec.source_path, spec.do_xcom_push) == ("etl/dag.py", False)
     assert (spec.python, spec.bundle_path) == ("", ""), "only the place where it runs knows these"
+
+
+@pytest.mark.parametrize(
+    ("decides", "run_type", "has_window"),
+    [(True, "scheduled", True), (True, "backfill", True), (True, "manual", False), (False, "scheduled", False)],
+)
+def test_a_decider_is_told_until_when_its_run_is_the_newest(decides: bool, run_type: str, has_window: bool) -> None:
+    spec = DagSpec(
+        dag_id="d",
+        tasks=(TaskSpec(task_id="latest", operator="X", decides=decides),),
+        timetable=CronTimetable(expression="0 0 * * *"),
+    )
+    one = TryFacts(
+        dag_run_id=7,
+        facts=InstanceFacts(id="t", node=0),
+        run=DagRunFacts(dag_id="d", run_id="r", run_type=run_type, run_after=AT, logical_date=AT),
+        artifact=Artifact(spec=spec, shape=shape_of(spec), bundle_digest="digest", version_number=3),
+    )
+    assert build_try_spec(one).latest_window == ((AT, AT + timedelta(days=1)) if has_window else None)

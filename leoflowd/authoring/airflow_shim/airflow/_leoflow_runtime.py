@@ -41,6 +41,7 @@ Running one try (in this order)
 `resolve` copies the list, tuple, set or dict that it walks, leaves `literal(...)` values alone, and never changes
 the operator. Outcomes are exceptions of `airflow.exceptions`: AirflowSkipException, AirflowFailException,
 AirflowRescheduleException(.reschedule_date), AirflowTaskTimeout, AirflowException; anything else is a failure too.
+DownstreamTasksSkipped(.tasks) is a success.
 A task that only wants to wait raises TaskDeferred(.trigger, .method_name, .kwargs, .timeout), where
 `trigger.serialize()` is (class path, arguments), or LeoflowDefer(.wait, .next_method).
 """
@@ -59,7 +60,13 @@ from airflow._leoflow import operators as _operators
 from airflow._leoflow import supervisor as _supervisor
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.dag import DAG
-from airflow._leoflow.errors import AuthoringError, LeoflowDefer, TaskDeferred, TaskNotFound
+from airflow._leoflow.errors import (
+    AuthoringError,
+    DownstreamTasksSkipped,  # noqa: F401 - for the runner
+    LeoflowDefer,
+    TaskDeferred,
+    TaskNotFound,
+)
 from airflow._leoflow.mapping import MappedOperator, closest_mapped_group
 from airflow._leoflow.params import DagParam
 from airflow._leoflow.xcom_arg import MISSING as MISSING  # what `pull` answers for an output that was never pushed

@@ -132,6 +132,8 @@ class BaseOperator(Task, metaclass=OperatorMeta):
     ui_fgcolor = "#000"
     custom_operator_name = ""
     operator_extra_links: Sequence[Any] = ()
+    inherits_from_skipmixin = False
+    """Does what it chose to skip hold for whoever is cleared later? Airflow's name."""
     start_from_trigger = False
     start_trigger_args: Any = None
     _location: Location = ("", 0)

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow._leoflow.dag import DAG
+    from airflow._leoflow.scopes import Scope
     from airflow._leoflow.task_group import TaskGroup
 
 open_dags: list[DAG] = []
 open_groups: list[TaskGroup] = []
+open_scopes: list[Scope] = []
+"""Of setups and teardowns in `with` statements, outermost first."""
 registered_dags: list[DAG] = []
 """DAGs that `with` or `@dag` registered since `begin_load`, in order."""
 
@@ -35,6 +38,7 @@ class Context(dict):  # type: ignore[type-arg]
 def begin_load() -> None:
     open_dags.clear()
     open_groups.clear()
+    open_scopes.clear()
     registered_dags.clear()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -11,25 +12,27 @@ from typing import Any
 from airflow._leoflow import mapped_group, mapping
 from airflow._leoflow.context import KNOWN_CONTEXT_KEYS
 from airflow._leoflow.dag import DAG
-from airflow._leoflow.errors import AuthoringError, ShimUnsupported, describe
+from airflow._leoflow.errors import AirflowSkipException, AuthoringError, ShimUnsupported, describe
 from airflow._leoflow.operators import _BashDecoratedOperator, _PythonDecoratedOperator
 from airflow._leoflow.sensors import DecoratedSensorOperator
 from airflow._leoflow.task_group import TaskGroup
 from airflow._leoflow.xcom_arg import XComArg
 
+MORE_DECORATORS = {
+    "branch": "branching:_BranchPythonDecoratedOperator",
+    "short_circuit": "branching:_ShortCircuitDecoratedOperator",
+    "virtualenv": "virtualenv:_PythonVirtualenvDecoratedOperator",
+    "external_python": "virtualenv:_PythonExternalDecoratedOperator",
+    "branch_virtualenv": "virtualenv:_BranchPythonVirtualenvDecoratedOperator",
+    "branch_external_python": "virtualenv:_BranchExternalPythonDecoratedOperator",
+}
+"""Those that few files use: imported when they are."""
+
 OTHER_DECORATORS = {
-    "branch": "branching is not supported yet",
-    "branch_virtualenv": "branching is not supported yet",
-    "branch_external_python": "branching is not supported yet",
-    "short_circuit": "short-circuiting is not supported yet",
-    "virtualenv": "each DAG has one environment, built from `dependencies:` in leoflow.yaml",
-    "external_python": "each DAG has one environment, built from `dependencies:` in leoflow.yaml",
     "docker": "on Kubernetes each task is a pod of the DAG's own image",
     "kubernetes": "on Kubernetes each task is a pod already",
     "kubernetes_cmd": "on Kubernetes each task is a pod already",
     "pyspark": "it needs Airflow's Spark provider",
-    "run_if": "conditional running is not supported yet",
-    "skip_if": "conditional running is not supported yet",
     "stub": "tasks in other languages are not supported",
     "llm": "it needs an Airflow provider",
     "agent": "it needs an Airflow provider",
@@ -154,7 +157,7 @@ def returns_mapping(function: Callable[..., Any]) -> bool:
 
 
 class _TaskFactory:
-    """The name `task`: bare, with arguments, and as `task.python`, `task.bash`, `task.sensor`."""
+    """The name `task`: bare, with arguments, and as `task.python`, `task.bash`, `task.branch` and others."""
 
     def __call__(self, python_callable: Any = None, multiple_outputs: bool | None = None, **kwargs: Any) -> Any:
         return _decorate(_PythonDecoratedOperator, python_callable, {**kwargs, "multiple_outputs": multiple_outputs})
@@ -168,13 +171,23 @@ class _TaskFactory:
     def sensor(self, python_callable: Any = None, **kwargs: Any) -> Any:
         return _decorate(DecoratedSensorOperator, python_callable, {"multiple_outputs": False, **kwargs})
 
+    def run_if(self, condition: Condition, skip_message: str | None = None) -> Any:
+        """Above `@task`: the task is skipped unless `condition(context)` is true."""
+        return _conditional("run_if", condition, skip_message, wanted=True)
+
+    def skip_if(self, condition: Condition, skip_message: str | None = None) -> Any:
+        """Above `@task`: the task is skipped if `condition(context)` is true."""
+        return _conditional("skip_if", condition, skip_message, wanted=False)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if name in MORE_DECORATORS:
+            return functools.partial(_decorate_with, MORE_DECORATORS[name])
         raise ShimUnsupported(
             f"@task.{name} is used",
             OTHER_DECORATORS.get(name, "no such decorator is known"),
-            "use @task, @task.bash, @task.sensor or an operator from airflow.providers.standard",
+            "use @task, @task.bash, @task.sensor, @task.branch or an operator from airflow.providers.standard",
         )
 
 
@@ -182,6 +195,44 @@ def _decorate(operator_class: type, function: Any, kwargs: Mapping[str, Any]) ->
     if function is None:
         return lambda function: TaskDecorator(function, operator_class, kwargs)
     return TaskDecorator(function, operator_class, kwargs)
+
+
+def _decorate_with(where: str, python_callable: Any = None, multiple_outputs: bool | None = None, **kwargs: Any) -> Any:
+    if isinstance(python_callable, str):  # `@task.external_python("/path/to/python")`
+        python_callable, kwargs = None, {"python": python_callable, **kwargs}
+    module, _, name = where.partition(":")
+    operator_class = getattr(importlib.import_module(f"airflow._leoflow.{module}"), name)
+    return _decorate(operator_class, python_callable, {**kwargs, "multiple_outputs": multiple_outputs})
+
+
+Condition = Callable[[Any], Any]
+"""Of the context: a truth, or a pair of it and the message of the skip."""
+
+
+def _conditional(name: str, condition: Condition, skip_message: str | None, *, wanted: bool) -> Any:
+    def hook(context: Any) -> None:
+        answer, message = condition(context), None
+        if isinstance(answer, tuple):
+            answer, message = answer
+        if bool(answer) is not wanted:
+            raise AirflowSkipException(message or skip_message or "Task was skipped due to condition.")
+
+    def decorator(decorated: Any) -> TaskDecorator:
+        if not isinstance(decorated, TaskDecorator):
+            raise TypeError(f"{name} can only be used with task. decorate with @task before @{name}.")
+        decorated.kwargs["pre_execute"] = _one_after_another(decorated.kwargs.get("pre_execute"), hook)
+        return decorated
+
+    return decorator
+
+
+def _one_after_another(*hooks: Callable[[Any], None] | None) -> Callable[[Any], None]:
+    def run(context: Any) -> None:
+        for hook in hooks:
+            if hook is not None:
+                hook(context)
+
+    return run
 
 
 task = _TaskFactory()

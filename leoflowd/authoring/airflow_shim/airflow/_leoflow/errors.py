@@ -62,6 +62,14 @@ class AirflowSkipException(AirflowException):
     """The task is skipped."""
 
 
+class DownstreamTasksSkipped(AirflowException):
+    """The task succeeds, and these tasks are skipped: ids, or (id, map index); what runs or ran is left alone."""
+
+    def __init__(self, *, tasks: Any) -> None:
+        super().__init__()
+        self.tasks = tasks
+
+
 class AirflowBadRequest(AirflowException):
     """The application or server cannot handle the request."""
 

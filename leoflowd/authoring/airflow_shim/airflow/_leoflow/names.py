@@ -27,11 +27,24 @@ _OS = "airflow._leoflow.object_sensors"
 _H = "airflow._leoflow.http_calls"
 _TR = "airflow._leoflow.triggers"
 _TD = "airflow._leoflow.trigger_dagrun"
+_B = "airflow._leoflow.branching"
+_BT = "airflow._leoflow.branch_times"
+_V = "airflow._leoflow.virtualenv"
 
 _EDGES = dict.fromkeys(("chain", "chain_linear", "cross_downstream"), _EDGE)
 _DECORATORS = dict.fromkeys(("dag", "task", "task_group", "setup", "teardown"), _D)
 _BASH = {"BashOperator": _O}
-_PYTHON = {"PythonOperator": _O, "get_current_context": _C}
+_BRANCH = dict.fromkeys(("BaseBranchOperator", "BranchMixIn"), _B)
+_PYTHON = {
+    "PythonOperator": _O,
+    "get_current_context": _C,
+    **dict.fromkeys(("BranchPythonOperator", "ShortCircuitOperator"), _B),
+    **dict.fromkeys(
+        """PythonVirtualenvOperator ExternalPythonOperator BranchPythonVirtualenvOperator
+        BranchExternalPythonOperator""".split(),
+        _V,
+    ),
+}
 _EMPTY = {"EmptyOperator": _O}
 _TRIGGER_DAGRUN = {"TriggerDagRunOperator": _TD}
 _SENSOR = dict.fromkeys(("BaseSensorOperator", "PokeReturnValue", "poke_mode_only"), _SE)
@@ -71,7 +84,8 @@ _CRON = {"CronTriggerTimetable": _T, "DeltaTriggerTimetable": _T}
 _INTERVAL = {"CronDataIntervalTimetable": _T, "DeltaDataIntervalTimetable": _T}
 _STATES = dict.fromkeys(("DagRunState", "TaskInstanceState", "State", "TerminalTIState"), _ENUMS)
 _ERRORS = dict.fromkeys(
-    """AirflowException AirflowFailException AirflowSkipException AirflowBadRequest AirflowNotFoundException
+    """AirflowException AirflowFailException AirflowSkipException DownstreamTasksSkipped AirflowBadRequest
+    AirflowNotFoundException
     AirflowConfigException TaskDeferred TaskDeferralError TaskDeferralTimeout
     AirflowSensorTimeout AirflowRescheduleException AirflowTaskTimeout AirflowTaskTerminated
     AirflowTimetableInvalid AirflowDagCycleException DuplicateTaskIdFound TaskAlreadyInTaskGroup TaskNotFound
@@ -88,6 +102,8 @@ MODULES: dict[str, dict[str, str]] = {
         **_CRON,
         **_INTERVAL,
         **_SENSOR,
+        **_BRANCH,
+        "SkipMixin": _B,
         "DAG": _DAG,
         "BaseOperator": _OP,
         "TaskGroup": _G,
@@ -122,6 +138,8 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sensors": {},
     "airflow.sensors.base": _SENSOR,
     "airflow.sdk.bases.operator": {"BaseOperator": _OP, **_EDGES},
+    "airflow.sdk.bases.branch": _BRANCH,
+    "airflow.sdk.bases.skipmixin": {"SkipMixin": _B},
     "airflow.sdk.bases.hook": {"BaseHook": _S},
     "airflow.sdk.definitions": {},
     "airflow.sdk.definitions.connection": {"Connection": _S},
@@ -173,6 +191,10 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.operators.python": _PYTHON,
     "airflow.operators.empty": _EMPTY,
     "airflow.operators.trigger_dagrun": _TRIGGER_DAGRUN,
+    "airflow.operators.branch": _BRANCH,
+    "airflow.operators.datetime": {"BranchDateTimeOperator": _BT},
+    "airflow.operators.latest_only": {"LatestOnlyOperator": _BT},
+    "airflow.operators.weekday": {"BranchDayOfWeekOperator": _BT},
     "airflow.operators.dummy": {**_EMPTY, "DummyOperator": f"{_O}:EmptyOperator"},
     "airflow.providers": {},
     "airflow.providers.common": {},
@@ -183,9 +205,14 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.providers.standard.operators.python": _PYTHON,
     "airflow.providers.standard.operators.empty": _EMPTY,
     "airflow.providers.standard.operators.trigger_dagrun": _TRIGGER_DAGRUN,
+    "airflow.providers.standard.operators.branch": _BRANCH,
+    "airflow.providers.standard.operators.datetime": {"BranchDateTimeOperator": _BT},
+    "airflow.providers.standard.operators.latest_only": {"LatestOnlyOperator": _BT},
+    "airflow.providers.standard.operators.weekday": {"BranchDayOfWeekOperator": _BT},
     "airflow.providers.standard.sensors": {},
     "airflow.providers.standard.triggers": {},
     "airflow.providers.standard.utils": {},
+    "airflow.providers.standard.utils.skipmixin": {"SkipMixin": _B},
     "airflow.providers.standard.utils.weekday": _WEEKDAY,
     "airflow.providers.amazon.aws.sensors.s3": _S3,
     "airflow.providers.amazon.aws.sensors.s3_key": {"S3KeySensor": _OS},
@@ -255,8 +282,8 @@ NAME_REMEDIES = {
     **dict.fromkeys(("Asset", "Dataset", "AssetAlias", "AssetAll", "AssetAny", "AssetWatcher", "asset"), ASSETS),
     "AssetOrTimeSchedule": ASSETS,
     "Metadata": ASSETS,
+    "SubDagOperator": "Airflow 3 has removed it; put its tasks into a TaskGroup, which takes its place in the graph",
     "ObjectStoragePath": "open the storage inside a @task with its own client library, named in `dependencies:`",
-    "BaseBranchOperator": "branching arrives later; until then decide inside one @task",
     "BaseNotifier": "alerts arrive later; until then add a task with trigger_rule='one_failed'",
     "MultipleCronTriggerTimetable": "one cron expression schedules a DAG; combine them in one expression with commas",
 }

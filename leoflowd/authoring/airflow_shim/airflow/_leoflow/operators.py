@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from typing import Any
@@ -99,6 +100,24 @@ def select_kwargs(function: Callable[..., Any], args: Collection[Any], available
     return {name: available[name] for name in parameters if name in available}
 
 
+def logged(child: Any, log: logging.Logger, encoding: str = "utf-8") -> tuple[int, str]:
+    """Exit code and last line of a process whose output is a pipe; each line is logged as it comes."""
+    last_line = ""
+    log.info("Output:")
+    with child.stdout as output:
+        for raw in output:
+            last_line = raw.decode(encoding, errors="backslashreplace").rstrip()
+            log.info("%s", last_line)
+    exit_code = child.wait()
+    log.info("Command exited with return code %s", exit_code)
+    return exit_code, last_line
+
+
+def as_container(codes: int | Container[int] | None) -> Container[int]:
+    """`skip_on_exit_code` as it may be written."""
+    return codes if isinstance(codes, Container) else [] if codes is None else [codes]
+
+
 class BashOperator(BaseOperator):
     """Runs a bash command; its last line of output is the task's output, exit code 99 skips the task."""
 
@@ -127,11 +146,7 @@ class BashOperator(BaseOperator):
         self.output_encoding = output_encoding
         self.cwd = cwd
         self.output_processor = output_processor
-        self.skip_on_exit_code: Container[int] = (
-            skip_on_exit_code
-            if isinstance(skip_on_exit_code, Container)
-            else ([] if skip_on_exit_code is None else [skip_on_exit_code])
-        )
+        self.skip_on_exit_code = as_container(skip_on_exit_code)
         self._child: Any = None
 
     def execute(self, context: Any) -> Any:
@@ -171,16 +186,7 @@ class BashOperator(BaseOperator):
             env=env,
             stdin=subprocess.DEVNULL,
         )
-        assert self._child.stdout is not None
-        last_line = ""
-        self.log.info("Output:")
-        with self._child.stdout as output:
-            for raw in output:
-                last_line = raw.decode(self.output_encoding, errors="backslashreplace").rstrip()
-                self.log.info("%s", last_line)
-        exit_code = self._child.wait()
-        self.log.info("Command exited with return code %s", exit_code)
-        return exit_code, last_line
+        return logged(self._child, self.log, self.output_encoding)
 
     def _script(self, folder: str) -> list[str]:
         if len(self.bash_command.encode()) <= MAX_INLINE_SCRIPT_BYTES:

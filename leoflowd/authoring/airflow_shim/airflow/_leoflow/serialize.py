@@ -177,6 +177,8 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
         "is_setup": task.is_setup,
         "is_teardown": task.is_teardown,
         "on_failure_fail_dagrun": task.on_failure_fail_dagrun,
+        "decides": bool(task.inherits_from_skipmixin)
+        or task.kind == "operator",  # what a captured class is, nobody knows
         "depends_on_past": bool(task.depends_on_past),
         "wait_for_downstream": bool(task.wait_for_downstream),
         "ignore_first_depends_on_past": bool(task.ignore_first_depends_on_past),
@@ -276,6 +278,12 @@ MODULES_OF_OPERATORS = {
     "_PythonDecoratedOperator": "airflow.providers.standard.decorators.python",
     "_BashDecoratedOperator": "airflow.providers.standard.decorators.bash",
     "DecoratedSensorOperator": "airflow.providers.standard.decorators.sensor",
+    "_BranchPythonDecoratedOperator": "airflow.providers.standard.decorators.branch_python",
+    "_ShortCircuitDecoratedOperator": "airflow.providers.standard.decorators.short_circuit",
+    "_PythonVirtualenvDecoratedOperator": "airflow.providers.standard.decorators.python_virtualenv",
+    "_PythonExternalDecoratedOperator": "airflow.providers.standard.decorators.external_python",
+    "_BranchPythonVirtualenvDecoratedOperator": "airflow.providers.standard.decorators.branch_virtualenv",
+    "_BranchExternalPythonDecoratedOperator": "airflow.providers.standard.decorators.branch_external_python",
     **{
         name: module
         for module, names in MODULES.items()

@@ -1,7 +1,8 @@
 """A task's line to whoever runs it: the task runner says how to ask, and the shim's classes ask.
 
 Kinds of questions are the fields of `leoflowd.contract.agent_messages`, in small letters: `connection`
-(ConnectionAsk), `dag_run` (DagRunAsk), `counts` (CountsAsk). While a file is only loaded there is nobody to ask.
+(ConnectionAsk), `dag_run` (DagRunAsk), `counts` (CountsAsk), `dag` (DagAsk). While a file is only loaded there is
+nobody to ask.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow._leoflow import context
 from airflow._leoflow.dependencies import Dependable, as_list
-from airflow._leoflow.errors import AuthoringError, ShimUnsupported
+from airflow._leoflow.errors import AuthoringError
 from airflow._leoflow.ids import validate_id
+from airflow._leoflow.scopes import Scope, close_scope, open_scope
 
 if TYPE_CHECKING:
     from airflow._leoflow.dag import DAG
@@ -37,6 +38,8 @@ class Task(Dependable):
         self.label = task_id
         self.task_id = self.task_group.child_id(task_id) if self.task_group is not None else task_id
         validate_id(self.task_id, "task_id")
+        if context.open_scopes:
+            context.open_scopes[-1].add_task(self)
 
     @property
     def dag(self) -> DAG:
@@ -75,6 +78,31 @@ class Task(Dependable):
     @property
     def downstream_list(self) -> list[Task]:
         return [self.dag.get_task(task_id) for task_id in sorted(self.downstream_task_ids)]
+
+    def get_direct_relative_ids(self, upstream: bool = False) -> set[str]:
+        return self.upstream_task_ids if upstream else self.downstream_task_ids
+
+    def get_direct_relatives(self, upstream: bool = False) -> list[Task]:
+        return self.upstream_list if upstream else self.downstream_list
+
+    def get_flat_relative_ids(self, *, upstream: bool = False, depth: int | None = None) -> set[str]:
+        """All that come before or after, as many levels away as `depth` says."""
+        if depth is not None and depth < 0:
+            raise ValueError(f"depth must be non-negative, got {depth}")
+        found: set[str] = set()
+        level = set(self.get_direct_relative_ids(upstream))
+        while level and depth != 0:
+            found |= level
+            nearer, level = level, set()
+            for one in nearer:
+                level |= self.dag.get_task(one).get_direct_relative_ids(upstream)
+            level -= found
+            depth = None if depth is None else depth - 1
+        return found
+
+    def get_flat_relatives(self, upstream: bool = False, depth: int | None = None) -> list[Task]:
+        ids = self.get_flat_relative_ids(upstream=upstream, depth=depth)
+        return [self.dag.get_task(task_id) for task_id in sorted(ids)]
 
     def __lt__(self, other: Any) -> bool:
         return bool(self.task_id < other.task_id)
@@ -121,15 +149,11 @@ class Task(Dependable):
             setup.set_downstream(self)
         return self
 
-    def __enter__(self) -> Any:
-        raise ShimUnsupported(
-            f"task {self.task_id!r} is used in a `with` statement",
-            "only as_setup() and as_teardown() connect setup and teardown tasks",
-            "write setup >> work >> teardown.as_teardown(setups=setup)",
-        )
+    def __enter__(self) -> Scope:
+        return open_scope(self)
 
-    def __exit__(self, *_: object) -> None:
-        """Never reached: `__enter__` raises."""
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        close_scope(is_failed=kind is not None)
 
 
 def _connect(before: Task, after: Task) -> None:

@@ -15,12 +15,18 @@ from airflow._leoflow.errors import (
     AirflowFailException,
     AirflowSkipException,
     LeoflowDefer,
-    ShimUnsupported,
 )
 from airflow._leoflow.params import NOTSET
 
 RUN_ID_KEY = "trigger_run_id"
 """XCom with the id of the run, as in Airflow."""
+
+
+def _moment_text(moment: Any) -> str | None:
+    if moment is None:
+        return None
+    moment = moment if isinstance(moment, datetime) else timezone.parse(str(moment))
+    return str(timezone.coerce_datetime(moment).isoformat())  # type: ignore[union-attr]  # None only for None
 
 
 class TriggerDagRunOperator(BaseOperator):
@@ -63,6 +69,8 @@ class TriggerDagRunOperator(BaseOperator):
         self.conf = conf
         self.logical_date = None if logical_date is NOTSET else logical_date
         self.has_logical_date = logical_date is not NOTSET
+        self.run_after = None if run_after is NOTSET else run_after
+        self.has_run_after = run_after is not NOTSET
         self.reset_dag_run = reset_dag_run
         self.wait_for_completion = wait_for_completion
         self.poke_interval = poke_interval
@@ -70,25 +78,17 @@ class TriggerDagRunOperator(BaseOperator):
         failing = (DagRunState.FAILED,) if failed_states is None else failed_states
         self.failed_states = [DagRunState(state).value for state in failing]
         self.skip_when_already_exists = skip_when_already_exists
+        self.fail_when_dag_is_paused = fail_when_dag_is_paused
         self.note = note
         self.deferrable = deferrable
         # there is no OpenLineage listener, so there is nothing to inject, which is what Airflow does then
         self.openlineage_inject_parent_info = openlineage_inject_parent_info
-        for name, is_set in (
-            ("run_after", run_after is not NOTSET),
-            ("fail_when_dag_is_paused", fail_when_dag_is_paused),
-        ):
-            if is_set:
-                raise ShimUnsupported(
-                    f"task {self.task_id!r}: TriggerDagRunOperator has {name}",
-                    "a run that is asked for starts at once, or waits until its DAG is unpaused",
-                    "remove it",
-                    self._location,
-                )
 
     def execute(self, context: Any) -> None:
         from airflow._leoflow.supervisor import ask  # only in a task's process
 
+        if self.fail_when_dag_is_paused and ask("dag", {"dag_id": self.trigger_dag_id})["is_paused"]:
+            raise AirflowException(f"Dag {self.trigger_dag_id} is paused")
         answer = ask("dag_run", self._question())
         if answer.get("refused"):
             raise AirflowException(f"dag {self.trigger_dag_id!r} was not started: {answer['refused']}")
@@ -105,20 +105,17 @@ class TriggerDagRunOperator(BaseOperator):
             "dag_id": self.trigger_dag_id,
             "run_id": None if self.trigger_run_id is None else str(self.trigger_run_id),
             "logical_date": self._logical_date_text(),
+            "run_after": _moment_text(self.run_after),
             "conf": self._conf(),
             "reset": bool(self.reset_dag_run),
             "note": self.note,
         }
 
     def _logical_date_text(self) -> str | None:
-        """Not given: now. None: a run without one."""
-        if not self.has_logical_date:
-            return timezone.utcnow().isoformat()
-        if self.logical_date is None:
-            return None
-        moment = self.logical_date
-        moment = moment if isinstance(moment, datetime) else timezone.parse(str(moment))
-        return str(timezone.coerce_datetime(moment).isoformat())  # type: ignore[union-attr]  # None only for None
+        """Not given: now, or none where `run_after` is given. None: a run without one."""
+        if self.has_logical_date:
+            return _moment_text(self.logical_date)
+        return None if self.has_run_after else timezone.utcnow().isoformat()
 
     def _conf(self) -> dict[str, Any]:
         try:
