@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from leoflowd.contract.variable import OF_PEOPLE
+
 _KEPT = frozenset(
     (
         *("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH"),
@@ -13,7 +15,7 @@ _KEPT = frozenset(
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     )
 )
-_KEPT_PREFIXES = ("LC_", "AIRFLOW_VAR_", "AIRFLOW_CONN_")
+_KEPT_PREFIXES = ("LC_", *OF_PEOPLE)
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

@@ -36,6 +36,8 @@ from leoflowd.contract.agent_messages import (
     OutcomeKind,
     PreviousRunAsk,
     TrySpec,
+    VariableAsk,
+    VariableWrite,
     XComPull,
 )
 from leoflowd.contract.agent_wire import fault_of
@@ -58,11 +60,13 @@ _RESULT = b'{"outcome": {"outcome": '
 UNCARRIED = (ValueError, TypeError, OverflowError, RecursionError)
 """What codecs raise for a message that they cannot carry; msgspec's own errors are ValueErrors."""
 
-Ask = XComPull | PreviousRunAsk | ConnectionAsk | DagRunAsk | CountsAsk | DagAsk
+Ask = XComPull | PreviousRunAsk | ConnectionAsk | VariableAsk | VariableWrite | DagRunAsk | CountsAsk | DagAsk
 _ASKS: dict[str, type[Ask]] = {
     "pull": XComPull,
     "previous": PreviousRunAsk,
     "connection": ConnectionAsk,
+    "variable": VariableAsk,
+    "write_variable": VariableWrite,
     "dag_run": DagRunAsk,
     "counts": CountsAsk,
     "dag": DagAsk,

@@ -42,9 +42,11 @@ from leoflowd.contract.agent_messages import (
     Terminate,
     ToTry,
     TryHello,
+    VariableAnswer,
     Welcome,
     XComPush,
     XComValues,
+    is_known_to,
 )
 from leoflowd.contract.agent_wire import Unknown
 
@@ -106,6 +108,8 @@ class TryStream:
         self._try = reported
         self._token = token
         self._connections = connections
+        self._protocol = PROTOCOL
+        """What both speak, once the daemon has said it."""
         self._is_connected = False
         self._unsent = ""
         """Why something that the task pushed could not be sent."""
@@ -165,6 +169,7 @@ class TryStream:
         match message:
             case Welcome(log_offset=offset, protocol=protocol):
                 check_protocol(protocol)
+                self._protocol = protocol
                 return offset
             case Terminate(stale=True):
                 self._try.kill()
@@ -175,6 +180,7 @@ class TryStream:
                 XComValues()
                 | PreviousRun()
                 | ConnectionAnswer()
+                | VariableAnswer()
                 | DagRunAnswer()
                 | CountsAnswer()
                 | DagAnswer()
@@ -226,6 +232,10 @@ class TryStream:
             await stream.send_message(as_message(_failed(outcome, f"The task's result cannot be sent: {error}.")))
 
     async def _send_ask(self, stream: Stream[FromTry, ToTry], ask: Ask) -> None:
+        if not is_known_to(ask, self._protocol):
+            because = f"the daemon is of an older release, which does not know {type(ask).__name__}; update it"
+            self._try.answer(ask.request_id, {"error": because})
+            return
         try:
             await stream.send_message(ask)
         except UNCARRIED as error:

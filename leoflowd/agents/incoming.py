@@ -7,13 +7,14 @@ storable (ADR 18).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from leoflowd.contract import agent_messages as m
+from leoflowd.contract import variable
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.values import (
     INTEGER_MAX,
@@ -135,6 +136,8 @@ def check_question(ask: Any) -> None:
             checked_integer(ask.limit or 0, "the size of a page", least=0)
         case m.ConnectionAsk():
             checked_text(ask.connection_id, "the id of a connection", max_length=ID_MAX)
+        case m.VariableAsk() | m.VariableWrite():  # the value is checked where it is stored
+            checked_text(ask.key, "the key of a variable", max_length=variable.KEY_MAX)
         case m.DagRunAsk():
             _check_ids("dag_id", (ask.dag_id,))
             for name in ("run_id", "note"):  # their lengths are checked with those of people
@@ -164,15 +167,18 @@ def _check_ids(what: str, ids: Iterable[str | None]) -> None:
 
 def refusal(ask: Any, because: str) -> m.ToTry | None:
     """The answer that says no; None for a message that has no answer."""
-    answer = _ANSWERS.get(type(ask))
+    answer = ANSWERS.get(type(ask))
     return None if answer is None else answer(request_id=ask.request_id, refused=shown(because))
 
 
-_ANSWERS: dict[type, Any] = {
+ANSWERS: dict[type[m.Message], Callable[..., m.ToTry]] = {
     m.XComPull: m.XComValues,
     m.PreviousRunAsk: m.PreviousRun,
     m.ConnectionAsk: m.ConnectionAnswer,
+    m.VariableAsk: m.VariableAnswer,
+    m.VariableWrite: m.VariableAnswer,
     m.DagRunAsk: m.DagRunAnswer,
     m.CountsAsk: m.CountsAnswer,
     m.DagAsk: m.DagAnswer,
 }
+"""Question -> its answer, which takes `request_id` and `refused`."""

@@ -1,4 +1,4 @@
-"""What a running task may ask the daemon for: a connection, a dag run of another DAG, counts of states.
+"""What a running task may ask the daemon for: a connection, a variable, a dag run of another DAG, counts of states.
 
 Called by `try_session`, which owns the stream. Every question is answered for a try that is current at that moment, no
 other; what cannot be done is a sentence in the answer, which the runner raises inside the task.
@@ -16,14 +16,16 @@ from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.errors import Conflict, Invalid, NotFound
 from leoflowd.contract.states import TriggeredBy
 from leoflowd.contract.values import parsed_json, shown
+from leoflowd.contract.variable import VariableFacts, checked_variable
 from leoflowd.store import api_dags, api_task_instances, asked_runs, dag_runs, task_instances, tries
 from leoflowd.store.asked_runs import AskedRun, CannotRun
 from leoflowd.store.counts import count_states
 from leoflowd.store.database import Connection, Database
+from leoflowd.store.event_log import insert_event
 from leoflowd.store.tries import TryRow
 
-Question = m.ConnectionAsk | m.DagRunAsk | m.CountsAsk | m.DagAsk
-Answer = m.ConnectionAnswer | m.DagRunAnswer | m.CountsAnswer | m.DagAnswer
+Question = m.ConnectionAsk | m.VariableAsk | m.VariableWrite | m.DagRunAsk | m.CountsAsk | m.DagAsk
+Answer = m.ConnectionAnswer | m.VariableAnswer | m.DagRunAnswer | m.CountsAnswer | m.DagAnswer
 STALE = "this try is no longer current"
 
 
@@ -41,16 +43,48 @@ class NoConnections:
         return None
 
 
+class Variables(Protocol):
+    """`store.variables.VariableBook` in the daemon."""
+
+    async def fetch(self, key: str) -> str | None:
+        """None: there is none. Raises ValueError with a sentence when it cannot be read."""
+
+    async def write(self, conn: Connection, facts: VariableFacts, now: datetime) -> None:
+        """Raises `Conflict` with a sentence when there is no key to encrypt it with."""
+
+    async def delete(self, conn: Connection, key: str) -> None: ...
+
+
+class NoVariables:
+    """Where none are stored."""
+
+    async def fetch(self, key: str) -> str | None:
+        return None
+
+    async def write(self, conn: Connection, facts: VariableFacts, now: datetime) -> None:
+        raise Conflict("this server stores no variables")
+
+    async def delete(self, conn: Connection, key: str) -> None:
+        """There is none."""
+
+
 class Questions:
-    def __init__(self, db: Database, connections: Connections, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, db: Database, connections: Connections, variables: Variables, now: Callable[[], datetime]
+    ) -> None:
         self._db = db
         self._connections = connections
+        self._variables = variables
         self._now = now
 
     async def answer(self, row: TryRow, question: Question) -> Answer:
         match question:
             case m.ConnectionAsk():
                 return await self._connection(row, question)
+            case m.VariableAsk():
+                return await self._variable(row, question)
+            case m.VariableWrite():
+                return await self._write_variable(row, question)
             case m.DagRunAsk():
                 return await self._dag_run(row, question)
             case m.DagAsk():
@@ -68,6 +102,46 @@ class Questions:
         except ValueError as error:
             return m.ConnectionAnswer(request_id=ask.request_id, refused=str(error))
         return m.ConnectionAnswer(request_id=ask.request_id, connection=found)
+
+    async def _variable(self, row: TryRow, ask: m.VariableAsk) -> m.VariableAnswer:
+        async with self._db.agents.connection() as conn:
+            is_current = await _is_current(conn, row)
+        if not is_current:
+            return m.VariableAnswer(request_id=ask.request_id, refused=STALE)
+        try:
+            return m.VariableAnswer(request_id=ask.request_id, value=await self._variables.fetch(ask.key))
+        except ValueError as error:
+            return m.VariableAnswer(request_id=ask.request_id, refused=str(error))
+
+    async def _write_variable(self, row: TryRow, ask: m.VariableWrite) -> m.VariableAnswer:
+        """Doing it twice is doing it once: the same question comes again when an answer was lost."""
+        try:
+            async with self._db.agents.transaction() as conn:
+                if not await _is_current(conn, row):
+                    return m.VariableAnswer(request_id=ask.request_id, refused=STALE)
+                await self._put_or_delete(conn, row, ask)
+        except (Conflict, Invalid) as error:
+            return m.VariableAnswer(request_id=ask.request_id, refused=shown(str(error)))
+        return m.VariableAnswer(request_id=ask.request_id, value=ask.value)
+
+    async def _put_or_delete(self, conn: Connection, row: TryRow, ask: m.VariableWrite) -> None:
+        now = self._now()
+        if ask.value is None:
+            await self._variables.delete(conn, ask.key)
+        else:
+            facts = VariableFacts(key=ask.key, value=ask.value, description=ask.description)
+            await self._variables.write(conn, checked_variable(facts), now)
+        await insert_event(
+            conn,
+            now=now,
+            event="delete_variable" if ask.value is None else "put_variable",
+            owner=None,
+            dag_id=row.dag_id,
+            run_id=row.run_id,
+            task_id=row.task_id,
+            map_index=row.map_index,
+            extra={"key": ask.key},
+        )
 
     async def _dag_run(self, row: TryRow, ask: m.DagRunAsk) -> m.DagRunAnswer:
         try:

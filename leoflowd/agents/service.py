@@ -28,8 +28,9 @@ from grpclib.server import Server, Stream
 from h2.exceptions import H2Error
 
 from leoflowd import telemetry
+from leoflowd.agents.incoming import ANSWERS
 from leoflowd.agents.log_faults import LogFaults
-from leoflowd.agents.questions import Connections, NoConnections, Questions
+from leoflowd.agents.questions import Connections, NoConnections, NoVariables, Questions, Variables
 from leoflowd.agents.streams import UNSENDABLE, AgentStream, NotUnderstood
 from leoflowd.agents.try_session import Reports, TrySession
 from leoflowd.contract import agent_messages as m
@@ -76,16 +77,6 @@ CONNECTION_WINDOW_BYTES = 64 * 1024 * 1024
 
 STREAM_ENDED = (StreamTerminatedError, ProtocolError, H2Error, ConnectionError)
 """The agent, or its connection, is gone."""
-
-ANSWERS: dict[type[m.Message], Callable[..., m.ToTry]] = {
-    m.XComPull: m.XComValues,
-    m.PreviousRunAsk: m.PreviousRun,
-    m.ConnectionAsk: m.ConnectionAnswer,
-    m.DagRunAsk: m.DagRunAnswer,
-    m.CountsAsk: m.CountsAnswer,
-    m.DagAsk: m.DagAnswer,
-}
-"""Question -> its answer, which takes `request_id` and `refused`."""
 
 
 class HostReports(Reports, Protocol):
@@ -136,6 +127,7 @@ class AgentService:
         launcher: str,
         now: Callable[[], datetime],
         connections: Connections | None = None,
+        variables: Variables | None = None,
         silence_max_s: float = 60.0,
     ) -> None:
         self._db = db
@@ -150,7 +142,7 @@ class AgentService:
         self._launcher = launcher
         self._now = now
         self._silence_max_s = silence_max_s
-        self._questions = Questions(db, connections or NoConnections(), now)
+        self._questions = Questions(db, connections or NoConnections(), variables or NoVariables(), now)
         self._sessions: dict[str, _OpenTry] = {}
         self._lives: OrderedDict[str, _Life] = OrderedDict()
         self._hosts: dict[str, _Host] = {}
@@ -447,7 +439,7 @@ class AgentService:
                 await self._store_log(opened, message)
             case m.TryHello():
                 await trio_asyncio.trio_as_aio(opened.session.started)(message)
-            case m.XComPull() | m.PreviousRunAsk() | m.ConnectionAsk() | m.DagRunAsk() | m.CountsAsk() | m.DagAsk():
+            case _ if type(message) in ANSWERS:
                 # Beside the log and the beats, which do not wait for an answer; what was pushed before is stored.
                 if len(opened.work) >= QUESTIONS_MAX:
                     raise GRPCError(Status.RESOURCE_EXHAUSTED, f"{QUESTIONS_MAX} answers were not taken")

@@ -96,7 +96,7 @@ class TrySession:
             case m.XComPush():
                 await self._push(message)
                 return None
-            case m.XComPull() | m.PreviousRunAsk() | m.ConnectionAsk() | m.DagRunAsk() | m.CountsAsk() | m.DagAsk():
+            case _ if type(message) in incoming.ANSWERS:
                 return await self._answer(message)
             case m.Outcome():
                 outcome = incoming.outcome_of(message, self._refused, self._now())

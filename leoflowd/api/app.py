@@ -39,6 +39,7 @@ MODULES: tuple[str, ...] = (
     "public.records",
     "public.pools",
     "public.connections",
+    "public.variables",
     "public.plugins",
     "public.nothing_yet",
     "public.leoflow",

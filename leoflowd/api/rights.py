@@ -103,6 +103,8 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.OPERATE, Object.NONE, "public_connections: patch_connection delete_connection bulk_connections"),
     (Right.OPERATE, Object.NONE, "public_connections: create_default_connections test_connection"),
     (Right.ADMIN, Object.NONE, "public_connections: reseal_connections"),
+    (Right.OPERATE, Object.NONE, "public_variables: list_variables get_variable post_variable patch_variable"),
+    (Right.OPERATE, Object.NONE, "public_variables: delete_variable bulk_variables"),
     (Right.OPERATE, Object.NONE, "ui_connections: hook_meta"),
     (Right.READ, Object.NONE, "public_leoflow: tree"),
     (Right.READ, Object.NONE, "public_plugins: list_plugins list_plugin_import_errors"),

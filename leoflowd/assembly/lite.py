@@ -47,8 +47,10 @@ from leoflowd.store import settings, tries
 from leoflowd.store.connections import ConnectionBook
 from leoflowd.store.database import Database, Lane
 from leoflowd.store.hints import HintListener
+from leoflowd.store.loadable import fetch_loadable
 from leoflowd.store.log_files import LogFiles
 from leoflowd.store.secret_box import box_of
+from leoflowd.store.variables import VariableBook
 from leoflowd.supervision import Node, Pulses
 
 SWEEPS_MISSED = 3
@@ -155,7 +157,14 @@ async def build(
         leadership=leadership,
         api=ApiServer(await _api(base, led, say), shutdown=stop.wait),
         environments=base.environments,
-        workspace=Workspace(base.lite, db, base.now, environments=base.environments),
+        workspace=Workspace(
+            base.lite,
+            db,
+            base.now,
+            environments=base.environments,
+            loadable=partial(fetch_loadable, db, box_of(config.secrets)),
+            hints=base.hints.subscribe(),
+        ),
     )
 
 
@@ -211,6 +220,7 @@ def _agents(base: Foundation) -> AgentService:
         launcher=base.replica,
         now=base.now,
         connections=_connections(base, base.db.agents),
+        variables=_variables(base, base.db.agents),
         silence_max_s=base.config.scheduler.agent_silence_s,
     )
 
@@ -241,6 +251,7 @@ def _term(base: Foundation, agents: AgentService, number: int) -> Term:
         scheduler=base.inbox,
         hints=base.hints,
         connections=_connections(base, base.db.pool),
+        variables=_variables(base, base.db.pool),
         policy=base.policy,
         dispatches=inline_out,
         python_for=partial(_python_for, base.environments),
@@ -311,6 +322,10 @@ async def _api(base: Foundation, led: Led, say: Callable[[str], None]) -> ApiCon
 
 def _connections(base: Foundation, lane: Lane) -> ConnectionBook:
     return ConnectionBook(lane, box_of(base.config.secrets), os.environ)
+
+
+def _variables(base: Foundation, lane: Lane) -> VariableBook:
+    return VariableBook(lane, box_of(base.config.secrets), os.environ)
 
 
 def _egress_policy(config: EgressConfig) -> EgressPolicy:

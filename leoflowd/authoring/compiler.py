@@ -7,18 +7,23 @@ leoflow.yaml over what the file says. Synchronous on purpose: it works without T
 from __future__ import annotations
 
 import glob
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from leoflowd.authoring.bundle import bundle_digest
 from leoflowd.authoring.errors import DagCompileError
-from leoflowd.authoring.loader_processes import load_twice, odd_answer
+from leoflowd.authoring.loader_processes import Answer, load_twice, odd_answer
 from leoflowd.authoring.project import Project, ProjectConfig, airflow_packages, open_project, read_project
 from leoflowd.authoring.project_settings import choose, finish
 from leoflowd.authoring.reading import check_name, read_file
 from leoflowd.authoring.yaml_lines import read_yaml
 from leoflowd.contract.dag_spec import SOURCE_MAX, DagSpec, EnvironmentSpec
+from leoflowd.contract.loading import EMPTY, Loadable, Read, ReadKind, read_now
 
 __all__ = ["DagCompileError", "compile_project"]
 
@@ -34,13 +39,20 @@ def compile_project(
     dag_id: str | None = None,
     deadline_s: float = 30,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    loadable: Loadable = EMPTY,
 ) -> tuple[DagSpec, ...]:
     """All DAGs of the project (a folder, or a bare DAG file), sorted by id; `dag_id` picks one of several.
 
-    `python` is the interpreter of the project's environment, by default this one. Raises `DagCompileError`.
+    `python` is the interpreter of the project's environment, by default this one; `loadable` is what `Variable.get` and
+    `Connection.get` find while the file is loaded, after its environment, which is ours. Raises `DagCompileError`.
     """
     return compile_opened(
-        open_project(folder), python=python, dag_id=dag_id, deadline_s=deadline_s, memory_bytes=memory_bytes
+        open_project(folder),
+        python=python,
+        dag_id=dag_id,
+        deadline_s=deadline_s,
+        memory_bytes=memory_bytes,
+        loadable=loadable,
     )
 
 
@@ -51,6 +63,7 @@ def compile_opened(
     dag_id: str | None = None,
     deadline_s: float = 30,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    loadable: Loadable = EMPTY,
 ) -> tuple[DagSpec, ...]:
     """`compile_project` for a project that `discover` has found."""
     check_name(f"{project.folder}/{project.source_path}")
@@ -64,8 +77,31 @@ def compile_opened(
         "packages": airflow_packages(config),
         "memory_bytes": memory_bytes,
         "cpu_s": int(deadline_s) + 5,
+        "loadable": msgspec.to_builtins(loadable),
     }
-    answer = load_twice(request, python or sys.executable, deadline_s, project)
+    asked: Sequence[tuple[ReadKind, str]] = ()
+    try:
+        answer = load_twice(request, python or sys.executable, deadline_s, project)
+        asked = answer.reads
+        reads = _reads(asked, loadable)
+        return _finished(answer, reads, source, config, project, dag_id)
+    except DagCompileError as error:
+        error.reads = _reads(asked or error.asked, loadable)
+        raise
+
+
+def _reads(asked: Sequence[tuple[ReadKind, str]], loadable: Loadable) -> tuple[Read, ...]:
+    return tuple(read_now(kind, key, loadable, os.environ) for kind, key in asked)
+
+
+def _finished(
+    answer: Answer,
+    reads: tuple[Read, ...],
+    source: str,
+    config: ProjectConfig,
+    project: Project,
+    dag_id: str | None,
+) -> tuple[DagSpec, ...]:
     common = {
         "environment": EnvironmentSpec(
             python_version=config.python_version,
@@ -79,6 +115,7 @@ def compile_opened(
         "source_path": project.source_path,
         "source": source,
         "bundle_digest": digest_of(project, config),
+        "reads": reads,
     }
     try:
         chosen = choose(answer.dags, dag_id, config, project)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leoflowd.contract.errors import LeoflowError
+from leoflowd.contract.loading import Read, ReadKind
 from leoflowd.contract.values import shown
 
 PATH_MAX = 500
@@ -23,3 +24,7 @@ class DagCompileError(LeoflowError):
         self.what = what
         self.why = why
         self.remedy = remedy
+        self.asked: tuple[tuple[ReadKind, str], ...] = ()
+        """What the file had asked for until then, by kind and key."""
+        self.reads: tuple[Read, ...] = ()
+        """The same with what it was given: once that is another, the file is worth another try."""

@@ -27,6 +27,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 REALLY_EXIT = os._exit
 WRITE_JSON = json.dumps
 FIX_IT = "correct that line; the output above has the traceback"
+READS = "airflow._leoflow.loading"
 
 
 class Exited(BaseException):
@@ -52,7 +53,7 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001 - whatever the file raised, SystemExit too, is our answer
         if os.getpid() != OUR_PID:
             REALLY_EXIT(1)
-        answer = {"error": _explained(error, request)}
+        answer = {"error": _explained(error, request), **_reads()}
     if os.getpid() == OUR_PID:
         _send(answer_fd, WRITE_JSON(answer, sort_keys=True).encode())
     # not sys.exit: threads and atexit handlers of the file must not keep us
@@ -145,6 +146,7 @@ def _load(request: dict[str, Any]) -> dict[str, Any]:
     runtime: Any = importlib.import_module("airflow._leoflow_runtime")
     serialize_dag = importlib.import_module("airflow._leoflow.serialize").serialize_dag
     importlib.import_module("airflow._leoflow.connectors").allow(request["packages"])
+    importlib.import_module(READS).begin(request["loadable"])
     sys.dont_write_bytecode = True  # only the author's own modules are imported from here on
     folder, source_path = request["folder"], request["source_path"]
     preload: set[str] = set()
@@ -155,7 +157,13 @@ def _load(request: dict[str, Any]) -> dict[str, Any]:
         dags = {dag.dag_id: dag for dag in build_dags(document, lines, f"{folder}/{source_path}")}
     else:
         dags = runtime.load_project(folder, source_path)
-    return {"dags": [serialize_dag(dag, folder) for dag in dags.values()], "preload": sorted(preload)}
+    return {"dags": [serialize_dag(dag, folder) for dag in dags.values()], "preload": sorted(preload), **_reads()}
+
+
+def _reads() -> dict[str, Any]:
+    """What was read so far, whether loading succeeds or not: a change of it calls for another try."""
+    module: Any = sys.modules.get(READS)
+    return {} if module is None else {"reads": module.reads()}
 
 
 def _recording_import(folder: str, preload: set[str]) -> Callable[..., Any]:

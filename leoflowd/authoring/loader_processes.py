@@ -24,6 +24,7 @@ import msgspec
 from leoflowd.authoring.differences import leave_to_processes, not_deterministic
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.project import Project
+from leoflowd.contract.loading import ReadKind
 from leoflowd.contract.ready import ready
 
 LOADER = Path(__file__).parent / "loader.py"
@@ -51,10 +52,11 @@ class Fault(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """What the loader writes: one of the two."""
+    """What the loader writes: DAGs or an error, and what was read either way."""
 
     dags: list[dict[str, Any]] = []
     preload: list[str] = []
+    reads: list[tuple[ReadKind, str]] = []
     error: Fault | None = None
 
 
@@ -232,7 +234,9 @@ def _decode(loading: Loading) -> Answer:
         raise _no_answer(loading) from None
     if answer.error is not None:
         fault = answer.error
-        raise DagCompileError(fault.path, fault.line, fault.what, fault.why, fault.remedy)
+        refusal = DagCompileError(fault.path, fault.line, fault.what, fault.why, fault.remedy)
+        refusal.asked = tuple(answer.reads)
+        raise refusal
     return answer
 
 

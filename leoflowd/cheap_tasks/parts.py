@@ -35,6 +35,7 @@ from leoflowd.store.database import Database
 from leoflowd.store.external_facts import ExternalFacts
 from leoflowd.store.hints import HintListener
 from leoflowd.store.tries import TryRow
+from leoflowd.store.variables import VariableBook
 
 log = telemetry.get_logger(__name__)
 
@@ -70,6 +71,7 @@ def build(
     scheduler: Scheduler,
     hints: HintListener,
     connections: ConnectionBook,
+    variables: VariableBook,
     policy: EgressPolicy,
     dispatches: trio.MemoryReceiveChannel[Dispatch],
     python_for: Callable[[EnvironmentSpec], Awaitable[str]],
@@ -89,7 +91,7 @@ def build(
         on_event=lambda wait_id, event, end: pool.trigger_fired(wait_id, event, end),
         on_failure=lambda wait_id, error, traceback: pool.trigger_failed(wait_id, error, traceback),
         on_log=partial(_write_log, logs),
-        ask=partial(_answer, db, connections),
+        ask=partial(_answer, db, connections, variables),
         now=now,
         config=config.triggers,
     )
@@ -145,7 +147,12 @@ async def _deliveries(db: Database, name: str) -> tuple[webhooks.DeliveryRow, ..
 
 
 async def _answer(
-    db: Database, connections: ConnectionBook, call: TriggerCall, about: str, question: dict[str, Any]
+    db: Database,
+    connections: ConnectionBook,
+    variables: VariableBook,
+    call: TriggerCall,
+    about: str,
+    question: dict[str, Any],
 ) -> dict[str, Any]:
     """What a trigger asks, in the shape of the agents' answers; `refused` is a sentence that it raises."""
     if about == "connection":
@@ -154,6 +161,11 @@ async def _answer(
         except ValueError as error:
             return {"refused": str(error)}
         return {"connection": None if found is None else msgspec.to_builtins(found)}
+    if about == "variable":
+        try:
+            return {"value": await variables.fetch(str(question.get("key")))}
+        except ValueError as error:
+            return {"refused": str(error)}
     if about == "counts":
         try:
             ask = msgspec.convert({"request_id": 0, **question}, CountsAsk, strict=False)

@@ -24,6 +24,7 @@ import trio
 
 from leoflowd import supervision
 from leoflowd.config import TriggerHostsConfig
+from leoflowd.contract.variable import OF_PEOPLE
 
 MARKER_BYTES = 64
 """`leoflow_agent.trigger_host.marking.SIZE`; a unit test compares them."""
@@ -46,7 +47,7 @@ KEPT_VARIABLES = frozenset(
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     )
 )
-"""Nothing of ours leaks into code of authors; their `AIRFLOW_CONN_*` and `AIRFLOW_VAR_*` pass."""
+"""Nothing of ours leaks into code of authors; what theirs reads variables and connections from passes."""
 
 
 # --- what a host says --------------------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ class Ask(HostMessage, frozen=True, kw_only=True):
     request_id: int
     wait_id: str
     about: str
-    """`connection`, `counts`: fields of `contract.agent_messages` asks in `question`."""
+    """`connection`, `variable`, `counts`: fields of `contract.agent_messages` asks in `question`."""
     question: dict[str, Any]
 
 
@@ -353,7 +354,7 @@ def host_program() -> Path:
 
 def host_environment(python: str, source: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What code of authors may know; as `leoflow_agent.environment.clean_environment` for tasks."""
-    passed = ("AIRFLOW_VAR_", "AIRFLOW_CONN_", "LC_")
+    passed = (*OF_PEOPLE, "LC_")
     kept = {name: value for name, value in source.items() if name in KEPT_VARIABLES or name.startswith(passed)}
     kept["PATH"] = f"{Path(python).parent}:{kept.get('PATH', '/usr/bin:/bin')}"
     return kept

@@ -15,10 +15,12 @@ import click
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import output_option
 from leoflowd.cli.output import Output, echo
+from leoflowd.cli.variable_sources import loadable_options
 
 if TYPE_CHECKING:
     from leoflowd.authoring.errors import DagCompileError
     from leoflowd.contract.dag_spec import DagSpec
+    from leoflowd.contract.loading import Loadable
 
 python_option = click.option(
     "--python",
@@ -27,13 +29,13 @@ python_option = click.option(
 )
 
 
-def compiled_specs(folder: Path, dag_id: str | None, python: Path | None) -> tuple[DagSpec, ...]:
+def compiled_specs(folder: Path, dag_id: str | None, python: Path | None, loadable: Loadable) -> tuple[DagSpec, ...]:
     """The project's DAGs. Raises `CommandFailed` with the fault in the form that editors read."""
     from leoflowd.authoring.compiler import compile_project
     from leoflowd.authoring.errors import DagCompileError
 
     try:
-        return compile_project(folder, python=None if python is None else str(python), dag_id=dag_id)
+        return compile_project(folder, python=None if python is None else str(python), dag_id=dag_id, loadable=loadable)
     except DagCompileError as error:
         raise compile_failure(folder, error) from error
 
@@ -70,9 +72,16 @@ def _line(fault: dict[str, Any]) -> str:
 @click.option("--dag-id", help="Of a project with several DAGs: this one.")
 @click.option("--dag-version", default="", help="A label for people, e.g. `$(git describe --always --dirty)`.")
 @python_option
+@loadable_options
 @click.pass_obj
 def compile_project(
-    out: Output, folder: Path, target: str, dag_id: str | None, dag_version: str, python: Path | None
+    out: Output,
+    folder: Path,
+    target: str,
+    dag_id: str | None,
+    dag_version: str,
+    python: Path | None,
+    loadable: Loadable,
 ) -> None:
     """Compile the project DIR to an artifact.
 
@@ -83,7 +92,7 @@ def compile_project(
 
     from leoflowd.contract import dag_spec
 
-    specs = compiled_specs(folder, dag_id, python)
+    specs = compiled_specs(folder, dag_id, python, loadable)
     if len(specs) > 1:
         ids = ", ".join(spec.dag_id for spec in specs)
         raise CommandFailed(ExitCode.USAGE, f"{folder} defines several DAGs; choose one with --dag-id: {ids}")
@@ -118,11 +127,12 @@ def _write(file: Path, content: bytes) -> None:
 @click.command()
 @click.argument("folders", metavar="[DIR]...", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @python_option
+@loadable_options
 @output_option
 @click.pass_obj
-def validate(out: Output, folders: tuple[Path, ...], python: Path | None) -> None:
+def validate(out: Output, folders: tuple[Path, ...], python: Path | None, loadable: Loadable) -> None:
     """Compile each project in DIR (a project, or a folder of projects) and report; writes nothing."""
-    reports = [_validated(path, python) for folder in folders or (Path(),) for path in _projects(folder)]
+    reports = [_validated(path, python, loadable) for folder in folders or (Path(),) for path in _projects(folder)]
     faults = [report["error"] for report in reports if report["error"]]
     out.show({"valid": not faults, "projects": reports}, lambda: _print(reports))
     if faults:
@@ -146,13 +156,13 @@ def _projects(folder: Path) -> list[Path]:
     return [folder / path.relative_to(root) for path in paths]
 
 
-def _validated(path: Path, python: Path | None) -> dict[str, Any]:
+def _validated(path: Path, python: Path | None, loadable: Loadable) -> dict[str, Any]:
     from leoflowd.authoring.errors import DagCompileError
     from leoflowd.authoring.project import read_project, unused_in_lite
 
     report: dict[str, Any] = {"project": str(path), "dags": [], "warnings": [], "error": None}
     try:
-        specs = compiled_specs(path, None, python)
+        specs = compiled_specs(path, None, python, loadable)
         report["dags"] = [{"dag_id": spec.dag_id, "tasks": len(spec.tasks)} for spec in specs]
         if path.is_dir():
             report["warnings"] = list(unused_in_lite(read_project(path)))

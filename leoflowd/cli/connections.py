@@ -146,10 +146,10 @@ def delete_connection(client: Client, out: Output, connection_id: str, yes: bool
 @connections.command("reseal")
 @server_command
 def reseal_connections(client: Client, out: Output) -> None:
-    """Encrypt all stored secrets anew, after a new key was put in front of LEOFLOW_SECRETS_KEYS."""
+    """Encrypt all stored secrets (variables too) anew, after a new key was put in front of LEOFLOW_SECRETS_KEYS."""
     answer = client.post("/api/v2/leoflow/connections/reseal", {})
-    count, key_id = answer["connections"], answer["key_id"]
-    out.show(answer, lambda: echo(f"{count} connections are encrypted with the key {key_id}"))
+    counts = f"{answer['connections']} connections and {answer['variables']} variables"
+    out.show(answer, lambda: echo(f"{counts} are encrypted with the key {answer['key_id']}"))
 
 
 # --- what was typed ----------------------------------------------------------------------------------------------

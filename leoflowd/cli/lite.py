@@ -54,7 +54,7 @@ def lite() -> None:
 Also:
   leoflow lite reset-password   a new password for the admin
   leoflow lite forget DAG       delete a DAG whose project is gone
-  leoflow lite rotate-key       encrypt stored connections with a new key
+  leoflow lite rotate-key       encrypt connections and variables with a new key
 """
 )
 @click.argument("folder", metavar="[WORKSPACE]", required=False, type=click.Path(file_okay=False, path_type=Path))
@@ -172,16 +172,17 @@ def forget(out: Output, dag_id: str, yes: bool, data_dir: Path, postgres: str | 
 @output_option
 @click.pass_obj
 def rotate_key(out: Output, data_dir: Path, postgres: str | None) -> None:
-    """Encrypt stored connections with a new key; a running server goes on. Old keys stay in the key file."""
+    """Encrypt stored secrets with a new key; a running server goes on. Old keys stay in the key file."""
     _require_daemon()
     import trio
 
     from leoflowd.lite.maintenance import rotate_key
     from leoflowd.telemetry import utc_now
 
-    key_id, count = _or_failed(lambda: trio.run(rotate_key, _absolute(data_dir), postgres, utc_now()))
-    document = {"key_id": key_id, "connections": count}
-    out.show(document, lambda: echo(f"{count} connections are encrypted with the new key {key_id}"))
+    key_id, connections, variables = _or_failed(lambda: trio.run(rotate_key, _absolute(data_dir), postgres, utc_now()))
+    document = {"key_id": key_id, "connections": connections, "variables": variables}
+    sentence = f"{connections} connections and {variables} variables are encrypted with the new key {key_id}"
+    out.show(document, lambda: echo(sentence))
 
 
 @click.command()

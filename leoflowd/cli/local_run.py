@@ -45,7 +45,15 @@ class LocalRun:
     """One dag run in memory. One thread decides; each try has a thread that ends with its outcome in a queue."""
 
     def __init__(
-        self, spec: DagSpec, folder: Path, python: Path, *, conf: dict[str, Any], parallel: int, told: Told
+        self,
+        spec: DagSpec,
+        folder: Path,
+        python: Path,
+        *,
+        conf: dict[str, Any],
+        parallel: int,
+        told: Told,
+        variables: dict[str, str],
     ) -> None:
         now = datetime.now(UTC)
         self.spec = spec
@@ -56,6 +64,8 @@ class LocalRun:
         self._parallel = parallel
         self._artifact = Artifact(spec=spec, shape=shape_of(spec), bundle_digest=spec.bundle_digest, version_number=1)
         self._told = told
+        self._variables = variables
+        """What tasks write stays in here."""
         shape = self._artifact.shape
         self.view = RunView(
             dag_run_id=0,
@@ -207,7 +217,9 @@ class LocalRun:
         def push(key: str, value: str) -> None:
             self.xcoms[task.task_id, map_index, key] = value
 
-        running = LocalTry(self._try_spec(instance, began), log=log, pull=self._pull, push=push)
+        running = LocalTry(
+            self._try_spec(instance, began), log=log, pull=self._pull, push=push, variables=self._variables
+        )
         self._running[instance] = running
 
         def wait_for_it() -> None:

@@ -64,11 +64,20 @@ def shim_folder() -> Path:
 class LocalTry:
     """One try, from spec to outcome. `kill` may be called from another thread."""
 
-    def __init__(self, spec: TrySpec, *, log: Log, pull: Pull, push: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        spec: TrySpec,
+        *,
+        log: Log,
+        pull: Pull,
+        push: Callable[[str, str], None],
+        variables: dict[str, str],
+    ) -> None:
         self.spec = spec
         self._log = log
         self._pull = pull
         self._push = push
+        self._variables = variables
         self._pid: int | None = None
         self._killed = False
         self._secrets = Secrets()
@@ -200,6 +209,13 @@ class LocalTry:
                 return {}
             case "connection":  # those of the environment were looked at before
                 return {"connection": None}
+            case "variable":
+                return {"value": self._variables.get(question["key"])}
+            case "write_variable":
+                self._variables.pop(question["key"], None)
+                if question["value"] is not None:
+                    self._variables[question["key"]] = question["value"]
+                return {"value": question["value"]}
             case "dag_run" | "dag":
                 return {"refused": "`leoflow test` runs one DAG only; run both in `leoflow lite`"}
             case "counts":

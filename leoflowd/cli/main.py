@@ -27,6 +27,7 @@ COMMANDS = {
     "dags": ("leoflowd.cli.dags", "dags", "List, show, delete, pause and unpause DAGs."),
     "runs": ("leoflowd.cli.runs", "runs", "Trigger, list, follow and clear dag runs."),
     "connections": ("leoflowd.cli.connections", "connections", "Add, list, test and delete connections."),
+    "variables": ("leoflowd.cli.variables", "variables", "List, set, delete, import and export variables."),
     "test": ("leoflowd.cli.test", "test", "Run a DAG to the end here, without a server."),
     "tree": ("leoflowd.cli.tree", "tree", "Show the server's components and their state."),
     "waits": ("leoflowd.cli.waits", "waits", "List, explain, probe, fire and fail what tasks wait for."),

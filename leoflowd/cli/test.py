@@ -18,12 +18,14 @@ from leoflowd.cli.local_display import display_for, time_of
 from leoflowd.cli.local_run import LocalRun
 from leoflowd.cli.options import output_option
 from leoflowd.cli.output import Output, echo
+from leoflowd.cli.variable_sources import loadable_of_file, read_file, variables_option
 from leoflowd.contract.dag_spec import DagSpec, EnvironmentSpec
 from leoflowd.contract.states import DagRunState, TriggerRule
 from leoflowd.core.dag_shape import shape_of
 
 if TYPE_CHECKING:
     from leoflowd.authoring.project import Project
+    from leoflowd.contract.loading import Loadable
 
 DEFAULT_DATA_DIR = Path("~/.leoflow")
 PARALLEL = max(2, os.cpu_count() or 2)
@@ -35,6 +37,7 @@ PARALLEL = max(2, os.cpu_count() or 2)
 @click.option("--task", "task_id", help="Only this task; outputs of its upstream tasks are absent.")
 @click.option("--conf", metavar="JSON", help="The run's configuration, a JSON object.")
 @click.option("--conf-file", type=click.Path(dir_okay=False, path_type=Path), help="The same, from a file; - is stdin.")
+@variables_option
 @click.option("--parallel", type=click.IntRange(min=1), default=PARALLEL, show_default=True, help="Tasks at once.")
 @click.option(
     "--python",
@@ -51,6 +54,7 @@ def test(
     task_id: str | None,
     conf: str | None,
     conf_file: Path | None,
+    variables: Path | None,
     parallel: int,
     python: Path | None,
     data_dir: Path,
@@ -62,11 +66,15 @@ def test(
     from leoflowd.cli.runs import read_conf
 
     values = read_conf(conf, conf_file)
-    folder, spec, interpreter = _find(out, target, dag_id, python, data_dir.expanduser().absolute())
+    folder, spec, interpreter = _find(
+        out, target, dag_id, python, data_dir.expanduser().absolute(), loadable_of_file(variables)
+    )
     if task_id is not None:
         spec = only_task(spec, task_id)
     display = display_for(out)
-    run = LocalRun(spec, folder, interpreter, conf=values, parallel=parallel, told=display.line)
+    run = LocalRun(
+        spec, folder, interpreter, conf=values, parallel=parallel, told=display.line, variables=_values_in(variables)
+    )
     display.show(run)
     try:
         run.to_the_end(display.refresh)
@@ -81,7 +89,7 @@ def test(
 
 
 def _find(
-    out: Output, target: str, dag_id: str | None, python: Path | None, data_dir: Path
+    out: Output, target: str, dag_id: str | None, python: Path | None, data_dir: Path, loadable: Loadable
 ) -> tuple[Path, DagSpec, Path]:
     """Project folder, DAG, and the interpreter of its environment."""
     from leoflowd.authoring.project import discover, open_project
@@ -95,7 +103,7 @@ def _find(
         candidates = tuple(sorted(candidates, key=lambda project: project.folder.name != target))
     for project in candidates:
         interpreter = python or _interpreter(out, project, data_dir)
-        specs = _compiled(project, interpreter, target)
+        specs = _compiled(project, interpreter, target, loadable)
         if specs is None:
             continue
         if wanted is None and len(specs) == 1:
@@ -121,14 +129,14 @@ def _is_path(target: str) -> bool:
     return True
 
 
-def _compiled(project: Project, interpreter: Path, target: str) -> tuple[DagSpec, ...] | None:
+def _compiled(project: Project, interpreter: Path, target: str, loadable: Loadable) -> tuple[DagSpec, ...] | None:
     """The project's DAGs; None when it cannot be compiled and nobody named it."""
     from leoflowd.authoring.compiler import compile_opened
     from leoflowd.authoring.errors import DagCompileError
     from leoflowd.cli.compile import compile_failure
 
     try:
-        return compile_opened(project, python=str(interpreter))
+        return compile_opened(project, python=str(interpreter), loadable=loadable)
     except DagCompileError as error:
         if _is_path(target):
             raise compile_failure(Path(target), error) from error
@@ -152,6 +160,11 @@ def _interpreter(out: Output, project: Project, data_dir: Path) -> Path:
         return Environments(data_dir).ensure(wanted, out.note)
     except EnvironmentFailed as error:
         raise CommandFailed(ExitCode.NOT_READY, str(error)) from error
+
+
+def _values_in(file: Path | None) -> dict[str, str]:
+    """What the tasks find: there are no secrets between a person and his own file."""
+    return {} if file is None else {facts.key: facts.value for facts in read_file(file)}
 
 
 def only_task(spec: DagSpec, task_id: str) -> DagSpec:

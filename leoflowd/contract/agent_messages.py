@@ -24,6 +24,7 @@ from enum import StrEnum
 import msgspec
 
 from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.contract.overriding import override
 from leoflowd.contract.wait_spec import Deferral
 
 SERVICE = "leoflow.agent.v1.Agent"
@@ -298,6 +299,28 @@ class CountsAsk(Message, frozen=True, kw_only=True):
     states: tuple[str, ...] = ()
 
 
+class VariableAsk(Message, frozen=True, kw_only=True):
+    """The value of this variable. Answer: VariableAnswer."""
+
+    request_id: int
+    key: str
+
+
+class VariableWrite(Message, frozen=True, kw_only=True):
+    """Store this variable, or delete it. Answer, once that is committed: VariableAnswer."""
+
+    request_id: int
+    key: str
+    value: str | None = None
+    """None deletes; one that is not there is gone already."""
+    description: str | None = None
+    """None keeps the one that is stored."""
+
+    @override
+    def __repr__(self) -> str:
+        return f"VariableWrite({self.request_id}, {self.key!r})"
+
+
 class Beat(Message, frozen=True, kw_only=True):
     """The try is alive."""
 
@@ -392,6 +415,19 @@ class ConnectionAnswer(Message, frozen=True, kw_only=True):
     """Why it cannot be given (wrong key, store away for good)."""
 
 
+class VariableAnswer(Message, frozen=True, kw_only=True):
+    """To both: the value as it is now, in the clear."""
+
+    request_id: int
+    value: str | None = None
+    """None: there is no such variable."""
+    refused: str | None = None
+
+    @override
+    def __repr__(self) -> str:
+        return f"VariableAnswer({self.request_id}, refused={self.refused!r})"
+
+
 class DagRunAnswer(Message, frozen=True, kw_only=True):
     request_id: int
     run_id: str | None = None
@@ -439,6 +475,8 @@ FromTry = (
     | DagRunAsk
     | CountsAsk
     | DagAsk
+    | VariableAsk
+    | VariableWrite
     | Beat
     | Outcome
 )
@@ -451,11 +489,19 @@ ToTry = (
     | DagRunAnswer
     | CountsAnswer
     | DagAnswer
+    | VariableAnswer
     | Refused
     | OutcomeStored
 )
 
-SINCE: dict[type[Message], int] = {Refused: 2, DagAsk: 3, DagAnswer: 3}
+SINCE: dict[type[Message], int] = {
+    Refused: 2,
+    DagAsk: 3,
+    DagAnswer: 3,
+    VariableAsk: 3,
+    VariableWrite: 3,
+    VariableAnswer: 3,
+}
 """Messages that not every neighbour knows, and the protocol that brought them; all others are as old as 1."""
 
 

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from leoflowd.contract.errors import Invalid
+from leoflowd.contract.loading import Read
 from leoflowd.contract.ready import ready
 from leoflowd.contract.states import TriggerRule, WeightRule
 from leoflowd.contract.values import EARLIEST, LATEST, SECONDS_MAX, checked_jsonb, checked_moment, checked_text, shown
@@ -295,6 +296,8 @@ class DagSpec(Spec, frozen=True, kw_only=True):
     """Its text, for the UI's Code tab."""
     bundle_digest: BundleDigest = ""
     """SHA-256 over the project's files; the code that every run of this version executes."""
+    reads: tuple[Read, ...] = ()
+    """What the file asked for while it was loaded; a change of it calls for another compile. No part of the digest."""
     image: str = ""
     """`repository@sha256:...` on Kubernetes; empty in Lite."""
     dag_version: str = ""
@@ -465,8 +468,9 @@ def decode(document: bytes | str) -> DagSpec:
 
 
 def digest(spec: DagSpec) -> str:
-    """SHA-256 (hex) of the canonical bytes without `dag_version`, which is only a label."""
-    return hashlib.sha256(encode_canonical(msgspec.structs.replace(spec, dag_version=""))).hexdigest()
+    """SHA-256 (hex) of the canonical bytes without `dag_version`, which is only a label, and without `reads`, which say
+    what the DAG was made of and not what it is."""
+    return hashlib.sha256(encode_canonical(msgspec.structs.replace(spec, dag_version="", reads=()))).hexdigest()
 
 
 def definition_digest(spec: DagSpec) -> str:

@@ -1,13 +1,16 @@
-"""What of a connection may be shown, and how an edited form becomes the stored values again. Rules of Airflow 3.2.
+"""What of a connection or variable may be shown, and how an edited form becomes what is stored. Rules of Airflow 3.2.
 
 A value under a name that sounds secret is shown as `***`. Whoever saves a form sends that `***` back: it stands for the
-value that is stored. Called by `api.public.connections`; pure.
+value that is stored. Called by `api.public.connections`, `api.public.variables` and `store.loadable`; pure.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
+
+import msgspec
 
 from leoflowd.core.secret_names import MASK, is_secret
 
@@ -125,3 +128,44 @@ def stands_for_secrets(value: Any, *, sensitive: bool = False) -> bool:
 def is_deeper_than(value: Any, levels: int) -> bool:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels < 0 or any(is_deeper_than(item, levels - 1) for item in inner)
+
+
+# --- the text of a variable, which may be JSON -----------------------------------------------------------------------
+
+
+def masked_text(text: str, name: str) -> str:
+    """The text as it may be shown: `***` under a sensitive name, and for such names inside when it is JSON."""
+    if is_sensitive(name):
+        return MASK if text else text
+    value = _parsed(text)
+    if value is None:
+        return text
+    if is_deeper_than(value, DEPTH_MAX):
+        return MASK
+    hidden = masked(value)
+    return text if hidden == value else json.dumps(hidden)
+
+
+def unmasked_text(text: str, stored: str | None, name: str) -> str:
+    """The text as a person sent it, with what is stored in the place of each `***` that hides something.
+
+    Raises ValueError for a `***` that nothing stored corresponds to.
+    """
+    if text == MASK and stored is not None and masked_text(stored, name) == MASK:
+        return stored
+    value = text if is_sensitive(name) else _parsed(text)
+    if value is None or is_deeper_than(value, DEPTH_MAX):
+        return text
+    if not stands_for_secrets(value, sensitive=is_sensitive(name)):
+        return text
+    return json.dumps(unmasked(value, _parsed(stored or ""), sensitive=is_sensitive(name)))
+
+
+def _parsed(text: str) -> Any:
+    """The object or list that a text is, as JSON; None for every other text."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return None

@@ -31,6 +31,7 @@ from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.executors import Executor
+from leoflowd.contract.variable import OF_PEOPLE
 from leoflowd.core.try_tokens import try_token
 from leoflowd.executors.launches import Launches
 from leoflowd.supervision import backoff_s, contain
@@ -306,7 +307,7 @@ def _agent_environment() -> dict[str, str]:
     """What the agent may know. Connections and variables of the user pass; our own settings and secrets do not."""
     keep = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "USER", "LOGNAME", "SSL_CERT_FILE", "SSL_CERT_DIR")
     passed = {name: os.environ[name] for name in keep if name in os.environ}
-    passed |= {k: v for k, v in os.environ.items() if k.startswith(("AIRFLOW_VAR_", "AIRFLOW_CONN_"))}
+    passed |= {k: v for k, v in os.environ.items() if k.startswith(OF_PEOPLE)}
     return {**passed, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 

@@ -17,7 +17,7 @@ from leoflowd.config import KEY_FILE, SecretsConfig
 from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.lite.passwords import ADMIN, generate_password
 from leoflowd.lite.postgres import EmbeddedPostgres, paths_for
-from leoflowd.store import api_users, connections, dags, workspace
+from leoflowd.store import api_users, connections, dags, variables, workspace
 from leoflowd.store.database import STORE, Database, lane_limits, migration_limits
 from leoflowd.store.migrations import migrate
 from leoflowd.store.secret_box import add_key, box_of
@@ -44,8 +44,8 @@ async def forget_dag(data_dir: Path, postgres: str | None, dag_id: str) -> None:
         await dags.delete_dag(conn, dag_id)
 
 
-async def rotate_key(data_dir: Path, postgres: str | None, now: datetime) -> tuple[str, int]:
-    """Make a new key and encrypt all stored secrets with it; (its id, how many connections).
+async def rotate_key(data_dir: Path, postgres: str | None, now: datetime) -> tuple[str, int, int]:
+    """Make a new key and encrypt all stored secrets with it; (its id, how many connections, how many variables).
 
     The key is on disk before anything is sealed with it. A running daemon reads it from there by itself.
     """
@@ -53,7 +53,11 @@ async def rotate_key(data_dir: Path, postgres: str | None, now: datetime) -> tup
     async with _database(data_dir, postgres) as db, db.api.transaction() as conn:
         box = box_of(config)
         key_id = add_key(data_dir / KEY_FILE)
-        return key_id, await connections.reseal_connections(conn, box, now)
+        return (
+            key_id,
+            await connections.reseal_connections(conn, box, now),
+            await variables.reseal_variables(conn, box, now),
+        )
 
 
 @contextlib.asynccontextmanager

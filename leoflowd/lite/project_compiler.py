@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from leoflowd import telemetry
@@ -17,6 +18,7 @@ from leoflowd.authoring.project import Project, ProjectConfig, read_project, unu
 from leoflowd.contract import dag_spec
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.errors import LeoflowError
+from leoflowd.contract.loading import Loadable
 from leoflowd.contract.values import shown
 from leoflowd.lite.bundles import remove, seal
 from leoflowd.lite.environments import Environments
@@ -32,9 +34,12 @@ class FilesChanged(LeoflowError):
 
 
 class ProjectCompiler:
-    def __init__(self, environments: Environments, bundles: Path) -> None:
+    """`loadable` says what files may read while they are loaded; it is called in the compiler's thread, each time."""
+
+    def __init__(self, environments: Environments, bundles: Path, loadable: Callable[[], Loadable]) -> None:
         self._environments = environments
         self._bundles = bundles
+        self._loadable = loadable
 
     def __call__(self, project: Project) -> Compiled:
         """Raises `DagCompileError`, `EnvironmentFailed`, `FilesChanged`, OSError."""
@@ -51,7 +56,7 @@ class ProjectCompiler:
         )
         for _ in range(SAVES_WHILE_COMPILING):
             began = time.perf_counter()
-            specs = compile_opened(project, python=str(python))
+            specs = compile_opened(project, python=str(python), loadable=self._loadable())
             duration_s = time.perf_counter() - began
             if self._keep(project, config, specs[0].bundle_digest):
                 return Compiled(specs, tuple(map(dag_spec.digest, specs)), duration_s)

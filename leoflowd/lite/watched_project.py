@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 import msgspec
@@ -10,6 +12,7 @@ import trio
 from leoflowd.authoring.errors import PATH_MAX
 from leoflowd.authoring.project import Project
 from leoflowd.contract.dag_spec import DagSpec
+from leoflowd.contract.loading import Loadable, Read, are_current
 from leoflowd.contract.values import shown
 
 BURST = 20
@@ -51,6 +54,11 @@ class Compiled(msgspec.Struct, frozen=True):
     """Of each artifact; worked out once, in the compiler's thread."""
     duration_s: float
 
+    @property
+    def reads(self) -> tuple[Read, ...]:
+        """What loading the file read; it is the same file for all of its DAGs."""
+        return self.specs[0].reads if self.specs else ()
+
 
 class Failed(msgspec.Struct, frozen=True):
     """Why a project has no DAGs now, for people; storable."""
@@ -58,6 +66,8 @@ class Failed(msgspec.Struct, frozen=True):
     reason: str
     is_temporary: bool = False
     """Tried again at each rescan: a package index that does not answer comes back without a save."""
+    reads: tuple[Read, ...] = ()
+    """What the file had read when it failed; once that is another, it is tried again."""
 
 
 Outcome = Compiled | Failed | None
@@ -85,6 +95,11 @@ def is_due(project: Watched, *, by_event: bool) -> bool:
     if project.tried_signature != project.files.signature:
         return not (by_event and is_in_burst(project))
     return isinstance(project.outcome, Failed) and project.outcome.is_temporary and not by_event
+
+
+def reads_another(project: Watched, known: Loadable, environment: Mapping[str, str] = os.environ) -> bool:
+    """Did loading it read what is another by now?"""
+    return project.outcome is not None and not are_current(project.outcome.reads, known, environment)
 
 
 def is_in_burst(project: Watched) -> bool:

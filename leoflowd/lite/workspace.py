@@ -11,7 +11,7 @@ Started by `daemon.py`; its value arrives when every project was tried once, or 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,9 +19,11 @@ import msgspec
 import trio
 
 from leoflowd import telemetry
+from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.project import Project
 from leoflowd.config import LiteConfig
-from leoflowd.contract.errors import LeoflowError
+from leoflowd.contract.errors import LeoflowError, StoreUnavailable
+from leoflowd.contract.loading import EMPTY, Loadable
 from leoflowd.contract.values import shown
 from leoflowd.lite.bundles import prune_bundles
 from leoflowd.lite.environments import EnvironmentFailed, Environments, EnvironmentStatistics
@@ -29,9 +31,19 @@ from leoflowd.lite.file_watch import FileWatch
 from leoflowd.lite.project_compiler import ProjectCompiler
 from leoflowd.lite.project_scan import list_projects_in
 from leoflowd.lite.registrations import Registrations
-from leoflowd.lite.watched_project import Compiled, Failed, ProjectFiles, Watched, is_due, is_in_burst, note_compile
+from leoflowd.lite.watched_project import (
+    Compiled,
+    Failed,
+    ProjectFiles,
+    Watched,
+    is_due,
+    is_in_burst,
+    note_compile,
+    reads_another,
+)
 from leoflowd.store import dags
 from leoflowd.store.database import Database
+from leoflowd.store.hints import Hint
 
 log = telemetry.get_logger(__name__)
 
@@ -57,7 +69,10 @@ class WorkspaceStatistics(msgspec.Struct, frozen=True):
 
 
 class Workspace:
-    """The component. Tests bring their own `compile_project` and `list_projects`."""
+    """The component. Tests bring their own `compile_project` and `list_projects`.
+
+    `loadable` is what the store has for files that are loaded, `hints` tell when that changes.
+    """
 
     def __init__(
         self,
@@ -66,6 +81,8 @@ class Workspace:
         now: Callable[[], datetime],
         *,
         environments: Environments | None = None,
+        loadable: Callable[[], Awaitable[Loadable]] | None = None,
+        hints: trio.MemoryReceiveChannel[Hint] | None = None,
         compile_project: Callable[[Project], Compiled] | None = None,
         list_projects: Callable[[Path], tuple[ProjectFiles, ...]] | None = None,
     ) -> None:
@@ -74,7 +91,13 @@ class Workspace:
         self._db = db
         self._now = now
         self._environments = environments or Environments(config.data_dir)
-        self._compile = compile_project or ProjectCompiler(self._environments, self._bundles)
+        self._loadable = loadable or _nothing
+        self._hints = hints
+        self._known = EMPTY
+        """What `loadable` said last."""
+        self._compile = compile_project or ProjectCompiler(
+            self._environments, self._bundles, lambda: trio.from_thread.run(self._fetch_loadable)
+        )
         self._list = list_projects or list_projects_in
         self._projects: dict[str, Watched] = {}
         self._registrations = Registrations(db, config.workspace, now)
@@ -105,6 +128,8 @@ class Workspace:
         await self._prune_bundles()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch.run)
+            if self._hints is not None:
+                nursery.start_soon(self._follow, self._hints)
             nursery.start_soon(self._scan_whenever_told, nursery)
             if not self._registrations.dag_count:  # else there is something to see already: nobody need wait
                 with trio.move_on_after(FIRST_SCAN_S):
@@ -118,6 +143,15 @@ class Workspace:
 
     def _look(self) -> None:
         self._look_now.set()
+
+    async def _follow(self, hints: trio.MemoryReceiveChannel[Hint]) -> None:
+        async for hint in hints:
+            if hint.kind in ("variables", "connections", "all"):
+                self._look()
+
+    async def _fetch_loadable(self) -> Loadable:
+        self._known = await self._loadable()
+        return self._known
 
     async def _scan_whenever_told(self, nursery: trio.Nursery) -> None:
         while True:
@@ -141,10 +175,12 @@ class Workspace:
         gone = self._projects.keys() - found.keys()
         for path in gone:
             del self._projects[path]
+        if any(project.is_busy or (project.outcome and project.outcome.reads) for project in self._projects.values()):
+            await self._fetch_loadable()
         for path, files in found.items():
             project = self._projects.setdefault(path, Watched(files, recent=[]))
             project.files = files
-            if not project.is_busy and is_due(project, by_event=by_event):
+            if not project.is_busy and (is_due(project, by_event=by_event) or reads_another(project, self._known)):
                 project.is_busy = True
                 nursery.start_soon(self._compile_until_current, project)
         if gone or not found:
@@ -162,7 +198,8 @@ class Workspace:
                     return  # gone meanwhile; the scan that saw it go has settled that
                 project.outcome, project.tried_signature = outcome, files.signature
                 await self._registrations.settle(self._projects)
-                if project.files.signature == files.signature or is_in_burst(project):
+                is_current = project.files.signature == files.signature and not reads_another(project, self._known)
+                if is_current or is_in_burst(project):
                     return
         finally:
             project.is_busy = False
@@ -176,6 +213,10 @@ class Workspace:
             )
         except EnvironmentFailed as error:
             outcome = Failed(str(error), is_temporary=True)
+        except StoreUnavailable:
+            raise
+        except DagCompileError as error:
+            outcome = Failed(str(error), reads=error.reads)
         except LeoflowError as error:
             outcome = Failed(str(error))
         except Exception as error:  # contain: one project, one recorded outcome
@@ -191,3 +232,8 @@ class Workspace:
     def _note_tried(self) -> None:
         if self._scans_total and all(project.outcome is not None for project in self._projects.values()):
             self._tried_all.set()
+
+
+async def _nothing() -> Loadable:
+    await trio.lowlevel.checkpoint()
+    return EMPTY

@@ -17,6 +17,7 @@ from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.contract.values import shown
 from leoflowd.store.api_lists import Column, Listing, list_page
 from leoflowd.store.database import Connection, Lane, execute, fetch_all, fetch_one, statements
+from leoflowd.store.hints import send_hint
 from leoflowd.store.secret_box import CannotOpen, Sealed, SecretBox
 
 _SQL = statements("connections")
@@ -104,6 +105,10 @@ async def list_connections(
     return [SealedConnection(**row) for row in rows], total
 
 
+async def list_all_connections(conn: Connection) -> tuple[SealedConnection, ...]:
+    return await fetch_all(conn, _SQL.list_all_connections, SealedConnection)
+
+
 async def list_connection_ids(conn: Connection) -> tuple[str, ...]:
     cursor = await conn.execute(_SQL.list_connection_ids)
     return tuple(row[0] for row in await cursor.fetchall())
@@ -122,18 +127,21 @@ async def insert_connection(conn: Connection, box: SecretBox, facts: ConnectionF
     """Raises `Conflict` when there is one of this id, or no key to seal with."""
     if not await execute(conn, _SQL.insert_connection, **_sealed(facts, box, now)):
         raise Conflict(f"The Connection with connection_id: `{facts.connection_id}` already exists")
+    await send_hint(conn, "connections")
 
 
 async def update_connection(conn: Connection, box: SecretBox, facts: ConnectionFacts, now: datetime) -> None:
     """Write all fields, sealed anew. Raises `NotFound`, and `Conflict` without a key."""
     if not await execute(conn, _SQL.update_connection, **_sealed(facts, box, now)):
         raise not_found(facts.connection_id)
+    await send_hint(conn, "connections")
 
 
 async def delete_connection(conn: Connection, connection_id: str) -> None:
     """Raises `NotFound`."""
     if not await execute(conn, _SQL.delete_connection, connection_id=connection_id):
         raise not_found(connection_id)
+    await send_hint(conn, "connections")
 
 
 async def reseal_connections(conn: Connection, box: SecretBox, now: datetime) -> int:

@@ -1,7 +1,8 @@
 """Hints between processes: NOTIFY inside the writing transaction, heard after its commit. Losing one costs latency.
 
 Payloads: `run:<dag_run_id>` (its rows changed), `dag:<dag_id>` (registered, paused, deleted), `pools:`, `reports:` (a
-daemon that does not lead was told something).
+daemon that does not lead was told something), `variables:` and `connections:` (one was written: DAG files that read it
+while they were loaded are compiled again).
 """
 
 from __future__ import annotations

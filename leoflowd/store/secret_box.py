@@ -81,7 +81,7 @@ class SecretBox:
             known = ", ".join(repr(key_id) for key_id in self._ring) or "none"
             raise CannotOpen(
                 f"it was encrypted with the key {sealed.key_id!r}, which this server does not have (it has: {known}); "
-                "bring the key back into LEOFLOW_SECRETS_KEYS or the key file, or delete the connection and add it anew"
+                "bring the key back into LEOFLOW_SECRETS_KEYS or the key file, or delete it and add it anew"
             )
         nonce, content = sealed.content[:NONCE_BYTES], sealed.content[NONCE_BYTES:]
         try:
@@ -89,7 +89,7 @@ class SecretBox:
         except (InvalidTag, ValueError) as error:  # ValueError: shorter than a nonce
             raise CannotOpen(
                 f"it does not open with the key {sealed.key_id!r}: that id now belongs to another key, or the row was "
-                "changed behind our back; bring back the right key, or delete the connection and add it anew"
+                "changed behind our back; bring back the right key, or delete it and add it anew"
             ) from error
 
 

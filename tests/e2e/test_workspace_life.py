@@ -221,6 +221,26 @@ def test_a_broken_save_shows_an_error_and_the_last_good_version_goes_on(workspac
     assert workspace.result_of("often_saved", workspace.run("often_saved")) == 43
 
 
+def test_a_variable_that_a_file_waits_for_makes_its_dag_and_a_new_value_a_new_version(workspace: Workspace) -> None:
+    """The task reads what the file read, anew, and writes what another one reads in a template."""
+    source = GOOD.replace("from airflow.sdk import DAG", "from airflow.sdk import DAG, Variable").replace(
+        "    return 42",
+        "    Variable.set('of_the_task', Variable.get('of_the_file') + '!')\n    return Variable.get('of_the_task')",
+    )
+    workspace.save("reads", source.replace("schedule=None", "schedule=None, tags=[Variable.get('of_the_file')]"))
+    assert "`leoflow variables set of_the_file VALUE`" in workspace.error_of("reads/dag.py")
+    workspace.api.call("POST", "/variables", json={"key": "of_the_file", "value": "one"})
+    assert [tag["name"] for tag in workspace.wait_for("reads")["tags"]] == ["one"]
+    workspace.wait_until_clear("reads/dag.py")
+    workspace.api.unpause("reads")
+    assert workspace.result_of("reads", workspace.run("reads")) == "one!"
+    assert workspace.api.call("GET", "/variables/of_the_task")["value"] == "one!"
+    workspace.api.call("PATCH", "/variables/of_the_file", json={"key": "of_the_file", "value": "two"})
+    workspace.wait_for_version("reads", 2)
+    assert [tag["name"] for tag in workspace.listed()["reads"]["tags"]] == ["two"]
+    assert workspace.result_of("reads", workspace.run("reads")) == "two!"
+
+
 def test_a_removed_project_is_stale_and_its_history_stays_and_comes_back(workspace: Workspace) -> None:
     workspace.add("removed")
     run_id = workspace.run("removed")

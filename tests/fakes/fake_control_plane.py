@@ -52,6 +52,9 @@ from leoflowd.contract.agent_messages import (
     ToTry,
     TryHello,
     TrySpec,
+    VariableAnswer,
+    VariableAsk,
+    VariableWrite,
     Welcome,
     XComInput,
     XComPull,
@@ -110,13 +113,16 @@ class Facts:
     pulls: list[XComPull] = field(default_factory=list)
     connections: dict[str, ConnectionFacts] = field(default_factory=dict)
     connections_refused: str | None = None
+    variables: dict[str, str] = field(default_factory=dict)
+    variables_refused: str | None = None
     dag_runs: list[DagRunAsk] = field(default_factory=list)
     """Dag runs that tasks started; a second ask for a run id finds that it exists."""
-    protocol: int = PROTOCOL
     paused: set[str] = field(default_factory=set)
     counts: list[CountsAsk] = field(default_factory=list)
     count: int = 0
     """The answer to every one of them."""
+    protocol: int = PROTOCOL
+    """What this daemon speaks."""
     newer: dict[str, Any] = field(default_factory=dict)
     """Fields that a daemon of a newer release adds to whatever it says."""
     answer_with: Callable[[int], Any] | None = None
@@ -255,6 +261,8 @@ class FakeControlPlane:
                 refused = self.facts.connections_refused
                 found = None if refused else self.facts.connections.get(connection_id)
                 return ConnectionAnswer(request_id=request_id, connection=found, refused=refused)
+            case VariableAsk() | VariableWrite():
+                return self._variable(message)
             case DagRunAsk():
                 exists = any(run.run_id == message.run_id for run in self.facts.dag_runs)
                 self.facts.dag_runs.append(message)
@@ -272,6 +280,15 @@ class FakeControlPlane:
             case Beat() | TryHello():
                 pass
         return None
+
+    def _variable(self, ask: VariableAsk | VariableWrite) -> VariableAnswer:
+        if self.facts.variables_refused:
+            return VariableAnswer(request_id=ask.request_id, refused=self.facts.variables_refused)
+        if isinstance(ask, VariableWrite):
+            self.facts.variables.pop(ask.key, None)
+            if ask.value is not None:
+                self.facts.variables[ask.key] = ask.value
+        return VariableAnswer(request_id=ask.request_id, value=self.facts.variables.get(ask.key))
 
     async def _tell(self) -> None:
         async with self._changed:

@@ -52,6 +52,8 @@ ENTRANCES = (
     Entrance("pull_key", ASK.format("ti.xcom_pull('nobody', key=VALUE)"), _asked),
     Entrance("pull_run_id", ASK.format("ti.xcom_pull('nobody', run_id=VALUE)"), _asked),
     Entrance("connection_id", ASK.format("Connection.get(VALUE)"), _asked),
+    Entrance("variable_key", ASK.format("Variable.get(VALUE)"), _asked),
+    Entrance("variable_value", ASK.format("Variable.set('poisoned', VALUE)"), _asked),
     Entrance("control_socket", "os.write(3, json.dumps({'pull': {'request_id': 1, 'key': VALUE}}).encode() + b'\\n')",
              _always("any")),
     Entrance("poke", "POKE\nreturn PokeReturnValue(is_done=True, xcom_value=VALUE)", _kept),
@@ -63,7 +65,7 @@ ENTRANCES = (
 HEADER = f"""
 import json, logging, os, shlex, sys
 from datetime import datetime, timedelta, timezone
-from airflow.sdk import DAG, BaseOperator, Connection, PokeReturnValue, get_current_context, task
+from airflow.sdk import DAG, BaseOperator, Connection, PokeReturnValue, Variable, get_current_context, task
 from airflow.exceptions import AirflowSkipException
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator

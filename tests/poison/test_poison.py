@@ -96,6 +96,8 @@ HTTP: dict[str, Callable[[Any, str], tuple[str, str, Any]]] = {
     "connection_extra": lambda value, name: (
         "POST", "/api/v2/connections", {"connection_id": f"b_{name}", "conn_type": "http", "extra": value}),
     "connection_id": lambda value, name: ("POST", "/api/v2/connections", {"connection_id": value, "conn_type": "http"}),
+    "variable_key": lambda value, name: ("POST", "/api/v2/variables", {"key": value, "value": "x"}),
+    "variable_value": lambda value, name: ("POST", "/api/v2/variables", {"key": f"v_{name}", "value": value}),
     "pool": lambda value, name: ("POST", "/api/v2/pools", {"name": f"p_{name}", "slots": 1, "description": value}),
 }  # fmt: skip
 
@@ -190,6 +192,8 @@ def said(poison: Poison) -> tuple[Any, ...]:
         m.DagRunAsk(request_id=2**60, dag_id=words, run_id=words, conf=text, note=words),
         m.CountsAsk(request_id=4, dag_id=words, task_ids=(words,), states=(words,), task_group_id=words),
         m.DagAsk(request_id=5, dag_id=words),
+        m.VariableAsk(request_id=6, key=words),
+        m.VariableWrite(request_id=7, key=words, value=words, description=words),
         m.LogChunk(offset=0, content=json.dumps({"event": value}).encode() + b"\n"),
         m.Outcome(kind=m.OutcomeKind.DEFERRED, because=words, deferral_json=text, **end),
         m.Outcome(kind=m.OutcomeKind.SUCCESS, because=words, xcoms=(item,), reschedule_at=NOW, **end),

@@ -87,11 +87,33 @@ class Supervisor:
         return self._comms.ConnectionResult(conn_id=msg.conn_id, **{"conn_type": "", **fields})
 
     def _variable(self, msg: Any) -> Any:
-        """Those of the environment were looked at before; there are no others yet."""
-        return self._error("VARIABLE_NOT_FOUND", key=msg.key)
+        """A secrets backend and the environment were asked before."""
+        answer = self._control.ask("variable", {"key": msg.key})
+        if answer.get("refused"):
+            _log.error("The variable %r cannot be read: %s", msg.key, answer["refused"])
+            return self._error("PERMISSION_DENIED", key=msg.key, message=answer["refused"])
+        value = answer.get("value")
+        if value is None:
+            return self._error("VARIABLE_NOT_FOUND", key=msg.key)
+        self._control.hide(secret_forms.of_variable(msg.key, value))
+        return self._comms.VariableResult(key=msg.key, value=value)
+
+    def _put_variable(self, msg: Any) -> Any:
+        # The SDK would send null for a value of None, which is no text.
+        text = "None" if msg.value is None else msg.value
+        return self._write_variable(msg.key, value=text, description=msg.description)
+
+    def _delete_variable(self, msg: Any) -> Any:
+        return self._write_variable(msg.key, value=None, description=None)
+
+    def _write_variable(self, key: str, **fields: str | None) -> Any:
+        answer = self._control.ask("write_variable", {"key": key, **fields})
+        if answer.get("refused"):
+            raise self._refused(f"the variable {key!r} cannot be written: {answer['refused']}")
+        return self._comms.OKResponse(ok=True)
 
     def _mask(self, msg: Any) -> None:
-        self._control.hide(_texts_to_hide(msg.value, msg.name))
+        self._control.hide(secret_forms.of_value(msg.value, msg.name))
 
     # --- XComs ---------------------------------------------------------------------------------------------------
 
@@ -241,6 +263,8 @@ class Supervisor:
     _ANSWERS: Mapping[str, Callable[[Supervisor, Any], Any]] = {
         "GetConnection": _connection,
         "GetVariable": _variable,
+        "PutVariable": _put_variable,
+        "DeleteVariable": _delete_variable,
         "MaskSecret": _mask,
         "GetXCom": _xcom,
         "GetXComCount": _xcom_count,
@@ -265,8 +289,6 @@ class Supervisor:
 
 _FINAL = frozenset({"SucceedTask", "TaskState", "RetryTask", "RescheduleTask", "DeferTask"})
 _WHY_NOT = {
-    "PutVariable": "a task cannot write variables; return the value as the task's output",
-    "DeleteVariable": "a task cannot delete variables",
     "DeleteXCom": "a task cannot delete XComs",
     "GetTaskStates": "states of single task instances cannot be read; count those in a state with get_ti_count",
     "CreateHITLDetailPayload": "human-in-the-loop operators do not run yet",
@@ -289,13 +311,3 @@ def _filters(msg: Any, *names: str) -> dict[str, Any]:
 def _secrets_of(facts: dict[str, Any]) -> list[str]:
     """The password, and what the extra fields name as a secret; an extra that is no JSON is one as a whole."""
     return secret_forms.of_connection(json.dumps({name: facts.get(name) or "" for name in ("password", "extra")}))
-
-
-def _texts_to_hide(value: Any, name: str | None) -> list[str]:
-    """As Airflow's masker: a text counts unless its name is harmless; in a mapping the keys are the names."""
-    if isinstance(value, dict):
-        return [text for key, item in value.items() for text in _texts_to_hide(item, str(key))]
-    if isinstance(value, (list, tuple, set)):
-        return [text for item in value for text in _texts_to_hide(item, name)]
-    is_secret = not name or secret_forms.names_a_secret(name)
-    return [value] if is_secret and isinstance(value, str) and value else []

@@ -347,38 +347,42 @@ class Lazy:
 
 
 class VariableAccessor:
-    """`var.value.name`, `var.json.name`, and `.get(name, default)`; values come from `AIRFLOW_VAR_<NAME>`."""
+    """`var.value.name`, `var.json.name`, and `.get(name, default)`: environment, then daemon."""
 
     def __init__(self, *, is_json: bool) -> None:
         self._is_json = is_json
 
     def __getattr__(self, key: str) -> Any:
-        value = self.get(key, _NOT_SET)
-        if value is _NOT_SET:
-            raise KeyError(f"variable {key!r} is not defined; set it in the environment as AIRFLOW_VAR_{key.upper()}")
-        return value
+        if key.startswith("__"):  # Python asks for its own names, e.g. to copy the context
+            raise AttributeError(key)
+        return self[key]
 
-    __getitem__ = __getattr__
+    def __getitem__(self, key: str) -> Any:
+        return _variables().get(key, deserialize_json=self._is_json)
 
     def get(self, key: str, default: Any = None) -> Any:
-        text = os.environ.get(f"AIRFLOW_VAR_{key.upper()}")
-        if text is None:
-            return default
-        return json.loads(text) if self._is_json else text
+        return _variables().get(key, default, deserialize_json=self._is_json)
+
+
+def _variables() -> Any:
+    return importlib.import_module("airflow.sdk").Variable
 
 
 class ConnectionAccessor:
     """`conn.name`; connections come from `AIRFLOW_CONN_<NAME>`, else from the daemon."""
 
     def __getattr__(self, conn_id: str) -> Any:
-        return importlib.import_module("airflow.sdk").Connection.get(conn_id)
+        if conn_id.startswith("__"):
+            raise AttributeError(conn_id)
+        return self[conn_id]
 
-    __getitem__ = __getattr__
+    def __getitem__(self, conn_id: str) -> Any:
+        return importlib.import_module("airflow.sdk").Connection.get(conn_id)
 
     def get(self, conn_id: str, default: Any = None) -> Any:
         exceptions = importlib.import_module("airflow.exceptions")
         try:
-            return self.__getattr__(conn_id)
+            return self[conn_id]
         except exceptions.AirflowNotFoundException:
             return default
 

@@ -27,7 +27,7 @@ ANSWER_WITHIN_S = 120.0
 """Longer than a restart of the daemon; a task that hangs longer for an answer is better told so."""
 _LOOK_AGAIN_S = 0.05
 """Another thread may have read the answer just before this one began to wait."""
-_ANSWERED_BY_CALLER = frozenset({"connection", "dag_run"})
+_ANSWERED_BY_CALLER = frozenset({"connection", "variable", "write_variable", "dag_run"})
 """Kinds whose caller makes something of `refused`."""
 _EVENT = "event"
 _DEATH_TAKES_MS = 1000

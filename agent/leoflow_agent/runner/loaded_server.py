@@ -68,7 +68,7 @@ def _load(project: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
     runtime = importlib.import_module("airflow._leoflow_runtime")
     gc.disable()
     try:
-        with _unseen():
+        with _unseen(runtime):
             return runtime.load_project(project["bundle_path"], project["source_path"]), ""
     except BaseException as error:  # noqa: BLE001  other people's code, also sys.exit
         return None, f"{type(error).__name__}: {error}"[:500]
@@ -77,11 +77,11 @@ def _load(project: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
 
 
 @contextlib.contextmanager
-def _unseen() -> Iterator[None]:
+def _unseen(runtime: Any) -> Iterator[None]:
     """Raises `NotAlike` when what happens inside left more than modules and objects."""
     seen: list[str] = []
     before = _surroundings()
-    with _said_nothing(seen), _noted(seen):
+    with _said_nothing(seen), _noted(seen, runtime):
         yield
     after = _surroundings()
     seen += [what for what, value in before.items() if after[what] != value]
@@ -137,7 +137,7 @@ def _said_nothing(seen: list[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _noted(seen: list[str]) -> Iterator[None]:
+def _noted(seen: list[str], runtime: Any) -> Iterator[None]:
     """What each try must find out for itself: names and keys that are equal in all tries would meet somewhere."""
     kept = os.urandom, os.getpid, os.getcwd, random.Random.seed
 
@@ -158,12 +158,18 @@ def _noted(seen: list[str]) -> Iterator[None]:
             seen.append("draws random numbers")
         kept[3](generator, *arguments, **named)
 
+    def ask(kind: str, question: dict[str, Any]) -> dict[str, Any]:
+        seen.append("asks the daemon")
+        raise NotAlike(f"loading asks for a {kind}")
+
     def put(*functions: Any) -> None:
         os.urandom, os.getpid, os.getcwd, random.Random.seed = functions  # type: ignore[method-assign]
         random._urandom = functions[0]  # type: ignore[attr-defined]  # noqa: SLF001  what SystemRandom draws from
 
     put(urandom, getpid, getcwd, seed)
+    runtime.set_supervisor(ask)
     try:
         yield
     finally:
         put(*kept)
+        runtime.set_supervisor(None)

@@ -121,6 +121,7 @@ class _Try:
         runtime = importlib.import_module("airflow._leoflow_runtime")  # the shim
 
         spec = self._spec
+        runtime.set_supervisor(self._ask)  # the file may read variables while it is loaded
         gc.disable()  # a large DAG is thousands of objects, none of them garbage
         try:
             dags = loaded or runtime.load_project(spec["bundle_path"], spec.get("source_path", "dag.py"))
@@ -132,7 +133,6 @@ class _Try:
             gc.enable()
         xcoms = contexts.XComs(spec, self._control)
         dag = dags[spec["dag_run"]["dag_id"]]
-        runtime.set_supervisor(self._ask)
         self._pull = mapped.puller(runtime, xcoms, dag, task)
         task, self._fixed = runtime.unmap(task, spec.get("map_index", -1), self._pull)
         self._task = task

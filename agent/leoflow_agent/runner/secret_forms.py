@@ -115,12 +115,13 @@ def of_environment(environment: Mapping[str, str]) -> list[str]:
         if name.startswith("AIRFLOW_CONN_"):
             found += (text, *of_connection(text))
         elif name.startswith("AIRFLOW_VAR_"):
-            if names_a_secret(name.removeprefix("AIRFLOW_VAR_")):
-                found.append(text)
-                found += _texts(_parsed(text))
-            else:
-                found += of_json(_parsed(text))
+            found += of_variable(name.removeprefix("AIRFLOW_VAR_"), text)
     return found
+
+
+def of_variable(key: str, text: str) -> list[str]:
+    """The value under a key that promises a secret; else what is secret by the names inside its JSON."""
+    return [text, *_texts(_parsed(text))] if names_a_secret(key) else of_json(_parsed(text))
 
 
 def of_connection(text: str) -> list[str]:
@@ -136,6 +137,16 @@ def of_connection(text: str) -> list[str]:
     except ValueError:
         return []
     return [*passwords, *of_json(query), *of_json(_parsed(query.get("__extra__", "")))]
+
+
+def of_value(value: Any, name: str | None) -> list[str]:
+    """As Airflow's masker: a text counts unless its name is harmless; in a mapping the keys are the names."""
+    if isinstance(value, dict):
+        return [text for key, item in value.items() for text in of_value(item, str(key))]
+    if isinstance(value, (list, tuple, set)):
+        return [text for item in value for text in of_value(item, name)]
+    is_secret = not name or names_a_secret(name)
+    return [value] if is_secret and isinstance(value, str) and value else []
 
 
 def of_json(value: Any, name: str = "") -> list[str]:

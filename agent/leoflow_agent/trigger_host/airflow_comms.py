@@ -13,6 +13,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..runner import secret_forms
 from .channel import Channel
 from .marking import current_wait
 
@@ -69,11 +70,17 @@ class AirflowComms:
         return self._comms.ConnectionResult(conn_id=msg.conn_id, **{"conn_type": "", **fields})
 
     def _variable(self, msg: Any) -> Any:
-        """Those of the environment were looked at before; there are no others yet."""
-        return self._error("VARIABLE_NOT_FOUND", key=msg.key)
+        """A secrets backend and the environment were asked before."""
+        answer = self._ask("variable", {"key": msg.key})
+        if answer.get("refused"):
+            return self._error("PERMISSION_DENIED", key=msg.key, message=answer["refused"])
+        if answer.get("value") is None:
+            return self._error("VARIABLE_NOT_FOUND", key=msg.key)
+        self._channel.hide(secret_forms.of_variable(msg.key, answer["value"]))
+        return self._comms.VariableResult(key=msg.key, value=answer["value"])
 
     def _mask(self, msg: Any) -> None:
-        self._channel.hide(_texts(msg.value))
+        self._channel.hide(secret_forms.of_value(msg.value, msg.name))
 
     def _count_instances(self, msg: Any) -> Any:
         if msg.map_index is not None and msg.map_index >= 0:
@@ -107,11 +114,3 @@ class AirflowComms:
 def _filters(msg: Any, *names: str) -> dict[str, Any]:
     found = {name: getattr(msg, name) for name in names}
     return {"dag_id": msg.dag_id, **{name: value for name, value in found.items() if value is not None}}
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple, set)):
-        return [text for item in value for text in _texts(item)]
-    return [value] if isinstance(value, str) else []

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Collection
+from typing import Annotated, Any
 
 import msgspec
 from quart import Blueprint, Response
 
+from leoflowd.api import bulk
 from leoflowd.api.answers import collection, json_answer, no_content
 from leoflowd.api.audit import record
 from leoflowd.api.bodies import read_body
+from leoflowd.api.bulk import BulkBody, StrictBody, Things, refuse_team
 from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query
-from leoflowd.api.problems import STATUS, BadRequest, FieldError, Unprocessable
+from leoflowd.api.problems import BadRequest, FieldError, Unprocessable
 from leoflowd.contract.connection import ConnectionFacts
-from leoflowd.contract.errors import Conflict, LeoflowError, NotAllowed, NotFound
+from leoflowd.contract.errors import NotAllowed
 from leoflowd.contract.values import shown
 from leoflowd.core.masking import (
     DEPTH_MAX,
@@ -34,7 +36,7 @@ from leoflowd.core.masking import (
     without_secrets,
 )
 from leoflowd.core.secret_names import MASK
-from leoflowd.store import connections
+from leoflowd.store import connections, variables
 from leoflowd.store.connections import SealedConnection, open_connection
 from leoflowd.store.database import Connection as Conn
 from leoflowd.store.secret_box import CannotOpen, KeysRefused
@@ -58,11 +60,7 @@ MOVED = (
 )
 
 
-class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class ConnectionBody(_Body, frozen=True, kw_only=True):
+class ConnectionBody(StrictBody, frozen=True, kw_only=True):
     """Add and change. What is absent stays as it is."""
 
     connection_id: Id
@@ -75,31 +73,6 @@ class ConnectionBody(_Body, frozen=True, kw_only=True):
     password: Text | Unset | None = msgspec.UNSET
     extra: Text | Unset | None = msgspec.UNSET
     team_name: str | None = None
-
-
-class BulkCreate(_Body, frozen=True, kw_only=True, tag_field="action", tag="create"):
-    entities: list[ConnectionBody]
-    action_on_existence: Literal["fail", "skip", "overwrite"] = "fail"
-
-
-class BulkUpdate(_Body, frozen=True, kw_only=True, tag_field="action", tag="update"):
-    entities: list[ConnectionBody]
-    update_mask: list[str] | None = None
-    action_on_non_existence: Literal["fail", "skip"] = "fail"
-
-
-class BulkDelete(_Body, frozen=True, kw_only=True, tag_field="action", tag="delete"):
-    entities: list[str | ConnectionBody]
-    action_on_non_existence: Literal["fail", "skip"] = "fail"
-
-
-class BulkBody(_Body, frozen=True, kw_only=True):
-    actions: list[BulkCreate | BulkUpdate | BulkDelete]
-
-
-class BulkActionResponse(msgspec.Struct):
-    success: list[str]
-    errors: list[dict[str, Any]]
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -193,10 +166,14 @@ async def create_default_connections() -> Response:
 
 @blueprint.post("/api/v2/leoflow/connections/reseal")
 async def reseal_connections() -> Response:
-    """Encrypt all secrets anew with the first key of the ring, after a new one was put in front of the old one."""
+    """Encrypt all secrets anew, those of variables too, with the first key of the ring, after it was put there."""
+    box, now = context().secrets, context().now()
     async with lane().transaction() as conn:
-        count = await connections.reseal_connections(conn, context().secrets, context().now())
-        answer = {"key_id": context().secrets.sealing_key_id(), "connections": count}
+        answer = {
+            "key_id": box.sealing_key_id(),
+            "connections": await connections.reseal_connections(conn, box, now),
+            "variables": await variables.reseal_variables(conn, box, now),
+        }
         await record(conn, "reseal_connections", extra=answer)
     return json_answer(answer)
 
@@ -254,8 +231,7 @@ def _merged(old: ConnectionFacts, body: ConnectionBody, mask: Collection[str] | 
     Without a mask, absent fields stay. With one, only its fields change, and one that is absent is cleared, which is
     how the UI empties a field. Password: null and `***` keep it, empty text removes it.
     """
-    if body.team_name:
-        raise BadRequest("team_name is not supported: teams are off here; leave it out or null")
+    refuse_team(body.team_name)
     given = {
         name: None if value is msgspec.UNSET else value
         for name, value in msgspec.structs.asdict(body).items()
@@ -323,70 +299,18 @@ def _audited(body: ConnectionBody, mask: Collection[str] | None = None) -> dict[
 
 @blueprint.patch("/api/v2/connections")
 async def bulk_connections() -> Response:
-    """Each action happens whole or not at all; one that fails does not hinder the others, as in Airflow."""
-    body = await read_body(BulkBody)
-    results: dict[str, BulkActionResponse] = {}
-    async with lane().transaction() as conn:
-        for action in body.actions:
-            name = str(action.__struct_config__.tag)
-            result = results.setdefault(name, BulkActionResponse(success=[], errors=[]))
-            try:
-                async with conn.transaction():
-                    result.success += await _carry_out(conn, action)
-            except LeoflowError as error:
-                result.errors.append({"error": str(error), "status_code": _status(error)})
-        audited = {name: sorted(result.success) for name, result in results.items()}
-        await record(conn, "bulk_connections", extra=audited)
-    return json_answer({name: results.get(name) for name in ("create", "update", "delete")})
-
-
-async def _carry_out(conn: Conn, action: BulkCreate | BulkUpdate | BulkDelete) -> list[str]:
-    """The ids that were touched, in the order of the request."""
-    ids = [entity if isinstance(entity, str) else entity.connection_id for entity in action.entities]
-    known = {id_ for id_ in ids if await connections.lock_connection(conn, id_) is not None}
-    match action:
-        case BulkCreate():
-            if known and action.action_on_existence == "fail":
-                raise Conflict(f"The connections with these connection_ids: {_listed(known)} already exist.")
-            skipped = known if action.action_on_existence == "skip" else set()
-
-            async def create(body: ConnectionBody) -> None:
-                await (_update(conn, body, None) if body.connection_id in known else _insert(conn, body))
-
-            return await _for_each(action.entities, skipped, create)
-        case BulkUpdate():
-            skipped = _missing(ids, known, action.action_on_non_existence)
-            return await _for_each(action.entities, skipped, lambda body: _update(conn, body, action.update_mask))
-        case BulkDelete():
-            skipped = _missing(ids, known, action.action_on_non_existence)
-            doomed = [id_ for id_ in dict.fromkeys(ids) if id_ not in skipped]
-            for id_ in doomed:
-                await connections.delete_connection(conn, id_)
-            return doomed
-
-
-async def _for_each(
-    bodies: Sequence[ConnectionBody], skipped: Collection[str], do: Callable[[ConnectionBody], Awaitable[None]]
-) -> list[str]:
-    chosen = [body for body in bodies if body.connection_id not in skipped]
-    for body in chosen:
-        await do(body)
-    return [body.connection_id for body in chosen]
-
-
-def _missing(ids: Sequence[str], known: Collection[str], on_non_existence: str) -> set[str]:
-    missing = set(ids) - set(known)
-    if missing and on_non_existence == "fail":
-        raise NotFound(f"The connections with these connection_ids: {_listed(missing)} were not found.")
-    return missing
-
-
-def _listed(ids: Collection[str]) -> str:
-    return "{" + ", ".join(repr(id_) for id_ in sorted(ids)) + "}"
-
-
-def _status(error: LeoflowError) -> int:
-    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    body = await read_body(BulkBody[ConnectionBody], bulk.BODY_MAX_BYTES)
+    return await bulk.carry_out(
+        body,
+        Things(
+            plural="connections",
+            key="connection_id",
+            lock=connections.lock_connection,
+            insert=_insert,
+            update=_update,
+            delete=connections.delete_connection,
+        ),
+    )
 
 
 # --- trying out ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from quart import Blueprint, Response
 from leoflowd.api.answers import collection, json_answer, no_content
 from leoflowd.api.audit import record
 from leoflowd.api.bodies import read_body
+from leoflowd.api.bulk import refuse_team
 from leoflowd.api.context import lane
 from leoflowd.api.paging import Query
 from leoflowd.api.problems import BadRequest
@@ -61,7 +62,7 @@ async def get_pool(pool_name: str) -> Response:
 @blueprint.post("/api/v2/pools")
 async def create_pool() -> Response:
     body = await read_body(PoolBody)
-    _no_team(body.team_name)
+    refuse_team(body.team_name)
     async with lane().transaction() as conn:
         await api_pools.insert_pool(
             conn,
@@ -78,7 +79,7 @@ async def create_pool() -> Response:
 async def update_pool(pool_name: str) -> Response:
     mask = Query().texts("update_mask")
     body = await read_body(PoolPatchBody)
-    _no_team(body.team_name)
+    refuse_team(body.team_name)
     new_name = body.pool or body.name
     if new_name not in (None, pool_name):
         raise BadRequest("Invalid body, pool name from request body doesn't match uri parameter")
@@ -108,8 +109,3 @@ async def delete_pool(pool_name: str) -> Response:
         await api_pools.delete_pool(conn, pool_name)
         await record(conn, "delete_pool", extra={"name": pool_name})
     return no_content()
-
-
-def _no_team(team_name: str | None) -> None:
-    if team_name:
-        raise BadRequest("team_name is not supported: teams are off here; leave it out or null")

@@ -21,8 +21,8 @@ blueprint = Blueprint("ui_auth", __name__, url_prefix="/ui")
 FALLBACK_PAGE_LIMIT = 50
 
 MENU = ("Dags", "Audit Log", "XComs", "Pools", "Plugins", "Docs")
-"""Airflow's names. A page joins with its routes: not yet Assets, Required Actions, Variables, Jobs, ..."""
-OPERATORS_MENU = ("Connections",)
+"""Airflow's names. A page joins with its routes: not yet Assets, Required Actions, Jobs, ..."""
+OPERATORS_MENU = ("Connections", "Variables")
 """Pages whose every route needs OPERATE: others would only see that they may not."""
 
 

@@ -21,6 +21,10 @@ FROM connection WHERE connection_id = %(connection_id)s FOR UPDATE;
 SELECT connection_id, conn_type, description, host, schema, login, port, password, extra, key_id
 FROM connection ORDER BY connection_id FOR UPDATE;
 
+-- name: list_all_connections (all rows; what DAG files may read while they are loaded)
+SELECT connection_id, conn_type, description, host, schema, login, port, password, extra, key_id
+FROM connection ORDER BY connection_id;
+
 -- name: list_connection_ids
 SELECT connection_id FROM connection ORDER BY connection_id;
 

@@ -35,6 +35,7 @@ from airflow import settings
 from airflow.sdk import DAG, BaseOperator, Variable, task, get_current_context
 from airflow.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 from airflow.providers.http.hooks.http import HttpHook
+from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.http.operators.http import HttpOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.latest_only import LatestOnlyOperator
@@ -88,8 +89,18 @@ fail_for_good()
 def fail(): raise ValueError("again")
 fail()
 @task
-def write_variable(): Variable.set("a", "b")
-write_variable()
+def variables():
+    Variable.set("written", {"n": 1}, serialize_json=True)
+    Variable.set("gone", "x")
+    Variable.delete("gone")
+    print("token is", Variable.get("api_token"))
+    return [Variable.get("stored"), Variable.get("written", deserialize_json=True), Variable.get("nope", default=None)]
+variables()
+@task
+def no_variable(): Variable.get("nope")
+no_variable()
+BashOperator(task_id="template", bash_command="echo {{ var.value.stored }} {{ var.json.limits.rows }} "
+             "{{ var.value.get('nope', 'none') }} {{ conn.api.login }}")
 @task
 def unknown_connection(): HttpHook(http_conn_id="nobody").get_conn()
 unknown_connection()
@@ -182,7 +193,9 @@ SPECS: dict[str, dict[str, Any]] = {
     "skip": {"kind": "python"},
     "fail_for_good": {"kind": "python"},
     "fail": {"kind": "python"},
-    "write_variable": {"kind": "python"},
+    "variables": {"kind": "python"},
+    "no_variable": {"kind": "python"},
+    "template": {"kind": "bash"},
     "unknown_connection": {"kind": "python"},
     "later": {"kind": "python", "first_started_at": datetime(2026, 1, 1, tzinfo=UTC)},
     "xcoms": {"kind": "python"},
@@ -224,8 +237,12 @@ def facts() -> Iterator[Facts]:
             login="me",
             password="open-sesame",
         )
-        known = [XComInput(task_id="one", key="return_value", value="7")]
-        yield Facts(connections={"api": api}, xcoms=known, paused={"asleep"})
+        yield Facts(
+            connections={"api": api},
+            xcoms=[XComInput(task_id="one", key="return_value", value="7")],
+            variables={"stored": "from the daemon", "limits": '{"rows": 3}', "api_token": "t0ken-value"},
+            paused={"asleep"},
+        )
         server.shutdown()
 
 
@@ -265,6 +282,47 @@ def test_a_task_calls_a_service_through_a_hook_and_a_stored_connection(tries: di
 def test_the_password_of_a_connection_is_not_in_the_log(tries: dict[str, TryFacts]) -> None:
     assert "password is ***" in tries["hook"].events
     assert b"open-sesame" not in tries["hook"].log
+
+
+def test_variables_are_read_written_and_deleted(tries: dict[str, TryFacts], facts: Facts) -> None:
+    assert tries["variables"].xcoms["return_value"] == ["from the daemon", {"n": 1}, None], tries["variables"].events
+    assert json.loads(facts.variables["written"]) == {"n": 1}
+    assert "gone" not in facts.variables
+
+
+def test_the_secret_of_a_variable_is_not_in_the_log(tries: dict[str, TryFacts]) -> None:
+    assert "token is ***" in tries["variables"].events
+    assert b"t0ken-value" not in tries["variables"].log
+
+
+def test_templates_read_variables_and_connections(tries: dict[str, TryFacts]) -> None:
+    assert tries["template"].xcoms["return_value"] == "from the daemon 3 none me", tries["template"].events
+
+
+def test_a_secrets_backend_is_asked_first_as_in_airflow_then_environment_and_store(
+    airflow_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "variables.json").write_text(json.dumps({"a": "backend"}))
+    (tmp_path / "connections.json").write_text(json.dumps({"api": "http://backend.example"}))
+    kwargs = {f"{kind}_file_path": str(tmp_path / f"{kind}.json") for kind in ("variables", "connections")}
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", "airflow.secrets.local_filesystem.LocalFilesystemBackend")
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARGS", json.dumps(kwargs))
+    stored = Facts(variables=dict.fromkeys("abc", "store"))
+    ended = run_one(
+        """
+        @task
+        def run():
+            return [Variable.get(key) for key in "abc"] + [HttpHook().get_connection("api").host]
+        run()
+        """,
+        header=HEADER,
+        facts=stored,
+        within_s=WITHIN_S,
+        python=str(airflow_python),
+        runtime="airflow",
+        env={"AIRFLOW_VAR_A": "environment", "AIRFLOW_VAR_B": "environment"},
+    )
+    assert ended.xcoms["return_value"] == ["backend", "environment", "store", "backend.example"], ended.events
 
 
 def test_a_connection_that_nobody_stored_fails_the_task(tries: dict[str, TryFacts]) -> None:
@@ -311,7 +369,7 @@ def test_a_failed_trigger_fails_the_task_with_its_traceback(tries: dict[str, Try
         ("skip", OutcomeKind.SKIPPED, "skipped"),
         ("fail_for_good", OutcomeKind.FAILED_FOR_GOOD, "AirflowFailException: no use"),
         ("fail", OutcomeKind.FAILED, "ValueError: again"),
-        ("write_variable", OutcomeKind.FAILED, "a task cannot write variables"),
+        ("no_variable", OutcomeKind.FAILED, "nope"),
         ("later", OutcomeKind.RESCHEDULE, "2030-01-01"),
     ],
 )

@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 import trio
 
-from leoflowd.agents.questions import STALE, NoConnections, Questions
+from leoflowd.agents.questions import STALE, NoConnections, NoVariables, Questions
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.dag_spec import CronTimetable, TaskGroupSpec
 from leoflowd.contract.states import DagRunType, TriggeredBy
-from leoflowd.store import connections, dags
+from leoflowd.contract.variable import VALUE_MAX_BYTES, VariableFacts
+from leoflowd.store import connections, dags, variables
 from leoflowd.store.connections import ConnectionBook
 from leoflowd.store.dag_runs import insert_dag_run
 from leoflowd.store.database import Database
 from leoflowd.store.secret_box import SecretBox
 from leoflowd.store.tries import TryRow
+from leoflowd.store.variables import VariableBook, open_variable
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
@@ -45,7 +47,9 @@ def world(database: Database) -> World:
 
 @pytest.fixture
 def questions(database: Database) -> Questions:
-    return Questions(database, ConnectionBook(database.agents, BOX, {}), utc_now)
+    return Questions(
+        database, ConnectionBook(database.agents, BOX, {}), VariableBook(database.agents, BOX, {}), utc_now
+    )
 
 
 @pytest.fixture
@@ -98,7 +102,7 @@ class TestConnections:
         self, world: World, database: Database, asker: TryRow
     ) -> None:
         await self.store(world)
-        keyless = Questions(database, ConnectionBook(database.agents, SecretBox(dict), {}), utc_now)
+        keyless = Questions(database, ConnectionBook(database.agents, SecretBox(dict), {}), NoVariables(), utc_now)
         answer = await keyless.answer(asker, m.ConnectionAsk(request_id=7, connection_id="pg"))
         assert isinstance(answer, m.ConnectionAnswer)
         assert "key 'k1', which this server does not have" in (answer.refused or "")
@@ -110,10 +114,90 @@ class TestConnections:
         assert answer == m.ConnectionAnswer(request_id=7, refused=STALE)
 
     async def test_a_daemon_without_connections_knows_none(self, database: Database, asker: TryRow) -> None:
-        answer = await Questions(database, NoConnections(), utc_now).answer(
+        answer = await Questions(database, NoConnections(), NoVariables(), utc_now).answer(
             asker, m.ConnectionAsk(request_id=7, connection_id="pg")
         )
         assert answer == m.ConnectionAnswer(request_id=7)
+
+
+class TestVariables:
+    async def put(self, world: World, key: str, value: str) -> None:
+        async with world.db.api.transaction() as conn:
+            facts = VariableFacts(key=key, value=value, description="d")
+            await variables.insert_variable(conn, BOX, facts, utc_now())
+
+    async def stored(self, world: World, key: str) -> VariableFacts | None:
+        async with world.db.api.connection() as conn:
+            row = await variables.fetch_variable(conn, key)
+        return None if row is None else open_variable(row, BOX)
+
+    async def test_a_stored_one_is_given_in_the_clear(self, world: World, questions: Questions, asker: TryRow) -> None:
+        await self.put(world, "token", "hunter2")
+        answer = await questions.answer(asker, m.VariableAsk(request_id=7, key="token"))
+        assert answer == m.VariableAnswer(request_id=7, value="hunter2")
+        assert "hunter2" not in repr(answer)
+
+    async def test_an_unknown_one_is_none(self, questions: Questions, asker: TryRow) -> None:
+        answer = await questions.answer(asker, m.VariableAsk(request_id=7, key="nope"))
+        assert answer == m.VariableAnswer(request_id=7)
+
+    async def test_one_that_cannot_be_read_is_refused_with_the_reason(
+        self, world: World, database: Database, asker: TryRow
+    ) -> None:
+        await self.put(world, "token", "hunter2")
+        book = VariableBook(database.agents, SecretBox(dict), {})
+        answer = await Questions(database, NoConnections(), book, utc_now).answer(
+            asker, m.VariableAsk(request_id=7, key="token")
+        )
+        assert isinstance(answer, m.VariableAnswer)
+        assert "key 'k1', which this server does not have" in (answer.refused or "")
+
+    async def test_a_write_is_committed_before_its_answer(
+        self, world: World, questions: Questions, asker: TryRow
+    ) -> None:
+        write = m.VariableWrite(request_id=7, key="a", value="1", description="d")
+        for _ in range(2):  # an answer that got lost is asked for again
+            assert await questions.answer(asker, write) == m.VariableAnswer(request_id=7, value="1")
+        assert await self.stored(world, "a") == VariableFacts(key="a", value="1", description="d")
+
+    async def test_a_delete_too_whether_it_is_there_or_not(
+        self, world: World, questions: Questions, asker: TryRow
+    ) -> None:
+        await self.put(world, "a", "1")
+        for _ in range(2):
+            answer = await questions.answer(asker, m.VariableWrite(request_id=7, key="a"))
+            assert answer == m.VariableAnswer(request_id=7)
+        assert await self.stored(world, "a") is None
+
+    async def test_the_audit_log_says_which_task_wrote_and_not_what(
+        self, world: World, questions: Questions, asker: TryRow
+    ) -> None:
+        await questions.answer(asker, m.VariableWrite(request_id=7, key="a", value="hunter2"))
+        async with world.db.api.connection() as conn:
+            cursor = await conn.execute(
+                b"SELECT event, dag_id, task_id, extra FROM event_log WHERE event LIKE '%variable'"
+            )
+            assert await cursor.fetchall() == [("put_variable", "parent", "ask", {"key": "a"})]
+
+    async def test_a_value_that_is_too_large_is_refused(
+        self, world: World, questions: Questions, asker: TryRow
+    ) -> None:
+        write = m.VariableWrite(request_id=7, key="a", value="x" * (VALUE_MAX_BYTES + 1))
+        answer = await questions.answer(asker, write)
+        assert isinstance(answer, m.VariableAnswer)
+        assert "the value of variable 'a'" in (answer.refused or "")
+        assert await self.stored(world, "a") is None
+
+    async def test_a_try_that_is_over_reads_and_writes_none(
+        self, world: World, questions: Questions, asker: TryRow
+    ) -> None:
+        await self.put(world, "a", "1")
+        await forget(world, asker)
+        for question in (m.VariableAsk(request_id=7, key="a"), m.VariableWrite(request_id=7, key="a", value="2")):
+            assert await questions.answer(asker, question) == m.VariableAnswer(request_id=7, refused=STALE)
+        found = await self.stored(world, "a")
+        assert found is not None
+        assert found.value == "1"
 
 
 class TestDagRuns:

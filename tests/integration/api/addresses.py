@@ -20,6 +20,7 @@ NOWHERE: Mapping[str, str] = {
     "event_log_id": "0",
     "import_error_id": "0",
     "connection_id": "none",
+    "variable_key": "nope",
     "pool_name": "none",
     "name": "tree",
 }

@@ -258,7 +258,7 @@ class TestNewKey:
     async def test_all_secrets_move_to_the_first_key(self, api_context: ApiContext, pg: Client) -> None:
         ring = SecretBox(lambda: {"k2": b"2" * 32, "k1": b"1" * 32})
         rotating = Client(create_app(dataclasses.replace(api_context, secrets=ring)), token=pg.token)
-        assert await rotating.send("POST", self.URL) == {"key_id": "k2", "connections": 1}
+        assert await rotating.send("POST", self.URL) == {"key_id": "k2", "connections": 1, "variables": 0}
         only_new = dataclasses.replace(api_context, secrets=SecretBox(lambda: {"k2": b"2" * 32}))
         row = await Client(create_app(only_new), token=pg.token).get(f"{URL}/pg")
         assert json.loads(row["extra"]) == {"sslmode": "require", "token": "***"}
@@ -433,4 +433,4 @@ class TestRights:
     ) -> None:
         await self.become(role, api_context)
         menus = await admin.get("/ui/auth/menus")
-        assert ("Connections" in menus["authorized_menu_items"]) is has
+        assert [page in menus["authorized_menu_items"] for page in ("Connections", "Variables")] == [has, has]

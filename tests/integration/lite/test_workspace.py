@@ -8,22 +8,30 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
+from leoflowd.authoring.project import Project
 from leoflowd.config import LiteConfig
+from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.variable import VariableFacts
 from leoflowd.lite import file_watch
 from leoflowd.lite.environments import Environments
 from leoflowd.lite.file_watch import FileWatch
 from leoflowd.lite.passwords import set_up_admin
 from leoflowd.lite.registrations import BUNDLE_NAME
+from leoflowd.lite.watched_project import Compiled
 from leoflowd.lite.workspace import Workspace
-from leoflowd.store import api_users, dags
+from leoflowd.store import api_users, connections, dags, variables
 from leoflowd.store import workspace as facts
 from leoflowd.store.database import Database
+from leoflowd.store.hints import HintListener
+from leoflowd.store.loadable import fetch_loadable
+from leoflowd.store.secret_box import SecretBox
 from tests.conftest import PATIENCE_S
 
 DAG = """
@@ -360,3 +368,136 @@ async def test_a_name_that_is_not_utf8_is_logged_once(
             while ended <= 2:  # noqa: ASYNC110  # counted by the patched watch
                 await trio.sleep(0.01)
     assert told == ["workspace_event_unreadable not UTF-8"]
+
+
+class TestVariables:
+    """What files read while they are loaded, from the store."""
+
+    READS = """
+from airflow.sdk import DAG, Connection, Variable, task
+with DAG("{dag_id}"):
+    for number in range(int({value})):
+        @task(task_id=f"t{{number}}")
+        def t(): ...
+        t()
+"""
+    BOX = SecretBox(lambda: {"k1": b"1" * 32})
+
+    @pytest.fixture
+    async def listener(self, database: Database) -> AsyncIterator[HintListener]:
+        hints = HintListener(database.conninfo)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(hints.run)
+            yield hints
+            nursery.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def watching(
+        self, root: Path, database: Database, listener: HintListener, compiled: list[str]
+    ) -> AsyncIterator[Workspace]:
+        data = root.parent / "data"
+        workspace = Workspace(
+            LiteConfig(workspace=root, data_dir=data),
+            database,
+            now,
+            environments=OwnInterpreter(data),
+            loadable=partial(fetch_loadable, database, self.BOX),
+            hints=listener.subscribe(),
+        )
+        compile_it = workspace._compile
+
+        def counted(found: Project) -> Compiled:
+            compiled.append(found.folder.name)
+            return compile_it(found)
+
+        workspace._compile = counted
+        async with trio.open_nursery() as nursery:
+            await nursery.start(workspace.run)
+            await workspace._tried_all.wait()
+            await until(lambda: _is_settled(workspace))
+            yield workspace
+            nursery.cancel_scope.cancel()
+
+    @pytest.fixture
+    def compiled(self) -> list[str]:
+        """The folders of what was compiled, in that order."""
+        return []
+
+    def project(self, root: Path, name: str, key: str) -> None:
+        (root / name).mkdir()
+        (root / name / "dag.py").write_text(self.READS.format(dag_id=name, value=f"Variable.get('{key}')"))
+
+    async def set(self, database: Database, key: str, value: str) -> None:
+        async with database.api.transaction() as conn:
+            await variables.put_variable(conn, self.BOX, VariableFacts(key=key, value=value), now())
+
+    async def test_a_change_compiles_those_that_read_it_and_no_other(
+        self, root: Path, database: Database, listener: HintListener, compiled: list[str]
+    ) -> None:
+        for key in ("one", "two"):
+            await self.set(database, key, "1")
+            self.project(root, f"reads_{key}", key)
+        project(root, "reads_none", "reads_none")
+        async with self.watching(root, database, listener, compiled):
+            assert await registered(database) == ["reads_none", "reads_one", "reads_two"]
+            del compiled[:]
+            await self.set(database, "unread", "1")
+            await self.set(database, "two", "3")
+
+            async def has_three() -> bool:
+                return await task_count(database, "reads_two") == 3
+
+            await until(has_three)
+        assert compiled == ["reads_two"]
+
+    async def test_one_that_is_missing_is_an_import_error_until_it_is_set(
+        self, root: Path, database: Database, listener: HintListener, compiled: list[str]
+    ) -> None:
+        self.project(root, "reads_one", "one")
+        async with self.watching(root, database, listener, compiled):
+            [error] = (await import_errors(database)).values()
+            assert "`leoflow variables set one VALUE`" in error
+            await self.set(database, "one", "2")
+
+            async def is_registered() -> bool:
+                return await registered(database) == ["reads_one"]
+
+            await until(is_registered)
+            assert await task_count(database, "reads_one") == 2
+
+            async def is_clean() -> bool:
+                return not await import_errors(database)
+
+            await until(is_clean)
+
+    async def test_a_change_that_no_hint_told_is_found_by_the_next_look(
+        self, root: Path, database: Database, monkeypatch: pytest.MonkeyPatch, compiled: list[str]
+    ) -> None:
+        monkeypatch.setattr("leoflowd.lite.workspace.RESCAN_S", 0.05)
+        await self.set(database, "one", "1")
+        self.project(root, "reads_one", "one")
+        async with self.watching(root, database, HintListener(database.conninfo), compiled):
+            assert await task_count(database, "reads_one") == 1
+            await self.set(database, "one", "2")
+
+            async def has_two() -> bool:
+                return await task_count(database, "reads_one") == 2
+
+            await until(has_two)
+        assert compiled == ["reads_one", "reads_one"]
+
+    async def test_a_connection_counts_like_a_variable(
+        self, root: Path, database: Database, listener: HintListener, compiled: list[str]
+    ) -> None:
+        (root / "reads").mkdir()
+        (root / "reads" / "dag.py").write_text(self.READS.format(dag_id="reads", value="Connection.get('x').port"))
+        async with self.watching(root, database, listener, compiled):
+            assert list(await import_errors(database)) == ["reads/dag.py"]
+            async with database.api.transaction() as conn:
+                facts = ConnectionFacts(connection_id="x", conn_type="http", port=4, password="hunter2")
+                await connections.insert_connection(conn, self.BOX, facts, now())
+
+            async def has_four() -> bool:
+                return await registered(database) == ["reads"] and await task_count(database, "reads") == 4
+
+            await until(has_four)

@@ -179,6 +179,28 @@ async def test_a_shared_stream_of_a_real_provider_deletes_each_file_once(world: 
     assert list(flags.iterdir()) == []
 
 
+async def test_a_variable_is_asked_of_the_daemon_and_only_a_secret_one_hidden(world: World, running: Running) -> None:
+    (world.project / "mine.py").write_text(
+        "from airflow.sdk import Variable\n"
+        "from airflow.triggers.base import BaseTrigger, TriggerEvent\n"
+        "class Asks(BaseTrigger):\n"
+        "    def serialize(self):\n"
+        "        return 'mine.Asks', {}\n"
+        "    async def run(self):\n"
+        "        self.log.info('region is %s', Variable.get('region'))\n"
+        "        self.log.info('token is %s', 'now ' + Variable.get('api_token'))\n"
+        "        yield TriggerEvent(Variable.get('region'))\n"
+    )
+    world.answer = {"value": "from-the-daemon"}
+    async with running() as hosts:
+        hosts.start("w1", call_of(world, "mine.Asks"))
+        assert (await world.end_of("w1")).event == "from-the-daemon"
+    assert world.questions[0][1:] == ("variable", {"key": "region"})
+    lines = " ".join(world.events_in_log("w1"))
+    assert "region is from-the-daemon" in lines
+    assert "token is now ***" in lines
+
+
 async def test_what_a_trigger_cannot_ask_is_refused_with_a_sentence(world: World, running: Running) -> None:
     (world.project / "mine.py").write_text(
         "from airflow.sdk import Variable\n"

@@ -275,6 +275,24 @@ async def test_a_connection_is_asked_of_the_daemon_and_hidden_in_the_log(world: 
     assert "sesame-open" not in world.host_logs()
 
 
+async def test_a_variable_is_asked_of_the_daemon_and_a_secret_one_hidden(world: World, running: Running) -> None:
+    world.write("""
+        from airflow.sdk import Variable
+
+        class Asks(Base):
+            async def run(self):
+                self.log.info("the token is %s", Variable.get("api_token"))
+                yield TriggerEvent(len(Variable.get("api_token")))
+    """)
+    world.answer = {"value": "sesame-open"}
+    async with running() as hosts:
+        hosts.start("w1", world.call("Asks"))
+        assert (await world.end_of("w1")).event == len("sesame-open")
+    assert world.questions[0] == ("task_of_Asks", "variable", {"key": "api_token"})
+    assert "the token is ***" in world.events_in_log("w1")
+    assert "sesame-open" not in world.host_logs()
+
+
 async def test_a_question_from_a_thread_is_answered_too(world: World, running: Running) -> None:
     world.write("""
         from airflow.sdk import Connection

@@ -1,4 +1,4 @@
-"""Connections and variables as a task on the shim sees them. The tables are what Airflow 3.2.2 answers."""
+"""Connections as a task on the shim sees them. The tables are what Airflow 3.2.2 answers."""
 
 from __future__ import annotations
 
@@ -126,10 +126,3 @@ def test_an_extra_that_is_no_json_object_is_hidden_as_a_whole(services: ModuleTy
 def test_outside_a_task_only_the_environment_is_there(services: ModuleType) -> None:
     with pytest.raises(services.AirflowNotFoundException, match=r"`api` isn't defined.*move the call into the task"):
         services.Connection.get("api")
-
-
-def test_a_variable_that_is_not_in_the_environment_does_not_exist(services: ModuleType, daemon: Daemon) -> None:
-    for kind in (KeyError, services.AirflowNotFoundException):
-        with pytest.raises(kind, match="Variable a does not exist; set AIRFLOW_VAR_A"):
-            services.Variable.get("a")
-    assert services.Variable.get("a", default=None) is None

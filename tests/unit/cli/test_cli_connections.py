@@ -210,6 +210,6 @@ def test_a_delete_asks_first(leoflow, server) -> None:
 
 
 def test_a_reseal_tells_the_key(leoflow, server) -> None:
-    requests = server(lambda _: httpx.Response(200, json={"key_id": "k2", "connections": 3}))
-    assert leoflow("connections", "reseal").out == "3 connections are encrypted with the key k2\n"
+    requests = server(lambda _: httpx.Response(200, json={"key_id": "k2", "connections": 3, "variables": 2}))
+    assert leoflow("connections", "reseal").out == "3 connections and 2 variables are encrypted with the key k2\n"
     assert (requests[0].method, requests[0].url.path) == ("POST", "/api/v2/leoflow/connections/reseal")

@@ -103,8 +103,14 @@ def test_a_refusal_is_known_from_the_second_protocol_on() -> None:
     assert m.is_known_to(m.OutcomeStored(), 1)
 
 
-def test_questions_about_dags_are_known_from_the_third_protocol_on() -> None:
-    for message in (m.DagAsk(request_id=1, dag_id="d"), m.DagAnswer(request_id=1)):
+def test_what_is_asked_since_the_third_protocol_is_known_from_then_on() -> None:
+    for message in (
+        m.DagAsk(request_id=1, dag_id="d"),
+        m.DagAnswer(request_id=1),
+        m.VariableAsk(request_id=1, key="k"),
+        m.VariableWrite(request_id=1, key="k"),
+        m.VariableAnswer(request_id=1),
+    ):
         assert [m.is_known_to(message, protocol) for protocol in (2, 3)] == [False, True]
 
 

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from leoflowd.core.masking import is_deeper_than, masked, places, stands_for_secrets, unmasked, without_secrets
+from leoflowd.core.masking import (
+    is_deeper_than,
+    masked,
+    masked_text,
+    places,
+    stands_for_secrets,
+    unmasked,
+    unmasked_text,
+    without_secrets,
+)
 
 STORED: dict[str, Any] = {
     "region": "eu",
@@ -98,3 +107,51 @@ def test_without_secrets_the_rest_stays() -> None:
 def test_only_a_mask_under_a_sensitive_name_stands_for_a_secret() -> None:
     assert stands_for_secrets({"inner": [{"token": "***"}]})
     assert not stands_for_secrets({"note": "***", "token": "new"})
+
+
+class TestTexts:
+    """Values of variables: any text, often JSON."""
+
+    @pytest.mark.parametrize(
+        ("key", "text", "shown"),
+        [
+            ("region", "eu", "eu"),
+            ("api_token", "hunter2", "***"),
+            ("my-api-key", "hunter2", "***"),
+            ("api_token", "", ""),
+            ("api_token", '{"a": 1}', "***"),
+            ("settings", '{"a": 1,  "b": [2]}', '{"a": 1,  "b": [2]}'),
+            ("settings", '{"a": {"password": "hunter2"}}', '{"a": {"password": "***"}}'),
+            ("settings", '[{"token": "hunter2"}]', '[{"token": "***"}]'),
+            ("settings", '{"token": "hunter2"', '{"token": "hunter2"'),
+            ("settings", '{"a":' * 40 + '{"token": "hunter2"}' + "}" * 40, "***"),
+            ("number", "12", "12"),
+        ],
+    )
+    def test_what_is_shown(self, key: str, text: str, shown: str) -> None:
+        assert masked_text(text, key) == shown
+
+    @pytest.mark.parametrize(
+        ("key", "text"),
+        [
+            ("region", "eu"),
+            ("api_token", "hunter2"),
+            ("settings", '{"a": {"password": "hunter2"}}'),
+            ("settings", '[{"token": "hunter2"}]'),
+            ("settings", '{"a":' * 40 + "1" + "}" * 40),
+        ],
+    )
+    def test_what_was_shown_stands_for_what_is_stored(self, key: str, text: str) -> None:
+        assert unmasked_text(masked_text(text, key), text, key) == text
+
+    def test_another_text_takes_its_place(self) -> None:
+        assert unmasked_text("new", "hunter2", "api_token") == "new"
+        assert unmasked_text("***", "old", "region") == "***"
+
+    @pytest.mark.parametrize(
+        ("key", "text", "stored"),
+        [("api_token", "***", None), ("settings", '{"token": "***"}', None), ("settings", '{"token": "***"}', "eu")],
+    )
+    def test_stars_that_stand_for_nothing_are_refused(self, key: str, text: str, stored: str | None) -> None:
+        with pytest.raises(ValueError, match="send the secret itself"):
+            unmasked_text(text, stored, key)

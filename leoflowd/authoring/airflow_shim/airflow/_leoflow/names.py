@@ -17,6 +17,7 @@ _T = "airflow._leoflow.timetables"
 _P = "airflow._leoflow.params"
 _D = "airflow._leoflow.decorators"
 _S = "airflow._leoflow.services"
+_V = "airflow._leoflow.variables"
 _C = "airflow._leoflow.context"
 _ENUMS = "airflow._leoflow.enums"
 _TZ = "airflow._leoflow.timezone"
@@ -112,7 +113,7 @@ MODULES: dict[str, dict[str, str]] = {
         "EdgeModifier": _EDGE,
         "Param": _P,
         "ParamsDict": _P,
-        "Variable": _S,
+        "Variable": _V,
         "Connection": _S,
         "BaseHook": _S,
         "Context": _C,
@@ -150,7 +151,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk.definitions.param": {"Param": _P, "ParamsDict": _P, "DagParam": _P},
     "airflow.sdk.definitions.taskgroup": {"TaskGroup": _G},
     "airflow.sdk.definitions.template": {"literal": f"{_X}:Literal"},
-    "airflow.sdk.definitions.variable": {"Variable": _S},
+    "airflow.sdk.definitions.variable": {"Variable": _V},
     "airflow.sdk.definitions.mappedoperator": {"MappedOperator": _M},
     "airflow.sdk.definitions.xcom_arg": dict.fromkeys(
         ("XComArg", "PlainXComArg", "MapXComArg", "ZipXComArg", "ConcatXComArg"), _X
@@ -170,7 +171,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.models": {
         "DAG": _DAG,
         "BaseOperator": _OP,
-        "Variable": _S,
+        "Variable": _V,
         "Connection": _S,
         "Param": _P,
         "XComArg": _X,
@@ -184,7 +185,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.models.mappedoperator": {"MappedOperator": _M},
     "airflow.models.param": {"Param": _P, "ParamsDict": _P, "DagParam": _P},
     "airflow.models.taskinstance": {"TaskInstance": _ENUMS},
-    "airflow.models.variable": {"Variable": _S},
+    "airflow.models.variable": {"Variable": _V},
     "airflow.models.xcom_arg": {"XComArg": _X},
     "airflow.operators": {},
     "airflow.operators.bash": _BASH,

@@ -1,54 +1,20 @@
-"""Variables and connections as a task sees them: `AIRFLOW_VAR_*` and `AIRFLOW_CONN_*` of its environment first.
+"""Connections as a task sees them: `AIRFLOW_CONN_*` of its environment first, then what the daemon stores.
 
-A connection that is not there is asked of the daemon, which keeps those that people stored; a variable that is not
-there does not exist.
+While a file is compiled, what the compiler was given takes the place of the daemon, and reading a secret is an error.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
-from airflow._leoflow import supervisor
-from airflow._leoflow.errors import AirflowException, AirflowNotFoundException, ShimUnsupported
-from airflow._leoflow.params import NOTSET
-
-
-class VariableNotFound(AirflowNotFoundException, KeyError):
-    """No variable of this name; a KeyError too, which is what DAG files catch since Airflow 2."""
-
-
-class Variable:
-    """`Variable.get(key)`; writing is refused."""
-
-    @staticmethod
-    def get(key: str, default: Any = NOTSET, deserialize_json: bool = False, default_var: Any = NOTSET) -> Any:
-        """The value; `default` (Airflow 2: `default_var`) if there is none, `VariableNotFound` without one."""
-        text = os.environ.get(f"AIRFLOW_VAR_{key.upper()}")
-        if text is not None:
-            return json.loads(text) if deserialize_json else text
-        fallback = default if default is not NOTSET else default_var
-        if fallback is NOTSET:
-            raise VariableNotFound(f"Variable {key} does not exist; set AIRFLOW_VAR_{key.upper()}")
-        return fallback
-
-    @staticmethod
-    def set(key: str, *_: Any, **__: Any) -> None:
-        raise ShimUnsupported(
-            f"Variable.set({key!r}) is called",
-            "a task cannot write variables",
-            "return the value as the task's output, or set the variable in the UI",
-        )
-
-    @staticmethod
-    def delete(key: str) -> None:
-        raise ShimUnsupported(
-            f"Variable.delete({key!r}) is called", "a task cannot delete variables", "delete it in the UI"
-        )
+from airflow._leoflow import loading, supervisor
+from airflow._leoflow.errors import AirflowException, AirflowNotFoundException, AuthoringError
+from airflow._leoflow.secret_names import secrets_in
+from airflow._leoflow.variables import INTO_THE_ARTIFACT, refuse_backend
 
 
 class Connection:
@@ -82,14 +48,19 @@ class Connection:
     @classmethod
     def get(cls, conn_id: str) -> Connection:
         """Environment, then daemon. Its secrets are `***` in the task's log from then on."""
-        found = cls._from_environment(conn_id) or cls._from_daemon(conn_id)
+        found = cls._from_environment(conn_id)
+        if found is None:
+            refuse_backend(f"Connection.get({conn_id!r})")
+        if loading.is_compiling():
+            return _LoadedConnection.of(conn_id, found)
+        found = found or cls._from_daemon(conn_id)
         supervisor.hide(found._secrets())
         return found
 
     @classmethod
     def _from_environment(cls, conn_id: str) -> Connection | None:
         name = f"AIRFLOW_CONN_{conn_id.upper()}"
-        text = os.environ.get(name)
+        text = loading.environment(name)
         if text is None:
             return None
         try:
@@ -117,6 +88,10 @@ class Connection:
                 f"The conn_id `{conn_id}` isn't defined; add it on the page Connections, with "
                 f"`leoflow connections add`, or as AIRFLOW_CONN_{conn_id.upper()}"
             )
+        return cls._from_facts(conn_id, facts)
+
+    @classmethod
+    def _from_facts(cls, conn_id: str, facts: dict[str, Any]) -> Connection:
         fields = ("conn_type", "description", "host", "login", "password", "schema", "port", "extra")
         return cls(conn_id, **{name: facts[name] for name in fields if facts.get(name) is not None})
 
@@ -148,7 +123,7 @@ class Connection:
     def _secrets(self) -> list[str | None]:
         """The password, what is named like a secret among the extra fields, at any depth."""
         try:
-            hidden = _secrets_in(self.extra_dejson)
+            hidden = secrets_in(self.extra_dejson)
         except (TypeError, ValueError):  # no JSON object: all of it may be the secret
             hidden = [self.extra or ""]
         return [self.password, *hidden]
@@ -173,23 +148,45 @@ class Connection:
         return f"Connection({self.conn_id!r}, {self.conn_type!r}, host={self.host!r})"  # never the password
 
 
-_SECRET_WORDS = (
-    "password passwd passphrase secret token api_key apikey access_key private_key authorization keyfile_dict "
-    "service_account"
-).split()
+class _LoadedConnection(Connection):
+    """While a file is compiled. What is secret of it is not there, and asking for that is an error."""
+
+    @classmethod
+    def of(cls, conn_id: str, found: Connection | None) -> _LoadedConnection:
+        """`found` in the environment, else as the compiler was told it. Raises `ConnectionNotGiven`."""
+        if found is not None:
+            secret = ["password"] if found.password else []
+            secret += ["extra"] if found._secrets()[1:] else []
+            facts: dict[str, Any] | None = dict(vars(found))
+        else:
+            facts = loading.connection(conn_id)
+            secret = [] if facts is None else list(facts["__secrets__"])
+        if facts is None:
+            raise ConnectionNotGiven(
+                f"Connection.get({conn_id!r}) finds no connection",
+                "it is read while the file is loaded",
+                f"add it with `leoflow connections add {conn_id}`, or as AIRFLOW_CONN_{conn_id.upper()}",
+            )
+        loaded = cls._from_facts(conn_id, facts)
+        for name in secret:
+            del loaded.__dict__[name]
+        loaded.__dict__["_withheld"] = secret
+        assert isinstance(loaded, cls)
+        return loaded
+
+    def __getattr__(self, name: str) -> Any:
+        """Only for what is not there."""
+        if name not in self.__dict__.get("_withheld", ()):
+            raise AttributeError(f"a connection has no attribute {name!r}")
+        raise AuthoringError(
+            f"{name} of connection {self.conn_id!r} is read while the file is loaded, and is a secret",
+            INTO_THE_ARTIFACT,
+            f"read it in the task, or write {{{{ conn.{self.conn_id}.{name} }}}} in a template",
+        )
 
 
-def _names_a_secret(key: str) -> bool:
-    return any(word in key.lower().replace("-", "_") for word in _SECRET_WORDS)
-
-
-def _secrets_in(value: Any, is_secret: bool = False) -> list[str]:
-    """All texts under names that promise a secret; a whole mapping may be one (`keyfile_dict`)."""
-    if isinstance(value, dict):
-        return [text for key, item in value.items() for text in _secrets_in(item, is_secret or _names_a_secret(key))]
-    if isinstance(value, list):
-        return [text for item in value for text in _secrets_in(item, is_secret)]
-    return [value] if is_secret and isinstance(value, str) else []
+class ConnectionNotGiven(AuthoringError, AirflowNotFoundException):
+    """There is none, while a file is compiled."""
 
 
 def _normalized_type(conn_type: str) -> str:

@@ -27,7 +27,7 @@ from airflow._leoflow.branching import BaseBranchOperator
 from airflow._leoflow.connectors import has_airflow
 from airflow._leoflow.errors import AirflowException, AirflowSkipException, AuthoringError, ShimUnsupported, describe
 from airflow._leoflow.operators import PythonOperator, _Decorated, as_container, logged, select_kwargs
-from airflow._leoflow.services import Variable
+from airflow._leoflow.variables import Variable
 
 SERIALIZERS = ("pickle", "cloudpickle", "dill")
 TEXT_KEYS = (

@@ -1,0 +1,188 @@
+"""`Variable`: the environment, then what the daemon stores; while a file is compiled, what the compiler was given.
+
+A secret is read in tasks only: while a file is compiled it would end in the artifact, so that it is an error there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import Any
+
+from airflow._leoflow import loading, supervisor
+from airflow._leoflow.errors import AirflowException, AirflowNotFoundException, AuthoringError, ShimUnsupported
+from airflow._leoflow.params import NOTSET
+from airflow._leoflow.secret_names import names_a_secret, secrets_in
+
+_log = logging.getLogger("airflow.task")
+_BACKENDS = ("AIRFLOW__WORKERS__SECRETS_BACKEND", "AIRFLOW__SECRETS__BACKEND")
+INTO_THE_ARTIFACT = "what is read then ends in the DAG's artifact, which everyone may see who may see the DAG"
+
+
+class VariableNotFound(AirflowNotFoundException, KeyError):
+    """No variable of this name; a KeyError too, which is what DAG files catch since Airflow 2."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class VariableNotGiven(AuthoringError, VariableNotFound):
+    """The same while a file is compiled."""
+
+
+class Variable:
+    """`Variable.get(key)`, `set`, `delete`, `setdefault`."""
+
+    @staticmethod
+    def get(key: str, default: Any = NOTSET, deserialize_json: bool = False, default_var: Any = NOTSET) -> Any:
+        """The value; `default` (Airflow 2: `default_var`) if there is none, `VariableNotFound` without one."""
+        text = loading.environment(environment_name(key))
+        if text is None:
+            refuse_backend(f"Variable.get({key!r})")
+            text = loading.variable(key) if loading.is_compiling() else _asked(key)
+        if text is None:
+            fallback = default if default is not NOTSET else default_var
+            if fallback is NOTSET:
+                raise _not_found(key)
+            return fallback
+        if loading.is_compiling():
+            return _told(key, text, deserialize_json)
+        supervisor.hide(_secrets(key, text))
+        return json.loads(text) if deserialize_json else text
+
+    @staticmethod
+    def set(key: str, value: Any, description: str | None = None, serialize_json: bool = False) -> None:
+        """Stored when this returns. Whoever reads it in a process that has `AIRFLOW_VAR_<KEY>` sees that one."""
+        text = json.dumps(value, indent=2) if serialize_json else str(value)
+        if environment_name(key) in os.environ:
+            _log.warning("Variable %r is written, but %s is set here and is read first", key, environment_name(key))
+        _write(key, text, description)
+
+    @staticmethod
+    def delete(key: str) -> None:
+        """One that is not there is gone already."""
+        _write(key, None, None)
+
+    @classmethod
+    def setdefault(cls, key: str, default: Any, description: str | None = None, deserialize_json: bool = False) -> Any:
+        """The value; if there is none, `default`, which is stored then."""
+        found = cls.get(key, None, deserialize_json)
+        if found is None and default is not None:
+            cls.set(key, default, description, serialize_json=deserialize_json)
+            return default
+        return found
+
+
+def environment_name(key: str) -> str:
+    return f"AIRFLOW_VAR_{key.upper()}"
+
+
+def refuse_backend(call: str) -> None:
+    """Another place to look at that nobody here can ask must not look like "there is none"."""
+    for name in _BACKENDS:
+        if os.environ.get(name):
+            raise ShimUnsupported(
+                f"{call} would ask the secrets backend of {name}",
+                "only a task with the real Airflow packages can ask one",
+                f"call it in a task of a DAG that has `connectors:` in leoflow.yaml, or unset {name}",
+            )
+
+
+def _asked(key: str) -> str | None:
+    try:
+        answer = supervisor.ask("variable", {"key": key})
+    except supervisor.NotInTask:
+        return None  # nobody stores any where a file is loaded by hand
+    if answer.get("refused"):
+        raise AirflowException(f"The variable {key!r} cannot be read: {answer['refused']}")
+    value: str | None = answer.get("value")
+    return value
+
+
+def _write(key: str, text: str | None, description: str | None) -> None:
+    if loading.is_compiling():
+        raise ShimUnsupported(
+            f"Variable {key!r} is {'deleted' if text is None else 'written'} while the file is loaded",
+            "a DAG file is loaded again and again, and only describes the DAG",
+            "move the call into a task",
+        )
+    answer = supervisor.ask("write_variable", {"key": key, "value": text, "description": description})
+    if answer.get("refused"):
+        raise AirflowException(f"The variable {key!r} cannot be written: {answer['refused']}")
+
+
+def _secrets(key: str, text: str) -> list[str]:
+    """What of it must not be seen in the log."""
+    is_secret = names_a_secret(key)
+    try:
+        inner = secrets_in(json.loads(text), is_secret) if text.lstrip()[:1] in ("{", "[") else []
+    except (ValueError, RecursionError):
+        inner = []
+    return [text, *inner] if is_secret else inner
+
+
+def _not_found(key: str) -> Exception:
+    if not loading.is_compiling():
+        return VariableNotFound(
+            f"Variable {key} does not exist; add it on the page Variables, with `leoflow variables set`, or as "
+            f"{environment_name(key)}"
+        )
+    return VariableNotGiven(
+        f"Variable.get({key!r}) finds no variable",
+        "it is read while the file is loaded, and has no default",
+        f"set it (`leoflow variables set {key} VALUE`, or {environment_name(key)} in the environment; in CI "
+        "`--variables FILE` or `--server URL`), or give a default",
+    )
+
+
+# --- while a file is compiled ------------------------------------------------------------------------------------
+
+
+def _told(key: str, text: str, deserialize_json: bool) -> Any:
+    if text == loading.MASK or (text and names_a_secret(key)):
+        raise _secret(key)
+    hidden = _secrets(key, text)
+    if not deserialize_json:
+        if hidden or json.dumps(loading.MASK) in text:
+            raise _secret(key, "read it with deserialize_json=True: only its secret fields are withheld then")
+        return text
+    return _guarded(json.loads(text), key)
+
+
+def _secret(key: str, remedy: str | None = None) -> AuthoringError:
+    return AuthoringError(
+        f"Variable.get({key!r}) reads a secret while the file is loaded",
+        INTO_THE_ARTIFACT,
+        remedy or f"call it in the task, or write {{{{ var.value.{key} }}}} in a template",
+    )
+
+
+class _Guarded(dict):  # type: ignore[type-arg]
+    """JSON of a variable without its secrets: to read one of them is an error."""
+
+    def __init__(self, values: dict[str, Any], key: str) -> None:
+        self._key = key
+        self._withheld = {name for name, value in values.items() if _is_withheld(name, value)}
+        super().__init__((name, _guarded(value, key)) for name, value in values.items() if name not in self._withheld)
+
+    def __missing__(self, name: str) -> Any:
+        if name in self._withheld:
+            raise _secret(self._key, f"read its field {name!r} in the task")
+        raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self or name in self._withheld else default
+
+
+def _is_withheld(name: str, value: Any) -> bool:
+    """Names here, or what the compiler has put in the place of a secret: it knows more names."""
+    return (
+        bool(value and names_a_secret(name)) or value == loading.MASK or (type(value) is list and loading.MASK in value)
+    )
+
+
+def _guarded(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return _Guarded(value, key)
+    return [_guarded(item, key) for item in value] if isinstance(value, list) else value
