@@ -1,4 +1,4 @@
-"""What differs between two loads of one file: left to the task's process, or an error at its first difference."""
+"""What differs between two loads of one file: pinned, left to the task's process, or an error where it begins."""
 
 from __future__ import annotations
 
@@ -6,24 +6,58 @@ from typing import Any
 
 from leoflowd.authoring.errors import DagCompileError
 
+PINNED_OF_DAG = ("start_date", "end_date", "description", "doc_md", "default_args", "params")
+PINNED_OF_TASK = ("start_date", "end_date", "doc_md", "params")
+"""Clocks and chance in these are the value of one moment: what the first loading gave holds for the version."""
+INLINE = ("wait", "http", "deferral")
+REMEDY = "take clocks and random values inside a task, or as a template"
 
-def leave_to_processes(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
-    """Arguments of a wait or a call may differ, as in `TimeSensor(target_time=datetime.now().time())`.
 
-    The task's process evaluates them, as Airflow would. Structure that differs is left as it is, and an error.
+def reconcile(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
+    """Arguments may differ, as in `TimeSensor(target_time=datetime.now().time())`: the task's process evaluates them,
+    as Airflow would. Dates and texts are pinned, with a warning. Structure that differs is left as it is, and an error.
     """
     for one_dag, other_dag in zip(first, second, strict=False):
-        for one, other in zip(one_dag["tasks"], other_dag["tasks"], strict=False):
-            is_inline = {one["kind"], other["kind"]} in ({"wait"}, {"http"})
-            if is_inline and any(one.get(key) != other.get(key) for key in ("wait", "http", "template_values")):
-                _prepare_in_process(one)
-                _prepare_in_process(other)
+        if len(one_dag["tasks"]) == len(other_dag["tasks"]):
+            for one, other in zip(one_dag["tasks"], other_dag["tasks"], strict=True):
+                _reconcile_task(one, other, one_dag)
+        pinned = _pin(one_dag, other_dag, PINNED_OF_DAG)
+        if pinned:
+            _warn(one_dag, one_dag, f"{', '.join(pinned)} of the DAG", "pinned when the file is compiled")
+        other_dag["warnings"] = one_dag["warnings"]
 
 
-def _prepare_in_process(task: dict[str, Any]) -> None:
-    """What the artifact would say of its arguments holds for one load only."""
-    task["template_values"] = {}
-    drop_arguments(task)
+def _reconcile_task(one: dict[str, Any], other: dict[str, Any], dag: dict[str, Any]) -> None:
+    if one["task_id"] != other["task_id"]:
+        return
+    pinned = _pin(one, other, PINNED_OF_TASK)
+    own = [name for name in pinned if one[name] != dag.get(name)]
+    if own:
+        _warn(dag, one, f"{', '.join(own)} of task {one['task_id']!r}", "pinned when the file is compiled")
+    arguments = [key for key in (*INLINE, "template_values") if one.get(key) != other.get(key)]
+    if arguments:
+        for task in (one, other):
+            task["template_values"] = {}  # what the artifact would say of them holds for one load only
+            task["deferral"] = None
+            if task["kind"] in INLINE:
+                drop_arguments(task)
+        _warn(dag, one, f"arguments of task {one['task_id']!r}", "evaluated again by each try")
+
+
+def _pin(one: dict[str, Any], other: dict[str, Any], names: tuple[str, ...]) -> list[str]:
+    found = [name for name in names if one.get(name) != other.get(name)]
+    for name in found:
+        other[name] = one[name]
+    return found
+
+
+def _warn(dag: dict[str, Any], node: dict[str, Any], what: str, how: str) -> None:
+    line = max(1, node["line"])
+    if any(warning.get("varies") and warning["line"] == line for warning in dag["warnings"]):
+        return  # seen while loading: it is the moment of the loading itself
+    what = f"{what}: not the same each time the file is loaded"
+    remedy = f"{how}; {REMEDY}"
+    dag["warnings"].append({"path": node["file"], "line": line, "what": what, "remedy": remedy, "varies": True})
 
 
 def drop_arguments(task: dict[str, Any]) -> None:
@@ -41,7 +75,7 @@ def not_deterministic(first: Any, second: Any, shown: str) -> DagCompileError:
         line,
         f"loading the file twice gave two different DAGs (first difference: {where})",
         "a version must mean the same each time it is loaded",
-        "do not use the clock, random values, or the order of a set at the top of the file; sort sets",
+        "do not use the clock, random values, or the order of a set for ids and dependencies; sort sets",
     )
 
 

@@ -157,7 +157,9 @@ def _load(request: dict[str, Any]) -> dict[str, Any]:
         dags = {dag.dag_id: dag for dag in build_dags(document, lines, f"{folder}/{source_path}")}
     else:
         dags = runtime.load_project(folder, source_path)
-    return {"dags": [serialize_dag(dag, folder) for dag in dags.values()], "preload": sorted(preload), **_reads()}
+    # by id: a file may make its DAGs in the order of a set
+    found = [serialize_dag(dags[dag_id], folder) for dag_id in sorted(dags)]
+    return {"dags": found, "preload": sorted(preload), **_reads()}
 
 
 def _reads() -> dict[str, Any]:

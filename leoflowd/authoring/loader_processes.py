@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from leoflowd.authoring.differences import leave_to_processes, not_deterministic
+from leoflowd.authoring.differences import not_deterministic, reconcile
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.project import Project
 from leoflowd.contract.loading import ReadKind
@@ -79,7 +79,7 @@ def load_twice(request: Mapping[str, Any], python: str, deadline_s: float, proje
         for loading in loadings:
             loading.end()
     try:
-        leave_to_processes(first.dags, second.dags)
+        reconcile(first.dags, second.dags)
         if first != second:
             raise not_deterministic(first.dags, second.dags, shown)
     except (LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -44,16 +44,10 @@ def choose(
 
 
 def finish(raw: dict[str, Any], config: ProjectConfig, common: Mapping[str, Any], project: Project) -> DagSpec:
-    if not raw["tasks"]:
-        raise DagCompileError(
-            project.source_path,
-            1,
-            f"dag {raw['dag_id']!r} has no tasks",
-            "there would be nothing to run",
-            "add a task inside the DAG; a @task function becomes one when it is called",
-        )
     _check_task_ids(raw, config)
     places = _places(raw, project)
+    for warning in raw["warnings"]:
+        warning["path"] = _relative(warning["path"], project)
     timetable = dict(raw["timetable"])
     if timetable.pop("from_text", False):
         timetable["data_interval"] = config.cron_data_intervals
@@ -85,10 +79,14 @@ def _places(raw: dict[str, Any], project: Project) -> dict[tuple[str | int, ...]
     """Where the file makes the DAG and each of its tasks, by the locations of `dag_spec.checked`."""
 
     def place(node: dict[str, Any]) -> tuple[str, int]:
-        file = str(node.pop("file")).removeprefix(f"{project.folder}{os.sep}")
+        file = _relative(str(node.pop("file")), project)
         return file or project.source_path, max(1, int(node.pop("line")))
 
     return {("dag",): place(raw), **{("tasks", task["task_id"]): place(task) for task in raw["tasks"]}}
+
+
+def _relative(file: str, project: Project) -> str:
+    return file.removeprefix(f"{project.folder}{os.sep}")
 
 
 def _check_task_ids(raw: Mapping[str, Any], config: ProjectConfig) -> None:

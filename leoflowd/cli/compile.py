@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,17 @@ def _line(fault: dict[str, Any]) -> str:
     return f"{fault['path']}:{fault['line']}: {fault['what']}; {fault['why']}; {fault['what_to_do']}"
 
 
+def warning_lines(folder: Path, specs: Iterable[DagSpec]) -> list[str]:
+    """`path:line: warning: what; what to do`, each once; a file that makes several DAGs has them in each."""
+    base = folder.parent if folder.is_file() else folder
+    found = {
+        f"{Path(os.path.normpath(base / one.path))}:{one.line}: warning: {one.what}; {one.remedy}": None
+        for spec in specs
+        for one in spec.warnings
+    }
+    return list(found)
+
+
 # --- compile -----------------------------------------------------------------------------------------------------
 
 
@@ -93,6 +105,8 @@ def compile_project(
     from leoflowd.contract import dag_spec
 
     specs = compiled_specs(folder, dag_id, python, loadable)
+    for line in warning_lines(folder, specs):
+        echo(line, err=True)
     if len(specs) > 1:
         ids = ", ".join(spec.dag_id for spec in specs)
         raise CommandFailed(ExitCode.USAGE, f"{folder} defines several DAGs; choose one with --dag-id: {ids}")
@@ -160,10 +174,11 @@ def _validated(path: Path, python: Path | None, loadable: Loadable) -> dict[str,
     from leoflowd.authoring.errors import DagCompileError
     from leoflowd.authoring.project import read_project, unused_in_lite
 
-    report: dict[str, Any] = {"project": str(path), "dags": [], "warnings": [], "error": None}
+    report: dict[str, Any] = {"project": str(path), "dags": [], "warnings": [], "code_warnings": [], "error": None}
     try:
         specs = compiled_specs(path, None, python, loadable)
         report["dags"] = [{"dag_id": spec.dag_id, "tasks": len(spec.tasks)} for spec in specs]
+        report["code_warnings"] = warning_lines(path, specs)
         if path.is_dir():
             report["warnings"] = list(unused_in_lite(read_project(path)))
     except CommandFailed as failure:
@@ -180,5 +195,7 @@ def _print(reports: list[dict[str, Any]]) -> None:
             continue
         dags = ", ".join(f"{dag['dag_id']} ({dag['tasks']} tasks)" for dag in report["dags"])
         echo(f"{report['project']}: ok: {dags}")
+        for line in report["code_warnings"]:
+            echo(line, err=True)
         for warning in report["warnings"]:
             echo(f"{report['project']}: in Lite without effect: {warning}", err=True)

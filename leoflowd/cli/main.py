@@ -23,6 +23,7 @@ COMMANDS = {
     "init": ("leoflowd.cli.init", "init", "Make a new project; never overwrites."),
     "validate": ("leoflowd.cli.compile", "validate", "Compile projects and report, writing nothing."),
     "compile": ("leoflowd.cli.compile", "compile_project", "Compile a project to its artifact."),
+    "upgrade": ("leoflowd.cli.upgrade", "upgrade", "Rewrite DAG files to the spelling of Airflow 3."),
     "push": ("leoflowd.cli.push", "push", "Register an artifact at the server."),
     "dags": ("leoflowd.cli.dags", "dags", "List, show, delete, pause and unpause DAGs."),
     "runs": ("leoflowd.cli.runs", "runs", "Trigger, list, follow and clear dag runs."),

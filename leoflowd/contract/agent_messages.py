@@ -139,6 +139,9 @@ class TrySpec(msgspec.Struct, frozen=True, kw_only=True):
     """Set when a deferral ended: do not `execute`, go on."""
     first_started_at: datetime | None = None
     """When this try first began, before it deferred or was rescheduled: cumulative timeouts count from it."""
+    prev_logical_date: datetime | None = None
+    """Of the scheduled run before this one, for names of Airflow 2 such as `prev_ds`; None = there is none."""
+    next_logical_date: datetime | None = None
     runtime: str = "shim"
     """`shim`; or `airflow`: the environment has the real packages, and the runner is the SDK's supervisor."""
     latest_window: tuple[datetime, datetime] | None = None

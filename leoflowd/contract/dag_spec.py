@@ -225,6 +225,18 @@ class EdgeLabel(Spec, frozen=True, kw_only=True):
     label: str
 
 
+class DagWarning(Spec, frozen=True, kw_only=True):
+    """Something in the DAG's code that works and should be written otherwise."""
+
+    path: str
+    """Relative to the project folder."""
+    line: int
+    what: str
+    remedy: str
+    varies: bool = False
+    """Each compile may give another value, as with a start date taken from the clock."""
+
+
 class EnvironmentSpec(Spec, frozen=True, kw_only=True):
     """What a try needs around it. Lite builds a venv of it, Kubernetes an image."""
 
@@ -300,6 +312,8 @@ class DagSpec(Spec, frozen=True, kw_only=True):
     """What the file asked for while it was loaded; a change of it calls for another compile. No part of the digest."""
     image: str = ""
     """`repository@sha256:...` on Kubernetes; empty in Lite."""
+    warnings: tuple[DagWarning, ...] = ()
+    """For people only: no part of the digest."""
     dag_version: str = ""
     """The author's label of this version (git describe), for people only."""
 
@@ -367,6 +381,12 @@ _LONGEST: dict[str, int] = {
 
 def checked(spec: DagSpec) -> DagSpec:
     """The artifact itself. Raises `Invalid`, located at ("dag",), ("tasks", task id) or ("groups", group id)."""
+    with _located("dag"):  # first: its dates are its tasks', who may have none of their own
+        _check_part(msgspec.structs.replace(spec, tasks=(), groups=()), f"dag {spec.dag_id!r}")
+        _check_links(spec)
+        _check_timetable(spec.timetable, f"the schedule of dag {spec.dag_id!r}")
+        for tag in spec.tags:
+            checked_text(tag, f"a tag of dag {spec.dag_id!r}", max_length=TAG_MAX, allow_empty=True)
     for task in spec.tasks:
         with _located("tasks", task.task_id):
             _check_part(task, f"task {task.task_id!r}")
@@ -378,11 +398,6 @@ def checked(spec: DagSpec) -> DagSpec:
         with _located("groups", group.group_id):
             _check_part(group, f"task group {group.group_id!r}")
     with _located("dag"):
-        _check_part(msgspec.structs.replace(spec, tasks=(), groups=()), f"dag {spec.dag_id!r}")
-        _check_links(spec)
-        _check_timetable(spec.timetable, f"the schedule of dag {spec.dag_id!r}")
-        for tag in spec.tags:
-            checked_text(tag, f"a tag of dag {spec.dag_id!r}", max_length=TAG_MAX, allow_empty=True)
         if len(msgspec.json.encode(spec)) > ARTIFACT_MAX_BYTES:
             raise Invalid(
                 f"dag {spec.dag_id!r} is an artifact of more than {ARTIFACT_MAX_BYTES // 2**20} MiB; "
@@ -468,9 +483,10 @@ def decode(document: bytes | str) -> DagSpec:
 
 
 def digest(spec: DagSpec) -> str:
-    """SHA-256 (hex) of the canonical bytes without `dag_version`, which is only a label, and without `reads`, which say
-    what the DAG was made of and not what it is."""
-    return hashlib.sha256(encode_canonical(msgspec.structs.replace(spec, dag_version="", reads=()))).hexdigest()
+    """SHA-256 (hex) of the canonical bytes without `dag_version` and `warnings`, which are for people only, and without
+    `reads`, which say what the DAG was made of and not what it is."""
+    bare = msgspec.structs.replace(spec, dag_version="", warnings=(), reads=())
+    return hashlib.sha256(encode_canonical(bare)).hexdigest()
 
 
 def definition_digest(spec: DagSpec) -> str:

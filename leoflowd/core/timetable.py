@@ -10,6 +10,7 @@ twice means its second occurrence, a time that is missing means as much later as
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Protocol, assert_never
@@ -123,6 +124,33 @@ def latest_window(timetable: Timetable, start: datetime, end: datetime) -> tuple
     last = _interval(start, end)
     following = next_run(timetable, last=last, start_date=end, end_date=None, catchup=True, now=end)
     return None if following is None else (last.data_interval_start, following.data_interval_end)
+
+
+@functools.lru_cache(maxsize=4096)
+def neighbours(timetable: Timetable, logical_date: datetime) -> tuple[datetime | None, datetime | None]:
+    """Logical dates of the scheduled runs before and after; None where the timetable has none, or no fixed ones.
+
+    Kept, because all tries of a run ask the same.
+    """
+    try:
+        return _neighbours(timetable, logical_date)
+    except (CroniterBadDateError, OverflowError, ValueError):
+        return None, None
+
+
+def _neighbours(timetable: Timetable, logical_date: datetime) -> tuple[datetime | None, datetime | None]:
+    match timetable:
+        case CronTimetable() | DeltaTimetable():
+            beat = _beat_of(timetable)
+            width = timedelta(seconds=0 if timetable.data_interval else getattr(timetable, "interval_s", 0))
+            at = logical_date + width
+            return beat.before(at) - width, beat.after(at) - width
+        case DatesTimetable(dates=dates):
+            before = [moment for moment in dates if moment < logical_date]
+            after = [moment for moment in dates if moment > logical_date]
+            return max(before, default=None), min(after, default=None)
+        case _:
+            return None, None
 
 
 def run_id_for(run_type: DagRunType, run_after: datetime, *, unique: str = "") -> str:

@@ -19,8 +19,10 @@ from leoflowd.contract.xcoms import RETURN_KEY
 from leoflowd.core.dag_shape import DagShape, TaskNode
 from leoflowd.core.expansion import split_items, wanted_items
 from leoflowd.core.run_view import InstanceFacts
-from leoflowd.core.timetable import latest_window
+from leoflowd.core.timetable import latest_window, neighbours
 
+NEIGHBOURED = (DagRunType.SCHEDULED, DagRunType.BACKFILL)
+"""Runs that have one before and one after them; one that somebody asked for stands alone."""
 XCOM_BYTES_ALONG = 4 * 1024 * 1024
 """Upstream outputs larger than this in all are not sent with the try; the runner pulls each when it needs it."""
 
@@ -97,6 +99,7 @@ def build_try_spec(one: TryFacts, xcoms: Iterable[XComInput] = (), resume: Resum
     task, facts, artifact = one.task, one.facts, one.artifact
     runtime = runtime_of(task.kind, artifact.spec.environment)
     along = _along(one, xcoms, is_whole=runtime != "shim")
+    before, after = _neighbours(one)
     return TrySpec(
         try_id=facts.id,
         dag_run=one.run,
@@ -116,6 +119,8 @@ def build_try_spec(one: TryFacts, xcoms: Iterable[XComInput] = (), resume: Resum
         dag_version_number=artifact.version_number,
         resume=resume,
         first_started_at=facts.start_date,
+        prev_logical_date=before,
+        next_logical_date=after,
         runtime=runtime,
         latest_window=_latest_window(task, one.run, artifact.spec),
     )
@@ -127,6 +132,12 @@ def _latest_window(task: TaskSpec, run: DagRunFacts, spec: DagSpec) -> tuple[dat
         return None
     at = run.logical_date or run.run_after
     return latest_window(spec.timetable, run.data_interval_start or at, run.data_interval_end or at)
+
+
+def _neighbours(one: TryFacts) -> tuple[datetime | None, datetime | None]:
+    if one.run.run_type not in NEIGHBOURED or one.run.logical_date is None:
+        return None, None
+    return neighbours(one.artifact.spec.timetable, one.run.logical_date)
 
 
 def _along(one: TryFacts, xcoms: Iterable[XComInput], *, is_whole: bool) -> tuple[XComInput, ...] | None:

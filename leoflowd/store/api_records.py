@@ -59,6 +59,18 @@ IMPORT_ERRORS = DagListing(
 )
 NO_IMPORT_ERROR_FILTERS: dict[str, Any] = {"id": None, "filename_ilike": None, "filename_like": None}
 
+DAG_WARNINGS = DagListing(
+    file="api_dag_warnings",
+    key=("dag_id", "position"),
+    sortable={
+        "dag_id": Column("d.dag_id", "text"),
+        "position": Column("w.position", "int8"),
+        "warning_type": Column("d.dag_id", "text"),
+        "message": Column("w.warning->>'what'", "text"),
+        "timestamp": Column("v.created_at", "timestamptz"),
+    },
+)
+
 
 async def list_event_logs(
     conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, offset: int
@@ -102,3 +114,10 @@ async def fetch_import_error(conn: Connection, import_error_id: int, *, dags: Da
     if row is None:
         raise NotFound(f"The ImportError with import_error_id: `{import_error_id}` was not found")
     return row
+
+
+async def list_dag_warnings(
+    conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, offset: int
+) -> tuple[list[Json], int]:
+    """(DAGWarningResponse rows, total); `filters`: dag_id, warning_type. Raises `Invalid` for an unknown order."""
+    return await list_page(conn, DAG_WARNINGS.of(dags), filters, order_by=order_by, limit=limit, offset=offset)

@@ -56,6 +56,7 @@ class DagRun:
             self.__dict__.setdefault(name, None)
         self.conf: dict[str, Any] = json.loads(facts.get("conf") or "{}")
         self.external_trigger = facts.get("run_type") == "manual"
+        self.execution_date = self.logical_date or self.run_after  # type: ignore[attr-defined]  # set from the facts
 
     def __repr__(self) -> str:
         return f"<DagRun {self.dag_id} @ {self.run_id}>"  # type: ignore[attr-defined]  # set from the facts
@@ -207,6 +208,7 @@ class TaskInstance:
         self.dag_version_number = spec.get("dag_version_number", 1)
         self.operator = spec["operator"]
         self.state = "running"
+        self.execution_date = moment(run.get("logical_date") or run["run_after"])
         self.start_date = moment(started)
         self.first_started_at = moment(spec.get("first_started_at")) or self.start_date
         """When this try began, before it deferred or was rescheduled."""

@@ -20,7 +20,20 @@ from collections.abc import Collection
 from datetime import datetime, timezone
 from typing import Any
 
-from . import because, deferral, limits, linux, logs, mapped, real_airflow, secret_forms, skips, templates, xcom
+from . import (
+    because,
+    deferral,
+    limits,
+    linux,
+    logs,
+    mapped,
+    old_spelling,
+    real_airflow,
+    secret_forms,
+    skips,
+    templates,
+    xcom,
+)
 from . import context as contexts
 from .control import AgentGone, Control
 
@@ -138,6 +151,7 @@ class _Try:
         self._task = task
         ti = contexts.TaskInstance(spec, task, xcoms, self._control, self._started)
         context = contexts.build(spec, dag, task, ti)
+        old_spelling.add_context_names(context, spec, self._control.ask)
         os.environ.update(contexts.environment_of(context))
         runtime.set_current_context(context)
         self._render(runtime, dag, context)

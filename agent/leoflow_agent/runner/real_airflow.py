@@ -23,7 +23,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from . import airflow_children, because, deferral, limits, skips, xcom
+from . import airflow_children, because, deferral, limits, old_spelling, skips, xcom
 from . import context as contexts
 from .airflow_supervisor import Supervisor, dag_run
 from .control import Control
@@ -49,14 +49,18 @@ _BUNDLE = "leoflow"
 _log = logging.getLogger("task")
 
 
-def prepare_environment() -> None:
-    """Before the first import of `airflow`: a scratch home inside the environment, and none of its examples."""
+def prepare_environment(shim: str) -> None:
+    """Before the first import of `airflow`: a scratch home inside the environment, none of its examples, old names.
+
+    `shim` is the folder of our own stand-in, which knows the old names.
+    """
     home = os.path.join(sys.prefix, "airflow-home")
     if not os.access(sys.prefix, os.W_OK):  # a read-only image
         home = os.path.join(tempfile.gettempdir(), f"leoflow-airflow-home-{os.getuid()}")
     os.environ["AIRFLOW_HOME"] = home
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
     os.environ["AIRFLOW__LOGGING__COLORED_CONSOLE_LOG"] = "False"
+    old_spelling.install(shim)
 
 
 def _import_quietly() -> None:
@@ -90,6 +94,7 @@ class Try:
         runner: Any = importlib.import_module("airflow.sdk.execution_time.task_runner")
         importlib.import_module("airflow.sdk.execution_time.supervisor").block_orm_access()
         _set_up_logging(self._control)
+        old_spelling.adapt()
         xcoms = contexts.XComs(self._spec, self._control)
         self._supervisor = runner.SUPERVISOR_COMMS = Supervisor(self._spec, self._control, xcoms)
         task = self._load_task()
@@ -97,6 +102,7 @@ class Try:
         log = importlib.import_module("structlog").get_logger(logger_name="task")
         ti = self._task_instance(runner, task)
         context = ti.get_template_context()
+        old_spelling.add_context_names(context, self._spec, self._control.ask)
         state, _, error = runner.run(ti, context, log)
         context["exception"] = error
         # Links of operators are XComs, so callbacks and links come before the outcome, which is the last message.

@@ -19,7 +19,7 @@ def main() -> None:
     if arguments.runtime == "airflow":
         from leoflow_runner import real_airflow  # type: ignore[import-not-found]  # loaded above
 
-        real_airflow.prepare_environment()
+        real_airflow.prepare_environment(arguments.shim)
     else:
         # First on the path: the shim is `airflow` here, even where the real one is installed.
         sys.path.insert(0, arguments.shim)

@@ -42,19 +42,13 @@ def _plain(value: Any, where: str) -> Any:
     if kind is float:
         return value
     if kind is dict:
-        return {_key(key, where): _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+        # JSON has text keys only: `df.to_dict()` has numbers, which become text as in Airflow
+        return {
+            key if isinstance(key, str) else str(key): _plain(item, f"{where}[{key!r}]") for key, item in value.items()
+        }
     if kind is list:
         return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
     return _enveloped(value, where)
-
-
-def _key(key: Any, where: str) -> str:
-    if not isinstance(key, str):
-        raise NotSerializable(
-            f"{where} is a dict with the key {key!r} of type {type(key).__name__}; "
-            "JSON has only text keys, use str(key)"
-        )
-    return key
 
 
 def _enveloped(value: Any, where: str) -> Any:

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     os.set_inheritable(arguments.channel, False)
     os.set_inheritable(arguments.marker, False)
     log = TriggerLog(channel)
-    runtime: Runtime = ShimRuntime(arguments.shim) if arguments.runtime == "shim" else AirflowRuntime()
+    runtime: Runtime = ShimRuntime(arguments.shim) if arguments.runtime == "shim" else AirflowRuntime(arguments.shim)
     runtime.prepare(channel, log)
     classes = TriggerClasses(runtime, arguments.bundle)
     host = TriggerHost(channel, runtime, classes, log, LogFile(arguments.log, arguments.log_bytes))

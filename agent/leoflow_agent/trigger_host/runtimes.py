@@ -70,10 +70,13 @@ class ShimRuntime(Runtime):
 
 
 class AirflowRuntime(Runtime):
+    def __init__(self, shim: str) -> None:
+        self._shim = shim
+
     def prepare(self, channel: Channel, log: TriggerLog) -> None:
         from ..runner import real_airflow
 
-        real_airflow.prepare_environment()
+        real_airflow.prepare_environment(self._shim)
         # As in Airflow's triggerer: connections come from the environment, then from whoever supervises.
         os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "client"
         task_runner: Any = importlib.import_module("airflow.sdk.execution_time.task_runner")

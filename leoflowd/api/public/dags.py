@@ -18,7 +18,7 @@ from leoflowd.api.problems import BadRequest
 from leoflowd.contract.dag_spec import is_link
 from leoflowd.contract.states import DagRunState
 from leoflowd.core.rights import only
-from leoflowd.store import api_dag_versions, api_dags, dags
+from leoflowd.store import api_dag_versions, api_dags, api_records, dags
 
 blueprint = Blueprint("public_dags", __name__)
 
@@ -155,11 +155,18 @@ async def list_stats() -> Response:
 
 @blueprint.get("/api/v2/dagWarnings")
 async def list_warnings() -> Response:
-    """Airflow warns of unknown pools and assets; our compiler refuses them, so there is nothing to warn of."""
+    """What the compiler found in the code of each current version: old spelling, values that vary."""
     query = Query()
-    query.choice("warning_type", ("asset conflict", "non-existent pool", "runtime varying value"))
-    query.page()
-    return empty_collection("dag_warnings")
+    filters = {
+        "dag_id": query.text("dag_id"),
+        "warning_type": query.choice("warning_type", ("asset conflict", "non-existent pool", "runtime varying value")),
+    }
+    limit, offset = query.page()
+    async with lane().connection() as conn:
+        rows, total = await api_records.list_dag_warnings(
+            conn, filters, dags=auth.dags(), order_by=query.order_by() or ["dag_id"], limit=limit, offset=offset
+        )
+    return collection("dag_warnings", rows, total)
 
 
 def _filters(query: Query) -> dict[str, Any]:

@@ -41,6 +41,16 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.latest_only import LatestOnlyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.operators.bash_operator import BashOperator
+from airflow.operators.python_operator import PythonOperator
+from airflow.operators.http_operator import SimpleHttpOperator as OldHttp
+from airflow.operators.mysql_operator import MySqlOperator as OldSql
+from airflow.utils.dates import days_ago
+from airflow.utils.decorators import apply_defaults
+
+def old_names(conf, execution_date, ti, prev_ds=None, **kwargs):
+    return [conf, execution_date.isoformat(), ti.execution_date == execution_date, prev_ds,
+            kwargs["dag_run"].execution_date == execution_date, kwargs["tomorrow_ds"], sorted(kwargs["dag_run"].conf)]
 
 class Odd(BaseTrigger):
     def __init__(self, moment, pair):
@@ -66,7 +76,8 @@ class Endless(BaseOperator):
     def on_kill(self):
         print("told to stop")
 
-with DAG("d", params={"p": 1}, start_date=datetime(2026, 1, 1)) as dag:
+with DAG("d", "old style", None, datetime(2026, 1, 1), params={"p": 1}, concurrency=3, default_view="graph",
+         default_args={"provide_context": True, "sla": timedelta(hours=1)}) as dag:
 """
 TASKS = """
 @task
@@ -143,6 +154,15 @@ def surroundings():
     return [os.path.relpath(home, sys.prefix), refused, os.path.exists(home + "/airflow.db"),
             get_current_context()["ds"], get_current_context()["params"]["p"]]
 surroundings()
+BashOperator(task_id="old_bash", bash_command="echo {{ execution_date.year }} {{ prev_ds }} {{ next_ds_nodash }}",
+             provide_context=True, trigger_rule="dummy", sla=timedelta(hours=1))
+PythonOperator(task_id="old_names", python_callable=old_names, op_args=[{"x": 1}], task_concurrency=2)
+OldHttp(task_id="old_call", http_conn_id="api", method="GET", endpoint="x",
+        response_filter=lambda answer: answer.json()["path"])
+@task
+def old_functions():
+    return [days_ago(1).hour, settings.TIMEZONE.name, OldHttp.__module__, issubclass(OldSql, BaseOperator)]
+old_functions()
 """
 MAPPED = """
 @task
@@ -177,6 +197,11 @@ ODD = {
         },
     },
 }
+SCHEDULED: dict[str, Any] = {
+    "dag_run": {"run_type": "scheduled"},
+    "prev_logical_date": datetime(2026, 2, 27, tzinfo=UTC),
+    "next_logical_date": datetime(2026, 3, 4, tzinfo=UTC),
+}
 SPECS: dict[str, dict[str, Any]] = {
     "hook": {"kind": "python"},
     "call": {},
@@ -207,6 +232,10 @@ SPECS: dict[str, dict[str, Any]] = {
     "latest": {"kind": "python"},
     "elsewhere": {"kind": "python"},
     "wake": {},
+    "old_bash": SCHEDULED,
+    "old_names": SCHEDULED,
+    "old_call": {},
+    "old_functions": {"kind": "python"},
 }
 """Name of a try -> what is special about it; its first word is the task."""
 
@@ -404,6 +433,18 @@ def test_an_operator_starts_another_dag_run(tries: dict[str, TryFacts], facts: F
 def test_airflow_home_is_in_the_environment_and_there_is_no_database(tries: dict[str, TryFacts]) -> None:
     seen = tries["surroundings"].xcoms["return_value"]
     assert seen == ["airflow-home", "RuntimeError", False, "2026-03-01", 1], tries["surroundings"].events
+
+
+def test_the_spelling_of_airflow_1_and_2_runs_on_airflow_3(tries: dict[str, TryFacts]) -> None:
+    assert tries["old_bash"].xcoms == {"return_value": "2026 2026-02-27 20260304"}, tries["old_bash"].events
+    seen = tries["old_functions"].xcoms["return_value"]
+    assert seen == [0, "UTC", "airflow.providers.http.operators.http", True], tries["old_functions"].events
+    assert tries["old_call"].xcoms == {"return_value": "/x"}, tries["old_call"].events
+
+
+def test_a_function_gets_names_that_airflow_3_dropped_unless_it_fills_them_itself(tries: dict[str, TryFacts]) -> None:
+    seen = tries["old_names"].xcoms["return_value"]
+    assert seen == [{"x": 1}, "2026-03-01T12:30:00+00:00", True, "2026-02-27", True, "2026-03-02", []]
 
 
 def test_a_fresh_interpreter_names_the_line_of_a_file_that_does_not_load(airflow_python: Path) -> None:

@@ -8,7 +8,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from leoflowd.api.context import ApiContext
-from leoflowd.contract.dag_spec import CronTimetable, DagSpec, TaskGroupSpec, TaskSpec
+from leoflowd.contract.dag_spec import CronTimetable, DagSpec, DagWarning, TaskGroupSpec, TaskSpec
 from leoflowd.contract.logs import TryLog
 from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.store.dag_runs import fetch_dag_run, insert_dag_run
@@ -47,6 +47,7 @@ SPEC = DagSpec(
     groups=(TaskGroupSpec(group_id="g", label="g"),),
     source="dag = ...\n",
     bundle_digest="b" * 64,
+    warnings=(DagWarning(path="dag.py", line=3, what="days_ago is gone", remedy="write a fixed date"),),
 )
 
 

@@ -42,7 +42,6 @@ SILENT = frozenset(
         "public_task_instances.get_mapped_try",
         "public_task_instances.list_mapped_dependencies",
         "public_logs.get_external_log_url",
-        "public_dags.list_warnings",
         "public_task_instances.list_hitl_details",
         "ui_dags.dag_stats",
         "ui_dags.historical_metrics_data",

@@ -174,3 +174,14 @@ async def test_a_plus_sign_in_a_path_is_a_plus_sign(seeded: Client) -> None:
 )
 async def test_what_is_not_there_is_named(seeded: Client, url: str) -> None:
     assert "nope" in (await seeded.send("GET", url, status=404))["detail"]
+
+
+async def test_warnings_of_a_dag_say_where_and_what_to_do(seeded: Client) -> None:
+    (warning,) = (await seeded.get(f"/api/v2/dagWarnings?dag_id={DAG}"))["dag_warnings"]
+    assert warning["dag_id"] == DAG
+    assert warning["message"] == "dag.py:3: days_ago is gone; write a fixed date"
+
+
+@pytest.mark.parametrize("query", ["dag_id=other", "dag_id=nobody", "warning_type=non-existent+pool"])
+async def test_warnings_of_others_are_not_among_them(seeded: Client, query: str) -> None:
+    assert (await seeded.get(f"/api/v2/dagWarnings?{query}"))["total_entries"] == 0

@@ -161,3 +161,17 @@ def test_init_copies_an_example(leoflow, tmp_path: Path, monkeypatch: pytest.Mon
     assert leoflow("init", str(tmp_path / "new"), "--example", "pi").code == 0
     assert (tmp_path / "new" / "lib" / "helper.py").read_text() == "y"
     assert leoflow("init", str(tmp_path / "new2"), "--example", "tau").code == ExitCode.NOT_FOUND
+
+
+OLD = TWO_DAGS.replace("standard.operators.empty import EmptyOperator", "x").replace(
+    "from airflow.providers.x", "from airflow.operators.dummy import DummyOperator as EmptyOperator"
+)
+
+
+@pytest.mark.parametrize("words", [("validate",), ("compile", "-o", "-", "--dag-id", "one")])
+def test_old_spelling_is_a_warning_with_its_place_once(leoflow, tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "dag.py").write_text(OLD)
+    result = leoflow(*words, str(tmp_path))
+    assert result.code == 0
+    assert result.err.count("DummyOperator has moved") == 1
+    assert f"{tmp_path / 'dag.py'}:3: warning: " in result.err

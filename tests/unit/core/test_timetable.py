@@ -25,6 +25,7 @@ from leoflowd.core.timetable import (
     describe,
     latest_window,
     manual_interval,
+    neighbours,
     next_run,
     run_id_for,
     time_restriction,
@@ -223,3 +224,26 @@ def test_a_run_is_the_newest_until_the_next_one_is_due(
     timetable: Timetable, interval: tuple[datetime, datetime], window: tuple[datetime, datetime] | None
 ) -> None:
     assert latest_window(timetable, *interval) == window
+
+
+@pytest.mark.parametrize(
+    ("timetable", "at", "before", "after"),
+    [
+        (CronTimetable(expression="0 0 * * 1-5", data_interval=True), "2024-03-04", "2024-03-01", "2024-03-05"),
+        (CronTimetable(expression="0 0 * * *"), "2024-03-04", "2024-03-03", "2024-03-05"),
+        (CronTimetable(expression="0 12 * * *", interval_s=43_200.0), "2024-03-04", "2024-03-03", "2024-03-05"),
+        (DeltaTimetable(months=1), "2024-03-04", "2024-02-04", "2024-04-04"),
+        (
+            DatesTimetable(dates=(utc("2024-01-01"), utc("2024-02-01"), utc("2024-03-01"))),
+            "2024-02-01",
+            "2024-01-01",
+            "2024-03-01",
+        ),
+        (DatesTimetable(dates=(utc("2024-01-01"),)), "2024-01-01", None, None),
+        (OnceTimetable(), "2024-03-04", None, None),
+        (DeltaTimetable(seconds=3e11), "2024-03-04", None, None),
+    ],
+)
+def test_the_runs_before_and_after(timetable: Timetable, at: str, before: str | None, after: str | None) -> None:
+    expected = tuple(None if text is None else utc(text) for text in (before, after))
+    assert neighbours(timetable, utc(at)) == expected

@@ -91,3 +91,17 @@ def test_a_decider_is_told_until_when_its_run_is_the_newest(decides: bool, run_t
         artifact=Artifact(spec=spec, shape=shape_of(spec), bundle_digest="digest", version_number=3),
     )
     assert build_try_spec(one).latest_window == ((AT, AT + timedelta(days=1)) if has_window else None)
+
+
+@pytest.mark.parametrize(("run_type", "day"), [("scheduled", 27), ("backfill", 27), ("manual", None)])
+def test_a_scheduled_try_knows_the_runs_beside_its_own(run_type: str, day: int | None) -> None:
+    one = a_try()
+    daily = msgspec.structs.replace(one.artifact.spec, timetable=CronTimetable(expression="0 0 * * *"))
+    one = msgspec.structs.replace(
+        one,
+        run=msgspec.structs.replace(one.run, run_type=run_type, logical_date=AT),
+        artifact=msgspec.structs.replace(one.artifact, spec=daily),
+    )
+    spec = build_try_spec(one)
+    assert spec.prev_logical_date == (day and AT.replace(day=day))
+    assert spec.next_logical_date == (day and AT.replace(day=29))

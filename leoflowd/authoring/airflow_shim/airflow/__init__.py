@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow._leoflow.finder import find_name, install
+from airflow._leoflow.finder import attribute, install
 
 __version__ = "3.2.2"
 """The Airflow release whose behaviour this stands in for; DAG files compare with it."""
@@ -17,6 +17,6 @@ install()
 
 
 def __getattr__(name: str) -> Any:
-    value = find_name("airflow", name)
+    value = attribute("airflow", name)
     globals()[name] = value
     return value

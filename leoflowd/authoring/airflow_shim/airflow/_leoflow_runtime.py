@@ -55,6 +55,7 @@ import types
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from airflow._leoflow import conf as _conf
 from airflow._leoflow import context as _context
 from airflow._leoflow import operators as _operators
 from airflow._leoflow import supervisor as _supervisor
@@ -66,6 +67,8 @@ from airflow._leoflow.errors import (
     LeoflowDefer,
     TaskDeferred,
     TaskNotFound,
+    warn,
+    warned,
 )
 from airflow._leoflow.mapping import MappedOperator, closest_mapped_group
 from airflow._leoflow.params import DagParam
@@ -86,6 +89,9 @@ def load_project(path: str, source_path: str = "dag.py") -> dict[str, DAG]:
         sys.path.insert(1, folder)
     source = os.path.join(folder, source_path)
     _context.begin_load()
+    warned.clear()
+    inside = source_path.partition("/")[0]
+    _conf.dags_folder = os.path.join(folder, inside) if inside == "dags" else folder
     if source.endswith((".yaml", ".yml")):
         from airflow._leoflow.declarative import build_dags
 
@@ -99,14 +105,16 @@ def load_project(path: str, source_path: str = "dag.py") -> dict[str, DAG]:
 
 def _by_id(found: list[DAG]) -> dict[str, DAG]:
     dags: dict[str, DAG] = {}
-    for dag in found:
-        if dags.setdefault(dag.dag_id, dag) is not dag:
-            raise AuthoringError(
-                f"two DAGs have the id {dag.dag_id!r}",
-                "ids of DAGs must be unique",
+    for dag in {id(dag): dag for dag in found}.values():
+        known = dags.pop(dag.dag_id, dag)  # the later one comes later
+        if known is not dag:
+            warn(
+                f"two DAGs have the id {dag.dag_id!r}, of which the last one counts",
                 "rename one of them",
                 dag._location,
+                dag.dag_id,
             )
+        dags[dag.dag_id] = dag
     return dags
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow._leoflow import context
+from airflow._leoflow import context, old_names
 from airflow._leoflow.errors import (
     AuthoringError,
     Location,
@@ -23,6 +23,7 @@ from airflow._leoflow.errors import (
     TaskDeferred,
     user_location,
 )
+from airflow._leoflow.moved import Rules
 from airflow._leoflow.params import ParamsDict
 from airflow._leoflow.task import Task
 from airflow._leoflow.xcom_arg import XComArg, iter_outputs
@@ -62,8 +63,10 @@ class OperatorMeta(ABCMeta):
         operator._defaults = {
             **(dag.default_args if dag is not None else {}),
             **(group.default_args if group is not None else {}),
-            **(own_defaults or {}),
+            **old_names.default_arguments(operator, own_defaults),
         }
+        if cls.leoflow_rules:
+            kwargs = old_names.modern(operator, kwargs, cls.leoflow_rules)
         operator.__init__(**kwargs)  # type: ignore[misc]
         if not context.is_unmapping:  # else it has the edges of the mapped task
             operator.depend_on_outputs()
@@ -136,6 +139,8 @@ class BaseOperator(Task, metaclass=OperatorMeta):
     """Does what it chose to skip hold for whoever is cleared later? Airflow's name."""
     start_from_trigger = False
     start_trigger_args: Any = None
+    leoflow_rules: tuple[Rules, ...] = ()
+    """What became of arguments that this class once had."""
     _location: Location = ("", 0)
     _given: frozenset[str] = frozenset()
     _defaults: Mapping[str, Any] = {}
@@ -144,11 +149,11 @@ class BaseOperator(Task, metaclass=OperatorMeta):
         self,
         *,
         task_id: str,
-        owner: str = "airflow",
+        owner: str | None = "airflow",
         email: Any = None,
         email_on_retry: bool = True,
         email_on_failure: bool = True,
-        retries: int | None = 0,
+        retries: int | str | None = 0,
         retry_delay: timedelta | float = timedelta(minutes=5),
         retry_exponential_backoff: float = 0,
         max_retry_delay: timedelta | float | None = None,
@@ -167,7 +172,6 @@ class BaseOperator(Task, metaclass=OperatorMeta):
         queue: str = "default",
         pool: str | None = None,
         pool_slots: int = 1,
-        sla: Any = None,
         execution_timeout: timedelta | None = None,
         on_execute_callback: Any = None,
         on_failure_callback: Any = None,
@@ -200,9 +204,12 @@ class BaseOperator(Task, metaclass=OperatorMeta):
         render_template_as_native_obj: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        if kwargs:
+        old = old_names.task_arguments(self, kwargs) if kwargs else {}
+        max_active_tis_per_dag = old.pop("max_active_tis_per_dag", max_active_tis_per_dag)
+        do_xcom_push = old.pop("do_xcom_push", do_xcom_push)
+        if old:
             raise AuthoringError(
-                f"task {task_id!r}: {type(self).__name__} has no argument {', '.join(map(repr, sorted(kwargs)))}",
+                f"task {task_id!r}: {type(self).__name__} has no argument {', '.join(map(repr, sorted(old)))}",
                 "Airflow 3 refuses it as well",
                 "correct the name, or remove it",
                 self._location,
@@ -214,11 +221,11 @@ class BaseOperator(Task, metaclass=OperatorMeta):
             if source is not None:
                 self.params.update(source)
         self._own_params = [*(self._defaults.get("params") or ()), *(params or ())]
-        self.owner = owner
+        self.owner = "airflow" if owner is None else owner
         self.email = email
         self.email_on_retry = email_on_retry
         self.email_on_failure = email_on_failure
-        self.retries = 0 if retries is None else retries
+        self.retries = _number(retries)
         self.retry_delay = retry_delay
         self.retry_exponential_backoff = retry_exponential_backoff
         self.max_retry_delay = max_retry_delay
@@ -234,7 +241,6 @@ class BaseOperator(Task, metaclass=OperatorMeta):
         self.queue = queue
         self.pool = "default_pool" if pool is None else pool
         self.pool_slots = pool_slots
-        self.sla = sla
         self.execution_timeout = execution_timeout
         self.on_execute_callback = on_execute_callback
         self.on_failure_callback = on_failure_callback
@@ -243,7 +249,7 @@ class BaseOperator(Task, metaclass=OperatorMeta):
         self.on_skipped_callback = on_skipped_callback
         self._pre_execute_hook = pre_execute
         self._post_execute_hook = post_execute
-        self.trigger_rule = trigger_rule
+        self.trigger_rule = old_names.trigger_rule(trigger_rule, dag, self._location)
         self.resources = resources
         self.run_as_user = run_as_user
         self.map_index_template = map_index_template
@@ -274,7 +280,7 @@ class BaseOperator(Task, metaclass=OperatorMeta):
         complete, for fields that were set later. Watching every assignment would double the cost of a task."""
         for name in self.template_fields:
             value = getattr(self, name, None)
-            for output in iter_outputs(value) if value else ():
+            for output in iter_outputs(value) if value is not None else ():
                 self.set_upstream(output.operator)
 
     # -- what it is
@@ -358,3 +364,10 @@ class BaseOperator(Task, metaclass=OperatorMeta):
 
             check_capture(cls, kwargs)
         return mapping.OperatorPartial(cls, kwargs)
+
+
+def _number(retries: Any) -> Any:
+    """A whole number may be written as text, as environment variables and Airflow's Variables give it."""
+    if retries is None:
+        return 0
+    return int(retries) if isinstance(retries, str) and retries.strip().isdigit() else retries

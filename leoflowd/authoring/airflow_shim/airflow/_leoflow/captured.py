@@ -6,20 +6,35 @@ takes its place in the DAG and keeps its arguments; the task's process loads the
 
 from __future__ import annotations
 
+import functools
 import inspect
+import os
+import re
+import sys
 from abc import ABCMeta
 from typing import Any, NoReturn
 
-from airflow._leoflow.base_operator import BaseOperator
-from airflow._leoflow.connectors import connector_of, is_named, remedy
-from airflow._leoflow.errors import AuthoringError, ShimUnsupported
+from airflow._leoflow import moved
+from airflow._leoflow.base_operator import BaseOperator, OperatorMeta
+from airflow._leoflow.connectors import connector_of, is_named, package_folder, remedy
+from airflow._leoflow.errors import AuthoringError, ShimUnsupported, UnsupportedImport
+from airflow._leoflow.old_names import modern
+from airflow._leoflow.provider_constants import Constant, used
 from airflow._leoflow.sensors import BaseSensorOperator
 
 _OWN_ARGUMENTS = frozenset(inspect.signature(BaseOperator.__init__).parameters) - {"self", "kwargs"}
+_OWN_ARGUMENTS |= {*moved.TASK_RULES.rename, *moved.TASK_RULES.drop}
 _SENSOR_ARGUMENTS = frozenset(inspect.signature(BaseSensorOperator.__init__).parameters) - {"self", "kwargs"}
 
 
-class CapturedOperator(BaseOperator):
+class CapturedMeta(OperatorMeta):
+    """A class of which only the name is known: whatever else is asked of it, only the real one has."""
+
+    def __getattr__(cls, name: str) -> Any:  # noqa: N805 - a metaclass, which ruff does not see
+        return _of_class(cls, name)
+
+
+class CapturedOperator(BaseOperator, metaclass=CapturedMeta):
     """An operator of a provider: each argument that is not every operator's is kept under its own name."""
 
     kind = "operator"
@@ -27,6 +42,7 @@ class CapturedOperator(BaseOperator):
 
     def __init__(self, **kwargs: Any) -> None:
         check_capture(type(self), kwargs)
+        kwargs = modern(self, kwargs, self.leoflow_rules)
         known = {name: kwargs.pop(name) for name in tuple(kwargs) if name in self._arguments()}
         super().__init__(**known)
         for name, value in kwargs.items():
@@ -36,6 +52,11 @@ class CapturedOperator(BaseOperator):
             *type(self).template_fields,
             *(n for n in kwargs if n not in type(self).template_fields),
         )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_") or "task_id" not in vars(self):
+            raise AttributeError(name)
+        raise used(f"{name} of task {self.task_id!r}, a {type(self).__name__},", type(self))
 
     @classmethod
     def _arguments(cls) -> frozenset[str]:
@@ -78,35 +99,66 @@ def check_capture(cls: type[CapturedOperator], kwargs: dict[str, Any]) -> None:
 def capture_class(module: str, name: str) -> type:
     """The operator or sensor class `name` of a provider's module."""
     base = CapturedSensor if ".sensors" in module else CapturedOperator
-    return type(name, (base,), {"__module__": module, "captured_from": module})
+    rules = moved.rules_of(module, name)
+    return type(name, (base,), {"__module__": module, "captured_from": module, "leoflow_rules": rules})
+
+
+def check_name(module: str, name: str) -> None:
+    """Raises `UnsupportedImport` for what the provider does not have, as far as its package is in this environment."""
+    text = _text_of(module)
+    if text is None or "import *" in text or "def __getattr__" in text or re.search(rf"\b{re.escape(name)}\b", text):
+        return
+    raise UnsupportedImport(
+        f"{name!r} is imported from {module!r}",
+        "the provider in the DAG's environment has no such name" if text else "the provider has no such module",
+        "correct the name, or name the version of the provider that has it in `dependencies:`",
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _text_of(module: str) -> str | None:
+    """The source of a provider's module, which is read, not run; "" = there is none; None = the package is not here."""
+    inside = module.split(".")
+    for entry in sys.path:
+        if not os.path.isdir(os.path.join(entry, *package_folder(module))):
+            continue
+        base = os.path.join(entry, *inside)
+        file = base + ".py" if os.path.exists(base + ".py") else os.path.join(base, "__init__.py")
+        try:
+            with open(file, encoding="utf-8", errors="replace") as source:
+                return source.read() or "# empty"
+        except OSError:
+            return ""
+    return None
 
 
 class StandIn(ABCMeta):
     """A hook, trigger or function of a provider: it may be imported and derived from, not used while compiling."""
 
     def __call__(cls, *_: Any, **__: Any) -> NoReturn:
-        raise _used(cls)
+        raise used(cls.__name__, cls)
 
     def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise _used(cls)
+        return _of_class(cls, name)
 
 
-class UsedTooEarly(ShimUnsupported, AttributeError):
-    """An AttributeError too, so that `getattr(value, name, default)` works on whatever stands in an argument."""
+def _of_class(cls: type, name: str) -> Any:
+    """A constant, as enumerations have them, may be passed on; whatever else a class has is not known here."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    if name.isupper():
+        return Constant(f"{cls.__name__}.{name}", cls)
+    raise used(f"{cls.__name__}.{name}", cls)
 
 
-def _used(cls: type) -> UsedTooEarly:
-    origin = next(base for base in cls.__mro__ if getattr(base, "__module__", "").startswith("airflow.providers"))
-    return UsedTooEarly(
-        f"{cls.__name__} of {origin.__module__} is used while the file is loaded",
-        "a provider's code is only there when a task runs",
-        "use it inside a @task function, or in a method of your operator",
-    )
+class _Described(type):
+    """The class of such an object; an enumeration may be one."""
+
+    def __getattr__(cls, name: str) -> Any:
+        return _of_class(cls, name)
 
 
-class CapturedValue:
+class CapturedValue(metaclass=_Described):
     """An object that describes an argument (`Secret(...)`): kept as written, made for real when the task runs."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -120,7 +172,7 @@ class CapturedValue:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        raise _used(type(self))
+        raise used(f"{type(self).__name__}(...).{name}", type(self))
 
 
 def capture_value(module: str, name: str) -> type:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow._leoflow.base_operator import BaseOperator
-from airflow._leoflow.errors import AuthoringError, describe
+from airflow._leoflow.errors import AuthoringError, describe, warn
 from airflow._leoflow.load_clock import is_from_the_clock
 from airflow._leoflow.timetables import iso_utc
 
@@ -76,11 +76,11 @@ def moment(value: Any, name: str, where: Any) -> str | None:
             f"{name} is {describe(value)}", f"it has no form in UTC: {error}", "write a moment of our age", where
         ) from error
     if is_from_the_clock(value):
-        raise AuthoringError(
+        warn(
             f"{name} is the moment at which the file was loaded",
-            "each loading would give another DAG, and a version must mean the same each time",
-            "write a fixed moment, for example datetime(2024, 1, 1)",
+            "write a fixed moment: this one is pinned when the file is compiled, so that each compile makes a version",
             where,
+            varies=True,
         )
     return written
 

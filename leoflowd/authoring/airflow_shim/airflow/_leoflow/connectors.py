@@ -14,6 +14,14 @@ EVERY = "*"
 """Apache Airflow itself is a dependency: its extras may bring any provider."""
 FAMILIES = frozenset({"apache", "atlassian", "cncf", "common", "dbt", "microsoft"})
 """`airflow.providers.<family>.<name>`: the package is named after both."""
+BRINGS = {
+    "common-sql": frozenset(
+        """amazon apache-drill apache-druid apache-hive apache-impala apache-pinot databricks elasticsearch exasol
+        google jdbc microsoft-mssql mysql odbc oracle postgres presto slack
+        snowflake sqlite teradata trino vertica""".split()
+    ),
+}
+"""Packages that come with others."""
 OURS = frozenset({"standard", "common-compat"})
 """Every environment has what we run of these; what we do not run of them is refused, with or without Airflow."""
 
@@ -31,10 +39,15 @@ def has_airflow() -> bool:
     return _packages is None or bool(_packages)
 
 
+def package_folder(module: str) -> tuple[str, ...]:
+    """Where its package is installed: `airflow/providers/cncf/kubernetes`, in parts."""
+    parts = module.split(".")
+    return tuple(parts[: 4 if parts[2] in FAMILIES else 3])
+
+
 def package_of(module: str) -> str:
     """`airflow.providers.cncf.kubernetes.operators.pod` -> `cncf-kubernetes`."""
-    parts = module.split(".")[2:]
-    return "-".join(parts[: 2 if parts[0] in FAMILIES else 1])
+    return "-".join(package_folder(module)[2:])
 
 
 def connector_of(module: str) -> str:
@@ -48,7 +61,13 @@ def is_ours(module: str) -> bool:
 
 def is_named(module: str) -> bool:
     """Whether leoflow.yaml names the provider that this module belongs to."""
-    return _packages is None or EVERY in _packages or package_of(module) in _packages
+    package = package_of(module)
+    return (
+        _packages is None
+        or EVERY in _packages
+        or package in _packages
+        or not _packages.isdisjoint(BRINGS.get(package, ()))
+    )
 
 
 def is_missing(module: str) -> bool:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow._leoflow import context
+from airflow._leoflow import context, old_names
 from airflow._leoflow.errors import (
     AuthoringError,
+    Location,
     ShimUnsupported,
     TaskAlreadyInTaskGroup,
     TaskNotFound,
@@ -22,6 +23,7 @@ from airflow._leoflow.ids import validate_id
 from airflow._leoflow.params import NOTSET, DagParam, ParamsDict
 from airflow._leoflow.task_group import TaskGroup
 from airflow._leoflow.timetables import create_timetable, timezone_name
+from airflow._leoflow.timezone import parse
 
 if TYPE_CHECKING:
     from airflow._leoflow.base_operator import BaseOperator
@@ -31,9 +33,18 @@ if TYPE_CHECKING:
 class DAG:
     """A workflow: its tasks, its schedule, and how its runs behave."""
 
-    def __init__(
+    def __init__(self, dag_id: str, *positional: Any, **given: Any) -> None:
+        """Arguments of Airflow 3, and those of Airflow 1.10 and 2 (`moved.py`), by their names or in their order."""
+        location = user_location()
+        arguments, keeps_intervals = old_names.dag_arguments(dag_id, positional, given, location)
+        self._begin(dag_id, location, keeps_intervals=keeps_intervals, **arguments)
+
+    def _begin(
         self,
         dag_id: str,
+        location: Location,
+        *,
+        keeps_intervals: bool,
         description: str | None = None,
         default_args: Mapping[str, Any] | None = None,
         start_date: Any = None,
@@ -48,7 +59,6 @@ class DAG:
         max_consecutive_failed_dag_runs: int = 0,
         dagrun_timeout: timedelta | None = None,
         deadline: Any = None,
-        sla_miss_callback: Any = None,
         catchup: bool = False,
         on_success_callback: Any = None,
         on_failure_callback: Any = None,
@@ -68,17 +78,17 @@ class DAG:
         rerun_with_latest_version: bool | None = None,
         **unknown: Any,
     ) -> None:
-        self._location = user_location()
+        self._location = location
         if unknown:
             raise _unknown_dag_arguments(dag_id, unknown)
         self.dag_id = validate_id(dag_id, "dag_id")
         self.description = description
-        self.default_args: dict[str, Any] = dict(default_args or {})
+        self.default_args: dict[str, Any] = _with_moments(dict(default_args or {}))
         self.start_date = start_date if start_date is not None else self.default_args.get("start_date")
         self.end_date = end_date if end_date is not None else self.default_args.get("end_date")
         self.timezone = timezone_name(getattr(self.start_date, "tzinfo", None))
         self.schedule = schedule
-        self.timetable = create_timetable(schedule, self.timezone)
+        self.timetable = create_timetable(schedule, self.timezone, keeps_intervals=keeps_intervals)
         searchpath = [template_searchpath] if isinstance(template_searchpath, str) else template_searchpath or ()
         self.template_searchpath: tuple[str, ...] = tuple(searchpath)
         self.template_undefined = template_undefined
@@ -91,7 +101,6 @@ class DAG:
         self.max_consecutive_failed_dag_runs = max_consecutive_failed_dag_runs
         self.dagrun_timeout = dagrun_timeout
         self.deadline = deadline
-        self.sla_miss_callback = sla_miss_callback
         self.catchup = bool(catchup)
         self.on_success_callback = on_success_callback
         self.on_failure_callback = on_failure_callback
@@ -191,15 +200,16 @@ class DAG:
         return f"<DAG: {self.dag_id}>"
 
 
-_RENAMED = {
-    "schedule_interval": "rename it to schedule",
-    "timetable": "rename it to schedule",
-    "concurrency": "rename it to max_active_tasks",
-    "fail_stop": "rename it to fail_fast",
-}
+def _with_moments(default_args: dict[str, Any]) -> dict[str, Any]:
+    """`default_args` may write a date as ISO text, as in Airflow."""
+    for name in ("start_date", "end_date"):
+        if isinstance(default_args.get(name), str):
+            default_args[name] = parse(default_args[name])
+    return default_args
 
 
 def _unknown_dag_arguments(dag_id: str, unknown: Mapping[str, Any]) -> AuthoringError:
-    names = sorted(unknown)
-    remedy = "; ".join(f"{name}: {_RENAMED.get(name, 'remove it')}" for name in names)
-    return AuthoringError(f"dag {dag_id!r} has the argument {', '.join(names)}", "Airflow 3 does not know it", remedy)
+
+    return AuthoringError(
+        f"dag {dag_id!r} has the argument {', '.join(sorted(unknown))}", "Airflow does not know it", "remove it"
+    )

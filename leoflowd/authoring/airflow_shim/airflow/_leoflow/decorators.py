@@ -13,6 +13,7 @@ from airflow._leoflow import mapped_group, mapping
 from airflow._leoflow.context import KNOWN_CONTEXT_KEYS
 from airflow._leoflow.dag import DAG
 from airflow._leoflow.errors import AirflowSkipException, AuthoringError, ShimUnsupported, describe
+from airflow._leoflow.moved import CONTEXT as OLD_CONTEXT
 from airflow._leoflow.operators import _BashDecoratedOperator, _PythonDecoratedOperator
 from airflow._leoflow.sensors import DecoratedSensorOperator
 from airflow._leoflow.task_group import TaskGroup
@@ -133,7 +134,7 @@ def check_arguments(signature: inspect.Signature, args: tuple[Any, ...], kwargs:
         in_context = name in KNOWN_CONTEXT_KEYS
         if in_context and parameter.default not in (None, parameter.empty):
             raise ValueError(f"Context key parameter {name} can't have a default other than None")
-        if in_context or name in provided or parameter.default is not parameter.empty:
+        if in_context or name in OLD_CONTEXT or name in provided or parameter.default is not parameter.empty:
             continue
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise TypeError(f"missing a required argument: {name!r}")

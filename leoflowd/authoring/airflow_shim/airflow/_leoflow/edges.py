@@ -110,12 +110,12 @@ class EdgeModifier(Dependable):
 
 def _group_id_of(node: Dependable) -> str | None:
     if isinstance(node, TaskGroup):
-        return node.group_id
+        return node.parent_group.group_id if node.parent_group is not None else None
     operator = node.operator if isinstance(node, XComArg) else node
     group = getattr(operator, "task_group", None)
     return group.group_id if group is not None else None
 
 
 def _outer_group(node: Dependable) -> Dependable:
-    group = getattr(node, "task_group", None) if isinstance(node, Task) else None
+    group = node.task_group if isinstance(node, (Task, TaskGroup)) else None
     return group if group is not None and not group.is_root else node

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum, IntEnum
+from enum import Enum, EnumMeta, IntEnum
 from typing import Any
+
+from airflow._leoflow.errors import warn
+from airflow._leoflow.moved import TRIGGER_RULES
 
 
 class _Text(str, Enum):
@@ -12,7 +15,22 @@ class _Text(str, Enum):
         return str(self.value)
 
 
-class TriggerRule(_Text):
+class _WithOldNames(EnumMeta):
+    """`TriggerRule.DUMMY`: Airflow 2's members are today's under another name."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        member = cls._member_map_.get(name)
+        if member is None and name.isupper() and name.lower() in TRIGGER_RULES:
+            member = cls(TRIGGER_RULES[name.lower()])
+            warn(f"{cls.__name__}.{name} has another name", f"write {cls.__name__}.{member.name}")
+        if member is None:
+            raise AttributeError(name)
+        return member
+
+
+class TriggerRule(_Text, metaclass=_WithOldNames):
     ALL_SUCCESS = "all_success"
     ALL_FAILED = "all_failed"
     ALL_DONE = "all_done"
@@ -115,7 +133,3 @@ class State:
 
 class TaskInstance:
     """For annotations: the object that a task gets as `ti` is the runner's."""
-
-
-class DagRun:
-    """For annotations: the object that a task gets as `dag_run` is the runner's."""

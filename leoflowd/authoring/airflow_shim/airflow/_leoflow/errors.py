@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 SHIM_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
@@ -26,6 +26,28 @@ def user_location() -> Location:
             return name, frame.f_lineno
         frame = frame.f_back
     return "", 0
+
+
+class Warned(NamedTuple):
+    """Something that works and should be written otherwise; `dag_id` None = it concerns the whole file."""
+
+    location: Location
+    what: str
+    remedy: str
+    dag_id: str | None = None
+    varies: bool = False
+    """Each loading gives another value."""
+
+
+warned: dict[Warned, None] = {}
+"""What this loading was warned of, in order, each once."""
+
+
+def warn(
+    what: str, remedy: str, location: Location | None = None, dag_id: str | None = None, *, varies: bool = False
+) -> None:
+    """`location` defaults to the author's line that led here."""
+    warned.setdefault(Warned(location or user_location(), what, remedy, dag_id, varies))
 
 
 class AuthoringError(Exception):

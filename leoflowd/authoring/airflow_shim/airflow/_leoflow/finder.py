@@ -1,22 +1,25 @@
 """Makes the modules of `names.py`, and answers for every other `airflow.*` name with an error that helps.
 
 What a provider package has and we do not is `captured.py`'s: operators of a provider that leoflow.yaml names run under
-the real Airflow. An operator that nobody runs may be imported; making one is refused, with its task and line.
+the real Airflow. An operator that nobody runs may be imported; making one is refused, with its task and line. Names of
+Airflow 1.10 and 2 lead to today's (`old_names.py`), Airflow's insides to stand-ins (`internals.py`).
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from airflow._leoflow import connectors
+from airflow._leoflow import connectors, internals, moved, old_names
 from airflow._leoflow.errors import ShimUnsupported, UnsupportedImport
 from airflow._leoflow.names import MODULES, NAME_REMEDIES, REMEDIES, SUPPORTED
 
 PREFIX = "airflow."
+STANDARD_HOOKS = "airflow.providers.standard.hooks."
 FOR_USE = frozenset({"hooks", "triggers", "utils", "links", "notifications", "decorators"})
 
 
@@ -32,8 +35,8 @@ class AirflowFinder:
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType | None:
-        is_unknown = spec.name not in MODULES and _is_provider(spec.name)
-        return _ProviderModule(spec.name) if is_unknown else None
+        is_unknown = spec.name not in MODULES and (_is_provider(spec.name) or internals.is_module(spec.name))
+        return _UnknownModule(spec.name) if is_unknown else None
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
@@ -42,27 +45,44 @@ class AirflowFinder:
         module.__doc__ = "Made by Leoflow's shim for Apache Airflow."
 
         def __getattr__(name: str) -> Any:  # noqa: N807 - the module's own
-            value = find_name(module.__name__, name)
-            setattr(module, name, value)
+            value = attribute(module.__name__, name)
+            if not old_names.is_old(module.__name__, name):  # each import of an old one is a warning
+                setattr(module, name, value)
             return value
 
         module.__getattr__ = __getattr__  # type: ignore[method-assign]
 
 
+def attribute(module: str, name: str) -> Any:
+    """`module.name`: as `find_name`, or a module inside it, which nobody needs to import in Airflow either."""
+    try:
+        return find_name(module, name)
+    except AttributeError as error:
+        if name.startswith("_") or isinstance(error, ShimUnsupported):
+            raise
+        return importlib.import_module(f"{module}.{name}")
+
+
 def find_name(module: str, name: str) -> Any:
     """The object behind `from module import name`."""
+    found = old_names.find(module, name, _today)
+    if found is not None:
+        return found
     target = MODULES.get(module, {}).get(name)
     if target is not None:
-        where, colon, attribute = target.partition(":")
-        found = importlib.import_module(where)
-        return found if colon and not attribute else getattr(found, attribute or name)
+        return _ours(module, name, target)
     if name.startswith("_") or f"{module}.{name}" in MODULES or (name.islower() and _may_exist(f"{module}.{name}")):
         raise AttributeError(name)
+    still_there = moved.resolve(module, name)
+    if still_there is not None:
+        return _today(still_there.module, still_there.name)
     if name not in NAME_REMEDIES and name[:1].isupper():
         if _is_provider(module):
             return _of_provider(module, name)
         if _has_operator_classes(module):
             return _unsupported_class(module, name)
+    if name not in NAME_REMEDIES and (internals.is_module(module) or module.startswith(STANDARD_HOOKS)):
+        return internals.stand_in(module, name)
     raise UnsupportedImport(
         f"{name!r} is imported from {module!r}",
         "Leoflow does not provide it",
@@ -70,10 +90,32 @@ def find_name(module: str, name: str) -> Any:
     )
 
 
-class _ProviderModule(ModuleType):
+def _today(module: str, name: str) -> Any:
+    """The object behind a name that an old one leads to; most are Airflow's."""
+    if not module.startswith(PREFIX):
+        return getattr(importlib.import_module(module), name)
+    _check_module(module)
+    return attribute(module, name)
+
+
+def _ours(module: str, name: str, target: str) -> Any:
+    where, colon, attribute = target.partition(":")
+    found = importlib.import_module(where)
+    if colon and not attribute:
+        return found
+    value = getattr(found, attribute or name)
+    rules = moved.rules_of(re.sub(r"^airflow\.(operators|sensors)\.", r"airflow.providers.standard.\1.", module), name)
+    if rules and isinstance(value, type):
+        value.leoflow_rules = rules  # type: ignore[attr-defined]
+    return value
+
+
+class _UnknownModule(ModuleType):
     """`from airflow.providers.x.y import function` finds a module of that name, as nobody knows what x.y has."""
 
     def __call__(self, *_: Any, **__: Any) -> Any:
+        if not _is_provider(self.__name__):
+            raise internals.used(self.__name__)
         raise ShimUnsupported(
             f"{self.__name__} is called while the file is loaded",
             "a provider's code is only there when a task runs",
@@ -95,12 +137,16 @@ def _is_provider(module: str) -> bool:
 
 def _may_exist(module: str) -> bool:
     """Modules that may be imported: of a named provider all, of others those whose operators are refused when made."""
+    if module in moved.MODULES or module in moved.PACKAGES or module in moved.REMOVED:
+        return True
     if _is_provider(module):
         return connectors.is_named(module) or not _is_for_use(module)
+    if internals.is_module(module):
+        return True
     parts = [*module.split("."), ""]
     if parts[1] in {"operators", "sensors"}:
         return len(parts) <= 4
-    return module.startswith("airflow.providers.standard.") and "hooks" not in parts
+    return module.startswith("airflow.providers.standard.")
 
 
 def _is_for_use(module: str) -> bool:
@@ -115,6 +161,8 @@ def _has_operator_classes(module: str) -> bool:
 def _of_provider(module: str, name: str) -> type:
     from airflow._leoflow import captured  # it needs the operators, which few files' imports do
 
+    if connectors.is_named(module):
+        captured.check_name(module, name)
     if _has_operator_classes(module):
         return captured.capture_class(module, name)
     if not connectors.is_named(module):
@@ -136,7 +184,7 @@ def _unknown_module(name: str) -> UnsupportedImport:
     return UnsupportedImport(
         f"the module {name!r} is imported",
         "Leoflow runs DAGs without Airflow and does not provide this part of it",
-        known[0] if known else f"import from airflow.sdk; supported are {SUPPORTED}",
+        moved.remedy_of(name) or (known[0] if known else f"import from airflow.sdk; supported are {SUPPORTED}"),
     )
 
 

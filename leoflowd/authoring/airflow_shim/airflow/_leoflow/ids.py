@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from airflow._leoflow.dag import DAG
     from airflow._leoflow.task_group import TaskGroup
 
-ID_PATTERN = re.compile(r"[\w.-]{1,250}", re.ASCII)
+ID_PATTERN = re.compile(r"[\w.-]{1,250}")
 SUFFIX = re.compile(r"__\d+$")
-GROUP_ID_PATTERN = re.compile(r"[\w-]{1,200}", re.ASCII)
+GROUP_ID_PATTERN = re.compile(r"[\w-]{1,200}")
 
 
 def validate_id(value: Any, what: str) -> str:

@@ -159,6 +159,9 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk.exceptions": _ERRORS,
     "airflow.sdk.timezone": _TIMEZONE,
     "airflow.sdk.types": {"Context": _C},
+    "airflow.configuration": dict.fromkeys(
+        ("conf", "get", "getboolean", "getint", "getfloat", "has_option"), "airflow._leoflow.conf"
+    ),
     "airflow.decorators": _DECORATORS,
     "airflow.exceptions": _ERRORS,
     "airflow.hooks": {},
@@ -175,16 +178,12 @@ MODULES: dict[str, dict[str, str]] = {
         "Connection": _S,
         "Param": _P,
         "XComArg": _X,
-        "TaskInstance": _ENUMS,
-        "DagRun": _ENUMS,
     },
     "airflow.models.baseoperator": {"BaseOperator": _OP, **_EDGES},
     "airflow.models.connection": {"Connection": _S},
     "airflow.models.dag": {"DAG": _DAG, "dag": _D},
-    "airflow.models.dagrun": {"DagRun": _ENUMS},
     "airflow.models.mappedoperator": {"MappedOperator": _M},
     "airflow.models.param": {"Param": _P, "ParamsDict": _P, "DagParam": _P},
-    "airflow.models.taskinstance": {"TaskInstance": _ENUMS},
     "airflow.models.variable": {"Variable": _V},
     "airflow.models.xcom_arg": {"XComArg": _X},
     "airflow.operators": {},
@@ -192,11 +191,6 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.operators.python": _PYTHON,
     "airflow.operators.empty": _EMPTY,
     "airflow.operators.trigger_dagrun": _TRIGGER_DAGRUN,
-    "airflow.operators.branch": _BRANCH,
-    "airflow.operators.datetime": {"BranchDateTimeOperator": _BT},
-    "airflow.operators.latest_only": {"LatestOnlyOperator": _BT},
-    "airflow.operators.weekday": {"BranchDayOfWeekOperator": _BT},
-    "airflow.operators.dummy": {**_EMPTY, "DummyOperator": f"{_O}:EmptyOperator"},
     "airflow.providers": {},
     "airflow.providers.common": {},
     "airflow.providers.common.compat": {},
@@ -216,14 +210,13 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.providers.standard.utils.skipmixin": {"SkipMixin": _B},
     "airflow.providers.standard.utils.weekday": _WEEKDAY,
     "airflow.providers.amazon.aws.sensors.s3": _S3,
-    "airflow.providers.amazon.aws.sensors.s3_key": {"S3KeySensor": _OS},
-    "airflow.providers.amazon.aws.sensors.s3_prefix": {"S3PrefixSensor": _OS},
     "airflow.providers.common.sql.sensors.sql": {"SqlSensor": _DB},
     "airflow.providers.google.cloud.sensors.gcs": _GCS,
-    "airflow.providers.http.operators.http": {"HttpOperator": _H, "SimpleHttpOperator": f"{_H}:HttpOperator"},
+    "airflow.providers.http.operators.http": {"HttpOperator": _H},
     "airflow.providers.http.sensors.http": {"HttpSensor": _H},
     "airflow.providers.http.triggers.http": {"HttpTrigger": _TR, "HttpSensorTrigger": _TR},
     "airflow.providers.redis.sensors.redis_key": {"RedisKeySensor": _DB},
+    "airflow.settings": dict.fromkeys(("DAGS_FOLDER", "AIRFLOW_HOME", "TIMEZONE"), "airflow._leoflow.conf"),
     "airflow.timetables": {},
     "airflow.timetables.base": {"Timetable": f"{_T}:BaseTimetable"},
     "airflow.timetables.events": {"EventsTimetable": _T},
@@ -233,8 +226,8 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.typing_compat": dict.fromkeys(("TypedDict", "Literal", "Protocol", "TypeAlias"), "typing"),
     "airflow.utils": {},
     "airflow.utils.context": {"Context": _C},
+    "airflow.utils.dag_parsing_context": {"get_parsing_context": _C},
     "airflow.utils.edgemodifier": {"Label": _EDGE, "EdgeModifier": _EDGE},
-    "airflow.utils.helpers": dict.fromkeys(("chain", "cross_downstream"), _EDGE),
     "airflow.utils.log": {},
     "airflow.utils.log.logging_mixin": {"LoggingMixin": _S},
     "airflow.utils.state": _STATES,
@@ -245,6 +238,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.utils.types": {"DagRunType": _ENUMS},
     "airflow.utils.weight_rule": {"WeightRule": _ENUMS},
     "airflow.utils.weekday": _WEEKDAY,
+    "airflow.version": {"version": "airflow:__version__"},
 }
 
 for _name, _classes in _STANDARD_SENSORS.items():
@@ -264,17 +258,7 @@ for _name in tuple(MODULES):
     while _name := _name.rpartition(".")[0]:
         MODULES.setdefault(_name, {})
 
-REMEDIES = {
-    "airflow.utils.dates": "Airflow 3 has removed it; write start_date=datetime(2024, 1, 1) instead of days_ago(...)",
-    "airflow.settings": "Airflow's database and settings do not exist here; remove the import",
-    "airflow.configuration": "Airflow's configuration does not exist here; read environment variables inside the task",
-    "airflow.utils.db": "Airflow's database does not exist here; remove the import",
-    "airflow.utils.session": "Airflow's database does not exist here; remove the import",
-    "airflow.contrib": "Airflow 3 has removed it; import from airflow.providers",
-    "airflow.operators.bash_operator": "import BashOperator from airflow.providers.standard.operators.bash",
-    "airflow.operators.python_operator": "import PythonOperator from airflow.providers.standard.operators.python",
-    "airflow.operators.dummy_operator": "import EmptyOperator from airflow.providers.standard.operators.empty",
-}
+REMEDIES = {"airflow.contrib": "look for it in airflow.providers"}
 
 ASSETS = (
     "runs are started by time, by hand or through the API; pass schedule=None or a cron string, and drop inlets/outlets"

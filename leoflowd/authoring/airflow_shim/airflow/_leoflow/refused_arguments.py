@@ -17,7 +17,6 @@ CALLBACK = (
 )
 REFUSED_TASK_ARGUMENTS: dict[str, tuple[str, str]] = {
     **{f"on_{event}_callback": CALLBACK for event in ("execute", "failure", "success", "retry", "skipped")},
-    "sla": ("Airflow 3 has removed it", "remove it; use execution_timeout or dagrun_timeout"),
     "retry_policy": ("retry policies are not supported", "use retries, retry_delay and AirflowFailException"),
     "resources": ("Kubernetes resources live outside the code", "set tasks.<id>.resources in leoflow.yaml"),
     "run_as_user": ("all tasks run as the user of the agent", "remove it"),
@@ -30,7 +29,6 @@ REFUSED_TASK_ARGUMENTS: dict[str, tuple[str, str]] = {
 REFUSED_DAG_ARGUMENTS: dict[str, tuple[str, str]] = {
     "on_success_callback": CALLBACK,
     "on_failure_callback": CALLBACK,
-    "sla_miss_callback": ("Airflow 3 has removed it", "remove it; use dagrun_timeout"),
     "deadline": ("deadline alerts are not supported yet", "remove it; use dagrun_timeout"),
     "access_control": ("rights are given to roles and users, not in the code", "set them in the UI"),
     "allowed_run_types": ("every type of run is allowed", "remove it"),

@@ -21,15 +21,16 @@ from airflow._leoflow.checked_values import (
     optional_count,
     params_of,
     seconds,
-    text_of,
 )
 from airflow._leoflow.connectors import has_airflow
 from airflow._leoflow.dag import DAG
+from airflow._leoflow.dag_checks import check_dag, check_task
 from airflow._leoflow.enums import TriggerRule, WeightRule
-from airflow._leoflow.errors import AuthoringError
+from airflow._leoflow.errors import AuthoringError, Warned, warned
 from airflow._leoflow.mapped_group import MappedTaskGroup
 from airflow._leoflow.mapping import MappedOperator
 from airflow._leoflow.names import MODULES
+from airflow._leoflow.old_names import warn_of_context
 from airflow._leoflow.refused_arguments import (
     REFUSED_DAG_ARGUMENTS,
     REFUSED_TASK_ARGUMENTS,
@@ -40,7 +41,9 @@ from airflow._leoflow.refused_arguments import (
 from airflow._leoflow.shown_values import display
 from airflow._leoflow.task_group import TaskGroup
 from airflow._leoflow.task_order import in_order, inner_groups
-from airflow._leoflow.templating import as_json
+from airflow._leoflow.templating import as_json, texts
+from airflow._leoflow.timetables import iso_utc
+from airflow._leoflow.timezone import convert_to_utc
 from airflow._leoflow.triggers import StartTriggerArgs
 from airflow._leoflow.xcom_arg import iter_outputs
 
@@ -67,9 +70,10 @@ def serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
 
 def _serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
     refuse_set(dag, REFUSED_DAG_ARGUMENTS, f"dag {dag.dag_id!r}", dag._location)
+    check_dag(dag)
     for task in dag.tasks:
         task.depend_on_outputs()
-    spec = {
+    return {
         "dag_id": dag.dag_id,
         "dag_display_name": dag.dag_display_name if dag.dag_display_name != dag.dag_id else None,
         "description": dag.description,
@@ -101,30 +105,10 @@ def _serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
             for (before, after), label in sorted(dag.edge_labels.items())
             if label
         ],
+        "warnings": warnings_of(dag, project),
         "line": dag._location[1],
         "file": dag._location[0],
     }
-    if dag.timetable.summary == "@continuous" and dag.max_active_runs != 1:
-        raise AuthoringError(
-            f"dag {dag.dag_id!r} has schedule='@continuous' and max_active_runs={dag.max_active_runs}",
-            "a continuous DAG starts its next run when the last one has ended",
-            "set max_active_runs=1",
-            dag._location,
-        )
-    if dag.fail_fast:
-        _check_fail_fast(dag)
-    return spec
-
-
-def _check_fail_fast(dag: DAG) -> None:
-    for task in dag.tasks:
-        if text_of(task.trigger_rule) not in {"all_success", "all_done_setup_success"}:
-            raise AuthoringError(
-                f"dag {dag.dag_id!r} has fail_fast=True and task {task.task_id!r} has another trigger_rule",
-                "fail_fast allows only the trigger rule all_success",
-                "remove one of the two",
-                task._location,
-            )
 
 
 # --- groups and tasks --------------------------------------------------------------------------------------------
@@ -163,6 +147,8 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
     where = task._location
     refuse_set(task, REFUSED_TASK_ARGUMENTS, f"task {task.task_id!r}", where)
     refuse_others(task)
+    check_task(task)
+    warn_of_context(task, texts([getattr(task, name, None) for name in task.template_fields]))
     cls = task.operator_class
     return {
         "task_id": task.task_id,
@@ -194,8 +180,8 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
         "queue": task.queue,
         "max_active_tis_per_dag": optional_count(task, "max_active_tis_per_dag"),
         "max_active_tis_per_dagrun": optional_count(task, "max_active_tis_per_dagrun"),
-        "start_date": moment(task.start_date, "start_date", where),
-        "end_date": moment(task.end_date, "end_date", where),
+        "start_date": _bound(task, "start_date", max),
+        "end_date": _bound(task, "end_date", min),
         "owner": task.owner,
         "do_xcom_push": bool(task.do_xcom_push),
         "multiple_outputs": bool(task.multiple_outputs),
@@ -323,3 +309,24 @@ def _read_doc(text: Any, project: str) -> str | None:
             return file.read()
     except OSError:
         return str(text)
+
+
+def _bound(task: BaseOperator, name: str, pick: Callable[..., Any]) -> str | None:
+    """A task's date, and its DAG's: the narrower one counts, as in Airflow."""
+    own, dags = getattr(task, name), getattr(task.dag, name)
+    if own is None or own == dags:
+        return None if dags is None else iso_utc(dags)
+    written = moment(own, name, task._location)
+    return written if dags is None else iso_utc(pick(own, dags, key=convert_to_utc))
+
+
+def warnings_of(dag: DAG, project: str) -> list[dict[str, Any]]:
+    """What loading warned of: of this DAG, and of the file."""
+    return [_warning(one, project) for one in warned if one.dag_id in (None, dag.dag_id)]
+
+
+def _warning(one: Warned, project: str) -> dict[str, Any]:
+    path, line = one.location
+    relative = os.path.relpath(path, project) if path.startswith(project + os.sep) else os.path.basename(path)
+    found = {"path": relative, "line": max(1, line), "what": one.what, "remedy": one.remedy}
+    return {**found, "varies": True} if one.varies else found

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow._leoflow.errors import describe
 from airflow._leoflow.params import DagParam
+from airflow._leoflow.provider_constants import Constant
 from airflow._leoflow.xcom_arg import Literal, XComArg
 
 DISPLAY_DEPTH = 32
@@ -48,6 +49,8 @@ def _display_text(value: Any) -> str:
         return value.isoformat()
     if isinstance(value, (date, timedelta)):
         return str(value)
+    if isinstance(value, Constant):
+        return repr(value)
     if callable(value):
         return f"<callable {getattr(value, '__qualname__', type(value).__name__)}>"
     return re.sub(r" at 0x[0-9a-f]+", "", str(value))

@@ -5,6 +5,7 @@ Nothing here computes a date: `leoflowd.core.timetable` does, from the artifact.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -207,8 +208,8 @@ class EventsTimetable(BaseTimetable):
         return self.description or f"{len(self.dates)} events"
 
 
-def create_timetable(schedule: Any, dag_timezone: str) -> BaseTimetable:
-    """What `schedule=` means in Airflow 3."""
+def create_timetable(schedule: Any, dag_timezone: str, *, keeps_intervals: bool = False) -> BaseTimetable:
+    """What `schedule=` means in Airflow 3; `keeps_intervals`: what `schedule_interval=` meant in Airflow 2."""
     if schedule is None:
         return NullTimetable()
     if isinstance(schedule, BaseTimetable):
@@ -218,9 +219,9 @@ def create_timetable(schedule: Any, dag_timezone: str) -> BaseTimetable:
     if schedule == "@continuous":
         return ContinuousTimetable()
     if isinstance(schedule, str):
-        return CronText(schedule, dag_timezone)
+        return (CronDataIntervalTimetable if keeps_intervals else CronText)(schedule, dag_timezone)
     if isinstance(schedule, timedelta) or _is_relativedelta(schedule):
-        return DeltaTriggerTimetable(schedule)
+        return DeltaDataIntervalTimetable(schedule) if keeps_intervals else DeltaTriggerTimetable(schedule)
     raise ShimUnsupported(
         f"schedule is {describe(schedule)}",
         "assets and other objects do not schedule DAGs yet",
@@ -318,16 +319,21 @@ def _only_timedelta(name: str, value: Any) -> ShimUnsupported:
 
 
 def timezone_name(zone: Any) -> str:
-    """IANA name of a zone given as text, zoneinfo, pendulum or datetime.timezone; whole hours become Etc/GMT names."""
+    """IANA name of a zone given as text, zoneinfo, pendulum or datetime.timezone; of an offset Etc/GMT or `+05:30`."""
     if zone is None:
         return "UTC"
     name = zone if isinstance(zone, str) else getattr(zone, "key", None) or getattr(zone, "name", None)
     if isinstance(name, str) and not name.startswith(("+", "-")):
         return "UTC" if name.lower() in {"utc", "etc/utc", "z"} else name
+    if isinstance(zone, str) and re.fullmatch(r"[+-]\d\d:\d\d", zone):
+        return zone
     offset = None if isinstance(zone, str) else zone.utcoffset(None)
     if offset is not None and offset % timedelta(hours=1) == timedelta():
         hours = offset // timedelta(hours=1)
         return "UTC" if hours == 0 else f"Etc/GMT{-hours:+d}"
+    if offset is not None and offset % timedelta(minutes=1) == timedelta():
+        sign, minutes = ("-" if offset < timedelta() else "+"), abs(offset) // timedelta(minutes=1)
+        return f"{sign}{minutes // 60:02}:{minutes % 60:02}"
     raise ShimUnsupported(
         f"the time zone is {describe(zone)}",
         "schedules need the name of a zone from the IANA database",
