@@ -71,6 +71,8 @@ class SchedulerConfig(Section, frozen=True, kw_only=True):
     speak every five seconds, and for each try every ten."""
     views_max_instances: int = 50_000
     """Task instances kept in memory (about 0.6 KB each); beyond it, runs that only wait are dropped and read again."""
+    max_map_length: Annotated[int, msgspec.Meta(ge=1)] = 1024
+    """Items of one output that tasks may be mapped over; a task that returns more fails."""
 
 
 class StoreConfig(Section, frozen=True, kw_only=True):

@@ -309,7 +309,7 @@ class Api:
         return wait_until(ended, within_s=within_s, what=f"run {run_id} of {dag_id}")
 
     def task_instances(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
-        """All task instances of a run by task id."""
+        """All task instances of a run by task id; those of a mapped task as `task_id[map_index]`."""
         found: dict[str, dict[str, Any]] = {}
         while True:
             page = self.call(
@@ -317,7 +317,7 @@ class Api:
                 f"/dags/{dag_id}/dagRuns/{_segment(run_id)}/taskInstances",
                 params={"limit": 100, "offset": len(found)},
             )
-            found |= {instance["task_id"]: instance for instance in page["task_instances"]}
+            found |= {_named(instance): instance for instance in page["task_instances"]}
             if len(found) >= page["total_entries"] or not page["task_instances"]:
                 return found
 
@@ -325,13 +325,15 @@ class Api:
         return {task_id: instance["state"] for task_id, instance in self.task_instances(dag_id, run_id).items()}
 
     def xcoms(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
-        """Every XCom of a run: task id -> key -> value."""
+        """Every XCom of a run: task id -> key -> value; those of a mapped task as in `task_instances`."""
         found: dict[str, dict[str, Any]] = {}
-        for task_id in self.task_instances(dag_id, run_id):
+        for name, instance in self.task_instances(dag_id, run_id).items():
+            task_id, map_index = instance["task_id"], instance["map_index"]
             base = f"/dags/{dag_id}/dagRuns/{_segment(run_id)}/taskInstances/{_segment(task_id)}/xcomEntries"
-            for entry in self.call("GET", base, params={"limit": 100})["xcom_entries"]:
-                one = self.call("GET", f"{base}/{_segment(entry['key'])}", params={"stringify": "false"})
-                found.setdefault(task_id, {})[entry["key"]] = one["value"]
+            for entry in self.call("GET", base, params={"limit": 100, "map_index": map_index})["xcom_entries"]:
+                params = {"stringify": "false", "map_index": map_index}
+                one = self.call("GET", f"{base}/{_segment(entry['key'])}", params=params)
+                found.setdefault(name, {})[entry["key"]] = one["value"]
         return found
 
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
@@ -341,6 +343,11 @@ class Api:
         return "\n".join(
             str(message["event"] if isinstance(message, dict) else message) for message in answer["content"]
         )
+
+
+def _named(instance: dict[str, Any]) -> str:
+    task_id, map_index = instance["task_id"], instance["map_index"]
+    return str(task_id) if map_index < 0 else f"{task_id}[{map_index}]"
 
 
 def _segment(text: str) -> str:

@@ -321,6 +321,8 @@ def _event_message(line: bytes) -> RenderedFields | XComPush | None:
         match msgspec.json.decode(line):
             case {"push": {"key": str(key), "value": str(value)}}:
                 return XComPush(key=key, value=value)
+            case {"map_index": str(name)}:
+                return RenderedFields(rendered_map_index=name)
             case {"rendered": str(rendered)}:
                 return RenderedFields(fields=rendered)
             case _:

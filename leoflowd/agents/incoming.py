@@ -31,6 +31,7 @@ from leoflowd.contract.wait_spec import Deferral
 ID_MAX = 250
 """Characters of a dag id, run id or task id."""
 HOSTNAME_MAX = 255
+MAP_INDEX_NAME_MAX = 250
 RENDERED_MAX_BYTES = 1024 * 1024
 _SUCCESSES = frozenset({m.OutcomeKind.SUCCESS, m.OutcomeKind.SKIPPED, m.OutcomeKind.DEFERRED, m.OutcomeKind.RESCHEDULE})
 
@@ -58,6 +59,11 @@ def rendered_of(message: m.RenderedFields) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise Invalid("the rendered fields are no JSON object")
     return fields
+
+
+def map_index_name(name: str) -> str:
+    """As Airflow's column takes it."""
+    return shown(name, MAP_INDEX_NAME_MAX)
 
 
 def check_xcom(key: str, value: str) -> None:
@@ -126,6 +132,8 @@ def check_question(ask: Any) -> None:
             _check_ids("run_id and dag_id", (ask.run_id, ask.dag_id))
             for index in ask.map_indexes or ():
                 checked_integer(index, "a map index", least=-1)
+            checked_integer(ask.offset or 0, "the offset of a page", least=0)
+            checked_integer(ask.limit or 0, "the size of a page", least=0)
         case m.ConnectionAsk():
             checked_text(ask.connection_id, "the id of a connection", max_length=ID_MAX)
         case m.VariableAsk() | m.VariableWrite():  # the value is checked where it is stored

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
 
+import msgspec
+
 from leoflowd import telemetry
 from leoflowd.agents import incoming
 from leoflowd.agents.questions import Questions
@@ -89,7 +91,7 @@ class TrySession:
         match message:
             case m.RenderedFields():
                 # Shown when the task has run for a moment or ended; most tasks are over before anyone could look.
-                self._show(message)
+                await self._show(message)
                 return None
             case m.XComPush():
                 await self._push(message)
@@ -111,7 +113,13 @@ class TrySession:
             async with self._db.agents.connection() as conn:
                 await tries.put_rendered_fields(conn, str(self.row.id), fields, self._now())
 
-    def _show(self, message: m.RenderedFields) -> None:
+    async def _show(self, message: m.RenderedFields) -> None:
+        if message.rendered_map_index is not msgspec.UNSET:
+            name = incoming.map_index_name(message.rendered_map_index)
+            async with self._db.agents.connection() as conn:
+                await tries.put_rendered_map_index(conn, str(self.row.id), name, self._now())
+        if not message.fields:
+            return
         try:
             self._rendered = incoming.rendered_of(message)
         except Invalid as fault:
@@ -142,7 +150,8 @@ class TrySession:
                 async with self._db.agents.connection() as conn:
                     asker = Asker(self.row.dag_run_id, self.row.dag_id, self.row.run_id)
                     values = await xcoms_of(conn).pull(asker, ask)
-                return m.XComValues(request_id=ask.request_id, values=values)
+                    total = msgspec.UNSET if ask.limit is msgspec.UNSET else await xcoms_of(conn).count(asker, ask)
+                return m.XComValues(request_id=ask.request_id, values=values, total=total)
             case m.PreviousRunAsk():
                 return m.PreviousRun(request_id=ask.request_id, run=await self._previous(ask))
             case _:

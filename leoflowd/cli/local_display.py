@@ -89,7 +89,7 @@ class LiveDisplay(Display):
             if facts.state in FINISHED and len(self._run.view.facts) > console().height - 4:
                 continue  # a table higher than the window cannot be redrawn
             state = styled(str(facts.state), STATE_STYLES.get(facts.state, ""))
-            table.add_row(styled(self._run.task_of(instance).task_id), state, str(facts.try_number), time_of(facts))
+            table.add_row(styled(self._run.name_of(instance)), state, str(facts.try_number), time_of(facts))
         return table
 
 

@@ -21,7 +21,7 @@ from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.local_try import LocalTry
 from leoflowd.cli.local_waits import NOT_WAITED_FOR, end_of
 from leoflowd.contract.agent_messages import DagRunFacts, Outcome, OutcomeKind, ResumeCall, TrySpec, XComInput
-from leoflowd.contract.dag_spec import DagSpec, TaskSpec, XComRef, runtime_of
+from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.contract.values import conf_text
 from leoflowd.contract.wait_spec import Deferral
@@ -31,6 +31,7 @@ from leoflowd.core.dag_shape import shape_of
 from leoflowd.core.decisions import Decision, Expand, FinishDagRun, Queue, Start, StartDagRun
 from leoflowd.core.run_view import InstanceFacts, RunView
 from leoflowd.core.transitions import apply
+from leoflowd.core.try_spec import Artifact, TryFacts, build_try_spec
 
 LOOK_S = 0.5
 """How often running times are shown anew and the clock is looked at."""
@@ -61,10 +62,11 @@ class LocalRun:
         self._python = python
         self._conf = {**{name: param.get("value") for name, param in spec.params.items()}, **conf}
         self._parallel = parallel
+        self._artifact = Artifact(spec=spec, shape=shape_of(spec), bundle_digest=spec.bundle_digest, version_number=1)
         self._told = told
         self._variables = variables
         """What tasks write stays in here."""
-        shape = shape_of(spec)
+        shape = self._artifact.shape
         self.view = RunView(
             dag_run_id=0,
             dag_id=spec.dag_id,
@@ -81,13 +83,18 @@ class LocalRun:
             past_ok=dict.fromkeys(range(len(shape.nodes)), True),
         )
         self.because = ""
-        self.xcoms: dict[tuple[str, str], str] = {}
-        """JSON text."""
+        self.xcoms: dict[tuple[str, int, str], str] = {}
+        """By task, map index and key: JSON text."""
         self._running: dict[int, LocalTry] = {}
         self._deferrals: dict[int, Deferral] = {}
         """What tasks that gave their process back wait for; a native sensor's wait is in its spec."""
         self._resumes: dict[int, ResumeCall] = {}
         self._ended: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
+
+    def name_of(self, instance: int) -> str:
+        """For people: with the map index, if it has one."""
+        task_id, map_index = self.task_of(instance).task_id, self.view.facts[instance].map_index
+        return task_id if map_index < 0 else f"{task_id}[{map_index}]"
 
     def task_of(self, instance: int) -> TaskSpec:
         return self.view.node_of(instance).spec
@@ -125,6 +132,7 @@ class LocalRun:
         facts, task = self.view.facts[instance], self.task_of(instance)
         return {
             "task_id": task.task_id,
+            **({"map_index": facts.map_index} if facts.map_index >= 0 else {}),
             "state": None if facts.state is _S.NONE else str(facts.state),
             "try_number": facts.try_number,
             "start_date": facts.start_date and facts.start_date.isoformat(),
@@ -132,8 +140,8 @@ class LocalRun:
             "because": facts.because,
             "xcoms": {
                 key: msgspec.json.decode(value)
-                for (task_id, key), value in self.xcoms.items()
-                if task_id == task.task_id
+                for (task_id, map_index, key), value in self.xcoms.items()
+                if (task_id, map_index) == (task.task_id, facts.map_index)
             },
         }
 
@@ -158,7 +166,7 @@ class LocalRun:
                 facts = apply(self.view.facts[instance], self.view.node_of(instance), decision, now)
                 self.view.put(instance, facts)
                 if facts.state in FINISHED or facts.state in {_S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE, _S.DEFERRED}:
-                    self._told(self.task_of(instance).task_id, {"state": str(facts.state), "event": facts.because})
+                    self._told(self.name_of(instance), {"state": str(facts.state), "event": facts.because})
 
     def _end(self, instance: int, outcome: Outcome, now: datetime) -> set[int]:
         """The instances that this decides: its own, and those that it skips."""
@@ -199,15 +207,15 @@ class LocalRun:
 
     def _start(self, instance: int, began: datetime | None) -> None:
         """`began`: when the same try had a process before, which it gave back."""
-        task = self.task_of(instance)
+        task, map_index, name = self.task_of(instance), self.view.facts[instance].map_index, self.name_of(instance)
         if began is None:
-            self._forget_xcoms(task.task_id)
+            self._forget_xcoms(task.task_id, map_index)
 
         def log(line: dict[str, Any]) -> None:
-            self._told(task.task_id, line)
+            self._told(name, line)
 
         def push(key: str, value: str) -> None:
-            self.xcoms[task.task_id, key] = value
+            self.xcoms[task.task_id, map_index, key] = value
 
         running = LocalTry(
             self._try_spec(instance, began), log=log, pull=self._pull, push=push, variables=self._variables
@@ -227,10 +235,10 @@ class LocalRun:
                 )
             self._ended.put((instance, outcome))
 
-        threading.Thread(target=wait_for_it, name=task.task_id, daemon=True).start()
+        threading.Thread(target=wait_for_it, name=name, daemon=True).start()
 
-    def _forget_xcoms(self, task_id: str) -> None:
-        for key in [key for key in self.xcoms if key[0] == task_id]:
+    def _forget_xcoms(self, task_id: str, map_index: int) -> None:
+        for key in [key for key in self.xcoms if key[:2] == (task_id, map_index)]:
             del self.xcoms[key]
 
     def _wait(self, refresh: Callable[[], None]) -> set[int]:
@@ -268,7 +276,7 @@ class LocalRun:
         if not keep or self.view.facts[instance].state not in LIVE:
             return {instance}
         for item in outcome.xcoms:
-            self.xcoms[self.task_of(instance).task_id, item.key] = item.value
+            self.xcoms[self.task_of(instance).task_id, self.view.facts[instance].map_index, item.key] = item.value
         if outcome.deferral is not None:
             self._deferrals[instance] = outcome.deferral
         return self._end(instance, outcome, datetime.now(UTC))
@@ -276,54 +284,43 @@ class LocalRun:
     # --- what a try needs ---
 
     def _try_spec(self, instance: int, began: datetime | None) -> TrySpec:
-        facts, task = self.view.facts[instance], self.task_of(instance)
+        """As the daemon builds it, for an environment that is here."""
         start = self.view.start_date
         assert start is not None
-        return TrySpec(
-            try_id=facts.id,
-            dag_run=DagRunFacts(
-                dag_id=self.spec.dag_id,
-                run_id=self.run_id,
-                run_type="manual",
-                run_after=start,
-                logical_date=start,
-                data_interval_start=start,
-                data_interval_end=start,
-                start_date=start,
-                triggered_by="test",
-                conf=conf_text(self._conf),
-            ),
-            task_id=task.task_id,
-            try_number=facts.try_number,
-            max_tries=facts.max_tries,
-            kind=task.kind,
-            operator=task.operator,
-            bundle_digest=self.spec.bundle_digest,
+        run = DagRunFacts(
+            dag_id=self.spec.dag_id,
+            run_id=self.run_id,
+            run_type="manual",
+            run_after=start,
+            logical_date=start,
+            data_interval_start=start,
+            data_interval_end=start,
+            start_date=start,
+            triggered_by="test",
+            conf=conf_text(self._conf),
+        )
+        one = TryFacts(dag_run_id=0, facts=self.view.facts[instance], run=run, artifact=self._artifact)
+        pushed = [
+            XComInput(task_id=task_id, key=key, map_index=map_index, value=value)
+            for (task_id, map_index, key), value in sorted(self.xcoms.copy().items())
+            if (0, task_id) in one.wanted_xcoms or (0, task_id, map_index) in one.wanted_instances
+        ]
+        return msgspec.structs.replace(
+            build_try_spec(one, pushed, self._resumes.pop(instance, None)),
             bundle_path=str(self._folder),
-            source_path=self.spec.source_path,
-            import_paths=self.spec.import_paths,
             python=str(self._python),
             warm=False,
-            env=task.env,
-            execution_timeout_s=task.execution_timeout_s,
-            do_xcom_push=task.do_xcom_push,
-            xcoms=tuple(self._inputs(task.xcom_refs)),
-            resume=self._resumes.pop(instance, None),
             first_started_at=began,
-            runtime=runtime_of(task.kind, self.spec.environment),
         )
-
-    def _inputs(self, references: tuple[XComRef, ...]) -> list[XComInput]:
-        known = [(ref, (ref.task_id, ref.key)) for ref in references]
-        return [XComInput(task_id=r.task_id, key=r.key, value=self.xcoms[at]) for r, at in known if at in self.xcoms]
 
     def _pull(self, question: dict[str, Any]) -> list[dict[str, Any]]:
         """XComs of this run; there are no others."""
         if question.get("run_id") not in (None, self.run_id) or question.get("dag_id") not in (None, self.spec.dag_id):
             return []
         wanted, task_ids = question.get("key", "return_value"), question.get("task_ids")
+        indexes = question.get("map_indexes")
         return [
-            {"task_id": task_id, "key": key, "map_index": -1, "value": value}
-            for (task_id, key), value in list(self.xcoms.items())
-            if key == wanted and (task_ids is None or task_id in task_ids)
+            {"task_id": task_id, "key": key, "map_index": map_index, "value": value}
+            for (task_id, map_index, key), value in sorted(self.xcoms.copy().items())
+            if key == wanted and (task_ids is None or task_id in task_ids) and (indexes is None or map_index in indexes)
         ]

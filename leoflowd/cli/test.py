@@ -22,6 +22,7 @@ from leoflowd.cli.output import Output, echo
 from leoflowd.cli.variable_sources import loadable_of_file, read_file, variables_option
 from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.contract.states import DagRunState, TriggerRule
+from leoflowd.core.dag_shape import shape_of
 
 if TYPE_CHECKING:
     from leoflowd.authoring.compiler import Compilation
@@ -147,8 +148,14 @@ def _values_in(file: Path | None) -> dict[str, str]:
 
 def only_task(spec: DagSpec, task_id: str) -> DagSpec:
     """The DAG with this task alone."""
+    shape = shape_of(spec)
     for task in spec.tasks:
         if task.task_id == task_id:
+            mapped = shape.nodes[shape.index_of[task_id]].mapped
+            if mapped is not None and mapped.needs:
+                needs = ", ".join(map(repr, mapped.needs))
+                message = f"task {task_id!r} is mapped over the output of {needs}: run the whole DAG"
+                raise CommandFailed(ExitCode.INVALID, message)
             alone = msgspec.structs.replace(
                 task, upstream_task_ids=(), trigger_rule=TriggerRule.ALL_SUCCESS, is_setup=False, is_teardown=False
             )
@@ -159,7 +166,7 @@ def only_task(spec: DagSpec, task_id: str) -> DagSpec:
 
 def _print_end(out: Output, run: LocalRun) -> None:
     rows = [
-        (run.task_of(i).task_id, str(facts.state), facts.try_number, time_of(facts), facts.because)
+        (run.name_of(i), str(facts.state), facts.try_number, time_of(facts), facts.because)
         for i, facts in enumerate(run.view.facts)
     ]
     echo()

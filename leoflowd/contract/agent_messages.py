@@ -85,6 +85,10 @@ class XComInput(msgspec.Struct, frozen=True, kw_only=True):
     map_index: int = -1
     value: str
     """JSON text."""
+    length: int | msgspec.UnsetType = msgspec.UNSET
+    """Set when a mapped try gets only what it takes of a longer value: `value` is an object, item number -> item."""
+    is_dict: bool | msgspec.UnsetType = msgspec.UNSET
+    """Then: the longer value is a dict, and its items are pairs."""
 
 
 class ResumeCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,7 +226,10 @@ class LogChunk(Message, frozen=True, kw_only=True):
 class RenderedFields(Message, frozen=True, kw_only=True):
     """Template fields after rendering: JSON text of an object, long values cut by the runner. Only to be looked at."""
 
-    fields: str
+    fields: str = ""
+    """Empty: nothing is said of them."""
+    rendered_map_index: str | msgspec.UnsetType = msgspec.UNSET
+    """What people are to see in place of the number of the map index (`map_index_template`)."""
 
 
 class XComPush(Message, frozen=True, kw_only=True):
@@ -242,6 +249,9 @@ class XComPull(Message, frozen=True, kw_only=True):
     run_id: str | None = None
     dag_id: str | None = None
     include_prior_dates: bool = False
+    offset: int | msgspec.UnsetType = msgspec.UNSET
+    limit: int | msgspec.UnsetType = msgspec.UNSET
+    """A page of so many, after the first `offset`; unset = all. A daemon that does not know it answers with all."""
 
 
 class PreviousRunAsk(Message, frozen=True, kw_only=True):
@@ -390,6 +400,8 @@ class Terminate(Message, frozen=True, kw_only=True):
 class XComValues(Message, frozen=True, kw_only=True):
     request_id: int
     values: tuple[XComInput, ...] = ()
+    total: int | msgspec.UnsetType = msgspec.UNSET
+    """Set when a page was asked for: how many there are on all pages."""
     refused: str | None = None
     """Why there is no answer: the task that asked raises this sentence."""
 

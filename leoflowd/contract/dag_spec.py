@@ -108,6 +108,29 @@ class XComRef(Spec, frozen=True, kw_only=True):
     key: str = "return_value"
 
 
+class MapInput(Spec, frozen=True, kw_only=True):
+    """What one argument of a mapping takes its items from, as far as their number is concerned: one of the three."""
+
+    name: str = ""
+    """The argument; empty inside of `parts`, and for the one of `expand_kwargs`."""
+    length: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Items that the file itself names."""
+    task_id: Identifier | None = None
+    """The items that this task returns or, if it is mapped itself, its instances that returned something."""
+    parts: tuple[MapInput, ...] = ()
+    """Put together as `combine` says."""
+    combine: Literal["concat", "zip", "zip_longest"] = "concat"
+
+
+class MappedSpec(Spec, frozen=True, kw_only=True):
+    """`expand(...)` or `expand_kwargs(...)`: instances are the product of the inputs, the last one varying first."""
+
+    kind: Literal["expand", "expand_kwargs"] = "expand"
+    inputs: tuple[MapInput, ...]
+    needs: tuple[Identifier, ...] = ()
+    """All tasks whose outputs it maps over: without their success there is nothing to expand."""
+
+
 class TaskSpec(Spec, frozen=True, kw_only=True):
     """One task. Durations in seconds; a None retry setting means "Airflow's default", filled in by the compiler."""
 
@@ -164,7 +187,9 @@ class TaskSpec(Spec, frozen=True, kw_only=True):
     template_values: dict[str, Any] = {}
     """Unrendered template fields, for the UI until the task process reports the rendered ones. JSON only."""
     xcom_refs: tuple[XComRef, ...] = ()
-    """Upstream outputs that the arguments use, so that the launch can bring their values along."""
+    """Upstream outputs that the arguments use as they are, so that the launch can bring their values along."""
+    mapped: MappedSpec | None = None
+    """Its instances come from a mapping of its own; those of a task inside a mapped group from the group's."""
     env: dict[str, str] = {}
     """Extra environment from `leoflow.yaml` `tasks.<id>.env`."""
     resources: dict[str, Any] = {}
@@ -191,6 +216,7 @@ class TaskGroupSpec(Spec, frozen=True, kw_only=True):
     """Tasks and groups drawn before this group."""
     downstream_ids: tuple[str, ...] = ()
     """Tasks drawn after this group (`group >> task`); groups after it say so in their own `upstream_ids`."""
+    mapped: MappedSpec | None = None
 
 
 class EdgeLabel(Spec, frozen=True, kw_only=True):

@@ -15,6 +15,9 @@ import msgspec
 
 from leoflowd.contract.agent_messages import XComInput, XComPull
 
+RETURN_KEY = "return_value"
+"""The value that is a task's output."""
+
 Instance = tuple[int, str, int]
 """(dag_run_id, task_id, map_index)."""
 
@@ -59,11 +62,21 @@ class XComStore(Protocol):
         """What a task asks for, by task and map index. As in Airflow, its own DAG and its own run_id are meant where it
         names none: those of another DAG without a run_id are of that DAG's run of the same name.
 
-        With `include_prior_dates` also of earlier runs of the DAG, the newest run first. At most `PULL_MAX`.
+        With `include_prior_dates` also of earlier runs of the DAG, the newest run first. At most `PULL_MAX`, and those
+        of its page if it names one.
         """
+
+    async def count(self, asker: Asker, ask: XComPull) -> int:
+        """How many there are on all pages."""
 
     async def outputs(self, tasks: Sequence[tuple[int, str]]) -> tuple[XCom, ...]:
         """All values of all instances of these tasks (dag_run_id, task_id), by task and map index."""
+
+    async def outputs_of(self, instances: Sequence[Instance]) -> tuple[XCom, ...]:
+        """All values of these instances, by task and map index."""
+
+    async def returned(self, tasks: Sequence[tuple[int, str]]) -> frozenset[Instance]:
+        """Which instances of these tasks (dag_run_id, task_id) have an output."""
 
     async def fetch(self, dag_id: str, run_id: str, task_id: str, map_index: int, key: str) -> str | None:
         """One value; None when there is none."""

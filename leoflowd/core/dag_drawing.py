@@ -78,12 +78,19 @@ def build_graph(spec: DagSpec) -> Graph:
 # --- nodes -------------------------------------------------------------------------------------------------------
 
 
-def _grid_node(tree: GroupTree, node_id: str) -> GridNode:
+def _grid_node(tree: GroupTree, node_id: str, *, inside: bool = False) -> GridNode:
+    """`inside`: of a mapped group, whose tasks are mapped with it."""
     if node_id in tree.tasks:
         task = tree.tasks[node_id]
-        return GridNode(id=node_id, label=_task_label(tree, task), setup_teardown_type=_setup_teardown(task))
-    children = tuple(_grid_node(tree, child) for child in tree.sorted_children(node_id))
-    return GridNode(id=node_id, label=tree.groups[node_id].label, children=children)
+        return GridNode(
+            id=node_id,
+            label=_task_label(tree, task),
+            is_mapped=inside or task.mapped is not None or None,
+            setup_teardown_type=_setup_teardown(task),
+        )
+    is_mapped = tree.groups[node_id].mapped is not None
+    children = tuple(_grid_node(tree, child, inside=inside or is_mapped) for child in tree.sorted_children(node_id))
+    return GridNode(id=node_id, label=tree.groups[node_id].label, is_mapped=is_mapped or None, children=children)
 
 
 def _merge_children(node: GridNode, older: GridNode | None) -> GridNode:
@@ -92,23 +99,26 @@ def _merge_children(node: GridNode, older: GridNode | None) -> GridNode:
     return msgspec.structs.replace(node, children=merge_grids(node.children, older.children))
 
 
-def _graph_node(tree: GroupTree, node_id: str) -> GraphNode:
+def _graph_node(tree: GroupTree, node_id: str, *, inside: bool = False) -> GraphNode:
     if node_id in tree.tasks:
         task = tree.tasks[node_id]
         return GraphNode(
             id=node_id,
             label=_task_label(tree, task),
             operator=task.operator_name or task.operator,
-            is_mapped=False,
+            is_mapped=inside or task.mapped is not None,
             setup_teardown_type=_setup_teardown(task),
         )
     group = tree.groups[node_id]
-    children = [_graph_node(tree, child) for child in tree.sorted_children(node_id)]
+    is_mapped = group.mapped is not None
+    children = [_graph_node(tree, child, inside=inside or is_mapped) for child in tree.sorted_children(node_id)]
     if node_id in tree.linked_to:
         children.append(GraphNode(id=_upstream_join(node_id), label="", type="join"))
     if node_id in tree.linked_from:
         children.append(GraphNode(id=_downstream_join(node_id), label="", type="join"))
-    return GraphNode(id=node_id, label=group.label, tooltip=group.tooltip, is_mapped=False, children=tuple(children))
+    return GraphNode(
+        id=node_id, label=group.label, tooltip=group.tooltip, is_mapped=is_mapped, children=tuple(children)
+    )
 
 
 def _task_label(tree: GroupTree, task: TaskSpec) -> str:

@@ -8,16 +8,20 @@ order, so that each is looked at once, after everything upstream of it has been 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from heapq import heappop, heappush
 from typing import assert_never
+
+import msgspec
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.contract.values import later
 from leoflowd.contract.wait_spec import Deferral, WaitMode
+from leoflowd.contract.xcoms import RETURN_KEY
 from leoflowd.core.decisions import (
     Decision,
     Defer,
@@ -37,6 +41,7 @@ from leoflowd.core.decisions import (
     Succeed,
     UpstreamFail,
 )
+from leoflowd.core.expansion import MAX_MAP_LENGTH, Unmappable, returned_length
 from leoflowd.core.retries import MAX_INFRA_FAULTS, has_retries_left, next_infra_try_at, next_retry_at
 from leoflowd.core.run_view import WAITING, InstanceFacts, RunView
 from leoflowd.core.transitions import IllegalMove, apply
@@ -72,9 +77,12 @@ def plan_start(state: DagRunState, *, active_runs: int, max_active_runs: int) ->
     return StartDagRun(because=f"{active_runs} other dag run(s) of this dag are running ({limit})")
 
 
-def plan_outcome(view: RunView, instance: int, outcome: Outcome, now: datetime) -> tuple[InstanceDecision, ...]:
+def plan_outcome(
+    view: RunView, instance: int, outcome: Outcome, now: datetime, *, max_map_length: int = MAX_MAP_LENGTH
+) -> tuple[InstanceDecision, ...]:
     """What the end of a live try means: first for its instance, then for others, to be applied in this order.
 
+    A success whose output others map over is none when that is not possible, or longer than `max_map_length`.
     Raises IllegalMove when the instance has no live try.
     """
     facts = view.facts[instance]
@@ -82,18 +90,18 @@ def plan_outcome(view: RunView, instance: int, outcome: Outcome, now: datetime) 
         raise IllegalMove(
             f"a try of task {view.node_of(instance).spec.task_id!r} ended, but its state is {facts.state}"
         )
-    own = _own_end(view, instance, outcome, now)
+    own = _own_end(view, instance, outcome, now, max_map_length)
     return (own, *_skips(view, instance, outcome)) if isinstance(own, Succeed) else (own,)
 
 
-def _own_end(view: RunView, instance: int, outcome: Outcome, now: datetime) -> InstanceDecision:
+def _own_end(view: RunView, instance: int, outcome: Outcome, now: datetime, max_map_length: int) -> InstanceDecision:
     facts = view.facts[instance]
     if facts.state is _S.RESTARTING:
         return Restart(instance=instance, because=f"it was cleared, and its old try is gone: {outcome.because}")
     because, started_at, ended_at = outcome.because, outcome.start_date, outcome.end_date
     match outcome.kind:
         case OutcomeKind.SUCCESS:
-            return Succeed(instance=instance, because=because, started_at=started_at, ended_at=ended_at)
+            return _after_success(view, instance, outcome, max_map_length)
         case OutcomeKind.SKIPPED:
             return Skip(instance=instance, because=because, started_at=started_at, ended_at=ended_at)
         case OutcomeKind.FAILED_FOR_GOOD:
@@ -190,6 +198,30 @@ def run_timeout_at(view: RunView) -> datetime | None:
     return later(view.start_date, view.dagrun_timeout_s)
 
 
+def _after_success(view: RunView, instance: int, outcome: Outcome, max_map_length: int) -> Succeed | RetryAt | Fail:
+    length = None
+    if view.node_of(instance).is_source:
+        value = next((item.value for item in outcome.xcoms if item.key == RETURN_KEY), None)
+        try:
+            length = _counted_length(view.facts[instance], value, max_map_length)
+        except Unmappable as fault:
+            because = f"others map over its output, and it {fault}"
+            return _after_failure(view, instance, msgspec.structs.replace(outcome, because=because))
+    return Succeed(
+        instance=instance,
+        because=outcome.because,
+        started_at=outcome.start_date,
+        ended_at=outcome.end_date,
+        length=length,
+    )
+
+
+def _counted_length(facts: InstanceFacts, value: str | None, max_map_length: int) -> int | None:
+    if facts.map_index < 0:
+        return returned_length(value, at_most=max_map_length)
+    return None if value is None else 1
+
+
 def wait_timeout_at(view: RunView, instance: int, facts: InstanceFacts) -> datetime | None:
     """When `execution_timeout` ends a try that has given its process back: it counts from the try's start, also while
     the task is deferred or rescheduled. As long as there is a process, its agent ends it."""
@@ -242,6 +274,10 @@ def _after_infra_fault(facts: InstanceFacts, instance: int, outcome: Outcome, no
     return Requeue(instance=instance, because=because, started_at=started_at, ended_at=ended_at, at=at)
 
 
+WHOLE = -1
+"""In place of an instance: all of its node that are open."""
+
+
 class _Draft:
     """A plan in the making: applies its decisions to the view, so that the cascade sees them, and takes them back."""
 
@@ -249,9 +285,9 @@ class _Draft:
         self._view = view
         self._now = now
         self._decisions: list[Decision] = []
-        self._before: list[tuple[int, InstanceFacts]] = []
+        self._undo: list[Callable[[], None]] = []
         self._to_examine: list[tuple[int, int]] = []
-        """Heap of (node, instance): a node's index is its rank, so what is upstream is examined first."""
+        """Heap of (node, instance or WHOLE): a node's index is its rank, so what is upstream is examined first."""
 
     def plan(self, touched: Collection[int] | None) -> tuple[Decision, ...]:
         if self._time_out():
@@ -265,8 +301,8 @@ class _Draft:
         return tuple(self._decisions)
 
     def undo(self) -> None:
-        for instance, facts in reversed(self._before):
-            self._view.put(instance, facts)
+        for step in reversed(self._undo):
+            step()
 
     # --- instances ---
 
@@ -280,14 +316,31 @@ class _Draft:
 
     def _touch_those_who_wait_for(self, instance: int) -> None:
         for node in self._view.node_of(instance).feeds:
-            for waiting in self._view.instances_of(node):
-                heappush(self._to_examine, (node, waiting))
+            waiting = self._view.who_waits_for(instance, node)
+            for one in (WHOLE,) if waiting is None else waiting:
+                heappush(self._to_examine, (node, one))
 
     def _cascade(self) -> None:
         while self._to_examine:
-            _, instance = heappop(self._to_examine)
+            node, instance = heappop(self._to_examine)
+            if instance == WHOLE:
+                self._examine_all(node)
             # An instance may stand in the heap several times; once decided it is open no longer.
-            if self._view.facts[instance].is_open:
+            elif self._view.facts[instance].is_open:
+                self._examine(instance)
+
+    def _examine_all(self, node: int) -> None:
+        """Nothing is to be said of ten thousand instances that the same rule lets wait."""
+        view = self._view
+        waiting = view.open_of(node)
+        if not waiting:
+            return
+        if node not in view.absent and view.is_judged_alike(node):
+            one = next(iter(waiting))
+            if view.rule_verdict(one).verdict is Verdict.WAIT:
+                return
+        for instance in sorted(waiting):
+            if view.facts[instance].is_open:
                 self._examine(instance)
 
     def _examine(self, instance: int) -> None:
@@ -308,9 +361,37 @@ class _Draft:
             case Verdict.REMOVE:
                 self._decide(Remove(instance=instance, because=ruling.because))
             case Verdict.RUN:
-                self._run_if_allowed(instance, facts, ruling.because)
+                if not self._expand(instance, facts):
+                    self._run_if_allowed(instance, facts, ruling.because)
             case _:
                 assert_never(ruling.verdict)
+
+    def _expand(self, instance: int, facts: InstanceFacts) -> bool:
+        """Its rule lets it run: it needs the instances that its mapping has by now, no more and no less."""
+        view = self._view
+        if view.shape.nodes[facts.node].mapped is None or (facts.map_index < 0 and not view.is_past_ok(facts.node)):
+            return False
+        length = view.length_of(facts.node)
+        if length is None or (0 <= facts.map_index < length <= len(view.instances_of(facts.node))):
+            return False
+        decisions = plan_expansion(view, facts.node, length, f"its mapping has {length} instance(s)")
+        for decision in decisions:
+            if isinstance(decision, Expand):
+                self._grow(decision)
+            elif not isinstance(decision, StartDagRun | FinishDagRun):
+                self._decide(decision)
+        return bool(decisions)
+
+    def _grow(self, decision: Expand) -> None:
+        view, node = self._view, decision.node
+        first = view.instances_of(node)[0]
+        before = view.facts[first]
+        added = view.expand(node, decision.count)
+        self._undo += [partial(view.put, first, before), partial(view.shrink, added)]
+        self._decisions.append(decision)
+        heappush(self._to_examine, (node, WHOLE))
+        for waiting in view.shape.nodes[node].feeds:
+            heappush(self._to_examine, (waiting, WHOLE))
 
     def _run_if_allowed(self, instance: int, facts: InstanceFacts, because: str) -> None:
         """Upstream agrees; so must the clock (retry, reschedule) and the previous dag run."""
@@ -330,7 +411,7 @@ class _Draft:
         view, instance = self._view, decision.instance
         before = view.facts[instance]
         after = apply(before, view.node_of(instance), decision, self._now)
-        self._before.append((instance, before))
+        self._undo.append(partial(view.put, instance, before))
         self._decisions.append(decision)
         view.put(instance, after)
         if after.state in FINISHED:

@@ -7,12 +7,12 @@ smaller index than what waits for it. Setup and teardown follow Airflow 3 (`DAGN
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
 import msgspec
 
-from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.contract.dag_spec import DagSpec, MapInput, MappedSpec, TaskGroupSpec, TaskSpec
 from leoflowd.contract.states import WeightRule
 
 MAX_WEIGHT = 2**31 - 1
@@ -39,6 +39,14 @@ class TaskNode(msgspec.Struct, frozen=True, kw_only=True):
     """Everyone whose trigger rule looks at this node: downstream, and through setups and scopes."""
     setup_for: tuple[int, ...] = ()
     scope_of: tuple[int, ...] = ()
+    mapped: MappedSpec | None = None
+    """Where its instances come from: its own mapping, or that of the mapped group around it."""
+    mapped_group: str = ""
+    """That group: inside of it, instances wait for those with the same map index."""
+    sources: tuple[int, ...] = ()
+    """Nodes whose outputs `mapped` maps over."""
+    is_source: bool = False
+    """Does a mapping count what it returns?"""
     deciders: tuple[int, ...] = ()
     """Those directly upstream that may choose to skip it."""
 
@@ -51,6 +59,8 @@ class DagShape(msgspec.Struct, frozen=True, kw_only=True):
     index_of: dict[str, int]
     leaves: tuple[int, ...]
     fail_fast: bool = False
+    counted: frozenset[int] = frozenset()
+    """Nodes whose own instances must be counted: sources, and whoever something in a mapped group waits for."""
 
 
 def shape_of(spec: DagSpec) -> DagShape:
@@ -60,14 +70,24 @@ def shape_of(spec: DagSpec) -> DagShape:
     index_of = {task_id: index for index, task_id in enumerate(order)}
     ordered = [tasks[task_id] for task_id in order]
     upstream = [sorted({index_of[up] for up in task.upstream_task_ids}) for task in ordered]
-    nodes = _nodes(ordered, upstream)
-    return DagShape(dag_id=spec.dag_id, nodes=nodes, index_of=index_of, leaves=_leaves(nodes), fail_fast=spec.fail_fast)
+    nodes = _with_mappings(spec, _nodes(ordered, upstream), index_of)
+    return DagShape(
+        dag_id=spec.dag_id,
+        nodes=nodes,
+        index_of=index_of,
+        leaves=_leaves(nodes),
+        fail_fast=spec.fail_fast,
+        counted=_counted(nodes),
+    )
 
 
 def checked_order(spec: DagSpec) -> list[str]:
-    """The task ids, upstream first. Raises ValueError on duplicate or unknown ids of tasks or groups, and on cycles."""
+    """The task ids, upstream first. Raises ValueError on duplicate or unknown ids of tasks or groups, on cycles, and on
+    mappings over what does not come before."""
     _check_groups(spec)
-    return _topological_order(spec, _upstream_ids(spec))
+    order = _topological_order(spec, _upstream_ids(spec))
+    _check_mappings(spec, order)
+    return order
 
 
 def _check_groups(spec: DagSpec) -> None:
@@ -338,3 +358,93 @@ def _leaves(nodes: Sequence[TaskNode]) -> tuple[int, ...]:
     )
     # A DAG of nothing but teardowns still needs someone to decide.
     return leaves or tuple(node.index for node in nodes if not node.downstream)
+
+
+# --- mappings ----------------------------------------------------------------------------------------------------
+
+
+def _check_mappings(spec: DagSpec, order: Sequence[str]) -> None:
+    """Each maps over tasks that come before all of its own, and is inside of no other."""
+    groups = {group.group_id: group for group in spec.groups}
+    for group in spec.groups:
+        outer = _mapped_group(groups, group.parent_group_id)
+        if group.mapped is not None and outer is not None:
+            raise ValueError(
+                f"the mapped task group {group.group_id!r} of dag {spec.dag_id!r} is inside of the mapped task group "
+                f"{outer.group_id!r}, which is not possible yet: expand one of them"
+            )
+    rank = {task_id: index for index, task_id in enumerate(order)}
+    for task, (mapped, group_id) in zip(spec.tasks, _mappings(spec), strict=True):
+        if mapped is None:
+            continue
+        if task.mapped is not None and group_id:
+            raise ValueError(
+                f"task {task.task_id!r} of dag {spec.dag_id!r} is mapped inside of the mapped task group {group_id!r}, "
+                "which is not possible: expand the group or the task"
+            )
+        named = {*mapped.needs, *(one for part in mapped.inputs for one in _named(part))}
+        late = named - set(mapped.needs)
+        if task.mapped is not None:
+            late |= named - set(task.upstream_task_ids)
+        else:
+            late |= {one for one in named if rank.get(one, len(order)) >= rank[task.task_id]}
+        if late:
+            raise ValueError(
+                f"task {task.task_id!r} of dag {spec.dag_id!r} maps over {min(late)!r}, "
+                "which is no task before it: correct the mapping"
+            )
+
+
+def _named(one: MapInput) -> Iterator[str]:
+    if one.task_id is not None:
+        yield one.task_id
+    for part in one.parts:
+        yield from _named(part)
+
+
+def _mappings(spec: DagSpec) -> Iterator[tuple[MappedSpec | None, str]]:
+    """For each task: where its instances come from, and the mapped group that it is in."""
+    groups = {group.group_id: group for group in spec.groups}
+    for task in spec.tasks:
+        group = _mapped_group(groups, task.group_id)
+        if group is None:
+            yield task.mapped, ""
+        else:
+            yield task.mapped or group.mapped, group.group_id
+
+
+def _mapped_group(groups: Mapping[str, TaskGroupSpec], group_id: str | None) -> TaskGroupSpec | None:
+    """The innermost mapped group, this one or one around it."""
+    group = groups.get(group_id or "")
+    while group is not None and group.mapped is None:
+        group = groups.get(group.parent_group_id or "")
+    return group
+
+
+def _with_mappings(spec: DagSpec, nodes: Sequence[TaskNode], index_of: dict[str, int]) -> tuple[TaskNode, ...]:
+    """A source feeds whatever waits to be expanded by it, also what is no direct downstream of it."""
+    mappings = {task.task_id: found for task, found in zip(spec.tasks, _mappings(spec), strict=True)}
+    if all(mapped is None for mapped, _ in mappings.values()):
+        return tuple(nodes)
+    sources = [
+        sorted(index_of[one] for one in mapped.needs) if (mapped := mappings[node.spec.task_id][0]) is not None else []
+        for node in nodes
+    ]
+    expanded_by = _reversed(sources, len(nodes))
+    return tuple(
+        msgspec.structs.replace(
+            node,
+            mapped=mappings[node.spec.task_id][0],
+            mapped_group=mappings[node.spec.task_id][1],
+            sources=tuple(sources[node.index]),
+            is_source=bool(expanded_by[node.index]),
+            feeds=tuple(sorted({*node.feeds, *expanded_by[node.index]})),
+        )
+        for node in nodes
+    )
+
+
+def _counted(nodes: Sequence[TaskNode]) -> frozenset[int]:
+    inside = [node for node in nodes if node.mapped_group]
+    awaited = {up for node in inside for up in (*node.upstream, *node.indirect_setups, *node.scope)}
+    return frozenset(awaited | {node.index for node in nodes if node.is_source})

@@ -70,6 +70,9 @@ class Ending(DecisionBase, frozen=True, kw_only=True):
 class Succeed(Ending, frozen=True, kw_only=True):
     """The try succeeded, or an empty operator was decided in place."""
 
+    length: int | None = None
+    """What a mapping over its output counts: items; of an instance of a mapped task 1, if it returned something."""
+
 
 class Fail(Ending, frozen=True, kw_only=True):
     """It failed for good."""

@@ -20,6 +20,17 @@ def list_group_members(spec: DagSpec) -> tuple[tuple[str, str], ...]:
     )
 
 
+def list_mapped_tasks(spec: DagSpec) -> list[str]:
+    """Ids of the tasks that are mapped, by themselves or with a group around them."""
+    parents = {group.group_id: group.parent_group_id for group in spec.groups}
+    mapped = {group.group_id for group in spec.groups if group.mapped is not None}
+    return [
+        task.task_id
+        for task in spec.tasks
+        if task.mapped is not None or not mapped.isdisjoint(enclosing_groups(task.group_id, parents))
+    ]
+
+
 class GroupTree:
     """Tasks and groups by id, who holds whom, and who comes after whom."""
 

@@ -8,6 +8,7 @@ costs the out-degree of its node. One task owns a view; nobody else touches it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Literal
 from uuid import NAMESPACE_OID, uuid5
@@ -17,6 +18,7 @@ import msgspec
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, DagRunType, TaskInstanceState
 from leoflowd.core.choices import Choice
 from leoflowd.core.dag_shape import DagShape, TaskNode
+from leoflowd.core.mapped_counts import MappedCounts
 from leoflowd.core.trigger_rules import RuleVerdict, UpstreamCounts, Verdict, evaluate_task
 
 WAITING = frozenset({TaskInstanceState.NONE, TaskInstanceState.UP_FOR_RETRY, TaskInstanceState.UP_FOR_RESCHEDULE})
@@ -51,6 +53,8 @@ class InstanceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Who was given the try: the replica whose executor launches it. Empty: a release that knew only one did."""
     wait: WaitStatus = ""
     """Its row in `wait`: `waiting` in the pool, `fired` until the resumed try has ended; empty = none."""
+    length: int | None = None
+    """Of a success that a mapping counts: how many items its output has (see `Succeed`)."""
 
     @property
     def is_open(self) -> bool:
@@ -73,6 +77,8 @@ class RunView:
     __slots__ = (
         "_direct",
         "_instances",
+        "_mapped",
+        "_open",
         "_scope_open",
         "_setups",
         "_state_counts",
@@ -143,6 +149,10 @@ class RunView:
         """Replace the facts of one instance and correct the counters of those who wait for it."""
         old = self.facts[instance]
         self.facts[instance] = facts
+        self._note_open(instance, facts)
+        if self._mapped is not None:
+            self._mapped.count(old, by=-1)
+            self._mapped.count(facts, by=1)
         if old.state is facts.state:
             return
         self._state_counts[old.state] -= 1
@@ -175,6 +185,14 @@ class RunView:
             )
             for index in missing
         )
+
+    def shrink(self, added: Sequence[int]) -> None:
+        """Take back what `expand` has just appended: the last positions, in state none again."""
+        for position in reversed(added):
+            facts = self.facts.pop()
+            assert len(self.facts) == position, "only what was appended last can be taken back"
+            self._instances[facts.node].pop()
+            self._count_out(position, facts)
 
     def instances_of(self, node: int) -> Sequence[int]:
         """Positions of the node's instances: one, or one per map index."""
@@ -215,13 +233,14 @@ class RunView:
         decider = self._left_out_by(node, facts.map_index) if self.choices else None
         if decider is not None:
             return RuleVerdict(Verdict.SKIP, f"task {decider!r} chose to leave it out")
-        return evaluate_task(
+        ruling = evaluate_task(
             node,
             self._direct[node.index],
             self._setups[node.index],
             self._scope_open[node.index],
             map_index=facts.map_index,
         )
+        return ruling if self._mapped is None or node.mapped is None else self._mapped.verdict(node, facts, ruling)
 
     def _left_out_by(self, node: TaskNode, map_index: int) -> str | None:
         """Task id of a decider; of one that is mapped too, its instance of the same map index speaks."""
@@ -235,6 +254,31 @@ class RunView:
         """Counters over the node's direct upstream; read only."""
         return self._direct[node]
 
+    def length_of(self, node: int) -> int | None:
+        """How many instances a node with a mapping has once it is expanded; None while that is not known."""
+        return None if self._mapped is None else self._mapped.length(self.shape.nodes[node])
+
+    def who_waits_for(self, instance: int, node: int) -> Sequence[int] | None:
+        """Which instances of `node`, which it feeds, look at this one; None = all of them."""
+        facts = self.facts[instance]
+        if self._mapped is None or facts.map_index < 0:
+            return None
+        if not self._mapped.waits_alike(self.shape.nodes[facts.node], self.shape.nodes[node]):
+            return None
+        return self._mapped.alike(node, facts.map_index)
+
+    def open_of(self, node: int) -> AbstractSet[int]:
+        """Positions of the node's instances that are open; costs as much as there are instances only once."""
+        if node not in self._open:
+            self._open[node] = {i for i in self._instances[node] if self.facts[i].is_open}
+        return self._open[node]
+
+    def is_judged_alike(self, node: int) -> bool:
+        """Does one verdict hold for all of the node's instances? Not where each waits for its own map index, nor where
+        upstream instances were removed or may leave out single ones."""
+        removed = self._direct[node].removed or self._setups[node].removed
+        return not self.shape.nodes[node].mapped_group and not self.shape.nodes[node].deciders and not removed
+
     def is_past_ok(self, node: int) -> bool:
         """Does the previous dag run allow this node to run?"""
         spec = self.shape.nodes[node].spec
@@ -246,12 +290,20 @@ class RunView:
         self._direct = [UpstreamCounts() for _ in nodes]
         self._setups = [UpstreamCounts() for _ in nodes]
         self._scope_open = [0 for _ in nodes]
+        self._open: dict[int, set[int]] = {}
+        """Of nodes with several instances, once somebody asked: those that are open."""
+        self._mapped = (
+            MappedCounts(self.shape, self.facts, self._instances, self.absent)
+            if any(node.mapped is not None for node in nodes)
+            else None
+        )
         self._state_counts = dict.fromkeys(TaskInstanceState, 0)
         for position, facts in enumerate(self.facts):
             self._count_in(position, facts)
         for node in nodes:
             if not self._instances[node.index] and node.index not in self.absent:
-                self._announce(node)  # its row was deleted: whoever waits for it waits for ever, and never runs early
+                # Its row was deleted: whoever waits for it waits for ever, and never runs early.
+                self._announce(node, by=1)
 
     def _append(self, facts: InstanceFacts) -> int:
         self.facts.append(facts)
@@ -263,19 +315,37 @@ class RunView:
         self._instances[facts.node].append(position)
         self._state_counts[facts.state] += 1
         if facts.node not in self.absent:
-            self._announce(self.shape.nodes[facts.node])
+            self._announce(self.shape.nodes[facts.node], by=1)
         if facts.state in FINISHED:
             self._tell_waiting(facts, by=1)
+        if self._mapped is not None:
+            self._mapped.count(facts, by=1)
+        self._note_open(position, facts)
 
-    def _announce(self, node: TaskNode) -> None:
-        is_setup = 1 if node.spec.is_setup else 0
+    def _count_out(self, position: int, facts: InstanceFacts) -> None:
+        """Of an instance that never moved."""
+        self._state_counts[facts.state] -= 1
+        if facts.node not in self.absent:
+            self._announce(self.shape.nodes[facts.node], by=-1)
+        if self._mapped is not None:
+            self._mapped.count(facts, by=-1)
+        if facts.node in self._open:
+            self._open[facts.node].discard(position)
+
+    def _note_open(self, position: int, facts: InstanceFacts) -> None:
+        known = self._open.get(facts.node)
+        if known is not None:
+            (known.add if facts.is_open else known.discard)(position)
+
+    def _announce(self, node: TaskNode, *, by: int) -> None:
+        is_setup = by if node.spec.is_setup else 0
         for down in node.downstream:
-            self._direct[down].total += 1
+            self._direct[down].total += by
             self._direct[down].setup_total += is_setup
         for down in node.setup_for:
-            self._setups[down].total += 1
+            self._setups[down].total += by
         for teardown in node.scope_of:
-            self._scope_open[teardown] += 1
+            self._scope_open[teardown] += by
 
     def _tell_waiting(self, facts: InstanceFacts, *, by: int) -> None:
         if facts.node in self.absent:

@@ -17,6 +17,8 @@ _S = TaskInstanceState
 ONLY_FAILED = frozenset({_S.FAILED, _S.UPSTREAM_FAILED})
 ONLY_RUNNING = frozenset({_S.RUNNING})
 
+_Place = tuple[int, int | None]
+"""A node, and one map index of it or (None) all of them."""
 Key = tuple[str, int]
 """(task_id, map_index)"""
 
@@ -45,8 +47,9 @@ def select_tasks(
 ) -> Selection:
     """The named tasks with, if asked for, everything before or after them. None = all tasks.
 
-    A relative is always a whole task, also of a single map index. Names that the DAG does not have are kept: an older
-    run may still have instances of them.
+    A relative is always a whole task, also of a single map index, but for those in the same mapped group, which depend
+    on each other index by index. Names that the DAG does not have are kept: an older run may still have instances of
+    them.
     """
     if named is None:
         return Selection(frozenset(shape.index_of), frozenset())
@@ -57,11 +60,12 @@ def select_tasks(
             whole.add(name)
         else:
             keys.add(name)
-    start = [shape.index_of[t] for t in {*whole, *(t for t, _ in keys)} if t in shape.index_of]
+    start: list[_Place] = [(shape.index_of[task_id], None) for task_id in whole if task_id in shape.index_of]
+    start += [(shape.index_of[task_id], index) for task_id, index in keys if task_id in shape.index_of]
     if upstream:
-        whole.update(_reached(shape, start, "upstream"))
+        _add(whole, keys, _reached(shape, start, "upstream"))
     if downstream:
-        whole.update(_reached(shape, start, "downstream"))
+        _add(whole, keys, _reached(shape, start, "downstream"))
     return Selection(frozenset(whole), frozenset(key for key in keys if key[0] not in whole))
 
 
@@ -124,14 +128,25 @@ def first_live(instances: Sequence[Instance]) -> Instance | None:
     return next((i for i in instances if i.state in LIVE), None)
 
 
-def _reached(shape: DagShape, start: Sequence[int], direction: str) -> Iterator[str]:
-    """Task ids beyond these nodes, themselves not included unless another leads to them."""
-    seen: set[int] = set()
+def _add(whole: set[str], keys: set[Key], found: Iterable[tuple[str, int | None]]) -> None:
+    for task_id, map_index in found:
+        if map_index is None:
+            whole.add(task_id)
+        else:
+            keys.add((task_id, map_index))
+
+
+def _reached(shape: DagShape, start: Sequence[_Place], direction: str) -> Iterator[tuple[str, int | None]]:
+    """What is beyond these places, themselves not included unless another leads to them."""
+    seen: set[_Place] = set()
     ahead = list(start)
     while ahead:
-        node = shape.nodes[ahead.pop()]
+        at, map_index = ahead.pop()
+        node = shape.nodes[at]
         for index in node.upstream if direction == "upstream" else node.downstream:
-            if index not in seen:
-                seen.add(index)
-                ahead.append(index)
-                yield shape.nodes[index].spec.task_id
+            is_beside = bool(node.mapped_group) and shape.nodes[index].mapped_group == node.mapped_group
+            place = (index, map_index if is_beside and map_index is not None and map_index >= 0 else None)
+            if place not in seen:
+                seen.add(place)
+                ahead.append(place)
+                yield shape.nodes[index].spec.task_id, place[1]

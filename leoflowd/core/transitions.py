@@ -139,7 +139,8 @@ def apply(facts: InstanceFacts, node: TaskNode, decision: Decision, now: datetim
             start_date = facts.start_date or decision.at
             return _moved(facts, node, _S.RUNNING, decision.because, start_date=start_date)
         case Succeed():
-            return _ended(_begun_in_place(facts, now), node, _S.SUCCESS, decision, now)
+            ended = _ended(_begun_in_place(facts, now), node, _S.SUCCESS, decision, now)
+            return msgspec.structs.replace(ended, length=decision.length)
         case Fail():
             return _ended(facts, node, _S.FAILED, decision, now)
         case Skip():
@@ -245,7 +246,7 @@ def replaces_try(before: InstanceFacts, after: InstanceFacts) -> bool:
 
 _KEEPS_WAIT = frozenset({_S.SCHEDULED, _S.QUEUED, _S.RUNNING, _S.RESTARTING})
 
-_NEVER_RAN: dict[str, None] = dict.fromkeys(("scheduled_at", "queued_at", "start_date", "end_date", "due_at"))
+_NEVER_RAN: dict[str, None] = dict.fromkeys(("scheduled_at", "queued_at", "start_date", "end_date", "due_at", "length"))
 
 
 def _queued(facts: InstanceFacts, node: TaskNode, decision: Queue, now: datetime) -> InstanceFacts:

@@ -51,6 +51,15 @@ class UpstreamCounts(msgspec.Struct):
     def bad(self) -> int:
         return self.failed + self.upstream_failed
 
+    def include(self, others: UpstreamCounts, *, is_setup: bool) -> None:
+        """Count all instances of one more upstream node."""
+        for name in ("total", "success", "skipped", "failed", "upstream_failed", "removed"):
+            setattr(self, name, getattr(self, name) + getattr(others, name))
+        if is_setup:
+            self.setup_total += others.total
+            self.setup_success += others.success
+            self.setup_skipped += others.skipped
+
     def add(self, state: TaskInstanceState, *, is_setup: bool, by: int) -> None:
         """Count an upstream instance that reached (`by=1`) or left (`by=-1`) a finished state."""
         match state:
@@ -69,6 +78,9 @@ class UpstreamCounts(msgspec.Struct):
             case _:
                 raise AssertionError(f"{state} is not a finished state")
 
+
+FAST_RULES = frozenset({TriggerRule.ONE_SUCCESS, TriggerRule.ONE_FAILED, TriggerRule.ONE_DONE})
+"""They run as soon as one upstream instance allows it."""
 
 NO_UPSTREAM = RuleVerdict(Verdict.RUN, "nothing is upstream of it")
 

@@ -15,7 +15,9 @@ from leoflowd.contract.agent_messages import DagRunFacts, ResumeCall, TrySpec, X
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec, runtime_of
 from leoflowd.contract.states import DagRunType
 from leoflowd.contract.values import byte_size
-from leoflowd.core.dag_shape import DagShape
+from leoflowd.contract.xcoms import RETURN_KEY
+from leoflowd.core.dag_shape import DagShape, TaskNode
+from leoflowd.core.expansion import split_items, wanted_items
 from leoflowd.core.run_view import InstanceFacts
 from leoflowd.core.timetable import latest_window, neighbours
 
@@ -57,9 +59,33 @@ class TryFacts(msgspec.Struct, frozen=True, kw_only=True):
         return self.dag_run_id, self.task.task_id, self.facts.map_index
 
     @property
+    def node(self) -> TaskNode:
+        return self.artifact.shape.nodes[self.facts.node]
+
+    @property
     def wanted_xcoms(self) -> list[tuple[int, str]]:
-        """(dag_run_id, task_id) of the upstream outputs that its arguments use, each once."""
-        return [(self.dag_run_id, task_id) for task_id in dict.fromkeys(ref.task_id for ref in self.task.xcom_refs)]
+        """(dag_run_id, task_id) of the tasks whose outputs its arguments use whole, each once.
+
+        Of a mapped task that something is mapped over they may be thousands: the runner asks for those that it needs.
+        """
+        shape = self.artifact.shape
+        wanted = dict.fromkeys(ref.task_id for ref in self.task.xcom_refs if not self._is_beside(ref.task_id))
+        if self.node.mapped is not None:
+            needs = self.node.mapped.needs
+            wanted |= dict.fromkeys(one for one in needs if shape.nodes[shape.index_of[one]].mapped is None)
+        return [(self.dag_run_id, task_id) for task_id in wanted]
+
+    @property
+    def wanted_instances(self) -> list[tuple[int, str, int]]:
+        """Inside of a mapped group: the instances with its own map index, whose outputs its arguments use."""
+        beside = dict.fromkeys(ref.task_id for ref in self.task.xcom_refs if self._is_beside(ref.task_id))
+        return [(self.dag_run_id, task_id, self.facts.map_index) for task_id in beside]
+
+    def _is_beside(self, task_id: str) -> bool:
+        """Is it in the same mapped group?"""
+        index = self.artifact.shape.index_of.get(task_id)
+        group = self.node.mapped_group
+        return bool(group) and index is not None and self.artifact.shape.nodes[index].mapped_group == group
 
     @property
     def goes_on(self) -> bool:
@@ -68,9 +94,11 @@ class TryFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_try_spec(one: TryFacts, xcoms: Iterable[XComInput] = (), resume: ResumeCall | None = None) -> TrySpec:
-    """`xcoms`: what the tasks of `wanted_xcoms` pushed, each in order of map index; `resume`: only if it goes on."""
+    """`xcoms`: what those of `wanted_xcoms` and `wanted_instances` pushed, each in order of map index; `resume`: if it
+    goes on."""
     task, facts, artifact = one.task, one.facts, one.artifact
-    along = _along(task, xcoms)
+    runtime = runtime_of(task.kind, artifact.spec.environment)
+    along = _along(one, xcoms, is_whole=runtime != "shim")
     before, after = _neighbours(one)
     return TrySpec(
         try_id=facts.id,
@@ -94,7 +122,7 @@ def build_try_spec(one: TryFacts, xcoms: Iterable[XComInput] = (), resume: Resum
         first_started_at=facts.start_date,
         prev_logical_date=before,
         next_logical_date=after,
-        runtime=runtime_of(task.kind, artifact.spec.environment),
+        runtime=runtime,
         latest_window=_latest_window(task, one.run, artifact.spec),
     )
 
@@ -113,10 +141,37 @@ def _neighbours(one: TryFacts) -> tuple[datetime | None, datetime | None]:
     return neighbours(one.artifact.spec.timetable, one.run.logical_date)
 
 
-def _along(task: TaskSpec, xcoms: Iterable[XComInput]) -> tuple[XComInput, ...] | None:
-    """The values of the task's references, in their order; None when they are too large to be sent along."""
+def _along(one: TryFacts, xcoms: Iterable[XComInput], *, is_whole: bool) -> tuple[XComInput, ...] | None:
+    """The values of the task's references, in their order, and what it is mapped over; None when they are too large."""
     pushed: dict[tuple[str, str], list[XComInput]] = {}
-    for one in xcoms:
-        pushed.setdefault((one.task_id, one.key), []).append(one)
-    along = tuple(one for ref in task.xcom_refs for one in pushed.get((ref.task_id, ref.key), ()))
-    return along if sum(byte_size(one.value) for one in along) <= XCOM_BYTES_ALONG else None
+    for xcom in xcoms:
+        pushed.setdefault((xcom.task_id, xcom.key), []).append(xcom)
+    refs = [(ref.task_id, ref.key) for ref in one.task.xcom_refs]
+    along = [xcom for ref in refs for xcom in pushed.get(ref, ())]
+    if one.node.mapped is not None:
+        values = {
+            task_id: pushed[task_id, RETURN_KEY][0]
+            for task_id in one.node.mapped.needs
+            if (task_id, RETURN_KEY) in pushed and (task_id, RETURN_KEY) not in refs
+        }
+        along += values.values() if is_whole else _items_of(one, values)
+    return tuple(along) if sum(byte_size(xcom.value) for xcom in along) <= XCOM_BYTES_ALONG else None
+
+
+def _items_of(one: TryFacts, values: dict[str, XComInput]) -> list[XComInput]:
+    """Of lists that it is mapped over only what its map index takes: ten thousand tries of one list stay small."""
+    assert one.node.mapped is not None
+    items = {task_id: split_items(xcom.value) for task_id, xcom in values.items()}
+    lengths = {task_id: len(found.texts) for task_id, found in items.items() if found is not None}
+    wanted = wanted_items(one.node.mapped, lengths.get, one.facts.map_index)
+    if wanted is None:
+        return list(values.values())
+    found = []
+    for task_id, xcom in values.items():
+        texts = items[task_id]
+        assert texts is not None, "its length was known"
+        chosen = ",".join(f'"{item}":{texts.texts[item]}' for item in sorted(wanted[task_id]))
+        found.append(
+            msgspec.structs.replace(xcom, value=f"{{{chosen}}}", length=len(texts.texts), is_dict=texts.is_dict)
+        )
+    return found

@@ -59,11 +59,19 @@ LAUNCH_AGAIN_S = 5.0
 class Deciding:
     """Changes the views as decided, and notes in the draft what is to be written and done. `launcher`: this daemon."""
 
-    def __init__(self, views: Views, aside: SetAside, may_launch: Callable[[], bool], launcher: str) -> None:
+    def __init__(
+        self,
+        views: Views,
+        aside: SetAside,
+        may_launch: Callable[[], bool],
+        launcher: str,
+        max_map_length: int,
+    ) -> None:
         self._views = views
         self._aside = aside
         self._may_launch = may_launch
         self._launcher = launcher
+        self._max_map_length = max_map_length
 
     def decide(self, events: Sequence[Event], draft: Draft) -> None:
         for event in events:
@@ -254,7 +262,7 @@ class Deciding:
 
     def _end(self, dag_run_id: int, i: int, outcome: Outcome, draft: Draft) -> None:
         view = self._views.runs[dag_run_id].view
-        decisions = plan_outcome(view, i, outcome, draft.now)
+        decisions = plan_outcome(view, i, outcome, draft.now, max_map_length=self._max_map_length)
         for decision in decisions:
             self._apply(dag_run_id, decision, draft)
         own = decisions[0]

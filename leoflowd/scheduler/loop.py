@@ -90,7 +90,7 @@ class Scheduler:
         self._views = Views(max_instances=config.views_max_instances)
         self._aside = SetAside(db, self._views)
         self._reading = Reading(db, self._views, self._aside)
-        self._deciding = Deciding(self._views, self._aside, may_launch, launcher)
+        self._deciding = Deciding(self._views, self._aside, may_launch, launcher, config.max_map_length)
         self._committing = Committing(db, self._views, self._aside, term)
         self._effects = Effects(offers, waits, run_ended)
         self._term = term

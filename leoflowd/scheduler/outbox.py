@@ -93,7 +93,7 @@ class Outbox:
                 self._dispatched += 1
 
     async def _specs(self, tries: Sequence[TryFacts]) -> Sequence[TrySpec]:
-        if not any(one.wanted_xcoms or one.goes_on for one in tries):
+        if not any(one.wanted_xcoms or one.wanted_instances or one.goes_on for one in tries):
             return [build_try_spec(one) for one in tries]
         async with self._db.scheduler.connection() as conn:
             return await list_try_specs(conn, tries)

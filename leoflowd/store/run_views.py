@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -12,8 +12,10 @@ import msgspec
 from leoflowd.contract.agent_messages import DagRunFacts
 from leoflowd.contract.errors import LeoflowError, NotFound
 from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState
+from leoflowd.contract.xcoms import RETURN_KEY
 from leoflowd.core.choices import CHOICE_KEY, Choice, read_choice
 from leoflowd.core.dag_shape import DagShape
+from leoflowd.core.expansion import split_items
 from leoflowd.core.run_view import InstanceFacts, RunView, WaitStatus
 from leoflowd.core.try_spec import Artifact, TryFacts
 from leoflowd.store.content_errors import CONTENT_ERRORS
@@ -23,6 +25,9 @@ from leoflowd.store.waits import InstanceKey, instance_keys
 from leoflowd.store.xcoms import xcoms_of
 
 _SQL = statements("run_views")
+
+
+NO_LENGTHS: Mapping[InstanceKey, int] = {}
 
 
 class BrokenRun(LeoflowError):
@@ -144,6 +149,7 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
     shape = shape_of_version(version.id, version.spec)
     known = [row for row in rows if row.task_id in shape.index_of]
     past_ok = await _past(conn, run, version)
+    lengths = await _lengths(conn, dag_run_id, shape)
     choices = await _choices(conn, run.id, shape, known)
     build = partial(
         RunView,
@@ -163,7 +169,7 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
         choices=choices,
     )
     view = await off_loop(
-        lambda: build(facts=[facts_of(row, shape.index_of[row.task_id]) for row in known]), size=len(known)
+        lambda: build(facts=[facts_of(row, shape.index_of[row.task_id], lengths) for row in known]), size=len(known)
     )
     return LoadedRun(view, version, _run_facts(run), run.is_paused, run.max_active_runs)
 
@@ -225,7 +231,8 @@ async def list_chosen_instances(conn: Connection, keys: Collection[InstanceKey])
     return await fetch_all(conn, _SQL.instances + b" " + _SQL.of_keys, InstanceRow, **instance_keys(keys))
 
 
-def facts_of(row: InstanceRow, node: int) -> InstanceFacts:
+def facts_of(row: InstanceRow, node: int, lengths: Mapping[InstanceKey, int] = NO_LENGTHS) -> InstanceFacts:
+    """`lengths`: what the outputs of this run count that something maps over."""
     return InstanceFacts(
         id=str(row.id),
         node=node,
@@ -242,7 +249,21 @@ def facts_of(row: InstanceRow, node: int) -> InstanceFacts:
         because=row.because or "",
         launcher=row.launcher,
         wait=row.wait,
+        length=lengths.get((row.dag_run_id, row.task_id, row.map_index)) if row.state == "success" else None,
     )
+
+
+async def _lengths(conn: Connection, dag_run_id: int, shape: DagShape) -> dict[InstanceKey, int]:
+    """As `Succeed.length` has it. Values of tasks that are not mapped themselves are read; there are few of them."""
+    sources = [node for node in shape.nodes if node.is_source]
+    plain = [(dag_run_id, node.spec.task_id) for node in sources if node.mapped is None]
+    mapped = [(dag_run_id, node.spec.task_id) for node in sources if node.mapped is not None]
+    found: dict[InstanceKey, int] = dict.fromkeys(await xcoms_of(conn).returned(mapped), 1) if mapped else {}
+    for xcom in await xcoms_of(conn).outputs(plain) if plain else ():
+        items = split_items(xcom.value) if xcom.key == RETURN_KEY else None
+        if items is not None:
+            found[dag_run_id, xcom.task_id, xcom.map_index] = len(items.texts)
+    return found
 
 
 async def _past(conn: Connection, run: _RunRow, version: VersionRow) -> dict[int, bool]:

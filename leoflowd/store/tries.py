@@ -95,6 +95,10 @@ async def put_rendered_fields(conn: Connection, try_id: str, fields: dict[str, A
     return bool(await execute(conn, _SQL.put_rendered_fields, try_id=try_id, fields=shown_json(fields), now=now))
 
 
+async def put_rendered_map_index(conn: Connection, try_id: str, name: str, now: datetime) -> bool:
+    return bool(await execute(conn, _SQL.put_rendered_map_index, try_id=try_id, name=name, now=now))
+
+
 async def count_instances(conn: Connection, ask: CountsAsk, task_ids: Sequence[str]) -> int:
     """Task instances of these tasks; an empty filter is no filter. State `null` is none yet, as in Airflow's API."""
     count: int = await fetch_value(conn, _SQL.count_instances, task_ids=list(task_ids), **_count_filters(ask))

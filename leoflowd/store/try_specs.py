@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from leoflowd.contract.agent_messages import TrySpec, XComInput
+from leoflowd.contract.xcoms import XCom
 from leoflowd.core.try_spec import TryFacts, build_try_spec
 from leoflowd.store.database import Connection
 from leoflowd.store.run_views import load_try
 from leoflowd.store.tries import TryRow
-from leoflowd.store.waits import list_resumes
+from leoflowd.store.waits import InstanceKey, list_resumes
 from leoflowd.store.xcoms import xcoms_of
 
 
@@ -19,14 +20,28 @@ async def list_try_specs(conn: Connection, tries: Sequence[TryFacts]) -> tuple[T
     pushed: dict[tuple[int, str], list[XComInput]] = defaultdict(list)
     wanted = {source for one in tries for source in one.wanted_xcoms}
     for xcom in await xcoms_of(conn).outputs(sorted(wanted)) if wanted else ():
-        value = XComInput(task_id=xcom.task_id, key=xcom.key, map_index=xcom.map_index, value=xcom.value)
-        pushed[xcom.dag_run_id, xcom.task_id].append(value)
+        pushed[xcom.dag_run_id, xcom.task_id].append(_input(xcom))
+    beside: dict[InstanceKey, list[XComInput]] = defaultdict(list)
+    instances = sorted({source for one in tries for source in one.wanted_instances})
+    for xcom in await xcoms_of(conn).outputs_of(instances) if instances else ():
+        beside[xcom.dag_run_id, xcom.task_id, xcom.map_index].append(_input(xcom))
     going_on = [one.key for one in tries if one.goes_on]
     resumes = await list_resumes(conn, going_on) if going_on else {}
     return tuple(
-        build_try_spec(one, [xcom for source in one.wanted_xcoms for xcom in pushed[source]], resumes.get(one.key))
+        build_try_spec(
+            one,
+            [
+                *(xcom for source in one.wanted_xcoms for xcom in pushed[source]),
+                *(xcom for source in one.wanted_instances for xcom in beside[source]),
+            ],
+            resumes.get(one.key),
+        )
         for one in tries
     )
+
+
+def _input(xcom: XCom) -> XComInput:
+    return XComInput(task_id=xcom.task_id, key=xcom.key, map_index=xcom.map_index, value=xcom.value)
 
 
 async def fetch_try_spec(conn: Connection, row: TryRow) -> TrySpec | None:

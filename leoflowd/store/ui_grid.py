@@ -80,9 +80,16 @@ async def list_summary_runs(conn: Connection, *, dag_id: str, run_ids: Sequence[
 
 
 async def fetch_ti_summaries(
-    conn: Connection, *, dag_id: str, run: SummaryRun, group_ids: Sequence[str], member_ids: Sequence[str]
+    conn: Connection,
+    *,
+    dag_id: str,
+    run: SummaryRun,
+    group_ids: Sequence[str],
+    member_ids: Sequence[str],
+    mapped_ids: Sequence[str],
 ) -> str:
-    """One GridTISummaries document; `group_ids` and `member_ids` are pairs (group, task) of the run's version."""
+    """One GridTISummaries document; `group_ids` and `member_ids` are pairs (group, task) of the run's version, and
+    `mapped_ids` its tasks that are mapped, expanded or not."""
     document: str = await fetch_value(
         conn,
         _SQL.fetch_ti_summaries,
@@ -91,6 +98,7 @@ async def fetch_ti_summaries(
         dag_run_id=run.id,
         group_ids=list(group_ids),
         member_ids=list(member_ids),
+        mapped_ids=list(mapped_ids),
         priority=list(STATE_PRIORITY),
     )
     return document

@@ -21,6 +21,14 @@ EXAMPLES = {
     "example_trigger_target_dag.py": ("example_trigger_target_dag",),
     "example_display_name.py": ("example_display_name",),
     "example_complex.py": ("example_complex",),
+    "example_dynamic_task_mapping.py": (
+        "example_dynamic_task_mapping",
+        "example_task_mapping_second_order",
+        "example_task_group_mapping",
+    ),
+    "example_dynamic_task_mapping_with_no_taskflow_operators.py": (
+        "example_dynamic_task_mapping_with_no_taskflow_operators",
+    ),
     "example_branch_labels.py": ("example_branch_labels",),
     "example_nested_branch_dag.py": ("example_nested_branch_dag",),
     "example_latest_only_with_trigger.py": ("latest_only_with_trigger",),

@@ -30,6 +30,11 @@ class Run:
     def xcoms(self) -> dict[str, dict[str, Any]]:
         return self.api.xcoms(self.dag_id, self.run_id)
 
+    def returned(self, task_id: str) -> list[Any]:
+        """By the instances of a mapped task."""
+        found = self.xcoms()
+        return [found[name]["return_value"] for name in sorted(found) if name.startswith(f"{task_id}[")]
+
     def log(self, task_id: str) -> str:
         return self.api.log(self.dag_id, self.run_id, task_id)
 
@@ -173,6 +178,33 @@ def test_example_complex(airflow_examples: Api) -> None:
     expected = {task_id: {"return_value": task_id} for task_id in run.states}
     expected["create_tag_template_field_result2"] = {"return_value": "create_tag_template_field_result"}
     assert run.xcoms() == expected
+
+
+def test_example_dynamic_task_mapping(airflow_examples: Api) -> None:
+    run = Run(airflow_examples, "example_dynamic_task_mapping")
+    run.assert_success_of("add_one[0]", "add_one[1]", "add_one[2]", "sum_it")
+    assert run.returned("add_one") == [2, 3, 4]
+    assert "Total was 9" in run.log("sum_it")
+
+
+def test_example_task_mapping_second_order(airflow_examples: Api) -> None:
+    run = Run(airflow_examples, "example_task_mapping_second_order")
+    assert run.state == "success"
+    assert run.returned("times_2") == [2, 4, 6]
+    assert run.returned("add_10") == [12, 14, 16]
+
+
+def test_example_task_group_mapping(airflow_examples: Api) -> None:
+    run = Run(airflow_examples, "example_task_group_mapping")
+    assert run.state == "success"
+    assert run.returned("op.mul_2") == [4, 6, 8]
+
+
+def test_example_dynamic_task_mapping_with_no_taskflow_operators(airflow_examples: Api) -> None:
+    run = Run(airflow_examples, "example_dynamic_task_mapping_with_no_taskflow_operators")
+    assert run.state == "success"
+    assert run.returned("add_one") == [2, 3, 4]
+    assert "Total was 9" in run.log("sum_it")
 
 
 @pytest.mark.parametrize("dag_id", ["tutorial_taskflow_api", "example_complex"])

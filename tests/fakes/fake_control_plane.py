@@ -72,6 +72,8 @@ class TryFacts:
 
     log: bytes = b""
     rendered: dict[str, Any] | None = None
+    names: list[str] = field(default_factory=list)
+    """What people were to see in place of the map index, as it came."""
     xcoms: dict[str, Any] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
     """More than one means that an outcome was delivered twice."""
@@ -237,6 +239,8 @@ class FakeControlPlane:
                 facts.gaps += offset > len(facts.log)
                 assert content.endswith(b"\n")
                 facts.log += content[len(facts.log) - offset :]
+            case RenderedFields(rendered_map_index=str(name)):
+                facts.names.append(name)
             case RenderedFields(fields=fields):
                 facts.rendered = json.loads(fields)
             case XComPush(key=key, value=value):
@@ -246,7 +250,11 @@ class FakeControlPlane:
                 if self.facts.answer_with is not None:
                     return self.facts.answer_with(message.request_id)
                 values = tuple(item for item in self.facts.xcoms if _fits(item, message))
-                return XComValues(request_id=message.request_id, values=values)
+                if message.limit is msgspec.UNSET:
+                    return XComValues(request_id=message.request_id, values=values)
+                first = message.offset or 0
+                page = values[first : first + message.limit]
+                return XComValues(request_id=message.request_id, values=page, total=len(values))
             case PreviousRunAsk():
                 return PreviousRun(request_id=message.request_id, run=self.facts.previous_run)
             case ConnectionAsk(request_id=request_id, connection_id=connection_id):
@@ -294,7 +302,11 @@ def _opened(outcome: Outcome) -> Outcome:
 
 
 def _fits(item: XComInput, pull: XComPull) -> bool:
-    return item.key == pull.key and (pull.task_ids is None or item.task_id in pull.task_ids)
+    return (
+        item.key == pull.key
+        and (pull.task_ids is None or item.task_id in pull.task_ids)
+        and (pull.map_indexes is None or item.map_index in pull.map_indexes)
+    )
 
 
 class _BreakableServer(grpclib.server.Server):

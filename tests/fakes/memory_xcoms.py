@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
 import trio
 
 from leoflowd.contract.agent_messages import XComInput, XComPull
-from leoflowd.contract.xcoms import PULL_MAX, Asker, Instance, XCom
+from leoflowd.contract.xcoms import PULL_MAX, RETURN_KEY, Asker, Instance, XCom
 
 Place = tuple[int, str, int, str]
 """An instance and a key."""
@@ -67,6 +68,16 @@ class MemoryXComs:
 
     async def pull(self, asker: Asker, ask: XComPull) -> tuple[XComInput, ...]:
         await trio.lowlevel.checkpoint()
+        found = self._pulled(asker, ask)
+        first = ask.offset or 0
+        until = None if ask.limit is msgspec.UNSET else first + ask.limit
+        return tuple(found[first:until][:PULL_MAX])
+
+    async def count(self, asker: Asker, ask: XComPull) -> int:
+        await trio.lowlevel.checkpoint()
+        return len(self._pulled(asker, ask))
+
+    def _pulled(self, asker: Asker, ask: XComPull) -> list[XComInput]:
         runs = self._runs_asked_for(asker, ask)
         found = [
             ((run, task_id, map_index, key), value)
@@ -78,10 +89,10 @@ class MemoryXComs:
         ]
         found.sort(key=lambda item: item[0][1:3])
         found.sort(key=lambda item: (self.runs[item[0][0]].run_after, item[0][0]), reverse=True)
-        return tuple(
+        return [
             XComInput(task_id=task_id, key=key, map_index=map_index, value=value)
-            for (_, task_id, map_index, key), value in found[:PULL_MAX]
-        )
+            for (_, task_id, map_index, key), value in found
+        ]
 
     def _runs_asked_for(self, asker: Asker, ask: XComPull) -> set[int]:
         dag_id, run_id = ask.dag_id or asker.dag_id, ask.run_id or asker.run_id
@@ -100,6 +111,14 @@ class MemoryXComs:
             if (run, task_id) in tasks
         ]
         return tuple(sorted(found, key=lambda xcom: (xcom.task_id, xcom.map_index)))
+
+    async def outputs_of(self, instances: Sequence[Instance]) -> tuple[XCom, ...]:
+        found = await self.outputs([(run, task_id) for run, task_id, _ in instances])
+        return tuple(x for x in found if (x.dag_run_id, x.task_id, x.map_index) in instances)
+
+    async def returned(self, tasks: Sequence[tuple[int, str]]) -> frozenset[Instance]:
+        found = await self.outputs(tasks)
+        return frozenset((x.dag_run_id, x.task_id, x.map_index) for x in found if x.key == RETURN_KEY)
 
     async def fetch(self, dag_id: str, run_id: str, task_id: str, map_index: int, key: str) -> str | None:
         await trio.lowlevel.checkpoint()

@@ -15,9 +15,10 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import limits, secret_forms, templates
+from . import limits, secret_forms, templates, xcom
 from .context import XComs
 from .control import Control
+from .mapped import Pages
 
 _log = logging.getLogger("task")
 _RUN_STATES = ("running", "success", "failed", "queued")
@@ -42,6 +43,9 @@ class Supervisor:
         self._control = control
         self._xcoms = xcoms
         self._comms: Any = importlib.import_module("airflow.sdk.execution_time.comms")
+        self._pages: dict[tuple[str, str], Pages] = {}
+        self.returned: str | None = None
+        """The output, if others are mapped over it: it belongs to the outcome, where the daemon counts its items."""
 
     def send(self, msg: Any) -> Any:
         """The answer; None where Airflow's supervisor gives none. Raises `Refused`."""
@@ -115,13 +119,20 @@ class Supervisor:
 
     def _xcom(self, msg: Any) -> Any:
         index = -1 if msg.map_index is None else msg.map_index
+        if index >= 0 and self._is_own_run(msg) and not msg.include_prior_dates:
+            found = self._xcoms.of_index(msg.task_id, msg.key, index)
+            return self._comms.XComResult(key=msg.key, value=found[0] if found else None)
         value = self._values(msg, include_prior_dates=msg.include_prior_dates).get(index)
         return self._comms.XComResult(key=msg.key, value=value)
 
     def _xcom_count(self, msg: Any) -> Any:
-        return self._comms.XComCountResponse(len=len(self._values(msg)))
+        pages = self._pages_of(msg)
+        return self._comms.XComCountResponse(len=len(self._values(msg)) if pages is None else pages.total())
 
     def _xcom_item(self, msg: Any) -> Any:
+        pages = self._pages_of(msg)
+        if pages is not None:
+            return self._item(pages, msg)
         values = self._in_order(msg)
         if not -len(values) <= msg.offset < len(values):
             return self._error("XCOM_NOT_FOUND", dag_id=msg.dag_id, task_id=msg.task_id, offset=msg.offset)
@@ -130,6 +141,21 @@ class Supervisor:
     def _xcom_slice(self, msg: Any) -> Any:
         values = self._in_order(msg, include_prior_dates=msg.include_prior_dates)
         return self._comms.XComSequenceSliceResult(root=values[slice(msg.start, msg.stop, msg.step)])
+
+    def _item(self, pages: Pages, msg: Any) -> Any:
+        at = msg.offset + pages.total() if msg.offset < 0 else msg.offset
+        if not 0 <= at < pages.total():
+            return self._error("XCOM_NOT_FOUND", dag_id=msg.dag_id, task_id=msg.task_id, offset=msg.offset)
+        return self._comms.XComSequenceIndexResult(root=pages.value(at))
+
+    def _pages_of(self, msg: Any) -> Pages | None:
+        """Of a task in the own run: what a reducer reads item by item is asked for in pages."""
+        if not self._is_own_run(msg):
+            return None
+        name = (msg.task_id, msg.key)
+        if name not in self._pages:
+            self._pages[name] = Pages(self._xcoms, *name)
+        return self._pages[name]
 
     def _in_order(self, msg: Any, *, include_prior_dates: bool = False) -> list[Any]:
         values = self._values(msg, include_prior_dates=include_prior_dates)
@@ -145,7 +171,10 @@ class Supervisor:
     def _push(self, msg: Any) -> None:
         if not self._is_own_run(msg) or msg.task_id != self._spec["task_id"]:
             raise self._refused(f"cannot write XCom {msg.key!r} of task {msg.task_id!r}: a task writes only its own")
-        self._xcoms.push_text(msg.key, limits.json_text(msg.value, f"XCom {msg.key!r}"))
+        text = limits.json_text(msg.value, f"XCom {msg.key!r}")
+        self._xcoms.push_text(msg.key, text)
+        if msg.key == xcom.RETURN_KEY and (msg.mapped_length is not None or self._spec.get("map_index", -1) >= 0):
+            self.returned = text
 
     # --- dag runs and task instances -----------------------------------------------------------------------------
 
@@ -222,7 +251,7 @@ class Supervisor:
         self._control.show({"rendered": json.dumps(fields)})
 
     def _map_index_label(self, msg: Any) -> None:
-        _log.warning("The name of this map index, %r, is not shown: tasks are not mapped yet", msg.rendered_map_index)
+        self._control.show({"map_index": self._control.redact(msg.rendered_map_index)})
 
     def _assets(self, msg: Any) -> Any:
         return self._comms.InactiveAssetsResult(inactive_assets=[])

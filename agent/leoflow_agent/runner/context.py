@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -68,14 +68,27 @@ class XComs:
     def __init__(self, spec: dict[str, Any], control: Control) -> None:
         self._control = control
         self._is_complete = bool(spec.get("xcoms_complete", True))
+        self._map_index = spec.get("map_index", -1)
         self._known: dict[tuple[str, str], dict[int, Any]] = {}
+        self._parts: dict[tuple[str, str], dict[str, Any]] = {}
+        """Of a mapped try: values of which only the items that it takes came along."""
+        self._alike: dict[tuple[str, str, int], Any] = {}
+        """Of a mapped try: values of other mapped instances, which need not be all that there are."""
         self._kept: dict[str, str] = {}
         for item in spec.get("xcoms", ()):
-            values = self._known.setdefault((item["task_id"], item["key"]), {})
-            values[item.get("map_index", -1)] = json.loads(item["value"])
+            name, index = (item["task_id"], item["key"]), item.get("map_index", -1)
+            if item.get("length") is not None:
+                self._parts[name] = item
+            elif min(index, self._map_index) >= 0:
+                self._alike[(*name, index)] = json.loads(item["value"])
+            else:
+                self._known.setdefault(name, {})[index] = json.loads(item["value"])
 
     def of_reference(self, task_id: str, key: str, missing: Any) -> Any:
         """The output that an argument of the task names."""
+        part = self._parts.get((task_id, key))
+        if part is not None:
+            return Part(part, lambda: self._whole(task_id, key))
         known = self._known.get((task_id, key))
         if known is None:
             if self._is_complete:
@@ -89,6 +102,37 @@ class XComs:
         """map_index -> value; empty when nothing was pushed."""
         known = self._known.get((task_id, key))
         return known if known is not None else self.ask(task_ids=[task_id], key=key).get(task_id, {})
+
+    def of_own_index(self, task_id: str, key: str, missing: Any) -> Any:
+        """Inside of a mapped group: the output of the instance with the same map index."""
+        if (task_id, key, self._map_index) not in self._alike and self._is_complete:
+            return missing
+        found = self.of_index(task_id, key, self._map_index)
+        return xcom.decode(found[0]) if found else missing
+
+    def of_index(self, task_id: str, key: str, map_index: int) -> tuple[Any, ...]:
+        """The value of this instance, as it was pushed; empty when nothing was."""
+        name = (task_id, key, map_index)
+        if name not in self._alike:
+            found = self.ask(task_ids=[task_id], key=key, map_indexes=[map_index]).get(task_id, {})
+            if map_index not in found:
+                return ()
+            self._alike[name] = found[map_index]
+        return (self._alike[name],)
+
+    def known(self, task_id: str, key: str) -> list[Any] | None:
+        """All values of a task that came along, by map index; None when they did not."""
+        values = self._known.get((task_id, key))
+        return None if values is None else [values[index] for index in sorted(values)]
+
+    def page(self, task_id: str, key: str, *, offset: int, limit: int) -> tuple[list[Any], int | None]:
+        """Values by map index, and how many there are in all; None: these are all, whatever was asked for."""
+        question = {"key": key, "task_ids": [task_id], "offset": offset, "limit": limit}
+        answer = self._control.ask("pull", question)
+        return [json.loads(item["value"]) for item in answer["values"]], answer.get("total")
+
+    def _whole(self, task_id: str, key: str) -> Any:
+        return xcom.decode(_single_or_list(self.ask(task_ids=[task_id], key=key).get(task_id, {})))
 
     def ask(self, *, task_ids: list[str], key: str, **filters: Any) -> dict[str, dict[int, Any]]:
         answer = self._control.ask("pull", {"key": key, "task_ids": task_ids, **filters})
@@ -113,6 +157,32 @@ class XComs:
     def kept(self) -> list[dict[str, str]]:
         """What goes with the outcome: the daemon decides by it, in the commit of the task's success."""
         return [{"key": key, "value": text} for key, text in self._kept.items()]
+
+
+class Part(Sequence):  # type: ignore[type-arg]
+    """A list of which only some items came along, or a dict as its pairs; the others are fetched if somebody asks."""
+
+    is_lazy = True
+
+    def __init__(self, item: dict[str, Any], fetch: Callable[[], Any]) -> None:
+        self._length: int = item["length"]
+        make = tuple if item.get("is_dict") else lambda value: value
+        self._items = {int(at): make(xcom.decode(value)) for at, value in json.loads(item["value"]).items()}
+        self._fetch = fetch
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(self._length))]
+        at = index + self._length if index < 0 else index
+        if not 0 <= at < self._length:
+            raise IndexError(index)
+        if at not in self._items:
+            whole = self._fetch()
+            self._items = dict(enumerate(whole.items() if isinstance(whole, dict) else whole))
+        return self._items[at]
 
 
 def _single_or_list(values: dict[int, Any]) -> Any:
@@ -341,7 +411,7 @@ def build(spec: dict[str, Any], dag: Any, task: Any, ti: TaskInstance) -> dict[s
         "inlet_events": {},
         "outlet_events": {},
         "triggering_asset_events": {},
-        "map_index_template": None,
+        "map_index_template": getattr(task, "map_index_template", None),
         "templates_dict": getattr(task, "templates_dict", None),
         "partition_key": None,
         "partition_date": None,

@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Collection
 from datetime import datetime, timezone
 from typing import Any
 
@@ -25,6 +26,7 @@ from . import (
     limits,
     linux,
     logs,
+    mapped,
     module_path,
     old_spelling,
     real_airflow,
@@ -111,6 +113,11 @@ class _Try:
         self._started = started
         self._pid = os.getpid()
         self._task: Any = None
+        self._pull: Any = None
+        self._fixed: Collection[int] = ()
+        """Ids of arguments that come from outputs already: data, and no templates."""
+        self._name: str | None = None
+        """What was last told of `map_index_template`."""
         self._is_terminated = False
 
     def run(self) -> dict[str, Any]:
@@ -141,29 +148,35 @@ class _Try:
         finally:
             gc.freeze()
             gc.enable()
-        self._task = task
-        dag = dags[spec["dag_run"]["dag_id"]]
         xcoms = contexts.XComs(spec, self._control)
+        dag = dags[spec["dag_run"]["dag_id"]]
+        self._pull = mapped.puller(runtime, xcoms, dag, task)
+        task, self._fixed = runtime.unmap(task, spec.get("map_index", -1), self._pull)
+        self._task = task
         ti = contexts.TaskInstance(spec, task, xcoms, self._control, self._started)
         context = contexts.build(spec, dag, task, ti)
         old_spelling.add_context_names(context, spec, self._control.ask)
         os.environ.update(contexts.environment_of(context))
         runtime.set_current_context(context)
-        self._render(runtime, dag, context, xcoms)
+        self._render(runtime, dag, context)
+        with contextlib.suppress(Exception):  # it may need what the task makes of the context
+            self._tell_name(dag, context)
         try:
             value = self._call(runtime, context)
         except runtime.Deferred as deferred:
             return self._deferred(deferral.of_task(deferred))
         except runtime.DownstreamTasksSkipped as skipped:
+            self._tell_name(dag, context)
             _log.info("Skipping downstream tasks")
             return skips.success(skipped.tasks, xcoms.kept(), ti.map_index)
+        self._tell_name(dag, context)
         return {"kind": "success", "because": "The task returned.", "xcoms": [*self._xcoms_of(value), *xcoms.kept()]}
 
     def _call(self, runtime: Any, context: dict[str, Any]) -> Any:
         if self._spec.get("resume") is not None:
             method, kwargs = deferral.resumed(self._spec["resume"])
             return runtime.resume(self._task, context, method, xcom.decode(kwargs))
-        if self._spec["kind"] == "wait":
+        if self._spec["kind"] == "wait" and self._task.kind == "wait":
             # A native sensor whose arguments only this process could render; the cheap-task pool does the rest.
             raise runtime.LeoflowDefer(self._task.leoflow_wait())
         return runtime.execute(self._task, context)
@@ -182,17 +195,27 @@ class _Try:
         _log.info("Pausing task as DEFERRED: %s", sentence)
         return {"kind": "deferred", "because": sentence, "deferral": deferral.text(what)}
 
-    def _render(self, runtime: Any, dag: Any, context: dict[str, Any], xcoms: contexts.XComs) -> None:
+    def _tell_name(self, dag: Any, context: dict[str, Any]) -> None:
+        """As Airflow: before the task runs, if that is possible, and again when it has run."""
+        name = mapped.named(self._task, dag, context, self._source)
+        if name is not None and name != self._name:
+            self._name = name
+            self._control.show({"map_index": self._control.redact(name)})
+
+    @property
+    def _source(self) -> tuple[str, str]:
+        """The bundle, and the source file in it."""
+        return self._spec["bundle_path"], self._spec.get("source_path", "dag.py")
+
+    def _render(self, runtime: Any, dag: Any, context: dict[str, Any]) -> None:
         task = self._task
-        bundle, source_path = self._spec["bundle_path"], self._spec.get("source_path", "dag.py")
-        render = templates.renderer(dag, task, context, bundle, source_path)
+        render = templates.renderer(dag, task, context, *self._source)
         runtime.set_renderer(render)
 
-        def pull(task_id: str, key: str) -> Any:
-            return xcoms.of_reference(task_id, key, runtime.MISSING)
-
         for field in task.template_fields:
-            setattr(task, field, runtime.resolve(getattr(task, field), pull, text=render, context=context))
+            value = getattr(task, field)
+            value = runtime.resolve(value, self._pull, text=render, context=context, as_they_are=self._fixed)
+            setattr(task, field, value)
         context["templates_dict"] = getattr(task, "templates_dict", None)
         if task.template_fields:
             self._control.show({"rendered": json.dumps(templates.shown_fields(task, self._control.redact))})

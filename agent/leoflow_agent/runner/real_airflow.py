@@ -23,7 +23,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from . import airflow_children, because, deferral, limits, module_path, old_spelling, skips, templates
+from . import airflow_children, because, deferral, limits, module_path, old_spelling, skips, templates, xcom
 from . import context as contexts
 from .airflow_supervisor import Supervisor, dag_run
 from .control import Control
@@ -180,9 +180,12 @@ class Try:
             case "SucceedTask":
                 if final.task_outlets or final.outlet_events:
                     _log.warning("Asset events of this task are not recorded: Leoflow has no assets yet")
+                text = self._supervisor.returned
+                returned = [] if text is None else [{"key": xcom.RETURN_KEY, "value": text}]
                 if self._supervisor.skips:
-                    return skips.success(self._supervisor.skips, xcoms.kept(), self._spec.get("map_index", -1))
-                return {"kind": "success", "because": "The task returned.", "xcoms": xcoms.kept()}
+                    kept = [*returned, *xcoms.kept()]
+                    return skips.success(self._supervisor.skips, kept, self._spec.get("map_index", -1))
+                return {"kind": "success", "because": "The task returned.", "xcoms": [*returned, *xcoms.kept()]}
             case "DeferTask":
                 return self._deferred(final)
             case "RescheduleTask":

@@ -65,6 +65,8 @@ def _enveloped(value: Any, where: str) -> Any:
         return _envelope("decimal.Decimal", 1, str(value))
     if isinstance(value, bytes):
         return _envelope("builtins.bytes", 1, base64.b64encode(value).decode("ascii"))
+    if getattr(type(value), "is_lazy", False):  # outputs of mapped tasks, and what is derived of outputs
+        return _plain(list(value), where)
     for kind in (tuple, set, frozenset):
         if isinstance(value, kind):
             items = [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]

@@ -72,7 +72,7 @@ def task_answer(shape: DagShape, node: TaskNode) -> dict[str, Any]:
         "operator_name": task.operator_name or task.operator,
         "params": task.params,
         "class_ref": {"module_path": task.module, "class_name": task.operator},
-        "is_mapped": False,
+        "is_mapped": task.mapped is not None,
         "extra_links": list(task.extra_links),
     }
 

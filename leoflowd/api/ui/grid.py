@@ -109,9 +109,14 @@ class SummaryLines:
     async def _line(self, run: ui_grid.SummaryRun) -> bytes:
         async with self._db.api.connection() as conn:
             version = await dags.fetch_version_by_id(conn, run.dag_version_id)
-            group_ids, member_ids = members_of(version)
+            group_ids, member_ids, mapped_ids = members_of(version)
             document = await ui_grid.fetch_ti_summaries(
-                conn, dag_id=self._dag_id, run=run, group_ids=group_ids, member_ids=member_ids
+                conn,
+                dag_id=self._dag_id,
+                run=run,
+                group_ids=group_ids,
+                member_ids=member_ids,
+                mapped_ids=mapped_ids,
             )
         return document.encode() + b"\n"
 

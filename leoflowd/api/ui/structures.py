@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.core.dag_drawing import Graph, GridNode, build_graph, build_grid
-from leoflowd.core.group_tree import list_group_members
+from leoflowd.core.group_tree import list_group_members, list_mapped_tasks
 from leoflowd.store.dags import VersionRow
 
 KEPT_VERSIONS = 256
@@ -49,9 +49,9 @@ def _graph_document(version: _Version) -> bytes:
 
 
 @lru_cache(KEPT_VERSIONS)
-def _members(version: _Version) -> tuple[list[str], list[str]]:
+def _members(version: _Version) -> tuple[list[str], list[str], list[str]]:
     pairs = list_group_members(version.spec)
-    return [group_id for group_id, _ in pairs], [task_id for _, task_id in pairs]
+    return [group_id for group_id, _ in pairs], [task_id for _, task_id in pairs], list_mapped_tasks(version.spec)
 
 
 def grid_of(version: VersionRow) -> tuple[GridNode, ...]:
@@ -63,8 +63,8 @@ def graph_document_of(version: VersionRow) -> bytes:
     return _graph_document(_Version(version))
 
 
-def members_of(version: VersionRow) -> tuple[list[str], list[str]]:
-    """Group ids and task ids, pairwise, as `ui_grid.fetch_ti_summaries` takes them."""
+def members_of(version: VersionRow) -> tuple[list[str], list[str], list[str]]:
+    """Group ids and task ids, pairwise, and the tasks that are mapped, as `ui_grid.fetch_ti_summaries` takes them."""
     return _members(_Version(version))
 
 

@@ -16,6 +16,10 @@ WHERE state IN ('queued', 'running', 'restarting') AND executor = %(executor)s;
 UPDATE task_instance SET rendered_fields = %(fields)s::jsonb, updated_at = %(now)s
 WHERE id = %(try_id)s::uuid AND state IN ('queued', 'running');
 
+-- name: put_rendered_map_index (fenced by the try id)
+UPDATE task_instance SET rendered_map_index = %(name)s, updated_at = %(now)s
+WHERE id = %(try_id)s::uuid AND state IN ('queued', 'running');
+
 -- name: count_instances (unique indexes of dag_run, then the primary key of task_instance)
 SELECT count(*) FROM dag_run r JOIN task_instance t ON t.dag_run_id = r.id
 WHERE r.dag_id = %(dag_id)s

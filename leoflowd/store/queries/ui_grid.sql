@@ -70,7 +70,7 @@ JOIN dag_run r ON r.dag_id = %(dag_id)s AND r.run_id = asked.run_id
 ORDER BY asked.place;
 
 -- name: fetch_ti_summaries (the squares of one run: a row per task, and per group the sum of its tasks; `group_ids` and
--- `member_ids` are the pairs (group, task) of the run's version. Primary key of task_instance.)
+-- `member_ids` are the pairs (group, task) of the run's version, `mapped_ids` its mapped tasks. Primary key of task_instance.)
 WITH ti AS MATERIALIZED (
     SELECT t.task_id, t.map_index, t.task_display_name, t.start_date, t.end_date, t.state, v.version_number
     FROM task_instance t JOIN dag_version v ON v.id = t.dag_version_id
@@ -79,7 +79,8 @@ WITH ti AS MATERIALIZED (
     SELECT m.group_id AS node_id, m.group_id AS label, ti.state, ti.start_date, ti.end_date, ti.version_number
     FROM unnest(%(group_ids)s::text[], %(member_ids)s::text[]) AS m (group_id, task_id) JOIN ti USING (task_id)
     UNION ALL
-    SELECT task_id, task_display_name, state, start_date, end_date, version_number FROM ti WHERE map_index >= 0
+    SELECT task_id, task_display_name, state, start_date, end_date, version_number FROM ti
+    WHERE map_index >= 0 OR task_id = ANY (%(mapped_ids)s::text[])
 ), per_state AS (
     SELECT node_id, min(label) AS label, state, count(*) AS n, min(start_date) AS start_date, max(end_date) AS end_date,
            max(version_number) AS version_number
@@ -87,7 +88,7 @@ WITH ti AS MATERIALIZED (
 ), node AS (
     SELECT task_id AS node_id, task_display_name AS label, state, NULL::json AS child_states, start_date, end_date,
            version_number
-    FROM ti WHERE map_index = -1
+    FROM ti WHERE map_index = -1 AND NOT task_id = ANY (%(mapped_ids)s::text[])
     UNION ALL
     SELECT node_id, min(label),
            (array_agg(state ORDER BY array_position(%(priority)s::text[], coalesce(state, 'none'))))[1],

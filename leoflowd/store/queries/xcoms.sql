@@ -29,8 +29,13 @@ DELETE FROM xcom x USING unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_
 WHERE x.dag_run_id = k.dag_run_id AND x.task_id = k.task_id AND x.map_index = k.map_index
   AND (%(key)s::text IS NULL OR x.key = %(key)s);
 
--- name: pull_xcoms (unique index of dag_run, primary key of xcom; with `prior` also earlier runs of the DAG, newest first)
+-- name: pull_values
 SELECT x.task_id, x.key, x.map_index, x.value::text AS value
+
+-- name: pull_count
+SELECT count(*)
+
+-- name: pulled (by tasks; unique index of dag_run, primary key of xcom; with `prior` also earlier runs of the DAG)
 FROM dag_run r JOIN xcom x ON x.dag_run_id = r.id
 WHERE r.dag_id = %(dag_id)s
   AND CASE WHEN %(prior)s THEN r.run_after <= coalesce(
@@ -40,12 +45,27 @@ WHERE r.dag_id = %(dag_id)s
   AND x.key = %(key)s
   AND (%(task_ids)s::text[] IS NULL OR x.task_id = ANY (%(task_ids)s))
   AND (%(map_indexes)s::int[] IS NULL OR x.map_index = ANY (%(map_indexes)s))
-ORDER BY r.run_after DESC, r.id DESC, x.task_id, x.map_index LIMIT %(at_most)s;
+
+-- name: pull_page (newest run first)
+ORDER BY r.run_after DESC, r.id DESC, x.task_id, x.map_index LIMIT %(at_most)s OFFSET %(offset)s;
 
 -- name: list_outputs (one batch of launches; primary key of xcom)
 SELECT dag_run_id, task_id, key, map_index, value::text FROM xcom
 WHERE (dag_run_id, task_id) IN (SELECT * FROM unnest(%(runs)s::bigint[], %(task_ids)s::text[]))
 ORDER BY task_id, map_index;
+
+-- name: list_outputs_of (launches inside of mapped groups; primary key of xcom)
+SELECT x.dag_run_id, x.task_id, x.key, x.map_index, x.value::text
+FROM xcom x JOIN unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_indexes)s::int[])
+     AS k(dag_run_id, task_id, map_index)
+  ON x.dag_run_id = k.dag_run_id AND x.task_id = k.task_id AND x.map_index = k.map_index
+ORDER BY x.task_id, x.map_index;
+
+-- name: list_returned (views of runs in which something maps over a mapped task; primary key of xcom)
+SELECT x.dag_run_id, x.task_id, x.map_index
+FROM xcom x JOIN unnest(%(runs)s::bigint[], %(task_ids)s::text[]) AS k(dag_run_id, task_id)
+  ON x.dag_run_id = k.dag_run_id AND x.task_id = k.task_id
+WHERE x.key = %(key)s;
 
 -- name: fetch_value (the API; as JSON text, so that it passes through as bytes)
 SELECT x.value::text FROM xcom x JOIN dag_run r ON r.id = x.dag_run_id

@@ -174,6 +174,42 @@ async def test_outputs_of_a_mapped_task_come_in_the_order_of_its_instances(world
         assert [x.value for x in await store.outputs([(run, "a")])] == ["0", "1", "2", "10"]
 
 
+async def test_outputs_of_single_instances(world: World) -> None:
+    run = await world.create("d", "r")
+    await put(world, *(xcom(run, task_id, f'"{task_id}{i}"', map_index=i) for task_id in "ab" for i in (2, 0, 1)))
+    async with world.transaction() as store:
+        found = await store.outputs_of([(run, "b", 1), (run, "a", 2), (run, "a", 0), (run, "c", 0)])
+        assert [x.value for x in found] == ['"a0"', '"a2"', '"b1"']
+        assert await store.outputs_of([]) == ()
+
+
+async def test_which_instances_returned_something(world: World) -> None:
+    run, other = await world.create("d", "1", day=1), await world.create("d", "2", day=2)
+    await put(world, xcom(run, "a", "1", map_index=0), xcom(run, "a", "2", map_index=3), xcom(other, "a", "3"))
+    await put(world, xcom(run, "a", "4", map_index=5, key="k"), xcom(run, "b", "5"))
+    async with world.transaction() as store:
+        assert await store.returned([(run, "a")]) == {(run, "a", 0), (run, "a", 3)}
+        assert await store.returned([(run, "b"), (other, "a")]) == {(run, "b", -1), (other, "a", -1)}
+        assert await store.returned([]) == set()
+
+
+async def test_a_task_pulls_page_by_page(world: World) -> None:
+    run = await world.create("d", "1", day=1)
+    await put(world, *(xcom(run, "a", str(i), map_index=i) for i in range(5)))
+    asker = Asker(run, "d", "1")
+    async with world.transaction() as store:
+
+        async def page(offset: int, limit: int) -> list[str]:
+            ask = XComPull(request_id=1, task_ids=("a",), offset=offset, limit=limit)
+            assert await store.count(asker, ask) == 5
+            return [x.value for x in await store.pull(asker, ask)]
+
+        assert await page(0, 2) == ["0", "1"]
+        assert await page(4, 2) == ["4"]
+        assert await page(5, 2) == []
+        assert await page(0, 0) == []
+
+
 async def test_a_task_pulls_from_its_own_run_by_key_task_and_map_index(world: World) -> None:
     run, other = await world.create("d", "1", day=1), await world.create("d", "2", day=2)
     await put(world, *(xcom(run, "b", str(i), map_index=i) for i in (2, 10, 0)), xcom(run, "a", '"a"'))

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from typing_extensions import override
 
@@ -162,6 +163,24 @@ OldHttp(task_id="old_call", http_conn_id="api", method="GET", endpoint="x",
 def old_functions():
     return [days_ago(1).hour, settings.TIMEZONE.name, OldHttp.__module__, issubclass(OldSql, BaseOperator)]
 old_functions()
+"""
+MAPPED = """
+@task
+def make(): return [1, 2, 3]
+@task
+def text(): return "text"
+@task(map_index_template="{{ task.op_kwargs['x'] }}")
+def mapped(x, y=0): return x * 10 + y
+@task
+def reducer(ones): return [sum(ones), len(ones), ones[-1], list(ones[1:3])]
+@task_group
+def g(v):
+    inner.override(task_id="second")(inner.override(task_id="first")(v))
+@task
+def inner(v): return [v]
+reducer(mapped.expand(x=make()))
+mapped.override(task_id="unused").expand(x=text())
+g.expand(v=make.override(task_id="items")())
 """
 ANSWER = {"status_code": 200, "headers": {}, "content": base64.b64encode(b"answered").decode(), "url": "http://x/"}
 """As the real `HttpTrigger` serializes a response."""
@@ -454,6 +473,69 @@ def test_a_fresh_interpreter_names_the_line_of_a_file_that_does_not_load(airflow
     line = len(textwrap.dedent(HEADER).splitlines()) + 1
     assert facts.outcome.because == f"dag.py:{line}: ModuleNotFoundError: No module named 'no_such_module'"
     assert facts.events[0].startswith("Filling up the DagBag"), "importing Airflow says nothing in the task's log"
+
+
+# --- mapped tasks -------------------------------------------------------------------------------------------------
+
+MAPPED_SPECS: dict[str, dict[str, Any]] = {
+    "make": {},
+    "text": {},
+    "mapped": {"map_index": 2, "xcoms": (XComInput(task_id="make", key="return_value", value="[1, 2, 3]"),)},
+    "reducer": {},
+    "g.second": {"map_index": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def mapped_facts() -> Facts:
+    outputs = [XComInput(task_id="mapped", key="return_value", map_index=i, value=str(i)) for i in range(40)]
+    firsts = [XComInput(task_id="g.first", key="return_value", map_index=i, value=f"[{i}]") for i in range(3)]
+    return Facts(xcoms=[*outputs, *firsts], count=3)
+
+
+@pytest.fixture(scope="module")
+def mapped_tries(airflow_python: Path, mapped_facts: Facts) -> dict[str, TryFacts]:
+    ran: dict[str, TryFacts] = {}
+
+    async def body(world: World) -> None:
+        world.facts = mapped_facts
+        world.project(MAPPED, header=HEADER.replace("import DAG,", "import DAG, task_group,"))
+        fixed = {"python": str(airflow_python), "runtime": "airflow", "max_tries": 1}
+        specs = [world.spec(name, **fixed, **own) for name, own in MAPPED_SPECS.items()]
+        async with agent_and_plane(world) as plane:
+            ran.update(zip(MAPPED_SPECS, await run_tries(world, plane, *specs), strict=True))
+
+    in_world(body, within_s=WITHIN_S)
+    return ran
+
+
+def test_what_is_mapped_over_is_in_the_outcome_where_it_is_counted(mapped_tries: dict[str, TryFacts]) -> None:
+    (item,) = mapped_tries["make"].outcome.xcoms
+    assert (item.key, json.loads(item.value)) == ("return_value", [1, 2, 3])
+
+
+def test_what_cannot_be_mapped_over_fails_its_task(mapped_tries: dict[str, TryFacts]) -> None:
+    outcome = mapped_tries["text"].outcome
+    assert outcome.kind is OutcomeKind.FAILED
+    assert "unmappable return type 'str'" in outcome.because
+
+
+def test_a_mapped_instance_takes_its_item_and_has_a_name(mapped_tries: dict[str, TryFacts]) -> None:
+    facts = mapped_tries["mapped"]
+    assert facts.xcoms == {"return_value": 30}, facts.events
+    assert facts.names == ["3"]
+    assert [item.value for item in facts.outcome.xcoms] == ["30"], "whoever maps over it counts it"
+
+
+def test_a_reducer_reads_in_pages(mapped_tries: dict[str, TryFacts], mapped_facts: Facts) -> None:
+    facts = mapped_tries["reducer"]
+    assert facts.xcoms == {"return_value": [sum(range(40)), 40, 39, [1, 2]]}, facts.events
+    assert len([ask for ask in mapped_facts.pulls if ask.limit is not msgspec.UNSET]) < 10
+
+
+def test_inside_of_a_group_the_same_index_is_pulled(mapped_tries: dict[str, TryFacts]) -> None:
+    facts = mapped_tries["g.second"]
+    assert facts.xcoms == {"return_value": [[1]]}, facts.events
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from typing_extensions import override
 
 from leoflowd.authoring.project import Project
 from leoflowd.config import LiteConfig
@@ -23,6 +24,7 @@ from leoflowd.lite import file_watch
 from leoflowd.lite.environments import EnvironmentFailed, Environments
 from leoflowd.lite.file_watch import FileWatch
 from leoflowd.lite.passwords import set_up_admin
+from leoflowd.lite.project_compiler import ProjectCompiler
 from leoflowd.lite.registrations import BUNDLE_NAME
 from leoflowd.lite.watched_project import Compiled
 from leoflowd.lite.workspace import Workspace
@@ -425,6 +427,19 @@ async def test_a_name_that_is_not_utf8_is_logged_once(
     assert told == ["workspace_event_unreadable not UTF-8"]
 
 
+class Counting(ProjectCompiler):
+    """Notes the folder of what is compiled."""
+
+    def __init__(self, compiler: ProjectCompiler, compiled: list[str]) -> None:
+        vars(self).update(vars(compiler))
+        self._compiled = compiled
+
+    @override
+    def __call__(self, project: Project) -> Compiled:
+        self._compiled.append(project.folder.name)
+        return super().__call__(project)
+
+
 class TestVariables:
     """What files read while they are loaded, from the store."""
 
@@ -459,13 +474,7 @@ with DAG("{dag_id}"):
             loadable=partial(fetch_loadable, database, self.BOX),
             hints=listener.subscribe(),
         )
-        compile_it = workspace._compile
-
-        def counted(found: Project) -> Compiled:
-            compiled.append(found.folder.name)
-            return compile_it(found)
-
-        workspace._compile = counted
+        workspace._compile = Counting(workspace._compile, compiled)
         async with trio.open_nursery() as nursery:
             await nursery.start(workspace.run)
             await workspace._tried_all.wait()

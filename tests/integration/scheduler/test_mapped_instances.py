@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
-from leoflowd.contract.agent_messages import Outcome, OutcomeKind
+from leoflowd.contract.agent_messages import OutcomeKind, TrySpec
+from leoflowd.contract.dag_spec import EnvironmentSpec, MapInput, MappedSpec, TaskGroupSpec, XComRef
 from leoflowd.contract.states import TaskInstanceState
-from leoflowd.core.dag_run_plan import plan_expansion, plan_outcome
-from leoflowd.core.decisions import Decision
-from leoflowd.core.run_view import RunView
-from leoflowd.scheduler import deciding
 from leoflowd.scheduler.inbox import HostAttached, RunChanged
 from leoflowd.store import task_instances
-from leoflowd.store.database import execute
+from leoflowd.store.database import execute, fetch_value
 from leoflowd.store.xcoms import xcoms_of
 from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
@@ -128,35 +126,21 @@ async def test_a_host_that_does_not_know_one_of_them_loses_that_one(world: World
         assert await states(world, run, "m") == {0: "running", 1: "queued"}
 
 
-# --- expansion: what an outcome upstream will decide once DAGs can be written so -----------------------------------
+# --- expansion ----------------------------------------------------------------------------------------------------
 
-
-@pytest.fixture
-def lengths(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """Task id -> how many items its upstream returns: the outcome of `a` expands it."""
-    known: dict[str, int] = {}
-
-    def plan(view: RunView, instance: int, outcome: Outcome, now: Any) -> tuple[Decision, ...]:
-        decisions = plan_outcome(view, instance, outcome, now)
-        if view.node_of(instance).spec.task_id == "a":
-            for task_id, count in known.items():
-                because = f"its list has {count} item(s)"
-                decisions += plan_expansion(view, view.shape.index_of[task_id], count, because)
-        return decisions
-
-    monkeypatch.setattr(deciding, "plan_outcome", plan)
-    return known
-
-
-MAPPED = dag("d", task("a"), task("m", "a", retries=3), task("z", "m"))
+MAPPED = dag(
+    "d",
+    task("a"),
+    task("m", "a", retries=3, mapped=MappedSpec(inputs=(MapInput(name="x", task_id="a"),), needs=("a",))),
+    task("z", "m"),
+)
 
 
 @pytest.mark.parametrize("count", [1, 3])
-async def test_an_outcome_expands_what_waits_for_it(world: World, lengths: dict[str, int], count: int) -> None:
-    lengths["m"] = count
+async def test_an_outcome_expands_what_is_mapped_over_it(world: World, count: int) -> None:
     async with world.leading():
         run = await world.create(MAPPED)
-        await world.end((await launched(world, ("a", -1)))["a", -1])
+        await world.end((await launched(world, ("a", -1)))["a", -1], return_value=str(list(range(count))))
         ids = await launched(world, *(("m", index) for index in range(count)))
         async with world.db.api.connection() as conn:
             cursor = await conn.execute(
@@ -169,45 +153,73 @@ async def test_an_outcome_expands_what_waits_for_it(world: World, lengths: dict[
         await launched(world, ("z", -1))
 
 
-async def test_an_outcome_with_no_items_skips_what_waits_for_it(world: World, lengths: dict[str, int]) -> None:
-    lengths["m"] = 0
+async def test_an_outcome_with_no_items_skips_what_is_mapped_over_it(world: World) -> None:
     async with world.leading():
         run = await world.create(MAPPED)
-        await world.end((await launched(world, ("a", -1)))["a", -1])
+        await world.end((await launched(world, ("a", -1)))["a", -1], return_value="[]")
         assert await states(world, run, "m") == {-1: "skipped"}
         assert await states(world, run, "z") == {-1: "skipped"}
         assert await world.run_state(run) == "success"
 
 
-async def test_the_next_leader_finds_the_instances(world: World, lengths: dict[str, int]) -> None:
-    lengths["m"] = 2
+async def test_an_output_that_is_too_long_fails_its_task_and_is_not_stored(world: World) -> None:
+    async with world.leading(max_map_length=2):
+        run = await world.create(MAPPED)
+        await world.end((await launched(world, ("a", -1)))["a", -1], return_value="[1, 2, 3]")
+        assert await states(world, run, "a") == {-1: "failed"}
+        assert await states(world, run, "m") == {-1: "upstream_failed"}
+        async with world.db.api.connection() as conn:
+            assert await xcoms_of(conn).outputs([(run, "a")]) == ()
+            because = await fetch_value(conn, b"SELECT because FROM task_instance WHERE task_id = 'a'")
+            assert "3 > 2" in because
+
+
+async def test_the_next_leader_finds_the_instances(world: World) -> None:
     async with world.leading():
         run = await world.create(MAPPED)
-        await world.end((await launched(world, ("a", -1)))["a", -1])
+        await world.end((await launched(world, ("a", -1)))["a", -1], return_value="[1, 2]")
         ids = await launched(world, ("m", 0), ("m", 1))
     async with world.leading("next"):
         await world.end(ids["m", 1])
         assert await states(world, run, "m") == {0: "queued", 1: "success"}
 
 
-async def test_a_run_that_somebody_expanded_meanwhile_is_read_again(world: World, lengths: dict[str, int]) -> None:
+async def test_the_next_leader_knows_the_lengths_of_what_has_ended(world: World) -> None:
+    """`b` holds the expansion back until another daemon leads, which reads how much `a` and `s` returned."""
+    over = MappedSpec(inputs=(MapInput(name="x", task_id="a"), MapInput(name="y", task_id="s")), needs=("a", "s"))
+    spec = dag(
+        "d",
+        task("a"),
+        task("b"),
+        task("s", mapped=MappedSpec(inputs=(MapInput(name="x", length=3),))),
+        task("m", "a", "b", "s", mapped=over),
+    )
+    async with world.leading():
+        run = await world.create(spec)
+        ids = await launched(world, ("a", -1), ("b", -1), *(("s", index) for index in range(3)))
+        await world.end(ids["a", -1], return_value='{"k": [1], "l": 2}')
+        for index, returned in enumerate(['"one"', None, "[]"]):
+            await world.end(ids["s", index], **({} if returned is None else {"return_value": returned}))
+    async with world.leading("next"):
+        assert await states(world, run, "m") == {-1: None}
+        await world.end(ids["b", -1])
+        await launched(world, *(("m", index) for index in range(4)))
+
+
+async def test_a_run_that_somebody_expanded_meanwhile_is_read_again(world: World) -> None:
     """Row 0 is there already: that voids the step, and is no violation of a key."""
-    lengths["m"] = 2
     async with world.leading() as scheduler:
         await world.create(MAPPED)
         first = await launched(world, ("a", -1))
         async with world.db.api.connection() as conn:
             await execute(conn, b"UPDATE task_instance SET map_index = 0, id = gen_random_uuid() WHERE task_id = 'm'")
-        await world.end(first["a", -1])
+        await world.end(first["a", -1], return_value="[1, 2]")
         await launched(world, ("m", 0), ("m", 1))
         assert scheduler.statistics().stale_steps == 1
         assert scheduler.statistics().refused_batches == 0
 
 
-async def test_an_outcome_that_comes_when_the_task_has_ended_expands_nothing(
-    world: World, lengths: dict[str, int]
-) -> None:
-    lengths["m"] = 2
+async def test_an_outcome_that_comes_when_the_task_has_ended_expands_nothing(world: World) -> None:
     async with world.leading() as scheduler:
         run = await world.create(MAPPED)
         first = await launched(world, ("a", -1))
@@ -215,6 +227,88 @@ async def test_an_outcome_that_comes_when_the_task_has_ended_expands_nothing(
             state = TaskInstanceState.SKIPPED
             await task_instances.mark_instances(conn, run, [("m", -1)], state, now=utc_now(), because="by hand")
         await world.inbox.put(RunChanged(run))
-        await world.end(first["a", -1])
+        await world.end(first["a", -1], return_value="[1, 2]")
         assert await states(world, run, "m") == {-1: "skipped"}
         assert scheduler.statistics().quarantined_runs == 0
+
+
+async def test_a_cleared_source_that_returns_less_takes_instances_away(world: World) -> None:
+    async with world.leading():
+        run = await world.create(MAPPED)
+        await world.end((await launched(world, ("a", -1)))["a", -1], return_value="[1, 2, 3]")
+        for try_id in (await launched(world, *(("m", index) for index in range(3)))).values():
+            await world.end(try_id)
+        await world.end((await launched(world, ("z", -1)))["z", -1])
+        async with world.db.api.transaction() as conn:
+            keys = [("a", -1), *(("m", index) for index in range(3)), ("z", -1)]
+            await task_instances.clear_instances(
+                conn, run, keys, now=utc_now(), because="ann cleared it", reset_dag_run=True
+            )
+        await world.inbox.put(RunChanged(run))
+        await world.end((await launched(world, ("a", -1)))["a", -1], return_value="[1]")
+        await launched(world, ("m", 0))
+        assert await states(world, run, "m") == {0: "queued", 1: "removed", 2: "removed"}
+
+
+# --- what a try is told of what it maps over -----------------------------------------------------------------------
+
+
+async def specs_of(world: World, count: int) -> dict[Instance, TrySpec]:
+    sent, refused = await world.dispatched(count)
+    assert refused == []
+    return {(one.spec.task_id, one.spec.map_index): one.spec for one in sent}
+
+
+async def test_each_try_gets_its_item_and_not_the_list(world: World) -> None:
+    over = MappedSpec(inputs=(MapInput(name="x", task_id="a"), MapInput(name="y", length=2)), needs=("a",))
+    async with world.leading():
+        await world.create(dag("d", task("a"), task("m", "a", mapped=over)))
+        await world.end((await launched(world, ("a", -1)))["a", -1], return_value='["p", {"q": 1}]')
+        specs = await specs_of(world, 4)
+        assert {key: [(x.value, x.length) for x in spec.xcoms] for key, spec in specs.items()} == {
+            ("m", 0): [('{"0":"p"}', 2)],
+            ("m", 1): [('{"0":"p"}', 2)],
+            ("m", 2): [('{"1":{"q": 1}}', 2)],
+            ("m", 3): [('{"1":{"q": 1}}', 2)],
+        }
+
+
+async def test_a_dict_comes_along_as_its_pair(world: World) -> None:
+    async with world.leading():
+        await world.create(MAPPED)
+        await world.end((await launched(world, ("a", -1)))["a", -1], return_value='{"k": [1], "l": 2}')
+        specs = await specs_of(world, 2)
+        assert [(x.value, x.is_dict) for x in specs["m", 1].xcoms] == [('{"1":["l",2]}', True)]
+
+
+async def test_the_real_packages_get_the_whole_list(world: World) -> None:
+    """They resolve what a task is mapped over themselves."""
+    environment = EnvironmentSpec(connectors=("http",))
+    async with world.leading():
+        await world.create(msgspec.structs.replace(MAPPED, environment=environment))
+        await world.end((await launched(world, ("a", -1)))["a", -1], return_value="[1, 2]")
+        specs = await specs_of(world, 2)
+        assert [(x.value, x.length) for x in specs["m", 1].xcoms] == [("[1, 2]", msgspec.UNSET)]
+
+
+async def test_a_try_inside_of_a_group_gets_what_has_its_map_index(world: World) -> None:
+    group = TaskGroupSpec(
+        group_id="g", label="g", mapped=MappedSpec(inputs=(MapInput(name="x", task_id="a"),), needs=("a",))
+    )
+    spec = dag(
+        "d",
+        task("a"),
+        task("g.one", "a", group_id="g"),
+        task("g.two", "g.one", group_id="g", xcom_refs=(XComRef(task_id="g.one"),)),
+        groups=(group,),
+    )
+    async with world.leading():
+        await world.create(spec)
+        await world.end((await launched(world, ("a", -1)))["a", -1], return_value='["p", "q"]')
+        ids = await launched(world, ("g.one", 0), ("g.one", 1))
+        for index in (1, 0):
+            await world.end(ids["g.one", index], return_value=str(index))
+        specs = await specs_of(world, 2)
+        for index in (0, 1):
+            along = [(x.task_id, x.map_index, x.value) for x in specs["g.two", index].xcoms]
+            assert along == [("g.one", index, str(index)), ("a", -1, f'{{"{index}":"{"pq"[index]}"}}')]

@@ -17,8 +17,6 @@ with DAG("d") as dag:
 @pytest.mark.parametrize(
     ("code", "line", "words"),
     [
-        ("    task(lambda x: x).expand(x=[1])", 5, ["expand", "dynamic task mapping", "list comprehension"]),
-        ("    BashOperator.partial(task_id='b')", 5, ["'b'", "dynamic task mapping"]),
         ("    @task.docker\n    def f(): ...", 5, ["@task.docker", "pod"]),
         ("    from airflow.operators.subdag import SubDagOperator", 5, ["SubDagOperator", "TaskGroup"]),
         ("    @task.nonsense\n    def f(): ...", 5, ["no such decorator"]),

@@ -221,6 +221,56 @@ def is_gone(pid: int) -> bool:
     return state in "ZX"
 
 
+MAPPED = """
+from airflow.sdk import dag, task, task_group
+@dag
+def f():
+    @task
+    def make(): return [1, 2, 3]
+    @task(map_index_template="n{{ ti.map_index }}")
+    def double(x, y=0): return x * 2 + y
+    @task
+    def total(ones): return [len(ones), sum(ones), ones[-1]]
+    @task_group
+    def g(v):
+        return double.override(task_id="again")(double.override(task_id="once")(v))
+    doubled = double.partial(y=1).expand(x=make())
+    total.override(task_id="plain")(doubled)
+    total.override(task_id="mapped")(double.override(task_id="over").expand(x=doubled.map(lambda v: v + 1)))
+    total.override(task_id="group")(g.expand(v=make.override(task_id="items")()))
+    double.override(task_id="none").expand(x=[])
+f()
+"""
+
+
+def test_mapped_tasks_and_groups_run_to_the_end(run) -> None:
+    result = run(MAPPED)
+    assert result.code == 0, result.document["because"]
+    values = {
+        (task["task_id"], task.get("map_index")): task["xcoms"].get("return_value")
+        for task in result.document["task_instances"]
+    }
+    assert [values["double", index] for index in range(3)] == [3, 5, 7]
+    assert values["plain", None] == [3, 15, 7]
+    assert values["mapped", None] == [3, (4 + 6 + 8) * 2, 16]
+    assert [values["g.again", index] for index in range(3)] == [4, 8, 12]
+    assert values["group", None] == [3, 24, 12]
+    assert by_task(result.document)["none"]["state"] == "skipped"
+
+
+def test_a_task_that_returns_what_cannot_be_mapped_over_fails(run) -> None:
+    result = run(MAPPED.replace("return [1, 2, 3]", "return 7"))
+    assert result.code == 1
+    assert "unmappable return type" in by_task(result.document)["make"]["because"]
+    assert by_task(result.document)["double"]["state"] == "upstream_failed"
+
+
+def test_a_task_that_is_mapped_over_another_does_not_run_alone(run) -> None:
+    result = run(MAPPED, "--task", "double")
+    assert result.code == 2
+    assert "mapped over the output of 'make'" in result.err
+
+
 def test_a_branch_skips_what_it_leaves_out(run) -> None:
     source = """
 from airflow.sdk import dag, task

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leoflowd.contract.dag_spec import DagSpec, EdgeLabel, TaskGroupSpec, TaskSpec
+from leoflowd.contract.dag_spec import DagSpec, EdgeLabel, MapInput, MappedSpec, TaskGroupSpec, TaskSpec
 from leoflowd.core.dag_drawing import Graph, GraphNode, GridNode, build_graph, build_grid, merge_grids
 from leoflowd.core.dag_subset import select_subset
-from leoflowd.core.group_tree import list_group_members
+from leoflowd.core.group_tree import list_group_members, list_mapped_tasks
 
 
 def task(task_id: str, *upstream: str, **fields: object) -> TaskSpec:
@@ -237,3 +237,21 @@ def test_without_groups_the_grid_is_a_topological_order(spec: DagSpec) -> None:
     flat = dag(*(task(t.task_id, *t.upstream_task_ids) for t in spec.tasks))
     place = {node_id: index for index, node_id in enumerate(ids(build_grid(flat)))}
     assert all(place[u] < place[t.task_id] for t in flat.tasks for u in t.upstream_task_ids)
+
+
+def test_mapped_tasks_and_groups_say_so_and_so_do_the_tasks_of_the_groups() -> None:
+    mapped = MappedSpec(inputs=(MapInput(name="x", length=2),))
+    spec = dag(
+        task("plain"),
+        task("m", mapped=mapped),
+        task("g.inside", group_id="g"),
+        groups=(group("g", mapped=mapped),),
+    )
+    found, drawn = build_grid(spec), build_graph(spec)
+    rows = {node.id: node.is_mapped for node in found}
+    assert rows == {"plain": None, "m": True, "g": True}
+    assert [child.is_mapped for node in found if node.id == "g" for child in node.children or ()] == [True]
+    nodes = {node.id: node.is_mapped for node in drawn.nodes}
+    assert nodes == {"plain": False, "m": True, "g": True}
+    assert [child.is_mapped for node in drawn.nodes if node.id == "g" for child in node.children or ()] == [True]
+    assert list_mapped_tasks(spec) == ["m", "g.inside"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.contract.dag_spec import DagSpec, MapInput, MappedSpec, TaskGroupSpec, TaskSpec
 from leoflowd.contract.states import TaskInstanceState
 from leoflowd.core.dag_shape import shape_of
 from leoflowd.core.selection import Instance, first_live, select_tasks, to_clear, to_mark, to_resume, with_scopes
@@ -40,6 +40,28 @@ def test_relatives_are_whole_tasks_however_far() -> None:
     chosen = select_tasks(SHAPE, [("b", 3)], upstream=True, downstream=True)
     assert chosen.task_ids == {"a", "c"}
     assert chosen.keys == {("b", 3)}
+
+
+def test_inside_of_a_mapped_group_relatives_have_the_same_map_index() -> None:
+    mapped = MappedSpec(inputs=(MapInput(name="x", task_id="a"),), needs=("a",))
+    shape = shape_of(
+        DagSpec(
+            dag_id="d",
+            tasks=(
+                TaskSpec(task_id="a", operator="X"),
+                TaskSpec(task_id="g.1", operator="X", upstream_task_ids=("a",), group_id="g"),
+                TaskSpec(task_id="g.2", operator="X", upstream_task_ids=("g.1",), group_id="g"),
+                TaskSpec(task_id="z", operator="X", upstream_task_ids=("g.2",)),
+            ),
+            groups=(TaskGroupSpec(group_id="g", label="g", mapped=mapped),),
+        )
+    )
+    chosen = select_tasks(shape, [("g.1", 3)], upstream=True, downstream=True)
+    assert (chosen.task_ids, chosen.keys) == ({"a", "z"}, {("g.1", 3), ("g.2", 3)})
+    chosen = select_tasks(shape, ["a"], downstream=True)
+    assert (chosen.task_ids, chosen.keys) == ({"a", "g.1", "g.2", "z"}, frozenset())
+    chosen = select_tasks(shape, [("g.1", -1)], downstream=True)
+    assert chosen.task_ids == {"g.2", "z"}, "not expanded when it was chosen"
 
 
 def test_a_single_map_index_is_only_that_one() -> None:

@@ -10,6 +10,7 @@ Loading
 Operator attributes
     task_id, dag, dag_id, task_type (class name), operator_name ("@task", "@task.bash" or the class name)
     kind                 "python" | "bash" | "empty"
+    is_mapped            it is expanded: see `unmap`
     template_fields      names of attributes to render, in this order
     template_ext         file endings: a string that ends so names a template file, looked up in
                          dag.template_searchpath and the project folder
@@ -32,6 +33,8 @@ Running one try (in this order)
     op.leoflow_wait()                            # kind "wait": its `WaitSpec` as plain data, nothing is executed
     op.on_kill()                                 # from the runner's SIGTERM handling
     set_supervisor(ask)                          # ask(kind, question) -> answer, before anything is rendered
+    op, fixed = unmap(op, map_index, pull)       # before it is rendered; `fixed` is `as_they_are` of `resolve`
+    relation(op, source)                         # "one", "alike", "all" or "inside": which outputs `pull` is to give
 
 `pull(task_id, key)` answers `MISSING` when that output was never pushed: `resolve` makes None of it for
 `return_value` and for tasks with multiple outputs, else raises `airflow.exceptions.XComNotFound`, as Airflow does.
@@ -50,7 +53,7 @@ import json
 import os
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from airflow._leoflow import conf as _conf
@@ -65,24 +68,16 @@ from airflow._leoflow.errors import (
     LeoflowDefer,
     TaskDeferred,
     TaskNotFound,
-    XComNotFound,
     warn,
     warned,
 )
+from airflow._leoflow.mapping import MappedOperator, closest_mapped_group
 from airflow._leoflow.params import DagParam
-from airflow._leoflow.xcom_arg import RETURN_VALUE, Literal, XComArg
+from airflow._leoflow.xcom_arg import MISSING as MISSING  # what `pull` answers for an output that was never pushed
+from airflow._leoflow.xcom_arg import Literal, MappedArgument, XComArg
 
 DECLARATIVE_FOLDER = ".leoflow"
 """Where `authoring.bundle` puts the JSON form of a `dag.yaml`: the author's interpreter may have no YAML parser."""
-
-
-class _Missing:
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING = _Missing()
-"""What `pull` answers for an output that was never pushed."""
 
 
 def load_project(path: str, source_path: str = "dag.py", import_paths: Sequence[str] = ()) -> dict[str, DAG]:
@@ -192,35 +187,57 @@ def resolve(
     *,
     text: Callable[[str], Any] | None = None,
     context: Mapping[str, Any] | None = None,
+    as_they_are: Collection[int] = (),
 ) -> Any:
-    """A copy of `value` with each output replaced by what `pull` gives and each text by what `text` makes of it."""
+    """A copy of `value` with each output replaced by what `pull` gives and each text by what `text` makes of it.
+
+    `as_they_are`: ids of values that come from outputs already, which are data and no templates.
+    """
+    if as_they_are and id(value) in as_they_are:
+        return value
+
+    def inner(item: Any) -> Any:
+        return resolve(item, pull, text=text, context=context, as_they_are=as_they_are)
+
     if isinstance(value, str):
         return value if text is None else text(value)
     if isinstance(value, XComArg):
-        return _pulled(value, pull)
+        return value.resolve(pull)
+    if isinstance(value, MappedArgument):
+        return value.resolve((context or {})["ti"].map_index, pull)
     if isinstance(value, DagParam):
         return value.resolve(context or {})
     if isinstance(value, Literal):
         return value.value
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(resolve(item, pull, text=text, context=context) for item in value))
+        return type(value)(*(inner(item) for item in value))
     if type(value) in (list, tuple, set):
-        return type(value)(resolve(item, pull, text=text, context=context) for item in value)
+        return type(value)(inner(item) for item in value)
     if isinstance(value, dict):
-        return {key: resolve(item, pull, text=text, context=context) for key, item in value.items()}
+        return {key: inner(item) for key, item in value.items()}
     if not isinstance(value, type) and isinstance(getattr(value, "template_fields", None), (list, tuple)):
         for name in value.template_fields:  # an object that names its own template fields, as Airflow allows
-            setattr(value, name, resolve(getattr(value, name, None), pull, text=text, context=context))
+            setattr(value, name, inner(getattr(value, name, None)))
     return value
 
 
-def _pulled(output: XComArg, pull: Callable[[str, str], Any]) -> Any:
-    value = pull(output.operator.task_id, output.key)
-    if value is not MISSING:
-        return value
-    if output.key == RETURN_VALUE or output.operator.multiple_outputs:
-        return None
-    raise XComNotFound(output.operator.dag_id, output.operator.task_id, output.key)
+def unmap(operator: BaseOperator, map_index: int, pull: Callable[[str, str], Any]) -> tuple[BaseOperator, set[int]]:
+    """The operator of this map index, and the ids of arguments that are no templates; of a task that is not mapped
+    itself, the same."""
+    return operator.unmap(map_index, pull) if isinstance(operator, MappedOperator) else (operator, set())
+
+
+def relation(operator: BaseOperator, source: Any) -> str:
+    """Which outputs of `source` an argument of `operator` means: its `one`, that of the same map index (`alike`), `all`
+    of a mapped task, or those of a task `inside` of a mapped group."""
+    if source is None:
+        return "one"
+    if source.is_mapped:
+        return "all"
+    group = closest_mapped_group(source.task_group)
+    if group is None:
+        return "one"
+    return "alike" if closest_mapped_group(operator.task_group) is group else "inside"
 
 
 def execute(operator: BaseOperator, context: Any) -> Any:

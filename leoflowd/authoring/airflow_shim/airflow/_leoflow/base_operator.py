@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow._leoflow import context, old_names
 from airflow._leoflow.errors import (
-    NO_MAPPING,
     AuthoringError,
     Location,
-    ShimUnsupported,
     TaskDeferralError,
     TaskDeferralTimeout,
     TaskDeferred,
@@ -70,7 +68,8 @@ class OperatorMeta(ABCMeta):
         if cls.leoflow_rules:
             kwargs = old_names.modern(operator, kwargs, cls.leoflow_rules)
         operator.__init__(**kwargs)  # type: ignore[misc]
-        operator.depend_on_outputs()
+        if not context.is_unmapping:  # else it has the edges of the mapped task
+            operator.depend_on_outputs()
         if operator.start_from_trigger and operator.start_trigger_args is not None:
             operator.execute = functools.partial(_start_from_trigger, operator)
         return operator
@@ -128,6 +127,7 @@ class BaseOperator(Task, metaclass=OperatorMeta):
     """One task. A subclass of yours runs as it is: its `execute(context)` is called in the task's process."""
 
     kind = "python"
+    is_mapped = False
     template_fields: Sequence[str] = ()
     template_ext: Sequence[str] = ()
     template_fields_renderers: dict[str, str] = {}
@@ -290,6 +290,11 @@ class BaseOperator(Task, metaclass=OperatorMeta):
         return type(self).__name__
 
     @property
+    def operator_class(self) -> type:
+        """The author's class, also of a task that is mapped."""
+        return type(self)
+
+    @property
     def operator_name(self) -> str:
         return self.custom_operator_name or self.task_type
 
@@ -347,15 +352,18 @@ class BaseOperator(Task, metaclass=OperatorMeta):
     def xcom_push(self, context: Any, key: str, value: Any) -> None:
         context["ti"].xcom_push(key=key, value=value)
 
-    # -- refused
+    # -- mapping
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
-        raise ShimUnsupported(f"task {kwargs.get('task_id')!r} uses {cls.__name__}.partial()", *NO_MAPPING)
+        """The arguments that all instances share; `expand` and `expand_kwargs` of what it gives make the task."""
+        from airflow._leoflow import mapping  # it needs this class
 
-    @classmethod
-    def expand(cls, **kwargs: Any) -> Any:
-        raise ShimUnsupported(f"{cls.__name__}.expand() is used", *NO_MAPPING)
+        if hasattr(cls, "captured_from"):
+            from airflow._leoflow.captured import check_capture
+
+            check_capture(cls, kwargs)
+        return mapping.OperatorPartial(cls, kwargs)
 
 
 def _number(retries: Any) -> Any:

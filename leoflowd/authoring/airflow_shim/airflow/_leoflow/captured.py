@@ -41,7 +41,7 @@ class CapturedOperator(BaseOperator, metaclass=CapturedMeta):
     captured_from = ""
 
     def __init__(self, **kwargs: Any) -> None:
-        _check_capture(type(self), kwargs)
+        check_capture(type(self), kwargs)
         kwargs = modern(self, kwargs, self.leoflow_rules)
         known = {name: kwargs.pop(name) for name in tuple(kwargs) if name in self._arguments()}
         super().__init__(**known)
@@ -78,7 +78,7 @@ class CapturedSensor(CapturedOperator, BaseSensorOperator):
         return _OWN_ARGUMENTS | _SENSOR_ARGUMENTS
 
 
-def _check_capture(cls: type[CapturedOperator], kwargs: dict[str, Any]) -> None:
+def check_capture(cls: type[CapturedOperator], kwargs: dict[str, Any]) -> None:
     name = cls.__name__
     written = next(base.__name__ for base in cls.__mro__ if "captured_from" in vars(base))
     shown = name if name == written else f"{name} (a {written})"

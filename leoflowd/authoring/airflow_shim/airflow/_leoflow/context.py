@@ -25,6 +25,9 @@ KNOWN_CONTEXT_KEYS = frozenset(
 )
 """Names of Airflow 3.2's task context; a parameter of that name is filled in when the task runs."""
 
+is_unmapping = False
+"""Is the operator of one instance of a mapped task being made? It takes the place of that task."""
+
 _current: Any = None
 
 

@@ -9,9 +9,10 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from airflow._leoflow import mapped_group, mapping
 from airflow._leoflow.context import KNOWN_CONTEXT_KEYS
 from airflow._leoflow.dag import DAG
-from airflow._leoflow.errors import NO_MAPPING, AirflowSkipException, AuthoringError, ShimUnsupported, describe
+from airflow._leoflow.errors import AirflowSkipException, AuthoringError, ShimUnsupported, describe
 from airflow._leoflow.moved import CONTEXT as OLD_CONTEXT
 from airflow._leoflow.operators import _BashDecoratedOperator, _PythonDecoratedOperator
 from airflow._leoflow.sensors import DecoratedSensorOperator
@@ -61,23 +62,43 @@ class TaskDecorator:
             raise TypeError("@task does not support methods")
 
     def __call__(self, *args: Any, **kwargs: Any) -> XComArg:
+        arguments = self.operator_arguments()
+        fail_dagrun = arguments.pop("on_failure_fail_dagrun")
+        check_arguments(self._signature, args, kwargs)
+        operator = self.operator_class(python_callable=self.function, op_args=args, op_kwargs=kwargs, **arguments)
+        self.mark(operator, fail_dagrun)
+        return XComArg(operator)
+
+    def operator_arguments(self) -> dict[str, Any]:
+        """Those of the task, `on_failure_fail_dagrun` among them."""
         arguments = {"task_id": self.function.__name__, **self.kwargs}
         if self.is_teardown and "trigger_rule" in arguments:
             raise ValueError("Trigger rule not configurable for teardown tasks.")
         if self.is_teardown:
             arguments["trigger_rule"] = "all_done_setup_success"
-        fail_dagrun = arguments.pop("on_failure_fail_dagrun", self.on_failure_fail_dagrun)
+        arguments.setdefault("on_failure_fail_dagrun", self.on_failure_fail_dagrun)
         if arguments.get("multiple_outputs") is None:
             arguments["multiple_outputs"] = returns_mapping(self.function)
-        check_arguments(self._signature, args, kwargs)
-        operator = self.operator_class(python_callable=self.function, op_args=args, op_kwargs=kwargs, **arguments)
+        return arguments
+
+    def mark(self, operator: Any, fail_dagrun: bool) -> None:
+        """What the decorators said of the task, and the docstring of its function."""
         operator.is_setup = self.is_setup
         operator.is_teardown = self.is_teardown
         operator.on_failure_fail_dagrun = fail_dagrun
         docs = (operator.doc, operator.doc_json, operator.doc_md, operator.doc_rst, operator.doc_yaml)
         if self.function.__doc__ and not any(docs):
             operator.doc_md = self.function.__doc__
-        return XComArg(operator)
+
+    def partial(self, **kwargs: Any) -> TaskDecorator:
+        """The same function with some of its arguments, which all instances share."""
+        return self.override(op_kwargs=mapping.partial_function(self, kwargs)["op_kwargs"])
+
+    def expand(self, **kwargs: Any) -> XComArg:
+        return mapping.expand_function(self, kwargs)
+
+    def expand_kwargs(self, kwargs: Any, *, strict: bool = True) -> XComArg:
+        return mapping.expand_function_kwargs(self, kwargs, strict=strict)
 
     def override(self, **kwargs: Any) -> TaskDecorator:
         """The same function with other task arguments."""
@@ -85,18 +106,6 @@ class TaskDecorator:
         other.is_setup, other.is_teardown = self.is_setup, self.is_teardown
         other.on_failure_fail_dagrun = self.on_failure_fail_dagrun
         return other
-
-    def _refuse(self, name: str) -> ShimUnsupported:
-        return ShimUnsupported(f"task {self.function.__name__!r} uses .{name}()", *NO_MAPPING)
-
-    def partial(self, **_: Any) -> Any:
-        raise self._refuse("partial")
-
-    def expand(self, **_: Any) -> Any:
-        raise self._refuse("expand")
-
-    def expand_kwargs(self, *_: Any, **__: Any) -> Any:
-        raise self._refuse("expand_kwargs")
 
     def __rshift__(self, other: Any) -> Any:
         raise self.not_called()
@@ -276,30 +285,37 @@ def _dag_factory(function: Callable[..., Any], dag_id: str, kwargs: Mapping[str,
 class TaskGroupDecorator:
     """A decorated function; calling it makes a group of the tasks that it creates."""
 
-    def __init__(self, function: Callable[..., Any], kwargs: Mapping[str, Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], kwargs: Mapping[str, Any], given: Mapping[str, Any] | None = None
+    ) -> None:
         self.function = function
         self.kwargs = dict(kwargs)
+        self.given = dict(given or {})
+        """Arguments of the function, from `partial`."""
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.make_group(TaskGroup, args, kwargs)
+
+    def make_group(self, make: Callable[..., TaskGroup], args: Any, kwargs: Mapping[str, Any]) -> Any:
         arguments = {"group_id": self.function.__name__, "add_suffix_on_collision": True, **self.kwargs}
-        with TaskGroup(**arguments) as group:
+        with make(**arguments) as group:
             if self.function.__doc__:
                 group.tooltip = group.tooltip or self.function.__doc__
             returned = self.function(*args, **kwargs)
         return group if returned is None else returned
 
     def override(self, **kwargs: Any) -> TaskGroupDecorator:
-        return TaskGroupDecorator(self.function, {**self.kwargs, **kwargs})
+        return TaskGroupDecorator(self.function, {**self.kwargs, **kwargs}, self.given)
 
-    def expand(self, **_: Any) -> Any:
-        raise ShimUnsupported(f"task group {self.function.__name__!r} uses .expand()", *NO_MAPPING)
+    def partial(self, **kwargs: Any) -> TaskGroupDecorator:
+        return TaskGroupDecorator(self.function, self.kwargs, mapped_group.partial_group(self, kwargs))
 
-    def expand_kwargs(self, *_: Any) -> Any:
-        raise ShimUnsupported(f"task group {self.function.__name__!r} uses .expand_kwargs()", *NO_MAPPING)
+    def expand(self, **kwargs: Any) -> Any:
+        return mapped_group.expand_group(self, kwargs)
 
-    def partial(self, **_: Any) -> Any:
-        raise ShimUnsupported(f"task group {self.function.__name__!r} uses .partial()", *NO_MAPPING)
+    def expand_kwargs(self, kwargs: Any) -> Any:
+        return mapped_group.expand_group_kwargs(self, kwargs)
 
 
 def task_group(group_id: Any = None, **kwargs: Any) -> Any:

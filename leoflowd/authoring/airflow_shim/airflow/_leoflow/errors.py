@@ -72,13 +72,6 @@ class UnsupportedImport(ShimUnsupported, ImportError):
     """An `airflow` name that is not there. An ImportError, so that a DAG file may catch it and use another name."""
 
 
-NO_MAPPING = (
-    "dynamic task mapping is not supported yet",
-    "build the tasks with a list comprehension over values known when the file is loaded: [f(x) for x in [1, 2, 3]]",
-)
-"""Why and remedy, wherever mapping could be asked for."""
-
-
 # --- Airflow's exceptions ----------------------------------------------------------------------------------------
 
 

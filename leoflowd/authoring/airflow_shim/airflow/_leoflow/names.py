@@ -9,6 +9,7 @@ _DAG = "airflow._leoflow.dag"
 _OP = "airflow._leoflow.base_operator"
 _G = "airflow._leoflow.task_group"
 _X = "airflow._leoflow.xcom_arg"
+_M = "airflow._leoflow.mapping"
 _EDGE = "airflow._leoflow.edges"
 _O = "airflow._leoflow.operators"
 _E = "airflow._leoflow.errors"
@@ -151,7 +152,10 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk.definitions.taskgroup": {"TaskGroup": _G},
     "airflow.sdk.definitions.template": {"literal": f"{_X}:Literal"},
     "airflow.sdk.definitions.variable": {"Variable": _V},
-    "airflow.sdk.definitions.xcom_arg": {"XComArg": _X, "PlainXComArg": _X},
+    "airflow.sdk.definitions.mappedoperator": {"MappedOperator": _M},
+    "airflow.sdk.definitions.xcom_arg": dict.fromkeys(
+        ("XComArg", "PlainXComArg", "MapXComArg", "ZipXComArg", "ConcatXComArg"), _X
+    ),
     "airflow.sdk.exceptions": _ERRORS,
     "airflow.sdk.timezone": _TIMEZONE,
     "airflow.sdk.types": {"Context": _C},
@@ -178,6 +182,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.models.baseoperator": {"BaseOperator": _OP, **_EDGES},
     "airflow.models.connection": {"Connection": _S},
     "airflow.models.dag": {"DAG": _DAG, "dag": _D},
+    "airflow.models.mappedoperator": {"MappedOperator": _M},
     "airflow.models.param": {"Param": _P, "ParamsDict": _P, "DagParam": _P},
     "airflow.models.variable": {"Variable": _V},
     "airflow.models.xcom_arg": {"XComArg": _X},

@@ -7,8 +7,9 @@ from typing import Any
 
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.errors import AuthoringError, ShimUnsupported
+from airflow._leoflow.mapping import MappedOperator
 from airflow._leoflow.sensors import BaseSensorOperator
-from airflow._leoflow.xcom_arg import XComArg
+from airflow._leoflow.xcom_arg import MappedArgument, XComArg
 
 CALLBACK = (
     "callbacks are not run yet",
@@ -19,7 +20,6 @@ REFUSED_TASK_ARGUMENTS: dict[str, tuple[str, str]] = {
     "retry_policy": ("retry policies are not supported", "use retries, retry_delay and AirflowFailException"),
     "resources": ("Kubernetes resources live outside the code", "set tasks.<id>.resources in leoflow.yaml"),
     "run_as_user": ("all tasks run as the user of the agent", "remove it"),
-    "map_index_template": ("dynamic task mapping is not supported yet", "remove it"),
     "executor": ("Leoflow chooses the executor", "remove it"),
     "executor_config": ("there is no executor to configure", "use tasks.<id>.execution in leoflow.yaml"),
     "inlets": ("assets are not supported yet", "remove it"),
@@ -56,24 +56,28 @@ def refuse_others(task: BaseOperator) -> None:
         raise ShimUnsupported(f"{who} has allow_nested_operators=False", "it is not supported", "remove it", where)
     if task.operator_extra_links:
         raise ShimUnsupported(f"{who} has operator_extra_links", "they are not supported yet", "remove it", where)
-    for name, value in vars(task).items():
-        if isinstance(value, XComArg) and not name.startswith("_") and name not in task.template_fields:
+    shared = task.arguments if isinstance(task, MappedOperator) else {}
+    for name, value in {**shared, **vars(task)}.items():
+        is_output = isinstance(value, (XComArg, MappedArgument)) and not name.startswith("_")
+        if is_output and name not in task.template_fields:
+            source = value.operator.task_id if isinstance(value, XComArg) else value.key
             raise AuthoringError(
-                f"{who} has the output of task {value.operator.task_id!r} as {name}",
+                f"{who} has the output of task {source!r} as {name}",
                 f"{name} is not a template field of {task.task_type}, so it is needed before that task has run",
                 f"pass a plain value; outputs may go into {', '.join(task.template_fields) or 'none of its fields'}",
                 where,
             )
-    if task.start_from_trigger and task.start_trigger_args is not None:
+    described = task.operator_class if isinstance(task, MappedOperator) else task
+    if described.start_from_trigger and described.start_trigger_args is not None:
         return
-    if task.kind == "python" and type(task).execute is BaseOperator.execute:
+    if task.kind == "python" and task.operator_class.execute is BaseOperator.execute:
         raise AuthoringError(
             f"{who} is a {task.task_type} without an execute() method",
             "there is nothing to run",
             "use EmptyOperator, or write `def execute(self, context)`",
             where,
         )
-    if task.kind == "sensor" and not has_poke(task) and type(task).execute is BaseSensorOperator.execute:  # type: ignore[attr-defined]
+    if task.kind == "sensor" and not has_poke(task) and task.operator_class.execute is BaseSensorOperator.execute:
         raise AuthoringError(
             f"{who} is a {task.task_type} without a poke() method",
             "there is nothing to run",
@@ -83,4 +87,5 @@ def refuse_others(task: BaseOperator) -> None:
 
 
 def has_poke(task: BaseOperator) -> bool:
-    return isinstance(task, BaseSensorOperator) and type(task).poke is not BaseSensorOperator.poke
+    cls = task.operator_class
+    return issubclass(cls, BaseSensorOperator) and cls.poke is not BaseSensorOperator.poke

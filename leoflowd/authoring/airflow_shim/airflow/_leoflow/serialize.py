@@ -27,6 +27,8 @@ from airflow._leoflow.dag import DAG
 from airflow._leoflow.dag_checks import check_dag, check_task
 from airflow._leoflow.enums import TriggerRule, WeightRule
 from airflow._leoflow.errors import AuthoringError, Warned, warned
+from airflow._leoflow.mapped_group import MappedTaskGroup
+from airflow._leoflow.mapping import MappedOperator
 from airflow._leoflow.names import MODULES
 from airflow._leoflow.old_names import warn_of_context
 from airflow._leoflow.refused_arguments import (
@@ -122,6 +124,7 @@ def serialize_group(group: TaskGroup) -> dict[str, Any]:
         "prefix_group_id": group.prefix_group_id,
         "ui_color": group.ui_color,
         "ui_fgcolor": group.ui_fgcolor,
+        "mapped": group.expand_input.spec() if isinstance(group, MappedTaskGroup) else None,
         "upstream_ids": sorted(group.upstream_group_ids | group.upstream_task_ids),
         "downstream_ids": sorted(group.downstream_group_ids | group.downstream_task_ids),
     }
@@ -146,7 +149,7 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
     refuse_others(task)
     check_task(task)
     warn_of_context(task, texts([getattr(task, name, None) for name in task.template_fields]))
-    cls = type(task)
+    cls = task.operator_class
     return {
         "task_id": task.task_id,
         "operator": cls.__name__,
@@ -185,6 +188,7 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
         "template_fields": list(task.template_fields),
         "template_values": {name: display(getattr(task, name, None)) for name in task.template_fields},
         "xcom_refs": _xcom_refs(task),
+        "mapped": task.expand_input.spec() if isinstance(task, MappedOperator) else None,
         "params": params_of({k: v for k, v in task.params.serialize("task").items() if k in task._own_params}, where),
         "doc_md": _task_doc(task, project),
         "ui_color": task.ui_color,
@@ -198,6 +202,8 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
 def _how_it_runs(task: BaseOperator) -> dict[str, Any]:
     """`kind`, and for a wait or a call what it is; `process_kind`: how it would run in a process, None if it cannot."""
     found: dict[str, Any] = {"kind": task.kind, "process_kind": task.kind}
+    if isinstance(task, MappedOperator) and task.kind in {"wait", "http"}:
+        return _how_its_instances_run(task)
     if task.kind == "wait":
         found["wait"] = None if task.needs_process() else as_json(task.leoflow_wait())  # type: ignore[attr-defined]
         found["prepare"] = "process" if found["wait"] is None else "daemon"
@@ -211,6 +217,15 @@ def _how_it_runs(task: BaseOperator) -> dict[str, Any]:
     elif task.start_from_trigger and task.start_trigger_args is not None:
         found["deferral"] = _first_deferral(task.start_trigger_args)
     return found
+
+
+def _how_its_instances_run(task: MappedOperator) -> dict[str, Any]:
+    """A wait or a call whose arguments only the process of an instance knows: the wait then goes into the pool."""
+    if task.kind == "http":
+        kind = "operator" if has_airflow() else "python"
+        return {"kind": kind, "process_kind": kind}
+    process_kind = "sensor" if has_poke(task) else "operator" if has_airflow() else None
+    return {"kind": "wait", "wait": None, "prepare": "process", "process_kind": process_kind}
 
 
 def _first_deferral(arguments: StartTriggerArgs) -> dict[str, Any] | None:
@@ -268,8 +283,10 @@ def _xcom_refs(task: BaseOperator) -> list[dict[str, str]]:
     found = {
         (output.operator.task_id, output.key)
         for name in task.template_fields
-        for output in iter_outputs(getattr(task, name, None))
+        for output in iter_outputs(getattr(task, name, None), also_mapped=False)
     }
+    if isinstance(task, MappedOperator):
+        found |= {(output.operator.task_id, output.key) for output in iter_outputs(task.expand_input.literals())}
     return [{"task_id": task_id, "key": key} for task_id, key in sorted(found)]
 
 

@@ -75,6 +75,7 @@ class TaskGroup(Dependable):
 
     group_id: str | None = None
     label: str = ""
+    is_mapped = False
 
     @property
     def node_id(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow._leoflow.params import DagParam
-from airflow._leoflow.xcom_arg import Literal, iter_outputs
+from airflow._leoflow.xcom_arg import Literal, MappedArgument, iter_outputs
 
 
 def texts(value: Any) -> Iterable[str]:
@@ -23,8 +23,8 @@ def texts(value: Any) -> Iterable[str]:
 
 
 def holds_code(value: Any) -> bool:
-    """Outputs of tasks, params and `literal(...)`: data once a process has resolved them."""
-    if isinstance(value, (DagParam, Literal)) or any(True for _ in iter_outputs(value)):
+    """Outputs of tasks, params, mapped arguments and `literal(...)`: data once a process has resolved them."""
+    if isinstance(value, (DagParam, Literal, MappedArgument)) or any(True for _ in iter_outputs(value)):
         return True
     if isinstance(value, Mapping):
         return any(holds_code(item) for item in value.values())
