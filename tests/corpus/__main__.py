@@ -1,7 +1,7 @@
 """What of other people's DAG files compiles as it is: `python -m tests.corpus [FOLDER]`, or `make corpus`.
 
-Without a folder: the example DAGs of Airflow and its providers, and `docs/compatibility.md` is written. With one: every
-DAG file below it, each folder in it being a project; the report goes to standard output.
+Without a folder: the example DAGs of Airflow and its providers, and `docs/compatibility.md` is written. With one: what
+Lite finds in each folder of it; the report goes to standard output.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.corpus.report import table
-from tests.corpus.sources import DagFile, of_folder, published
-from tests.corpus.trying import Result, try_file
+from tests.corpus.sources import of_folder, published
+from tests.corpus.trying import Result, files_of, try_file
 
 REPOSITORY = Path(__file__).parents[2]
 CACHE = REPOSITORY / ".cache" / "corpus"
@@ -22,9 +23,12 @@ PAGE = REPOSITORY / "docs" / "compatibility.md"
 
 def main() -> int:
     options = _read_options()
-    files = list(published(CACHE) if options.folder is None else of_folder(options.folder.resolve()))
+    trees = published(CACHE) if options.folder is None else of_folder(options.folder.resolve())
+    files = [file for tree in trees for file in files_of(tree)]
+    attempt = partial(try_file, python=options.python)
     with ThreadPoolExecutor(options.jobs) as pool:
-        results = [_told(result, number, len(files)) for number, result in enumerate(pool.map(try_file, files), 1)]
+        tried = [_told(result, number, len(files)) for number, result in enumerate(pool.map(attempt, files), 1)]
+    results = [result for result in tried if result.dags or result.error]  # the others define no DAG
     if options.folder is None:
         PAGE.write_text(table(results, title="Compatibility"))
         sys.stderr.write(f"corpus: written to {PAGE.relative_to(REPOSITORY)}\n")
@@ -34,18 +38,15 @@ def main() -> int:
 
 
 def _told(result: Result, number: int, count: int) -> Result:
-    verdict = "compiles" if result.is_compiled else f"{result.error}"
-    sys.stderr.write(f"corpus: {number}/{count} {_shown(result.file)}: {verdict}\n")
+    verdict = "compiles" if result.is_compiled else result.error or "defines no DAG"
+    sys.stderr.write(f"corpus: {number}/{count} {result.file.shown}: {verdict}\n")
     return result
-
-
-def _shown(file: DagFile) -> str:
-    return f"{file.source}/{file.name}"
 
 
 def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.corpus", description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, help="a folder of projects with DAG files")
+    parser.add_argument("--python", help="an interpreter that has what the files import; else this one")
     parser.add_argument("--jobs", type=int, default=2, help="files at once (default 2)")
     return parser.parse_args()
 

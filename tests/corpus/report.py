@@ -39,7 +39,7 @@ def _reasons(results: Sequence[Result]) -> str:
     if not refused:
         return ""
     counts = Counter((result.is_for_later, result.reason) for result in refused)
-    example = {result.reason: f"{result.file.source}/{result.file.name}" for result in reversed(refused)}
+    example = {result.reason: result.file.shown for result in reversed(refused)}
     lines = ["\n## Why files are refused\n\n| files | reason | for example |\n|---|---|---|\n"]
     for (is_for_later, reason), count in sorted(counts.items(), key=lambda item: (item[0][0], -item[1], item[0][1])):
         waits = " (waits)" if is_for_later else ""

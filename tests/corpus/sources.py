@@ -1,4 +1,4 @@
-"""Where the corpus comes from: the example DAGs in published source distributions, or any folder of DAG files.
+"""Where the corpus comes from: the example DAGs in published distributions, or any folder of projects.
 
 Nothing of it is committed. `locks/corpus.txt` pins the distributions by version and checksum.
 """
@@ -17,20 +17,37 @@ import msgspec
 LOCK = Path(__file__).parents[2] / "locks" / "corpus.txt"
 EXAMPLES = ("/example_dags/", "/tests/system/")
 """Where a distribution keeps DAG files that people are meant to read and run."""
-NO_EXAMPLES = ("__init__.py", "conftest.py")
-FILE_MAX_BYTES = 1024 * 1024
+HELPERS = {
+    "tests_common/test_utils/system_tests.py": """\
+def get_test_run(dag):
+    return lambda: None
 
 
-class DagFile(msgspec.Struct, frozen=True):
-    """A file of the corpus; `source` is the distribution or folder that it is counted with."""
+def get_test_env_id(name="SYSTEM_TESTS_ENV_ID"):
+    return "corpus"
+""",
+    "tests_common/test_utils/watcher.py": """\
+from airflow.sdk import task
 
-    source: str
+
+@task(trigger_rule="one_failed", retries=0)
+def watcher():
+    raise RuntimeError("a task failed")
+""",
+    "tests_common/test_utils/version_compat.py": "AIRFLOW_V_3_0_PLUS = AIRFLOW_V_3_1_PLUS = True\n",
+}
+"""What the providers' system tests import from a package of Airflow's developers, in our words."""
+
+
+class Tree(msgspec.Struct, frozen=True):
+    """A folder of DAG files, counted under its name."""
+
     name: str
-    path: Path
+    folder: Path
 
 
-def published(cache: Path) -> Iterator[DagFile]:
-    """The example DAGs of all pinned distributions, downloaded and unpacked into `cache` where they are not there."""
+def published(cache: Path) -> Iterator[Tree]:
+    """The trees of all pinned distributions, downloaded and unpacked into `cache` where they are not there."""
     stamp, lock = cache / "complete", LOCK.read_text()
     if not stamp.exists() or stamp.read_text() != lock:
         _download(cache / "archives")
@@ -38,13 +55,15 @@ def published(cache: Path) -> Iterator[DagFile]:
             _unpack(archive, cache / "files")
         stamp.write_text(lock)
     for folder in sorted((cache / "files").iterdir()):
-        yield from _dag_files(folder, source=folder.name)
+        found = [file.parent for file in folder.rglob("example_dags/__init__.py")]
+        yield from (Tree(folder.name, one) for one in sorted({one for one in found if one.parent.name != "tests"}))
+        if (folder / "tests").is_dir():
+            yield Tree(folder.name, folder / "tests")
 
 
-def of_folder(folder: Path) -> Iterator[DagFile]:
-    """Every DAG file below a folder, counted with the folder's own folders: one for each project."""
-    for file in _dag_files(folder, source=folder.name):
-        yield msgspec.structs.replace(file, source=file.name.partition("/")[0] if "/" in file.name else folder.name)
+def of_folder(folder: Path) -> Iterator[Tree]:
+    """Each folder in it is a project."""
+    yield from (Tree(one.name, one) for one in sorted(folder.iterdir()) if one.is_dir())
 
 
 def _download(archives: Path) -> None:
@@ -58,11 +77,18 @@ def _download(archives: Path) -> None:
 
 def _unpack(archive: Path, target: Path) -> None:
     """The example files only, below the name and version of their distribution."""
+    folder = target / "-".join(archive.name.removesuffix(".tar.gz").split("-")[:2])
     for name, content in _members(archive):
         if any(place in f"/{name}" for place in EXAMPLES) and ".." not in name:
-            file = target / "-".join(archive.name.removesuffix(".tar.gz").split("-")[:2]) / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
+            _write(folder / name, content)
+    if (folder / "tests").is_dir():
+        for name, text in HELPERS.items():
+            _write(folder / "tests" / name, text.encode())
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
 
 
 def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
@@ -76,17 +102,3 @@ def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
             content = source.extractfile(member) if member.isfile() else None
             if content is not None:
                 yield member.name.partition("/")[2], content.read()
-
-
-def _dag_files(folder: Path, source: str) -> Iterator[DagFile]:
-    for path in sorted(folder.rglob("*.py")):
-        if path.name not in NO_EXAMPLES and path.is_file() and _makes_a_dag(path):
-            yield DagFile(source, path.relative_to(folder).as_posix(), path)
-
-
-def _makes_a_dag(path: Path) -> bool:
-    """By its text, as Airflow decides which files to load."""
-    if path.stat().st_size > FILE_MAX_BYTES:
-        return False
-    text = path.read_bytes()
-    return b"airflow" in text and (b"DAG(" in text or b"@dag" in text)

@@ -3,44 +3,59 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
-from leoflowd.authoring.compiler import compile_project
+from leoflowd.authoring.compiler import compile_opened
+from leoflowd.authoring.discovery import discover
 from leoflowd.authoring.errors import DagCompileError
-from tests.corpus.sources import DagFile
+from leoflowd.authoring.project import Project
+from tests.corpus.sources import Tree
 
 LATER = re.compile(r"\b(assets?|datasets?|callbacks?|deadline|inlets|outlets|dbt)\b", re.IGNORECASE)
 """Constructs that an issue of their own brings; they are counted apart."""
+
+
+class DagFile(msgspec.Struct, frozen=True):
+    source: str
+    project: Project
+
+    @property
+    def shown(self) -> str:
+        return f"{self.source}/{self.project.path}"
 
 
 class Result(msgspec.Struct, frozen=True):
     file: DagFile
     dags: int = 0
     error: str = ""
-    """The message as an author reads it; empty when it compiles."""
+    """The message as an author reads it; empty when it compiles, or defines no DAG."""
     reason: str = ""
     """Its kind: equal for files that fail for the same cause."""
-    is_fault_of_ours: bool = False
-    """Something other than a refusal with a line and a remedy."""
 
     @property
     def is_compiled(self) -> bool:
-        return not self.error
+        return self.dags > 0
 
     @property
     def is_for_later(self) -> bool:
         return bool(LATER.search(self.reason))
 
 
-def try_file(file: DagFile) -> Result:
-    """Never raises: whatever happens is the result."""
+def files_of(tree: Tree) -> Iterator[DagFile]:
+    """What Lite finds in this folder."""
+    yield from (DagFile(tree.name, project) for project in discover(tree.folder).projects)
+
+
+def try_file(file: DagFile, python: str | None) -> Result:
+    """Never raises: whatever happens is the result. `python` has what the file imports; None: this interpreter."""
     try:
-        return Result(file, dags=len(compile_project(file.path)))
+        return Result(file, dags=len(compile_opened(file.project, python=python).specs))
     except DagCompileError as refusal:
         return Result(file, error=str(refusal), reason=_kind_of(refusal))
     except Exception as fault:  # what the corpus is there to find
-        return Result(file, error=repr(fault), reason=type(fault).__name__, is_fault_of_ours=True)
+        return Result(file, error=repr(fault), reason=f"a fault of ours: {type(fault).__name__}")
 
 
 def _kind_of(refusal: DagCompileError) -> str:
