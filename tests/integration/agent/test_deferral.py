@@ -40,6 +40,7 @@ class Unserializable(Waiting):
         self.defer(trigger=Bell(object()), method_name="go_on")
 
 class Native(Waiting):
+    kind = "wait"
     def leoflow_wait(self):
         return {"probe": {"kind": "file", "arguments": {"path": self.path}}, "terms": {"timeout_s": 60}}
 
