@@ -149,9 +149,9 @@ class Scheduler:
     async def _step(self, events: Sequence[Event]) -> None:
         """Decide on these events and whatever is due, and on what follows from that, until nothing does."""
         while True:
-            await trio.lowlevel.checkpoint_if_cancelled()
             draft = Draft(self._now())
             try:
+                await trio.lowlevel.checkpoint_if_cancelled()  # in here: whoever told these events is to be answered
                 await self._reading.read(events, draft)
                 self._deciding.decide(events, draft)
                 await self._committing.commit(draft)

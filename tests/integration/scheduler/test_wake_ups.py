@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
+from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.contract.states import DagRunState, TaskInstanceState
 from leoflowd.scheduler.inbox import DagChanged, Event, Inbox, Reply, RunChanged, StartRuns, Sweep, TryEnded
 from leoflowd.scheduler.reading import LOADED_PER_STEP
@@ -458,3 +459,15 @@ async def test_what_is_told_again_and_again_is_remembered_once(world: World) -> 
 async def pause(world: World) -> None:
     async with world.db.api.transaction() as conn:
         await dags.set_paused(conn, "d", True, utc_now())
+
+
+async def test_a_report_that_arrives_as_the_term_ends_is_told_to_come_again(world: World) -> None:
+    """Taken from the inbox and then cancelled, it had no answer, and its agent waited for one for ever."""
+    async with world.leading():
+        await world.create(dag("d", task("a")))
+        row = await world.row((await world.launched_ids(1))["a"])
+        await world.settled()
+        report = TryEnded(row, outcome(), None, Reply())
+        world.inbox.hint(report)  # the scheduler has it already; the end of the term is the next that it sees
+    with trio.fail_after(PATIENCE_S), pytest.raises(StoreUnavailable):
+        await report.reply.wait()
