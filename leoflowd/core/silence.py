@@ -22,6 +22,11 @@ class SilenceLimits(msgspec.Struct, frozen=True, kw_only=True):
     hello_within_s: float = 120.0
     """For the first word after the launch, or after our own start: an interpreter has to start and import first."""
 
+    @classmethod
+    def of_agents(cls, silence_s: float) -> SilenceLimits:
+        """Where agents may be silent for so long: the first word may take no less than any other."""
+        return cls(lost_after_s=silence_s, hello_within_s=max(cls().hello_within_s, silence_s))
+
 
 class Signs(msgspec.Struct, frozen=True, kw_only=True):
     """What this daemon knows of the life of one try."""

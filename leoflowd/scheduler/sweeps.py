@@ -72,7 +72,7 @@ class Sweeper:
             live = await tries.list_live_tries(conn, EXECUTOR)
         await self._others.look()
         self._others.forget_all_but({str(row.id) for row in live})
-        limits = SilenceLimits(lost_after_s=self._config.agent_silence_s)
+        limits = SilenceLimits.of_agents(self._config.agent_silence_s)
         lost = []
         for row in live:
             is_queued = row.state == TaskInstanceState.QUEUED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import runpy
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from leoflow_agent.masking import Secrets
 from leoflow_agent.runner import secret_forms
+from leoflowd.authoring.compiler import SHIM
 from leoflowd.core import secret_names
 
 PASSWORD = "päss/wörd +'\"&\\9"
@@ -24,8 +26,9 @@ def _secrets(*texts: str) -> Secrets:
     return secrets
 
 
-def test_the_names_of_secrets_are_the_same_in_runner_and_daemon() -> None:
-    assert secret_forms.SECRET_NAMES == secret_names.SECRET_NAMES
+def test_the_names_of_secrets_are_the_same_in_runner_shim_and_daemon() -> None:
+    shim = runpy.run_path(str(SHIM / "airflow" / "_leoflow" / "secret_names.py"))
+    assert secret_forms.SECRET_NAMES == shim["SECRET_NAMES"] == secret_names.SECRET_NAMES
 
 
 def test_a_secret_inside_a_longer_one_leaves_nothing_behind() -> None:

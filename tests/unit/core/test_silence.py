@@ -52,3 +52,9 @@ def test_a_try_is_lost_when_silence_outlasts_its_limit(is_queued: bool, seen: Si
 )
 def test_the_reason_says_what_was_missed_and_for_how_long(is_queued: bool, seen: Signs, because: str) -> None:
     assert (lost_because(seen, LIMITS, is_queued=is_queued) or "").startswith(because)
+
+
+@pytest.mark.parametrize(("silence_s", "hello_s"), [(60.0, 120.0), (600.0, 600.0)])
+def test_the_first_word_may_take_no_less_than_any_other(silence_s: float, hello_s: float) -> None:
+    limits = SilenceLimits.of_agents(silence_s)
+    assert (limits.lost_after_s, limits.hello_within_s) == (silence_s, hello_s)

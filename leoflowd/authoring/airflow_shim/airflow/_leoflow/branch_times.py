@@ -35,6 +35,7 @@ class _TwoWays(BaseBranchOperator):
         return self.follow_task_ids_if_true if self._is_true_at(moment) else self.follow_task_ids_if_false
 
     def _is_true_at(self, moment: Any) -> bool:
+        """What each of the two operators asks of the moment."""
         raise NotImplementedError
 
 
