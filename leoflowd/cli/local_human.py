@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
-from leoflowd.cli.output import Output, clean
+from leoflowd.cli.output import Output, clean, echo
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.human import Answer, Person, Question
 from leoflowd.core.human import check_input, check_options, default_input, param_form
@@ -76,9 +76,9 @@ def _answer(chosen: Sequence[str], entered: dict[str, Any], now: datetime, who: 
 
 def _ask(name: str, question: Question, now: datetime) -> Answer:
     """Until the answer fits."""
-    click.echo(clean(f"\n{name} asks: {question.subject}"))
+    echo(f"\n{name} asks: {question.subject}")
     if question.body:
-        click.echo(clean(question.body))
+        echo(question.body)
     default = None if question.defaults is None else ",".join(question.defaults)
     many = " (several with commas between)" if question.multiple else ""
     while True:
@@ -89,7 +89,7 @@ def _ask(name: str, question: Question, now: datetime) -> Answer:
             check_options(question.options, chosen, multiple=question.multiple)
             check_input(question.params, entered)
         except Invalid as fault:
-            click.echo(clean(str(fault)))
+            echo(str(fault))
             continue
         return _answer(chosen, entered, now, TESTER)
 
