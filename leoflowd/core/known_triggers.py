@@ -31,6 +31,7 @@ from leoflowd.contract.human import HUMAN_KIND, Options, Person, Question
 from leoflowd.contract.wait_spec import ProbeSpec, TriggerSpec, WaitSpec, WaitTerms
 
 STANDARD = "airflow.providers.standard.triggers"
+HITL_TRIGGER = f"{STANDARD}.hitl.HITLTrigger"
 HTTP = "airflow.providers.http.triggers.http"
 _CLASS, _VERSION, _DATA = "__classname__", "__version__", "__data__"
 _MOMENTS = frozenset({"datetime.datetime", "pendulum.datetime.DateTime"})
@@ -255,7 +256,7 @@ _KNOWN: dict[str, _Known] = {
     f"{STANDARD}.external_task.WorkflowTrigger": (_Workflow, _workflow_wait),
     f"{STANDARD}.external_task.DagStateTrigger": (_DagState, _dag_state_wait),
     f"{HTTP}.HttpSensorTrigger": (_HttpSensor, _http_wait),
-    f"{STANDARD}.hitl.HITLTrigger": (_Hitl, _human_wait),
+    HITL_TRIGGER: (_Hitl, _human_wait),
 }
 
 

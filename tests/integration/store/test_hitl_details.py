@@ -92,6 +92,7 @@ async def test_the_question_and_the_move_are_one_commit_and_all_of_it_is_shown(w
         found = await admin.get(DETAIL)
     instance = found.pop("task_instance")
     assert (instance["task_id"], instance["state"], instance["id"]) == ("ask", "deferred", str(wait.id))
+    assert instance["trigger"]["classpath"] == "airflow.providers.standard.triggers.hitl.HITLTrigger"
     params = found.pop("params")
     assert list(params) == ["zone", "age"]
     assert params == ASKED["params"]
