@@ -30,7 +30,7 @@ _TR = "airflow._leoflow.triggers"
 _TD = "airflow._leoflow.trigger_dagrun"
 _B = "airflow._leoflow.branching"
 _BT = "airflow._leoflow.branch_times"
-_V = "airflow._leoflow.virtualenv"
+_VENV = "airflow._leoflow.virtualenv"
 _HI = "airflow._leoflow.hitl"
 
 _EDGES = dict.fromkeys(("chain", "chain_linear", "cross_downstream"), _EDGE)
@@ -44,7 +44,7 @@ _PYTHON = {
     **dict.fromkeys(
         """PythonVirtualenvOperator ExternalPythonOperator BranchPythonVirtualenvOperator
         BranchExternalPythonOperator""".split(),
-        _V,
+        _VENV,
     ),
 }
 _EMPTY = {"EmptyOperator": _O}
