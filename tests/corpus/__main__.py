@@ -50,7 +50,9 @@ def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.corpus", description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, help="a folder of projects with DAG files")
     parser.add_argument("--python", help="an interpreter that has what the files import; else this one")
-    parser.add_argument("--only", default="", help="files that this regular expression finds by their shown name; to standard output")
+    parser.add_argument(
+        "--only", default="", help="files that this regular expression finds by their shown name; to standard output"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="files at once (default 2)")
     return parser.parse_args()
 

@@ -10,12 +10,13 @@ from tests.corpus.trying import Result, Verdict
 HEAD = """\
 # {title}
 
-Made by `make corpus`. Each file is compiled as it is, without a `leoflow.yaml`. Apart, and not in the share, are files that
+Made by `make corpus`. Each file is compiled as it is, without a `leoflow.yaml`. Apart, and not in the share, are files
+that
 
 - *waits*: use what a later release brings (assets, callbacks, mails, dbt);
-- *absent*: import a module that its repository does not hold and that is not published, or not installed where this ran;
-- *owner's*: read what only their owner has while they are loaded: a variable of the process, a file, the fields of a
-  Variable. (A Variable that is only read as text or number has a made-up value here.)
+- *absent*: import a module that its repository does not hold, not published or not installed where this ran;
+- *owner's*: read what only their owner has: a variable of the process, a file, the fields of a Variable. (One that is
+  only read as text or number has a made-up value here.)
 
 | source | files | compile | waits | absent | owner's | refused | share |
 |---|---|---|---|---|---|---|---|

@@ -51,8 +51,7 @@ from airflow.sdk import BaseOperator
 
 
 class OpenLineageTestOperator(BaseOperator):
-    def __init__(self, *, event_templates=None, file_path=None, env=None, allow_duplicate_events=None, clear_variables=True,
-                 **kwargs):
+    def __init__(self, *, event_templates=None, file_path=None, env=None, **kwargs):
         super().__init__(**kwargs)
         self.file_path = file_path
 

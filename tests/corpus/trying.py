@@ -35,7 +35,9 @@ class Verdict(enum.Enum):
     REFUSED = "refused"
 
 
-LATER = re.compile(r"\b(assets?|datasets?|callbacks?|deadline|inlets|outlets|dbt|cosmos|SMTP)\b|mails are not sent", re.I)
+LATER = re.compile(
+    r"\b(assets?|datasets?|callbacks?|deadline|inlets|outlets|dbt|cosmos|SMTP)\b|mails are not sent", re.IGNORECASE
+)
 """What an issue of its own brings."""
 HAS_NO_MODULE = re.compile(
     r"^the module '(?P<module>[^']+)' is imported; "
@@ -102,7 +104,7 @@ def _verdict(file: DagFile, refusal: DagCompileError, reason: str, *, has_made_u
     absent = HAS_NO_MODULE.match(f"{refusal.what}; {refusal.why}")
     if absent is not None and not _is_in_tree(file, absent["module"]):
         return Verdict.WAITS if LATER.search(absent["module"]) else Verdict.ABSENT
-    if LATER.search(reason):
+    if LATER.search(f"{reason} {refusal.remedy}"):
         return Verdict.WAITS
     is_raised = refusal.what.startswith("loading it raised")
     if OWNERS.search(reason) or (is_raised and (has_made_up or "environ" in _line_of(file, refusal))):
