@@ -247,6 +247,8 @@ class EnvironmentSpec(Spec, frozen=True, kw_only=True):
 
     python_version: str | None = None
     dependencies: tuple[str, ...] = ()
+    yielding: tuple[str, ...] = ()
+    """Those of the dependencies whose versions give way if they must: they were written for another Airflow."""
     connectors: tuple[str, ...] = ()
     """Airflow providers by short name (`http`, `cncf.kubernetes`): `apache-airflow-providers-<name>`, with Airflow."""
     system_packages: tuple[str, ...] = ()
@@ -302,6 +304,8 @@ class DagSpec(Spec, frozen=True, kw_only=True):
     """For display only; their effect is already in the tasks."""
     params: dict[str, Any] = {}
     """name -> {value, schema, description, source}, the shape of the UI's trigger form."""
+    param_order: tuple[str, ...] = ()
+    """The names as the author has them, for that form: the canonical form sorts keys. Empty: sorted is right."""
     tasks: tuple[TaskSpec, ...]
     groups: tuple[TaskGroupSpec, ...] = ()
     edge_labels: tuple[EdgeLabel, ...] = ()

@@ -19,6 +19,7 @@ from leoflow_sensors import load_kinds
 from leoflowd.agents.service import AgentService
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
+from leoflowd.cheap_tasks.human_answers import StoredQuestions
 from leoflowd.cheap_tasks.pool import CheapTaskPool
 from leoflowd.cheap_tasks.wait_table import StoredWaits
 from leoflowd.config import ApiConfig, PoolConfig, SchedulerConfig, StoreConfig
@@ -157,6 +158,7 @@ class Daemon:
         )
         pool = CheapTaskPool(
             table=StoredWaits(db.pool),
+            questions=StoredQuestions(db.pool),
             ends=inbox,
             hints=self._overheard("pool", hints, nursery),
             kinds=load_kinds(),

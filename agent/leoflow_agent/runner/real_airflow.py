@@ -18,7 +18,6 @@ import os
 import re
 import signal
 import sys
-import tempfile
 import uuid
 from datetime import datetime
 from typing import Any
@@ -46,6 +45,7 @@ MODULES = (
 )
 """What every try on the real packages needs; a warm interpreter imports it once."""
 _BUNDLE = "leoflow"
+_ASKS = "airflow.providers.standard.triggers.hitl.HITLTrigger"
 _log = logging.getLogger("task")
 
 
@@ -54,12 +54,6 @@ def prepare_environment(shim: str) -> None:
 
     `shim` is the folder of our own stand-in, which knows the old names.
     """
-    home = os.path.join(sys.prefix, "airflow-home")
-    if not os.access(sys.prefix, os.W_OK):  # a read-only image
-        home = os.path.join(tempfile.gettempdir(), f"leoflow-airflow-home-{os.getuid()}")
-    os.environ["AIRFLOW_HOME"] = home
-    os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-    os.environ["AIRFLOW__LOGGING__COLORED_CONSOLE_LOG"] = "False"
     old_spelling.install(shim)
 
 
@@ -203,9 +197,12 @@ class Try:
                 return {"kind": "failed", "because": "Airflow's task runner ended without a word about the task."}
 
     def _deferred(self, final: Any) -> dict[str, Any]:
+        kwargs = final.trigger_kwargs or {}
+        if final.classpath == _ASKS and self._supervisor is not None and self._supervisor.question:
+            kwargs = {**self._supervisor.question, "timeout_datetime": kwargs.get("timeout_datetime")}
         what = deferral.of_trigger(
             final.classpath,
-            final.trigger_kwargs or {},
+            kwargs,
             next_method=final.next_method,
             next_kwargs=final.next_kwargs or {},
             timeout=final.trigger_timeout,
@@ -279,7 +276,10 @@ class _LogLines:
             return len(line)
         with contextlib.suppress(OSError, ValueError):  # the task may have closed or replaced it
             sys.stdout.flush()
-        self._control.send({"log": limits.shown_value(json.loads(line))})
+        entry = json.loads(line)
+        if "exception" in entry:  # Airflow's supervisor gives it the name that the UI draws
+            entry["error_detail"] = entry.pop("exception")
+        self._control.send({"log": limits.shown_value(entry)})
         return len(line)
 
     def flush(self) -> None:

@@ -244,6 +244,7 @@ class MappedOperator(BaseOperator):
         for name, value in self.arguments.items():
             if name in self.template_fields:
                 setattr(self, name, value)
+        operator_class.note_mapped(self)
 
     def _expanded(self) -> Iterable[str]:
         value = self.expand_input.value
@@ -368,6 +369,8 @@ class OperatorPartial:
 def _arguments_of(cls: type[BaseOperator]) -> Callable[[str], bool]:
     """Is this an argument of the class, at any level of it? Of a provider's operator, which is not here, anything may
     be one."""
+    if cls.leoflow_arguments is not None:
+        return cls.leoflow_arguments.__contains__
     if hasattr(cls, "captured_from"):
         return lambda _: True
     names = {
