@@ -12,7 +12,7 @@ airbyte akeyless alibaba amazon anthropic apache-arrow apache-beam apache-cassan
 apache-flink apache-hdfs apache-hive apache-iceberg apache-impala apache-kafka apache-kylin apache-livy
 apache-pig apache-pinot apache-spark apache-tinkerpop apprise arangodb asana atlassian-jira celery
 clickhousedb cloudant cncf-kubernetes cohere common-ai common-compat common-io common-messaging common-sql
-databricks datadog dbt-cloud dingding discord docker edge3 elasticsearch exasol fab facebook ftp git github
+databricks datadog dbt-cloud dingding discord docker duckdb edge3 elasticsearch exasol fab facebook ftp git github
 google grpc hashicorp http ibm-mq imap influxdb informatica jdbc jenkins keycloak microsoft-azure
 microsoft-mssql microsoft-psrp microsoft-winrm mongo mysql neo4j odbc openai openfaas openlineage opensearch
 opsgenie oracle pagerduty papermill pgvector pinecone postgres presto qdrant redis salesforce samba segment

@@ -195,6 +195,9 @@ class TaskSpec(Spec, frozen=True, kw_only=True):
     resources: dict[str, Any] = {}
     execution: dict[str, Any] = {}
     """Kubernetes placement from `leoflow.yaml`; Lite has no use for `resources` and `execution` and says so."""
+    executor_config: dict[str, Any] = {}
+    """The argument of this name, as JSON, with objects of the Kubernetes client in the form of its API. Nobody reads it
+    yet: Lite has no cluster, and a warning says so."""
     params: dict[str, Any] = {}
     doc_md: str | None = None
     ui_color: str = "#fff"

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from tests.corpus.trying import Result
+from tests.corpus.trying import Result, Verdict
 
 HEAD = """\
 # {title}
 
-Made by `make corpus`. Each file is compiled as it is, without a `leoflow.yaml`. *Waits* are files that use what a later
-release brings (assets, callbacks); they are left out of the share.
+Made by `make corpus`. Each file is compiled as it is, without a `leoflow.yaml`. Apart, and not in the share, are files
+that
 
-| source | files | compile | waits | refused | share |
-|---|---|---|---|---|---|
+- *waits*: use what a later release brings (assets, callbacks, mails, dbt);
+- *absent*: import a module that its repository does not hold, not published or not installed where this ran;
+- *owner's*: read what only their owner has: a variable of the process, a file, the fields of a Variable. (One that is
+  only read as text or number has a made-up value here.)
+
+| source | files | compile | waits | absent | owner's | refused | share |
+|---|---|---|---|---|---|---|---|
 """
+ORDER = (Verdict.REFUSED, Verdict.OWNERS, Verdict.ABSENT, Verdict.WAITS)
 
 
 def table(results: Sequence[Result], *, title: str) -> str:
@@ -28,22 +34,26 @@ def table(results: Sequence[Result], *, title: str) -> str:
 
 def _row(source: str, results: Sequence[Result]) -> str:
     compiled = sum(result.is_compiled for result in results)
-    waits = sum(result.is_for_later for result in results)
-    counted = len(results) - waits
+    count = Counter(result.verdict for result in results)
+    counted = compiled + count[Verdict.REFUSED]
     share = f"{100 * compiled / counted:.0f} %" if counted else "-"
-    return f"| {source} | {len(results)} | {compiled} | {waits} | {counted - compiled} | {share} |\n"
+    apart = (Verdict.WAITS, Verdict.ABSENT, Verdict.OWNERS, Verdict.REFUSED)
+    cells = [source, len(results), compiled, *(count[one] for one in apart), share]
+    return f"| {' | '.join(map(str, cells))} |\n"
 
 
 def _reasons(results: Sequence[Result]) -> str:
     refused = [result for result in results if not result.is_compiled]
     if not refused:
         return ""
-    counts = Counter((result.is_for_later, result.reason) for result in refused)
+    counts = Counter((result.verdict, result.reason) for result in refused)
     example = {result.reason: result.file.shown for result in reversed(refused)}
-    lines = ["\n## Why files are refused\n\n| files | reason | for example |\n|---|---|---|\n"]
-    for (is_for_later, reason), count in sorted(counts.items(), key=lambda item: (item[0][0], -item[1], item[0][1])):
-        waits = " (waits)" if is_for_later else ""
-        lines.append(f"| {count} | {_cell(reason)}{waits} | `{_cell(example[reason])}` |\n")
+    lines = ["\n## Why files do not compile\n\n| files | | reason | for example |\n|---|---|---|---|\n"]
+    for (verdict, reason), count in sorted(
+        counts.items(), key=lambda item: (ORDER.index(item[0][0] or Verdict.REFUSED), -item[1], item[0][1])
+    ):
+        shown = "" if verdict is None else verdict.value
+        lines.append(f"| {count} | {shown} | {_cell(reason)} | `{_cell(example[reason])}` |\n")
     return "".join(lines)
 
 

@@ -19,7 +19,7 @@ EXAMPLES = ("/example_dags/", "/tests/system/")
 """Where a distribution keeps DAG files that people are meant to read and run."""
 HELPERS = {
     "tests_common/test_utils/system_tests.py": """\
-def get_test_run(dag):
+def get_test_run(dag, **_):
     return lambda: None
 
 
@@ -35,6 +35,29 @@ def watcher():
     raise RuntimeError("a task failed")
 """,
     "tests_common/test_utils/version_compat.py": "AIRFLOW_V_3_0_PLUS = AIRFLOW_V_3_1_PLUS = True\n",
+    "tests_common/test_utils/compat.py": "from airflow.providers.standard.operators.empty import EmptyOperator\n",
+    "tests_common/test_utils/api_client_helpers.py": """\
+def make_authenticated_rest_api_request(path, method, body=None):
+    raise RuntimeError("the corpus has no server")
+
+
+def create_airflow_connection(connection_id, connection_conf, use_jwt=True):
+    raise RuntimeError("the corpus has no server")
+""",
+    "system/openlineage/__init__.py": "",
+    "system/openlineage/conftest.py": "def set_transport_variable():\n    pass\n",
+    "system/openlineage/operator.py": """\
+from airflow.sdk import BaseOperator
+
+
+class OpenLineageTestOperator(BaseOperator):
+    def __init__(self, *, event_templates=None, file_path=None, env=None, **kwargs):
+        super().__init__(**kwargs)
+        self.file_path = file_path
+
+    def execute(self, context):
+        raise RuntimeError("the corpus runs nothing")
+""",
 }
 """What the providers' system tests import from a package of Airflow's developers, in our words."""
 
@@ -55,6 +78,7 @@ def published(cache: Path) -> Iterator[Tree]:
             _unpack(archive, cache / "files")
         stamp.write_text(lock)
     for folder in sorted((cache / "files").iterdir()):
+        _write_helpers(folder)
         found = [file.parent for file in folder.rglob("example_dags/__init__.py")]
         yield from (Tree(folder.name, one) for one in sorted({one for one in found if one.parent.name != "tests"}))
         if (folder / "tests").is_dir():
@@ -81,9 +105,12 @@ def _unpack(archive: Path, target: Path) -> None:
     for name, content in _members(archive):
         if any(place in f"/{name}" for place in EXAMPLES) and ".." not in name:
             _write(folder / name, content)
-    if (folder / "tests").is_dir():
-        for name, text in HELPERS.items():
-            _write(folder / "tests" / name, text.encode())
+
+
+def _write_helpers(folder: Path) -> None:
+    tests = folder / "tests"
+    for name, text in HELPERS.items() if tests.is_dir() else ():
+        _write(tests / name, text.encode())
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -1,7 +1,11 @@
-"""One file of the corpus: compiled as it is, or refused with a reason of which a kind is made."""
+"""One file of the corpus: compiled as it is, or not, with a reason of which a kind is made, and whose reason it is.
+
+What nobody outside can have is tried with a stand-in: a Variable that a file reads while it is loaded gets `MADE_UP`.
+"""
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Iterator
 
@@ -11,10 +15,36 @@ from leoflowd.authoring.compiler import compile_opened
 from leoflowd.authoring.discovery import discover
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.project import Project
+from leoflowd.contract.loading import Loadable
 from tests.corpus.sources import Tree
 
-LATER = re.compile(r"\b(assets?|datasets?|callbacks?|deadline|inlets|outlets|dbt)\b", re.IGNORECASE)
-"""Constructs that an issue of their own brings; they are counted apart."""
+DEADLINE_S = 120.0
+"""Four files of big libraries are loaded at once, on a busy machine."""
+MADE_UP = "1"
+"""Of a Variable: text, a number and JSON at once."""
+MAX_VARIABLES = 80
+"""Each costs a loading."""
+
+
+class Verdict(enum.Enum):
+    """The first three are apart: no share counts them."""
+
+    WAITS = "waits"
+    ABSENT = "absent"
+    OWNERS = "owner's"
+    REFUSED = "refused"
+
+
+LATER = re.compile(
+    r"\b(assets?|datasets?|callbacks?|deadline|inlets|outlets|dbt|cosmos|SMTP)\b|mails are not sent", re.IGNORECASE
+)
+"""What an issue of its own brings."""
+HAS_NO_MODULE = re.compile(
+    r"^the module '(?P<module>[^']+)' is imported; "
+    r"(it is not installed|.* does not have it, although|no file of the project has this name)"
+)
+OWNERS = re.compile(r"finds no (variable|connection)|raised (EnvNotSetError|FileNotFoundError|NoRegionError)")
+"""What only the owner of a file has: variables of its process, files that its repository does not hold."""
 
 
 class DagFile(msgspec.Struct, frozen=True):
@@ -33,14 +63,12 @@ class Result(msgspec.Struct, frozen=True):
     """The message as an author reads it; empty when it compiles, or defines no DAG."""
     reason: str = ""
     """Its kind: equal for files that fail for the same cause."""
+    verdict: Verdict | None = None
+    """None: it compiles, or defines no DAG."""
 
     @property
     def is_compiled(self) -> bool:
         return self.dags > 0
-
-    @property
-    def is_for_later(self) -> bool:
-        return bool(LATER.search(self.reason))
 
 
 def files_of(tree: Tree) -> Iterator[DagFile]:
@@ -50,16 +78,61 @@ def files_of(tree: Tree) -> Iterator[DagFile]:
 
 def try_file(file: DagFile, python: str | None) -> Result:
     """Never raises: whatever happens is the result. `python` has what the file imports; None: this interpreter."""
+    variables: dict[str, str] = {}
+    while True:
+        try:
+            loadable = Loadable(variables=variables)
+            done = compile_opened(file.project, python=python, deadline_s=DEADLINE_S, loadable=loadable)
+            return Result(file, dags=len(done.specs))
+        except DagCompileError as refusal:
+            missing = re.match(r"Variable\.get\('(.*)'\) finds no variable", refusal.what)
+            if missing is None or missing[1] in variables or len(variables) >= MAX_VARIABLES:
+                return _refused(file, refusal, has_made_up=bool(variables))
+            variables[missing[1]] = MADE_UP
+        except Exception as fault:  # what the corpus is there to find
+            reason = f"a fault of ours: {type(fault).__name__}"
+            return Result(file, error=repr(fault), reason=reason, verdict=Verdict.REFUSED)
+
+
+def _refused(file: DagFile, refusal: DagCompileError, *, has_made_up: bool) -> Result:
+    reason = _kind_of(refusal)
+    verdict = _verdict(file, refusal, reason, has_made_up=has_made_up)
+    return Result(file, error=str(refusal), reason=reason, verdict=verdict)
+
+
+def _verdict(file: DagFile, refusal: DagCompileError, reason: str, *, has_made_up: bool) -> Verdict:
+    absent = HAS_NO_MODULE.match(f"{refusal.what}; {refusal.why}")
+    if absent is not None and not _is_in_tree(file, absent["module"]):
+        return Verdict.WAITS if LATER.search(absent["module"]) else Verdict.ABSENT
+    if LATER.search(f"{reason} {refusal.remedy}"):
+        return Verdict.WAITS
+    is_raised = refusal.what.startswith("loading it raised")
+    if OWNERS.search(reason) or (is_raised and (has_made_up or "environ" in _line_of(file, refusal))):
+        return Verdict.OWNERS
+    return Verdict.REFUSED
+
+
+def _is_in_tree(file: DagFile, module: str) -> bool:
+    """A module that the repository holds, and that we do not find, is a refusal of ours."""
+    inside = module.replace(".", "/")
+    folder = file.project.folder
+    return not module.startswith("airflow.") and any(
+        any(folder.glob(f"**/{path}")) for path in (f"{inside}.py", f"{inside}/__init__.py")
+    )
+
+
+def _line_of(file: DagFile, refusal: DagCompileError) -> str:
     try:
-        return Result(file, dags=len(compile_opened(file.project, python=python).specs))
-    except DagCompileError as refusal:
-        return Result(file, error=str(refusal), reason=_kind_of(refusal))
-    except Exception as fault:  # what the corpus is there to find
-        return Result(file, error=repr(fault), reason=f"a fault of ours: {type(fault).__name__}")
+        lines = (file.project.folder / refusal.path).read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return lines[refusal.line - 1] if refusal.line <= len(lines) else ""
 
 
 def _kind_of(refusal: DagCompileError) -> str:
     """The sentence without the names of this file, except those of modules and arguments, which are the reason."""
     what = re.sub(r"^(task|dag|task group|the function|the output of task) '[^']*':?", r"a \1", refusal.what)
     what = re.sub(r"=('[^']*'|\"[^\"]*\"|\[.*\]|\{.*\}|<.*>)", "", what)
-    return f"{what}; {refusal.why}"[:200]
+    what = re.sub(r"(directory|KeyError|setting|variable): '[^']*'$", r"\1", what)
+    why = re.sub(r"^/.*/python\S* does not have it.*", "it is not installed in the DAG's environment", refusal.why)
+    return f"{what}; {why}"[:200]

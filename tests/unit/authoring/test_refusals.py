@@ -17,7 +17,7 @@ with DAG("d") as dag:
 @pytest.mark.parametrize(
     ("code", "line", "words"),
     [
-        ("    @task.docker\n    def f(): ...", 5, ["@task.docker", "pod"]),
+        ("    @task.stub\n    def f(): ...", 5, ["@task.stub", "other languages"]),
         ("    from airflow.operators.subdag import SubDagOperator", 5, ["SubDagOperator", "TaskGroup"]),
         ("    @task.nonsense\n    def f(): ...", 5, ["no such decorator"]),
         (
@@ -25,7 +25,7 @@ with DAG("d") as dag:
             5,
             ["'a'", "on_failure_callback", "trigger_rule"],
         ),
-        ("    EmptyOperator(task_id='a', executor_config={'x': 1})", 5, ["executor_config", "leoflow.yaml"]),
+        ("    EmptyOperator(task_id='a', executor_config={'x': {1}})", 5, ["executor_config", "JSON"]),
         ("    EmptyOperator(task_id='a').on_success_callback = print", 5, ["on_success_callback"]),
         ("    EmptyOperator(task_id='a', outlets=[1])", 5, ["outlets", "assets"]),
         ("    EmptyOperator(task_id='a', email='x@y')", 5, ["email", "email_on_failure=False"]),

@@ -88,12 +88,15 @@ def check_capture(cls: type[CapturedOperator], kwargs: dict[str, Any]) -> None:
             "while the file is loaded only operators are known of a provider, and an operator needs one",
             "pass task_id=..., or make the object inside a @task function",
         )
-    if not is_named(cls.captured_from):
-        connector = connector_of(cls.captured_from)
+    check_provider(cls.captured_from, f"task {kwargs['task_id']!r} uses {shown}")
+
+
+def check_provider(module: str, what: str) -> None:
+    """Raises `ShimUnsupported`, which names the provider, where the environment does not have it."""
+    if not is_named(module):
+        connector = connector_of(module)
         refused = ShimUnsupported(
-            f"task {kwargs['task_id']!r} uses {shown} of {cls.captured_from}",
-            "the DAG's environment does not have this provider",
-            remedy(connector),
+            f"{what} of {module}", "the DAG's environment does not have this provider", remedy(connector)
         )
         raise helped_by(refused, connector)
 

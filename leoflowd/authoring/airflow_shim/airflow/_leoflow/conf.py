@@ -24,6 +24,8 @@ _DEFAULTS = {
     ("operators", "default_owner"): "airflow",
     ("smtp", "smtp_mail_from"): "airflow@example.com",
     ("api", "base_url"): "http://localhost:8080",
+    ("kubernetes_executor", "worker_container_repository"): "",
+    ("kubernetes_executor", "worker_container_tag"): "",
     ("webserver", "base_url"): "http://localhost:8080",
 }
 _TRUE, _FALSE = {"t", "true", "1"}, {"f", "false", "0"}

@@ -16,8 +16,8 @@ FAMILIES = frozenset({"apache", "atlassian", "cncf", "common", "dbt", "microsoft
 """`airflow.providers.<family>.<name>`: the package is named after both."""
 BRINGS = {
     "common-sql": frozenset(
-        """amazon apache-drill apache-druid apache-hive apache-impala apache-pinot databricks elasticsearch exasol
-        google jdbc microsoft-mssql mysql odbc oracle postgres presto slack
+        """amazon apache-drill apache-druid apache-hive apache-impala apache-pinot databricks duckdb elasticsearch
+        exasol google jdbc microsoft-mssql mysql odbc oracle postgres presto slack
         snowflake sqlite teradata trino vertica""".split()
     ),
 }

@@ -6,6 +6,7 @@ construction.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,13 @@ class DAG:
         location = user_location()
         arguments, keeps_intervals = old_names.dag_arguments(dag_id, positional, given, location)
         self._begin(dag_id, location, keeps_intervals=keeps_intervals, **arguments)
+
+    @property
+    def task(self) -> Any:
+        """`@dag.task`: `@task` for this DAG, which need not be open."""
+        from airflow._leoflow.decorators import task  # it needs this class
+
+        return functools.partial(task, dag=self)
 
     def _begin(
         self,

@@ -29,15 +29,7 @@ MORE_DECORATORS = {
 }
 """Those that few files use: imported when they are."""
 
-OTHER_DECORATORS = {
-    "docker": "on Kubernetes each task is a pod of the DAG's own image",
-    "kubernetes": "on Kubernetes each task is a pod already",
-    "kubernetes_cmd": "on Kubernetes each task is a pod already",
-    "pyspark": "it needs Airflow's Spark provider",
-    "stub": "tasks in other languages are not supported",
-    "llm": "it needs an Airflow provider",
-    "agent": "it needs an Airflow provider",
-}
+NOT_RUN = {"stub": "tasks in other languages are not supported"}
 
 
 class TaskDecorator:
@@ -64,7 +56,7 @@ class TaskDecorator:
     def __call__(self, *args: Any, **kwargs: Any) -> XComArg:
         arguments = self.operator_arguments()
         fail_dagrun = arguments.pop("on_failure_fail_dagrun")
-        check_arguments(self._signature, args, kwargs)
+        check_arguments(self._signature, args, kwargs, getattr(self.operator_class, "filled_in", frozenset()))
         operator = self.operator_class(python_callable=self.function, op_args=args, op_kwargs=kwargs, **arguments)
         self.mark(operator, fail_dagrun)
         return XComArg(operator)
@@ -79,6 +71,9 @@ class TaskDecorator:
         arguments.setdefault("on_failure_fail_dagrun", self.on_failure_fail_dagrun)
         if arguments.get("multiple_outputs") is None:
             arguments["multiple_outputs"] = returns_mapping(self.function)
+        if hasattr(self.operator_class, "captured_from"):
+            captured: Any = importlib.import_module("airflow._leoflow.captured")
+            captured.check_capture(self.operator_class, arguments)
         return arguments
 
     def mark(self, operator: Any, fail_dagrun: bool) -> None:
@@ -127,14 +122,25 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(function)
 
 
-def check_arguments(signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Raise TypeError as a call would, but let context keys be absent: they are filled in when the task runs."""
+def check_arguments(
+    signature: inspect.Signature,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    filled_in: frozenset[str] = frozenset(),
+) -> None:
+    """Raise TypeError as a call would, but let context keys and `filled_in` be absent: the task's process has them."""
     provided = signature.bind_partial(*args, **kwargs).arguments
     for name, parameter in signature.parameters.items():
         in_context = name in KNOWN_CONTEXT_KEYS
         if in_context and parameter.default not in (None, parameter.empty):
             raise ValueError(f"Context key parameter {name} can't have a default other than None")
-        if in_context or name in OLD_CONTEXT or name in provided or parameter.default is not parameter.empty:
+        if (
+            in_context
+            or name in OLD_CONTEXT
+            or name in filled_in
+            or name in provided
+            or parameter.default is not parameter.empty
+        ):
             continue
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise TypeError(f"missing a required argument: {name!r}")
@@ -184,10 +190,13 @@ class _TaskFactory:
         if name.startswith("__"):
             raise AttributeError(name)
         if name in MORE_DECORATORS:
-            return functools.partial(_decorate_with, MORE_DECORATORS[name])
+            return functools.partial(_decorate_with, _class_of(MORE_DECORATORS[name]))
+        providers: Any = importlib.import_module("airflow._leoflow.provider_decorators")
+        if name in providers.DECORATORS:
+            return functools.partial(_decorate_with, providers.operator_class(name))
         raise ShimUnsupported(
             f"@task.{name} is used",
-            OTHER_DECORATORS.get(name, "no such decorator is known"),
+            NOT_RUN.get(name, "no such decorator is known"),
             "use @task, @task.bash, @task.sensor, @task.branch or an operator from airflow.providers.standard",
         )
 
@@ -198,11 +207,17 @@ def _decorate(operator_class: type, function: Any, kwargs: Mapping[str, Any]) ->
     return TaskDecorator(function, operator_class, kwargs)
 
 
-def _decorate_with(where: str, python_callable: Any = None, multiple_outputs: bool | None = None, **kwargs: Any) -> Any:
+def _class_of(where: str) -> type:
+    module, _, name = where.partition(":")
+    found: type = getattr(importlib.import_module(f"airflow._leoflow.{module}"), name)
+    return found
+
+
+def _decorate_with(
+    operator_class: type, python_callable: Any = None, multiple_outputs: bool | None = None, **kwargs: Any
+) -> Any:
     if isinstance(python_callable, str):  # `@task.external_python("/path/to/python")`
         python_callable, kwargs = None, {"python": python_callable, **kwargs}
-    module, _, name = where.partition(":")
-    operator_class = getattr(importlib.import_module(f"airflow._leoflow.{module}"), name)
     return _decorate(operator_class, python_callable, {**kwargs, "multiple_outputs": multiple_outputs})
 
 

@@ -109,6 +109,10 @@ class AirflowNotFoundException(AirflowException):
     """The requested object does not exist."""
 
 
+class AirflowOptionalProviderFeatureException(AirflowException):
+    """A provider lacks a package that one of its features needs."""
+
+
 class AirflowConfigException(AirflowException):
     """Something is configured wrongly."""
 

@@ -8,11 +8,12 @@ Airflow 1.10 and 2 lead to today's (`old_names.py`), Airflow's insides to stand-
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from airflow._leoflow import connectors, internals, moved, old_names
 from airflow._leoflow.errors import AuthoringError, ShimUnsupported, UnsupportedImport
@@ -20,6 +21,7 @@ from airflow._leoflow.names import MODULES, NAME_REMEDIES, REMEDIES, SUPPORTED
 
 PREFIX = "airflow."
 STANDARD_HOOKS = "airflow.providers.standard.hooks."
+EXAMPLES = "airflow.example_dags"
 AIRFLOW_ITSELF = "standard"
 """The provider that comes with Airflow: whoever imports what only Airflow has needs no other."""
 FOR_USE = frozenset({"hooks", "triggers", "utils", "links", "notifications", "decorators"})
@@ -32,6 +34,8 @@ class AirflowFinder:
     def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if not name.startswith(PREFIX) or name.startswith("airflow._leoflow"):
             return None
+        if name == EXAMPLES or name.startswith(EXAMPLES + "."):
+            return _installed(name, path)
         _check_module(name)
         return ModuleSpec(name, AirflowFinder, is_package=True)  # type: ignore[arg-type]
 
@@ -53,6 +57,20 @@ class AirflowFinder:
             return value
 
         module.__getattr__ = __getattr__  # type: ignore[method-assign]
+
+
+def _installed(name: str, path: Any) -> ModuleSpec:
+    """A module of Airflow's own examples, which import each other: as the environment has it, on these names."""
+    entries = path if name != EXAMPLES else [os.path.join(entry, "airflow") for entry in sys.path]
+    found = PathFinder.find_spec(name, entries)
+    if found is None:
+        refused = UnsupportedImport(
+            f"the module {name!r} is imported",
+            "the DAG's environment does not have Airflow's examples",
+            connectors.remedy(AIRFLOW_ITSELF),
+        )
+        raise connectors.helped_by(refused, AIRFLOW_ITSELF)
+    return found
 
 
 def attribute(module: str, name: str) -> Any:
@@ -166,6 +184,9 @@ def _of_provider(module: str, name: str) -> type:
 
     if connectors.is_named(module):
         captured.check_name(module, name)
+    if name.endswith("TaskGroup"):
+        groups: Any = importlib.import_module("airflow._leoflow.provider_groups")
+        return cast(type, groups.group_class(module, name))
     if _has_operator_classes(module):
         return captured.capture_class(module, name)
     if not connectors.is_named(module):

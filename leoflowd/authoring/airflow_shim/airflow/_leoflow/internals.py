@@ -84,3 +84,8 @@ def provide_session(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     return wrapped
+
+
+def hookimpl(function: Any = None, **_: Any) -> Any:
+    """The decorator of a listener's functions, which Airflow's processes call, and nobody here."""
+    return function if function is not None else lambda inner: inner

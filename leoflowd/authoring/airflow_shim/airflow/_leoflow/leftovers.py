@@ -1,12 +1,14 @@
-"""Small functions that Airflow 1 and 2 had and Airflow 3 has nowhere: `airflow.utils.dates` and a few others.
+"""Small functions of `airflow.utils`: those that Airflow 3 has nowhere any more (`dates`), and those of `helpers`.
 
 Like `moved.py` it is also loaded by its path, where the real Airflow runs a task: standard library only.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
@@ -78,3 +80,64 @@ def apply_defaults(function: F) -> F:
 
 def mkdirs(path: str, mode: int) -> None:
     os.makedirs(path, mode=mode, exist_ok=True)
+
+
+# --- airflow.utils.helpers ---------------------------------------------------------------------------------------
+
+
+def is_container(obj: Any) -> bool:
+    return hasattr(obj, "__iter__") and not isinstance(obj, str)
+
+
+def exactly_one(*args: Any) -> bool:
+    """Is one of them true? A list in place of them is an error."""
+    if is_container(args[0]):
+        raise ValueError("exactly_one() takes the values one by one: write exactly_one(*values)")
+    return sum(map(bool, args)) == 1
+
+
+def at_most_one(*args: Any) -> bool:
+    return sum(map(bool, args)) <= 1
+
+
+def chunks(items: list[Any], chunk_size: int) -> Iterator[list[Any]]:
+    if chunk_size <= 0:
+        raise ValueError("chunk_size must be at least 1")
+    for start in range(0, len(items), chunk_size):
+        yield items[start : start + chunk_size]
+
+
+def as_flattened_list(iterable: Iterable[Iterable[Any]]) -> list[Any]:
+    """Of one level."""
+    return [*itertools.chain.from_iterable(iterable)]
+
+
+def merge_dicts(dict1: dict[Any, Any], dict2: dict[Any, Any]) -> dict[Any, Any]:
+    """Both, with dicts inside merged as well; elsewhere the second one counts."""
+    merged = dict(dict1)
+    for key, value in dict2.items():
+        merged[key] = merge_dicts(merged.get(key) or {}, value) if key in merged and isinstance(value, dict) else value
+    return merged
+
+
+def partition(pred: Callable[[Any], bool], iterable: Iterable[Any]) -> tuple[Iterable[Any], Iterable[Any]]:
+    """(those for which it is false, those for which it is true)."""
+    one, other = itertools.tee(iterable)
+    return itertools.filterfalse(pred, one), filter(pred, other)
+
+
+def convert_camel_to_snake(camel_str: str) -> str:
+    return re.sub(r"(?<=.)([A-Z]+)", r"_\1", camel_str).lower()
+
+
+def prune_dict(val: Any, mode: str = "strict") -> Any:
+    """Without what is None ("strict") or false ("truthy"), at every level of dicts and lists."""
+    if mode not in ("strict", "truthy"):
+        raise ValueError("mode is 'strict' or 'truthy'")
+    if not isinstance(val, (dict, list)):
+        return val
+    pairs = (
+        (key, prune_dict(value, mode)) for key, value in (val.items() if isinstance(val, dict) else enumerate(val))
+    )
+    kept = [(key, value) for key, value in pairs if (value is not None if mode == "strict" else bool(value))]
+    return dict(kept) if isinstance(val, dict) else [value for _, value in kept]

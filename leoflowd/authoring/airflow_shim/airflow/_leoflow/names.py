@@ -33,6 +33,9 @@ _BT = "airflow._leoflow.branch_times"
 _VENV = "airflow._leoflow.virtualenv"
 _HI = "airflow._leoflow.hitl"
 
+_N = "airflow._leoflow.plugin_bases"
+_PATH = {"ObjectStoragePath": "airflow._leoflow.object_storage"}
+
 _EDGES = dict.fromkeys(("chain", "chain_linear", "cross_downstream"), _EDGE)
 _DECORATORS = dict.fromkeys(("dag", "task", "task_group", "setup", "teardown"), _D)
 _BASH = {"BashOperator": _O}
@@ -59,7 +62,7 @@ _WEEKDAY = {"WeekDay": _ENUMS}
 _STANDARD_SENSORS = {
     "bash": {"BashSensor": _SE},
     "date_time": dict.fromkeys(("DateTimeSensor", "DateTimeSensorAsync"), _TS),
-    "external_task": {"ExternalTaskSensor": "airflow._leoflow.external_task_sensor"},
+    "external_task": {"ExternalTaskSensor": "airflow._leoflow.external_task_sensor", "ExternalTaskMarker": _O},
     "filesystem": {"FileSensor": "airflow._leoflow.file_sensor"},
     "python": {"PythonSensor": _SE},
     "time": dict.fromkeys(("TimeSensor", "TimeSensorAsync"), _TS),
@@ -88,7 +91,7 @@ _INTERVAL = {"CronDataIntervalTimetable": _T, "DeltaDataIntervalTimetable": _T}
 _STATES = dict.fromkeys(("DagRunState", "TaskInstanceState", "State", "TerminalTIState"), _ENUMS)
 _ERRORS = dict.fromkeys(
     """AirflowException AirflowFailException AirflowSkipException DownstreamTasksSkipped AirflowBadRequest
-    AirflowNotFoundException
+    AirflowNotFoundException AirflowOptionalProviderFeatureException
     AirflowConfigException TaskDeferred TaskDeferralError TaskDeferralTimeout
     AirflowSensorTimeout AirflowRescheduleException AirflowTaskTimeout AirflowTaskTerminated
     AirflowTimetableInvalid AirflowDagCycleException DuplicateTaskIdFound TaskAlreadyInTaskGroup TaskNotFound
@@ -106,7 +109,11 @@ MODULES: dict[str, dict[str, str]] = {
         **_INTERVAL,
         **_SENSOR,
         **_BRANCH,
+        **_PATH,
         "SkipMixin": _B,
+        "BaseNotifier": _N,
+        "BaseOperatorLink": _N,
+        "conf": "airflow._leoflow.conf",
         "DAG": _DAG,
         "BaseOperator": _OP,
         "TaskGroup": _G,
@@ -136,6 +143,8 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk.bases": {},
     "airflow.sdk.bases.sensor": _SENSOR,
     "airflow.sdk.bases.trigger": _TRIGGER,
+    "airflow.listeners": {"hookimpl": "airflow._leoflow.internals"},
+    "airflow.task.priority_strategy": {"PriorityWeightStrategy": _N},
     "airflow.triggers": {},
     "airflow.triggers.base": _TRIGGER,
     "airflow.sensors": {},
@@ -144,6 +153,10 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk.bases.branch": _BRANCH,
     "airflow.sdk.bases.skipmixin": {"SkipMixin": _B},
     "airflow.sdk.bases.hook": {"BaseHook": _S},
+    "airflow.sdk.bases.notifier": {"BaseNotifier": _N},
+    "airflow.sdk.bases.operatorlink": {"BaseOperatorLink": _N},
+    "airflow.sdk.io": _PATH,
+    "airflow.sdk.io.path": _PATH,
     "airflow.sdk.definitions": {},
     "airflow.sdk.definitions.connection": {"Connection": _S},
     "airflow.sdk.definitions.context": {"Context": _C, "get_current_context": _C},
@@ -170,6 +183,8 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.exceptions": _ERRORS,
     "airflow.hooks": {},
     "airflow.hooks.base": {"BaseHook": _S},
+    "airflow.io": _PATH,
+    "airflow.io.path": _PATH,
     "airflow.macros": dict.fromkeys(
         """datetime datetime_diff_for_humans ds_add ds_format ds_format_locale json random time timedelta uuid
         dateutil""".split(),
@@ -184,12 +199,14 @@ MODULES: dict[str, dict[str, str]] = {
         "XComArg": _X,
     },
     "airflow.models.baseoperator": {"BaseOperator": _OP, **_EDGES},
+    "airflow.models.baseoperatorlink": {"BaseOperatorLink": _N},
     "airflow.models.connection": {"Connection": _S},
     "airflow.models.dag": {"DAG": _DAG, "dag": _D},
     "airflow.models.mappedoperator": {"MappedOperator": _M},
     "airflow.models.param": {"Param": _P, "ParamsDict": _P, "DagParam": _P},
     "airflow.models.variable": {"Variable": _V},
     "airflow.models.xcom_arg": {"XComArg": _X},
+    "airflow.notifications.basenotifier": {"BaseNotifier": _N},
     "airflow.operators": {},
     "airflow.operators.bash": _BASH,
     "airflow.operators.python": _PYTHON,
@@ -228,7 +245,10 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.providers.redis.sensors.redis_key": {"RedisKeySensor": _DB},
     "airflow.settings": dict.fromkeys(("DAGS_FOLDER", "AIRFLOW_HOME", "TIMEZONE"), "airflow._leoflow.conf"),
     "airflow.timetables": {},
-    "airflow.timetables.base": {"Timetable": f"{_T}:BaseTimetable"},
+    "airflow.timetables.base": {
+        "Timetable": f"{_T}:BaseTimetable",
+        **dict.fromkeys(("DataInterval", "DagRunInfo", "TimeRestriction"), _T),
+    },
     "airflow.timetables.events": {"EventsTimetable": _T},
     "airflow.timetables.interval": _INTERVAL,
     "airflow.timetables.simple": {"NullTimetable": _T, "OnceTimetable": _T, "ContinuousTimetable": _T},
@@ -238,6 +258,11 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.utils.context": {"Context": _C},
     "airflow.utils.dag_parsing_context": {"get_parsing_context": _C},
     "airflow.utils.edgemodifier": {"Label": _EDGE, "EdgeModifier": _EDGE},
+    "airflow.utils.helpers": dict.fromkeys(
+        """is_container exactly_one at_most_one chunks as_flattened_list merge_dicts partition convert_camel_to_snake
+        prune_dict""".split(),
+        "airflow._leoflow.leftovers",
+    ),
     "airflow.utils.log": {},
     "airflow.utils.log.logging_mixin": {"LoggingMixin": _S},
     "airflow.utils.state": _STATES,
@@ -262,7 +287,12 @@ MODULES["airflow.sdk"]["timezone"] = f"{_TZ}:"
 MODULES["airflow.sdk"]["macros"] = "airflow.macros:"
 MODULES["airflow.utils"]["timezone"] = f"{_TZ}:"
 MODULES["airflow"]["macros"] = "airflow.macros:"
-MODULES["airflow.providers.common.compat.sdk"] = {**MODULES["airflow.sdk"], **_ERRORS, **_TRIGGER}
+MODULES["airflow.providers.common.compat.sdk"] = {
+    **MODULES["airflow.sdk"],
+    **_ERRORS,
+    **_TRIGGER,
+    **MODULES["airflow.listeners"],
+}
 
 for _name in tuple(MODULES):
     while _name := _name.rpartition(".")[0]:
@@ -273,10 +303,12 @@ REMEDIES = {"airflow.contrib": "look for it in airflow.providers"}
 ASSETS = (
     "runs are started by time, by hand or through the API; pass schedule=None or a cron string, and drop inlets/outlets"
 )
+_OF_ASSETS = """Asset Dataset AssetAlias AssetAll AssetAny AssetWatcher asset AssetOrTimeSchedule Metadata
+    PartitionedAssetTimetable CronPartitionTimetable PartitionMapper AllowedKeyMapper ChainMapper IdentityMapper
+    ProductMapper StartOfDayMapper StartOfHourMapper StartOfMonthMapper StartOfQuarterMapper StartOfWeekMapper
+    StartOfYearMapper FileDeleteTrigger""".split()
 NAME_REMEDIES = {
-    **dict.fromkeys(("Asset", "Dataset", "AssetAlias", "AssetAll", "AssetAny", "AssetWatcher", "asset"), ASSETS),
-    "AssetOrTimeSchedule": ASSETS,
-    "Metadata": ASSETS,
+    **dict.fromkeys(_OF_ASSETS, ASSETS),
     "SubDagOperator": "Airflow 3 has removed it; put its tasks into a TaskGroup, which takes its place in the graph",
     "MultipleCronTriggerTimetable": "one cron expression schedules a DAG; combine them in one expression with commas",
 }

@@ -29,6 +29,33 @@ class EmptyOperator(BaseOperator):
         """Nothing to do."""
 
 
+class ExternalTaskMarker(EmptyOperator):
+    """Says which task of another DAG depends on this one; does nothing, and clearing it clears nothing elsewhere.
+
+    So it is in Airflow 3, which has no recursive clearing any more.
+    """
+
+    template_fields: Sequence[str] = ("external_dag_id", "external_task_id", "logical_date")
+    ui_color = "#4db7db"
+
+    def __init__(
+        self,
+        *,
+        external_dag_id: str,
+        external_task_id: str,
+        logical_date: Any = "{{ logical_date.isoformat() }}",
+        recursion_depth: int = 10,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if recursion_depth <= 0:
+            raise ValueError("recursion_depth should be a positive integer")
+        self.external_dag_id = external_dag_id
+        self.external_task_id = external_task_id
+        self.logical_date = logical_date if isinstance(logical_date, str) else logical_date.isoformat()
+        self.recursion_depth = recursion_depth
+
+
 class PythonOperator(BaseOperator):
     """Calls a function; parameters named like context keys are filled in, `**kwargs` gets all of them."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from airflow._leoflow import executor_config
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.checked_values import (
     backoff,
@@ -31,6 +32,7 @@ from airflow._leoflow.mapped_group import MappedTaskGroup
 from airflow._leoflow.mapping import MappedOperator
 from airflow._leoflow.names import MODULES
 from airflow._leoflow.old_names import warn_of_context
+from airflow._leoflow.plugin_bases import weight_of
 from airflow._leoflow.refused_arguments import (
     REFUSED_DAG_ARGUMENTS,
     REFUSED_TASK_ARGUMENTS,
@@ -151,6 +153,7 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
     check_task(task)
     warn_of_context(task, texts([getattr(task, name, None) for name in task.template_fields]))
     cls = task.operator_class
+    priority_weight, weight_rule = weight_of(task)
     return {
         "task_id": task.task_id,
         "operator": cls.__name__,
@@ -176,8 +179,8 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
         "execution_timeout_s": seconds(task.execution_timeout, "execution_timeout", where),
         "pool": task.pool,
         "pool_slots": count(task.pool_slots, "pool_slots", 1, where),
-        "priority_weight": count(task.priority_weight, "priority_weight", None, where),
-        "weight_rule": one_of(task.weight_rule, EVERY_WEIGHT_RULE, "weight_rule", task),
+        "priority_weight": count(priority_weight, "priority_weight", None, where),
+        "weight_rule": one_of(weight_rule, EVERY_WEIGHT_RULE, "weight_rule", task),
         "queue": task.queue,
         "max_active_tis_per_dag": optional_count(task, "max_active_tis_per_dag"),
         "max_active_tis_per_dagrun": optional_count(task, "max_active_tis_per_dagrun"),
@@ -190,6 +193,7 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
         "template_values": {name: display(getattr(task, name, None)) for name in task.template_fields},
         "xcom_refs": _xcom_refs(task),
         "mapped": task.expand_input.spec() if isinstance(task, MappedOperator) else None,
+        "executor_config": executor_config.carried(task),
         "params": params_of({k: v for k, v in task.params.serialize("task").items() if k in task._own_params}, where),
         "doc_md": _task_doc(task, project),
         "ui_color": task.ui_color,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow._leoflow.errors import AuthoringError, ShimUnsupported, describe
 
@@ -43,6 +43,36 @@ class BaseTimetable:
     @property
     def summary(self) -> str | None:
         return type(self).__name__
+
+
+class DataInterval(NamedTuple):
+    """For timetables of plugins, which may be defined."""
+
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def exact(cls, at: datetime) -> DataInterval:
+        return cls(at, at)
+
+
+class TimeRestriction(NamedTuple):
+    earliest: datetime | None
+    latest: datetime | None
+    catchup: bool
+
+
+class DagRunInfo(NamedTuple):
+    run_after: datetime
+    data_interval: DataInterval | None
+
+    @classmethod
+    def exact(cls, at: datetime) -> DagRunInfo:
+        return cls(at, DataInterval.exact(at))
+
+    @classmethod
+    def interval(cls, start: datetime, end: datetime) -> DagRunInfo:
+        return cls(end, DataInterval(start, end))
 
 
 class NullTimetable(BaseTimetable):

@@ -1,0 +1,91 @@
+"""Bases of classes that plugins and callbacks are made of: they may be derived from, and their objects be made.
+
+What would call them is refused where it is given (`refused_arguments`, `timetables`); a weight is asked once, here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from airflow._leoflow.errors import AuthoringError, describe, warn
+
+
+class BaseNotifier:
+    """Called with the context, it tells someone: `notify(context)` says how."""
+
+    template_fields: Sequence[str] = ()
+    template_ext: Sequence[str] = ()
+
+    def __init__(self, **_: Any) -> None:
+        """Airflow's own takes options of a later release."""
+
+    def notify(self, context: Any) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no notify()")
+
+    def __call__(self, *args: Any) -> None:
+        self.notify(*args[:1])
+
+
+class BaseOperatorLink:
+    """A link that an operator shows beside its tasks."""
+
+    operators: Sequence[Any] = ()
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        raise NotImplementedError(f"{type(self).__name__} has no get_link()")
+
+
+class PriorityWeightStrategy:
+    """`weight_rule` as code: `get_weight(ti)`."""
+
+    def get_weight(self, ti: Any) -> int:
+        raise NotImplementedError(f"{type(self).__name__} has no get_weight()")
+
+
+def weight_of(task: Any) -> tuple[Any, Any]:
+    """(`priority_weight`, `weight_rule`) of a task; what a strategy answers for a first try is an absolute weight.
+
+    Raises `AuthoringError`.
+    """
+    rule = task.weight_rule
+    if isinstance(rule, str) and "." in rule:
+        rule = _named(rule, task)
+    if not isinstance(rule, PriorityWeightStrategy):
+        return task.priority_weight, rule
+    first_try = SimpleNamespace(
+        task=task,
+        task_id=task.task_id,
+        dag_id=task.dag_id,
+        map_index=-1,
+        try_number=0,
+        priority_weight=task.priority_weight,
+    )
+    try:
+        weight = rule.get_weight(first_try)
+    except AttributeError as error:
+        raise _refused(task, f"it asks for what only a run has: {error}") from error
+    if not isinstance(weight, int):
+        raise _refused(task, f"get_weight() gives {describe(weight)}, which is no whole number")
+    warn(
+        f"task {task.task_id!r} has the weight strategy {type(rule).__name__}",
+        f"it was asked for a first try, and its answer, {weight}, holds for all of them",
+        task._location,
+        task.dag_id,
+    )
+    return weight, "absolute"
+
+
+def _named(path: str, task: Any) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)()
+    except (ImportError, AttributeError) as error:
+        raise _refused(task, f"weight_rule={path!r} cannot be imported: {error}") from error
+
+
+def _refused(task: Any, why: str) -> AuthoringError:
+    remedy = "write priority_weight and one of the rules downstream, upstream, absolute"
+    return AuthoringError(f"task {task.task_id!r} has a weight strategy", why, remedy, task._location)
