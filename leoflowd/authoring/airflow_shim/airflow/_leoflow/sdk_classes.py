@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from types import FunctionType
 from typing import Any
 
-from airflow._leoflow import finder, moved, old_names
+from airflow._leoflow import finder, moved, old_names, provider_decorators
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.captured import capture_class
 from airflow._leoflow.connectors import is_ours
@@ -82,6 +82,9 @@ def _of_airflow(real: type) -> type[BaseOperator]:
     for where in MORE_DECORATORS.values():
         if where.endswith(f":{name}") and module.startswith("airflow.providers.standard.decorators."):
             return getattr(importlib.import_module(f"airflow._leoflow.{where.partition(':')[0]}"), name)  # type: ignore[no-any-return]
+    for decorator, made in provider_decorators.DECORATORS.items():
+        if made == (module, name):
+            return provider_decorators.operator_class(decorator)
     if name.startswith("_") and not module.startswith(PROVIDERS):
         raise ShimUnsupported(f"{name} of {module} is used", "Leoflow does not run it yet", f"use {finder.SUPPORTED}")
     if name in MODULES.get(module, ()) or not module.startswith(PROVIDERS) or is_ours(module):
