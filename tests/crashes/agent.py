@@ -38,10 +38,13 @@ class CutOff(Exception):
 
 
 class Agent:
-    def __init__(self, socket: Callable[[], Path], script: Script, now: Callable[[], datetime]) -> None:
+    def __init__(self, host: str, socket: Callable[[], Path], script: Script, now: Callable[[], datetime]) -> None:
         self.started: list[Started] = []
+        self.ran: list[str] = []
+        """The task of each try that it started."""
         self.stored: list[str] = []
         """Tries whose outcome was acknowledged."""
+        self._host = host
         self._socket = socket
         self._script = script
         self._now = now
@@ -89,8 +92,8 @@ class Agent:
             self._boots += 1
             hello = m.HostHello(
                 host_token=HOST_TOKEN,
-                boot_id=str(self._boots),
-                hostname="host",
+                boot_id=f"{self._host} {self._boots}",
+                hostname=self._host,
                 pid=1,
                 known_try_ids=tuple(self._open),
                 protocol=m.PROTOCOL,
@@ -101,7 +104,8 @@ class Agent:
                 if isinstance(message, m.Launch) and message.spec.try_id not in self._seen:
                     self._seen.add(message.spec.try_id)
                     self._open[message.spec.try_id] = message.spec
-                    self.started.append(Started(message.spec.try_id, "host"))
+                    self.ran.append(message.spec.task_id)
+                    self.started.append(Started(message.spec.try_id, self._host))
                     nursery.start_soon(self._run_try, message.spec)
 
     async def _run_try(self, spec: m.TrySpec) -> None:
@@ -118,7 +122,7 @@ class Agent:
                 m.TryHello(
                     try_id=spec.try_id,
                     token=token,
-                    hostname="host",
+                    hostname=self._host,
                     pid=7,
                     started_at=started_at,
                     protocol=m.PROTOCOL,

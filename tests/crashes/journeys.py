@@ -54,6 +54,8 @@ class Journey(msgspec.Struct, frozen=True, kw_only=True):
     """Before `hold` is released: task id -> state and number of its try."""
     begins_with_the_daemon: bool = False
     """Its start is part of the journey."""
+    has_standby: bool = False
+    """A second daemon with an agent of its own follows, and leads when the first one loses its lock or its life."""
 
 
 async def a_run_with_long(world: World) -> None:
@@ -88,7 +90,7 @@ async def register_and_move_the_run(world: World) -> None:
 
 
 async def another_term(world: World) -> None:
-    """The leader loses its session, and its lock with it, in the middle of a chain."""
+    """The leader loses its session, and its lock with it, in the middle of a chain; the standby leads on."""
     await world.create_run(DAG)
     await world.until_states(first="success 1")
     await world.rows(
@@ -150,5 +152,6 @@ JOURNEYS = {
         act=another_term,
         comes_to={"first": "success 1", "long": "success 1", "after": "success 1"},
         begins_with_the_daemon=True,
+        has_standby=True,
     ),
 }
