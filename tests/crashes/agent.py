@@ -28,6 +28,8 @@ from leoflowd.core.try_tokens import try_token
 # AttributeError: grpclib begins a stream on a connection whose other end has gone at that moment.
 CUT_OFF = (GRPCError, StreamTerminatedError, ProtocolError, OSError, AttributeError)
 AGAIN_S = 0.5
+BEAT_S = 100.0
+"""By the world's clock: often enough not to be taken for silent."""
 HOST_TOKEN = "host-token"
 SECRET = b"s" * 32
 Script = Callable[[m.TrySpec], m.Outcome | None]
@@ -158,8 +160,14 @@ class Agent:
             ended.append(outcome(m.OutcomeKind.SUCCESS))
             scope.cancel()
 
+        async def beat() -> None:
+            while True:
+                await trio.sleep(BEAT_S)
+                await stream.say(m.Beat())
+
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(beat)
                 nursery.start_soon(until_told, nursery.cancel_scope)
                 nursery.start_soon(until_released, nursery.cancel_scope)
         except* CUT_OFF as group:

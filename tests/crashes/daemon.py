@@ -52,7 +52,7 @@ QUIET_S = 6000.0
 """By the world's fast clock: what is only slow is never taken for silent or gone."""
 STORE = StoreConfig(connect_s=QUIET_S, statement_s=QUIET_S, silence_s=QUIET_S)
 SILENT_S = 480.0
-"""How long a launch that another daemon was given may be silent, until the leader calls it lost: twelve real seconds."""
+"""How long a launch that another daemon was given may be silent, until it is lost: twelve real seconds."""
 
 
 class Killed(Exception):

@@ -97,6 +97,7 @@ async def another_term(world: World) -> None:
         b"SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
         b" WHERE l.locktype = 'advisory' AND d.datname = current_database()"
     )
+    await world.until_states(long="running 1")
     await world.mark(DAG, "long", "success")
 
 

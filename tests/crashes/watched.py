@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 import psycopg
-import trio
 from psycopg import AsyncCursor
 from psycopg.conninfo import conninfo_to_dict
 

@@ -68,7 +68,7 @@ class Site:
 
 
 class World:
-    """With `has_standby`, a second daemon with an agent of its own follows the first, until that one no longer leads."""
+    """With `has_standby`, a second daemon with an agent of its own follows until the first one no longer leads."""
 
     def __init__(
         self, conninfo: str, folder: Path, script: Script, fault: Fault | None, *, has_standby: bool = False
