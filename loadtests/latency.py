@@ -10,8 +10,8 @@ What the figures mean, all on one host and therefore on one clock:
 * `finished_to_user_code_ms`: last statement of a task function to first statement of the next one;
 * `chain20_s`, `fanout500_s`: POST sent to the run's `end_date`; `tasks_per_s`: 500 divided by the time from the end of
   the first task to the end of the last of the 500;
-* `cpu_per_try_ms`: CPU time of the 502 tries of a fan-out by who used it, which a busy machine hardly changes; `tries`
-  is what the tries' own processes used, `servers` those that they are forked from;
+* `cpu_per_try_ms`: CPU time of the 502 tries of a fan-out by who used it, steadier than time on a busy machine; `tries`
+  are their own processes with the servers that fork them, `daemon` also answers this test, which asks every 50 ms;
 * `bare_commit_ms`: one-row UPDATE with its own durable commit on the same Postgres, before and after the load: what a
   decision costs at the very least.
 """
@@ -266,8 +266,8 @@ def cpu_by_role_s(lite: Lite) -> Counter[str]:
     for process in lite.processes():
         role, times = role_of(process, lite), process.cpu_times()
         used[role] += times.user + times.system
-        if role == "servers":
-            used["tries"] += times.children_user + times.children_system
+        if role == "tries":
+            used[role] += times.children_user + times.children_system
     return used
 
 
@@ -276,7 +276,7 @@ def role_of(process: psutil.Process, lite: Lite) -> str:
         return "daemon"
     if process.name() == "postgres":
         return "postgres"
-    return "agent" if "host" in process.cmdline() else "servers"
+    return "agent" if "host" in process.cmdline() else "tries"
 
 
 def machine_facts(conninfo: str) -> dict[str, Any]:
