@@ -18,7 +18,6 @@ import os
 import re
 import signal
 import sys
-import tempfile
 import uuid
 from datetime import datetime
 from typing import Any
@@ -54,12 +53,6 @@ def prepare_environment(shim: str) -> None:
 
     `shim` is the folder of our own stand-in, which knows the old names.
     """
-    home = os.path.join(sys.prefix, "airflow-home")
-    if not os.access(sys.prefix, os.W_OK):  # a read-only image
-        home = os.path.join(tempfile.gettempdir(), f"leoflow-airflow-home-{os.getuid()}")
-    os.environ["AIRFLOW_HOME"] = home
-    os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-    os.environ["AIRFLOW__LOGGING__COLORED_CONSOLE_LOG"] = "False"
     old_spelling.install(shim)
 
 
