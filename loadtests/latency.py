@@ -27,7 +27,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -159,7 +158,7 @@ def measure(lite: Lite, options: argparse.Namespace) -> dict[str, Any]:
         run_once(api, "latency_fan_out")
         used_before = cpu_by_role_s(lite)
         fan_outs = [run_once(api, "latency_fan_out") for _ in progress(options.fan_outs, f"1 -> {FAN_OUT} -> 1")]
-        used = cpu_by_role_s(lite) - used_before
+        used_after = cpu_by_role_s(lite)
         cpu_share = (busy_cpu_s() - cpu_before) / (time.monotonic() - wall_before)
         commits += bare_commits_ms(conninfo)
     gaps = [gap for run in (*shorts, *chains) for gap in chain_gaps(run)]
@@ -171,7 +170,8 @@ def measure(lite: Lite, options: argparse.Namespace) -> dict[str, Any]:
         "fanout500_s": round(statistics.median(run["makespan_s"] for run in fan_outs), 3),
         "tasks_per_s": round(statistics.median(rates), 1),
         "cpu_per_try_ms": {
-            role: round(used_s * 1000 / (options.fan_outs * (FAN_OUT + 2)), 2) for role, used_s in sorted(used.items())
+            role: round((used_s - used_before[role]) * 1000 / (options.fan_outs * (FAN_OUT + 2)), 2)
+            for role, used_s in sorted(used_after.items())
         },
         "bare_commit_ms": round(statistics.median(commits), 3),
         "finished_to_started_ms": percentiles([gap["started"] for gap in gaps]),
@@ -260,9 +260,9 @@ def busy_cpu_s() -> float:
     return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
-def cpu_by_role_s(lite: Lite) -> Counter[str]:
+def cpu_by_role_s(lite: Lite) -> dict[str, float]:
     """CPU seconds of Lite's processes since they started; what ended is counted at the one that waited for it."""
-    used: Counter[str] = Counter()
+    used = dict.fromkeys(("agent", "daemon", "postgres", "tries"), 0.0)
     for process in lite.processes():
         role, times = role_of(process, lite), process.cpu_times()
         used[role] += times.user + times.system
