@@ -272,7 +272,10 @@ class _LogLines:
             return len(line)
         with contextlib.suppress(OSError, ValueError):  # the task may have closed or replaced it
             sys.stdout.flush()
-        self._control.send({"log": limits.shown_value(json.loads(line))})
+        entry = json.loads(line)
+        if "exception" in entry:  # Airflow's supervisor gives it the name that the UI draws
+            entry["error_detail"] = entry.pop("exception")
+        self._control.send({"log": limits.shown_value(entry)})
         return len(line)
 
     def flush(self) -> None:
