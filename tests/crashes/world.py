@@ -26,7 +26,7 @@ from leoflowd.store import dags, run_views
 from leoflowd.store.database import Database
 from loadtests.history_log import read_history
 from tests.crashes.agent import Agent, Script
-from tests.crashes.daemon import QUIET_S, SILENT_S, Daemon, Killed, views_of
+from tests.crashes.daemon import QUIET_S, SILENT_S, STORE, Daemon, Killed, views_of
 from tests.crashes.watched import STANDBY, Fault, Point, Watch
 from tests.integration.api.api_client import PASSWORD, Client
 
@@ -81,7 +81,7 @@ class World:
         self.expected: dict[str, str] = {}
         """What the journey says that became of it: `task_id` -> state and number of the last try."""
         self._folder = folder
-        self._asking = Database(make_conninfo(conninfo, application_name="the test"), api=1)
+        self._asking = Database(make_conninfo(conninfo, application_name="the test"), STORE, api=1)
         self._made = 0
         self._token = ""
 
