@@ -34,6 +34,7 @@ MODULES: tuple[str, ...] = (
     "public.tasks",
     "public.task_instances",
     "public.task_instance_changes",
+    "public.hitl_details",
     "public.logs",
     "public.xcoms",
     "public.records",

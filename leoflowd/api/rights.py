@@ -78,7 +78,9 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.ACT, Object.PATH, "public_dag_runs: trigger_dag_run patch_dag_run delete_dag_run clear_dag_run"),
     # task instances
     (Right.READ, Object.PATH_OR_ALL, "public_task_instances: list_task_instances list_task_instances_batch"),
-    (Right.READ, Object.PATH_OR_ALL, "public_task_instances: list_hitl_details"),
+    (Right.READ, Object.PATH_OR_ALL, "public_hitl_details: list_hitl_details"),
+    (Right.READ, Object.PATH, "public_hitl_details: get_hitl_detail get_hitl_detail_of_try"),
+    (Right.ACT, Object.PATH, "public_hitl_details: update_hitl_detail"),
     (Right.READ, Object.PATH, "public_task_instances: list_mapped get_task_instance get_mapped_task_instance"),
     (Right.READ, Object.PATH, "public_task_instances: list_tries list_mapped_tries get_try get_mapped_try"),
     (Right.READ, Object.PATH, "public_task_instances: list_dependencies list_mapped_dependencies list_extra_links"),

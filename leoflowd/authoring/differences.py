@@ -6,7 +6,7 @@ from typing import Any
 
 from leoflowd.authoring.errors import DagCompileError
 
-PINNED_OF_DAG = ("start_date", "end_date", "description", "doc_md", "default_args", "params")
+PINNED_OF_DAG = ("start_date", "end_date", "description", "doc_md", "default_args", "params", "param_order")
 PINNED_OF_TASK = ("start_date", "end_date", "doc_md", "params")
 """Clocks and chance in these are the value of one moment: what the first loading gave holds for the version."""
 INLINE = ("wait", "http", "deferral")

@@ -36,7 +36,8 @@ T = TypeVar("T")
 
 
 class Arming:
-    """`take` parks a row unless it is parked; `drop` forgets a wait without an end; `hook_arrived` hears of hooks."""
+    """`take` parks a row unless it is parked; `drop` forgets a wait without an end; `hook_arrived` hears of hooks,
+    `answered` that somebody answered."""
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Arming:
         take: Callable[[ArmRow], None],
         drop: Callable[[WaitRecord], None],
         hook_arrived: Callable[[str], None],
+        answered: Callable[[], None],
         sweep_interval_s: float,
     ) -> None:
         self._table = table
@@ -55,6 +57,7 @@ class Arming:
         self._take = take
         self._drop = drop
         self._hook_arrived = hook_arrived
+        self._answered = answered
         self._sweep_interval_s = sweep_interval_s
         self._runs: set[int] = set()
         self._dags: set[str] = set()
@@ -100,6 +103,8 @@ class Arming:
             match hint.kind:
                 case "hook":
                     self._hook_arrived(hint.value)
+                case "human":
+                    self._answered()
                 case "run":
                     if int(hint.value) in self._parked.runs:
                         self._runs.add(int(hint.value))
@@ -108,6 +113,7 @@ class Arming:
                     self._dags.add(hint.value)
                     self._wanted.set()
                 case "all":
+                    self._answered()
                     self._sweep_wanted = True
                     self._wanted.set()
                 case _:

@@ -22,8 +22,10 @@ from leoflow_sensors.kinds import Verdict
 from leoflowd.cheap_tasks.records import WaitRecord
 from leoflowd.contract.agent_messages import XCOM_MAX_BYTES, Outcome, OutcomeKind, XComItem
 from leoflowd.contract.errors import Invalid
+from leoflowd.contract.human import Answer
 from leoflowd.contract.values import KEY_MAX, checked_text, json_text, shown
 from leoflowd.contract.waits import ResumeWith, WaitEnd
+from leoflowd.core import human
 
 TRIGGER_FAILED = "Trigger failure"
 TRIGGER_TIMED_OUT = "Trigger timeout"
@@ -94,6 +96,13 @@ def refused(record: WaitRecord, because: str, now: datetime) -> WaitEnd:
 
 def failed_by_hand(record: WaitRecord, now: datetime) -> WaitEnd:
     return refused(record, "a person made this wait fail", now)
+
+
+def answered(record: WaitRecord, answer: Answer | None) -> WaitEnd:
+    """What a person answered, or the defaults; None: nobody did in time, which the task's next method is told."""
+    if answer is None:
+        return _resumed(record, dict(human.TIMED_OUT), "nobody answered in time")
+    return _resumed(record, human.event_of(answer), human.describe(answer))
 
 
 def trigger_fired(record: WaitRecord, event: Any, end: str | None, now: datetime) -> WaitEnd:

@@ -65,6 +65,10 @@ def explain_trigger(record: WaitRecord, said: str) -> WaitExplanation:
     return _unprobed(record, waits_for="a trigger in a trigger host", why_still=said, due_at=None)
 
 
+def explain_question(record: WaitRecord) -> WaitExplanation:
+    return _unprobed(record, waits_for="a person's answer", why_still="nobody has answered yet", due_at=None)
+
+
 def blocked_by(group: ProbeGroup, clocks: Clocks) -> str | None:
     """Sentence; None: nothing but time."""
     if group.is_quarantined:

@@ -1,7 +1,7 @@
 """How a wait gets into memory: from the scheduler or from the table, checked, and to the source that will end it.
 
-A timed kind gives it a moment, a probed kind a group, a trigger goes to its host. What makes no sense ends at once,
-with a sentence, because nobody would ever wake it.
+A timed kind gives it a moment, a probed kind a group, a trigger goes to its host, a question waits to be answered. What
+makes no sense ends at once, with a sentence, because nobody would ever wake it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,18 @@ from leoflow_sensors.kinds import SensorKind, Watcher
 from leoflowd import telemetry
 from leoflowd.cheap_tasks.groups import ProbeGroup
 from leoflowd.cheap_tasks.push import PushSources
-from leoflowd.cheap_tasks.records import ClockSource, HostSource, Parked, RefusedSource, Terms, TermsTable, WaitRecord
+from leoflowd.cheap_tasks.records import (
+    ClockSource,
+    HostSource,
+    HumanSource,
+    Parked,
+    RefusedSource,
+    Terms,
+    TermsTable,
+    WaitRecord,
+)
 from leoflowd.cheap_tasks.schedule import ProbeSchedule
+from leoflowd.contract.human import HUMAN_KIND
 from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
 from leoflowd.contract.waits import TRIGGER_KIND, NewWait, TriggerCall
 from leoflowd.store.waits import ArmRow
@@ -55,7 +65,7 @@ class _Asked(msgspec.Struct, frozen=True):
 
 class Intake:
     """`replace` drops an older wait of the same try, `refused` ends one that makes no sense, `parked_until` hears when
-    the clock has to look at a new one."""
+    the clock has to look at a new one, `asked` of a question, which may be answered already."""
 
     def __init__(
         self,
@@ -69,6 +79,7 @@ class Intake:
         replace: Callable[[WaitRecord], None],
         refused: Callable[[WaitRecord, str], None],
         parked_until: Callable[[float], None],
+        asked: Callable[[], None],
     ) -> None:
         self._kinds = kinds
         self._parked = parked
@@ -79,6 +90,7 @@ class Intake:
         self._replace = replace
         self._refused = refused
         self._parked_until = parked_until
+        self._somebody_asked = asked
         self._clock_sources = {name: ClockSource(name) for name in kinds}
 
     def take_new(self, wait: NewWait) -> None:
@@ -132,6 +144,8 @@ class Intake:
         with contained(refuse):
             if asked.kind == TRIGGER_KIND:
                 self._take_trigger(asked)
+            elif asked.kind == HUMAN_KIND:
+                self._take_question(asked)
             elif kind is None:
                 self._refuse(asked, f"no sensor kind {asked.kind!r} is installed in this daemon; install its package")
             elif kind.due_at is not None:
@@ -143,6 +157,11 @@ class Intake:
         call = msgspec.convert(_probe(asked).arguments, TriggerCall)
         record = self._park(asked, HostSource(), self._terms.of(None, asked.terms), asked.deadline_at)
         self._trigger_hosts.start(record.wait_id, call)
+
+    def _take_question(self, asked: _Asked) -> None:
+        """Its row knows its deadline: the clock of the pool never looks at it."""
+        self._park(asked, HumanSource(), self._terms.of(None, asked.terms), math.inf)
+        self._somebody_asked()
 
     def _take_timed(
         self, asked: _Asked, kind: SensorKind[Any, Any], due_at: Callable[[Any, datetime], datetime | None]

@@ -16,6 +16,7 @@ from leoflow_sensors.egress import EgressClient
 from leoflow_sensors.egress_policy import EgressPolicy
 from leoflowd import telemetry
 from leoflowd.cheap_tasks.http_task import InlineTasks, Reports
+from leoflowd.cheap_tasks.human_answers import StoredQuestions
 from leoflowd.cheap_tasks.inline_life import InlineLife
 from leoflowd.cheap_tasks.pool import CheapTaskPool
 from leoflowd.cheap_tasks.probes import probe_running_in
@@ -97,6 +98,7 @@ def build(
     )
     pool = CheapTaskPool(
         table=StoredWaits(db.pool),
+        questions=StoredQuestions(db.pool),
         ends=scheduler,
         hints=hints.subscribe(),
         kinds=load_kinds(),

@@ -4,6 +4,7 @@ r"""The cheap-task pool: watches every wait of the daemon and says how each one 
                  \--> ProbeSchedule (groups, heap by Trio's clock)                        |
                          | due: Lines (budgets, turns)                                    v
                          +--> ProbeWorkers ask the world --> judge each wait --> EndReporter --> scheduler
+    HumanAnswers look whether somebody answered -----------------------------------------^
 
 It never changes a task instance, and never asks whether it may: a wait whose try is over is refused by the scheduler
 when it is reported. Calls from outside (`register`, `withdraw`, `dag_finished`, `act`) only change memory and return.
@@ -31,12 +32,14 @@ from leoflowd.cheap_tasks.ends import EndReporter
 from leoflowd.cheap_tasks.explain import Clocks
 from leoflowd.cheap_tasks.figures import Figures, statistics
 from leoflowd.cheap_tasks.groups import STRIKES, ProbeGroup
+from leoflowd.cheap_tasks.human_answers import HumanAnswers, QuestionTable
 from leoflowd.cheap_tasks.intake import Intake, TriggerHosts
 from leoflowd.cheap_tasks.probes import Answer, Client, CutOff, ProbeEnded, ProbeWorkers
 from leoflowd.cheap_tasks.push import PushSources
 from leoflowd.cheap_tasks.records import (
     ClockSource,
     HostSource,
+    HumanSource,
     Parked,
     TermsTable,
     WaitRecord,
@@ -48,9 +51,11 @@ from leoflowd.cheap_tasks.verdicts import Verdicts
 from leoflowd.cheap_tasks.wait_table import WaitTable
 from leoflowd.config import PoolConfig
 from leoflowd.contract.dag_facts import DagFacts
+from leoflowd.contract.human import HUMAN_KIND
 from leoflowd.contract.pool_view import PoolStatistics, WaitExplanation
 from leoflowd.contract.waits import NewWait, WaitAction, WaitEnd, WaitEnds
 from leoflowd.store.hints import Hint
+from leoflowd.store.hitl_details import Settled
 
 log = telemetry.get_logger(__name__)
 
@@ -65,14 +70,16 @@ GRACE_S = 1.0
 class CheapTaskPool:
     """`contract.waits.Waits` for the scheduler, `contract.pool_view.Pool` for the API, a component for the tree.
 
-    `table` is `store.waits` on a lane, `connections` the connection book, `deliveries(name)` the webhooks that arrived;
-    `make_client` gives each worker its own HTTP client. `stalls` reads the stall watcher.
+    `table` is `store.waits` on a lane, `questions` `store.hitl_details`, `connections` the connection book,
+    `deliveries(name)` the webhooks that arrived; `make_client` gives each worker its own HTTP client. `stalls` reads
+    the stall watcher.
     """
 
     def __init__(
         self,
         *,
         table: WaitTable,
+        questions: QuestionTable,
         ends: WaitEnds,
         hints: trio.MemoryReceiveChannel[Hint],
         kinds: Mapping[str, SensorKind[Any, Any]],
@@ -97,6 +104,12 @@ class CheapTaskPool:
         self._figures = Figures()
         self._schedule = ProbeSchedule(config, lambda: now().timestamp(), jitter)
         self._reporter = EndReporter(ends, self._committed)
+        self._answers = HumanAnswers(
+            questions,
+            ended=self._question_settled,
+            count=lambda: self._parked.by_kind[HUMAN_KIND],
+            now=now,
+        )
         self._intake = Intake(
             kinds=kinds,
             parked=self._parked,
@@ -107,6 +120,7 @@ class CheapTaskPool:
             replace=self._drop,
             refused=lambda record, because: self._end_now(record, endings.refused(record, because, now())),
             parked_until=self._clock_looks_at,
+            asked=self._answers.look,
         )
         self._arming = Arming(
             table=table,
@@ -115,6 +129,7 @@ class CheapTaskPool:
             take=self._intake.take_row,
             drop=self._drop,
             hook_arrived=self.hook_arrived,
+            answered=self._answers.look,
             sweep_interval_s=config.sweep_interval_s,
         )
         self._workers = ProbeWorkers(
@@ -139,6 +154,7 @@ class CheapTaskPool:
             await self._arm()
             nursery.start_soon(self._push.run)
             nursery.start_soon(self._watch_clock)
+            nursery.start_soon(self._answers.run)
             nursery.start_soon(self._schedule.run)
             nursery.start_soon(self._workers.run)
             nursery.start_soon(self._arming.listen)
@@ -183,7 +199,12 @@ class CheapTaskPool:
         if record is not None:
             self._end_now(record, endings.trigger_failed(record, error, traceback, self._now()))
 
-    # --- what people ask --------------------------------------------------------------------------------------------
+    # --- what people answer, and ask --------------------------------------------------------------------------------
+
+    def _question_settled(self, settled: Settled) -> None:
+        record = self._parked.find(settled.wait_id)
+        if record is not None:
+            self._end_now(record, endings.answered(record, settled.answer))
 
     def statistics(self) -> PoolStatistics:
         return statistics(
@@ -205,11 +226,13 @@ class CheapTaskPool:
                 return explain.explain_probed(record, source, self._schedule.wanted_s(record), self._clocks())
             case HostSource():
                 return explain.explain_trigger(record, self._trigger_hosts.explain(wait_id))
+            case HumanSource():
+                return explain.explain_question(record)
             case _:
                 return explain.explain_timed(record)
 
     def act(self, wait_id: str, action: WaitAction) -> bool:
-        """False: it is not watched; or, for PROBE, it is of a kind that nobody probes."""
+        """False: it is not watched; or, for PROBE, nobody probes its kind; or, for FIRE, it is a question."""
         record = self._parked.find(wait_id)
         if record is None:
             return False
@@ -219,6 +242,8 @@ class CheapTaskPool:
                     return False
                 self._schedule.probe_now(record.source, release=True)
             case WaitAction.FIRE:
+                if isinstance(record.source, HumanSource):
+                    return False
                 self._stop_trigger(record)
                 because = "a person fired this wait"
                 self._end_now(record, endings.met(record, Verdict(met=True), because, self._now()))

@@ -18,6 +18,7 @@ import msgspec
 
 from leoflow_sensors.kinds import SensorKind
 from leoflowd.cheap_tasks.wake_queue import WakeQueue
+from leoflowd.contract.human import HUMAN_KIND
 from leoflowd.contract.wait_spec import WaitTerms
 from leoflowd.contract.waits import TRIGGER_KIND
 
@@ -55,7 +56,7 @@ class TermsTable:
         self._known: WeakValueDictionary[tuple[str, str], Terms] = WeakValueDictionary()
 
     def of(self, kind: SensorKind[Any, Any] | None, terms: WaitTerms | str) -> Terms:
-        """`kind` None: a trigger, which has no predicate. Raises `msgspec.ValidationError`."""
+        """`kind` None: a trigger or a person, without a predicate. Raises `msgspec.ValidationError`."""
         text = terms if isinstance(terms, str) else msgspec.json.encode(terms).decode()
         name = TRIGGER_KIND if kind is None else kind.name
         found = self._known.get((name, text))
@@ -82,6 +83,13 @@ class HostSource:
     kind_name = TRIGGER_KIND
 
 
+class HumanSource:
+    """Waits for an answer."""
+
+    __slots__ = ()
+    kind_name = HUMAN_KIND
+
+
 class RefusedSource:
     """A wait that makes no sense here (unknown kind, wrong arguments): it ends before it begins."""
 
@@ -106,7 +114,7 @@ class WaitRecord(msgspec.Struct, eq=False, gc=False):
     """`dag_run_id`"""
     dag: str
     source: Any
-    """`groups.ProbeGroup`, `ClockSource`, `HostSource` or `RefusedSource`."""
+    """`groups.ProbeGroup`, `ClockSource`, `HostSource`, `HumanSource` or `RefusedSource`."""
     terms: Terms
     registered_at: float
     deadline_at: float

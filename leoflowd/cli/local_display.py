@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,11 @@ class Display:
 
     def close(self) -> None:
         """Nothing is open."""
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """While a person is asked."""
+        yield
 
     def line(self, task_id: str, line: dict[str, Any]) -> None:
         """A log line of a task, or its new state; called from several threads."""
@@ -70,6 +77,16 @@ class LiveDisplay(Display):
     def close(self) -> None:
         if self._live is not None:
             self._live.stop()
+
+    @override
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        assert self._live is not None
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live.start()
 
     @override
     def line(self, task_id: str, line: dict[str, Any]) -> None:

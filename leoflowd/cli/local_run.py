@@ -12,12 +12,14 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.local_human import Answers
 from leoflowd.cli.local_try import LocalTry
 from leoflowd.cli.local_waits import NOT_WAITED_FOR, end_of
 from leoflowd.contract.agent_messages import DagRunFacts, Outcome, OutcomeKind, ResumeCall, TrySpec, XComInput
@@ -54,6 +56,7 @@ class LocalRun:
         parallel: int,
         told: Told,
         variables: dict[str, str],
+        answers: Answers,
     ) -> None:
         now = datetime.now(UTC)
         self.spec = spec
@@ -66,6 +69,7 @@ class LocalRun:
         self._told = told
         self._variables = variables
         """What tasks write stays in here."""
+        self._answers = answers
         shape = self._artifact.shape
         self.view = RunView(
             dag_run_id=0,
@@ -184,7 +188,9 @@ class LocalRun:
         for instance in waiting:
             now = datetime.now(UTC)
             native = Deferral(wait=self.task_of(instance).wait)
-            end = end_of(self._deferrals.pop(instance, native), now)
+            deferral = self._deferrals.pop(instance, native)
+            ask = partial(self._answers.of, self.task_of(instance).task_id, self.name_of(instance), now=now)
+            end = end_of(deferral, now, ask)
             if isinstance(end, ResumeCall):
                 self._resumes[instance] = end
                 self._apply(plan_resume(self.view, instance, NOT_WAITED_FOR), now)

@@ -1,7 +1,8 @@
 """`leoflow test`: run a DAG to the end here, without a server and without a database.
 
 The same pure core decides that schedules the real thing, over a view in memory; each task is the real runner in a
-process of its own, in the DAG's own environment. Retry delays are not waited for. Nothing is stored.
+process of its own, in the DAG's own environment. Retry delays are not waited for. Nothing is stored. A task that asks a
+person asks at the terminal.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.local_compile import Compiler, data_dir_option, failure_of, faults_of, opened, python_option
 from leoflowd.cli.local_display import display_for, time_of
+from leoflowd.cli.local_human import Answers, answer_option, read_answers, terminal
 from leoflowd.cli.local_run import LocalRun
 from leoflowd.cli.options import output_option
 from leoflowd.cli.output import Output, echo
@@ -38,6 +40,7 @@ PARALLEL = max(2, os.cpu_count() or 2)
 @click.option("--conf", metavar="JSON", help="The run's configuration, a JSON object.")
 @click.option("--conf-file", type=click.Path(dir_okay=False, path_type=Path), help="The same, from a file; - is stdin.")
 @variables_option
+@answer_option
 @click.option("--parallel", type=click.IntRange(min=1), default=PARALLEL, show_default=True, help="Tasks at once.")
 @python_option
 @data_dir_option
@@ -51,6 +54,7 @@ def test(
     conf: str | None,
     conf_file: Path | None,
     variables: Path | None,
+    answers: tuple[str, ...],
     parallel: int,
     python: Path | None,
     data_dir: Path,
@@ -68,7 +72,16 @@ def test(
         spec = only_task(spec, task_id)
     display = display_for(out)
     run = LocalRun(
-        spec, folder, interpreter, conf=values, parallel=parallel, told=display.line, variables=_values_in(variables)
+        spec,
+        folder,
+        interpreter,
+        conf=values,
+        parallel=parallel,
+        told=display.line,
+        variables=_values_in(variables),
+        answers=Answers(
+            read_answers(answers, {task.task_id for task in spec.tasks}), display.paused if terminal(out) else None
+        ),
     )
     display.show(run)
     try:

@@ -301,6 +301,8 @@ class DagSpec(Spec, frozen=True, kw_only=True):
     """For display only; their effect is already in the tasks."""
     params: dict[str, Any] = {}
     """name -> {value, schema, description, source}, the shape of the UI's trigger form."""
+    param_order: tuple[str, ...] = ()
+    """The names as the author has them, for that form: the canonical form sorts keys. Empty: sorted is right."""
     tasks: tuple[TaskSpec, ...]
     groups: tuple[TaskGroupSpec, ...] = ()
     edge_labels: tuple[EdgeLabel, ...] = ()

@@ -17,6 +17,7 @@ from uuid import UUID
 import msgspec
 
 from leoflowd.contract.agent_messages import Outcome
+from leoflowd.contract.human import HUMAN_KIND
 from leoflowd.contract.wait_spec import ProbeSpec, WaitSpec
 
 TRIGGER_KIND = "trigger"
@@ -110,8 +111,8 @@ class WaitAction(StrEnum):
 
 
 def coalescing_key(probe: ProbeSpec, wait_id: str, tenant: str = "") -> str:
-    """Equal keys share one probe: same kind, arguments, connection and tenant. A trigger shares with nobody."""
-    if probe.kind == TRIGGER_KIND:
-        return f"{TRIGGER_KIND}:{wait_id}"
+    """Equal keys share one probe: same kind, arguments, connection and tenant. Triggers and people share nothing."""
+    if probe.kind in (TRIGGER_KIND, HUMAN_KIND):
+        return f"{probe.kind}:{wait_id}"
     canonical = msgspec.json.encode([tenant, probe.kind, probe.connection_id, probe.arguments], order="sorted")
     return hashlib.sha256(canonical).hexdigest()[:32]

@@ -12,8 +12,10 @@ from typing import assert_never
 import msgspec
 
 from leoflowd.contract.dag_spec import TaskSpec
+from leoflowd.contract.human import HUMAN_KIND
 from leoflowd.contract.pool_view import WaitExplanation
 from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
+from leoflowd.contract.values import shown
 from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
 from leoflowd.contract.waits import TRIGGER_KIND
 from leoflowd.core.pool_slots import UNLIMITED
@@ -119,9 +121,11 @@ def explain_wait(wait: KnownWait, now: datetime) -> tuple[str, ...]:
 
 def what_is_awaited(wait: KnownWait) -> str:
     """In the kind's own words, or kind and arguments while the pool does not watch it. Secrets by name are masked."""
+    probe = wait.facts.probe
+    if probe.kind == HUMAN_KIND:
+        return f"a person's answer to {shown(str(probe.arguments.get('subject')), _ARGUMENTS_LENGTH)!r}"
     if wait.seen is not None:
         return wait.seen.waits_for
-    probe = wait.facts.probe
     if probe.kind == TRIGGER_KIND:
         return f"trigger {probe.arguments.get('classpath')}"
     text = msgspec.json.encode(masked(probe.arguments), order="sorted").decode()

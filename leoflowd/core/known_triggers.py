@@ -12,6 +12,7 @@ trigger host (ADR 16). Behaviour copied from `apache-airflow-providers-standard`
 | `external_task.WorkflowTrigger` without failed and skipped states | `external_task` | `{"status": "success"}` |
 | `external_task.DagStateTrigger` for one state | `external_task` | (class path, {arguments, first run: state}) |
 | `http.HttpSensorTrigger` | `http` | `True` |
+| `hitl.HITLTrigger` with its question | `human` | what was answered (`core.human`) |
 
 Not here, because their event says which of several things happened: a WorkflowTrigger that also looks for failures, and
 a DagStateTrigger for several states. `TimeDeltaTrigger` by its own class path counts from when it is made, which no
@@ -26,9 +27,11 @@ from typing import Annotated, Any
 
 import msgspec
 
+from leoflowd.contract.human import HUMAN_KIND, Options, Person, Question
 from leoflowd.contract.wait_spec import ProbeSpec, TriggerSpec, WaitSpec, WaitTerms
 
 STANDARD = "airflow.providers.standard.triggers"
+HITL_TRIGGER = f"{STANDARD}.hitl.HITLTrigger"
 HTTP = "airflow.providers.http.triggers.http"
 _CLASS, _VERSION, _DATA = "__classname__", "__version__", "__data__"
 _MOMENTS = frozenset({"datetime.datetime", "pendulum.datetime.DateTime"})
@@ -74,7 +77,7 @@ def _moment_wait(arguments: _DateTime, trigger: TriggerSpec, terms: WaitTerms) -
     moment = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     probe = ProbeSpec(kind="time", arguments={"moment": moment.isoformat()})
     if not arguments.end_from_trigger:
-        return WaitSpec(probe=probe, terms=_answering(terms, _enveloped_moment(moment)))
+        return WaitSpec(probe=probe, terms=_answering(terms, enveloped_moment(moment)))
     if terms.timeout_s is not None:
         return None  # a native wait without `resume` that times out fails for good; a deferral that does may be retried
     return WaitSpec(probe=probe, terms=msgspec.structs.replace(terms, resume=None))
@@ -221,6 +224,31 @@ def _http_wait(arguments: _HttpSensor, trigger: TriggerSpec, terms: WaitTerms) -
     return WaitSpec(probe=probe, terms=_answering(terms, True, poke_interval_s=arguments.poke_interval))
 
 
+# --- people ------------------------------------------------------------------------------------------------------
+
+
+class _Hitl(_Arguments, frozen=True, kw_only=True):
+    """Airflow's trigger has no subject: it reads the question from the database. Here the question travels with it."""
+
+    subject: str
+    options: Options
+    body: str | None = None
+    defaults: tuple[str, ...] | None = None
+    multiple: bool = False
+    params: dict[str, Any] = {}
+    assigned_users: tuple[Person, ...] = ()
+    timeout_datetime: datetime | None = None
+
+
+def _human_wait(arguments: _Hitl, trigger: TriggerSpec, terms: WaitTerms) -> WaitSpec | None:
+    given, moment = msgspec.structs.asdict(arguments), arguments.timeout_datetime
+    del given["timeout_datetime"]
+    if terms.timeout_s is not None or (moment is not None and moment.tzinfo is None):
+        return None  # a deferral's own timeout would end the wait behind the question's back
+    question = Question(**given, respond_by=None if moment is None else moment.astimezone(UTC))
+    return WaitSpec(probe=ProbeSpec(kind=HUMAN_KIND, arguments=msgspec.to_builtins(question)), terms=terms)
+
+
 _Known = tuple[type[_Arguments], Callable[[Any, TriggerSpec, WaitTerms], WaitSpec | None]]
 _KNOWN: dict[str, _Known] = {
     f"{STANDARD}.temporal.DateTimeTrigger": (_DateTime, _moment_wait),
@@ -228,6 +256,7 @@ _KNOWN: dict[str, _Known] = {
     f"{STANDARD}.external_task.WorkflowTrigger": (_Workflow, _workflow_wait),
     f"{STANDARD}.external_task.DagStateTrigger": (_DagState, _dag_state_wait),
     f"{HTTP}.HttpSensorTrigger": (_HttpSensor, _http_wait),
+    HITL_TRIGGER: (_Hitl, _human_wait),
 }
 
 
@@ -270,7 +299,8 @@ def _moment(data: dict[str, Any]) -> datetime:
     return moment if data.get("tz") is not None else moment.replace(tzinfo=None)
 
 
-def _enveloped_moment(moment: datetime) -> dict[str, Any]:
+def enveloped_moment(moment: datetime) -> dict[str, Any]:
+    """As the next method of a task reads it."""
     zone = _enveloped("builtins.tuple", 1, ["UTC", "zoneinfo.ZoneInfo", 1, True])
     return _enveloped("pendulum.datetime.DateTime", 2, {"timestamp": moment.timestamp(), "tz": zone})
 

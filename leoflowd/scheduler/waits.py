@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from leoflowd.contract.human import HUMAN_KIND, Question
 from leoflowd.contract.values import later
 from leoflowd.contract.wait_spec import (
     Deferral,
@@ -91,9 +92,6 @@ def _names(one: TryFacts, now: datetime) -> dict[str, Any]:
 
 
 def _new(one: TryFacts, spec: WaitSpec, now: datetime) -> NewWait:
-    # A sensor's timeout is cumulative over its try; a trigger's counts from its own deferral, as in Airflow.
-    since = now if spec.terms.resume is not None else one.facts.start_date or now
-    timeout_s = spec.terms.timeout_s
     return NewWait(
         id=UUID(one.try_id),
         dag_run_id=one.dag_run_id,
@@ -101,8 +99,16 @@ def _new(one: TryFacts, spec: WaitSpec, now: datetime) -> NewWait:
         spec=spec,
         key=coalescing_key(spec.probe, one.try_id),
         registered_at=now,
-        deadline_at=None if timeout_s is None else later(since, timeout_s),
+        deadline_at=_deadline(one, spec, now),
     )
+
+
+def _deadline(one: TryFacts, spec: WaitSpec, now: datetime) -> datetime | None:
+    if spec.probe.kind == HUMAN_KIND:
+        return msgspec.convert(spec.probe.arguments, Question).respond_by
+    # A sensor's timeout is cumulative over its try; a trigger's counts from its own deferral, as in Airflow.
+    since = now if spec.terms.resume is not None else one.facts.start_date or now
+    return None if spec.terms.timeout_s is None else later(since, spec.terms.timeout_s)
 
 
 def _trigger_call(one: TryFacts, trigger: TriggerSpec) -> TriggerCall:

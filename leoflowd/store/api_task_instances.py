@@ -15,8 +15,10 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from leoflowd.contract.errors import NotFound
+from leoflowd.contract.human import HUMAN_KIND
 from leoflowd.contract.waits import TRIGGER_KIND
 from leoflowd.core.explain import SlotHolder, SlotUse
+from leoflowd.core.known_triggers import HITL_TRIGGER
 from leoflowd.core.rights import Dags, only
 from leoflowd.core.secret_names import masked
 from leoflowd.store.api_lists import (
@@ -215,4 +217,6 @@ def _show_trigger(row: Json) -> None:
     arguments = probe.get("arguments") or {}
     if probe["kind"] == TRIGGER_KIND:
         trigger["classpath"], arguments = arguments.get("classpath"), arguments.get("kwargs") or {}
+    elif probe["kind"] == HUMAN_KIND:
+        trigger["classpath"] = HITL_TRIGGER
     trigger["kwargs"] = msgspec.json.encode(masked(arguments)).decode()

@@ -2,7 +2,7 @@
 
 Payloads: `run:<dag_run_id>` (its rows changed), `dag:<dag_id>` (registered, paused, deleted), `pools:`, `reports:` (a
 daemon that does not lead was told something), `variables:` and `connections:` (one was written: DAG files that read it
-while they were loaded are compiled again).
+while they were loaded are compiled again), `human:` (a question was answered).
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
 from leoflowd.contract.values import shown_json
 from leoflowd.contract.xcoms import XCom
 from leoflowd.core.run_view import InstanceFacts
+from leoflowd.store import hitl_details
 from leoflowd.store.database import Connection, statements
 from leoflowd.store.hints import send_hint
 from leoflowd.store.waits import FiredWait, InstanceKey, WaitWrite, delete_waits, fire_waits, upsert_waits
@@ -140,6 +141,7 @@ async def _write_changes(conn: Connection, batch: Batch, now: datetime) -> Curso
         await delete_waits(conn, batch.ended_waits)
     if batch.waits:
         await upsert_waits(conn, batch.waits)
+        await hitl_details.ask(conn, [write.wait for write in batch.waits])
     if batch.fired:
         await fire_waits(conn, batch.fired, now)
     if batch.xcoms:

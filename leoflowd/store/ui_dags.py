@@ -41,7 +41,8 @@ class DagFilter(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     dag_runs_limit: int
     filters: Mapping[str, Any]
-    """exclude_stale (never None), paused, is_favorite, has_import_errors; dag_ids, any_tags, all_tags, owners (lists);
+    """exclude_stale (never None), paused, is_favorite, has_import_errors, has_pending_actions; dag_ids, any_tags,
+    all_tags, owners (lists);
     dag_id_ilike, dag_id_like, dag_display_name_ilike, dag_display_name_like (patterns); bundle_name,
     bundle_version, last_dag_run_state."""
 

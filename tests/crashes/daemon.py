@@ -19,6 +19,7 @@ from leoflow_sensors import load_kinds
 from leoflowd.agents.service import AgentService
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
+from leoflowd.cheap_tasks.human_answers import StoredQuestions
 from leoflowd.cheap_tasks.pool import CheapTaskPool
 from leoflowd.cheap_tasks.wait_table import StoredWaits
 from leoflowd.config import ApiConfig, PoolConfig, SchedulerConfig, StoreConfig
@@ -228,6 +229,7 @@ class Daemon:
     def _pool(self, inbox: Inbox, hints: trio.MemoryReceiveChannel[Hint]) -> CheapTaskPool:
         return CheapTaskPool(
             table=StoredWaits(self._db.pool),
+            questions=StoredQuestions(self._db.pool),
             ends=inbox,
             hints=hints,
             kinds=load_kinds(),

@@ -1,4 +1,4 @@
-"""The ten journeys. Each has a stage that is set without faults, one thing that happens, and what must come of it.
+"""The eleven journeys. Each has a stage that is set without faults, one thing that happens, and what must come of it.
 
 In every DAG a task `hold` runs until the end, so that the run is still remembered when views are compared with rows.
 """
@@ -13,7 +13,7 @@ import trio
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec, XComItem
 from leoflowd.contract.dag_spec import DagSpec
-from leoflowd.contract.wait_spec import Deferral, ProbeSpec, Resume, WaitSpec, WaitTerms
+from leoflowd.contract.wait_spec import Deferral, ProbeSpec, Resume, TriggerSpec, WaitSpec, WaitTerms
 from tests.crashes.agent import outcome
 from tests.crashes.world import World, dag, now, task
 
@@ -35,6 +35,13 @@ def script(spec: TrySpec) -> Outcome | None:
         probe = ProbeSpec(kind="time", arguments={"moment": moment})
         wait = WaitSpec(probe=probe, terms=WaitTerms(resume=Resume(next_method="go_on"), poke_interval_s=1.0))
         return outcome(OutcomeKind.DEFERRED, deferral_json=msgspec.json.encode(Deferral(wait=wait)).decode())
+    if kind == "asks" and spec.resume is None:
+        question = {"subject": "Go on?", "options": ["Yes", "No"]}
+        trigger = TriggerSpec(classpath="airflow.providers.standard.triggers.hitl.HITLTrigger", kwargs=question)
+        deferral = Deferral(trigger=trigger, next_method="execute_complete")
+        return outcome(OutcomeKind.DEFERRED, deferral_json=msgspec.json.encode(deferral).decode())
+    if kind == "asks" and '"chosen_options":["Yes"]' not in str(spec.resume):
+        return outcome(OutcomeKind.FAILED)
     return outcome(OutcomeKind.SUCCESS, xcoms=(XComItem(key="return_value", value=f'"{spec.try_id}"'),))
 
 
@@ -74,6 +81,15 @@ async def a_run_where_first_ended(world: World) -> None:
 
 async def mark_a_live_one(world: World) -> None:
     await world.mark(DAG, "long", "success")
+
+
+async def a_run_that_asks(world: World) -> None:
+    await world.create_run(DAG)
+    await world.until_states(asks="deferred 1", hold="running 1")
+
+
+async def answer(world: World) -> None:
+    await world.answer(DAG, "asks", "Yes")
 
 
 NEXT_VERSION = dag(DAG, task("first"), task("new", "first"), task("hold"))
@@ -125,6 +141,12 @@ JOURNEYS = {
     "defer and fire": Journey(
         spec=dag(DAG, task("defers"), task("after", "defers"), task("hold")),
         comes_to={"defers": "success 1", "after": "success 1"},
+    ),
+    "answer": Journey(
+        spec=dag(DAG, task("asks"), task("after", "asks"), task("hold")),
+        stage=a_run_that_asks,
+        act=answer,
+        comes_to={"asks": "success 1", "after": "success 1"},
     ),
     "clear": Journey(
         spec=dag(DAG, task("first"), task("long"), task("hold")),

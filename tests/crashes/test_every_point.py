@@ -1,4 +1,4 @@
-"""Every statement and every hint of ten journeys, broken once each; afterwards nothing is lost and nothing is doubled.
+"""Every statement and hint of eleven journeys, broken once each; afterwards nothing is lost and nothing is doubled.
 
 The points are not listed anywhere: a first walk of each journey records what its code sends (ADR 34). `make crashes`
 walks all of them. Otherwise a few are drawn for each journey and way, by `LEOFLOW_CRASHES_SEED`, which a failure names.

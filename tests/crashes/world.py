@@ -209,6 +209,10 @@ class World:
         path = f"{dag_id}/dagRuns/{RUN_ID}/taskInstances/{task_id}"
         await self.ask("PATCH", path, {"new_state": state}, event="patch_task_instance")
 
+    async def answer(self, dag_id: str, task_id: str, option: str) -> None:
+        path = f"{dag_id}/dagRuns/{RUN_ID}/taskInstances/{task_id}/-1/hitlDetails"
+        await self.ask("PATCH", path, {"chosen_options": [option]}, event="update_hitl_detail")
+
     async def unwatched(self, work: Callable[[], Awaitable[None]], *, but: bool) -> None:
         """The stage: no fault happens, and nothing of it is a point. `but`: it is part of the journey after all."""
         was_on, self.watch.is_on = self.watch.is_on, but

@@ -20,9 +20,11 @@ from leoflowd.cheap_tasks.pool import CheapTaskPool
 from leoflowd.config import PoolConfig
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.contract.human import Answer
 from leoflowd.contract.wait_spec import ProbeSpec, WaitSpec, WaitTerms
 from leoflowd.contract.waits import NewWait, TriggerCall, WaitEnd, coalescing_key
 from leoflowd.store.hints import Hint
+from leoflowd.store.hitl_details import Settled
 from leoflowd.store.waits import ArmPage, ArmRow, IdPage
 
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -259,6 +261,33 @@ class TriggerHosts:
         return f"{self.running[wait_id].classpath} runs"
 
 
+class Questions:
+    """What people are asked: ids of waits. `answers` come in, `deadlines` pass; who is first is decided here."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer | None] = {}
+        """None: closed."""
+        self.deadlines: dict[str, tuple[datetime, Answer | None]] = {}
+        """When, and the answer that is taken then."""
+        self.looks: list[float] = []
+        self.is_away = False
+
+    async def settle(self, now: datetime) -> Sequence[Settled]:
+        self.looks.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        if self.is_away:
+            raise StoreUnavailable("the table is away")
+        for wait_id, (at, answer) in tuple(self.deadlines.items()):
+            if at <= now:
+                self.answers.setdefault(wait_id, answer)
+                del self.deadlines[wait_id]
+        return [Settled(wait_id, answer) for wait_id, answer in self.answers.items()]
+
+    async def next_deadline(self) -> datetime | None:
+        await trio.lowlevel.checkpoint()
+        return min((at for wait_id, (at, _) in self.deadlines.items() if wait_id not in self.answers), default=None)
+
+
 class NoClient:
     def close(self) -> None:
         """There is nothing to close."""
@@ -284,6 +313,7 @@ class PoolWorld:
         self.ends = Ends(self.table)
         self.connections = Connections()
         self.hosts = TriggerHosts()
+        self.questions = Questions()
         self.clock_offset = timedelta()
         self._count = 0
 
@@ -296,6 +326,7 @@ class PoolWorld:
             self.hint, hints = trio.open_memory_channel[Hint](100)
         return CheapTaskPool(
             table=self.table,
+            questions=self.questions,
             ends=self.ends,
             hints=hints,
             kinds=self.kinds,
@@ -332,7 +363,7 @@ class PoolWorld:
         """A wait registered now. Of a probed kind unless told otherwise; deadline from its timeout."""
         self._count += 1
         wait_id = wait_id or UUID(int=(self._count << 64) + 1)
-        arguments = {"name": name, **(spec or {})} if kind not in ("time", "trigger") else spec or {}
+        arguments = {"name": name, **(spec or {})} if kind not in ("time", "trigger", "human") else spec or {}
         probe = ProbeSpec(kind=kind, arguments=arguments, connection_id=connection_id)
         built = WaitTerms(**terms)
         now = self.now()

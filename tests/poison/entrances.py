@@ -59,15 +59,17 @@ ENTRANCES = (
     Entrance("poke", "POKE\nreturn PokeReturnValue(is_done=True, xcom_value=VALUE)", _kept),
     Entrance("deferral", "DEFER\nVALUE", _kept),
     Entrance("trigger_event", "EVENT\nVALUE", _always("any")),
+    Entrance("question", "ASK\nVALUE", _kept),
     Entrance("bash_output", "BASH\nVALUE", _always("any")),
 )  # fmt: skip
 
 HEADER = f"""
 import json, logging, os, shlex, sys
 from datetime import datetime, timedelta, timezone
-from airflow.sdk import DAG, BaseOperator, Connection, PokeReturnValue, Variable, get_current_context, task
+from airflow.sdk import DAG, BaseOperator, Connection, ParamsDict, PokeReturnValue, Variable, get_current_context, task
 from airflow.exceptions import AirflowSkipException
 from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -105,6 +107,15 @@ class Deferring(BaseOperator):
         self.defer(trigger=Clock(past), method_name="go_on", kwargs={{"value": value}}, timeout=timedelta.max)
     def go_on(self, context, event=None, value=None):
         assert self.rings or (value == VALUES[self.name] and type(value) is type(VALUES[self.name]))
+
+
+class Asking(HITLOperator):
+    def execute(self, context):
+        value = VALUES[self.task_id]
+        self.subject, self.body, self.params = str(value), repr(value)[:200], ParamsDict({{"value": value}})
+        super().execute(context)
+    def execute_complete(self, context, event):
+        assert event["params_input"] == {{"value": VALUES[self.task_id]}}
 """
 
 
@@ -129,6 +140,9 @@ def _task(entrance: Entrance, poison: Poison) -> str:
     match first:
         case "DEFER" | "EVENT":
             return f"Deferring(task_id={name!r}, name={name!r}, rings={first == 'EVENT'})\n"
+        case "ASK":
+            soon = "response_timeout=timedelta(milliseconds=1)"
+            return f"Asking(task_id={name!r}, subject='s', options=['a'], defaults='a', {soon})\n"
         case "BASH":
             code = f"import sys; sys.stdout.buffer.write(str({poison.expression}).encode('utf-8', 'surrogatepass'))"
             code = NESTED + code if "nested" in code else code

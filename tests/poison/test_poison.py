@@ -74,6 +74,15 @@ def test_a_result_comes_back_as_it_was(api: Api) -> None:
     assert changed == []
 
 
+def test_a_question_is_shown_whatever_it_asks(api: Api) -> None:
+    run_id = api.trigger("poison_question")
+    api.wait_for_run("poison_question", run_id, within_s=RUN_WITHIN_S)
+    page = api.call("GET", f"/dags/poison_question/dagRuns/{run_id}/hitlDetails", params={"limit": 100})
+    shown = {one["task_instance"]["task_id"]: one["params_input"]["value"] for one in page["hitl_details"]}
+    changed = [poison.name for poison in POISONS if poison.kept and not is_same(shown[poison.name], poison.value)]
+    assert changed == []
+
+
 # --- HTTP --------------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +107,9 @@ HTTP: dict[str, Callable[[Any, str], tuple[str, str, Any]]] = {
     "connection_id": lambda value, name: ("POST", "/api/v2/connections", {"connection_id": value, "conn_type": "http"}),
     "variable_key": lambda value, name: ("POST", "/api/v2/variables", {"key": value, "value": "x"}),
     "variable_value": lambda value, name: ("POST", "/api/v2/variables", {"key": f"v_{name}", "value": value}),
+    "answer": lambda value, name: (
+        "PATCH", f"{RUNS}/none/taskInstances/sing/-1/hitlDetails",
+        {"chosen_options": [value], "params_input": {"v": value}}),
     "pool": lambda value, name: ("POST", "/api/v2/pools", {"name": f"p_{name}", "slots": 1, "description": value}),
 }  # fmt: skip
 

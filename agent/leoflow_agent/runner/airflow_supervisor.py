@@ -46,6 +46,8 @@ class Supervisor:
         self._pages: dict[tuple[str, str], Pages] = {}
         self.returned: str | None = None
         """The output, if others are mapped over it: it belongs to the outcome, where the daemon counts its items."""
+        self.question: dict[str, Any] = {}
+        """What a person is to be asked; it travels with the trigger that waits for the answer."""
 
     def send(self, msg: Any) -> Any:
         """The answer; None where Airflow's supervisor gives none. Raises `Refused`."""
@@ -244,6 +246,12 @@ class Supervisor:
         """Goes with the outcome, which is the next message: here both are committed together."""
         self.skips = list(msg.tasks)
 
+    def _ask(self, msg: Any) -> None:
+        names = ("subject", "body", "options", "defaults", "multiple", "params")
+        users = [{"id": user.id, "name": user.name} for user in msg.assigned_users or ()]
+        given = {name: getattr(msg, name) for name in names}
+        self.question = {**{name: one for name, one in given.items() if one is not None}, "assigned_users": users}
+
     # --- what the task shows -------------------------------------------------------------------------------------
 
     def _rendered(self, msg: Any) -> None:
@@ -281,6 +289,7 @@ class Supervisor:
         "TriggerDagRun": _create_run,
         "SkipDownstreamTasks": _skip_downstream,
         "GetDag": _dag,
+        "CreateHITLDetailPayload": _ask,
         "SetRenderedFields": _rendered,
         "SetRenderedMapIndex": _map_index_label,
         "ValidateInletsAndOutlets": _assets,
@@ -291,7 +300,6 @@ _FINAL = frozenset({"SucceedTask", "TaskState", "RetryTask", "RescheduleTask", "
 _WHY_NOT = {
     "DeleteXCom": "a task cannot delete XComs",
     "GetTaskStates": "states of single task instances cannot be read; count those in a state with get_ti_count",
-    "CreateHITLDetailPayload": "human-in-the-loop operators do not run yet",
 }
 
 

@@ -45,6 +45,7 @@ MODULES = (
 )
 """What every try on the real packages needs; a warm interpreter imports it once."""
 _BUNDLE = "leoflow"
+_ASKS = "airflow.providers.standard.triggers.hitl.HITLTrigger"
 _log = logging.getLogger("task")
 
 
@@ -196,9 +197,12 @@ class Try:
                 return {"kind": "failed", "because": "Airflow's task runner ended without a word about the task."}
 
     def _deferred(self, final: Any) -> dict[str, Any]:
+        kwargs = final.trigger_kwargs or {}
+        if final.classpath == _ASKS and self._supervisor is not None and self._supervisor.question:
+            kwargs = {**self._supervisor.question, "timeout_datetime": kwargs.get("timeout_datetime")}
         what = deferral.of_trigger(
             final.classpath,
-            final.trigger_kwargs or {},
+            kwargs,
             next_method=final.next_method,
             next_kwargs=final.next_kwargs or {},
             timeout=final.trigger_timeout,

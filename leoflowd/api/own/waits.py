@@ -18,6 +18,7 @@ from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query, cursor_collection, decode_cursor
 from leoflowd.contract.errors import Conflict
+from leoflowd.contract.human import HUMAN_KIND
 from leoflowd.contract.pool_view import Pool, WaitExplanation
 from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
 from leoflowd.contract.waits import TRIGGER_KIND, WaitAction
@@ -100,6 +101,8 @@ async def act_on_wait(wait_id: str, action: str) -> Response:
         pool, seen = await _watched(conn, row)
         if action == WaitAction.PROBE:
             _check_probed(row, seen)
+        if action == WaitAction.FIRE and row["kind"] == HUMAN_KIND:
+            raise Conflict(f"Wait `{row['id']}` is for a person's answer: give one under Required Actions")
         await _record(conn, f"{action}_wait", row)
     if not pool.act(row["id"], WaitAction(action)):
         raise Conflict(_just_over(row))
@@ -203,6 +206,8 @@ async def _watched(conn: Connection, row: dict[str, Any]) -> tuple[Pool, WaitExp
 
 
 def _check_probed(row: dict[str, Any], seen: WaitExplanation) -> None:
+    if row["kind"] == HUMAN_KIND:
+        raise Conflict("It waits for a person's answer, which is seen at once: there is nothing to probe")
     if row["kind"] == TRIGGER_KIND:
         raise Conflict("A trigger looks by itself, in its trigger host: it can be fired or failed, not probed")
     if seen.due_at is not None:

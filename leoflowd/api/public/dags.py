@@ -105,7 +105,7 @@ async def get_dag_details(dag_id: str) -> Response:
         "start_date": spec.start_date,
         "end_date": spec.end_date,
         "is_paused_upon_creation": spec.is_paused_upon_creation,
-        "params": spec.params,
+        "params": {name: spec.params[name] for name in spec.param_order if name in spec.params} | spec.params,
         "render_template_as_native_obj": spec.render_template_as_native_obj,
         "template_search_path": list(spec.template_searchpath) or None,
         "timezone": spec.timezone,

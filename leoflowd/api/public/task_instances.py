@@ -9,7 +9,7 @@ import msgspec
 from quart import Blueprint, Response
 
 from leoflowd.api import auth
-from leoflowd.api.answers import collection, empty_collection, json_answer
+from leoflowd.api.answers import collection, json_answer
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
 from leoflowd.api.own.waits import fetch_known_wait
@@ -78,7 +78,7 @@ async def list_task_instances(dag_id: str, run_id: str) -> Response:
     query.check()
     token, group_id = query.text("cursor"), query.text("task_group_id")
     async with lane().connection() as conn:
-        await _check_parents(conn, every(dag_id), every(run_id))
+        await check_parents(conn, every(dag_id), every(run_id))
         if group_id is not None:
             filters["task_ids"] = await _tasks_of_group(conn, every(dag_id), group_id)
         if token is not None:
@@ -97,13 +97,13 @@ async def list_task_instances_batch(dag_id: str, run_id: str) -> Response:
     body = await read_body(TaskInstancesBatchBody)
     filters = msgspec.structs.asdict(body)
     states = filters.pop("state")
-    filters |= _states(None if states is None else [state or "none" for state in states])
+    filters |= state_filter(None if states is None else [state or "none" for state in states])
     filters["run_ids"] = filters.pop("dag_run_ids")
     limit, offset = filters.pop("page_limit"), filters.pop("page_offset")
     order_by = filters.pop("order_by")
     filters |= {"dag_id": every(dag_id), "run_id": every(run_id)}
     async with lane().connection() as conn:
-        await _check_parents(conn, every(dag_id), every(run_id))
+        await check_parents(conn, every(dag_id), every(run_id))
         rows, total = await api_task_instances.list_task_instances(
             conn,
             filters,
@@ -175,13 +175,6 @@ async def list_extra_links(dag_id: str, run_id: str, task_id: str) -> Response:
     async with lane().connection() as conn:
         await api_task_instances.fetch_task_instance(conn, dag_id, run_id, task_id, _map_index())
     return json_answer({"extra_links": {}, "total_entries": 0})
-
-
-@blueprint.get(f"{RUN}/hitlDetails")
-async def list_hitl_details(dag_id: str, run_id: str) -> Response:
-    """Nothing asks a person yet; the UI looks here on every page. Unknown states are accepted (3.3 sends one)."""
-    Query().page()
-    return empty_collection("hitl_details")
 
 
 # --- shared ------------------------------------------------------------------------------------------------------
@@ -283,7 +276,7 @@ def _filters(query: Query) -> dict[str, Any]:
         "queue": query.texts("queue"),
         "executor": query.texts("executor"),
         "operator": query.texts("operator"),
-        **_states(query.texts("state")),
+        **state_filter(query.texts("state")),
         **query.number_range("duration"),
     }
     for name in PATTERNS:
@@ -293,12 +286,12 @@ def _filters(query: Query) -> dict[str, Any]:
     return filters
 
 
-def _states(states: list[str] | None) -> dict[str, Any]:
+def state_filter(states: list[str] | None) -> dict[str, Any]:
     """A state that does not exist matches nothing: the next UI release asks for some that we do not know."""
     return {"state": states, "state_none": states is not None and bool(NO_STATE & set(states))}
 
 
-async def _check_parents(conn: Connection, dag_id: str | None, run_id: str | None) -> None:
+async def check_parents(conn: Connection, dag_id: str | None, run_id: str | None) -> None:
     if dag_id is not None and run_id is not None:
         await dag_runs.fetch_dag_run(conn, dag_id, run_id)
     elif dag_id is not None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from typing import Any
+
+import msgspec
 from quart import Blueprint, Response
 
 from leoflowd.api import auth
@@ -12,10 +16,12 @@ from leoflowd.api.problems import BadRequest, FieldError, Unprocessable
 from leoflowd.api.ui.ordering import read_order
 from leoflowd.contract.errors import NotFound
 from leoflowd.contract.states import DagRunState
-from leoflowd.store import ui_dags, ui_grid
+from leoflowd.store import api_hitl_details, ui_dags, ui_grid
 
 blueprint = Blueprint("ui_dags", __name__, url_prefix="/ui")
 
+MAX_PENDING = 1000
+"""Questions in the Dag list, which shows their number: a task that is mapped may ask very many."""
 MAX_DAG_RUNS = 100
 """Latest runs per Dag; the UI asks for 14."""
 
@@ -25,7 +31,22 @@ async def list_dags() -> Response:
     """Favourites and their filters are the caller's own."""
     chosen = read_filter(Query(), auth.caller().username)
     async with lane().connection() as conn:
-        return json_bytes(await ui_dags.fetch_dag_list(conn, dags=auth.dags(), chosen=chosen))
+        document = await ui_dags.fetch_dag_list(conn, dags=auth.dags(), chosen=chosen)
+        pending, _ = await api_hitl_details.list_hitl_details(
+            conn, api_hitl_details.PENDING, dags=auth.dags(), order_by=["created_at"], limit=MAX_PENDING, offset=0
+        )
+    return json_bytes(_with_pending_actions(document, pending) if pending else document)
+
+
+def _with_pending_actions(document: str, pending: list[dict[str, Any]]) -> bytes:
+    """The list, in which each Dag has what its tasks ask people now."""
+    of_dag: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for detail in pending:
+        of_dag[detail["task_instance"]["dag_id"]].append(detail)
+    found = msgspec.json.decode(document)
+    for dag in found["dags"]:
+        dag["pending_actions"] = of_dag.get(dag["dag_id"], [])
+    return msgspec.json.encode(found)
 
 
 def read_filter(query: Query, username: str) -> ui_dags.DagFilter:
@@ -45,6 +66,7 @@ def read_filter(query: Query, username: str) -> ui_dags.DagFilter:
         "last_dag_run_state": query.choice("last_dag_run_state", [state.value for state in DagRunState]),
         "is_favorite": query.boolean("is_favorite"),
         "has_import_errors": query.boolean("has_import_errors"),
+        "has_pending_actions": query.boolean("has_pending_actions"),
         **query.patterns("dag_id"),
         **query.patterns("dag_display_name"),
     }
@@ -62,10 +84,8 @@ def read_filter(query: Query, username: str) -> ui_dags.DagFilter:
 
 
 def _asks_for_what_no_dag_has(query: Query) -> bool:
-    """Asset schedules and pending actions: no Dag has one yet, so asking for those that do finds none."""
-    return bool(
-        query.boolean("has_asset_schedule") or query.boolean("has_pending_actions") or query.text("asset_dependency")
-    )
+    """Asset schedules: no Dag has one yet, so asking for those that do finds none."""
+    return bool(query.boolean("has_asset_schedule") or query.text("asset_dependency"))
 
 
 @blueprint.get("/dags/<dag_id>/latest_run")

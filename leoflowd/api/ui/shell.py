@@ -20,8 +20,8 @@ blueprint = Blueprint("ui_auth", __name__, url_prefix="/ui")
 
 FALLBACK_PAGE_LIMIT = 50
 
-MENU = ("Dags", "Audit Log", "XComs", "Pools", "Plugins", "Docs")
-"""Airflow's names. A page joins with its routes: not yet Assets, Required Actions, Jobs, ..."""
+MENU = ("Dags", "Required Actions", "Audit Log", "XComs", "Pools", "Plugins", "Docs")
+"""Airflow's names. A page joins with its routes: not yet Assets, Jobs, ..."""
 OPERATORS_MENU = ("Connections", "Variables")
 """Pages whose every route needs OPERATE: others would only see that they may not."""
 

@@ -28,6 +28,11 @@ WITH candidate AS MATERIALIZED (
       AND (%(last_dag_run_state)s::text IS NULL OR last.state = %(last_dag_run_state)s)
       AND (%(is_favorite)s::boolean IS NULL OR %(is_favorite)s = EXISTS (
             SELECT FROM dag_favorite f WHERE f.username = %(username)s AND f.dag_id = d.dag_id))
+      AND (%(has_pending_actions)s::boolean IS NULL OR %(has_pending_actions)s = EXISTS (
+            SELECT FROM hitl_detail h
+            JOIN task_instance t ON t.id = h.wait_id AND t.state = 'deferred'
+            JOIN dag_run r ON r.id = h.dag_run_id
+            WHERE h.responded_at IS NULL AND r.dag_id = d.dag_id))
       AND (%(has_import_errors)s::boolean IS NULL OR %(has_import_errors)s = EXISTS (
             SELECT FROM import_error e WHERE e.bundle_name = d.bundle_name AND e.filename = d.relative_fileloc))
 ), page AS (

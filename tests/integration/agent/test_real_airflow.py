@@ -21,7 +21,10 @@ from typing_extensions import override
 
 from leoflowd.contract.agent_messages import OutcomeKind, ResumeCall, TrySpec, XComInput
 from leoflowd.contract.connection import ConnectionFacts
-from leoflowd.contract.wait_spec import Deferral, TriggerSpec
+from leoflowd.contract.human import Answer, Person, Question
+from leoflowd.contract.wait_spec import Deferral, TriggerSpec, WaitTerms
+from leoflowd.core.human import event_of
+from leoflowd.core.known_triggers import native_wait
 from tests.fakes.fake_control_plane import Facts, TryFacts
 
 from .harness import World, agent_and_plane, appears, in_world, run_one, run_tries
@@ -32,12 +35,13 @@ HEADER = """
 import os, sys, time
 from datetime import datetime, timedelta, timezone
 from airflow import settings
-from airflow.sdk import DAG, BaseOperator, Variable, task, get_current_context
+from airflow.sdk import DAG, BaseOperator, Param, Variable, task, get_current_context
 from airflow.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 from airflow.providers.http.hooks.http import HttpHook
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.http.operators.http import HttpOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.providers.standard.operators.latest_only import LatestOnlyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -144,6 +148,10 @@ def elsewhere():
 elsewhere()
 TriggerDagRunOperator(task_id="wake", trigger_dag_id="asleep", trigger_run_id="w", fail_when_dag_is_paused=True)
 TriggerDagRunOperator(task_id="start", trigger_dag_id="other", trigger_run_id="r", conf={"a": 1})
+HITLOperator(task_id="ask", subject="Who on {{ ds }}?", options=["a", "b"], defaults="b", multiple=True,
+             params={"zone": Param("eu", type="string"), "age": Param(3, type="integer")},
+             assigned_users=[{"id": "anna", "name": "Anna"}], response_timeout=timedelta(hours=1))
+ApprovalOperator(task_id="approve", subject="Go?") >> EmptyOperator(task_id="approved")
 @task
 def surroundings():
     try:
@@ -202,6 +210,13 @@ SCHEDULED: dict[str, Any] = {
     "prev_logical_date": datetime(2026, 2, 27, tzinfo=UTC),
     "next_logical_date": datetime(2026, 3, 4, tzinfo=UTC),
 }
+ANSWERED = Answer(
+    chosen_options=("a",),
+    params_input={"zone": "us", "age": 4},
+    responded_at=MOMENT,
+    responded_by=Person(id="anna", name="Anna"),
+)
+REJECTED = Answer(chosen_options=("Reject",), responded_at=MOMENT, responded_by=Person(id="anna", name="Anna"))
 SPECS: dict[str, dict[str, Any]] = {
     "hook": {"kind": "python"},
     "call": {},
@@ -215,6 +230,9 @@ SPECS: dict[str, dict[str, Any]] = {
         "resume": ResumeCall(next_method="go_on", next_kwargs=json.dumps({"since": ODD}), event='{"n": 1}')
     },
     "odd failed": {"resume": ResumeCall(next_method="go_on", error="Trigger failure", traceback=("boom at line 3",))},
+    "ask": {},
+    "ask resumed": {"resume": ResumeCall(next_method="execute_complete", event=json.dumps(event_of(ANSWERED)))},
+    "approve resumed": {"resume": ResumeCall(next_method="execute_complete", event=json.dumps(event_of(REJECTED)))},
     "skip": {"kind": "python"},
     "fail_for_good": {"kind": "python"},
     "fail": {"kind": "python"},
@@ -397,6 +415,36 @@ def test_any_trigger_class_is_data_with_its_arguments_in_the_xcom_form(tries: di
 
 def test_the_arguments_come_back_to_the_method(tries: dict[str, TryFacts]) -> None:
     assert tries["odd resumed"].xcoms == {"return_value": {"since": MOMENT.isoformat(), "event": {"n": 1}}}
+
+
+def test_a_question_goes_along_with_its_trigger(tries: dict[str, TryFacts]) -> None:
+    deferral, trigger = deferral_of(tries["ask"])
+    wait = native_wait(trigger, WaitTerms(timeout_s=deferral.timeout_s))
+    assert wait is not None, trigger
+    found = msgspec.convert(wait.probe.arguments, Question)
+    assert found.respond_by is not None
+    assert (found.subject, found.options, found.defaults, found.multiple) == (
+        "Who on 2026-03-01?",
+        ("a", "b"),
+        ("b",),
+        True,
+    )
+    assert list(found.params) == ["zone", "age"]
+    assert found.params["age"]["value"] == 3
+    assert found.assigned_users == (Person(id="anna", name="Anna"),)
+
+
+def test_an_answer_is_the_output(tries: dict[str, TryFacts]) -> None:
+    ended = tries["ask resumed"]
+    assert ended.outcome.kind is OutcomeKind.SUCCESS, ended.events
+    value = ended.xcoms["return_value"]
+    assert (value["chosen_options"], value["params_input"]) == (["a"], {"zone": "us", "age": 4})
+    assert value["responded_by_user"] == {"id": "anna", "name": "Anna"}
+
+
+def test_a_rejection_skips_what_follows(tries: dict[str, TryFacts]) -> None:
+    ended = tries["approve resumed"].outcome
+    assert (ended.kind, set(ended.skips)) == (OutcomeKind.SUCCESS, {"approved"}), tries["approve resumed"].events
 
 
 def test_a_failed_trigger_fails_the_task_with_its_traceback(tries: dict[str, TryFacts]) -> None:

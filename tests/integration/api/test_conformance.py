@@ -10,9 +10,11 @@ import msgspec
 import pytest
 import yaml
 
+from leoflowd.api.context import ApiContext
 from tests.conftest import unpacked_ui
 from tests.integration.api.api_client import Client
 from tests.integration.api.api_seed import BROKEN, DAG, DONE, OPEN
+from tests.integration.api.wait_seed import put_question, put_wait
 
 DOCUMENT = "v2-rest-api-generated.yaml"
 
@@ -166,6 +168,23 @@ async def test_every_read_fits_the_document(seeded: Client) -> None:
 async def test_a_write_fits_the_document(seeded: Client, case: tuple[str, str, str, Any, int]) -> None:
     method, path, url, body, status = case
     _check(method, path, status, await seeded.send(method.upper(), url, body, status=status))
+
+
+async def test_questions_fit_the_document(seeded: Client, api_context: ApiContext) -> None:
+    await put_wait(api_context.db, kind="human", arguments={"subject": "Go?", "options": ["Yes"]})
+    await put_question(api_context.db, run_id=OPEN, task_id="load", subject="Go?")
+    run, url = "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", f"{D}/dagRuns/{OPEN}"
+    one = f"{run}/taskInstances/{{task_id}}/{{map_index}}/hitlDetails"
+    at = f"{url}/taskInstances/load/-1/hitlDetails"
+    for _ in range(2):  # asked, then answered
+        _check("get", f"{run}/hitlDetails", 200, await seeded.get(f"{url}/hitlDetails?state=deferred"))
+        _check("get", one, 200, await seeded.get(at))
+        _check("get", f"{one}/tries/{{try_number}}", 200, await seeded.get(f"{at}/tries/1"))
+        body = {"chosen_options": ["Yes"], "params_input": {"age": 4}}
+        answer = await seeded.call("PATCH", at, json=body)
+        if answer.status_code == 200:
+            _check("patch", one, 200, msgspec.json.decode(await answer.get_data(as_text=False)))
+    assert answer.status_code == 409
 
 
 async def test_all_problems_are_json_without_charset(seeded: Client, anonymous: Client) -> None:

@@ -19,8 +19,8 @@ from leoflowd.store.event_log import insert_event
 from tests.fakes.fake_pool import STATISTICS, FakePool
 from tests.integration.api.addresses import NOWHERE, addresses
 from tests.integration.api.api_client import START, Client
-from tests.integration.api.api_seed import DAG, DONE, SPEC, seed
-from tests.integration.api.wait_seed import put_wait
+from tests.integration.api.api_seed import DAG, DONE, OPEN, SPEC, seed
+from tests.integration.api.wait_seed import put_question, put_wait
 
 SHOWN = "other"
 WORDS = (b"etl", b"extract", b"transform", b"manual__", b"Loads", b"daily", b"betrayed")
@@ -42,7 +42,6 @@ SILENT = frozenset(
         "public_task_instances.get_mapped_try",
         "public_task_instances.list_mapped_dependencies",
         "public_logs.get_external_log_url",
-        "public_task_instances.list_hitl_details",
         "ui_dags.dag_stats",
         "ui_dags.historical_metrics_data",
         "own_waits.get_pool",
@@ -73,6 +72,8 @@ async def world(api_context: ApiContext, admin: Client) -> World:
     )
     wait_id = await put_wait(db)
     pool.watch(wait_id)
+    for run_id, task_id in ((DONE, "extract"), (OPEN, "load")):
+        await put_question(db, run_id=run_id, task_id=task_id, subject="betrayed")
     async with db.api.transaction() as conn:
         await put_import_error(
             conn, filename=f"{DAG}/dag.py", bundle_name="workspace", stack_trace="betrayed", now=START
@@ -215,6 +216,12 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ("public_dags.favorite_dag", "POST", f"{dag}/favorite", None),
         ("public_dags.unfavorite_dag", "POST", f"{dag}/unfavorite", None),
         ("public_leoflow.register", "POST", "/api/v2/leoflow/dags", msgspec.structs.replace(SPEC, doc_md="new")),
+        (
+            "public_hitl_details.update_hitl_detail",
+            "PATCH",
+            f"{dag}/dagRuns/{OPEN}/taskInstances/load/-1/hitlDetails",
+            {"chosen_options": ["Yes"]},
+        ),
         (f"{own}.patch_wait", "PATCH", wait, {"poke_interval_s": 5.0}),
         (f"{own}.act_on_wait", "POST", f"{wait}/fail", None),
         (f"{changes}.dry_run_patch", "PATCH", f"{TASK}/dry_run", mark),
@@ -252,6 +259,7 @@ async def _rows(world: World, context: ApiContext) -> list[Any]:
                 b" ORDER BY t.dag_run_id, t.task_id",
                 b"SELECT x::text FROM xcom x ORDER BY x.key",
                 b"SELECT w::text FROM wait w",
+                b"SELECT h::text FROM hitl_detail h ORDER BY h.wait_id",
                 b"SELECT f::text FROM dag_favorite f",
                 b"SELECT e.id FROM event_log e WHERE dag_id = 'etl' ORDER BY e.id",
             )

@@ -241,6 +241,17 @@ async def test_a_trigger_is_fired_or_failed_but_not_probed(
     await admin.send("POST", f"{WAITS}/{wait_id}/fail", status=202)
 
 
+async def test_a_question_is_answered_and_neither_fired_nor_probed(
+    admin: Client, api_context: ApiContext, pool: FakePool
+) -> None:
+    wait_id = await put_wait(api_context.db, kind="human", arguments={"subject": "Go?", "options": ["Yes"]})
+    pool.watch(wait_id)
+    assert "Required Actions" in await detail(admin, "POST", f"{WAITS}/{wait_id}/fire", 409)
+    assert "nothing to probe" in await detail(admin, "POST", f"{WAITS}/{wait_id}/probe", 409)
+    await admin.send("POST", f"{WAITS}/{wait_id}/fail", status=202)
+    assert [action for _, action in pool.acts] == [WaitAction.FAIL]
+
+
 async def test_a_wait_of_a_paused_dag_takes_no_action(admin: Client, api_context: ApiContext) -> None:
     wait_id = await put_wait(api_context.db)
     await admin.send("PATCH", f"/api/v2/dags/{DAG}", {"is_paused": True})

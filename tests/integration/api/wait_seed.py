@@ -58,6 +58,22 @@ async def _begin(conn: Connection, wait_id: uuid.UUID, task_id: str, state: str,
     return dag_run_id
 
 
+async def put_question(database: Database, *, run_id: str, task_id: str, subject: str) -> None:
+    """The present try of this instance asks, or has asked, whatever state it is in."""
+    async with database.api.transaction() as conn:
+        await conn.execute(
+            b"""
+            INSERT INTO hitl_detail (dag_run_id, task_id, map_index, try_number, wait_id, subject, options, multiple,
+                                     params, assigned_users, created_at)
+            SELECT t.dag_run_id, t.task_id, t.map_index, t.try_number, t.id, %(subject)s, '["Yes", "No"]', false,
+                   '{"age": 3}', '[{"id": "admin", "name": "Admin"}]', %(now)s
+            FROM task_instance t JOIN dag_run r ON r.id = t.dag_run_id
+            WHERE r.run_id = %(run)s AND t.task_id = %(task)s
+            """,
+            {"run": run_id, "task": task_id, "subject": subject, "now": START},
+        )
+
+
 async def end_wait(database: Database, task_id: str, state: str, because: str, at: datetime) -> None:
     """As the scheduler ends a native wait: the row of the wait goes with the move."""
     async with database.api.transaction() as conn:

@@ -181,11 +181,11 @@ def test_operators_that_come_with_airflow_and_that_we_do_not_run_are_refused_wit
     refused: Refuse,
 ) -> None:
     text = (
-        "from leoflow import DAG\nfrom airflow.providers.standard.operators.hitl import ApprovalOperator\n"
-        "with DAG('d'):\n    ApprovalOperator(task_id='a', subject='s')\n"
+        "from leoflow import DAG\nfrom airflow.providers.standard.operators.smooth import SmoothOperator\n"
+        "with DAG('d'):\n    SmoothOperator(task_id='a')\n"
     )
-    assert "'a' uses ApprovalOperator" in str(refused(text))
-    assert "'a' uses ApprovalOperator" in str(refused(text, yaml=CONNECTED))
+    assert "'a' uses SmoothOperator" in str(refused(text))
+    assert "'a' uses SmoothOperator" in str(refused(text, yaml=CONNECTED))
 
 
 def test_an_argument_that_only_the_real_sensor_honours_makes_it_captured(compiled: Compile) -> None:

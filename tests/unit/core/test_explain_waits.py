@@ -107,3 +107,10 @@ def test_names_that_promise_a_secret_are_masked_at_any_depth(name: str) -> None:
 
 def test_an_empty_secret_is_shown_as_empty() -> None:
     assert masked({"password": ""}) == {"password": ""}
+
+
+@pytest.mark.parametrize("seen", [None, SEEN])
+def test_a_question_is_named_by_its_subject(seen: Any) -> None:
+    probe = ProbeSpec(kind="human", arguments={"subject": "Deploy?", "options": ["Yes"]})
+    wait = KnownWait(msgspec.structs.replace(FACTS, probe=probe), seen)
+    assert what_is_awaited(wait) == "a person's answer to 'Deploy?'"

@@ -367,6 +367,10 @@ class BaseOperator(Task, metaclass=OperatorMeta):
             check_capture(cls, kwargs)
         return mapping.OperatorPartial(cls, kwargs)
 
+    @classmethod
+    def note_mapped(cls, mapped: BaseOperator) -> None:
+        """A task that is mapped was made of this class: what of its arguments does not hold for it as a whole."""
+
 
 def _number(retries: Any) -> Any:
     """A whole number may be written as text, as environment variables and Airflow's Variables give it."""

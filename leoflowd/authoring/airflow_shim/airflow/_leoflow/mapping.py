@@ -244,6 +244,7 @@ class MappedOperator(BaseOperator):
         for name, value in self.arguments.items():
             if name in self.template_fields:
                 setattr(self, name, value)
+        operator_class.note_mapped(self)
 
     def _expanded(self) -> Iterable[str]:
         value = self.expand_input.value

@@ -30,7 +30,8 @@ _TR = "airflow._leoflow.triggers"
 _TD = "airflow._leoflow.trigger_dagrun"
 _B = "airflow._leoflow.branching"
 _BT = "airflow._leoflow.branch_times"
-_V = "airflow._leoflow.virtualenv"
+_VENV = "airflow._leoflow.virtualenv"
+_HI = "airflow._leoflow.hitl"
 
 _EDGES = dict.fromkeys(("chain", "chain_linear", "cross_downstream"), _EDGE)
 _DECORATORS = dict.fromkeys(("dag", "task", "task_group", "setup", "teardown"), _D)
@@ -43,7 +44,7 @@ _PYTHON = {
     **dict.fromkeys(
         """PythonVirtualenvOperator ExternalPythonOperator BranchPythonVirtualenvOperator
         BranchExternalPythonOperator""".split(),
-        _V,
+        _VENV,
     ),
 }
 _EMPTY = {"EmptyOperator": _O}
@@ -71,6 +72,7 @@ _STANDARD_TRIGGERS = {
     "temporal": dict.fromkeys(("DateTimeTrigger", "TimeDeltaTrigger"), _TR),
     "file": {"FileTrigger": _TR},
     "external_task": dict.fromkeys(("WorkflowTrigger", "DagStateTrigger"), _TR),
+    "hitl": {"HITLTrigger": _HI},
 }
 _S3 = {"S3KeySensor": _OS, "S3PrefixSensor": _OS}
 _GCS = dict.fromkeys(
@@ -157,6 +159,8 @@ MODULES: dict[str, dict[str, str]] = {
         ("XComArg", "PlainXComArg", "MapXComArg", "ZipXComArg", "ConcatXComArg"), _X
     ),
     "airflow.sdk.exceptions": _ERRORS,
+    "airflow.sdk.execution_time": {},
+    "airflow.sdk.execution_time.hitl": {"HITLUser": _HI},
     "airflow.sdk.timezone": _TIMEZONE,
     "airflow.sdk.types": {"Context": _C},
     "airflow.configuration": dict.fromkeys(
@@ -195,6 +199,9 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.providers.common": {},
     "airflow.providers.common.compat": {},
     "airflow.providers.standard": {},
+    "airflow.providers.standard.exceptions": dict.fromkeys(
+        ("HITLTriggerEventError", "HITLTimeoutError", "HITLRejectException"), _HI
+    ),
     "airflow.providers.standard.operators": {},
     "airflow.providers.standard.operators.bash": _BASH,
     "airflow.providers.standard.operators.python": _PYTHON,
@@ -202,6 +209,9 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.providers.standard.operators.trigger_dagrun": _TRIGGER_DAGRUN,
     "airflow.providers.standard.operators.branch": _BRANCH,
     "airflow.providers.standard.operators.datetime": {"BranchDateTimeOperator": _BT},
+    "airflow.providers.standard.operators.hitl": dict.fromkeys(
+        ("HITLOperator", "ApprovalOperator", "HITLBranchOperator", "HITLEntryOperator"), _HI
+    ),
     "airflow.providers.standard.operators.latest_only": {"LatestOnlyOperator": _BT},
     "airflow.providers.standard.operators.weekday": {"BranchDayOfWeekOperator": _BT},
     "airflow.providers.standard.sensors": {},

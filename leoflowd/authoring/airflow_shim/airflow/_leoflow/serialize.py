@@ -98,6 +98,7 @@ def _serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
         "template_searchpath": [inside(path, project) for path in dag.template_searchpath],
         "default_args": {str(key): display(value) for key, value in sorted(dag.default_args.items())},
         "params": params_of(dag.params.serialize("dag"), dag._location),
+        "param_order": [] if list(dag.params) == sorted(dag.params) else list(dag.params),
         "tasks": [_written_down(serialize_task, task, project, f"task {task.task_id!r}") for task in in_order(dag)],
         "groups": [serialize_group(group) for group in inner_groups(dag.task_group)],
         "edge_labels": [
