@@ -10,6 +10,8 @@ What the figures mean, all on one host and therefore on one clock:
 * `finished_to_user_code_ms`: last statement of a task function to first statement of the next one;
 * `chain20_s`, `fanout500_s`: POST sent to the run's `end_date`; `tasks_per_s`: 500 divided by the time from the end of
   the first task to the end of the last of the 500;
+* `cpu_per_try_ms`: CPU time of the 502 tries of a fan-out by who used it, steadier than time on a busy machine; `tries`
+  are their own processes with the servers that fork them, `daemon` also answers this test, which asks every 50 ms;
 * `bare_commit_ms`: one-row UPDATE with its own durable commit on the same Postgres, before and after the load: what a
   decision costs at the very least.
 """
@@ -153,7 +155,10 @@ def measure(lite: Lite, options: argparse.Namespace) -> dict[str, Any]:
         cpu_before, wall_before = busy_cpu_s(), time.monotonic()
         shorts = [run_once(api, "latency_short") for _ in progress(options.shorts, "chain of 3")]
         chains = [run_once(api, "latency_chain") for _ in progress(options.chains, "chain of 20")]
+        run_once(api, "latency_fan_out")
+        used_before = cpu_by_role_s(lite)
         fan_outs = [run_once(api, "latency_fan_out") for _ in progress(options.fan_outs, f"1 -> {FAN_OUT} -> 1")]
+        used_after = cpu_by_role_s(lite)
         cpu_share = (busy_cpu_s() - cpu_before) / (time.monotonic() - wall_before)
         commits += bare_commits_ms(conninfo)
     gaps = [gap for run in (*shorts, *chains) for gap in chain_gaps(run)]
@@ -164,6 +169,10 @@ def measure(lite: Lite, options: argparse.Namespace) -> dict[str, Any]:
         "chain20_s": round(statistics.median(run["makespan_s"] for run in chains), 3),
         "fanout500_s": round(statistics.median(run["makespan_s"] for run in fan_outs), 3),
         "tasks_per_s": round(statistics.median(rates), 1),
+        "cpu_per_try_ms": {
+            role: round((used_s - used_before[role]) * 1000 / (options.fan_outs * (FAN_OUT + 2)), 2)
+            for role, used_s in sorted(used_after.items())
+        },
         "bare_commit_ms": round(statistics.median(commits), 3),
         "finished_to_started_ms": percentiles([gap["started"] for gap in gaps]),
         "every_chain20_s": [round(run["makespan_s"], 3) for run in chains],
@@ -249,6 +258,25 @@ def busy_cpu_s() -> float:
     """CPU seconds that all processes of this machine have used since it started."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
+
+
+def cpu_by_role_s(lite: Lite) -> dict[str, float]:
+    """CPU seconds of Lite's processes since they started; what ended is counted at the one that waited for it."""
+    used = dict.fromkeys(("agent", "daemon", "postgres", "tries"), 0.0)
+    for process in lite.processes():
+        role, times = role_of(process, lite), process.cpu_times()
+        used[role] += times.user + times.system
+        if role == "tries":
+            used[role] += times.children_user + times.children_system
+    return used
+
+
+def role_of(process: psutil.Process, lite: Lite) -> str:
+    if process.pid == lite.pid:
+        return "daemon"
+    if process.name() == "postgres":
+        return "postgres"
+    return "agent" if "host" in process.cmdline() else "tries"
 
 
 def machine_facts(conninfo: str) -> dict[str, Any]:

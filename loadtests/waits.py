@@ -214,6 +214,7 @@ class _Test:
             **shares,
             "seconds_until_armed": armed_s,
             "armed": pool["armed"],
+            "armed_in_s": pool["armed_in_s"],
             "lost": self.count - self._states().get("deferred", 0),
             "doubled": self._doubled(),
         }
@@ -302,8 +303,15 @@ class _Test:
         """From the start of the process to all current waits armed."""
         began = time.monotonic()
         self.lite.start()
-        pool = self._pool()
+        pool = wait_until(self._armed_pool, within_s=END_WITHIN_S, what="all waits to be armed")
         return round(time.monotonic() - began, 2), pool
+
+    def _armed_pool(self) -> dict[str, Any] | None:
+        """None while this daemon does not lead yet, or still reads the waits."""
+        with self.lite.api() as api:
+            answer = api.http.get("/leoflow/api/pool")
+        found: dict[str, Any] = answer.json() if answer.is_success else {}
+        return found if found.get("armed_in_s") else None
 
     # --- looking ---------------------------------------------------------------------------------------------------
 

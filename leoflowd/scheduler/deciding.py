@@ -211,36 +211,35 @@ class Deciding:
         if loaded is None or loaded.is_paused:
             return
         while touched is None or touched:
-            failed: set[int] = set()
+            deferred: set[int] = set()
             for decision in plan_dag_run(loaded.view, draft.now, touched=touched):
                 if isinstance(decision, Defer):
-                    if not self._defer(loaded, decision, draft):
-                        failed.add(decision.instance)
+                    self._defer(loaded, decision, draft)
+                    deferred.add(decision.instance)
                 else:
                     self._apply(dag_run_id, decision, draft)
-            # What follows from them was not part of this plan; those that are tried again have a timer.
-            touched = {i for i in failed if loaded.view.facts[i].state in FINISHED}
+            # What follows from those that failed at once was not part of this plan; one tried again has a timer.
+            touched = {i for i in deferred if loaded.view.facts[i].state in FINISHED}
         draft.to_plan.pop(dag_run_id, None)  # a plan is total: what it touched itself is planned
 
-    def _defer(self, loaded: LoadedRun, decision: Defer, draft: Draft) -> bool:
-        """Begin the wait that a try begins with; False when its templates cannot be rendered, which fails the try.
+    def _defer(self, loaded: LoadedRun, decision: Defer, draft: Draft) -> None:
+        """Begin the wait that a try begins with; templates that cannot be rendered fail the try.
 
         In a pool that counts deferred tasks it competes for a slot first.
         """
         i, dag_run_id = decision.instance, loaded.view.dag_run_id
         if self._views.counts_deferred(loaded, i) and not self._views.ledger.is_occupied((dag_run_id, i)):
             self._apply(dag_run_id, Schedule(instance=i, because=decision.because), draft)
-            return True
+            return
         self._apply(dag_run_id, decision, draft)
         try:
             wait = first_wait(loaded.try_facts(i), draft.now)
         except TemplateFault as fault:
             outcome = Outcome(kind=OutcomeKind.FAILED, because=str(fault), start_date=draft.now, end_date=draft.now)
             self._end(dag_run_id, i, outcome, draft)
-            return False
+            return
         draft.waits[dag_run_id, i] = wait
         draft.reported(dag_run_id, i).rendered = {**wait.spec.probe.arguments, **wait.spec.terms.predicate}
-        return True
 
     def _grant(self, draft: Draft) -> None:
         if not self._may_launch():

@@ -28,6 +28,8 @@ from leoflowd.core.try_tokens import try_token
 # AttributeError: grpclib begins a stream on a connection whose other end has gone at that moment.
 CUT_OFF = (GRPCError, StreamTerminatedError, ProtocolError, OSError, AttributeError)
 AGAIN_S = 0.5
+BEAT_S = 100.0
+"""By the world's clock: often enough not to be taken for silent."""
 HOST_TOKEN = "host-token"
 SECRET = b"s" * 32
 Script = Callable[[m.TrySpec], m.Outcome | None]
@@ -38,10 +40,13 @@ class CutOff(Exception):
 
 
 class Agent:
-    def __init__(self, socket: Callable[[], Path], script: Script, now: Callable[[], datetime]) -> None:
+    def __init__(self, host: str, socket: Callable[[], Path], script: Script, now: Callable[[], datetime]) -> None:
         self.started: list[Started] = []
+        self.ran: list[str] = []
+        """The task of each try that it started."""
         self.stored: list[str] = []
         """Tries whose outcome was acknowledged."""
+        self._host = host
         self._socket = socket
         self._script = script
         self._now = now
@@ -89,8 +94,8 @@ class Agent:
             self._boots += 1
             hello = m.HostHello(
                 host_token=HOST_TOKEN,
-                boot_id=str(self._boots),
-                hostname="host",
+                boot_id=f"{self._host} {self._boots}",
+                hostname=self._host,
                 pid=1,
                 known_try_ids=tuple(self._open),
                 protocol=m.PROTOCOL,
@@ -101,7 +106,8 @@ class Agent:
                 if isinstance(message, m.Launch) and message.spec.try_id not in self._seen:
                     self._seen.add(message.spec.try_id)
                     self._open[message.spec.try_id] = message.spec
-                    self.started.append(Started(message.spec.try_id, "host"))
+                    self.ran.append(message.spec.task_id)
+                    self.started.append(Started(message.spec.try_id, self._host))
                     nursery.start_soon(self._run_try, message.spec)
 
     async def _run_try(self, spec: m.TrySpec) -> None:
@@ -118,7 +124,7 @@ class Agent:
                 m.TryHello(
                     try_id=spec.try_id,
                     token=token,
-                    hostname="host",
+                    hostname=self._host,
                     pid=7,
                     started_at=started_at,
                     protocol=m.PROTOCOL,
@@ -154,8 +160,14 @@ class Agent:
             ended.append(outcome(m.OutcomeKind.SUCCESS))
             scope.cancel()
 
+        async def beat() -> None:
+            while True:
+                await trio.sleep(BEAT_S)
+                await stream.say(m.Beat())
+
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(beat)
                 nursery.start_soon(until_told, nursery.cancel_scope)
                 nursery.start_soon(until_released, nursery.cancel_scope)
         except* CUT_OFF as group:

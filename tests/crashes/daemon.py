@@ -45,16 +45,15 @@ from leoflowd.store.hints import Hint, HintListener
 from leoflowd.store.log_files import LogFiles
 from leoflowd.supervision import Node, start, start_restarting
 from tests.crashes.agent import HOST_TOKEN, SECRET
-from tests.crashes.watched import LATE_S, Watch, Way
+from tests.crashes.watched import LATE_S, Watch, Way, told_by
 from tests.fakes.pool_world import Connections, NoClient, TriggerHosts, no_deliveries
 
 T = TypeVar("T")
-LAUNCHER = "host"
-"""All daemons of a world share its agent, as successors on one data folder do."""
 QUIET_S = 6000.0
 """By the world's fast clock: what is only slow is never taken for silent or gone."""
 STORE = StoreConfig(connect_s=QUIET_S, statement_s=QUIET_S, silence_s=QUIET_S)
-SCHEDULER = SchedulerConfig(agent_silence_s=QUIET_S)
+SILENT_S = 480.0
+"""How long a launch that another daemon was given may be silent, until it is lost: twelve real seconds."""
 
 
 class Killed(Exception):
@@ -62,8 +61,22 @@ class Killed(Exception):
 
 
 class Daemon:
-    def __init__(self, name: str, conninfo: str, folder: Path, watch: Watch, now: Callable[[], datetime]) -> None:
+    """`launcher` is the id of its data folder, whose agent it shares with its predecessors and successors."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        launcher: str,
+        conninfo: str,
+        folder: Path,
+        watch: Watch,
+        silence_s: float,
+        now: Callable[[], datetime],
+    ) -> None:
         self.name = name
+        self.launcher = launcher
+        self._config = SchedulerConfig(agent_silence_s=silence_s)
         self.socket = folder / f"{name}.sock"
         self.ready = trio.Event()
         self.scheduler: Scheduler | None = None
@@ -85,7 +98,6 @@ class Daemon:
 
     async def run(self) -> None:
         """Until killed; raises what would end the process with an error."""
-        self._watch.kill = self._die
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -96,10 +108,6 @@ class Daemon:
             self._is_over = True
             self.scheduler = None
             self._db.close()
-
-    async def _die(self) -> None:
-        self.kill()
-        await trio.sleep_forever()
 
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Something that this process does for somebody; raises `Killed` when it ends meanwhile."""
@@ -139,7 +147,6 @@ class Daemon:
         db, now, root = self._db, self._now, Node("daemon")
         hints, inbox, launches = HintListener(db.conninfo, STORE), Inbox(), Launches()
         dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
-        inline_in, _inline_out = trio.open_memory_channel[Dispatch](0)
         refusals = Refusals(lambda refusal: self._tell_refusal(inbox, refusal))
         clock = TimetableClock(db=db, now=now)
         agents = AgentService(
@@ -152,81 +159,88 @@ class Daemon:
             socket=self.socket,
             try_secret=SECRET,
             host_token=HOST_TOKEN,
-            launcher=LAUNCHER,
+            launcher=self.launcher,
             now=now,
             silence_max_s=QUIET_S,
-        )
-        pool = CheapTaskPool(
-            table=StoredWaits(db.pool),
-            questions=StoredQuestions(db.pool),
-            ends=inbox,
-            hints=self._overheard("pool", hints, nursery),
-            kinds=load_kinds(),
-            connections=Connections(),
-            dag_facts=ExternalFacts(db.pool),
-            deliveries=no_deliveries,
-            trigger_hosts=TriggerHosts(),
-            make_client=NoClient,
-            config=PoolConfig(stall_after_s=QUIET_S),
-            now=now,
         )
 
         def refuse(try_id: str, reason: str) -> None:
             raise AssertionError(f"try {try_id} cannot be launched: {reason}")
 
-        others = OthersReports(db=db, inbox=inbox, sweep_interval_s=SCHEDULER.sweep_interval_s)
+        others = OthersReports(db=db, inbox=inbox, sweep_interval_s=self._config.sweep_interval_s)
 
         async def lead(term: int) -> None:
-            outboxes = [
-                Outbox(db=db, dispatches=dispatches, refuse=refuse, now=now)
-                for dispatches in (dispatches_in, inline_in)
-            ]
+            async with trio.open_nursery() as leading:
+                try:
+                    await start_term(leading, term)
+                    await trio.sleep_forever()
+                finally:
+                    self.scheduler = None
+
+        async def start_term(leading: trio.Nursery, term: int) -> None:
+            inline_in, _inline_out = trio.open_memory_channel[Dispatch](0)
+            outboxes = {
+                executor: Outbox(db=db, dispatches=dispatches, refuse=refuse, now=now)
+                for executor, dispatches in ((EXECUTOR, dispatches_in), (INLINE, inline_in))
+            }
+            pool = self._pool(inbox, self._overheard("pool", hints, leading))
             scheduler = Scheduler(
                 db=db,
                 receive=inbox.receive,
-                offers={EXECUTOR: outboxes[0].offer, INLINE: outboxes[1].offer},
-                config=SCHEDULER,
+                offers={executor: outbox.offer for executor, outbox in outboxes.items()},
+                config=self._config,
                 term=term,
                 now=now,
                 run_ended=clock.look_at,
                 waits=pool,
-                launcher=LAUNCHER,
+                launcher=self.launcher,
             )
             sweeper = Sweeper(
-                db=db, inbox=inbox, config=SCHEDULER, now=now, signs=agents.signs, others=Others(db, self.name)
+                db=db, inbox=inbox, config=self._config, now=now, signs=agents.signs, others=Others(db, self.launcher)
             )
-            try:
-                async with trio.open_nursery() as leading:
-                    for name, outbox in zip((EXECUTOR, INLINE), outboxes, strict=True):
-                        await start(leading, root.child(f"{name} outbox"), outbox.run)
-                    await start(leading, root.child("scheduler"), scheduler.run)
-                    await start(leading, root.child("clock"), clock.run)
-                    await start(leading, root.child("others' reports"), others.run)
-                    await start(leading, root.child("sweeps"), sweeper.run)
-                    self.scheduler = scheduler
-                    await trio.sleep_forever()
-            finally:
-                self.scheduler = None
+            await start_restarting(leading, root.child("pool"), pool.run, StoreUnavailable)
+            for executor, outbox in outboxes.items():
+                await start(leading, root.child(f"{executor} outbox"), outbox.run)
+            await start(leading, root.child("scheduler"), scheduler.run)
+            await start(leading, root.child("clock"), clock.run)
+            await start(leading, root.child("others' reports"), others.run)
+            await start(leading, root.child("sweeps"), sweeper.run)
+            self.scheduler = scheduler
 
         leadership = Leadership(
             conninfo=db.conninfo,
             holder=self.name,
-            config=SCHEDULER,
+            config=self._config,
             store=STORE,
             now=now,
             follow=KeptReports(db=db, inbox=inbox, now=now).run,
             lead=lead,
         )
-        heart = Heart(db=db, replica=self.name, name=self.name, heard=agents.heard, agents=lambda: 1, now=now)
+        heart = Heart(db=db, replica=self.launcher, name=self.name, heard=agents.heard, agents=lambda: 1, now=now)
         following = self._overheard("scheduler", hints, nursery)
         await start_restarting(nursery, root.child("hints"), hints.run, StoreUnavailable)
         await start(nursery, root.child("refusals"), refusals.run)
         await start(nursery, root.child("agents"), agents.run)
         nursery.start_soon(_launch_all, dispatches_out, launches)
-        await start_restarting(nursery, root.child("pool"), pool.run, StoreUnavailable)
         nursery.start_soon(follow_hints, following, inbox, clock.look_at, others.came)
         await start(nursery, root.child("replica"), heart.run)
         await start_restarting(nursery, root.child("leadership"), leadership.run, StoreUnavailable, LeadershipLost)
+
+    def _pool(self, inbox: Inbox, hints: trio.MemoryReceiveChannel[Hint]) -> CheapTaskPool:
+        return CheapTaskPool(
+            table=StoredWaits(self._db.pool),
+            questions=StoredQuestions(self._db.pool),
+            ends=inbox,
+            hints=hints,
+            kinds=load_kinds(),
+            connections=Connections(),
+            dag_facts=ExternalFacts(self._db.pool),
+            deliveries=no_deliveries,
+            trigger_hosts=TriggerHosts(),
+            make_client=NoClient,
+            config=PoolConfig(stall_after_s=QUIET_S),
+            now=self._now,
+        )
 
     def _overheard(self, who: str, hints: HintListener, nursery: trio.Nursery) -> trio.MemoryReceiveChannel[Hint]:
         """The hints that `who` hears, behind an ear that may lose, double or delay one of them."""
@@ -234,17 +248,21 @@ class Daemon:
         send, receive = trio.open_memory_channel[Hint](1024)
 
         async def listen() -> None:
-            async for hint in heard:
-                match self._watch.hear(f"hint {hint.kind} to {who}"):
-                    case Way.DROPPED:
-                        pass
-                    case Way.TWICE:
-                        send.send_nowait(hint)
-                        send.send_nowait(hint)
-                    case Way.LATE:
-                        nursery.start_soon(pass_on_late, hint)
-                    case _:
-                        send.send_nowait(hint)
+            with heard:
+                async for hint in heard:
+                    pass_on(hint)
+
+        def pass_on(hint: Hint) -> None:
+            match self._watch.hear(told_by(self.name, f"hint {hint.kind} to {who}")):
+                case Way.DROPPED:
+                    pass
+                case Way.TWICE:
+                    send.send_nowait(hint)
+                    send.send_nowait(hint)
+                case Way.LATE:
+                    nursery.start_soon(pass_on_late, hint)
+                case _:
+                    send.send_nowait(hint)
 
         async def pass_on_late(hint: Hint) -> None:
             await trio.sleep(LATE_S)

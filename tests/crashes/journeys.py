@@ -61,6 +61,8 @@ class Journey(msgspec.Struct, frozen=True, kw_only=True):
     """Before `hold` is released: task id -> state and number of its try."""
     begins_with_the_daemon: bool = False
     """Its start is part of the journey."""
+    has_standby: bool = False
+    """A second daemon with an agent of its own follows, and leads when the first one loses its lock or its life."""
 
 
 async def a_run_with_long(world: World) -> None:
@@ -104,13 +106,14 @@ async def register_and_move_the_run(world: World) -> None:
 
 
 async def another_term(world: World) -> None:
-    """The leader loses its session, and its lock with it, in the middle of a chain."""
+    """The leader loses its session, and its lock with it, in the middle of a chain; the standby leads on."""
     await world.create_run(DAG)
     await world.until_states(first="success 1")
     await world.rows(
         b"SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
         b" WHERE l.locktype = 'advisory' AND d.datname = current_database()"
     )
+    await world.until_states(long="running 1")
     await world.mark(DAG, "long", "success")
 
 
@@ -172,5 +175,6 @@ JOURNEYS = {
         act=another_term,
         comes_to={"first": "success 1", "long": "success 1", "after": "success 1"},
         begins_with_the_daemon=True,
+        has_standby=True,
     ),
 }

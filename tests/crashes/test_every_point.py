@@ -32,7 +32,7 @@ PARTS = 1
 
 
 async def walk(journey: Journey, conninfo: str, folder: Path, fault: Fault | None = None) -> Done:
-    world = World(conninfo, folder, script, fault)
+    world = World(conninfo, folder, script, fault, has_standby=journey.has_standby)
     wrong: list[str] = []
     seen: dict[str, str] = {}
     with watched_connections(world.find):
@@ -44,9 +44,9 @@ async def walk(journey: Journey, conninfo: str, folder: Path, fault: Fault | Non
                 await world.until_states(**journey.comes_to)
                 await world.check_views()
                 world.watch.is_on = False
-                world.agent.release()
+                world.release()
                 await world.until_run()
-                await world.until(world.agent.is_idle)
+                await world.until(world.is_idle)
                 wrong = await world.judge()
                 seen = await world.states()
         except* (AssertionError, trio.TooSlowError) as group:

@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 import psycopg
-import trio
 from psycopg import AsyncCursor
 from psycopg.conninfo import conninfo_to_dict
 
@@ -24,6 +23,8 @@ from leoflowd.store.trio_connection import SessionLimits, TrioConnection
 
 WRITES = re.compile(rb"INSERT INTO|DELETE FROM|(?<!FOR )(?<!KEY )(?<!DO )UPDATE \w+")
 COMMIT = "COMMIT"
+STANDBY = "standby"
+"""How the names of those daemons begin that only follow at first."""
 
 
 class Way(StrEnum):
@@ -71,14 +72,14 @@ class Fault(msgspec.Struct, frozen=True, order=True):
 
 
 class Watch:
-    """One daemon's connections and hints, as seen from outside. `kill` ends the daemon and never returns."""
+    """The daemons' connections and hints, as seen from outside. `kill(name)` ends that daemon and never returns."""
 
     def __init__(self, fault: Fault | None = None) -> None:
         self.points: dict[Point, None] = {}
         self.happened = False
         self.is_on = False
         """Off while a daemon starts, but where starting is the journey."""
-        self.kill: Callable[[], Awaitable[None]] = trio.sleep_forever
+        self.kill: Callable[[str], Awaitable[None]] = _nobody_to_kill
         self._fault = fault
         self._commits = 0
 
@@ -87,7 +88,7 @@ class Watch:
             case Way.ERROR:
                 connection.break_off(f"injected before {name}")
             case Way.KILLED:
-                await self.kill()
+                await self.kill(connection.owner)
 
     async def after(self, connection: WatchedConnection, name: str) -> None:
         """A commit, or a statement that is one."""
@@ -98,7 +99,7 @@ class Watch:
             case Way.ANSWER_LOST:
                 connection.break_off(f"injected after {name}")
             case Way.KILLED_AFTER:
-                await self.kill()
+                await self.kill(connection.owner)
 
     def hear(self, name: str) -> Way | None:
         return self._meet(name, is_hint=True, ways=HINT_WAYS)
@@ -121,11 +122,15 @@ class Watch:
         return fault.way
 
 
+async def _nobody_to_kill(name: str) -> None:
+    raise AssertionError(f"{name} is no daemon of this world")
+
+
 class WatchedCursor(AsyncCursor[Any]):
     async def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
         connection: WatchedConnection = self.connection  # type: ignore[assignment]
         text = query if isinstance(query, bytes) else str(query).encode()
-        name, alone = name_of(text), not connection.in_transaction
+        name, alone = connection.told(name_of(text)), not connection.in_transaction
         is_write = alone and WRITES.search(text) is not None
         connection.wrote = connection.wrote or WRITES.search(text) is not None
         await connection.watch.before(connection, name, is_write=is_write)
@@ -137,12 +142,17 @@ class WatchedCursor(AsyncCursor[Any]):
 
 class WatchedConnection(TrioConnection):
     watch: Watch
+    owner: str
+    """The daemon that it belongs to."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.cursor_factory = WatchedCursor
         self.in_transaction = False
         self.wrote = False
+
+    def told(self, what: str) -> str:
+        return told_by(self.owner, what)
 
     def break_off(self, because: str) -> None:
         self.pgconn.finish()
@@ -159,11 +169,16 @@ class WatchedConnection(TrioConnection):
             async with super().transaction(*args, **kwargs) as transaction:
                 yield transaction
                 if self.wrote:
-                    await self.watch.before(self, COMMIT, is_write=True)
+                    await self.watch.before(self, self.told(COMMIT), is_write=True)
         finally:
             self.in_transaction = False
         if self.wrote:
-            await self.watch.after(self, COMMIT)
+            await self.watch.after(self, self.told(COMMIT))
+
+
+def told_by(owner: str, what: str) -> str:
+    """The name of a point: one of the standby is not the same one of the daemon that led first."""
+    return f"{STANDBY} {what}" if owner.startswith(STANDBY) else what
 
 
 _names: dict[bytes, str] = {}
@@ -184,12 +199,13 @@ def watched_connections(find: Callable[[str], Watch | None]) -> Iterator[None]:
     original = TrioConnection.open.__func__  # type: ignore[attr-defined]
 
     async def open_watched(cls: type[TrioConnection], conninfo: str, limits: SessionLimits) -> TrioConnection:
-        watch = find(str(conninfo_to_dict(conninfo).get("application_name") or ""))
+        owner = str(conninfo_to_dict(conninfo).get("application_name") or "")
+        watch = find(owner)
         if watch is None:
             connection: TrioConnection = await original(cls, conninfo, limits)
             return connection
         watched: WatchedConnection = await original(WatchedConnection, conninfo, limits)
-        watched.watch = watch
+        watched.watch, watched.owner = watch, owner
         return watched
 
     TrioConnection.open = classmethod(open_watched)  # type: ignore[method-assign,assignment]

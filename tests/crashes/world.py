@@ -6,6 +6,7 @@ is real, only faster (`RATE`), so that sweeps and backoffs take milliseconds.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,8 +26,8 @@ from leoflowd.store import dags, run_views
 from leoflowd.store.database import Database
 from loadtests.history_log import read_history
 from tests.crashes.agent import Agent, Script
-from tests.crashes.daemon import Daemon, Killed, views_of
-from tests.crashes.watched import Fault, Point, Watch
+from tests.crashes.daemon import QUIET_S, SILENT_S, STORE, Daemon, Killed, views_of
+from tests.crashes.watched import STANDBY, Fault, Point, Watch
 from tests.integration.api.api_client import PASSWORD, Client
 
 RATE = 40.0
@@ -38,6 +39,7 @@ LOOK_S = 0.15
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 EMPTY = "DELETE FROM dag; DELETE FROM deleted_dag; DELETE FROM event_log; DELETE FROM history_log;"
 RUN_ID = "r1"
+FIRST = "daemon"
 
 
 def now() -> datetime:
@@ -52,36 +54,52 @@ def task(task_id: str, *upstream: str, **fields: Any) -> TaskSpec:
     return TaskSpec(task_id=task_id, operator="PythonOperator", upstream_task_ids=upstream, **fields)
 
 
+class Site:
+    """One data folder: its agent, and the daemons that follow each other on it. `name` is what they have in common."""
+
+    def __init__(self, name: str, folder: Path, script: Script) -> None:
+        self.name = name
+        self.daemon: Daemon | None = None
+        self.agent = Agent(name, self._socket, script, now)
+        self._nobody = folder / "nobody"
+
+    def _socket(self) -> Path:
+        return self._nobody if self.daemon is None else self.daemon.socket
+
+
 class World:
-    def __init__(self, conninfo: str, folder: Path, script: Script, fault: Fault | None) -> None:
+    """With `has_standby`, a second daemon with an agent of its own follows until the first one no longer leads."""
+
+    def __init__(
+        self, conninfo: str, folder: Path, script: Script, fault: Fault | None, *, has_standby: bool = False
+    ) -> None:
         self.conninfo = conninfo
         self.watch = Watch(fault)
-        self.agent = Agent(self._where_the_leader_is, script, now)
+        self.watch.kill = self._kill
+        self.sites = [Site(name, folder, script) for name in ((FIRST, STANDBY) if has_standby else (FIRST,))]
         self.crashes: list[str] = []
         self.expected: dict[str, str] = {}
         """What the journey says that became of it: `task_id` -> state and number of the last try."""
         self._folder = folder
-        self._daemons: list[Daemon] = []
-        self._asking = Database(make_conninfo(conninfo, application_name="the test"), api=1)
+        self._asking = Database(make_conninfo(conninfo, application_name="the test"), STORE, api=1)
         self._made = 0
-        self._nursery: trio.Nursery | None = None
         self._token = ""
 
     def find(self, application_name: str) -> Watch | None:
-        return self.watch if application_name.startswith("daemon") else None
+        return self.watch if application_name.startswith((FIRST, STANDBY)) else None
 
     @asynccontextmanager
     async def running(self, *, watch_start: bool = False) -> AsyncIterator[World]:
-        """With a daemon that leads and an agent at it."""
+        """With a daemon that leads, perhaps one that stands by, and an agent at each."""
         with psycopg.connect(self.conninfo, autocommit=True) as connection:
             connection.execute(EMPTY)
         try:
             async with trio_asyncio.open_loop(), trio.open_nursery() as nursery:
-                self._nursery = nursery
                 self.watch.is_on = watch_start
-                nursery.start_soon(self.agent.run)
-                self.add_daemon()
-                await self.until(self._leads)
+                for site in self.sites:
+                    nursery.start_soon(self._keep, site)
+                    nursery.start_soon(site.agent.run)
+                    await self.until(self._leads)
                 await self._log_in()
                 self.watch.is_on = True
                 yield self
@@ -91,36 +109,45 @@ class World:
 
     async def _leads(self) -> bool:
         await trio.lowlevel.checkpoint()
-        return any(daemon.scheduler is not None for daemon in self._daemons)
+        return self.leader is not None
 
     # --- daemons ----------------------------------------------------------------------------------------------
 
-    def add_daemon(self) -> Daemon:
-        assert self._nursery is not None
-        self._made += 1
-        daemon = Daemon(f"daemon-{self._made}", self.conninfo, self._folder, self.watch, now)
-        self._daemons.append(daemon)
-        self._nursery.start_soon(self._keep, daemon)
-        return daemon
+    async def _keep(self, site: Site) -> None:
+        """As an orchestrator does: a daemon that ends is followed by another one."""
+        while True:
+            self._made += 1
+            daemon = Daemon(
+                f"{site.name}-{self._made}",
+                launcher=site.name,
+                conninfo=self.conninfo,
+                folder=self._folder,
+                watch=self.watch,
+                silence_s=QUIET_S if len(self.sites) == 1 else SILENT_S,
+                now=now,
+            )
+            site.daemon = daemon
+            try:
+                await daemon.run()
+            except Exception as error:
+                self.crashes.append(told(error))
+            site.daemon = None
+            site.agent.cut_off()
+            await trio.sleep(0.5)
 
-    async def _keep(self, daemon: Daemon) -> None:
-        try:
-            await daemon.run()
-        except Exception as error:
-            self.crashes.append(told(error))
-        self._daemons.remove(daemon)
-        self.agent.cut_off()
-        await trio.sleep(0.5)
-        if not self._daemons:
-            self.add_daemon()
+    async def _kill(self, name: str) -> None:
+        for daemon in self._daemons:
+            if daemon.name == name:
+                daemon.kill()
+        await trio.sleep_forever()
+
+    @property
+    def _daemons(self) -> list[Daemon]:
+        return [site.daemon for site in self.sites if site.daemon is not None]
 
     @property
     def leader(self) -> Daemon | None:
         return next((daemon for daemon in self._daemons if daemon.scheduler is not None), None)
-
-    def _where_the_leader_is(self) -> Path:
-        found = self.leader or (self._daemons[0] if self._daemons else None)
-        return found.socket if found is not None else self._folder / "nobody"
 
     async def by_some_daemon(self, work: Callable[[Daemon], Awaitable[bool]]) -> None:
         """Somebody asks, sees that it failed or hears nothing, and asks again. `work` says whether it is done."""
@@ -192,6 +219,15 @@ class World:
         await work()
         self.watch.is_on = was_on
 
+    # --- the agents ---------------------------------------------------------------------------------------------
+
+    def release(self) -> None:
+        for site in self.sites:
+            site.agent.release()
+
+    async def is_idle(self) -> bool:
+        return all([await site.agent.is_idle() for site in self.sites])
+
     # --- looking ----------------------------------------------------------------------------------------------
 
     async def rows(self, statement: bytes, **parameters: Any) -> list[tuple[Any, ...]]:
@@ -203,9 +239,16 @@ class World:
         return int(count)
 
     async def states(self) -> dict[str, str]:
-        """Of all task instances: state and number of the current try."""
+        """Of all task instances: state, and how often they ran.
+
+        Where one daemon stands by, that is not the number of the try: a launch that is lost with the leader is a new
+        try at the next one (ADR 28).
+        """
         found = await self.rows(b"SELECT task_id, state, try_number FROM task_instance ORDER BY task_id")
-        return {task_id: f"{state} {number}" for task_id, state, number in found}
+        if len(self.sites) == 1:
+            return {task_id: f"{state} {number}" for task_id, state, number in found}
+        ran = Counter(task_id for site in self.sites for task_id in site.agent.ran)
+        return {task_id: f"{state} {ran[task_id]}" for task_id, state, _ in found}
 
     async def until_states(self, **expected: str) -> None:
         """A state and number for each of these tasks."""
@@ -270,7 +313,8 @@ class World:
 
     async def judge(self) -> list[str]:
         """All that is wrong; the journey is over."""
-        history = read_history(self.conninfo, started=self.agent.started)
+        started = [start for site in self.sites for start in site.agent.started]
+        history = read_history(self.conninfo, started=started)
         wrong = [f"{violation.rule}: {violation.what}" for violation in check_history(history)]
         wrong += [f"the daemon crashed: {crash}" for crash in self.crashes]
         xcoms = await self.rows(

@@ -30,6 +30,7 @@ _SHIM_MODULES = (
     "airflow._leoflow_runtime",
     "airflow.sdk",
     "airflow.decorators",
+    "airflow.configuration",
     "airflow.exceptions",
     "airflow.macros",
     "airflow.models",

@@ -22,15 +22,17 @@ DELETE FROM wait w USING unnest(%(runs)s::bigint[], %(task_ids)s::text[], %(map_
      AS u(dag_run_id, task_id, map_index)
 WHERE w.dag_run_id = u.dag_run_id AND w.task_id = u.task_id AND w.map_index = u.map_index;
 
--- name: list_waits_to_arm (the pool, at its start; a page of the unique index on id, then what is current of it: without
--- statistics, after a first flood of waits, the planner would else sort all of them for every page)
+-- name: list_waits_to_arm (the pool, at its start; a page of the unique index on id, then of each whether it is current:
+-- were the status asked for in the page, or the instance joined without LIMIT, the planner would for every page read a
+-- partial index and sort it (without statistics, after a first flood of waits), or hash the whole table (with them))
 WITH page AS MATERIALIZED (
-    SELECT id, dag_run_id, dag_id, kind, key, probe, terms, registered_at, deadline_at FROM wait
-    WHERE status = 'waiting' AND id > %(after)s::uuid ORDER BY id LIMIT %(limit)s
+    SELECT id, dag_run_id, dag_id, status, kind, key, probe, terms, registered_at, deadline_at FROM wait
+    WHERE id > %(after)s::uuid ORDER BY id LIMIT %(limit)s
 )
 SELECT w.id, w.dag_run_id, w.dag_id, w.kind, w.key, w.probe::text AS probe, w.terms::text AS terms, w.registered_at, w.deadline_at,
-    coalesce(t.state IN ('deferred', 'up_for_reschedule'), false) AND NOT d.is_paused AS is_current
-FROM page w JOIN dag d ON d.dag_id = w.dag_id LEFT JOIN task_instance t ON t.id = w.id
+    w.status = 'waiting' AND coalesce(t.state IN ('deferred', 'up_for_reschedule'), false) AND NOT d.is_paused AS is_current
+FROM page w JOIN dag d ON d.dag_id = w.dag_id
+LEFT JOIN LATERAL (SELECT i.state FROM task_instance i WHERE i.id = w.id LIMIT 1) t ON true
 ORDER BY w.id;
 
 -- name: list_waits_of_dag (the DAG was unpaused or registered; partial index wait_of_dag)
@@ -49,10 +51,11 @@ WHERE w.status = 'waiting' AND w.id = ANY (%(ids)s::uuid[]);
 
 -- name: list_current_ids_page (the pool's sweep; as list_waits_to_arm)
 WITH page AS MATERIALIZED (
-    SELECT id, dag_id FROM wait WHERE status = 'waiting' AND id > %(after)s::uuid ORDER BY id LIMIT %(limit)s
+    SELECT id, dag_id, status FROM wait WHERE id > %(after)s::uuid ORDER BY id LIMIT %(limit)s
 )
-SELECT w.id, coalesce(t.state IN ('deferred', 'up_for_reschedule'), false) AND NOT d.is_paused AS is_current
-FROM page w JOIN dag d ON d.dag_id = w.dag_id LEFT JOIN task_instance t ON t.id = w.id
+SELECT w.id, w.status = 'waiting' AND coalesce(t.state IN ('deferred', 'up_for_reschedule'), false) AND NOT d.is_paused AS is_current
+FROM page w JOIN dag d ON d.dag_id = w.dag_id
+LEFT JOIN LATERAL (SELECT i.state FROM task_instance i WHERE i.id = w.id LIMIT 1) t ON true
 ORDER BY w.id;
 
 -- name: list_waits_by_ids (what the sweep found and the pool does not know)

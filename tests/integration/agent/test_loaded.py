@@ -28,11 +28,12 @@ def run():
         "is_leader": os.getsid(0) == os.getpid(), "threads": threading.active_count(),
         "handlers": [type(handler).__name__ for handler in logging.getLogger().handlers],
         "level": logging.getLogger().level, "env": os.environ.get("MINE"),
+        "imported": sorted(name for name in sys.modules.keys() - main.KNOWN if name.startswith("airflow")),
     }
 run()
 """
-TRACE = "LOADED_BY = json.loads(pathlib.Path('/proc/self/stat').read_text().split()[0])\n"
-"""The process that loaded the file, found out without asking for it."""
+TRACE = "LOADED_BY = json.loads(pathlib.Path('/proc/self/stat').read_text().split()[0])\nKNOWN = set(sys.modules)\n"
+"""The process that loaded the file, found out without asking for it; and the modules that were there then."""
 HEAD = HEADER.replace("\nwith DAG", f"\n{TRACE}\nwith DAG")
 
 
@@ -82,6 +83,7 @@ def test_a_version_in_demand_is_loaded_once_and_its_tries_are_as_without() -> No
             assert forked[0][name] == plain[0][name], name
         assert all(Path(str(each["cwd"])).parent == Path(str(plain[0]["cwd"])).parent for each in forked)
         assert len({each["cwd"] for each in forked}) == 3
+        assert forked[0]["imported"] == [], "each try imports this for itself"
 
     in_world(test)
 
