@@ -13,7 +13,7 @@ import os
 import random
 import sys
 import tempfile
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 HOME = tempfile.mkdtemp(prefix="oracle-")
@@ -36,20 +36,19 @@ from airflow.models.serialized_dag import SerializedDagModel  # noqa: E402
 from airflow.models.taskinstance import TaskInstance as TI  # noqa: E402
 from airflow.models.taskmap import TaskMap  # noqa: E402
 from airflow.models.xcom import XComModel  # noqa: E402
+from airflow.providers.standard.operators.empty import EmptyOperator  # noqa: E402
 from airflow.sdk import DAG, BaseOperator, task_group  # noqa: E402
 from airflow.sdk.bases.skipmixin import SkipMixin  # noqa: E402
-from airflow.providers.standard.operators.empty import EmptyOperator  # noqa: E402
 from airflow.serialization.definitions.dag import SerializedDAG  # noqa: E402
 from airflow.serialization.serialized_objects import LazyDeserializedDAG  # noqa: E402
 from airflow.utils.db import synchronize_log_template  # noqa: E402
 from airflow.utils.state import DagRunState, TaskInstanceState  # noqa: E402
 from airflow.utils.types import DagRunTriggeredByType, DagRunType  # noqa: E402
+from plans import choice_of, outcome_of, returned_by, sources_of  # noqa: E402
 from sqlalchemy import event, update  # noqa: E402
 
-from plans import choice_of, outcome_of, returned_by, sources_of  # noqa: E402
-
 STEPS_MAX = 500
-NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 
 
 class Work(BaseOperator):
@@ -100,9 +99,7 @@ def make_group(plan, group_id, made):
 
 def operator(task, made):
     cls = {"empty": EmptyOperator, "branch": Decide, "short": Decide}.get(task["kind"], Work)
-    settings = dict(
-        task_id=task["id"], trigger_rule=task["rule"], retries=task["retries"], retry_delay=timedelta(0)
-    )
+    settings = dict(task_id=task["id"], trigger_rule=task["rule"], retries=task["retries"], retry_delay=timedelta(0))
     if task["mapping"] is None:
         return cls(**settings)
     return cls.partial(**settings).expand(x=items(task["mapping"], made))
@@ -180,7 +177,7 @@ def end_a_try(plan, task, ti, session):
         push(plan, task, ti, session)
     elif outcome == "failed" and task["retries"] and ti.try_number <= ti.max_tries:
         outcome = "up_for_retry"
-    end = datetime.now(timezone.utc) - timedelta(seconds=1)
+    end = datetime.now(UTC) - timedelta(seconds=1)
     session.execute(
         update(TI)
         .where(TI.id == ti.id)

@@ -126,7 +126,9 @@ def without(plan: Plan, task_id: str) -> Plan:
 def outcome_of(plan: Plan, task: dict[str, Any], map_index: int, try_number: int) -> str:
     if task["kind"] == "empty":
         return "success"
-    return _choice(plan, "outcome", task["id"], map_index, try_number, ("success",) * 7 + ("failed",) * 3 + ("skipped",))
+    return _choice(
+        plan, "outcome", task["id"], map_index, try_number, ("success",) * 7 + ("failed",) * 3 + ("skipped",)
+    )
 
 
 def returned_by(plan: Plan, task: dict[str, Any], map_index: int) -> list[int] | None:
