@@ -58,7 +58,7 @@ class Work(BaseOperator):
 
 
 class Decide(Work, SkipMixin):
-    pass
+    inherits_from_skipmixin = True
 
 
 # --- the DAG -----------------------------------------------------------------------------------------------------
