@@ -28,7 +28,7 @@ IN_WORKERS = $(if $(WORKERS),-n $(WORKERS) --dist loadfile --no-loadscope-reorde
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lite test crashes corpus check $(CHECKS) bench load lock pin-migrations docs clean chromium
+.PHONY: help setup setup-dev lite test crashes corpus oracle check $(CHECKS) bench load lock pin-migrations docs clean chromium
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ crashes: setup-dev ## break every statement and hint of eleven journeys once eac
 
 corpus: setup-dev ## compile other people's DAG files as they are, write docs/compatibility.md; ARGS="FOLDER" for a folder of your own
 	$(VENV)/bin/python -m tests.corpus $(ARGS)
+
+oracle: setup-dev ## end states of generated DAGs beside Airflow's own scheduler; ARGS="--airflow-python PYTHON --count 300"
+	$(VENV)/bin/python -m tests.oracle $(ARGS)
 
 check: setup-dev ## the whole gate besides tests: format, lint, types, import contracts, house rules
 	@$(MAKE) --no-print-directory --keep-going --jobs=$(CORES) $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(CHECKS)
