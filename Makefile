@@ -51,7 +51,7 @@ crashes: setup-dev ## break every statement and hint of eleven journeys once eac
 corpus: setup-dev ## compile other people's DAG files as they are, write docs/compatibility.md; ARGS="FOLDER" for a folder of your own
 	$(VENV)/bin/python -m tests.corpus $(ARGS)
 
-oracle: setup-dev ## end states of generated DAGs beside Airflow's own scheduler; ARGS="--airflow-python PYTHON --count 300"
+oracle: setup-dev ## end states of generated DAGs beside Airflow's own scheduler; ARGS="--first 0 --count 300"
 	$(VENV)/bin/python -m tests.oracle $(ARGS)
 
 check: setup-dev ## the whole gate besides tests: format, lint, types, import contracts, house rules

@@ -1,4 +1,4 @@
-"""Does every end state that ours reaches exist in Airflow? `make oracle ARGS="--airflow-python PYTHON"`.
+"""Does every end state that ours reaches exist in Airflow? `make oracle ARGS="--count 300"`.
 
 Exits with 1 when a plan ends here as it never ended there, and says which tasks differ.
 """
@@ -13,10 +13,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.lite.environments import Environments
 from tests.oracle.ours import EndState, run, spec_of
 from tests.oracle.plans import Plan, plan_of, without
 
+CACHE = Path(__file__).parents[2] / ".cache" / "airflow-environment"
 ORDERS = 3
+"""In which each plan runs here."""
 
 
 class Airflow:
@@ -24,13 +28,14 @@ class Airflow:
 
     def __init__(self, python: Path) -> None:
         script = Path(__file__).with_name("in_airflow.py")
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
             [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
@@ -90,12 +95,12 @@ def shrunk(airflow: Airflow, plan: Plan, samples: int) -> Plan:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.oracle", description=__doc__.splitlines()[0])
-    parser.add_argument("--airflow-python", type=Path, required=True, help="an interpreter that has Airflow 3.2.2")
+    parser.add_argument("--airflow-python", type=Path, help="an interpreter that has Airflow; else one is installed")
     parser.add_argument("--first", type=int, default=0, help="first seed (default 0)")
     parser.add_argument("--count", type=int, default=300, help="how many plans (default 300)")
     parser.add_argument("--samples", type=int, default=10, help="random orders in Airflow per plan (default 10)")
     options = parser.parse_args()
-    airflow = Airflow(options.airflow_python)
+    airflow = Airflow(options.airflow_python or Environments(CACHE).ensure(EnvironmentSpec(connectors=("http",))))
     different = 0
     for seed in range(options.first, options.first + options.count):
         plan = plan_of(seed)

@@ -33,12 +33,13 @@ from airflow.models import import_all_models  # noqa: E402
 from airflow.models.base import Base  # noqa: E402
 from airflow.models.dagbundle import DagBundleModel  # noqa: E402
 from airflow.models.serialized_dag import SerializedDagModel  # noqa: E402
-from airflow.models.taskinstance import TaskInstance as TI  # noqa: E402
+from airflow.models.taskinstance import TaskInstance  # noqa: E402
 from airflow.models.taskmap import TaskMap  # noqa: E402
 from airflow.models.xcom import XComModel  # noqa: E402
 from airflow.providers.standard.operators.empty import EmptyOperator  # noqa: E402
 from airflow.sdk import DAG, BaseOperator, task_group  # noqa: E402
 from airflow.sdk.bases.skipmixin import SkipMixin  # noqa: E402
+from airflow.sdk.definitions._internal.contextmanager import DagContext, TaskGroupContext  # noqa: E402
 from airflow.serialization.definitions.dag import SerializedDAG  # noqa: E402
 from airflow.serialization.serialized_objects import LazyDeserializedDAG  # noqa: E402
 from airflow.utils.db import synchronize_log_template  # noqa: E402
@@ -99,7 +100,12 @@ def make_group(plan, group_id, made):
 
 def operator(task, made):
     cls = {"empty": EmptyOperator, "branch": Decide, "short": Decide}.get(task["kind"], Work)
-    settings = dict(task_id=task["id"], trigger_rule=task["rule"], retries=task["retries"], retry_delay=timedelta(0))
+    settings = {
+        "task_id": task["id"],
+        "trigger_rule": task["rule"],
+        "retries": task["retries"],
+        "retry_delay": timedelta(0),
+    }
     if task["mapping"] is None:
         return cls(**settings)
     return cls.partial(**settings).expand(x=items(task["mapping"], made))
@@ -179,15 +185,15 @@ def end_a_try(plan, task, ti, session):
         outcome = "up_for_retry"
     end = datetime.now(UTC) - timedelta(seconds=1)
     session.execute(
-        update(TI)
-        .where(TI.id == ti.id)
+        update(TaskInstance)
+        .where(TaskInstance.id == ti.id)
         .values(state=TaskInstanceState(outcome), start_date=end, end_date=end)
         .execution_options(synchronize_session=False)
     )
 
 
 def push(plan, task, ti, session):
-    key = dict(run_id=ti.run_id, task_id=ti.task_id, dag_id=ti.dag_id, map_index=ti.map_index)
+    key = {name: getattr(ti, name) for name in ("run_id", "task_id", "dag_id", "map_index")}
     returned = returned_by(plan, task, ti.map_index) if task["id"] in sources_of(plan) else None
     if returned is not None:
         if ti.map_index < 0:
@@ -199,13 +205,13 @@ def push(plan, task, ti, session):
     XComModel.set(key="skipmixin_key", value=choice[0], session=session, **key)
     map_index = ti.map_index if task["kind"] == "branch" else -1
     session.execute(
-        update(TI)
+        update(TaskInstance)
         .where(
-            TI.dag_id == ti.dag_id,
-            TI.run_id == ti.run_id,
-            TI.task_id.in_(choice[1]),
-            TI.map_index == map_index,
-            TI.state.is_(None) | TI.state.not_in(["running", "success", "failed"]),
+            TaskInstance.dag_id == ti.dag_id,
+            TaskInstance.run_id == ti.run_id,
+            TaskInstance.task_id.in_(choice[1]),
+            TaskInstance.map_index == map_index,
+            TaskInstance.state.is_(None) | TaskInstance.state.not_in(["running", "success", "failed"]),
         )
         .values(state=TaskInstanceState.SKIPPED, start_date=NOW, end_date=NOW)
         .execution_options(synchronize_session=False)
@@ -225,8 +231,7 @@ def answer(request, number, session):
     session.commit()
     stored = SerializedDagModel.get_dag(dag.dag_id, session=session)
     ends = [run(plan, stored, f"o{i}", order, None, session) for i, order in enumerate(request["orders"])]
-    for i in range(request["samples"]):
-        ends.append(run(plan, stored, f"s{i}", [], random.Random(i), session))
+    ends += [run(plan, stored, f"s{i}", [], random.Random(i), session) for i in range(request["samples"])]
     return {"ends": ends, "ups": {one: sorted(stored.get_task(one).upstream_task_ids) for one in stored.task_ids}}
 
 
@@ -249,6 +254,8 @@ def main():
             found = answer(json.loads(line), number, session)
         except Exception as error:  # the other side says of which plan
             session.rollback()
+            for stack in (DagContext, TaskGroupContext):  # where building the DAG was left
+                stack._context.clear()
             found = {"error": f"{type(error).__name__}: {error}"}
         ANSWERS.write(json.dumps(found) + "\n")
         ANSWERS.flush()
