@@ -140,7 +140,8 @@ def returned_by(plan: Plan, task: dict[str, Any], map_index: int) -> list[int] |
 def choice_of(plan: Plan, task: dict[str, Any], map_index: int) -> tuple[dict[str, list[str]], list[str]] | None:
     """What a decider that succeeded pushes as `skipmixin_key`, and whom it skips; None if it decides nothing.
 
-    As `skip_all_except` of a branch, and `ShortCircuitOperator`, work it out of the graph.
+    As `skip_all_except` of a branch, and `ShortCircuitOperator`, work it out of the graph. An instance of a mapped task
+    skips nobody at once: what it chose is asked for when their turn comes.
     """
     down = [one["id"] for one in plan["tasks"] if task["id"] in one["ups"]]
     if task["kind"] not in ("branch", "short") or not down:
@@ -148,12 +149,12 @@ def choice_of(plan: Plan, task: dict[str, Any], map_index: int) -> tuple[dict[st
     if task["kind"] == "branch":
         chosen = [one for one in down if _choice(plan, "follows", task["id"], map_index, one, (True, False))]
         followed = sorted({*chosen, *(below for one in chosen for below in _below(plan, one))})
-        return {"followed": followed}, [one for one in down if one not in followed]
+        return {"followed": followed}, [one for one in down if one not in followed] if map_index < 0 else []
     if _choice(plan, "condition", task["id"], map_index, 0, (True, False)):
         return None
     teardowns = {one["id"] for one in plan["tasks"] if one["kind"] == "teardown"}
     skipped = [one for one in (_below(plan, task["id"]) if task["ignores"] else down) if one not in teardowns]
-    return ({"skipped": skipped}, skipped) if skipped else None
+    return ({"skipped": skipped}, skipped if map_index < 0 else []) if skipped else None
 
 
 def _below(plan: Plan, task_id: str) -> list[str]:
