@@ -271,7 +271,7 @@ def _moment(data: dict[str, Any]) -> datetime:
 
 
 def _enveloped_moment(moment: datetime) -> dict[str, Any]:
-    zone = _enveloped("builtins.tuple", 1, ["UTC", "zoneinfo.ZoneInfo", 1, True])
+    zone = _enveloped("builtins.tuple", 1, ["UTC", "pendulum.tz.timezone.Timezone", 1, True])
     return _enveloped("pendulum.datetime.DateTime", 2, {"timestamp": moment.timestamp(), "tz": zone})
 
 

@@ -163,6 +163,7 @@ async def test_an_xcom_value_comes_native_or_as_text(seeded: Client) -> None:
     assert (await seeded.get(f"{entries}/text?stringify=true"))["value"] == "plain"
     await seeded.send("POST", entries, {"key": "text", "value": 1}, status=409)
     await seeded.send("POST", entries, {"key": "big", "value": "x" * 300_000}, status=422)
+    await seeded.send("POST", entries, {"key": "object", "value": [{"__classname__": "my.Thing"}]}, status=422)
     await seeded.send("DELETE", f"{entries}/text", status=204)
     await seeded.send("GET", f"{entries}/text", status=404)
 
