@@ -50,17 +50,17 @@ def form_of_library(value: Any, where: str) -> Form | None:
 def form_of_own(value: Any) -> Form | None:
     """What the class itself defines: `serialize()`, a dataclass, attrs. None for anything else."""
     kind: Any = value.__class__
-    version = getattr(kind, "__version__", _NO_VERSION)
+    name, version = _name(kind), getattr(kind, "__version__", _NO_VERSION)
     if isinstance(value, type):
         return None
     if hasattr(kind, "serialize"):
         data = value.serialize()
-        return None if isinstance(data, bytes) else (_name(kind), version, data)
+        return None if isinstance(data, bytes) else (name, version, data)
     if dataclasses.is_dataclass(kind):
-        return _name(kind), version, dataclasses.asdict(value)
+        return name, version, dataclasses.asdict(value)
     if hasattr(kind, "__attrs_attrs__"):
         fields = {one.name: getattr(value, one.name) for one in kind.__attrs_attrs__ if one.init}
-        return _name(kind), version, fields
+        return name, version, fields
     return None
 
 
