@@ -6,6 +6,8 @@ The API applies `readable` when a client asks for `deserialize=true`, as the UI 
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 CLASS, VERSION, DATA = "__classname__", "__version__", "__data__"
@@ -47,3 +49,17 @@ def reserved_key(value: Any) -> str | None:
 
 def _first(values: Any) -> str | None:
     return next((found for one in values if (found := reserved_key(one)) is not None), None)
+
+
+# --- extra links -------------------------------------------------------------------------------------------------
+
+
+def link_name(key: str) -> str:
+    """`_link_EmrClusterLink`: `Emr Cluster Link`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", key.removeprefix("_link_"))
+
+
+def link_url(value: str | None) -> str | None:
+    """Of the JSON text of such an XCom. Only addresses of the web: a task could push `javascript:` as well."""
+    url = json.loads(value) if value else None
+    return url if isinstance(url, str) and re.match(r"https?://", url) else None

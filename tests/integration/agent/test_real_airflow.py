@@ -199,6 +199,7 @@ def g(v):
 @task
 def inner(v): return [v]
 reducer(mapped.expand(x=make()))
+BashOperator.partial(task_id="old", task_concurrency=2, sla=timedelta(hours=1)).expand(bash_command=["echo first"])
 mapped.override(task_id="unused").expand(x=text())
 g.expand(v=make.override(task_id="items")())
 """
@@ -514,6 +515,7 @@ MAPPED_SPECS: dict[str, dict[str, Any]] = {
     "mapped": {"map_index": 2, "xcoms": (XComInput(task_id="make", key="return_value", value="[1, 2, 3]"),)},
     "reducer": {},
     "g.second": {"map_index": 1},
+    "old": {"map_index": 0, "kind": "operator"},
 }
 
 
@@ -549,6 +551,10 @@ def test_what_cannot_be_mapped_over_fails_its_task(mapped_tries: dict[str, TryFa
     outcome = mapped_tries["text"].outcome
     assert outcome.kind is OutcomeKind.FAILED
     assert "unmappable return type 'str'" in outcome.because
+
+
+def test_old_arguments_of_partial_run_as_they_compiled(mapped_tries: dict[str, TryFacts]) -> None:
+    assert mapped_tries["old"].xcoms == {"return_value": "first"}, mapped_tries["old"].events
 
 
 def test_a_mapped_instance_takes_its_item_and_has_a_name(mapped_tries: dict[str, TryFacts]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leoflowd.core.xcom_display import readable, reserved_key
+from leoflowd.core.xcom_display import link_name, link_url, readable, reserved_key
 
 
 def envelope(name: str, data: Any, version: int = 1) -> dict[str, Any]:
@@ -48,3 +48,9 @@ def test_readable(stored: Any, shown: Any) -> None:
 )
 def test_keys_of_serializers_are_found_however_deep(value: Any, found: str | None) -> None:
     assert reserved_key(value) == found
+
+
+def test_a_link_is_named_after_its_class_and_leads_to_the_web_only() -> None:
+    assert link_name("_link_EmrClusterLink") == "Emr Cluster Link"
+    assert link_url('"https://x/y"') == "https://x/y"
+    assert [link_url(text) for text in ('"javascript:alert(1)"', '""', "null", "5", None)] == [None] * 5

@@ -6,6 +6,7 @@ construction.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -151,6 +152,16 @@ class DAG:
     @property
     def task_count(self) -> int:
         return len(self.task_dict)
+
+    @property
+    def owner(self) -> str:
+        """Of all its tasks, as the UI shows it."""
+        return ", ".join(sorted({task.owner for task in self.tasks}))
+
+    @property
+    def folder(self) -> str:
+        """Where its file lies."""
+        return os.path.dirname(self.fileloc)
 
     @property
     def roots(self) -> list[BaseOperator]:

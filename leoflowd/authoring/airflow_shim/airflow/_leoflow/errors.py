@@ -103,7 +103,7 @@ class AirflowNotFoundException(AirflowException):
     """The requested object does not exist."""
 
 
-class AirflowConfigException(AirflowException):
+class AirflowConfigException(Exception):
     """Something is configured wrongly."""
 
 
@@ -189,6 +189,26 @@ class NodeNotFound(TaskNotFound, KeyError):
 
 class DagNotFound(AirflowNotFoundException):
     """No DAG of this id."""
+
+
+class DagRunNotFound(AirflowNotFoundException):
+    """No dag run of this id."""
+
+
+class TaskInstanceNotFound(AirflowNotFoundException):
+    """No such task instance."""
+
+
+class PoolNotFound(AirflowNotFoundException):
+    """No pool of this name."""
+
+
+class DagRunAlreadyExists(AirflowBadRequest):
+    """There is a dag run of this id."""
+
+
+class AirflowOptionalProviderFeatureException(AirflowException):
+    """Another package is needed for this."""
 
 
 class ParamValidationError(AirflowException, ValueError):
