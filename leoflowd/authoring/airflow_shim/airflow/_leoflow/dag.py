@@ -20,7 +20,7 @@ from airflow._leoflow.errors import (
     TaskNotFound,
     user_location,
 )
-from airflow._leoflow.ids import validate_id
+from airflow._leoflow.ids import near_miss, validate_id
 from airflow._leoflow.params import NOTSET, DagParam, ParamsDict
 from airflow._leoflow.task_group import TaskGroup
 from airflow._leoflow.timetables import create_timetable, timezone_name
@@ -178,7 +178,8 @@ class DAG:
         try:
             return self.task_dict[task_id]
         except KeyError:
-            raise TaskNotFound(f"dag {self.dag_id!r} has no task {task_id!r}") from None
+            near = near_miss(task_id, self.task_dict)
+            raise TaskNotFound(f"dag {self.dag_id!r} has no task {task_id!r}{near}") from None
 
     def param(self, name: str, default: Any = NOTSET) -> DagParam:
         return DagParam(self, name, default)
