@@ -12,6 +12,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,20 @@ PLUGINS = "plugins"
 LEFT_BY_AIRFLOW = ("*.log", "airflow.db*", "airflow.cfg", "*.pid")
 """What a running Airflow leaves in the folder that it works in."""
 
+SDK_IMPORT_S = 60.0
+"""How much longer a file may take that Airflow's own packages load: they are imported first."""
+
 PythonFor = Callable[[Needs], str]
 """The interpreter of an environment, which may be built first."""
+
+
+class Loader(StrEnum):
+    """What a file is loaded by (ADR 40)."""
+
+    SHIM = "shim"
+    """Structure only; no package of Airflow is needed."""
+    SDK = "sdk"
+    """Airflow's own SDK and packages, in an environment that has them."""
 
 
 class Compilation(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +87,7 @@ class Job(msgspec.Struct, frozen=True):
     loadable: Loadable
     asked: list[tuple[ReadKind, str]]
     """What the file asked for while it was loaded, whether that succeeded or not."""
+    only: Loader | None = None
 
     def reads(self) -> tuple[Read, ...]:
         return tuple(read_now(kind, key, self.loadable, os.environ) for kind, key in self.asked)
@@ -118,15 +132,18 @@ def compile_opened(
     deadline_s: float = 30,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     loadable: Loadable = EMPTY,
+    only: Loader | None = None,
 ) -> Compilation:
     """`compile_project` for a project that `discovery` has found, in this interpreter or in that of its needs.
+
+    By the shim, and where the file needs more than it models, by Airflow's SDK; `only` by one of the two.
 
     Raises `DagCompileError`, and whatever `python_for` raises.
     """
     check_name(f"{project.folder}/{project.source_path}")
     config = config_of(project)
     source = _read_source(project)
-    job = Job(project, config, code_of(project, config), deadline_s, memory_bytes, loadable, [])
+    job = Job(project, config, code_of(project, config), deadline_s, memory_bytes, loadable, [], only)
     try:
         return _compiled(job, source, dag_id, python_for or (lambda _: python or sys.executable))
     except DagCompileError as error:
@@ -198,38 +215,67 @@ def static_needs(project: Project) -> Needs:
 
 
 def _load(job: Job, requirements: Requirements, python_for: PythonFor) -> tuple[Needs, Answer, tuple[str, ...]]:
-    """Load the file where it finds what it needs; once more for each provider that only loading shows to be needed."""
+    """Load the file where it finds what it needs; once more for each provider that only loading shows to be needed, and
+    by Airflow's SDK when the shim is not enough."""
     found: dict[str, str] = {}
     while True:
         needs = needs_of(job.code.outside, job.config, requirements, shim_tables(), found)
         if needs.unknown:
             first, *others = needs.unknown
             raise first.with_others(others)
-        python = python_for(needs)
+        loader = job.only or Loader.SHIM
+        python = _with_airflow(needs, python_for) if loader is Loader.SDK else python_for(needs)
         try:
-            return needs, _load_in(python, job, needs), tuple(found.values())
+            return needs, _load_in(python, job, needs, loader), tuple(found.values())
         except DagCompileError as error:
             connector = error.connector.replace(".", "-")
-            if connector not in PROVIDERS or connector in found:
-                raise _about_missing(error, needs, python) from error
-            found[connector] = f"apache-airflow-providers-{connector}, because {error.path}:{error.line}: {error.what}"
+            if connector in PROVIDERS and connector not in found:
+                reason = f"because {error.path}:{error.line}: {error.what}"
+                found[connector] = f"apache-airflow-providers-{connector}, {reason}"
+                continue
+            refused = _about_missing(error, needs, python)
+            if not error.needs_more or job.only or not airflow_packages(needs.environment):
+                raise refused from error
+            answer = _load_by_sdk(job, needs, python_for, refused)
+            how = f"loaded by Airflow's own packages, because {error.path}:{error.line}: {error.what}"
+            return needs, answer, (*found.values(), how)
 
 
-def _load_in(python: str, job: Job, needs: Needs) -> Answer:
+def _load_by_sdk(job: Job, needs: Needs, python_for: PythonFor, refused: DagCompileError) -> Answer:
+    """Raises `refused` where there is no Airflow; what Airflow refuses as well, with both reasons."""
+    try:
+        return _load_in(_with_airflow(needs, python_for), job, needs, Loader.SDK)
+    except DagCompileError as error:
+        if error.module in ("airflow", "airflow.sdk"):
+            raise refused from error
+        if str(error) != str(refused):
+            error.others = (*error.others, refused)
+        raise
+
+
+def _with_airflow(needs: Needs, python_for: PythonFor) -> str:
+    """The interpreter of an environment that has all packages, though loading by the shim would need none of them."""
+    return python_for(msgspec.structs.replace(needs, modules=needs.modules | {"airflow"}))
+
+
+def _load_in(python: str, job: Job, needs: Needs, loader: Loader) -> Answer:
     project = job.project
+    by_sdk = loader is Loader.SDK
+    deadline_s = job.deadline_s + (SDK_IMPORT_S if by_sdk else 0)
     request = {
         "shim": str(SHIM),
+        "sdk": by_sdk,
         "folder": str(project.folder),
         "source_path": project.source_path,
         "import_paths": project.import_paths,
         "declarative": _declarative(project, job.config),
         "packages": airflow_packages(needs.environment),
         "memory_bytes": job.memory_bytes,
-        "cpu_s": int(job.deadline_s) + 5,
+        "cpu_s": int(deadline_s) + 5,
         "loadable": msgspec.to_builtins(job.loadable),
     }
     try:
-        answer = load_twice(request, python, job.deadline_s, project)
+        answer = load_twice(request, python, deadline_s, project)
     except DagCompileError as error:
         job.asked[:] = error.asked
         raise

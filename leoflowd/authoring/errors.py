@@ -17,11 +17,21 @@ class DagCompileError(LeoflowError):
     """`str(error)` is `path:line: what; why; what to do`. `path` is relative to the project where it can be.
 
     Texts of a file, which may hold anything, become texts that every terminal, log and column takes. `others` are
-    faults that were found beside this one; `module` is not installed; the provider `connector` would help.
+    faults that were found beside this one; `module` is not installed; the provider `connector` would help;
+    `needs_more` than the shim, perhaps: the file itself was stopped by it.
     """
 
     def __init__(
-        self, path: str, line: int, what: str, why: str, remedy: str, *, module: str = "", connector: str = ""
+        self,
+        path: str,
+        line: int,
+        what: str,
+        why: str,
+        remedy: str,
+        *,
+        module: str = "",
+        connector: str = "",
+        needs_more: bool = False,
     ) -> None:
         path, what, why, remedy = shown(path, PATH_MAX), shown(what), shown(why), shown(remedy)
         super().__init__(f"{path}:{line}: {what}; {why}; {remedy}")
@@ -32,6 +42,7 @@ class DagCompileError(LeoflowError):
         self.remedy = remedy
         self.module = module
         self.connector = connector
+        self.needs_more = needs_more
         self.others: tuple[DagCompileError, ...] = ()
         self.asked: tuple[tuple[ReadKind, str], ...] = ()
         """What the file had asked for until then, by kind and key."""

@@ -4,6 +4,9 @@ Started by `compiler.py`, always in a process of its own, because the file it ex
 itself only guards the one that does it (`guard`), so that nothing the file has started outlives the compile. The
 request is JSON on standard input; the answer is one JSON document on the descriptor `FD`; everything the file prints
 goes to standard output and error, which the compiler reads, caps and never parses. Standard library only, Python 3.10+.
+
+There are two ways to load a file (ADR 40): against the shim, which needs no package; and by Airflow's own SDK, where
+the interpreter has it (`sdk` in the request), whose objects the shim then copies. One serializer writes both down.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import builtins
 import contextlib
 import faulthandler
 import importlib
+import importlib.util
 import json
 import os
 import resource
@@ -28,6 +32,7 @@ REALLY_EXIT = os._exit
 WRITE_JSON = json.dumps
 FIX_IT = "correct that line; the output above has the traceback"
 READS = "airflow._leoflow.loading"
+SDK_FILE = "airflow._leoflow.sdk_file"
 
 
 class Exited(BaseException):
@@ -46,14 +51,13 @@ def main() -> None:
     OUR_PID = os.getpid()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # it may kill the guard, its parent
     _contain(request, answer_fd)
-    sys.path.insert(0, request["shim"])
     sys.argv = [request["source_path"]]
     try:
         answer = _load(request)
     except BaseException as error:  # noqa: BLE001 - whatever the file raised, SystemExit too, is our answer
         if os.getpid() != OUR_PID:
             REALLY_EXIT(1)
-        faults = error.faults if isinstance(error, Refused) else [_explained(error, request)]
+        faults = error.faults if isinstance(error, Refused) else [_of_file(error, request)]
         answer = {"errors": faults, **_reads()}
     if os.getpid() == OUR_PID:
         _send(answer_fd, WRITE_JSON(answer, sort_keys=True).encode())
@@ -144,6 +148,11 @@ def _contain(request: dict[str, Any], answer_fd: int) -> None:
 
 def _load(request: dict[str, Any]) -> dict[str, Any]:
     # by name, because they are on this process's path only: no part of the package that type checkers see
+    beside: Any = None
+    if request["sdk"]:
+        beside = _begin_sdk(request["shim"])
+    else:
+        sys.path.insert(0, request["shim"])
     runtime: Any = importlib.import_module("airflow._leoflow_runtime")
     importlib.import_module("airflow._leoflow.connectors").allow(request["packages"])
     importlib.import_module(READS).begin(request["loadable"])
@@ -151,7 +160,11 @@ def _load(request: dict[str, Any]) -> dict[str, Any]:
     folder, source_path = request["folder"], request["source_path"]
     preload: set[str] = set()
     builtins.__import__ = _recording_import(folder, preload)
-    if request["declarative"] is not None:
+    if beside is not None:
+        by_sdk: Any = importlib.import_module(SDK_FILE)
+        by_sdk.begin(folder, beside)
+        dags = by_sdk.load_project(folder, source_path, request["import_paths"])
+    elif request["declarative"] is not None:
         build_dags = importlib.import_module("airflow._leoflow.declarative").build_dags
         document, lines = request["declarative"]
         runtime.put_on_path(folder, request["import_paths"])
@@ -162,6 +175,30 @@ def _load(request: dict[str, Any]) -> dict[str, Any]:
         [dags[dag_id] for dag_id in sorted(dags)], request
     )  # a file may make them in the order of a set
     return {"dags": found, "preload": sorted(preload), "modules": _own_modules(folder), **_reads()}
+
+
+def _begin_sdk(shim: str) -> Any:
+    """Import the real Airflow and put the shim's modules into its package; gives `beside_airflow`.
+
+    Raises ModuleNotFoundError where there is no Airflow.
+    """
+    inside = os.path.join(shim, "airflow")  # noqa: PTH118 - pathlib costs 10 ms
+    path = os.path.join(inside, "_leoflow", "beside_airflow.py")  # noqa: PTH118
+    spec = importlib.util.spec_from_file_location("leoflow_beside_airflow", path)
+    assert spec is not None
+    assert spec.loader is not None
+    beside = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(beside)
+    beside.prepare(_tell_of_old_name)
+    importlib.import_module("airflow.sdk")
+    sys.modules["airflow"].__path__.append(inside)
+    return beside
+
+
+def _tell_of_old_name(module: str, name: str) -> None:
+    by_sdk: Any = sys.modules.get(SDK_FILE)
+    if by_sdk is not None:
+        by_sdk.old_name(module, name)
 
 
 def _reads() -> dict[str, Any]:
@@ -242,6 +279,13 @@ def _send(fd: int, content: bytes) -> None:
 
 
 # --- errors ------------------------------------------------------------------------------------------------------
+
+
+def _of_file(error: BaseException, request: dict[str, Any]) -> dict[str, Any]:
+    """What stopped the file; `needs_more` if it may be what the shim does not model, and the real SDK has."""
+    final = SyntaxError | SystemExit | Exited | MemoryError | KeyboardInterrupt
+    is_elsewhere = isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("airflow")
+    return {**_explained(error, request), "needs_more": not isinstance(error, final) and not is_elsewhere}
 
 
 def _explained(error: BaseException, request: dict[str, Any]) -> dict[str, Any]:

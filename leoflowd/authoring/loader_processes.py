@@ -51,6 +51,7 @@ class Fault(msgspec.Struct):
     remedy: str
     module: str = ""
     connector: str = ""
+    needs_more: bool = False
 
 
 class Answer(msgspec.Struct):

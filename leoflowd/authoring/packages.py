@@ -218,6 +218,7 @@ class _Search:
             environment=EnvironmentSpec(
                 python_version=config.python_version,
                 dependencies=dependencies,
+                yielding=tuple(one.text for one in self.requirements.packages if one.name not in own and one.name),
                 connectors=(*config.connectors, *sorted(name.replace("-", ".") for name in needed - named)),
                 system_packages=config.system_packages,
                 warm=config.warm,

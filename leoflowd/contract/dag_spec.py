@@ -244,6 +244,8 @@ class EnvironmentSpec(Spec, frozen=True, kw_only=True):
 
     python_version: str | None = None
     dependencies: tuple[str, ...] = ()
+    yielding: tuple[str, ...] = ()
+    """Those of the dependencies whose versions give way if they must: they were written for another Airflow."""
     connectors: tuple[str, ...] = ()
     """Airflow providers by short name (`http`, `cncf.kubernetes`): `apache-airflow-providers-<name>`, with Airflow."""
     system_packages: tuple[str, ...] = ()

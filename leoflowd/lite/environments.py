@@ -46,6 +46,7 @@ PROGRESS_EVERY_S = 10.0
 AIRFLOW = ("apache-airflow-core==3.2.2", "apache-airflow-task-sdk")
 """`locks/airflow-constraints.txt` says in which versions; a unit test compares them."""
 
+LIST_INSTALLED = "import importlib.metadata as m; print(*(one.metadata['Name'] for one in m.distributions()))"
 NOT_FOR_INSTALLERS = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 
 
@@ -125,7 +126,7 @@ class Environments:
         if not _is_complete(folder):
             with self._exclusive(key) as descriptor:
                 if not _is_complete(folder):
-                    self._build(folder, version, requirements, constraints, descriptor, say)
+                    self._build(folder, version, requirements, spec.yielding, constraints, Work(descriptor, say))
         self._ready.add(key)
         return _python_of(folder)
 
@@ -171,32 +172,62 @@ class Environments:
         folder: Path,
         version: str,
         requirements: Sequence[str],
+        yielding: Sequence[str],
         constraints: Path | None,
-        descriptor: int,
-        say: Callable[[str], None],
+        work: Work,
     ) -> None:
         self._building += 1
         try:
             shutil.rmtree(folder, ignore_errors=True)
             base = find_python(version, self._installer)
             wanted = ", ".join(requirements) or "the default packages"
-            say(f"building an environment with Python {version} and {wanted} ({self._installer.name})")
-            work = Work(descriptor, say)
+            work.say(f"building an environment with Python {version} and {wanted} ({self._installer.name})")
             self._installer.make(base, folder, work)
             python = _python_of(folder)
             self._installer.install(python, ("--require-hashes", "-r", str(self._lock)), (), work)
             if requirements:
-                # On top of the default packages: those that satisfy the requirements stay, others are replaced.
-                options = ("--constraint", str(constraints)) if constraints else ()
-                self._installer.install(python, options, requirements, work)
+                self._install(python, requirements, yielding, constraints, work)
             (folder / MARKER).write_text(json.dumps({"python": version, "requirements": sorted(requirements)}))
             self._built_total += 1
-            say(f"the environment with {wanted} is ready")
+            work.say(f"the environment with {wanted} is ready")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         finally:
             self._building -= 1
+
+    def _install(
+        self,
+        python: Path,
+        requirements: Sequence[str],
+        yielding: Sequence[str],
+        constraints: Path | None,
+        work: Work,
+    ) -> None:
+        """On top of the default packages: those that satisfy the requirements stay, others are replaced.
+
+        Of requirements that were written for another Airflow the versions give way when they cannot be had with ours,
+        or on this Python: first those of Airflow's own libraries, then all.
+        """
+        options = ("--constraint", str(constraints)) if constraints else ()
+        try:
+            return self._installer.install(python, options, requirements, work)
+        except EnvironmentFailed as error:
+            if not any(_without_version(one) != one for one in yielding):
+                raise
+            first = error
+        own = [one for one in requirements if one not in yielding]
+        self._installer.install(python, options, own, work)
+        there = self._installer.installed(python, work)
+        kept = [_without_version(one) if _name(one) in there else one for one in yielding]
+        for texts in (kept, [_without_version(one) for one in yielding]):
+            given = ", ".join(sorted(set(yielding) - set(texts)))
+            if not given:
+                continue
+            work.say(f"the requirements cannot be had here as they are; tried without the versions of {given}")
+            with contextlib.suppress(EnvironmentFailed):
+                return self._installer.install(python, options, [*own, *texts], work)
+        raise first
 
 
 # --- installers --------------------------------------------------------------------------------------------------
@@ -242,6 +273,14 @@ class Installer:
         else:
             head = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
         self._checked([*head, *options, *requirements], work, "install the packages", requirements)
+
+    def installed(self, python: Path, work: Work) -> frozenset[str]:
+        """Names of the packages that are there, normalised."""
+        command = [python, "-c", LIST_INSTALLED]
+        code, output = self.run([str(word) for word in command], work)
+        if code != 0:
+            raise EnvironmentFailed(_failure(self.name, "list the packages", (), code, output))
+        return frozenset(map(_normalised, output.split()))
 
     def _checked(self, command: Sequence[str | Path], work: Work, step: str, requirements: Sequence[str]) -> None:
         code, output = self.run([str(word) for word in command], work)
@@ -362,7 +401,9 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def _failure(tool: str, step: str, requirements: Sequence[str], code: int, output: str) -> str:
-    named = [wanted for wanted in requirements if _name(wanted) and _name(wanted) in output.lower()] or requirements
+    named = [
+        wanted for wanted in requirements if _name(wanted) and _name(wanted) in _normalised(output)
+    ] or requirements
     whose = f" of requirement {', '.join(map(repr, named))}" if named else ""
     tail = output.strip()[-OUTPUT_TAIL_CHARS:]
     return (
@@ -373,4 +414,14 @@ def _failure(tool: str, step: str, requirements: Sequence[str], code: int, outpu
 
 def _name(requirement: str) -> str:
     found = re.match(r"\s*([A-Za-z0-9][\w.-]*)", requirement)
-    return found.group(1).lower() if found else ""
+    return _normalised(found.group(1)) if found else ""
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _without_version(requirement: str) -> str:
+    """`name[extra]>=1,<2; marker` -> `name[extra]; marker`; an address stays."""
+    found = re.fullmatch(r"\s*([A-Za-z0-9][\w.-]*\s*(?:\[[^\]]*\])?)\s*[(=<>!~][^;@]*(;.*)?", requirement)
+    return requirement if found is None else f"{found[1].strip()}{found[2] or ''}"

@@ -1,220 +1,44 @@
-"""Airflow 1.10 and 2's spelling where a task runs: imports and arguments on the real packages, context names on both.
+"""Airflow 1.10 and 2's spelling where a task runs: on the real packages what the shim's `beside_airflow.py` does, and
+the context names on both runtimes.
 
-The shim translates its own names itself while it loads a file. The real Airflow 3 does not know them, so here a
-meta-path finder leads old modules to new ones, and the constructors of DAGs and operators take old arguments: both by
-the shim's table `moved.py`, which is loaded by its path, since `airflow` is the real package in such a process.
+That module of the shim is loaded by its path, since `airflow` is the real package in such a process.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import inspect
 import os
-import sys
 from collections.abc import Callable
 from datetime import timedelta
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any
 
 from .context import Lazy, moment
 
-_moved: Any = None
-_leftovers: Any = None
+_beside: Any = None
 
 
 def install(shim: str) -> None:
     """Before `airflow` is imported, in a process of the real packages; `shim` is the folder of ours."""
-    global _moved, _leftovers
-    folder = os.path.join(shim, "airflow", "_leoflow")
-    _moved = _load("leoflow_moved", os.path.join(folder, "moved.py"))
-    _leftovers = _load("leoflow_leftovers", os.path.join(folder, "leftovers.py"))
-    sys.meta_path.insert(0, _OldModules)
-
-
-def _load(name: str, path: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, path)
+    global _beside
+    path = os.path.join(shim, "airflow", "_leoflow", "beside_airflow.py")
+    spec = importlib.util.spec_from_file_location("leoflow_beside_airflow", path)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-# --- import paths ------------------------------------------------------------------------------------------------
-
-
-class _OldModules:
-    """Finds modules that hold old names: those that are gone, and those that lack some of theirs."""
-
-    @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if "." not in name or (name not in _moved.MODULES and name not in _moved.PACKAGES):
-            return None
-        real = _find_real(name, path, target)
-        if name not in _moved.MODULES:
-            return real or ModuleSpec(name, _WithOldNames(None), is_package=True)  # type: ignore[arg-type]
-        if real is None:
-            return ModuleSpec(name, _WithOldNames(None), is_package=True)  # type: ignore[arg-type]
-        if real.loader is not None:
-            real.loader = _WithOldNames(real.loader)  # type: ignore[assignment]
-        return real
-
-
-def _find_real(name: str, path: Any, target: Any) -> ModuleSpec | None:
-    for finder in sys.meta_path:
-        find_spec = getattr(finder, "find_spec", None)
-        if finder is _OldModules or find_spec is None:
-            continue
-        spec = find_spec(name, path, target)
-        if spec is not None:
-            return spec  # type: ignore[no-any-return]
-    return None
-
-
-class _WithOldNames:
-    """A loader around the module's own one, if there is one."""
-
-    def __init__(self, real: Any) -> None:
-        self._real = real
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return None if self._real is None else self._real.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        if self._real is not None:
-            self._real.exec_module(module)
-        _add_old_names(module)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-
-def _add_old_names(module: ModuleType) -> None:
-    own = vars(module).get("__getattr__")
-    if getattr(own, "knows_old_names", False):
-        return
-
-    def __getattr__(name: str) -> Any:  # noqa: N807 - the module's own
-        if own is not None:
-            try:
-                return own(name)
-            except AttributeError:
-                pass
-        found = _find(module.__name__, name)
-        setattr(module, name, found)
-        return found
-
-    __getattr__.knows_old_names = True  # type: ignore[attr-defined]
-    module.__getattr__ = __getattr__  # type: ignore[method-assign]
-
-
-def _find(module: str, name: str) -> Any:
-    remedy = _moved.remedy_of(module, name)
-    if remedy is not None:
-        raise ImportError(f"{name!r} of {module!r} is gone in Airflow 3; {remedy}")
-    target = _moved.resolve(module, name)
-    if target is None or (target.module, target.name) == (module, name):
-        raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    if target.module == _moved.HELPERS:
-        return getattr(_leftovers, target.name)
-    found = getattr(importlib.import_module(target.module), target.name)
-    rules = _moved.rules_of(module, name)
-    return _with_rules(found, rules) if rules and isinstance(found, type) else found
-
-
-def _with_rules(cls: Any, rules: tuple[Any, ...]) -> Any:
-    """The class of today, taking its old arguments, under today's name."""
-
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - the class's own
-        super(made, self).__init__(*args, **_modern(rules, kwargs, kwargs.get("default_args")))
-
-    def partial(which: Any, /, **kwargs: Any) -> Any:
-        return super(made, which).partial(**_modern(rules, kwargs))
-
-    members = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__init__": __init__}
-    if hasattr(cls, "partial"):  # an operator, which may be mapped
-        members["partial"] = classmethod(partial)
-    made = type(cls)(cls.__name__, (cls,), members)
-    return made
-
-
-def _modern(rules: tuple[Any, ...], given: dict[str, Any], defaults: Any = None) -> dict[str, Any]:
-    arguments = given
-    for one in rules:
-        arguments, _ = _moved.modern_arguments(one, arguments, defaults)  # the compile has warned
-    return arguments
-
-
-# --- arguments ---------------------------------------------------------------------------------------------------
+    _beside = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(_beside)
+    _beside.prepare()
 
 
 def adapt() -> None:
     """Once the real packages are imported, and before the DAG file is: their classes take old arguments and names."""
-    for name in _moved.MODULES & sys.modules.keys():
-        if "." in name:
-            _add_old_names(sys.modules[name])
-    _adapt_operators()
-    _adapt_dags()
-    rules: Any = importlib.import_module("airflow.sdk").TriggerRule
-    for old, today in _moved.TRIGGER_RULES.items():
-        type.__setattr__(rules, old.upper(), rules(today))
+    _beside.adapt()
     runner: Any = importlib.import_module("airflow.sdk.execution_time.task_runner")
     models: Any = importlib.import_module("airflow.sdk.api.datamodels._generated")
     runner.RuntimeTaskInstance.execution_date = property(lambda ti: ti.get_template_context()["dag_run"].execution_date)
     models.DagRun.execution_date = property(lambda run: moment(run.logical_date or run.run_after))
     models.DagRun.external_trigger = property(lambda run: str(getattr(run.run_type, "value", run.run_type)) == "manual")
-
-
-def _adapt_operators() -> None:
-    operators: Any = importlib.import_module("airflow.sdk.bases.operator")
-    contexts: Any = importlib.import_module("airflow.sdk.definitions._internal.contextmanager")
-    original, meta = operators.BaseOperator.__init__, operators.BaseOperatorMeta
-
-    def __init__(self: Any, **kwargs: Any) -> None:  # noqa: N807 - the class's own
-        original(self, **_modern((_moved.TASK_RULES,), kwargs, kwargs.get("default_args")))
-
-    functools.update_wrapper(__init__, original)
-    __init__.__wrapped__ = original.__wrapped__  # type: ignore[attr-defined]  # what `_apply_defaults` compares with
-    operators.BaseOperator.__init__ = __init__
-
-    def __call__(cls: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - the metaclass's own
-        rules = _rules_of_class(cls)
-        if rules:
-            dag = kwargs.get("dag") or contexts.DagContext.get_current()
-            defaults = {**(getattr(dag, "default_args", None) or {}), **(kwargs.get("default_args") or {})}
-            kwargs = _modern(rules, kwargs, defaults)
-        return super(meta, cls).__call__(*args, **kwargs)
-
-    meta.__call__ = __call__
-    shared = operators.partial
-
-    def partial(cls: Any, /, **kwargs: Any) -> Any:
-        return shared(cls, **_modern((_moved.TASK_RULES, *_rules_of_class(cls)), kwargs))
-
-    vars(operators.BaseOperator)["partial"].class_method = classmethod(partial)
-
-
-@functools.lru_cache(maxsize=1024)
-def _rules_of_class(cls: type) -> tuple[Any, ...]:
-    found = [rules for base in cls.__mro__ for rules in _moved.rules_of(base.__module__, base.__name__)]
-    return tuple({id(rules): rules for rules in found}.values())
-
-
-def _adapt_dags() -> None:
-    dags: Any = importlib.import_module("airflow.sdk.definitions.dag")
-    original = dags.DAG.__init__
-
-    @functools.wraps(original)
-    def __init__(self: Any, dag_id: str, *positional: Any, **given: Any) -> None:  # noqa: N807 - the class's own
-        arguments, _, _ = _moved.modern_dag(positional, given)
-        original(self, dag_id, **arguments)
-        self.fileloc = sys._getframe(1).f_code.co_filename  # noqa: SLF001  as Airflow finds it, one frame further
-
-    dags.DAG.__init__ = __init__
 
 
 # --- names of the context ----------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ import os
 import re
 import signal
 import sys
-import tempfile
 import uuid
 from datetime import datetime
 from typing import Any
@@ -55,12 +54,6 @@ def prepare_environment(shim: str) -> None:
 
     `shim` is the folder of our own stand-in, which knows the old names.
     """
-    home = os.path.join(sys.prefix, "airflow-home")
-    if not os.access(sys.prefix, os.W_OK):  # a read-only image
-        home = os.path.join(tempfile.gettempdir(), f"leoflow-airflow-home-{os.getuid()}")
-    os.environ["AIRFLOW_HOME"] = home
-    os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-    os.environ["AIRFLOW__LOGGING__COLORED_CONSOLE_LOG"] = "False"
     old_spelling.install(shim)
 
 
@@ -301,7 +294,10 @@ class _LogLines:
             return len(line)
         with contextlib.suppress(OSError, ValueError):  # the task may have closed or replaced it
             sys.stdout.flush()
-        self._control.send({"log": limits.shown_value(json.loads(line))})
+        entry = json.loads(line)
+        if "exception" in entry:  # Airflow's supervisor gives it the name that the UI draws
+            entry["error_detail"] = entry.pop("exception")
+        self._control.send({"log": limits.shown_value(entry)})
         return len(line)
 
     def flush(self) -> None:

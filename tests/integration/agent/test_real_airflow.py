@@ -446,6 +446,11 @@ def test_how_a_task_ends(tries: dict[str, TryFacts], task_id: str, kind: Outcome
     assert because in outcome.because
 
 
+def test_the_log_has_the_traceback_where_the_ui_draws_it(tries: dict[str, TryFacts]) -> None:
+    (error,) = [line["error_detail"] for line in tries["fail"].lines if "error_detail" in line]
+    assert (error[0]["exc_type"], error[0]["exc_value"]) == ("ValueError", "again")
+
+
 def test_a_task_that_is_to_end_hears_it_and_is_ended(tries: dict[str, TryFacts]) -> None:
     outcome = tries["endless"].outcome
     assert (outcome.kind, outcome.because) == (OutcomeKind.TERMINATED, "cleared while it ran")

@@ -30,7 +30,7 @@ from leoflowd.lite.environments import (
 class FakeInstaller(Installer):
     """Makes folders instead of venvs, and notes what it was asked to do."""
 
-    def __init__(self, fail_on: str = "") -> None:
+    def __init__(self, *fail_on: str) -> None:
         super().__init__(None)
         self.commands: list[Sequence[str]] = []
         self._fail_on = fail_on
@@ -43,8 +43,10 @@ class FakeInstaller(Installer):
             python = Path(command[-1]) / "bin" / "python"
             python.parent.mkdir(parents=True)
             python.touch()
-        failed = bool(self._fail_on) and self._fail_on in command
-        return (1, f"line\nno matching distribution for {self._fail_on.split('=')[0]}") if failed else (0, "")
+        failed = [one for one in self._fail_on if one in command]
+        if failed:
+            return 1, f"line\nno matching distribution for {failed[0].split('=')[0]}"
+        return 0, "apache_airflow_core\nCryptography" if command[1] == "-c" else ""
 
 
 @pytest.fixture
@@ -152,12 +154,38 @@ def test_an_interpreter_that_was_removed_leads_to_a_new_build(tmp_path: Path, lo
 
 
 def test_a_failure_names_the_requirement_and_leaves_nothing(tmp_path: Path, lock: Path) -> None:
-    made = environments(tmp_path, lock, FakeInstaller(fail_on="nosuch==9"))
+    made = environments(tmp_path, lock, FakeInstaller("nosuch==9"))
     with pytest.raises(
         EnvironmentFailed, match=r"requirement 'nosuch==9'.*leoflow.yaml(.|\n)*no matching distribution"
     ):
         made.ensure(EnvironmentSpec(dependencies=("attrs", "nosuch==9")))
     assert [path.suffix for path in (tmp_path / "data" / "venvs").iterdir()] == [".lock"]
+
+
+OLD = ("cryptography<42", "pandas[excel]==1.3.4; python_version > '3'", "geopy")
+
+
+@pytest.mark.parametrize(
+    ("impossible", "installed"),
+    [
+        (("cryptography<42",), ("cryptography", OLD[1], "geopy")),
+        (("cryptography<42", OLD[1]), ("cryptography", "pandas[excel]; python_version > '3'", "geopy")),
+    ],
+)
+def test_requirements_of_an_older_airflow_give_way_to_ours(
+    tmp_path: Path, lock: Path, impossible: tuple[str, ...], installed: tuple[str, ...]
+) -> None:
+    installer, told = FakeInstaller(*impossible), []
+    spec = EnvironmentSpec(dependencies=("mine==1", *OLD), yielding=OLD, connectors=("http",))
+    environments(tmp_path, lock, installer).ensure(spec, told.append)
+    assert tuple(installer.commands[-1][-4:]) == ("mine==1", *installed)
+    assert any("without the versions of cryptography<42" in text for text in told)
+
+
+def test_what_was_written_for_us_is_installed_as_it_is_or_not_at_all(tmp_path: Path, lock: Path) -> None:
+    spec = EnvironmentSpec(dependencies=("geopy", "cryptography<42"), yielding=("geopy",), connectors=("http",))
+    with pytest.raises(EnvironmentFailed, match="cryptography"):
+        environments(tmp_path, lock, FakeInstaller("cryptography<42")).ensure(spec)
 
 
 @pytest.mark.parametrize("dependency", ["-r other.txt", "--index-url=http://x", " "])

@@ -101,9 +101,9 @@ def load_project(path: str, source_path: str = "dag.py", import_paths: Sequence[
         document, lines = _read_declarative(folder, source_path)
         found = build_dags(document, lines, source)
     else:
-        module = _run_file(source)
+        module = run_file(source)
         found = [*_context.registered_dags, *(value for value in vars(module).values() if isinstance(value, DAG))]
-    return _by_id(found)
+    return by_id(found)
 
 
 def put_on_path(folder: str, import_paths: Sequence[str]) -> None:
@@ -121,7 +121,7 @@ def put_on_path(folder: str, import_paths: Sequence[str]) -> None:
             sys.path.append(entry)
 
 
-def _by_id(found: list[DAG]) -> dict[str, DAG]:
+def by_id(found: list[DAG]) -> dict[str, DAG]:
     dags: dict[str, DAG] = {}
     for dag in {id(dag): dag for dag in found}.values():
         known = dags.pop(dag.dag_id, dag)  # the later one comes later
@@ -136,7 +136,7 @@ def _by_id(found: list[DAG]) -> dict[str, DAG]:
     return dags
 
 
-def _run_file(source: str) -> types.ModuleType:
+def run_file(source: str) -> types.ModuleType:
     """Execute the file as a module under its own name, fresh each time; never as `__main__`."""
     stem = os.path.splitext(os.path.basename(source))[0]
     module = types.ModuleType(stem if _is_free(stem, source) else f"leoflow_dag_{stem}")

@@ -139,6 +139,8 @@ class BaseOperator(Task, metaclass=OperatorMeta):
     """Does what it chose to skip hold for whoever is cleared later? Airflow's name."""
     start_from_trigger = False
     start_trigger_args: Any = None
+    leoflow_arguments: frozenset[str] | None = None
+    """What its constructor takes, if that is not to be seen here (`sdk_classes.py`)."""
     leoflow_rules: tuple[Rules, ...] = ()
     """What became of arguments that this class once had."""
     _location: Location = ("", 0)

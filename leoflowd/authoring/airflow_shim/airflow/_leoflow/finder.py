@@ -20,6 +20,8 @@ from airflow._leoflow.names import MODULES, NAME_REMEDIES, REMEDIES, SUPPORTED
 
 PREFIX = "airflow."
 STANDARD_HOOKS = "airflow.providers.standard.hooks."
+AIRFLOW_ITSELF = "standard"
+"""The provider that comes with Airflow: whoever imports what only Airflow has needs no other."""
 FOR_USE = frozenset({"hooks", "triggers", "utils", "links", "notifications", "decorators"})
 
 
@@ -83,11 +85,12 @@ def find_name(module: str, name: str) -> Any:
             return _unsupported_class(module, name)
     if name not in NAME_REMEDIES and (internals.is_module(module) or module.startswith(STANDARD_HOOKS)):
         return internals.stand_in(module, name)
-    raise UnsupportedImport(
+    refused = UnsupportedImport(
         f"{name!r} is imported from {module!r}",
         "Leoflow does not provide it",
         NAME_REMEDIES.get(name) or f"remove it; supported are {SUPPORTED}",
     )
+    raise refused if name in NAME_REMEDIES else connectors.helped_by(refused, AIRFLOW_ITSELF)
 
 
 def _today(module: str, name: str) -> Any:
@@ -182,11 +185,14 @@ def _not_named(module: str) -> AuthoringError:
 
 def _unknown_module(name: str) -> UnsupportedImport:
     known = [remedy for module, remedy in REMEDIES.items() if name == module or name.startswith(module + ".")]
-    return UnsupportedImport(
+    removed = moved.remedy_of(name)
+    refused = UnsupportedImport(
         f"the module {name!r} is imported",
         "Leoflow runs DAGs without Airflow and does not provide this part of it",
-        moved.remedy_of(name) or (known[0] if known else f"import from airflow.sdk; supported are {SUPPORTED}"),
+        removed or (known[0] if known else f"import from airflow.sdk; supported are {SUPPORTED}"),
     )
+    connectors.helped_by(refused, "" if removed else AIRFLOW_ITSELF)
+    return refused
 
 
 def _unsupported_class(module: str, name: str) -> type:

@@ -368,6 +368,8 @@ class OperatorPartial:
 def _arguments_of(cls: type[BaseOperator]) -> Callable[[str], bool]:
     """Is this an argument of the class, at any level of it? Of a provider's operator, which is not here, anything may
     be one."""
+    if cls.leoflow_arguments is not None:
+        return cls.leoflow_arguments.__contains__
     if hasattr(cls, "captured_from"):
         return lambda _: True
     names = {

@@ -1,9 +1,9 @@
 # ruff: noqa: E501 - a table, one module per line
 """What Airflow 1.10 and 2 called otherwise: modules, classes, arguments, context names. One table, two users.
 
-`old_names.py` reads it where a DAG file is compiled or runs under this shim; `leoflow_agent/runner/old_spelling.py`
-loads this file by its path where the real Airflow 3 runs the task. So it imports nothing but the standard library, and
-nothing here knows a class: names go in, names come out.
+`old_names.py` reads it where a DAG file is compiled or runs under this shim; `beside_airflow.py` loads this file by its
+path where the real Airflow 3 does. So it imports nothing but the standard library, and nothing here knows a class:
+names go in, names come out.
 """
 
 from __future__ import annotations

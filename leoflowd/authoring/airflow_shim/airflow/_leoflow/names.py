@@ -269,8 +269,6 @@ NAME_REMEDIES = {
     "AssetOrTimeSchedule": ASSETS,
     "Metadata": ASSETS,
     "SubDagOperator": "Airflow 3 has removed it; put its tasks into a TaskGroup, which takes its place in the graph",
-    "ObjectStoragePath": "open the storage inside a @task with its own client library, named in `dependencies:`",
-    "BaseNotifier": "alerts arrive later; until then add a task with trigger_rule='one_failed'",
     "MultipleCronTriggerTimetable": "one cron expression schedules a DAG; combine them in one expression with commas",
 }
 

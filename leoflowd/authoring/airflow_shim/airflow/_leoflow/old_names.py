@@ -42,13 +42,21 @@ def find(module: str, name: str, find_today: Callable[[str, str], Any]) -> Any:
     target = moved.resolve(module, name)
     if target is None or not target.is_removed:
         return None
+    warn_of_name(module, name, target)
+    return stands_for(module, name, target, find_today)
+
+
+def stands_for(module: str, name: str, target: moved.Target, find_today: Callable[[str, str], Any]) -> Any:
     if (module, name) not in _found:
         _found[module, name] = _find(module, name, target, find_today)
+    return _found[module, name]
+
+
+def warn_of_name(module: str, name: str, target: moved.Target) -> None:
     if target.module == moved.HELPERS:
         warn(f"{module}.{name} is gone in Airflow 3", _NO_LONGER.get(name, "use datetime and timedelta"))
     else:
         warn(f"{module}.{name} has moved", f"write `from {target.module} import {target.name}`")
-    return _found[module, name]
 
 
 def _find(module: str, name: str, target: moved.Target, find_today: Callable[[str, str], Any]) -> Any:

@@ -1,0 +1,213 @@
+"""The shim and Airflow's own SDK load the same file into the same artifact; the SDK what the shim does not model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from leoflowd.authoring.compiler import Compilation, Loader, compile_opened
+from leoflowd.authoring.discovery import open_projects
+from leoflowd.authoring.errors import DagCompileError
+from leoflowd.contract.loading import EMPTY, Loadable
+from tests.unit.authoring.conftest import MakeProject
+
+CONNECTORS = "connectors: [http]\n"
+EVERYTHING = """
+from datetime import datetime, timedelta
+
+from airflow.models import Variable
+from airflow.operators.dummy_operator import DummyOperator
+from airflow.providers.http.operators.http import HttpOperator
+from airflow.providers.http.sensors.http import HttpSensor
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
+from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
+from airflow.providers.standard.sensors.weekday import DayOfWeekSensor
+from airflow.providers.standard.utils.weekday import WeekDay
+from airflow.sdk import DAG, BaseOperator, BaseSensorOperator, Label, Param, TaskGroup
+from airflow.sdk import chain, dag, literal, task, task_group
+from airflow.timetables.trigger import CronTriggerTimetable
+from airflow.utils.trigger_rule import TriggerRule
+
+
+class Mine(BaseOperator):
+    template_fields = ("name",)
+    ui_color = "#123456"
+
+    def __init__(self, name, size=3, **kwargs):
+        super().__init__(retries=2, **kwargs)
+        self.name = name
+        self.size = size
+
+    def execute(self, context):
+        return self.name
+
+
+class Shell(BashOperator):
+    def __init__(self, words, **kwargs):
+        super().__init__(bash_command="echo " + words, **kwargs)
+
+
+class Poked(BaseSensorOperator):
+    def poke(self, context):
+        return True
+
+
+def choose():
+    return "in_old.later"
+
+
+with DAG(
+    "old",
+    schedule_interval="@daily",
+    start_date=datetime(2026, 1, 1),
+    default_args={"owner": "me", "retries": 4, "retry_delay": timedelta(seconds=9)},
+    concurrency=3,
+    tags=["b", "a"],
+    params={"size": Param(3, type="integer", minimum=1), "name": "x"},
+    user_defined_macros={"m": len},
+) as old:
+    begin = DummyOperator(task_id="begin")
+    branch = BranchPythonOperator(task_id="branch", python_callable=choose)
+    with TaskGroup("in_old", tooltip="inside") as group:
+        later = BashOperator(task_id="later", bash_command="echo {{ execution_date }}", env={"A": "b"})
+        Mine(task_id="mine", name="{{ ds }}", params={"own": 1})
+        with TaskGroup("deep", prefix_group_id=False):
+            Shell(task_id="shell", words="hello", trigger_rule=TriggerRule.ALL_DONE)
+    begin >> Label("start") >> branch >> [group, Poked(task_id="poked", poke_interval=5, mode="reschedule")]
+    later.pool = "own_pool"
+    later.doc_md = Variable.get("doc", default_var="none")
+    end = PythonOperator(task_id="end", python_callable=choose, op_args=[later.output, literal("{{ x }}")])
+    group >> end
+
+five = CronTriggerTimetable("0 5 * * *", timezone="Europe/Berlin")
+with DAG("waits", schedule=five, start_date=datetime(2026, 1, 1)):
+    chain(
+        DayOfWeekSensor(task_id="day", week_day=[WeekDay.MONDAY, WeekDay.FRIDAY]),
+        TimeDeltaSensor(task_id="delta", delta=timedelta(minutes=5)),
+        HttpSensor(task_id="sensor", endpoint="up", http_conn_id="api"),
+        HttpOperator(task_id="call", endpoint="go", http_conn_id="api", method="GET"),
+    )
+
+
+@dag(schedule=timedelta(hours=2), start_date=datetime(2026, 1, 1), catchup=False)
+def mapped(name: str = "n"):
+    '''What it is for.'''
+
+    @task
+    def numbers() -> list:
+        '''Some numbers.'''
+        return [1, 2]
+
+    @task.branch
+    def pick():
+        return "after"
+
+    @task(retries=1, pool="p")
+    def add(x, y, z=1):
+        return x + y
+
+    @task(execution_timeout=timedelta(minutes=1))
+    def after(items, which):
+        return items
+
+    @task_group
+    def both(x, y):
+        BashOperator(task_id="one", bash_command="echo") >> add(x=x, y=y)
+
+    many = numbers()
+    added = add.partial(y=2).expand(x=many)
+    pairs = many.zip(many, fillvalue=0).map(lambda pair: {"x": pair[0], "y": pair[1]})
+    add.override(task_id="zipped").partial(z=4).expand_kwargs(pairs)
+    BashOperator.partial(task_id="bash", env={"A": "b"}, retries=7).expand(bash_command=["a", "b"])
+    Mine.partial(task_id="mine", name="x").expand(size=many.concat(many))
+    both.expand(x=[1, 2, 3], y=many)
+    made = after(added, name)
+    pick() >> made
+    up, down = DummyOperator(task_id="up"), BashOperator(task_id="down", bash_command="rm")
+    up.as_setup() >> made >> down.as_teardown(setups=up)
+
+
+mapped()
+"""
+
+
+def load(folder: Path, python: Path, only: Loader | None = None, loadable: Loadable = EMPTY) -> Compilation:
+    (project,) = open_projects(folder)
+    return compile_opened(project, python=str(python), only=only, loadable=loadable)
+
+
+def test_both_loaders_give_the_same_artifact(project: MakeProject, airflow_python: Path) -> None:
+    folder = project(EVERYTHING, yaml=CONNECTORS)
+    by_shim = load(folder, airflow_python, Loader.SHIM)
+    by_sdk = load(folder, airflow_python, Loader.SDK)
+    assert [spec.dag_id for spec in by_shim.specs] == ["mapped", "old", "waits"]
+    for one, other in zip(by_shim.specs, by_sdk.specs, strict=True):
+        for this, that in zip(one.tasks, other.tasks, strict=True):
+            assert this == that
+        assert one == other
+    assert len(by_sdk.specs[1].warnings) == 3  # the import, the DAG's arguments, the name in the template
+
+
+NEEDS_MORE = """
+from airflow.providers.http.hooks.http import HttpHook
+from airflow.providers.http.operators.http import HttpOperator
+from airflow.sdk import DAG, ObjectStoragePath, Variable, task
+
+METHOD = HttpHook(method="PATCH").method
+
+
+class Mine(HttpOperator):
+    template_fields = (*HttpOperator.template_fields, "shown")
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.shown = f"{self.task_id} by {self.http_conn_id}"
+
+
+with DAG("more", schedule=None) as dag:
+    call = Mine(task_id="call", endpoint=Variable.get("where"), data=METHOD)
+
+    @task
+    def after(path):
+        return path
+
+    call >> after(str(ObjectStoragePath("file:///tmp")))
+"""
+
+
+def test_what_the_shim_does_not_model_is_loaded_by_airflow(project: MakeProject, airflow_python: Path) -> None:
+    given = Loadable(variables={"where": "there"}, secret_variables=("password",))
+    done = load(project(NEEDS_MORE, yaml=CONNECTORS), airflow_python, loadable=given)
+    (spec,) = done.specs
+    call, after = spec.tasks
+    assert (call.operator, call.module) == ("Mine", "dag")
+    assert call.template_values["shown"] == "call by http_default"
+    assert (call.template_values["endpoint"], call.template_values["data"]) == ("there", "PATCH")
+    assert after.template_values["op_args"] == ["file:///tmp"]
+    assert any("loaded by Airflow's own packages, because dag.py:" in note for note in done.notes)
+    assert [(read.kind, read.key) for read in done.reads] == [("variable", "where")]
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("Variable.get('password')", "reads a secret while the file is loaded"),
+        ("settings.Session().execute('select 1')", "database access via the ORM is not allowed"),
+    ],
+)
+def test_what_airflow_refuses_as_well_has_its_line(
+    project: MakeProject, airflow_python: Path, line: str, what: str
+) -> None:
+    text = (
+        "from airflow import settings\n"
+        "from airflow.providers.http.hooks.http import HttpHook\n"
+        "from airflow.sdk import DAG, ObjectStoragePath, Variable\n"
+        f"{line}\n"
+    )
+    given = Loadable(variables={"password": "x"}, secret_variables=("password",))
+    with pytest.raises(DagCompileError) as caught:
+        load(project(text, yaml=CONNECTORS), airflow_python, loadable=given)
+    assert caught.value.line == 4
+    assert what in caught.value.what
