@@ -301,7 +301,7 @@ def _moment(data: dict[str, Any]) -> datetime:
 
 def enveloped_moment(moment: datetime) -> dict[str, Any]:
     """As the next method of a task reads it."""
-    zone = _enveloped("builtins.tuple", 1, ["UTC", "zoneinfo.ZoneInfo", 1, True])
+    zone = _enveloped("builtins.tuple", 1, ["UTC", "pendulum.tz.timezone.Timezone", 1, True])
     return _enveloped("pendulum.datetime.DateTime", 2, {"timestamp": moment.timestamp(), "tz": zone})
 
 

@@ -13,6 +13,7 @@ from leoflowd.contract.errors import Conflict, Invalid, NotFound
 from leoflowd.contract.values import json_text
 from leoflowd.contract.xcoms import XCom
 from leoflowd.core.rights import Dags, only
+from leoflowd.core.xcom_display import reserved_key
 from leoflowd.store.api_lists import Column, DagListing, Json, fetch_row, list_page
 from leoflowd.store.database import Connection
 from leoflowd.store.xcoms import xcoms_of
@@ -99,6 +100,9 @@ def _entry(dag_run_id: int, key: XComKey, value: Any) -> XCom:
 
 
 def _json(value: Any) -> str:
+    reserved = reserved_key(value)
+    if reserved is not None:
+        raise Invalid(f"the value has the key {reserved!r}, which marks objects of tasks", location=("body", "value"))
     try:
         return json_text(value, "the value", max_bytes=XCOM_MAX_BYTES)
     except Invalid as error:

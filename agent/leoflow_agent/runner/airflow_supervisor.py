@@ -16,13 +16,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import limits, secret_forms, templates, xcom
-from .context import XComs
+from .context import RUN_STATES, XComs
 from .control import Control
 from .mapped import Pages
 
 _log = logging.getLogger("task")
-_RUN_STATES = ("running", "success", "failed", "queued")
-"""In the order in which somebody who waits for a dag run is likely to find it."""
 
 
 class Refused(Exception):
@@ -186,7 +184,7 @@ class Supervisor:
         return self._comms.DagRunResult.from_api_response(dag_run(self._spec["dag_run"]))
 
     def _run_state(self, msg: Any) -> Any:
-        for state in _RUN_STATES:
+        for state in RUN_STATES:
             question = {"dag_id": msg.dag_id, "run_ids": [msg.run_id], "states": [state]}
             if self._control.ask("counts", question)["count"]:
                 return self._comms.DagRunStateResult(state=state)
@@ -300,6 +298,7 @@ _FINAL = frozenset({"SucceedTask", "TaskState", "RetryTask", "RescheduleTask", "
 _WHY_NOT = {
     "DeleteXCom": "a task cannot delete XComs",
     "GetTaskStates": "states of single task instances cannot be read; count those in a state with get_ti_count",
+    "GetPreviousTI": "instances of other runs cannot be read; ask for the run with get_previous_dagrun",
 }
 
 

@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from . import limits, xcom
 from .control import Control
@@ -22,6 +23,8 @@ from .control import Control
 _NOT_SET: Any = object()
 CHOICE_KEY = "skipmixin_key"
 """What a branch or short circuit chose, as `leoflowd.core.choices` reads it."""
+RUN_STATES = ("running", "success", "failed", "queued")
+"""In the order in which somebody who waits for a dag run is likely to find it."""
 _RUN_DATES = (
     "run_after",
     "logical_date",
@@ -45,13 +48,25 @@ def moment(text: Any) -> Any:
     return pendulum.instance(parsed)
 
 
+def member(module: str, enum: str, value: Any) -> Any:
+    """Of Airflow's enum, which the shim has as well; a value that it does not know stays as it is."""
+    try:
+        return getattr(importlib.import_module(f"airflow.{module}"), enum)(value)
+    except ValueError:
+        return value
+
+
 class DagRun:
     """The dag run's facts, as attributes."""
 
     def __init__(self, facts: dict[str, Any]) -> None:
         self.end_date = None
+        self.consumed_asset_events: list[Any] = []
+        """There are no assets yet."""
         for name, value in facts.items():
             setattr(self, name, moment(value) if name in _RUN_DATES else value)
+        self.run_type = member("utils.types", "DagRunType", facts.get("run_type"))
+        self.state = member("utils.state", "DagRunState", facts.get("state"))
         for name in _RUN_DATES:
             self.__dict__.setdefault(name, None)
         self.conf: dict[str, Any] = json.loads(facts.get("conf") or "{}")
@@ -207,7 +222,7 @@ class TaskInstance:
         self.max_tries = spec["max_tries"]
         self.dag_version_number = spec.get("dag_version_number", 1)
         self.operator = spec["operator"]
-        self.state = "running"
+        self.state = member("utils.state", "TaskInstanceState", "running")
         self.execution_date = moment(run.get("logical_date") or run["run_after"])
         self.start_date = moment(started)
         self.first_started_at = moment(spec.get("first_started_at")) or self.start_date
@@ -281,6 +296,78 @@ class TaskInstance:
             raise ValueError(f"get_previous_dagrun can look for any state or 'success', not for {state!r}")
         answer = self._control.ask("previous", {"only_success": state == "success"})
         return None if answer["run"] is None else DagRun(answer["run"])
+
+    # --- what the daemon counts, as Airflow's task instance asks for it ------------------------------------------
+
+    def get_ti_count(
+        self,
+        dag_id: str,
+        map_index: int | None = None,
+        task_ids: list[str] | None = None,
+        task_group_id: str | None = None,
+        logical_dates: list[datetime] | None = None,
+        run_ids: list[str] | None = None,
+        states: list[str] | None = None,
+    ) -> int:
+        """How many task instances of the DAG are like this."""
+        if map_index is not None and map_index >= 0:
+            raise ValueError("task instances are counted over all their map indexes only; leave map_index out")
+        tasks = task_ids if task_ids is not None or task_group_id else []
+        return self._count(
+            dag_id,
+            task_ids=tasks,
+            task_group_id=task_group_id,
+            logical_dates=logical_dates,
+            run_ids=run_ids,
+            states=states,
+        )
+
+    def get_dr_count(
+        self,
+        dag_id: str,
+        logical_dates: list[datetime] | None = None,
+        run_ids: list[str] | None = None,
+        states: list[str] | None = None,
+    ) -> int:
+        """How many runs of the DAG are like this."""
+        return self._count(dag_id, logical_dates=logical_dates, run_ids=run_ids, states=states)
+
+    def get_dagrun_state(self, dag_id: str, run_id: str) -> Any:
+        """The state of that run. Raises `DagRunNotFound`."""
+        for state in RUN_STATES:
+            if self._count(dag_id, run_ids=[run_id], states=[state]):
+                return member("utils.state", "DagRunState", state)
+        raise importlib.import_module("airflow.exceptions").DagRunNotFound(f"dag {dag_id!r} has no run {run_id!r}")
+
+    def get_task_states(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError(
+            "get_task_states() is not possible: states of single task instances cannot be read; count those in a state "
+            "with ti.get_ti_count()"
+        )
+
+    def get_previous_ti(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError(
+            "get_previous_ti() is not possible: instances of other runs cannot be read; ask ti.get_previous_dagrun() "
+            "for the run, and ti.xcom_pull(..., include_prior_dates=True) for what a task left"
+        )
+
+    def _count(self, dag_id: str, **filters: Any) -> int:
+        given = {name: value for name, value in filters.items() if value is not None}
+        return int(self._control.ask("counts", {"dag_id": dag_id, **given})["count"])
+
+    # --- its page ------------------------------------------------------------------------------------------------
+
+    @property
+    def log_url(self) -> str:
+        """Its page in the UI, which is at `[api] base_url`."""
+        base = importlib.import_module("airflow.configuration").conf.get("api", "base_url").rstrip("/")
+        index = f"/mapped/{self.map_index}" if self.map_index >= 0 else ""
+        task = f"/dags/{self.dag_id}/runs/{quote(self.run_id)}/tasks/{self.task_id}"
+        return f"{base}{task}{index}?try_number={self.try_number}"
+
+    @property
+    def mark_success_url(self) -> str:
+        return self.log_url
 
 
 def _one_of(values: dict[int, Any] | None, index: int, default: Any) -> Any:

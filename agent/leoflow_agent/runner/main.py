@@ -7,6 +7,7 @@ the process ends with `os._exit`, like Airflow's task process, so that no forgot
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import io
@@ -211,6 +212,8 @@ class _Try:
         task = self._task
         render = templates.renderer(dag, task, context, *self._source)
         runtime.set_renderer(render)
+        resolve = functools.partial(runtime.resolve, pull=self._pull)
+        runtime.set_templates(templates.Templates(dag, task, self._source, resolve))
 
         for field in task.template_fields:
             value = getattr(task, field)

@@ -10,6 +10,7 @@ What the SDK's own `task_runner.main` does between these steps (its socket, bund
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib
 import json
@@ -62,7 +63,28 @@ def _import_quietly() -> None:
     logging.disable(logging.INFO)
     for name in MODULES:
         importlib.import_module(name)
+    carry_bytes()
     logging.disable(logging.NOTSET)
+
+
+def carry_bytes() -> None:
+    """`bytes` travel in the same form from and to tasks on our shim; Airflow has none for them."""
+    serde = importlib.import_module("airflow.sdk.serde")
+    serde._serializers["builtins.bytes"] = serde._deserializers["builtins.bytes"] = _Bytes  # noqa: SLF001
+    serde._extra_allowed.add("builtins.bytes")  # noqa: SLF001
+
+
+class _Bytes:
+    """A module of serializers, as `airflow.sdk.serde` registers them."""
+
+    @staticmethod
+    def serialize(value: Any) -> tuple[Any, str, int, bool]:
+        form = xcom.plain(value, "")
+        return form["__data__"], form["__classname__"], form["__version__"], True
+
+    @staticmethod
+    def deserialize(kind: type, version: int, data: str) -> bytes:
+        return base64.b64decode(data)
 
 
 class Try:

@@ -30,16 +30,8 @@ class CannotRender(RuntimeError):
 
 def renderer(dag: Any, operator: Any, context: Any, bundle: str, source_path: str) -> Callable[[str], Any]:
     """`render(text)`: one that ends like `operator.template_ext` is a file beside the source or on a search path."""
-    folder = os.path.dirname(os.path.join(bundle, source_path))
-    folders = [
-        folder,
-        *search_paths(dag, bundle),
-        *(os.path.join(folder, path) for path in dag.template_searchpath or ()),
-    ]
-    endings = tuple(getattr(operator, "template_ext", ()) or ())
-    native = getattr(operator, "render_template_as_native_obj", None)
-    is_native = bool(dag.render_template_as_native_obj if native is None else native)
-    options = dict(dag.jinja_environment_kwargs or {})
+    endings = _endings(operator)
+    is_native, options = _is_native(dag, operator), dag.jinja_environment_kwargs
     environment: Any = None
 
     def render(text: str) -> Any:
@@ -48,11 +40,52 @@ def renderer(dag: Any, operator: Any, context: Any, bundle: str, source_path: st
         if not is_file and not is_native and not options and "{" not in text and not text.endswith("\n"):
             return text
         if environment is None:
-            environment = _environment(dag, folders, is_native=is_native, options=options)
+            environment = environment_of(dag, operator, bundle, source_path)
         template = environment.get_template(text) if is_file else environment.from_string(text)
         return template.render(context)
 
     return render
+
+
+def environment_of(dag: Any, operator: Any, bundle: str, source_path: str) -> Any:
+    """The Jinja environment of an operator. Raises `CannotRender`."""
+    folder = os.path.dirname(os.path.join(bundle, source_path))
+    below = (os.path.join(folder, path) for path in dag.template_searchpath or ())
+    folders = [folder, *search_paths(dag, bundle), *below]
+    options = dict(dag.jinja_environment_kwargs or {})
+    return _environment(dag, folders, is_native=_is_native(dag, operator), options=options)
+
+
+def _endings(operator: Any) -> tuple[str, ...]:
+    return tuple(getattr(operator, "template_ext", ()) or ())
+
+
+def _is_native(dag: Any, operator: Any) -> bool:
+    own = getattr(operator, "render_template_as_native_obj", None)
+    return bool(dag.render_template_as_native_obj if own is None else own)
+
+
+class Templates:
+    """What a task's own `render_template` and `get_template_env` use. `resolve` is the shim's, with outputs pulled."""
+
+    def __init__(self, dag: Any, operator: Any, source: tuple[str, str], resolve: Callable[..., Any]) -> None:
+        self._dag = dag
+        self._operator = operator
+        self._source = source
+        self._resolve = resolve
+
+    def environment(self) -> Any:
+        return environment_of(self._dag, self._operator, *self._source)
+
+    def render(self, content: Any, context: Any, environment: Any = None) -> Any:
+        environment = environment or self.environment()
+        endings = _endings(self._operator)
+
+        def text(value: str) -> Any:
+            is_file = bool(endings) and value.endswith(endings)
+            return (environment.get_template(value) if is_file else environment.from_string(value)).render(context)
+
+        return self._resolve(content, text=text, context=context)
 
 
 def search_paths(dag: Any, bundle: str) -> list[str]:

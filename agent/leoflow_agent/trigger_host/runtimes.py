@@ -98,10 +98,6 @@ class AirflowRuntime(Runtime):
             raise
         return loaded
 
-    def decode(self, kwargs: Any) -> Any:
-        """Ours first: it knows `bytes` as well. What it leaves in an envelope is for Airflow's own registry."""
-        return importlib.import_module("airflow.sdk.serde").deserialize(xcom.decode(kwargs))
-
     def encode(self, value: Any, what: str) -> Any:
         try:
             return xcom.plain(value, what)

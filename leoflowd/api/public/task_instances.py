@@ -19,7 +19,8 @@ from leoflowd.contract.states import TaskInstanceState
 from leoflowd.core.explain import explain_instance
 from leoflowd.core.group_tree import list_group_members
 from leoflowd.core.run_view import RunView
-from leoflowd.store import api_task_instances, dag_runs, dags
+from leoflowd.core.xcom_display import link_name, link_url
+from leoflowd.store import api_task_instances, api_xcoms, dag_runs, dags
 from leoflowd.store.dag_runs import DagRunRow
 from leoflowd.store.database import Connection
 from leoflowd.store.replicas import fetch_launcher
@@ -67,6 +68,12 @@ class TaskInstancesBatchBody(msgspec.Struct, frozen=True, kw_only=True, forbid_u
     page_offset: Annotated[int, msgspec.Meta(ge=0)] = 0
     page_limit: Annotated[int, msgspec.Meta(ge=0)] = 100
     order_by: str | None = None
+
+
+LINK_KEYS = r"\_link\_%"
+"""Airflow's keys of XComs that hold an operator's extra link, for LIKE."""
+LINKS_MAX = 50
+"""That are shown; operators have one or two."""
 
 
 @blueprint.get(f"{RUN}/taskInstances")
@@ -171,10 +178,25 @@ async def list_mapped_dependencies(dag_id: str, run_id: str, task_id: str, map_i
 
 @blueprint.get(f"{TASK}/links")
 async def list_extra_links(dag_id: str, run_id: str, task_id: str) -> Response:
-    """Extra links are made by operator classes, which the daemon never imports."""
+    """What operators pushed as `_link_<class of the link>` when they ended, as Airflow's do."""
+    map_index = _map_index()
+    filters = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
     async with lane().connection() as conn:
-        await api_task_instances.fetch_task_instance(conn, dag_id, run_id, task_id, _map_index())
-    return json_answer({"extra_links": {}, "total_entries": 0})
+        await api_task_instances.fetch_task_instance(conn, dag_id, run_id, task_id, map_index)
+        rows, _ = await api_xcoms.list_xcoms(
+            conn,
+            filters | {"xcom_key_like": [LINK_KEYS]},
+            dags=auth.dags(),
+            order_by=("key",),
+            limit=LINKS_MAX,
+            offset=0,
+        )
+        values = [
+            (row["key"], await api_xcoms.fetch_xcom_value(conn, dag_id, run_id, task_id, map_index, row["key"]))
+            for row in rows
+        ]
+    links = {link_name(key): url for key, value in values if (url := link_url(value)) is not None}
+    return json_answer({"extra_links": links, "total_entries": len(links)})
 
 
 # --- shared ------------------------------------------------------------------------------------------------------

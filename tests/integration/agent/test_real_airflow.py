@@ -19,6 +19,7 @@ import msgspec
 import pytest
 from typing_extensions import override
 
+from leoflow_agent.runner import xcom
 from leoflowd.contract.agent_messages import OutcomeKind, ResumeCall, TrySpec, XComInput
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.human import Answer, Person, Question
@@ -130,6 +131,25 @@ def xcoms(ti=None):
     ti.xcom_push("when", datetime(2026, 1, 1, tzinfo=timezone.utc))
     return [ti.xcom_pull("one"), ti.xcom_pull("none")]
 xcoms()
+@task
+def objects(ti=None):
+    import attr, decimal, pendulum, pydantic, uuid, zoneinfo
+    from dataclasses import make_dataclass
+    from airflow.sdk import serde
+    from leoflow_runner import xcom
+    made = [make_dataclass("Point", ["x"])(x=(1, 2)), attr.make_class("Pair", ["a"])(a={1: None}),
+            pydantic.create_model("Model", n=(int, ...))(n=1)]
+    tokyo = pendulum.timezone("Asia/Tokyo")
+    standard = [uuid.UUID(int=7), zoneinfo.ZoneInfo("Asia/Tokyo"), tokyo, pendulum.FixedTimezone(3600), pendulum.UTC,
+                pendulum.datetime(2026, 1, 2, tz="Asia/Tokyo"), pendulum.date(2026, 1, 2), datetime(2026, 1, 2),
+                datetime(2026, 1, 2, tzinfo=tokyo), timedelta(days=1.5), {1, 2}, frozenset([1]), (1, (2, 3)), b"x"]
+    forms = [(xcom.plain(one, "it"), serde.serialize(one)) for one in [*standard, *made]]
+    read = [(xcom.decode(ours), serde.deserialize(ours)) for ours, _ in forms[:len(standard)]]
+    ti.xcom_push("differ", [str(pair) for pair in forms if pair[0] != pair[1]]
+                 + [str(pair) for pair in read if pair[0] != pair[1] or type(pair[0]) is not type(pair[1])])
+    return [serde.deserialize(xcom.plain(decimal.Decimal("1.10"), "it")) == decimal.Decimal("1.10"),
+            ti.xcom_pull("raw"), b"own"]
+objects()
 x, y = EmptyOperator(task_id="x"), EmptyOperator(task_id="y")
 @task.branch
 def branch(): return "x"
@@ -187,6 +207,7 @@ def g(v):
 @task
 def inner(v): return [v]
 reducer(mapped.expand(x=make()))
+BashOperator.partial(task_id="old", task_concurrency=2, sla=timedelta(hours=1)).expand(bash_command=["echo first"])
 mapped.override(task_id="unused").expand(x=text())
 g.expand(v=make.override(task_id="items")())
 """
@@ -242,6 +263,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "unknown_connection": {"kind": "python"},
     "later": {"kind": "python", "first_started_at": datetime(2026, 1, 1, tzinfo=UTC)},
     "xcoms": {"kind": "python"},
+    "objects": {"kind": "python"},
     "start": {},
     "surroundings": {"kind": "python"},
     "branch": {"kind": "python"},
@@ -286,7 +308,10 @@ def facts() -> Iterator[Facts]:
         )
         yield Facts(
             connections={"api": api},
-            xcoms=[XComInput(task_id="one", key="return_value", value="7")],
+            xcoms=[
+                XComInput(task_id="one", key="return_value", value="7"),
+                XComInput(task_id="raw", key="return_value", value=json.dumps(xcom.plain(b"\x00", "raw"))),
+            ],
             variables={"stored": "from the daemon", "limits": '{"rows": 3}', "api_token": "t0ken-value"},
             paused={"asleep"},
         )
@@ -491,6 +516,13 @@ def test_xcoms_of_other_tasks_are_pulled_and_own_ones_pushed(tries: dict[str, Tr
     assert pushed["when"]["__classname__"] == "datetime.datetime"
 
 
+def test_objects_have_the_same_form_as_in_the_runtime_of_our_shim(tries: dict[str, TryFacts]) -> None:
+    pushed = tries["objects"].xcoms
+    assert pushed.get("differ") == [], tries["objects"].events
+    raw, own = (xcom.plain(value, "it") for value in (b"\x00", b"own"))
+    assert pushed["return_value"] == [True, raw, own]
+
+
 def test_an_operator_starts_another_dag_run(tries: dict[str, TryFacts], facts: Facts) -> None:
     assert tries["start"].outcome.kind is OutcomeKind.SUCCESS, tries["start"].events
     assert [(ask.dag_id, ask.run_id, ask.conf) for ask in facts.dag_runs] == [("other", "r", '{"a": 1}')]
@@ -536,6 +568,7 @@ MAPPED_SPECS: dict[str, dict[str, Any]] = {
     "mapped": {"map_index": 2, "xcoms": (XComInput(task_id="make", key="return_value", value="[1, 2, 3]"),)},
     "reducer": {},
     "g.second": {"map_index": 1},
+    "old": {"map_index": 0, "kind": "operator"},
 }
 
 
@@ -571,6 +604,10 @@ def test_what_cannot_be_mapped_over_fails_its_task(mapped_tries: dict[str, TryFa
     outcome = mapped_tries["text"].outcome
     assert outcome.kind is OutcomeKind.FAILED
     assert "unmappable return type 'str'" in outcome.because
+
+
+def test_old_arguments_of_partial_run_as_they_compiled(mapped_tries: dict[str, TryFacts]) -> None:
+    assert mapped_tries["old"].xcoms == {"return_value": "first"}, mapped_tries["old"].events
 
 
 def test_a_mapped_instance_takes_its_item_and_has_a_name(mapped_tries: dict[str, TryFacts]) -> None:

@@ -163,8 +163,16 @@ async def test_an_xcom_value_comes_native_or_as_text(seeded: Client) -> None:
     assert (await seeded.get(f"{entries}/text?stringify=true"))["value"] == "plain"
     await seeded.send("POST", entries, {"key": "text", "value": 1}, status=409)
     await seeded.send("POST", entries, {"key": "big", "value": "x" * 300_000}, status=422)
+    await seeded.send("POST", entries, {"key": "object", "value": [{"__classname__": "my.Thing"}]}, status=422)
     await seeded.send("DELETE", f"{entries}/text", status=204)
     await seeded.send("GET", f"{entries}/text", status=404)
+
+
+async def test_links_that_an_operator_pushed_are_shown(seeded: Client) -> None:
+    task = f"{RUNS}/{DONE}/taskInstances/extract"
+    await seeded.send("POST", f"{task}/xcomEntries", {"key": "_link_JobLink", "value": "https://x/1"}, status=201)
+    await seeded.send("POST", f"{task}/xcomEntries", {"key": "alinkb", "value": "https://x/2"}, status=201)
+    assert await seeded.get(f"{task}/links") == {"extra_links": {"Job Link": "https://x/1"}, "total_entries": 1}
 
 
 async def test_a_log_holds_back_the_half_written_line(seeded: Client) -> None:

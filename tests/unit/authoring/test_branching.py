@@ -85,6 +85,7 @@ def test_an_instance_of_a_mapped_branch_only_tells_its_choice(process: StartProc
         ("'other'", ["'other'", "no task downstream"]),
         ("'b'", ["'b'"]),
         ("['a', 7]", ["7"]),
+        ("['g.ones', 'lat']", ["did you mean 'g.one'?", "did you mean 'late'?"]),
         ("7", ["7", "a task id, several, or None"]),
     ],
 )
@@ -100,6 +101,16 @@ def test_an_answer_that_cannot_be_followed_names_those_that_can(
     for word in words:
         assert word in str(caught.value)
     assert started.ti.pushed == {}
+
+
+def test_an_id_that_is_nearly_one_is_answered_with_that(process: StartProcess) -> None:
+    dag = process(BRANCH % "'a'").dags["d"]
+    with pytest.raises(KeyError, match=r"no task or group 'sides'; did you mean 'g.side'\?"):
+        dag.task_group["g"]["sides"]
+    with pytest.raises(Exception, match=r"has no task 'lates'; did you mean 'late'\?"):
+        dag.get_task("lates")
+    with pytest.raises(Exception, match=r"has no task 'nothing like it'$"):
+        dag.get_task("nothing like it")
 
 
 def test_tasks_further_down_may_be_named_and_keep_their_own_way(process: StartProcess) -> None:

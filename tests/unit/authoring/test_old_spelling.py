@@ -214,6 +214,22 @@ with DAG('d', default_args={{'postgres_conn_id': 'mine'}}):
 """
 
 
+def test_old_arguments_of_partial_become_todays_and_are_named(compiled: Compile) -> None:
+    spec = compiled(
+        "from datetime import timedelta\nfrom airflow.sdk import DAG\n"
+        "from airflow.operators.bash import BashOperator\n"
+        "with DAG('d', schedule=None):\n"
+        "    shared = BashOperator.partial(task_id='a', task_concurrency=2, sla=timedelta(1), trigger_rule='dummy')\n"
+        "    shared.expand(bash_command=['x', 'y'])\n"
+    )
+    task = one(spec)
+    assert (task.max_active_tis_per_dag, task.trigger_rule) == (2, "always")
+    (arguments,) = [line for line in said(spec) if "BashOperator is given old arguments" in line]
+    assert "max_active_tis_per_dag" in arguments
+    assert "SLAs" in arguments
+    assert any("'dummy'" in line for line in said(spec))
+
+
 @pytest.mark.parametrize(
     ("call", "expected"),
     [

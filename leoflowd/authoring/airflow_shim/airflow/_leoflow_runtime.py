@@ -26,6 +26,7 @@ DAG attributes for the Jinja environment
 Running one try (in this order)
     set_current_context(context)                 # for get_current_context(); None clears it
     set_renderer(render)                         # render(text) -> value; for `@task.bash`, whose command is known late
+    set_templates(templates)                     # .render(content, context, jinja_env), .environment()
     for field in op.template_fields:
         setattr(op, field, resolve(getattr(op, field), pull, text=render, context=context))
     value = execute(op, context)                 # pre_execute, execute, post_execute; coroutine functions too
@@ -60,6 +61,7 @@ from airflow._leoflow import conf as _conf
 from airflow._leoflow import context as _context
 from airflow._leoflow import operators as _operators
 from airflow._leoflow import supervisor as _supervisor
+from airflow._leoflow import templating as _templating
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.dag import DAG
 from airflow._leoflow.errors import (
@@ -272,3 +274,8 @@ def set_supervisor(ask: Callable[[str, dict[str, Any]], dict[str, Any]] | None) 
 def set_renderer(render: Callable[[str], Any] | None) -> None:
     """How `@task.bash` renders the command that its function returned."""
     _operators.renderer = render
+
+
+def set_templates(templates: Any) -> None:
+    """What `render_template` and `get_template_env` of the task use."""
+    _templating.running = templates

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow._leoflow import context, old_names
+from airflow._leoflow import context, enums, old_names, templating
 from airflow._leoflow.errors import (
     AuthoringError,
     Location,
@@ -251,7 +251,7 @@ class BaseOperator(Task, metaclass=OperatorMeta):
         self.on_skipped_callback = on_skipped_callback
         self._pre_execute_hook = pre_execute
         self._post_execute_hook = post_execute
-        self.trigger_rule = old_names.trigger_rule(trigger_rule, dag, self._location)
+        self.trigger_rule = enums.trigger_rule(old_names.trigger_rule(trigger_rule, dag, self._location))
         self.resources = resources
         self.run_as_user = run_as_user
         self.map_index_template = map_index_template
@@ -295,6 +295,10 @@ class BaseOperator(Task, metaclass=OperatorMeta):
     def operator_class(self) -> type:
         """The author's class, also of a task that is mapped."""
         return type(self)
+
+    @property
+    def inherits_from_empty_operator(self) -> bool:
+        return any(cls.__name__ == "EmptyOperator" for cls in self.operator_class.__mro__)
 
     @property
     def operator_name(self) -> str:
@@ -345,6 +349,18 @@ class BaseOperator(Task, metaclass=OperatorMeta):
         error = arguments.get("error", "Unknown")
         raise TaskDeferralTimeout(error) if error == TRIGGER_TIMEOUT else TaskDeferralError(error)
 
+    def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: Any = None) -> Any:
+        """Texts in `content` rendered, however deep, and outputs of tasks in it as their values."""
+        return templating.of_running_task(self).render(content, context, jinja_env)
+
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        for name in self.template_fields:
+            setattr(self, name, self.render_template(getattr(self, name, None), context, jinja_env))
+
+    def get_template_env(self, dag: Any = None) -> Any:
+        """The Jinja environment of its DAG, with the DAG's macros and filters."""
+        return templating.of_running_task(self).environment()
+
     def on_kill(self) -> None:
         """Called before the process is ended; subclasses stop what they started elsewhere."""
 
@@ -361,6 +377,7 @@ class BaseOperator(Task, metaclass=OperatorMeta):
         """The arguments that all instances share; `expand` and `expand_kwargs` of what it gives make the task."""
         from airflow._leoflow import mapping  # it needs this class
 
+        kwargs = old_names.partial_arguments(cls, kwargs)
         if hasattr(cls, "captured_from"):
             from airflow._leoflow.captured import check_capture
 

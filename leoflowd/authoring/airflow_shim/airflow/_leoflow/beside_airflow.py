@@ -195,6 +195,12 @@ def _adapt_operators() -> None:
         return super(meta, cls).__call__(*args, **kwargs)
 
     meta.__call__ = __call__
+    shared = operators.partial
+
+    def partial(cls: Any, /, **kwargs: Any) -> Any:
+        return shared(cls, **_modern((_moved.TASK_RULES, *_rules_of_class(cls)), kwargs))
+
+    vars(operators.BaseOperator)["partial"].class_method = classmethod(partial)
 
 
 @functools.lru_cache(maxsize=1024)

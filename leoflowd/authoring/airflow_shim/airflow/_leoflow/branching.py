@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.errors import AirflowException, DownstreamTasksSkipped, describe
+from airflow._leoflow.ids import near_miss
 from airflow._leoflow.operators import PythonOperator, _Decorated
 from airflow._leoflow.services import LoggingMixin
 from airflow._leoflow.task import Task
@@ -60,14 +61,17 @@ def _checked(task: Task, answer: Any) -> set[str]:
             "a branch answers a task id, several, or None to skip all"
         )
     found = set(ids)
-    wrong = sorted(map(describe, found - task.get_flat_relative_ids()))
-    if wrong:
+    downstream = task.get_flat_relative_ids()
+    unknown = found - downstream
+    if unknown:
+        wrong = sorted(map(describe, unknown))
         possible = sorted(task.downstream_task_ids)
         named = ", ".join(possible[:_NAMED_MAX]) + (", ..." if len(possible) > _NAMED_MAX else "")
         raise AirflowException(
             f"task {task.task_id!r} wants to go on with {', '.join(wrong)}, which is no task downstream of it; "
             f"it can answer {named or 'None, as nothing is downstream of it'}"
             + (", ids of groups of them, or None to skip all" if possible else "")
+            + "".join(near_miss(one, sorted(downstream)) for one in sorted(map(str, unknown)))
         )
     return found
 

@@ -7,6 +7,7 @@ construction.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from airflow._leoflow.errors import (
     TaskNotFound,
     user_location,
 )
-from airflow._leoflow.ids import validate_id
+from airflow._leoflow.ids import near_miss, validate_id
 from airflow._leoflow.params import NOTSET, DagParam, ParamsDict
 from airflow._leoflow.task_group import TaskGroup
 from airflow._leoflow.timetables import create_timetable, timezone_name
@@ -161,6 +162,16 @@ class DAG:
         return len(self.task_dict)
 
     @property
+    def owner(self) -> str:
+        """Of all its tasks, as the UI shows it."""
+        return ", ".join(sorted({task.owner for task in self.tasks}))
+
+    @property
+    def folder(self) -> str:
+        """Where its file lies."""
+        return os.path.dirname(self.fileloc)
+
+    @property
     def roots(self) -> list[BaseOperator]:
         return [task for task in self.tasks if not task.upstream_task_ids]
 
@@ -175,7 +186,8 @@ class DAG:
         try:
             return self.task_dict[task_id]
         except KeyError:
-            raise TaskNotFound(f"dag {self.dag_id!r} has no task {task_id!r}") from None
+            near = near_miss(task_id, self.task_dict)
+            raise TaskNotFound(f"dag {self.dag_id!r} has no task {task_id!r}{near}") from None
 
     def param(self, name: str, default: Any = NOTSET) -> DagParam:
         return DagParam(self, name, default)

@@ -46,6 +46,14 @@ class TriggerRule(_Text, metaclass=_WithOldNames):
     ALWAYS = "always"
 
 
+def trigger_rule(rule: Any) -> Any:
+    """As the enum; what is none of its values stays as it is, for `serialize.py` to refuse with the place."""
+    try:
+        return TriggerRule(rule)
+    except (ValueError, TypeError):
+        return rule
+
+
 class WeightRule(_Text):
     DOWNSTREAM = "downstream"
     UPSTREAM = "upstream"

@@ -113,7 +113,7 @@ class AirflowOptionalProviderFeatureException(AirflowException):
     """A provider lacks a package that one of its features needs."""
 
 
-class AirflowConfigException(AirflowException):
+class AirflowConfigException(Exception):
     """Something is configured wrongly."""
 
 
@@ -199,6 +199,26 @@ class NodeNotFound(TaskNotFound, KeyError):
 
 class DagNotFound(AirflowNotFoundException):
     """No DAG of this id."""
+
+
+class DagRunNotFound(AirflowNotFoundException):
+    """No dag run of this id."""
+
+
+class TaskInstanceNotFound(AirflowNotFoundException):
+    """No such task instance."""
+
+
+class PoolNotFound(AirflowNotFoundException):
+    """No pool of this name."""
+
+
+class DagRunAlreadyExists(AirflowBadRequest):
+    """There is a dag run of this id."""
+
+
+class AirflowOptionalProviderFeatureException(AirflowException):
+    """Another package is needed for this."""
 
 
 class ParamValidationError(AirflowException, ValueError):

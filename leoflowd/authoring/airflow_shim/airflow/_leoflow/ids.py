@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow._leoflow import context
@@ -35,6 +36,14 @@ def validate_group_id(value: Any) -> str:
             "rename it; group_display_name may hold any text",
         )
     return value
+
+
+def near_miss(wrong: Any, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for an id that is nearly one that there is; else nothing."""
+    import difflib  # nobody pays for it who writes no wrong id
+
+    found = difflib.get_close_matches(str(wrong), list(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def unique_task_id(task_id: str, dag: DAG | None, group: TaskGroup | None) -> str:

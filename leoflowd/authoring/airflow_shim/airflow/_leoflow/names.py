@@ -95,8 +95,9 @@ _ERRORS = dict.fromkeys(
     AirflowConfigException TaskDeferred TaskDeferralError TaskDeferralTimeout
     AirflowSensorTimeout AirflowRescheduleException AirflowTaskTimeout AirflowTaskTerminated
     AirflowTimetableInvalid AirflowDagCycleException DuplicateTaskIdFound TaskAlreadyInTaskGroup TaskNotFound
-    NodeNotFound DagNotFound ParamValidationError FailFastDagInvalidTriggerRule XComNotFound RemovedInAirflow4Warning
-    AirflowProviderDeprecationWarning""".split(),
+    NodeNotFound DagNotFound DagRunNotFound TaskInstanceNotFound PoolNotFound DagRunAlreadyExists
+    AirflowOptionalProviderFeatureException ParamValidationError FailFastDagInvalidTriggerRule XComNotFound
+    RemovedInAirflow4Warning AirflowProviderDeprecationWarning""".split(),
     _E,
 )
 

@@ -110,6 +110,16 @@ def task_arguments(operator: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     return modern(operator, given, (moved.TASK_RULES,))
 
 
+def partial_arguments(cls: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `cls.partial` is given, by today's names: those that no operator has any more, and the class's own."""
+    operator = object.__new__(cls)
+    operator._location = user_location()
+    arguments = modern(operator, given, (moved.TASK_RULES, *cls.leoflow_rules))
+    if "trigger_rule" in arguments:
+        arguments["trigger_rule"] = trigger_rule(arguments["trigger_rule"], given.get("dag"), operator._location)
+    return arguments
+
+
 def default_arguments(operator: Any, defaults: Mapping[str, Any] | None) -> dict[str, Any]:
     """An operator's own `default_args` by today's names; those of the DAG and of groups are when they are made."""
     return task_arguments(operator, defaults) if defaults else {}

@@ -132,6 +132,23 @@ class Connection:
     def extra_dejson(self) -> dict[str, Any]:
         return dict(json.loads(self.extra)) if self.extra else {}
 
+    def get_extra_dejson(self) -> dict[str, Any]:
+        return self.extra_dejson
+
+    def to_dict(self, *, prune_empty: bool = False, validate: bool = True) -> dict[str, Any]:
+        """Its fields, all of which JSON has, so that `validate` has nothing to find."""
+        names = ("conn_id", "conn_type", "description", "host", "login", "password", "schema", "port")
+        found = {**{name: getattr(self, name) for name in names}, "extra": self.extra_dejson}
+        return {name: value for name, value in found.items() if value or not prune_empty}
+
+    def as_json(self) -> str:
+        """Without its id and empty fields, as `AIRFLOW_CONN_*` takes it."""
+        return json.dumps({name: value for name, value in self.to_dict(prune_empty=True).items() if name != "conn_id"})
+
+    @classmethod
+    def from_uri(cls, uri: str, conn_id: str) -> Connection:
+        return cls(conn_id, uri=uri)
+
     def get_uri(self) -> str:
         login = quote(self.login, safe="") if self.login else ""
         password = f":{quote(self.password, safe='')}" if self.password else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow._leoflow import context
 from airflow._leoflow.dependencies import Dependable, as_list
+from airflow._leoflow.enums import TriggerRule
 from airflow._leoflow.errors import AuthoringError
 from airflow._leoflow.ids import validate_id
 from airflow._leoflow.scopes import Scope, close_scope, open_scope
@@ -141,7 +142,7 @@ class Task(Dependable):
 
     def as_teardown(self, *, setups: Any = None, on_failure_fail_dagrun: bool | None = None) -> Task:
         self.is_teardown = True
-        self.trigger_rule = "all_done_setup_success"
+        self.trigger_rule = TriggerRule.ALL_DONE_SETUP_SUCCESS
         if on_failure_fail_dagrun is not None:
             self.on_failure_fail_dagrun = on_failure_fail_dagrun
         for setup in as_list(setups) if setups is not None else ():

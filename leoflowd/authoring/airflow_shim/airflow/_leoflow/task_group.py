@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow._leoflow import context
 from airflow._leoflow.dependencies import Dependable, as_list
 from airflow._leoflow.errors import AuthoringError, DuplicateTaskIdFound, NodeNotFound, user_location
-from airflow._leoflow.ids import next_suffix, validate_group_id
+from airflow._leoflow.ids import near_miss, next_suffix, validate_group_id
 
 if TYPE_CHECKING:
     from airflow._leoflow.dag import DAG
@@ -126,7 +126,8 @@ class TaskGroup(Dependable):
         try:
             return self.get_child_by_label(label)
         except KeyError:
-            raise NodeNotFound(f"group {self.group_id!r} has no task or group {label!r}") from None
+            near = near_miss(self.child_id(label), self.children)
+            raise NodeNotFound(f"group {self.group_id!r} has no task or group {label!r}{near}") from None
 
     def __enter__(self) -> TaskGroup:
         context.open_groups.append(self)

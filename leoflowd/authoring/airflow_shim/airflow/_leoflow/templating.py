@@ -9,6 +9,15 @@ from typing import Any
 from airflow._leoflow.params import DagParam
 from airflow._leoflow.xcom_arg import Literal, MappedArgument, iter_outputs
 
+running: Any = None
+"""Set by the task runner: `render(content, context, jinja_env)` and `environment()` of the task that runs."""
+
+
+def of_running_task(task: Any) -> Any:
+    if running is None:
+        raise RuntimeError(f"task {task.task_id!r} cannot render templates here: only a task that runs has a context")
+    return running
+
 
 def texts(value: Any) -> Iterable[str]:
     """All texts in a value, keys of mappings aside: Airflow renders no keys."""
