@@ -217,10 +217,6 @@ class DagRunAlreadyExists(AirflowBadRequest):
     """There is a dag run of this id."""
 
 
-class AirflowOptionalProviderFeatureException(AirflowException):
-    """Another package is needed for this."""
-
-
 class ParamValidationError(AirflowException, ValueError):
     """A param has a value that its schema does not allow."""
 
