@@ -21,6 +21,11 @@ from tests.oracle.plans import Plan, plan_of, without
 CACHE = Path(__file__).parents[2] / ".cache" / "airflow-environment"
 ORDERS = 3
 """In which each plan runs here."""
+KNOWN = {
+    34: "what a task inside of a mapped group returns can be mapped over here, and never there",
+    64: "what follows from one step is judged from the front of the graph to its end",
+}
+"""Seeds that differ on purpose: docs/differences.md has the reasons."""
 
 
 class Airflow:
@@ -105,7 +110,9 @@ def main() -> int:
     for seed in range(options.first, options.first + options.count):
         plan = plan_of(seed)
         what = compare(airflow, plan, options.samples)
-        if what is not None:
+        if what is not None and seed in KNOWN:
+            sys.stdout.write(f"seed {seed}: differs, as it is meant to: {KNOWN[seed]}\n")
+        elif what is not None:
             different += 1
             smaller = shrunk(airflow, plan, options.samples) if what.startswith("(ours") else plan
             sys.stdout.write(f"seed {seed}: {compare(airflow, smaller, options.samples)}\n  {json.dumps(smaller)}\n")
