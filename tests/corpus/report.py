@@ -16,12 +16,14 @@ that
 - *waits*: use what a later release brings (assets, callbacks, mails, dbt);
 - *absent*: import a module that its repository does not hold, not published or not installed where this ran;
 - *owner's*: read what only their owner has: a variable of the process, a file, the fields of a Variable. (One that is
-  only read as text or number has a made-up value here.)
+  only read as text or number has a made-up value here);
+- *Airflow's*: fail under Airflow's own packages as well, as they are installed where this ran.
 
-| source | files | compile | waits | absent | owner's | refused | share |
-|---|---|---|---|---|---|---|---|
+| source | files | compile | waits | absent | owner's | Airflow's | refused | share |
+|---|---|---|---|---|---|---|---|---|
 """
-ORDER = (Verdict.REFUSED, Verdict.OWNERS, Verdict.ABSENT, Verdict.WAITS)
+APART = (Verdict.WAITS, Verdict.ABSENT, Verdict.OWNERS, Verdict.AIRFLOWS)
+ORDER = (Verdict.REFUSED, *reversed(APART))
 
 
 def table(results: Sequence[Result], *, title: str) -> str:
@@ -37,8 +39,7 @@ def _row(source: str, results: Sequence[Result]) -> str:
     count = Counter(result.verdict for result in results)
     counted = compiled + count[Verdict.REFUSED]
     share = f"{100 * compiled / counted:.0f} %" if counted else "-"
-    apart = (Verdict.WAITS, Verdict.ABSENT, Verdict.OWNERS, Verdict.REFUSED)
-    cells = [source, len(results), compiled, *(count[one] for one in apart), share]
+    cells = [source, len(results), compiled, *(count[one] for one in (*APART, Verdict.REFUSED)), share]
     return f"| {' | '.join(map(str, cells))} |\n"
 
 

@@ -27,11 +27,12 @@ MAX_VARIABLES = 80
 
 
 class Verdict(enum.Enum):
-    """The first three are apart: no share counts them."""
+    """All but the last are apart: no share counts them."""
 
     WAITS = "waits"
     ABSENT = "absent"
     OWNERS = "owner's"
+    AIRFLOWS = "Airflow's"
     REFUSED = "refused"
 
 
@@ -109,7 +110,8 @@ def _verdict(file: DagFile, refusal: DagCompileError, reason: str, *, has_made_u
     is_raised = refusal.what.startswith("loading it raised")
     if OWNERS.search(reason) or (is_raised and (has_made_up or "environ" in _line_of(file, refusal))):
         return Verdict.OWNERS
-    return Verdict.REFUSED
+    # of the file's own line, and beside what the shim refused: a fault of the second loader has no line of the file
+    return Verdict.AIRFLOWS if is_raised and refusal.others and refusal.line > 1 else Verdict.REFUSED
 
 
 def _is_in_tree(file: DagFile, module: str) -> bool:
