@@ -23,6 +23,7 @@ ORDERS = 3
 """In which each plan runs here."""
 KNOWN = {
     34: "what a task inside of a mapped group returns can be mapped over here, and never there",
+    83: "Airflow ends the run beside instances that the same pass has expanded and scheduled",
     64: "what follows from one step is judged from the front of the graph to its end",
 }
 """Seeds that differ on purpose: docs/differences.md has the reasons."""
