@@ -22,13 +22,15 @@ CACHE = Path(__file__).parents[2] / ".cache" / "airflow-environment"
 ORDERS = 3
 """In which each plan runs here."""
 _OUT_OF_A_GROUP = "what a task inside of a mapped group returns can be mapped over here, and never there"
+_IN_A_GROUP = "a branch or a short circuit inside of a mapped group skips nobody there"
 KNOWN = {
     34: _OUT_OF_A_GROUP,
     64: "what follows from one step is judged from the front of the graph to its end",
     83: "Airflow ends the run beside instances that the same pass has expanded and scheduled",
     224: _OUT_OF_A_GROUP,
     233: _OUT_OF_A_GROUP,
-    253: "a branch or a short circuit inside of a mapped group skips nobody there",
+    253: _IN_A_GROUP,
+    287: _IN_A_GROUP,
 }
 """Seeds that differ on purpose: docs/differences.md has the reasons."""
 
