@@ -149,7 +149,6 @@ def test_what_skips_is_known_to_decide(compiled: Compile) -> None:
         ("HITLOperator(task_id='t', subject='s', options=['a', 'b'], defaults=['a', 'b'])", "More than one defaults"),
         ("HITLOperator(task_id='t', subject='s', options=['a'], params={'_options': 1})", "not allowed in params"),
         ("HITLOperator(task_id='t', subject='s', options=['a'], assigned_users=['anna'])", "assigned_users"),
-        ("HITLOperator(task_id='t', subject='s', options=['a'], notifiers=[print])", "notifiers are not run yet"),
         ("ApprovalOperator(task_id='t', subject='s', options=['a'])", "Passing options to ApprovalOperator"),
         ("ApprovalOperator(task_id='t', subject='s', multiple=True)", "Passing multiple to ApprovalOperator"),
         ("HITLBranchOperator(task_id='t', subject='s', options=['a'], options_mapping={'b': 't'})", "not in `options`"),
@@ -161,6 +160,11 @@ def test_what_airflow_refuses_when_it_is_made_is_refused_with_its_line(refused: 
     error = refused(text)
     assert why in str(error)
     assert error.line == text.lstrip().count("\n")
+
+
+def test_notifiers_bring_the_packages_that_run_them(compiled: Compile) -> None:
+    line = "HITLOperator(task_id='t', subject='s', options=['a'], notifiers=[print])"
+    assert compiled(IMPORTS + f"with DAG('d'):\n    {line}\n").environment.connectors == ("standard",)
 
 
 # --- what becomes of an answer -----------------------------------------------------------------------------------

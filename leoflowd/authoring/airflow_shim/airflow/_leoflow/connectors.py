@@ -10,6 +10,8 @@ from typing import Any
 
 from airflow._leoflow.errors import AuthoringError, ShimUnsupported
 
+AIRFLOW_ITSELF = "standard"
+"""The provider that comes with Airflow: whoever needs what only Airflow has needs no other."""
 EVERY = "*"
 """Apache Airflow itself is a dependency: its extras may bring any provider."""
 FAMILIES = frozenset({"apache", "atlassian", "cncf", "common", "dbt", "microsoft"})

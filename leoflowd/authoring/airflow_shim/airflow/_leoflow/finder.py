@@ -22,8 +22,6 @@ from airflow._leoflow.names import MODULES, NAME_REMEDIES, REMEDIES, SUPPORTED
 PREFIX = "airflow."
 STANDARD_HOOKS = "airflow.providers.standard.hooks."
 EXAMPLES = "airflow.example_dags"
-AIRFLOW_ITSELF = "standard"
-"""The provider that comes with Airflow: whoever imports what only Airflow has needs no other."""
 FOR_USE = frozenset({"hooks", "triggers", "utils", "links", "notifications", "decorators"})
 
 
@@ -67,9 +65,9 @@ def _installed(name: str, path: Any) -> ModuleSpec:
         refused = UnsupportedImport(
             f"the module {name!r} is imported",
             "the DAG's environment does not have Airflow's examples",
-            connectors.remedy(AIRFLOW_ITSELF),
+            connectors.remedy(connectors.AIRFLOW_ITSELF),
         )
-        raise connectors.helped_by(refused, AIRFLOW_ITSELF)
+        raise connectors.helped_by(refused, connectors.AIRFLOW_ITSELF)
     return found
 
 
@@ -108,7 +106,7 @@ def find_name(module: str, name: str) -> Any:
         "Leoflow does not provide it",
         NAME_REMEDIES.get(name) or f"remove it; supported are {SUPPORTED}",
     )
-    raise refused if name in NAME_REMEDIES else connectors.helped_by(refused, AIRFLOW_ITSELF)
+    raise refused if name in NAME_REMEDIES else connectors.helped_by(refused, connectors.AIRFLOW_ITSELF)
 
 
 def _today(module: str, name: str) -> Any:
@@ -212,7 +210,7 @@ def _unknown_module(name: str) -> UnsupportedImport:
         "Leoflow runs DAGs without Airflow and does not provide this part of it",
         removed or (known[0] if known else f"import from airflow.sdk; supported are {SUPPORTED}"),
     )
-    connectors.helped_by(refused, "" if removed else AIRFLOW_ITSELF)
+    connectors.helped_by(refused, "" if removed else connectors.AIRFLOW_ITSELF)
     return refused
 
 
