@@ -40,6 +40,8 @@ _SHIM_MODULES = (
     "airflow.providers.standard.operators.bash",
     "airflow.providers.standard.operators.empty",
     "airflow.providers.standard.operators.python",
+    "airflow.utils.state",
+    "airflow.utils.types",
     "leoflow",
 )
 _USUAL_MODULES = (
