@@ -151,6 +151,8 @@ def test_both_loaders_give_the_same_artifact(project: MakeProject, airflow_pytho
 
 
 NEEDS_MORE = """
+import copy
+
 from airflow.providers.http.hooks.http import HttpHook
 from airflow.providers.http.operators.http import HttpOperator
 from airflow.sdk import DAG, ObjectStoragePath, Variable, task
@@ -174,6 +176,9 @@ with DAG("more", schedule=None) as dag:
         return path
 
     call >> after(str(ObjectStoragePath("file:///tmp")))
+    again = copy.copy(call)
+    again.task_id, again.upstream_task_ids, again.downstream_task_ids = "again", set(), set()
+    dag.add_task(again)
 """
 
 
@@ -181,7 +186,8 @@ def test_what_the_shim_does_not_model_is_loaded_by_airflow(project: MakeProject,
     given = Loadable(variables={"where": "there"}, secret_variables=("password",))
     done = load(project(NEEDS_MORE, yaml=CONNECTORS), airflow_python, loadable=given)
     (spec,) = done.specs
-    call, after = spec.tasks
+    again, call, after = spec.tasks
+    assert (again.task_id, again.template_values["endpoint"]) == ("again", "there")
     assert (call.operator, call.module) == ("Mine", "dag")
     assert call.template_values["shown"] == "call by http_default"
     assert (call.template_values["endpoint"], call.template_values["data"]) == ("there", "PATCH")

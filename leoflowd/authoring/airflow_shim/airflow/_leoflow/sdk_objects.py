@@ -22,7 +22,7 @@ from airflow._leoflow.errors import Location, replayed
 from airflow._leoflow.mapped_group import MappedTaskGroup
 from airflow._leoflow.mapping import ExpandInput, KwargsInput
 from airflow._leoflow.params import NOTSET, DagParam, Param, ParamsDict
-from airflow._leoflow.sdk_calls import POSITIONAL, attributes, calls, expansions
+from airflow._leoflow.sdk_calls import POSITIONAL, Call, attributes, calls, expansions
 from airflow._leoflow.sdk_classes import arguments, is_known, shim_class
 from airflow._leoflow.task_group import TaskGroup
 from airflow._leoflow.timetables import BaseTimetable
@@ -75,7 +75,7 @@ class _Copy:
         task_id = text_of(real.task_id)
         if task_id in self._tasks:
             return self._tasks[task_id]
-        call = calls[id(real)]
+        call = _call_of(real)
         group = self._groups[None] if real.task_group is None else self._group(real.task_group)
         with _written(call.location), _inside(self.dag, group):
             task = self._expanded(real) if id(real) in expansions else self._made(real)
@@ -84,12 +84,12 @@ class _Copy:
         return task
 
     def _made(self, real: Any) -> BaseOperator:
-        cls, call = shim_class(type(real)), calls[id(real)]
+        cls, call = shim_class(type(real)), _call_of(real)
         given = {name: self.value(one) for name, one in call.given.items() if name not in OF_THE_PLACE}
         for name in ("default_args", "params"):
             if call.given.get(name) is not None:
                 given[name] = self.value(call.given[name])
-        if is_known(type(real)):
+        if is_known(type(real)) and id(real) in calls:
             return cls(task_id=_label(real), **given)
         task = cls(task_id=_label(real), **self._arguments(real, cls), **self._params_given(real, given))
         task._given = frozenset(call.given)
@@ -141,7 +141,7 @@ class _Copy:
 
     def _set_later(self, made: Any, real: Any, but: frozenset[str]) -> None:
         """What the author, or a decorator, set on the object after its call."""
-        before, now = calls[id(real)].after, attributes(real)
+        before, now = _call_of(real).after, attributes(real)
         for name, one in now.items():
             is_later = name not in but and one is not before.get(name, MISSING)
             if is_later and not name.startswith("_") and hasattr(made, name):
@@ -277,6 +277,11 @@ _MAKERS = {
     ("airflow.sdk.bases.timetable", "BaseTimetable"): _Copy._timetable,
     ("airflow.timetables.base", "Timetable"): _Copy._timetable,
 }
+
+
+def _call_of(real: Any) -> Call:
+    """Of a task that is a copy of another, nobody called its class: it is what its attributes say."""
+    return calls.get(id(real)) or Call(real, ("", 0), {}, attributes(real))
 
 
 def _label(real: Any) -> str:
