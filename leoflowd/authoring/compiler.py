@@ -234,7 +234,8 @@ def _load(job: Job, requirements: Requirements, python_for: PythonFor) -> tuple[
                 found[connector] = f"apache-airflow-providers-{connector}, {reason}"
                 continue
             refused = _about_missing(error, needs, python)
-            if not error.needs_more or job.only or not airflow_packages(needs.environment):
+            is_code = not _is_declarative(job.project)
+            if not (error.needs_more and is_code and airflow_packages(needs.environment)) or job.only:
                 raise refused from error
             answer = _load_by_sdk(job, needs, python_for, refused)
             how = f"loaded by Airflow's own packages, because {error.path}:{error.line}: {error.what}"

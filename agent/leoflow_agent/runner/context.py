@@ -340,13 +340,13 @@ class TaskInstance:
         raise importlib.import_module("airflow.exceptions").DagRunNotFound(f"dag {dag_id!r} has no run {run_id!r}")
 
     def get_task_states(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError(
+        raise RuntimeError(  # docs/differences.md has the reason
             "get_task_states() is not possible: states of single task instances cannot be read; count those in a state "
             "with ti.get_ti_count()"
         )
 
     def get_previous_ti(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError(
+        raise RuntimeError(  # docs/differences.md has the reason
             "get_previous_ti() is not possible: instances of other runs cannot be read; ask ti.get_previous_dagrun() "
             "for the run, and ti.xcom_pull(..., include_prior_dates=True) for what a task left"
         )

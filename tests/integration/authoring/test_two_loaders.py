@@ -196,6 +196,15 @@ def test_what_the_shim_does_not_model_is_loaded_by_airflow(project: MakeProject,
     assert [(read.kind, read.key) for read in done.reads] == [("variable", "where")]
 
 
+def test_a_file_of_yaml_is_never_airflows_to_load(project: MakeProject, airflow_python: Path) -> None:
+    wrong = "tasks:\n  - id: a\n    operator: NoSuchOperator\n"
+    with pytest.raises(DagCompileError) as caught:
+        load(project(None, yaml=CONNECTORS + "dag_source: dag.yaml\n", files={"dag.yaml": wrong}), airflow_python)
+    assert "not valid Python" not in str(caught.value)
+    assert caught.value.path == "dag.yaml"
+    assert not caught.value.others
+
+
 @pytest.mark.parametrize(
     ("line", "what"),
     [

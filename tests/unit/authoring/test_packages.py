@@ -14,7 +14,7 @@ from leoflowd.authoring.import_names import BASE, NEEDING_AIRFLOW
 from leoflowd.authoring.module_facts import Import, When
 from leoflowd.authoring.packages import DISTRIBUTIONS, Needs, Shim, needs_of, provider_of
 from leoflowd.authoring.project import ProjectConfig
-from leoflowd.authoring.requirements import normalised, read_requirements
+from leoflowd.authoring.requirements import Requirement, Requirements, normalised, read_requirements
 from leoflowd.lite.environments import default_lock, requirements_of
 from tests.fakes.dag_trees import plant
 
@@ -272,6 +272,14 @@ def test_the_table_is_well_formed() -> None:
     known = {normalised(one) for found in DISTRIBUTIONS.values() for one in found}
     assert {"astronomer-cosmos", "dag-factory"} <= NEEDING_AIRFLOW & known
     assert not [module for module in DISTRIBUTIONS if module.startswith("airflow.")]
+
+
+def test_only_versions_of_the_folders_own_requirements_give_way() -> None:
+    requirements = Requirements(packages=(Requirement("polars", "polars<1"), Requirement("numpy", "numpy==1.20")))
+    config = ProjectConfig(dependencies=("numpy==2.0",))
+    found = needs_of((), config, requirements, SHIM).environment
+    assert found.yielding == ("polars<1",)
+    assert found.dependencies == ("numpy==2.0", "polars<1")
 
 
 # --- the files of requirements -------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Bases of classes that plugins and callbacks are made of: they may be derived from, and their objects be made.
 
-What would call them is refused where it is given (`refused_arguments`, `timetables`); a weight is asked once, here.
+The methods that authors write raise, as Airflow's do. What would call them is refused where it is given
+(`refused_arguments`, `timetables`); a weight is asked once, here.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from airflow._leoflow import context, enums, finder, mapping
+from airflow._leoflow import context, enums, mapping, timetables
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.checked_values import text_of
 from airflow._leoflow.dag import DAG
@@ -247,11 +247,7 @@ class _Copy:
         call = calls.get(id(real))
         if call is None:  # one of the author's, or one that the shim refuses by its name
             return type(type(real).__name__, (BaseTimetable,), {})()  # type: ignore[no-any-return]
-        cls = finder.find_name("airflow.timetables.simple", "NullTimetable")
-        for module in ("airflow.timetables.simple", "airflow.sdk", "airflow.timetables.interval"):
-            with contextlib.suppress(ImportError, AttributeError):
-                cls = finder.find_name(module, type(real).__name__)
-                break
+        cls = getattr(timetables, type(real).__name__)
         given = {name: self.value(one) for name, one in call.given.items() if name != POSITIONAL}
         return cls(*map(self.value, call.given[POSITIONAL]), **given)  # type: ignore[no-any-return]
 
