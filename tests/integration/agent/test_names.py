@@ -39,8 +39,10 @@ TASKS = """
         assert state is DagRunState.RUNNING
         try:
             ti.get_task_states("d")
-        except NotImplementedError as error:
+        except RuntimeError as error:
             assert "get_ti_count" in str(error)
+        else:
+            raise AssertionError("get_task_states() answered")
         connection = Connection("c", "http", host="h", port=80, extra={"a": 1})
         assert json.loads(connection.as_json()) == {"conn_type": "http", "host": "h", "port": 80, "extra": {"a": 1}}
         assert connection.to_dict()["conn_id"] == "c"
