@@ -29,6 +29,7 @@ from leoflow_agent.processes import boot_id, end_group, is_group_frozen, signal_
 from leoflow_agent.reports import fields
 from leoflow_agent.spool import ProcessFacts, Stop, StoredOutcome, TryFolder
 from leoflowd.contract.agent_messages import (
+    AssetEventsAsk,
     ConnectionAsk,
     CountsAsk,
     DagAsk,
@@ -60,7 +61,17 @@ _RESULT = b'{"outcome": {"outcome": '
 UNCARRIED = (ValueError, TypeError, OverflowError, RecursionError)
 """What codecs raise for a message that they cannot carry; msgspec's own errors are ValueErrors."""
 
-Ask = XComPull | PreviousRunAsk | ConnectionAsk | VariableAsk | VariableWrite | DagRunAsk | CountsAsk | DagAsk
+Ask = (
+    XComPull
+    | PreviousRunAsk
+    | ConnectionAsk
+    | VariableAsk
+    | VariableWrite
+    | DagRunAsk
+    | CountsAsk
+    | DagAsk
+    | AssetEventsAsk
+)
 _ASKS: dict[str, type[Ask]] = {
     "pull": XComPull,
     "previous": PreviousRunAsk,
@@ -70,6 +81,7 @@ _ASKS: dict[str, type[Ask]] = {
     "dag_run": DagRunAsk,
     "counts": CountsAsk,
     "dag": DagAsk,
+    "asset_events": AssetEventsAsk,
 }
 """How the runner names its questions on the control socket."""
 

@@ -27,6 +27,7 @@ from leoflow_agent.spool import StoredOutcome, TryFolder
 from leoflowd.contract.agent_messages import (
     LOG_CHUNK_BYTES,
     PROTOCOL,
+    AssetEventsAnswer,
     Beat,
     ConnectionAnswer,
     CountsAnswer,
@@ -184,6 +185,7 @@ class TryStream:
                 | DagRunAnswer()
                 | CountsAnswer()
                 | DagAnswer()
+                | AssetEventsAnswer()
                 | Refused()
             ):
                 self._try.answer(message.request_id, msgspec.to_builtins(message))

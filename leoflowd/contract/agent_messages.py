@@ -23,6 +23,7 @@ from enum import StrEnum
 
 import msgspec
 
+from leoflowd.contract.asset_spec import AssetEventFacts, AssetRecord
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.overriding import override
 from leoflowd.contract.wait_spec import Deferral
@@ -304,6 +305,21 @@ class CountsAsk(Message, frozen=True, kw_only=True):
     states: tuple[str, ...] = ()
 
 
+class AssetEventsAsk(Message, frozen=True, kw_only=True):
+    """Events of the asset of this name, uri or both, or of those that an alias stands for. Answer: AssetEventsAnswer."""
+
+    request_id: int
+    triggering: bool = False
+    """Instead: those that started this dag run, of all assets."""
+    name: str | None = None
+    uri: str | None = None
+    alias: str | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+    ascending: bool = True
+    limit: int | None = None
+
+
 class VariableAsk(Message, frozen=True, kw_only=True):
     """The value of this variable. Answer: VariableAnswer."""
 
@@ -369,6 +385,8 @@ class Outcome(Message, frozen=True, kw_only=True):
     """`return_value` and, with `multiple_outputs`, one per key; committed together with the outcome."""
     skips: tuple[str, ...] = ()
     """SUCCESS: task ids that the try skips, whatever their rules say (Airflow's `DownstreamTasksSkipped`)."""
+    assets: tuple[AssetRecord, ...] = ()
+    """SUCCESS: what it said of its outlets; their events are committed together with the outcome."""
     reschedule_at: datetime | None = None
     deferral_json: str | None = None
     """DEFERRED, as the agent sends it: JSON text of `deferral`."""
@@ -456,6 +474,12 @@ class CountsAnswer(Message, frozen=True, kw_only=True):
     refused: str | None = None
 
 
+class AssetEventsAnswer(Message, frozen=True, kw_only=True):
+    request_id: int
+    events: tuple[AssetEventFacts, ...] = ()
+    refused: str | None = None
+
+
 class Refused(Message, frozen=True, kw_only=True):
     """To a question that this daemon does not know: its agent is of a newer release."""
 
@@ -482,6 +506,7 @@ FromTry = (
     | DagAsk
     | VariableAsk
     | VariableWrite
+    | AssetEventsAsk
     | Beat
     | Outcome
 )
@@ -495,6 +520,7 @@ ToTry = (
     | CountsAnswer
     | DagAnswer
     | VariableAnswer
+    | AssetEventsAnswer
     | Refused
     | OutcomeStored
 )
@@ -506,6 +532,8 @@ SINCE: dict[type[Message], int] = {
     VariableAsk: 3,
     VariableWrite: 3,
     VariableAnswer: 3,
+    AssetEventsAsk: 3,
+    AssetEventsAnswer: 3,
 }
 """Messages that not every neighbour knows, and the protocol that brought them; all others are as old as 1."""
 

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from leoflowd.contract.asset_spec import AssetCondition, AssetLike
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.loading import Read
 from leoflowd.contract.ready import ready
@@ -199,6 +200,9 @@ class TaskSpec(Spec, frozen=True, kw_only=True):
     """The argument of this name, as JSON, with objects of the Kubernetes client in the form of its API. Nobody reads it
     yet: Lite has no cluster, and a warning says so."""
     params: dict[str, Any] = {}
+    inlets: tuple[AssetLike, ...] = ()
+    outlets: tuple[AssetLike, ...] = ()
+    """Of assets; what else Airflow takes there only has a meaning for lineage back ends, and is refused."""
     doc_md: str | None = None
     ui_color: str = "#fff"
     ui_fgcolor: str = "#000"
@@ -284,6 +288,8 @@ class DagSpec(Spec, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     owner_links: dict[str, str] = {}
     timetable: Timetable = NoTimetable()
+    asset_condition: AssetCondition | None = None
+    """Runs start when it is true, beside those of the timetable if there is one (`AssetOrTimeSchedule`)."""
     timetable_summary: str | None = None
     """What the UI shows as schedule: the cron text, the preset, a duration; None for no schedule."""
     timezone: str = "UTC"

@@ -1,0 +1,111 @@
+"""What a DAG says about assets: what its tasks read and write, and what events of them start its runs (ADR 0046).
+
+An asset is known by its name and its uri together; either is made of the other when the author gives one. The artifact
+and the agents' messages carry these.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+
+class _Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base."""
+
+
+class WatcherSpec(_Spec, frozen=True, kw_only=True):
+    """An event trigger that makes events of the asset: `AssetWatcher(name, trigger)`."""
+
+    name: str
+    trigger: str
+    """Its class, `package.module.Class`."""
+    arguments: Any = None
+    """Its keyword arguments, in the runner's XCom form; None = none."""
+
+
+class AssetSpec(_Spec, frozen=True, kw_only=True, tag="asset"):
+    """`Asset(...)`, and `Dataset(...)` of old."""
+
+    name: str
+    uri: str
+    group: str = "asset"
+    extra: dict[str, Any] = {}
+    watchers: tuple[WatcherSpec, ...] = ()
+
+
+class AliasSpec(_Spec, frozen=True, kw_only=True, tag="alias"):
+    """`AssetAlias(...)`: stands for the assets that tasks add to it when they run."""
+
+    name: str
+    group: str = "asset"
+
+
+class AssetNamed(_Spec, frozen=True, kw_only=True, tag="name"):
+    """`Asset.ref(name=...)`: the active asset of this name, whoever defines it."""
+
+    name: str
+
+
+class AssetAt(_Spec, frozen=True, kw_only=True, tag="uri"):
+    """`Asset.ref(uri=...)`: the active asset of this uri."""
+
+    uri: str
+
+
+AssetLike = AssetSpec | AliasSpec | AssetNamed | AssetAt
+
+
+class AnyOf(_Spec, frozen=True, kw_only=True, tag="any"):
+    """`a | b`"""
+
+    of: tuple[AssetCondition, ...]
+
+
+class AllOf(_Spec, frozen=True, kw_only=True, tag="all"):
+    """`a & b`; also `schedule=[a, b]`."""
+
+    of: tuple[AssetCondition, ...]
+
+
+AssetCondition = AssetSpec | AliasSpec | AssetNamed | AssetAt | AnyOf | AllOf
+"""True when each asset that it needs has an event since the last run that an event started."""
+
+
+class AssetRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task says of one of its outlets before it succeeds: `outlet_events[...]`, or an alias' `.add(...)`.
+
+    Every asset among a task's outlets gets an event when it succeeds, with or without such a record.
+    """
+
+    name: str
+    uri: str
+    group: str = "asset"
+    asset_extra: str = "{}"
+    """JSON text of an object: of an asset that was unknown until now."""
+    alias: str | None = None
+    """The outlet is this alias, and the event is of an asset that it stands for."""
+    extra: str = "{}"
+    """JSON text of an object: of the event."""
+    partition_key: str | None = None
+
+
+class AssetEventFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One event, as tasks see it (`inlet_events`, `triggering_asset_events`)."""
+
+    id: int
+    timestamp: datetime
+    name: str
+    uri: str
+    group: str = "asset"
+    asset_extra: str = "{}"
+    extra: str = "{}"
+    """JSON texts of objects."""
+    source_dag_id: str | None = None
+    source_run_id: str | None = None
+    source_task_id: str | None = None
+    source_map_index: int | None = None
+    aliases: tuple[str, ...] = ()
+    partition_key: str | None = None
