@@ -306,7 +306,7 @@ class CountsAsk(Message, frozen=True, kw_only=True):
 
 
 class AssetEventsAsk(Message, frozen=True, kw_only=True):
-    """Events of the asset of this name, uri or both, or of those that an alias stands for. Answer: AssetEventsAnswer."""
+    """Events of the asset of this name, uri or both, or of those of an alias. Answer: AssetEventsAnswer."""
 
     request_id: int
     triggering: bool = False
