@@ -93,3 +93,5 @@ CREATE INDEX asset_event_run_of_event ON asset_event_run (event_id);
 COMMENT ON TABLE asset_event_run IS 'Which events a run that they started has taken.';
 
 ALTER TABLE dag_run ADD COLUMN partition_key text;
+ALTER TABLE dag ADD COLUMN asset_expression json;
+COMMENT ON COLUMN dag.asset_expression IS 'What its schedule waits for, as the API shows it; copied from the current version, with the ids of the assets.';

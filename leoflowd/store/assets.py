@@ -12,7 +12,7 @@ import msgspec
 
 from leoflowd.contract.asset_spec import AliasSpec, AssetAt, AssetLike, AssetNamed, AssetSpec
 from leoflowd.contract.dag_spec import DagSpec
-from leoflowd.core.asset_conditions import named_in
+from leoflowd.core.asset_conditions import expression_of, named_in
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_value, statements
 
 _SQL = statements("assets")
@@ -66,6 +66,9 @@ async def write_uses(conn: Connection, spec: DagSpec, now: datetime) -> tuple[Co
     if spec.asset_condition is None:
         await conn.execute(_SQL.delete_queue, {"dag_ids": [spec.dag_id]})
     await _refresh_activity(conn)
+    shown = expression_of(spec.asset_condition, await list_ids(conn, [spec.dag_id]))
+    text = None if shown is None else _text(shown)
+    await conn.execute(_SQL.update_expression, {"dag_id": spec.dag_id, "expression": text})
     return await fetch_all(conn, _SQL.list_conflicts, Conflicting, dag_id=spec.dag_id)
 
 
@@ -75,6 +78,11 @@ async def forget_uses(conn: Connection, dag_ids: Sequence[str]) -> None:
     await conn.execute(_SQL.delete_queue, {"dag_ids": list(dag_ids)})
     await execute(conn, _SQL.delete_uses, dag_ids=list(dag_ids))
     await _refresh_activity(conn)
+
+
+async def fetch_expression(conn: Connection, dag_id: str) -> object:
+    """What its schedule waits for, as the API shows it; None: for no assets, or there is no such DAG."""
+    return await fetch_value(conn, _SQL.fetch_expression, dag_id=dag_id)
 
 
 async def list_ids(conn: Connection, dag_ids: Sequence[str]) -> dict[tuple[str, str], int]:

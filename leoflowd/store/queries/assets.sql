@@ -66,3 +66,9 @@ WHERE u.dag_id = %(dag_id)s ORDER BY 1, 2;
 -- name: list_ids (of the assets that a DAG names; unique index on asset_use)
 SELECT DISTINCT a.name, a.uri, a.id FROM asset_use u JOIN asset a ON a.id = u.asset_id
 WHERE u.dag_id = ANY (%(dag_ids)s);
+
+-- name: update_expression
+UPDATE dag SET asset_expression = %(expression)s::json WHERE dag_id = %(dag_id)s;
+
+-- name: fetch_expression
+SELECT asset_expression FROM dag WHERE dag_id = %(dag_id)s;
