@@ -95,7 +95,7 @@ def test_an_event_by_hand_starts_the_dag_that_waits(page: Page, rows: Any, artif
     ]
     taken = rows("SELECT e.extra ->> 'from_rest_api' FROM asset_event_run t JOIN asset_event e ON e.id = t.event_id")
     assert ("true",) in taken
-    started = page.get_by_role("link", name="e2e_waits")
+    started = page.get_by_test_id("card-list").get_by_role("link", name="e2e_waits")
     expect(started).to_have_attribute("href", re.compile("/runs/asset_triggered__"), timeout=PAINTS_MS)
     page.screenshot(path=artifacts / "assets-4-events.png")
 
@@ -104,7 +104,7 @@ def test_materializing_runs_the_dag_that_makes_it(page: Page, rows: Any) -> None
     page.get_by_role("button", name="Create Event").first.click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("Materialize", exact=True).click()
-    dialog.get_by_role("button", name="Create Event").click()
+    dialog.get_by_role("button", name="Trigger", exact=True).click()
     expect(dialog).to_have_count(0, timeout=PAINTS_MS)
     wait_until(
         lambda: rows("SELECT 1 FROM dag_run WHERE dag_id = 'e2e_waits' AND state = 'success' OFFSET 1") or None,
