@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from airflow._leoflow import context, enums, mapping, timetables
+from airflow._leoflow import asset_schedule, context, enums, mapping, sdk_assets, timetables
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.checked_values import text_of
 from airflow._leoflow.dag import DAG
@@ -245,11 +245,17 @@ class _Copy:
 
     def _timetable(self, real: Any) -> BaseTimetable:
         call = calls.get(id(real))
+        if type(real).__name__ in asset_schedule.PARTITIONED:
+            raise asset_schedule.refuse_partitions(type(real).__name__)
         if call is None:  # one of the author's, or one that the shim refuses by its name
             return type(type(real).__name__, (BaseTimetable,), {})()  # type: ignore[no-any-return]
-        cls = getattr(timetables, type(real).__name__)
+        name = type(real).__name__
+        cls = getattr(asset_schedule if hasattr(asset_schedule, name) else timetables, name)
         given = {name: self.value(one) for name, one in call.given.items() if name != POSITIONAL}
         return cls(*map(self.value, call.given[POSITIONAL]), **given)  # type: ignore[no-any-return]
+
+    def _asset(self, real: Any) -> Any:
+        return sdk_assets.shim_asset(real)
 
     def _dag(self, real: Any) -> Any:
         return self.dag if real is self._real else real
@@ -266,6 +272,7 @@ _MAKERS = {
     ("airflow.sdk.definitions.param", "Param"): _Copy._param,
     ("airflow.sdk.definitions.param", "ParamsDict"): _Copy._params,
     ("airflow.sdk.definitions._internal.templater", "LiteralValue"): _Copy._literal,
+    **{(sdk_assets.MODULE, name): _Copy._asset for name in sdk_assets.NAMES},
     ("airflow.sdk.definitions.dag", "DAG"): _Copy._dag,
     ("airflow.sdk.bases.operator", "BaseOperator"): _Copy._operator,
     ("airflow.sdk.definitions.mappedoperator", "MappedOperator"): _Copy._operator,
