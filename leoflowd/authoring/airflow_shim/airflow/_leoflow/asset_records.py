@@ -23,11 +23,14 @@ def call(function: Callable[..., Any], context: Any, *args: Any, **kwargs: Any) 
 
 
 def _exhausted(generator: Any, context: Any) -> Any:
-    while True:
-        try:
-            _record(next(generator), context)
-        except StopIteration as end:
-            return end.value
+    returned: list[Any] = []
+
+    def to_the_end() -> Any:
+        returned.append((yield from generator))
+
+    for one in to_the_end():
+        _record(one, context)
+    return returned[0]
 
 
 async def _listed(generator: Any, context: Any) -> list[Any]:

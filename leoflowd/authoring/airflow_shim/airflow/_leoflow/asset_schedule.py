@@ -61,7 +61,12 @@ def _condition(assets: Any) -> BaseAsset:
             "pass assets, a cron string, a timedelta or a timetable",
         )
     # A set has another order in each process, and each compile is to give the same artifact.
-    return AssetAll(*(sorted(assets, key=repr) if isinstance(assets, (set, frozenset)) else assets))
+    return AssetAll(*(sorted(assets, key=_order) if isinstance(assets, (set, frozenset)) else assets))
+
+
+def _order(asset: Any) -> tuple[str, str, str]:
+    """Not by the class alone, of which the second loader knows less."""
+    return getattr(asset, "name", ""), getattr(asset, "uri", ""), repr(asset)
 
 
 def refuse_partitions(name: str) -> ShimUnsupported:

@@ -64,13 +64,14 @@ def asset_spec(asset: Any, who: str, where: Location) -> dict[str, Any]:
 def _extra(asset: Asset, where: Location) -> dict[str, Any]:
     try:
         found = json.loads(json.dumps(asset.extra, allow_nan=False))
+        if isinstance(found, dict):
+            return found
+        fault = "it is no dict"
     except (TypeError, ValueError) as error:
-        found = error
-    if not isinstance(found, dict):
-        raise AuthoringError(
-            f"asset {asset.name!r} has extra={describe(asset.extra)}",
-            f"it is stored as a JSON object{'' if found is None else f': {found}' if isinstance(found, Exception) else ''}",
-            "use a dict of texts, numbers, lists and dicts",
-            where,
-        )
-    return found
+        fault = f"it is stored as JSON: {error}"
+    raise AuthoringError(
+        f"asset {asset.name!r} has extra={describe(asset.extra)}",
+        fault,
+        "use a dict of texts, numbers, lists and dicts",
+        where,
+    )

@@ -1,7 +1,7 @@
 """Assets as authors write them: `Asset` and its kin, aliases, references, conditions, `Metadata`.
 
 They have the names and the fields of Airflow's, so that an asset in an XCom is one in either runtime. Uris are made
-regular as Airflow does without providers: what a provider adds for its own schemes needs its code (docs/differences.md).
+regular as Airflow does without providers: what these add for their schemes needs their code (docs/differences.md).
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ for _class in (Asset, Dataset, Model, AssetNameRef, AssetUriRef, AssetAlias, Ass
 def _identifier(value: Any, of: Any, what: str, *, may_be_empty: bool = True) -> str:
     who = f"{type(of).__name__} {what}"
     if not isinstance(value, str):
-        raise ValueError(f"{who} must be a string")  # noqa: TRY004  as Airflow
+        raise ValueError(f"{who} must be a string")
     if len(value) > IDENTIFIER_MAX:
         raise ValueError(f"{who} cannot exceed {IDENTIFIER_MAX} characters")
     if value.isspace():

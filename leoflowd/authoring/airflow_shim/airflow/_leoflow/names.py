@@ -276,7 +276,12 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.timetables.assets": {"AssetOrTimeSchedule": _AS},
     "airflow.timetables.events": {"EventsTimetable": _T},
     "airflow.timetables.interval": _INTERVAL,
-    "airflow.timetables.simple": {"NullTimetable": _T, "OnceTimetable": _T, "ContinuousTimetable": _T, "AssetTriggeredTimetable": _AS},
+    "airflow.timetables.simple": {
+        "NullTimetable": _T,
+        "OnceTimetable": _T,
+        "ContinuousTimetable": _T,
+        "AssetTriggeredTimetable": _AS,
+    },
     "airflow.timetables.trigger": _CRON,
     "airflow.typing_compat": dict.fromkeys(("TypedDict", "Literal", "Protocol", "TypeAlias"), "typing"),
     "airflow.utils": {},
@@ -334,7 +339,7 @@ _OF_PARTITIONS = """PartitionedAssetTimetable CronPartitionTimetable PartitionMa
     StartOfWeekMapper StartOfYearMapper""".split()
 NAME_REMEDIES = {
     **dict.fromkeys(_OF_PARTITIONS, "; ".join(PARTITIONS)),
-    "FileDeleteTrigger": "it is for watchers of assets, which are not run yet; make the events in a task after a sensor",
+    "FileDeleteTrigger": "watchers of assets are not run yet; make the events in a task after a sensor",
     "SubDagOperator": "Airflow 3 has removed it; put its tasks into a TaskGroup, which takes its place in the graph",
     "MultipleCronTriggerTimetable": "one cron expression schedules a DAG; combine them in one expression with commas",
 }

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 from airflow._leoflow import asset_schedule, context, enums, mapping, sdk_assets, timetables
+from airflow._leoflow.asset_specs import as_list
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.checked_values import text_of
 from airflow._leoflow.dag import DAG
@@ -52,8 +53,8 @@ class _Copy:
         self._groups: dict[str | None, TaskGroup] = {}
         self._inputs: dict[int, ExpandInput] = {}
         call = calls[id(real)]
-        given = {name: self.value(one) for name, one in call.given.items() if name != POSITIONAL}
         with _written(call.location):
+            given = {name: self.value(one) for name, one in call.given.items() if name != POSITIONAL}
             self.dag = DAG(*map(self.value, call.given[POSITIONAL]), **given)
         self._groups[None] = self.dag.task_group
         self._set_later(self.dag, real, OF_A_DAG)
@@ -152,6 +153,8 @@ class _Copy:
         task.downstream_task_ids = set(map(text_of, real.downstream_task_ids))
         for name in ("is_setup", "is_teardown", "on_failure_fail_dagrun"):
             setattr(task, name, getattr(real, name))
+        for name in ("inlets", "outlets"):  # they may have grown since
+            setattr(task, name, as_list(self.value(getattr(real, name))))
         if task.is_teardown:
             task.trigger_rule = self.value(real.trigger_rule)
 
