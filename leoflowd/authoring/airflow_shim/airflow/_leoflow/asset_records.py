@@ -12,7 +12,7 @@ from airflow._leoflow.assets import Metadata
 _log = logging.getLogger("airflow.task")
 
 
-def call(function: Callable[..., Any], context: Any, *args: Any, **kwargs: Any) -> Any:
+def call(function: Callable[..., Any], context: Any, /, *args: Any, **kwargs: Any) -> Any:
     """What it returns; a generator or a coroutine is run to its end. Of an asynchronous generator: all that it gave."""
     if inspect.isgeneratorfunction(function):
         return _exhausted(function(*args, **kwargs), context)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from airflow._leoflow.assets import AssetAll, BaseAsset
-from airflow._leoflow.errors import AuthoringError, ShimUnsupported, describe
+from airflow._leoflow.errors import AuthoringError, ShimUnsupported, describe, warn
 from airflow._leoflow.names import PARTITIONS
 from airflow._leoflow.timetables import BaseTimetable, NullTimetable
 
@@ -27,8 +27,10 @@ class AssetTriggeredTimetable(NullTimetable):
 class AssetOrTimeSchedule(AssetTriggeredTimetable):
     """Both events of assets and the timetable start runs."""
 
-    def __init__(self, *, timetable: BaseTimetable, assets: Any) -> None:
-        super().__init__(assets)
+    def __init__(self, *, timetable: BaseTimetable, assets: Any = None, datasets: Any = None) -> None:
+        if datasets is not None:
+            warn("AssetOrTimeSchedule has datasets=", "write assets=")
+        super().__init__(assets if datasets is None else datasets)
         if not isinstance(timetable, BaseTimetable) or isinstance(timetable, AssetTriggeredTimetable):
             raise AuthoringError(
                 f"AssetOrTimeSchedule has timetable={describe(timetable)}",

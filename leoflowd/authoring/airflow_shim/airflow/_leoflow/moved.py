@@ -513,6 +513,7 @@ _POD = Rules(
 )
 _DAY = {"use_task_execution_day": "use_task_logical_date", "use_task_execution_date": "use_task_logical_date"}
 RULES: Mapping[str, Rules] = {
+    "airflow.timetables.datasets.DatasetOrTimeSchedule": Rules(rename={"datasets": "assets"}),
     "airflow.providers.postgres.operators.postgres.PostgresOperator": _sql(
         "postgres_conn_id",
         "postgres_default",
