@@ -165,7 +165,7 @@ class InletEvents(_ByAsset):
         wanted = self._inlets[key] if isinstance(key, int) else key
         for inlet in self._inlets:
             if _is_meant(wanted, inlet):
-                return AssetEvents(self._fetch, _question_of(wanted, inlet))
+                return AssetEvents(self._fetch, _question_of(wanted))
         raise KeyError(key)
 
 
@@ -180,11 +180,11 @@ def _is_meant(wanted: Any, inlet: Any) -> bool:
     return bool(is_alike) and all(is_alike)
 
 
-def _question_of(wanted: Any, inlet: Any) -> dict[str, Any]:
+def _question_of(wanted: Any) -> dict[str, Any]:
+    """A reference by uri means every asset of that uri, as in Airflow."""
     if isinstance(wanted, _classes().AssetAlias):
         return {"alias": wanted.name}
-    both = {name: getattr(wanted, name, None) or getattr(inlet, name, None) for name in ("name", "uri")}
-    return {name: value for name, value in both.items() if value is not None}
+    return {name: getattr(wanted, name) for name in ("name", "uri") if hasattr(wanted, name)}
 
 
 class TriggeringEvents(_ByAsset):

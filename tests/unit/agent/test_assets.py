@@ -98,8 +98,8 @@ def test_events_may_be_narrowed(sdk: Any, build: Build) -> None:
 @pytest.mark.parametrize(
     ("inlet", "key", "question"),
     [
-        ("Asset('a', 's3://b/a')", "Asset.ref(name='a')", {"name": "a", "uri": "s3://b/a"}),
-        ("Asset('a', 's3://b/a')", "Asset.ref(uri='s3://b/a')", {"name": "a", "uri": "s3://b/a"}),
+        ("Asset('a', 's3://b/a')", "Asset.ref(name='a')", {"name": "a"}),
+        ("Asset('a', 's3://b/a')", "Asset.ref(uri='s3://b/a')", {"uri": "s3://b/a"}),
         ("Asset.ref(name='a')", "Asset('a', 's3://b/a')", {"name": "a", "uri": "s3://b/a"}),
         ("Asset.ref(name='a')", "Asset.ref(name='a')", {"name": "a"}),
         ("Asset.ref(uri='u')", "Asset.ref(uri='u')", {"uri": "u"}),
