@@ -135,8 +135,14 @@ def check_asset(name: str, uri: str, group: str, who: str) -> None:
 def check_condition(condition: AssetCondition, who: str) -> None:
     """Raises `Invalid`."""
     match condition:
-        case AssetSpec(name=name, uri=uri, group=group):
+        case AssetSpec(name=name, uri=uri, group=group, watchers=watchers):
             check_asset(name, uri, group, who)
+            if watchers:
+                raise Invalid(
+                    f"asset {name!r} of {who} has the watcher {watchers[0].name!r}; leoflow does not run watchers yet. "
+                    "Let a task that waits for the same have the asset as its outlet, or make events over the API "
+                    "(POST /api/v2/assets/events)"
+                )
         case AliasSpec(name=name, group=group):
             checked_text(name, f"the name of an asset alias of {who}", max_length=TEXT_MAX)
             checked_text(group, f"the group of an asset alias of {who}", max_length=TEXT_MAX)

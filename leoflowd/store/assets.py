@@ -72,6 +72,15 @@ async def write_uses(conn: Connection, spec: DagSpec, now: datetime) -> tuple[Co
     return await fetch_all(conn, _SQL.list_conflicts, Conflicting, dag_id=spec.dag_id)
 
 
+async def fetch_active(conn: Connection, *, name: str | None, uri: str | None) -> AssetSpec | None:
+    """The active asset that a reference by name or by uri means; None when both are given, or neither."""
+    if (name is None) == (uri is None):
+        return None
+    cursor = await conn.execute(_SQL.fetch_active, {"name": name, "uri": uri})
+    row = await cursor.fetchone()
+    return None if row is None else AssetSpec(name=row[0], uri=row[1], group=row[2], extra=row[3])
+
+
 async def forget_uses(conn: Connection, dag_ids: Sequence[str]) -> None:
     """These DAGs are gone, for good or for now."""
     await conn.execute(_SQL.lock_uses, {"key": USES_LOCK})

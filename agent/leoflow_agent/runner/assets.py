@@ -375,15 +375,15 @@ class Events:
         return self.find({name: getattr(reference, name) for name in ("name", "uri") if hasattr(reference, name)})
 
     def find(self, wanted: dict[str, str]) -> Any:
-        """The asset of this name or uri: one of the file, else of the last event of it. Raises `LookupError`."""
+        """The asset of this name or uri: one of the file, else the active one. Raises `LookupError`."""
         asset = _classes().Asset
         for one in self._known:
             if isinstance(one, asset) and all(getattr(one, name) == value for name, value in wanted.items()):
                 return one
-        events = self._fetched({**wanted, "ascending": False, "limit": 1})
-        if not events:
+        found = self._ask("asset_events", {**wanted, "limit": 1}).get("asset")
+        if found is None:
             raise LookupError(
-                f"the asset {next(iter(wanted.values()))!r} is not known here: no task of this file has it among its "
-                "inlets and outlets, and it has no event yet; write Asset(name=..., uri=...) instead of the reference"
+                f"there is no active asset {next(iter(wanted.values()))!r}: no DAG has it in its schedule or among its "
+                "inlets and outlets; correct the name, or write Asset(name=..., uri=...) instead of the reference"
             )
-        return events[0].asset
+        return asset(found["name"], found["uri"], group=found.get("group") or "asset", extra=found.get("extra"))

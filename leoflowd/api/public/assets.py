@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 
 from leoflowd.api import auth
 from leoflowd.api.answers import collection, json_answer, no_content
@@ -222,8 +222,7 @@ async def create_asset_event() -> Response:
 async def materialize_asset(asset_id: str) -> Response:
     """A run of the one DAG that makes the asset, of those that the caller may run."""
     number = path_integer("asset_id", asset_id)
-    has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
-    body = await read_body(MaterializeBody) if has_body else MaterializeBody()
+    body = await read_body(MaterializeBody, none=MaterializeBody())
     async with lane().transaction() as conn:
         producers = await api_assets.list_producers(conn, number, dags=auth.dags())
         if not producers:

@@ -11,7 +11,7 @@ INSERT INTO asset (name, uri, group_name, extra, created_at, updated_at)
 SELECT g.name, g.uri, g."group", g.extra, %(now)s, %(now)s
 FROM json_to_recordset(%(assets)s::json) AS g(name text, uri text, "group" text, extra json)
 ON CONFLICT (name, uri) DO UPDATE SET group_name = excluded.group_name, extra = excluded.extra, updated_at = excluded.updated_at
-WHERE asset.group_name <> excluded.group_name OR asset.extra::jsonb <> excluded.extra::jsonb;
+WHERE asset.group_name <> excluded.group_name OR asset.extra::text <> excluded.extra::text;
 
 -- name: upsert_aliases
 INSERT INTO asset_alias (name, group_name)
@@ -72,3 +72,7 @@ UPDATE dag SET asset_expression = %(expression)s::json WHERE dag_id = %(dag_id)s
 
 -- name: fetch_expression
 SELECT asset_expression FROM dag WHERE dag_id = %(dag_id)s;
+
+-- name: fetch_active (what a task means by a name or by a uri; indexes asset_active_name, asset_active_uri)
+SELECT name, uri, group_name, extra FROM asset
+WHERE is_active AND (name = %(name)s::text OR uri = %(uri)s::text);

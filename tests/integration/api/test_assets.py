@@ -163,7 +163,6 @@ async def test_materializing_is_a_run_of_the_one_dag_that_makes_it(assets: Clien
         {"asset_id": "x"},
         {"extra": {}},
         {"asset_id": 1, "more": 1},
-        {"asset_id": 1, "extra": {"text": "a\0b"}},
         {"asset_id": 1, "partition_key": "k" * 251},
     ],
 )

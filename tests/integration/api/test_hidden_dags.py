@@ -37,6 +37,12 @@ QUERIES = {
     "public_dags.list_dags": "?exclude_stale=false",
 }
 """What a GET needs besides its path."""
+ASSET, ALIAS = AssetSpec(name="betrayed", uri="s3://betrayed"), AliasSpec(name="betrayed")
+WITH_ASSETS = msgspec.structs.replace(
+    SPEC,
+    tasks=(msgspec.structs.replace(SPEC.tasks[0], outlets=(ASSET, ALIAS)), *SPEC.tasks[1:]),
+    asset_condition=ASSET,
+)
 SILENT = frozenset(
     {
         # nothing in the seed that they could tell: no mapped instance; empty until the feature exists; numbers only
@@ -105,12 +111,9 @@ async def world(api_context: ApiContext, admin: Client) -> World:
 
 async def _hide_an_asset(api_context: ApiContext) -> tuple[str, str]:
     """Ids of an asset and an alias that the hidden DAG makes and waits for, with an event that waits for it."""
-    asset, alias = AssetSpec(name="betrayed", uri="s3://betrayed"), AliasSpec(name="betrayed")
-    tasks = (msgspec.structs.replace(SPEC.tasks[0], outlets=(asset, alias)), *SPEC.tasks[1:])
     async with api_context.db.api.transaction() as conn:
-        spec = msgspec.structs.replace(SPEC, tasks=tasks, asset_condition=asset)
-        await assets.write_uses(conn, spec, START)
-        event = NewEvent(name=asset.name, uri=asset.uri, extra='{"by": "betrayed"}')
+        await assets.write_uses(conn, WITH_ASSETS, START)
+        event = NewEvent(name=ASSET.name, uri=ASSET.uri, extra='{"by": "betrayed"}')
         await asset_events.insert_events(conn, [asset_events.AssetEventWrite(event=event)], START)
         [asset_id] = await _column(conn, b"SELECT id FROM asset")
         [alias_id] = await _column(conn, b"SELECT id FROM asset_alias")
@@ -240,12 +243,11 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ("public_assets.delete_dag_queued_event", "DELETE", waiting, None),
         event,
         ("public_assets.delete_dag_queued_events", "DELETE", f"{dag}/assets/queuedEvents", None),
-        ("public_assets.materialize_asset", "POST", f"{asset}/materialize", None),
         ("public_dags.patch_dag", "PATCH", dag, {"is_paused": True}),
         ("public_dags.patch_dags", "PATCH", "/api/v2/dags?dag_id_pattern=%25", {"is_paused": False}),
         ("public_dags.favorite_dag", "POST", f"{dag}/favorite", None),
         ("public_dags.unfavorite_dag", "POST", f"{dag}/unfavorite", None),
-        ("public_leoflow.register", "POST", "/api/v2/leoflow/dags", msgspec.structs.replace(SPEC, doc_md="new")),
+        ("public_leoflow.register", "POST", "/api/v2/leoflow/dags", msgspec.structs.replace(WITH_ASSETS, doc_md="new")),
         (
             "public_hitl_details.update_hitl_detail",
             "PATCH",
@@ -268,6 +270,7 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ("public_xcoms.update_xcom_entry", "PATCH", f"{TASK}/xcomEntries/k", {"value": 2}),
         ("public_xcoms.delete_xcom_entry", "DELETE", f"{TASK}/xcomEntries/k", None),
         (f"{changes}.delete_task_instance", "DELETE", TASK, None),
+        ("public_assets.materialize_asset", "POST", f"{asset}/materialize", None),
         ("public_dag_runs.trigger_dag_run", "POST", f"{dag}/dagRuns", {"logical_date": None}),
         ("public_dag_runs.patch_dag_run", "PATCH", run, {"note": "mine"}),
         ("public_dag_runs.clear_dag_run", "POST", f"{run}/clear", {"dry_run": False}),

@@ -15,7 +15,7 @@ import pytest
 from leoflow_agent.runner import airflow_assets, assets, context
 from leoflow_agent.runner.limits import NotSerializable, TooLarge
 from leoflowd.authoring.compiler import SHIM
-from leoflowd.contract.asset_spec import AssetEventFacts, AssetRecord
+from leoflowd.contract.asset_spec import AssetEventFacts, AssetRecord, AssetSpec
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -31,14 +31,15 @@ def sdk(monkeypatch: pytest.MonkeyPatch) -> Any:
 class Daemon:
     """Has events, and notes what it was asked."""
 
-    def __init__(self, *events: AssetEventFacts) -> None:
+    def __init__(self, *events: AssetEventFacts, asset: AssetSpec | None = None) -> None:
         self.events = events
+        self.asset = asset
         self.asked: list[dict[str, Any]] = []
 
     def __call__(self, kind: str, question: dict[str, Any]) -> dict[str, Any]:
         assert kind == "asset_events"
         self.asked.append(dict(question))
-        return {"events": msgspec.to_builtins(self.events)}
+        return {"events": msgspec.to_builtins(self.events), "asset": msgspec.to_builtins(self.asset)}
 
 
 def fact(number: int, name: str = "a", **more: Any) -> AssetEventFacts:
@@ -203,15 +204,17 @@ def test_all_of_it_together_is_bounded(sdk: Any, build: Build) -> None:
         said.records()
 
 
-def test_a_name_stands_for_an_asset_of_the_file_or_of_the_last_event(sdk: Any, build: Build) -> None:
-    daemon = Daemon(fact(4, "far", group="g"))
+def test_a_name_stands_for_an_asset_of_the_file_or_of_another(sdk: Any, build: Build) -> None:
+    daemon = Daemon(asset=AssetSpec(name="far", uri="s3://b/far", group="g", extra={"n": 1}))
     said = build(daemon, known=[sdk.AssetAlias("far"), sdk.Asset("near", "s3://b/near")])["outlet_events"]
     assert said.asset_named("near").uri == "s3://b/near"
     assert daemon.asked == []
-    assert said.asset_named("far") == sdk.Asset("far", "s3://b/far", group="g")
-    assert daemon.asked == [{"name": "far", "ascending": False, "limit": 1}]
-    daemon.events = ()
-    with pytest.raises(LookupError, match="asset 'gone' is not known here"):
+    assert said.asset_named("far") == sdk.Asset("far", "s3://b/far", group="g", extra={"n": 1})
+    assert daemon.asked == [{"name": "far", "limit": 1}]
+    daemon.asset = AssetSpec(name="bare", uri="bare")
+    assert said.asset_named("bare") == sdk.Asset("bare")
+    daemon.asset = None
+    with pytest.raises(LookupError, match="there is no active asset 'gone'"):
         said.asset_named("gone")
 
 
