@@ -17,7 +17,16 @@ from leoflowd.contract.errors import Conflict, Invalid, NotFound
 from leoflowd.contract.states import TriggeredBy
 from leoflowd.contract.values import parsed_json, shown
 from leoflowd.contract.variable import VariableFacts, checked_variable
-from leoflowd.store import api_dags, api_task_instances, asked_runs, asset_events, assets, dag_runs, task_instances, tries
+from leoflowd.store import (
+    api_dags,
+    api_task_instances,
+    asked_runs,
+    asset_events,
+    assets,
+    dag_runs,
+    task_instances,
+    tries,
+)
 from leoflowd.store.asked_runs import AskedRun, CannotRun
 from leoflowd.store.counts import count_states
 from leoflowd.store.database import Connection, Database

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from leoflowd.contract.asset_spec import AliasSpec, AssetAt, AssetLike, AssetNamed, AssetSpec
+from leoflowd.contract.asset_spec import AliasSpec, AssetAt, AssetFacts, AssetLike, AssetNamed, AssetSpec
 from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.core.asset_conditions import expression_of, named_in
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_value, statements
@@ -72,13 +72,12 @@ async def write_uses(conn: Connection, spec: DagSpec, now: datetime) -> tuple[Co
     return await fetch_all(conn, _SQL.list_conflicts, Conflicting, dag_id=spec.dag_id)
 
 
-async def fetch_active(conn: Connection, *, name: str | None, uri: str | None) -> AssetSpec | None:
+async def fetch_active(conn: Connection, *, name: str | None, uri: str | None) -> AssetFacts | None:
     """The active asset that a reference by name or by uri means; None when both are given, or neither."""
     if (name is None) == (uri is None):
         return None
-    cursor = await conn.execute(_SQL.fetch_active, {"name": name, "uri": uri})
-    row = await cursor.fetchone()
-    return None if row is None else AssetSpec(name=row[0], uri=row[1], group=row[2], extra=row[3])
+    found = await fetch_all(conn, _SQL.fetch_active, AssetFacts, name=name, uri=uri)
+    return found[0] if found else None
 
 
 async def forget_uses(conn: Connection, dag_ids: Sequence[str]) -> None:

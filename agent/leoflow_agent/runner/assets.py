@@ -386,4 +386,5 @@ class Events:
                 f"there is no active asset {next(iter(wanted.values()))!r}: no DAG has it in its schedule or among its "
                 "inlets and outlets; correct the name, or write Asset(name=..., uri=...) instead of the reference"
             )
-        return asset(found["name"], found["uri"], group=found.get("group") or "asset", extra=found.get("extra"))
+        extra = json.loads(found.get("extra") or "{}")
+        return asset(found["name"], found["uri"], group=found.get("group") or "asset", extra=extra)

@@ -15,7 +15,7 @@ import pytest
 from leoflow_agent.runner import airflow_assets, assets, context
 from leoflow_agent.runner.limits import NotSerializable, TooLarge
 from leoflowd.authoring.compiler import SHIM
-from leoflowd.contract.asset_spec import AssetEventFacts, AssetRecord, AssetSpec
+from leoflowd.contract.asset_spec import AssetEventFacts, AssetFacts, AssetRecord
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -31,7 +31,7 @@ def sdk(monkeypatch: pytest.MonkeyPatch) -> Any:
 class Daemon:
     """Has events, and notes what it was asked."""
 
-    def __init__(self, *events: AssetEventFacts, asset: AssetSpec | None = None) -> None:
+    def __init__(self, *events: AssetEventFacts, asset: AssetFacts | None = None) -> None:
         self.events = events
         self.asset = asset
         self.asked: list[dict[str, Any]] = []
@@ -205,13 +205,13 @@ def test_all_of_it_together_is_bounded(sdk: Any, build: Build) -> None:
 
 
 def test_a_name_stands_for_an_asset_of_the_file_or_of_another(sdk: Any, build: Build) -> None:
-    daemon = Daemon(asset=AssetSpec(name="far", uri="s3://b/far", group="g", extra={"n": 1}))
+    daemon = Daemon(asset=AssetFacts(name="far", uri="s3://b/far", group="g", extra='{"n": 1}'))
     said = build(daemon, known=[sdk.AssetAlias("far"), sdk.Asset("near", "s3://b/near")])["outlet_events"]
     assert said.asset_named("near").uri == "s3://b/near"
     assert daemon.asked == []
     assert said.asset_named("far") == sdk.Asset("far", "s3://b/far", group="g", extra={"n": 1})
     assert daemon.asked == [{"name": "far", "limit": 1}]
-    daemon.asset = AssetSpec(name="bare", uri="bare")
+    daemon.asset = AssetFacts(name="bare", uri="bare")
     assert said.asset_named("bare") == sdk.Asset("bare")
     daemon.asset = None
     with pytest.raises(LookupError, match="there is no active asset 'gone'"):
