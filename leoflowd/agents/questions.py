@@ -17,7 +17,16 @@ from leoflowd.contract.errors import Conflict, Invalid, NotFound
 from leoflowd.contract.states import TriggeredBy
 from leoflowd.contract.values import parsed_json, shown
 from leoflowd.contract.variable import VariableFacts, checked_variable
-from leoflowd.store import api_dags, api_task_instances, asked_runs, asset_events, dag_runs, task_instances, tries
+from leoflowd.store import (
+    api_dags,
+    api_task_instances,
+    asked_runs,
+    asset_events,
+    assets,
+    dag_runs,
+    task_instances,
+    tries,
+)
 from leoflowd.store.asked_runs import AskedRun, CannotRun
 from leoflowd.store.counts import count_states
 from leoflowd.store.database import Connection, Database
@@ -228,9 +237,10 @@ class Questions:
         async with self._db.agents.connection() as conn:
             if ask.triggering:
                 events = await asset_events.list_triggering_events(conn, row.dag_run_id)
-            else:
-                events = await asset_events.list_asked_events(conn, ask)
-        return m.AssetEventsAnswer(request_id=ask.request_id, events=events)
+                return m.AssetEventsAnswer(request_id=ask.request_id, events=events)
+            events = await asset_events.list_asked_events(conn, ask)
+            asset = await assets.fetch_active(conn, name=ask.name, uri=ask.uri)
+        return m.AssetEventsAnswer(request_id=ask.request_id, events=events, asset=asset)
 
 
 def _conf(text: str) -> dict[str, Any]:

@@ -102,6 +102,16 @@ class AssetRecord(msgspec.Struct, frozen=True, kw_only=True):
     partition_key: str | None = None
 
 
+class AssetFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """An asset, as tasks are told of it."""
+
+    name: str
+    uri: str
+    group: str = "asset"
+    extra: str = "{}"
+    """JSON text of an object."""
+
+
 class AssetEventFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One event, as tasks see it (`inlet_events`, `triggering_asset_events`)."""
 

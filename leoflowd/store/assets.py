@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from leoflowd.contract.asset_spec import AliasSpec, AssetAt, AssetLike, AssetNamed, AssetSpec
+from leoflowd.contract.asset_spec import AliasSpec, AssetAt, AssetFacts, AssetLike, AssetNamed, AssetSpec
 from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.core.asset_conditions import expression_of, named_in
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_value, statements
@@ -70,6 +70,14 @@ async def write_uses(conn: Connection, spec: DagSpec, now: datetime) -> tuple[Co
     text = None if shown is None else _text(shown)
     await conn.execute(_SQL.update_expression, {"dag_id": spec.dag_id, "expression": text})
     return await fetch_all(conn, _SQL.list_conflicts, Conflicting, dag_id=spec.dag_id)
+
+
+async def fetch_active(conn: Connection, *, name: str | None, uri: str | None) -> AssetFacts | None:
+    """The active asset that a reference by name or by uri means; None when both are given, or neither."""
+    if (name is None) == (uri is None):
+        return None
+    found = await fetch_all(conn, _SQL.fetch_active, AssetFacts, name=name, uri=uri)
+    return found[0] if found else None
 
 
 async def forget_uses(conn: Connection, dag_ids: Sequence[str]) -> None:

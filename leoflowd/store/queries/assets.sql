@@ -72,3 +72,7 @@ UPDATE dag SET asset_expression = %(expression)s::json WHERE dag_id = %(dag_id)s
 
 -- name: fetch_expression
 SELECT asset_expression FROM dag WHERE dag_id = %(dag_id)s;
+
+-- name: fetch_active (what a task means by a name or by a uri; indexes asset_active_name, asset_active_uri)
+SELECT name, uri, group_name AS "group", extra::text AS extra FROM asset
+WHERE is_active AND (name = %(name)s::text OR uri = %(uri)s::text);

@@ -18,7 +18,7 @@ from leoflowd.core.asset_events import NewEvent
 from leoflowd.scheduler.asset_runs import start_asset_run
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.scheduler.inbox import RunChanged
-from leoflowd.store import asset_events, dag_runs, dags
+from leoflowd.store import asset_events, assets, dag_runs, dags
 from leoflowd.store.asset_events import AssetEventWrite
 from leoflowd.store.database import Database
 from tests.conftest import PATIENCE_S
@@ -319,6 +319,20 @@ async def test_of_two_assets_with_one_uri_the_older_is_active(world: AssetWorld)
     async with world.db.api.transaction() as conn:
         await dags.delete_dag(conn, "first")
     assert await world.rows(b"SELECT name FROM asset WHERE is_active") == [("twin",)]
+
+
+async def test_a_name_or_a_uri_means_the_active_asset_of_it(world: AssetWorld) -> None:
+    twin = AssetSpec(name="twin", uri=A.uri, extra={"n": 1})
+    await world.register(waiting("first", A))
+    await world.register(waiting("second", twin))
+
+    async def name_of(**reference: str | None) -> str | None:
+        async with world.db.agents.connection() as conn:
+            found = await assets.fetch_active(conn, **{"name": None, "uri": None, **reference})
+        return found and found.name
+
+    assert [await name_of(name="a"), await name_of(uri=A.uri), await name_of(name="twin")] == ["a", "a", None]
+    assert [await name_of(), await name_of(name="a", uri=A.uri)] == [None, None], "that is no reference"
 
 
 async def test_a_task_is_told_of_events_in_bounds(world: AssetWorld, monkeypatch: pytest.MonkeyPatch) -> None:
