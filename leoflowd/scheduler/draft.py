@@ -10,6 +10,7 @@ from datetime import datetime
 
 import msgspec
 
+from leoflowd.contract.callback_spec import NewCallback
 from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE
 from leoflowd.contract.waits import NewWait
@@ -63,6 +64,7 @@ class Draft:
         self.fired: dict[Place, FiredWait] = {}
         self.tries_ended: list[TryEnded] = []
         self.waits_ended: list[WaitsEnded] = []
+        self.callbacks: list[NewCallback] = []
         self.launches: list[Place] = []
         self.to_plan: dict[int, set[int] | None] = {}
         self.dags_to_start: set[str] = set()
@@ -95,6 +97,7 @@ class Draft:
         self.added = {node: places for node, places in self.added.items() if node[0] != dag_run_id}
         self.ended_tries = {key: ended for key, ended in self.ended_tries.items() if ended[0] != dag_run_id}
         self.xcoms = [xcom for xcom in self.xcoms if xcom.dag_run_id != dag_run_id]
+        self.callbacks = [callback for callback in self.callbacks if callback.dag_run_id != dag_run_id]
         self.launches = [place for place in self.launches if place[0] != dag_run_id]
         self.waits = {place: wait for place, wait in self.waits.items() if place[0] != dag_run_id}
         self.fired = {place: fired for place, fired in self.fired.items() if place[0] != dag_run_id}
@@ -178,6 +181,7 @@ def batch_of(draft: Draft, views: Views, dag_run_ids: Collection[int]) -> Batch:
             for (run, i), before in draft.first.items()
             if run in chosen and before.wait and not views.runs[run].view.facts[i].wait
         ),
+        callbacks=tuple(callback for callback in draft.callbacks if callback.dag_run_id in chosen),
         stop_tries_of=tuple(sorted(stop)),
     )
 

@@ -228,7 +228,7 @@ class TaskInstance:
         self.first_started_at = moment(spec.get("first_started_at")) or self.start_date
         """When this try began, before it deferred or was rescheduled."""
         self._was_rescheduled = spec.get("first_started_at") is not None
-        self.end_date = None
+        self.end_date: Any = None
         self.pid = os.getpid()
         self.hostname = os.uname().nodename
         self.is_mapped = self.map_index >= 0
@@ -236,6 +236,19 @@ class TaskInstance:
         self._xcoms = xcoms
         self._control = control
         self._context: dict[str, Any] = {}
+
+    def end_as(self, call: dict[str, Any]) -> None:
+        """It is over, and a callback looks at it: the facts of `CallbackCall`."""
+        if not call["of_dag"]:
+            self.state = member("utils.state", "TaskInstanceState", call["state"])
+            self.start_date, self.end_date = moment(call.get("start_date")), moment(call.get("end_date"))
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds, of one that has ended."""
+        if self.start_date is None or self.end_date is None:
+            return None
+        return float((self.end_date - self.start_date).total_seconds())
 
     def __repr__(self) -> str:
         return f"<TaskInstance {self.dag_id}.{self.task_id} {self.run_id} try {self.try_number}>"
