@@ -50,6 +50,10 @@ class CallbackCall(msgspec.Struct, frozen=True, kw_only=True):
     """One sentence: `context["exception"]` is made of it when a try failed."""
     start_date: datetime | None = None
     end_date: datetime | None = None
+    task_state: str | None = None
+    """Of a dag run: the state of the task instance that its context has, and when that began and ended."""
+    task_start_date: datetime | None = None
+    task_end_date: datetime | None = None
 
 
 class NewCallback(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
+import msgspec
+
 from leoflowd.contract.callback_spec import AlertEvent, AlertSpec, CallbackCall, NewCallback, Reason
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
@@ -28,15 +30,25 @@ def is_asked_for(task: TaskSpec, dag: DagSpec) -> bool:
 
 
 def plan_callback(
-    dag_run_id: int, task: TaskSpec, dag: DagSpec, before: InstanceFacts, after: InstanceFacts, decision: Decision
+    dag_run_id: int,
+    task: TaskSpec,
+    dag: DagSpec,
+    before: InstanceFacts,
+    after: InstanceFacts,
+    decision: Decision,
+    because: str,
 ) -> NewCallback | None:
-    """`before` is the try that ended, `decision` what came of it; None: nobody wants to know."""
+    """`before` is the try that ended, `because` what was said of its end, `decision` what came of it.
+
+    None: nobody wants to know.
+    """
     match decision:
         case Succeed():
             call = _call(task, "success", after)
         case Skip():  # of what the task itself said
             call = _call(task, "skipped", after)
         case RetryAt():
+            after = msgspec.structs.replace(after, because=because)  # without when the next one is
             call = _call(task, "retry", after, email=task.email_on_retry, alerts=_alerts(dag, "task_retry"))
         case Fail():
             call = _call(task, "failure", after, email=task.email_on_failure, alerts=_alerts(dag, "task_failure"))
@@ -103,6 +115,9 @@ def plan_dag_callback(view: RunView, dag: DagSpec, decision: FinishDagRun) -> Ne
             because=decision.because,
             start_date=view.run.start_date,
             end_date=view.run.end_date,
+            task_state=None if facts is None else facts.state.value,
+            task_start_date=None if facts is None else facts.start_date,
+            task_end_date=None if facts is None else facts.end_date,
         ),
     )
 

@@ -269,7 +269,7 @@ class Deciding:
         own = decisions[0]
         task, dag = view.node_of(i).spec, loaded.version.spec
         if is_asked_for(task, dag):
-            called = plan_callback(dag_run_id, task, dag, before, view.facts[i], own)
+            called = plan_callback(dag_run_id, task, dag, before, view.facts[i], own, outcome.because)
             draft.callbacks.extend([called] if called is not None else [])
         if isinstance(own, Defer) and outcome.deferral is not None:
             one = self._views.runs[dag_run_id].try_facts(i)

@@ -141,7 +141,7 @@ class Callback:
 
     def _run(self) -> list[str]:
         """Our own notices first: they need none of the author's code, which may hang."""
-        _log.info("%s begins", self._title())
+        _log.info("::group::%s", self._title())  # behind the lines of the try: the UI draws it as a part of its own
         self.begin()
         faults = [fault for what, send in notices.of(self.spec) if (fault := self._tell(what, send)) is not None]
         if self.call["calls_functions"]:
@@ -167,6 +167,9 @@ class Callback:
         """What Airflow adds to the context for this event."""
         if self.call["of_dag"]:
             context["reason"] = self.call["reason"]
+            run = context["dag_run"]
+            run.state = contexts.member("utils.state", "DagRunState", self.call["state"])
+            run.end_date = contexts.moment(self.call["end_date"])
         elif self.call["event"] in ("failure", "retry"):
             context["exception"] = exception_of(self.call["because"])
 
@@ -232,5 +235,5 @@ class OnShim(Callback):
             run = contexts.DagRun(self.spec["dag_run"])
             return {"dag": dag, "dag_run": run, "run_id": self.spec["dag_run"]["run_id"]}
         ti = contexts.TaskInstance(self.spec, task, self._xcoms, self.control, self.started)
-        ti.end_as(self.call)
+        contexts.end_as(ti, self.call)
         return contexts.build(self.spec, dag, task, ti)

@@ -237,12 +237,6 @@ class TaskInstance:
         self._control = control
         self._context: dict[str, Any] = {}
 
-    def end_as(self, call: dict[str, Any]) -> None:
-        """It is over, and a callback looks at it: the facts of `CallbackCall`."""
-        if not call["of_dag"]:
-            self.state = member("utils.state", "TaskInstanceState", call["state"])
-            self.start_date, self.end_date = moment(call.get("start_date")), moment(call.get("end_date"))
-
     @property
     def duration(self) -> float | None:
         """Seconds, of one that has ended."""
@@ -381,6 +375,13 @@ class TaskInstance:
     @property
     def mark_success_url(self) -> str:
         return self.log_url
+
+
+def end_as(ti: Any, call: dict[str, Any]) -> None:
+    """The task instance is over, and a callback looks at it: `ti` as the facts of `CallbackCall` have it."""
+    of = "task_" if call["of_dag"] else ""
+    ti.state = member("utils.state", "TaskInstanceState", call[f"{of}state"])
+    ti.start_date, ti.end_date = moment(call.get(f"{of}start_date")), moment(call.get(f"{of}end_date"))
 
 
 def _one_of(values: dict[int, Any] | None, index: int, default: Any) -> Any:

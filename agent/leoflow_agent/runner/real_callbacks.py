@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import because, old_spelling
+from . import airflow_supervisor, because, old_spelling
 from . import context as contexts
 from .callbacks import Callback, EndedXComs, functions_of, limited
 
@@ -47,15 +47,15 @@ class OnAirflow(Callback):
         dag = self._try.load_dag()
         task_id = self.spec["task_id"]
         if not task_id:
-            return dag, {"dag": dag, "run_id": self.spec["dag_run"]["run_id"], "reason": self.call["reason"]}
+            run = airflow_supervisor.dag_run(self.spec["dag_run"])
+            context = {"dag": dag, "dag_run": run, "run_id": self.spec["dag_run"]["run_id"]}
+            self.fill(context)
+            return dag, context
         if task_id not in dag.task_dict:
             raise because.CannotLoad(f"dag {dag.dag_id!r} has no task {task_id!r} any more")
         task = dag.task_dict[task_id]
         ti = self._try.task_instance(self._runner, task)
-        if not self.call["of_dag"]:
-            ti.state = contexts.member("utils.state", "TaskInstanceState", self.call["state"])
-            ti.start_date = contexts.moment(self.call.get("start_date")) or ti.start_date
-            ti.end_date = contexts.moment(self.call.get("end_date"))
+        contexts.end_as(ti, self.call)
         context = ti.get_template_context()
         old_spelling.add_context_names(context, self.spec, self.control.ask)
         self.fill(context)
