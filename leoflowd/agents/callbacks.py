@@ -24,6 +24,7 @@ class CallbackReports:
     def __init__(self, db: Database, now: Callable[[], datetime]) -> None:
         self._db = db
         self._now = now
+        self.failed = 0
 
     async def try_started(self, row: TryRow, *, at: datetime, hostname: str, pid: int | None) -> None:
         async with self._db.agents.connection() as conn:
@@ -50,6 +51,7 @@ class CallbackReports:
             if is_first and not is_success:
                 await _note_failure(conn, row, outcome, now)
         if is_first and not is_success:
+            self.failed += 1
             log.warning(
                 "callback_failed", dag_id=row.dag_id, run_id=row.run_id, task_id=row.task_id, because=outcome.because
             )

@@ -100,6 +100,7 @@ class AgentStatistics(msgspec.Struct, frozen=True):
     questions: int
     """Being answered now."""
     outcomes: int
+    callbacks_failed: int
     log_bytes: int
     logs_unwritten: int
     """Tries whose agent keeps a log that cannot be stored here now."""
@@ -168,6 +169,7 @@ class AgentService:
             tries=len(self._sessions),
             questions=sum(len(opened.work) for opened in self._sessions.values()),
             outcomes=self._outcomes,
+            callbacks_failed=self._callback_reports.failed,
             log_bytes=self._log_bytes,
             logs_unwritten=self._log_faults.count,
             launches_refused=self._launches_refused,

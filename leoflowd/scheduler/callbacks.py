@@ -55,10 +55,10 @@ class Callbacks:
         self._others = others
         self._launcher = launcher
         self._came = trio.Event()
-        self._launched = self._lost = self._refused = 0
+        self._launched = self._lost = self._refused = self._waiting = 0
 
     def statistics(self) -> dict[str, int]:
-        return {"launched": self._launched, "lost": self._lost, "refused": self._refused}
+        return {"launched": self._launched, "lost": self._lost, "refused": self._refused, "waiting": self._waiting}
 
     def came(self) -> None:
         self._came.set()
@@ -74,6 +74,7 @@ class Callbacks:
     async def _look(self) -> None:
         async with self._db.scheduler.connection() as conn:
             rows = await callbacks.list_open(conn, at_most=LOOKED_AT)
+        self._waiting = len(rows)
         if not rows:
             return
         given = [row for row in rows if row.launcher]

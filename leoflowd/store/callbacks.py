@@ -172,8 +172,3 @@ async def queue_ended(conn: Connection, callback_id: int, *, because: str, now: 
     done = await execute(conn, _SQL.queue_ended, id=callback_id, next_try_id=next_id, because=because, now=now)
     await send_hint(conn, "callbacks")
     return bool(done)
-
-
-async def count_states(conn: Connection) -> dict[str, int]:
-    cursor = await conn.execute(_SQL.count_states)
-    return dict(await cursor.fetchall())

@@ -146,6 +146,7 @@ class Callback:
         faults = [fault for what, send in notices.of(self.spec) if (fault := self._tell(what, send)) is not None]
         if self.call["calls_functions"]:
             faults += self._call_functions()
+        _log.info("::endgroup::")
         return faults
 
     def _tell(self, what: str, send: Callable[[], Any]) -> str | None:

@@ -44,6 +44,3 @@ WHERE try_id = %(try_id)s::uuid AND state IN ('queued', 'running');
 UPDATE callback SET state = 'queued', try_id = %(next_try_id)s::uuid, launcher = '', launched_at = NULL, ended_at = NULL,
     queued_at = %(now)s, because = %(because)s
 WHERE id = %(id)s AND state IN ('success', 'failed');
-
--- name: count_states (metrics)
-SELECT state, count(*) FROM callback GROUP BY state;
