@@ -27,7 +27,7 @@ from . import context as contexts
 from .control import Control
 
 BEFORE_EXECUTE_WITHIN_S = 60.0
-"""For each `on_execute_callback`, which the task itself waits for."""
+"""For each `on_execute_callback`, which the task itself waits for; `LEOFLOW_BEFORE_EXECUTE_S` in its environment."""
 _log = logging.getLogger("task.callback")
 
 
@@ -74,11 +74,12 @@ def limited(function: Any) -> Callable[[Any], None]:
     @functools.wraps(function, updated=())
     def call(context: Any) -> None:
         what = f"on_execute_callback {name_of(function)}"
+        limit_s = float(os.environ.get("LEOFLOW_BEFORE_EXECUTE_S") or BEFORE_EXECUTE_WITHIN_S)
         try:
-            with _within(BEFORE_EXECUTE_WITHIN_S):
+            with _within(limit_s):
                 call_one(what, lambda: function(context))
         except _Stopped:
-            _log.error("%s took longer than %g s and was left; the task goes on", what, BEFORE_EXECUTE_WITHIN_S)
+            _log.error("%s took longer than %g s and was left; the task goes on", what, limit_s)
 
     return call
 
@@ -191,10 +192,11 @@ def exception_of(sentence: str) -> BaseException:
     """`ValueError: text` as such an error; what is no error of Python's or Airflow's, as an AirflowException."""
     exceptions = importlib.import_module("airflow.exceptions")
     name, colon, text = sentence.partition(": ")
-    kind = getattr(builtins, name, None) or (getattr(exceptions, name, None) if name.isidentifier() else None)
-    if colon and isinstance(kind, type) and issubclass(kind, Exception):
-        with contextlib.suppress(Exception):  # some want more than a text
-            return kind(text)
+    if colon and name.isidentifier():
+        with contextlib.suppress(Exception):  # no such name, or one that wants more than a text
+            kind = getattr(builtins, name, None) or getattr(exceptions, name)
+            if issubclass(kind, Exception):
+                return kind(text)  # type: ignore[no-any-return]
     return exceptions.AirflowException(sentence)  # type: ignore[no-any-return]
 
 
