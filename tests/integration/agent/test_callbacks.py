@@ -34,8 +34,8 @@ from airflow.exceptions import AirflowSkipException
 def tell(context):
     ti, run = context["ti"], context["dag_run"]
     print("told " + json.dumps([ti.task_id, str(ti.state), ti.try_number, ti.end_date is not None,
-        repr(context.get("exception")), context.get("reason"), getattr(run.state, 'value', run.state), ti.xcom_pull(task_ids="one"),
-        ti.log_url.partition("/dags/")[2]]))
+        repr(context.get("exception")), context.get("reason"), getattr(run.state, "value", run.state),
+        ti.xcom_pull(task_ids="one"), ti.log_url.partition("/dags/")[2]]))
 def break_(context): raise ValueError("broken")
 def leave(context): sys.exit(3)
 def hang(context): time.sleep(600)
