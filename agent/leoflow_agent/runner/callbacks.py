@@ -143,6 +143,7 @@ class Callback:
     def _run(self) -> list[str]:
         """Our own notices first: they need none of the author's code, which may hang."""
         _log.info("::group::%s", self._title())  # behind the lines of the try: the UI draws it as a part of its own
+        self.control.ask("mask", {"values": []})  # answered behind that line, so that nothing is printed before it
         self.begin()
         faults = [fault for what, send in notices.of(self.spec) if (fault := self._tell(what, send)) is not None]
         if self.call["calls_functions"]:
