@@ -46,6 +46,7 @@ MODULES: tuple[str, ...] = (
     "public.nothing_yet",
     "public.leoflow",
     "own.waits",
+    "own.callbacks",
     "own.metrics",
     "own.hooks",
     "ui.shell",

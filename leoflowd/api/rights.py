@@ -104,6 +104,9 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     # waits
     (Right.READ, Object.FILTERED, "own_waits: list_waits get_wait get_pool"),
     (Right.OPERATE, Object.FILTERED, "own_waits: act_on_wait patch_wait"),
+    # callbacks
+    (Right.READ, Object.FILTERED, "own_callbacks: list_callbacks get_callback get_callback_log"),
+    (Right.OPERATE, Object.FILTERED, "own_callbacks: retry_callback"),
     # what happened
     (Right.READ, Object.FILTERED, "public_records: list_event_logs get_event_log list_import_errors get_import_error"),
     # what belongs to no DAG

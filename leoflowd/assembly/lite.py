@@ -16,6 +16,7 @@ import trio
 
 from leoflow_sensors.egress_policy import EgressPolicy, parse_policy
 from leoflowd import telemetry
+from leoflowd.agents.callbacks import CallbackReports
 from leoflowd.agents.service import AgentService
 from leoflowd.api.context import ApiContext
 from leoflowd.api.server import ApiServer
@@ -34,6 +35,7 @@ from leoflowd.lite.environments import Environments
 from leoflowd.lite.passwords import ADMIN, set_up_admin
 from leoflowd.lite.ui_assets import prepare_ui
 from leoflowd.lite.workspace import Workspace
+from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.scheduler.draft import EXECUTOR, INLINE
 from leoflowd.scheduler.inbox import Inbox
@@ -43,7 +45,8 @@ from leoflowd.scheduler.outbox import Outbox
 from leoflowd.scheduler.replicas import Heart, Others
 from leoflowd.scheduler.reports import KeptReports, OthersReports
 from leoflowd.scheduler.sweeps import Sweeper, follow_hints
-from leoflowd.store import settings, tries
+from leoflowd.store import settings
+from leoflowd.store.callbacks import CallbackTry, fetch_any_try
 from leoflowd.store.connections import ConnectionBook
 from leoflowd.store.database import Database, Lane
 from leoflowd.store.hints import HintListener
@@ -93,16 +96,21 @@ class Led:
     def __init__(self) -> None:
         self.pool: CheapTaskPool | None = None
         self.reports: OthersReports | None = None
+        self.callbacks: Callbacks | None = None
 
     def begin(self, term: Term) -> None:
-        self.pool, self.reports = term.cheap.pool, term.reports
+        self.pool, self.reports, self.callbacks = term.cheap.pool, term.reports, term.callbacks
 
     def end(self) -> None:
-        self.pool = self.reports = None
+        self.pool = self.reports = self.callbacks = None
 
     def reports_came(self) -> None:
         if self.reports is not None:
             self.reports.came()
+
+    def callbacks_came(self) -> None:
+        if self.callbacks is not None:
+            self.callbacks.came()
 
 
 async def build(
@@ -141,7 +149,9 @@ async def build(
     following = base.hints.subscribe()
     return Parts(
         hints=base.hints,
-        follow_hints=lambda: follow_hints(following, base.inbox, base.clock.look_at, led.reports_came),
+        follow_hints=lambda: follow_hints(
+            following, base.inbox, base.clock.look_at, led.reports_came, led.callbacks_came
+        ),
         pulses=base.pulses,
         refusals=base.refusals,
         agents=agents,
@@ -222,6 +232,7 @@ def _agents(base: Foundation) -> AgentService:
         connections=_connections(base, base.db.agents),
         variables=_variables(base, base.db.agents),
         silence_max_s=base.config.scheduler.agent_silence_s,
+        callback_timeout_s=base.config.callbacks.timeout_s,
     )
 
 
@@ -268,6 +279,17 @@ def _term(base: Foundation, agents: AgentService, number: int) -> Term:
         )
         for executor, dispatches in ((EXECUTOR, base.dispatches_in), (INLINE, inline_in))
     }
+    callbacks = Callbacks(
+        db=base.db,
+        dispatches=base.dispatches_in,
+        config=base.config.callbacks,
+        sweep_interval_s=config.sweep_interval_s,
+        silence_s=config.agent_silence_s,
+        now=base.now,
+        signs=agents.signs,
+        others=Others(base.db, base.replica),
+        launcher=base.replica,
+    )
     scheduler = Scheduler(
         db=base.db,
         receive=base.inbox.receive,
@@ -279,6 +301,7 @@ def _term(base: Foundation, agents: AgentService, number: int) -> Term:
         waits=cheap.pool,
         may_launch=lambda: not base.stop.is_set(),
         launcher=base.replica,
+        call_back=callbacks.came,
     )
     sweeper = Sweeper(
         db=base.db,
@@ -295,6 +318,7 @@ def _term(base: Foundation, agents: AgentService, number: int) -> Term:
         scheduler=scheduler,
         clock=base.clock,
         reports=OthersReports(db=base.db, inbox=base.inbox, sweep_interval_s=config.sweep_interval_s),
+        callbacks=callbacks,
         sweeper=sweeper,
         complaints={
             "scheduler": base.pulses.watch("scheduler", lambda: scheduler.rounds, within_s),
@@ -354,8 +378,11 @@ async def _python_for(environments: Environments, environment: EnvironmentSpec) 
 async def _tell_refusal(db: Database, inbox: Inbox, refusal: Refusal) -> None:
     """The scheduler hears of it like of any end of a try, and commits it."""
     async with db.agents.connection() as conn:
-        row = await tries.fetch_try(conn, refusal.try_id)
+        row = await fetch_any_try(conn, refusal.try_id)
     if row is not None and row.live:
         now = telemetry.utc_now()
         outcome = Outcome(kind=refusal.kind, because=refusal.because, start_date=now, end_date=now)
-        await inbox.try_ended(row, outcome, None)
+        if isinstance(row, CallbackTry):
+            await CallbackReports(db, telemetry.utc_now).try_ended(row, outcome, None)
+        else:
+            await inbox.try_ended(row, outcome, None)

@@ -13,6 +13,7 @@ from leoflowd.executors.process import ProcessExecutor
 from leoflowd.executors.refusals import Refusals
 from leoflowd.lite.environments import Environments
 from leoflowd.lite.workspace import Workspace
+from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.scheduler.leadership import Leadership
 from leoflowd.scheduler.loop import Scheduler
@@ -49,6 +50,7 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: Scheduler
     clock: TimetableClock
     reports: OthersReports
+    callbacks: Callbacks
     sweeper: Sweeper
     complaints: dict[str, Callable[[], str | None]]
     """By component: of what should move and stands still."""

@@ -32,6 +32,7 @@ COMMANDS = {
     "test": ("leoflowd.cli.test", "test", "Run a DAG to the end here, without a server."),
     "tree": ("leoflowd.cli.tree", "tree", "Show the server's components and their state."),
     "waits": ("leoflowd.cli.waits", "waits", "List, explain, probe, fire and fail what tasks wait for."),
+    "callbacks": ("leoflowd.cli.callbacks", "callbacks", "List callbacks, mails and alerts; their logs; once more."),
     "actions": ("leoflowd.cli.actions", "actions", "List and answer what tasks ask people."),
     "explain": ("leoflowd.cli.explain", "explain", "Say why a task is in its state."),
     "auth": ("leoflowd.cli.auth", "auth", "Log in."),

@@ -11,6 +11,7 @@ from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.states import FINISHED, LIVE, TaskInstanceState
 from leoflowd.contract.waits import WaitEnd
 from leoflowd.contract.xcoms import XCom
+from leoflowd.core.callbacks import is_asked_for, plan_callback, plan_dag_callback
 from leoflowd.core.choices import choice_among
 from leoflowd.core.dag_run_plan import (
     begins_with_wait,
@@ -260,11 +261,16 @@ class Deciding:
     # --- moves ------------------------------------------------------------------------------------------------
 
     def _end(self, dag_run_id: int, i: int, outcome: Outcome, draft: Draft) -> None:
-        view = self._views.runs[dag_run_id].view
+        loaded = self._views.runs[dag_run_id]
+        view, before = loaded.view, loaded.view.facts[i]
         decisions = plan_outcome(view, i, outcome, draft.now, max_map_length=self._max_map_length)
         for decision in decisions:
             self._apply(dag_run_id, decision, draft)
         own = decisions[0]
+        task, dag = view.node_of(i).spec, loaded.version.spec
+        if is_asked_for(task, dag):
+            called = plan_callback(dag_run_id, task, dag, before, view.facts[i], own, outcome.because)
+            draft.callbacks.extend([called] if called is not None else [])
         if isinstance(own, Defer) and outcome.deferral is not None:
             one = self._views.runs[dag_run_id].try_facts(i)
             wait = wait_of_deferral(one, outcome.deferral, draft.now)
@@ -293,6 +299,9 @@ class Deciding:
         if isinstance(decision, StartDagRun | FinishDagRun):
             view.run = apply_to_run(view.run, decision, draft.now)
             draft.moved_runs.add(dag_run_id)
+            if isinstance(decision, FinishDagRun):
+                called = plan_dag_callback(view, loaded.version.spec, decision)
+                draft.callbacks.extend([called] if called is not None else [])
             return
         if isinstance(decision, Expand):
             added = view.expand(decision.node, decision.count)

@@ -83,6 +83,7 @@ class Scheduler:
         waits: Waits,
         may_launch: Callable[[], bool] = lambda: True,
         launcher: str = "",
+        call_back: Callable[[], None] = lambda: None,
     ) -> None:
         self._receive = receive
         self._config = config
@@ -92,7 +93,7 @@ class Scheduler:
         self._reading = Reading(db, self._views, self._aside)
         self._deciding = Deciding(self._views, self._aside, may_launch, launcher, config.max_map_length)
         self._committing = Committing(db, self._views, self._aside, term)
-        self._effects = Effects(offers, waits, run_ended)
+        self._effects = Effects(offers, waits, run_ended, call_back)
         self._term = term
         self._later: list[Event] = []
         """Events about runs that somebody changed meanwhile, to be decided again."""

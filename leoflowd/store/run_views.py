@@ -194,6 +194,18 @@ async def _load_try(conn: Connection, dag_run_id: int, try_id: str) -> TryFacts 
     return TryFacts(dag_run_id=run.id, facts=facts, run=_run_facts(run), artifact=_artifact(version, shape))
 
 
+async def load_artifact(conn: Connection, dag_run_id: int) -> tuple[DagRunFacts, Artifact] | None:
+    """The run as it stands, and the version that it runs; None when it is gone. Raises `BrokenRun`."""
+    try:
+        run = await fetch_one(conn, _SQL.fetch_run, _RunRow, dag_run_id=dag_run_id)
+        if run is None:
+            return None
+        version = await fetch_version_by_id(conn, run.dag_version_id)
+        return _run_facts(run), _artifact(version, shape_of_version(version.id, version.spec))
+    except _UNREADABLE as error:
+        raise BrokenRun(f"dag run {dag_run_id} cannot be read: {error}") from error
+
+
 def _artifact(version: VersionRow, shape: DagShape) -> Artifact:
     return Artifact(
         spec=version.spec,

@@ -15,6 +15,7 @@ from leoflowd.api.public import task_instances
 from leoflowd.contract.dag_spec import SCHEMA_VERSION, DagSpec
 from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.store import api_task_instances, dag_runs
+from leoflowd.store.api_callbacks import explain_callbacks
 from leoflowd.store.dags import register_dag
 
 blueprint = Blueprint("public_leoflow", __name__)
@@ -72,6 +73,7 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
         run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
         explained = await task_instances.explain(conn, run, task_id, map_index)
         earlier = await api_task_instances.list_earlier_tries(conn, run.id, task_id, map_index)
+        called = await explain_callbacks(conn, dag_run_id=run.id, task_id=task_id, map_index=map_index)
     if not explained.because:
         raise NotFound(
             f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and "
@@ -84,7 +86,7 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
             "dag_run_id": run_id,
             "task_id": task_id,
             "map_index": map_index,
-            "because": (*explained.because, *before),
+            "because": (*explained.because, *called, *before),
             "wait_id": explained.wait_id,
         }
     )

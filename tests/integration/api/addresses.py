@@ -17,6 +17,7 @@ NOWHERE: Mapping[str, str] = {
     "xcom_key": "none",
     "wait_id": "00000000-0000-0000-0000-000000000000",
     "action": "fail",
+    "callback_id": "0",
     "event_log_id": "0",
     "import_error_id": "0",
     "asset_id": "0",

@@ -13,9 +13,11 @@ from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.api.rights import NEEDS, SAFE_METHODS, Object
 from leoflowd.contract.asset_spec import AliasSpec, AssetSpec
+from leoflowd.contract.callback_spec import CallbackCall, NewCallback
 from leoflowd.core.asset_events import NewEvent
 from leoflowd.core.rights import ALL_DAGS, Dags, Grants, Right, grants_of_role
 from leoflowd.store import asset_events, assets
+from leoflowd.store.callbacks import insert_callbacks, list_open, mark_ended
 from leoflowd.store.dags import put_import_error
 from leoflowd.store.database import Connection
 from leoflowd.store.event_log import insert_event
@@ -54,6 +56,7 @@ SILENT = frozenset(
         "ui_dags.dag_stats",
         "ui_dags.historical_metrics_data",
         "own_waits.get_pool",
+        "own_callbacks.get_callback_log",
     }
 )
 
@@ -84,6 +87,7 @@ async def world(api_context: ApiContext, admin: Client) -> World:
     for run_id, task_id in ((DONE, "extract"), (OPEN, "load")):
         await put_question(db, run_id=run_id, task_id=task_id, subject="betrayed")
     async with db.api.transaction() as conn:
+        callback_id = await _put_callback(conn)
         await put_import_error(
             conn, filename=f"{DAG}/dag.py", bundle_name="workspace", stack_trace="betrayed", now=START
         )
@@ -101,6 +105,7 @@ async def world(api_context: ApiContext, admin: Client) -> World:
         "map_index": "-1",
         "xcom_key": "text",
         "wait_id": wait_id,
+        "callback_id": str(callback_id),
         "event_log_id": str(events[0]),
         "import_error_id": str(errors[0]),
         "asset_id": asset_id,
@@ -118,6 +123,19 @@ async def _hide_an_asset(api_context: ApiContext) -> tuple[str, str]:
         [asset_id] = await _column(conn, b"SELECT id FROM asset")
         [alias_id] = await _column(conn, b"SELECT id FROM asset_alias")
     return str(asset_id), str(alias_id)
+
+
+async def _put_callback(conn: Connection) -> int:
+    """One that has ended; its number has to be one that is no part of other addresses."""
+    (dag_run_id,) = await _column(conn, f"SELECT id FROM dag_run WHERE run_id = '{DONE}'".encode())
+    call = CallbackCall(event="failure", state="failed", calls_functions=True)
+    await conn.execute(b"ALTER TABLE callback ALTER COLUMN id RESTART WITH 7531")
+    await insert_callbacks(
+        conn, [NewCallback(dag_run_id=dag_run_id, task_id="extract", try_number=1, call=call)], START
+    )
+    (row,) = await list_open(conn, at_most=1)
+    await mark_ended(conn, str(row.try_id), is_success=False, because="betrayed", started_at=START, now=START)
+    return row.id
 
 
 async def _column(conn: Connection, statement: bytes) -> list[Any]:
@@ -166,7 +184,8 @@ async def test_no_list_shows_anything_of_a_hidden_dag(world: World) -> None:
     for endpoint, path in _reads(world, dag_id="~", run_id="~", task_id="~"):
         if NEEDS[endpoint].object not in (Object.FILTERED, Object.PATH_OR_ALL):
             continue
-        is_one = any(name in path for name in (world.ids["wait_id"], "/eventLogs/", "/importErrors/"))
+        ones = (world.ids["wait_id"], world.ids["callback_id"], "/eventLogs/", "/importErrors/")
+        is_one = any(name in path for name in ones)
         is_one |= path.endswith((f"/assets/{world.ids['asset_id']}", f"/aliases/{world.ids['asset_alias_id']}"))
         status, body = await _ask(world.restricted, path)
         assert status == (404 if is_one else 200), (endpoint, body)
@@ -256,6 +275,7 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ),
         (f"{own}.patch_wait", "PATCH", wait, {"poke_interval_s": 5.0}),
         (f"{own}.act_on_wait", "POST", f"{wait}/fail", None),
+        ("own_callbacks.retry_callback", "POST", f"/leoflow/api/callbacks/{ids['callback_id']}/retry", None),
         (f"{changes}.dry_run_patch", "PATCH", f"{TASK}/dry_run", mark),
         (f"{changes}.dry_run_patch_mapped", "PATCH", f"{TASK}/-1/dry_run", mark),
         (f"{changes}.patch_task_instance", "PATCH", TASK, mark),
@@ -294,6 +314,7 @@ async def _rows(world: World, context: ApiContext) -> list[Any]:
                 b"SELECT w::text FROM wait w",
                 b"SELECT q::text FROM asset_queue q",
                 b"SELECT e::text FROM asset_event e",
+                b"SELECT c::text FROM callback c",
                 b"SELECT h::text FROM hitl_detail h ORDER BY h.wait_id",
                 b"SELECT f::text FROM dag_favorite f",
                 b"SELECT e.id FROM event_log e WHERE dag_id = 'etl' ORDER BY e.id",
