@@ -27,6 +27,7 @@ COMMANDS = {
     "push": ("leoflowd.cli.push", "push", "Register an artifact at the server."),
     "dags": ("leoflowd.cli.dags", "dags", "List, show, delete, pause and unpause DAGs."),
     "runs": ("leoflowd.cli.runs", "runs", "Trigger, list, follow and clear dag runs."),
+    "backfill": ("leoflowd.cli.backfill", "backfill", "Make runs of the past; list, pause and cancel backfills."),
     "connections": ("leoflowd.cli.connections", "connections", "Add, list, test and delete connections."),
     "variables": ("leoflowd.cli.variables", "variables", "List, set, delete, import and export variables."),
     "test": ("leoflowd.cli.test", "test", "Run a DAG to the end here, without a server."),

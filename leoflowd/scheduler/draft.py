@@ -18,7 +18,7 @@ from leoflowd.core.run_view import InstanceFacts, RunView
 from leoflowd.scheduler.inbox import TryEnded, WaitsEnded
 from leoflowd.scheduler.views import Views
 from leoflowd.scheduler.waits import HTTP_KIND
-from leoflowd.store.run_views import LoadedRun
+from leoflowd.store.run_views import LoadedRun, Quota
 from leoflowd.store.transitions import Batch, EndedTry, Expansion, InstanceWrite, RunWrite
 from leoflowd.store.waits import FiredWait, WaitWrite
 
@@ -65,7 +65,7 @@ class Draft:
         self.waits_ended: list[WaitsEnded] = []
         self.launches: list[Place] = []
         self.to_plan: dict[int, set[int] | None] = {}
-        self.dags_to_start: set[str] = set()
+        self.to_start: set[Quota] = set()
         self.starting: list[LoadedRun] = []
         """Queued runs that were read because there may be room for them."""
         self.read_again: set[int] = set()

@@ -1,4 +1,4 @@
-"""Lists of what this server has none of yet: assets and backfills. Blueprint `public_nothing_yet`.
+"""Lists of what this server has none of yet: assets. Blueprint `public_nothing_yet`.
 
 The UI asks for them on ordinary pages and wants a list with the right name. Their other routes answer 404 until the
 features exist; then this module goes.
@@ -37,13 +37,3 @@ async def list_asset_aliases() -> Response:
 async def list_queued_events(dag_id: str) -> Response:
     await check_dag(dag_id)
     return empty_collection("queued_events")
-
-
-@blueprint.get("/api/v2/backfills")
-async def list_backfills() -> Response:
-    query = Query()
-    dag_id = query.text("dag_id")
-    query.page()
-    if dag_id is not None:
-        await check_dag(dag_id)
-    return empty_collection("backfills")

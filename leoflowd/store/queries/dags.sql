@@ -73,7 +73,7 @@ SELECT d.dag_id, d.current_version_id AS version_id, d.is_paused,
 FROM dag d
 LEFT JOIN LATERAL (
     SELECT r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after FROM dag_run r
-    WHERE r.dag_id = d.dag_id AND r.run_type = 'scheduled'
+    WHERE r.dag_id = d.dag_id AND r.run_type IN ('scheduled', 'backfill')
     ORDER BY r.logical_date DESC NULLS LAST LIMIT 1
 ) last ON true
 WHERE d.current_version_id IS NOT NULL AND NOT d.is_stale

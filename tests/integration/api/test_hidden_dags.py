@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -12,7 +13,9 @@ from quart_trio import QuartTrio
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.api.rights import NEEDS, SAFE_METHODS, Object
+from leoflowd.core.backfills import Asked
 from leoflowd.core.rights import ALL_DAGS, Dags, Grants, Right, grants_of_role
+from leoflowd.store.backfills import NewBackfill, insert_backfill
 from leoflowd.store.dags import put_import_error
 from leoflowd.store.database import Connection
 from leoflowd.store.event_log import insert_event
@@ -28,12 +31,20 @@ WORDS = (b"etl", b"extract", b"transform", b"manual__", b"Loads", b"daily", b"be
 TASK = f"/api/v2/dags/{DAG}/dagRuns/{DONE}/taskInstances/extract"
 QUERIES = {
     "ui_structure.structure_data": f"?dag_id={DAG}",
-    "public_nothing_yet.list_backfills": f"?dag_id={DAG}",
+    "public_backfills.list_backfills": f"?dag_id={DAG}",
     "public_dag_runs.wait_dag_run": "?interval=1",
     "ui_dags.historical_metrics_data": "?start_date=2026-11-01T00:00:00Z",
     "public_dags.list_dags": "?exclude_stale=false",
 }
 """What a GET needs besides its path."""
+ASKED = {"dag_id": DAG, "from_date": "2026-11-01T00:00:00Z", "to_date": "2026-11-03T00:00:00Z"}
+BACKFILL = NewBackfill(
+    dag_id=DAG,
+    asked=Asked(from_date=START - timedelta(days=9), to_date=START - timedelta(days=8)),
+    max_active_runs=1,
+    run_on_latest_version=True,
+    user="admin",
+)
 SILENT = frozenset(
     {
         # nothing in the seed that they could tell: no mapped instance; empty until the feature exists; numbers only
@@ -81,6 +92,7 @@ async def world(api_context: ApiContext, admin: Client) -> World:
         extra = {"asked_by": {"dag_id": DAG, "run_id": DONE, "task_id": "extract"}}
         await insert_event(conn, now=START, event="trigger_dag_run", owner=None, dag_id=SHOWN, extra=extra)
         events = await _column(conn, b"SELECT id FROM event_log WHERE event = 'seeded'")
+        backfill_id = await insert_backfill(conn, BACKFILL, START)
         errors = await _column(conn, b"SELECT id FROM import_error WHERE stack_trace = 'betrayed'")
     context = dataclasses.replace(api_context, pool=lambda: pool)
     app, restricted = create_app(context), create_app(dataclasses.replace(context, grants=_grants))
@@ -91,6 +103,7 @@ async def world(api_context: ApiContext, admin: Client) -> World:
         "map_index": "-1",
         "xcom_key": "text",
         "wait_id": wait_id,
+        "backfill_id": str(backfill_id),
         "event_log_id": str(events[0]),
         "import_error_id": str(errors[0]),
     }
@@ -143,7 +156,7 @@ async def test_no_list_shows_anything_of_a_hidden_dag(world: World) -> None:
     for endpoint, path in _reads(world, dag_id="~", run_id="~", task_id="~"):
         if NEEDS[endpoint].object not in (Object.FILTERED, Object.PATH_OR_ALL):
             continue
-        is_one = any(name in path for name in (world.ids["wait_id"], "/eventLogs/", "/importErrors/"))
+        is_one = any(name in path for name in (world.ids["wait_id"], "/eventLogs/", "/importErrors/", "/v2/backfills/"))
         status, body = await _ask(world.restricted, path)
         assert status == (404 if is_one else 200), (endpoint, body)
         assert not _betrayal(body.replace(world.ids["wait_id"].encode(), b"")), (endpoint, body)
@@ -209,6 +222,7 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
     dag, run = f"/api/v2/dags/{DAG}", f"/api/v2/dags/{DAG}/dagRuns/{DONE}"
     mark, wait = {"new_state": "failed"}, f"/leoflow/api/waits/{ids['wait_id']}"
     clear = {"dry_run": False, "dag_run_id": DONE}
+    backfill = f"/api/v2/backfills/{ids['backfill_id']}"
     changes, own = "public_task_instance_changes", "own_waits"
     return [
         ("public_dags.patch_dag", "PATCH", dag, {"is_paused": True}),
@@ -242,6 +256,11 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ("public_dag_runs.patch_dag_run", "PATCH", run, {"note": "mine"}),
         ("public_dag_runs.clear_dag_run", "POST", f"{run}/clear", {"dry_run": False}),
         ("public_dag_runs.delete_dag_run", "DELETE", run, None),
+        ("public_backfills.create_backfill_dry_run", "POST", "/api/v2/backfills/dry_run", ASKED),
+        ("public_backfills.pause_backfill", "PUT", f"{backfill}/pause", None),
+        ("public_backfills.unpause_backfill", "PUT", f"{backfill}/unpause", None),
+        ("public_backfills.cancel_backfill", "PUT", f"{backfill}/cancel", None),
+        ("public_backfills.create_backfill", "POST", "/api/v2/backfills", ASKED),
         ("public_dags.delete_dag", "DELETE", dag, None),
     ]
 
@@ -261,6 +280,7 @@ async def _rows(world: World, context: ApiContext) -> list[Any]:
                 b"SELECT w::text FROM wait w",
                 b"SELECT h::text FROM hitl_detail h ORDER BY h.wait_id",
                 b"SELECT f::text FROM dag_favorite f",
+                b"SELECT b::text FROM backfill b",
                 b"SELECT e.id FROM event_log e WHERE dag_id = 'etl' ORDER BY e.id",
             )
         ]
