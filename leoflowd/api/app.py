@@ -45,6 +45,7 @@ MODULES: tuple[str, ...] = (
     "public.backfills",
     "public.nothing_yet",
     "public.leoflow",
+    "own.versions",
     "own.waits",
     "own.metrics",
     "own.hooks",

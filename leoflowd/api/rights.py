@@ -72,6 +72,8 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.PATH, "public_dag_versions: get_version get_source"),
     (Right.READ, Object.PATH, "public_tasks: list_tasks get_task"),
     (Right.OPERATE, Object.BODY, "public_leoflow: register"),
+    (Right.READ, Object.PATH, "own_versions: diff"),
+    (Right.OPERATE, Object.PATH, "own_versions: rollback"),
     # runs
     (Right.READ, Object.PATH_OR_ALL, "public_dag_runs: list_dag_runs list_dag_runs_batch"),
     (Right.READ, Object.PATH, "public_dag_runs: get_dag_run list_upstream_asset_events wait_dag_run"),

@@ -30,6 +30,8 @@ COMMANDS = {
     "backfill": ("leoflowd.cli.backfill", "backfill", "Make runs of the past; list, pause and cancel backfills."),
     "connections": ("leoflowd.cli.connections", "connections", "Add, list, test and delete connections."),
     "variables": ("leoflowd.cli.variables", "variables", "List, set, delete, import and export variables."),
+    "diff": ("leoflowd.cli.versions", "diff", "Show what differs between two versions of a DAG."),
+    "rollback": ("leoflowd.cli.versions", "rollback", "Make an older version of a DAG current."),
     "test": ("leoflowd.cli.test", "test", "Run a DAG to the end here, without a server."),
     "tree": ("leoflowd.cli.tree", "tree", "Show the server's components and their state."),
     "waits": ("leoflowd.cli.waits", "waits", "List, explain, probe, fire and fail what tasks wait for."),

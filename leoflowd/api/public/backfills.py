@@ -32,6 +32,9 @@ BACKFILLS = "/api/v2/backfills"
 ID_MAX = 2**63 - 1
 
 
+DIGITS = msgspec.Meta(pattern="^[1-9][0-9]{0,8}$")
+
+
 class BackfillBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Airflow's BackfillPostBody; dates without a zone are UTC."""
 
@@ -41,7 +44,8 @@ class BackfillBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     run_backwards: bool = False
     dag_run_conf: dict[str, Any] | None = None
     reprocess_behavior: Reprocess = Reprocess.NONE
-    max_active_runs: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = 10
+    max_active_runs: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | Annotated[str, DIGITS] = 10
+    """The UI's dialog sends what was typed into it as text, and Airflow takes it."""
     run_on_latest_version: bool = True
 
 
@@ -144,7 +148,7 @@ async def _read() -> NewBackfill:
             reprocess=body.reprocess_behavior,
             conf=body.dag_run_conf,
         ),
-        max_active_runs=body.max_active_runs,
+        max_active_runs=int(body.max_active_runs),
         run_on_latest_version=body.run_on_latest_version,
         user=caller().username,
     )

@@ -52,7 +52,7 @@ async def test_the_dry_run_says_what_the_real_thing_then_makes(server: Client, a
 
 
 async def test_the_answer_is_airflows_and_how_far_it_is(server: Client, api_context: ApiContext) -> None:
-    made = await server.send("POST", BACKFILLS, BODY | {"max_active_runs": 2, "dag_run_conf": {"n": 1}})
+    made = await server.send("POST", BACKFILLS, BODY | {"max_active_runs": "2", "dag_run_conf": {"n": 1}})
     progress = {"runs": 3, "to_be_made": 3, "skipped": 0, "queued": 0, "running": 0, "success": 0, "failed": 0}
     assert made == {
         "id": made["id"],
@@ -114,6 +114,7 @@ async def test_the_ui_asks_for_those_that_are_not_over(server: Client) -> None:
         ({"dag_id": "never"}, 422, "never has no schedule"),
         ({"from_date": "2027-01-01T00:00:00Z", "to_date": "2027-01-02T00:00:00Z"}, 422, "future dates"),
         ({"max_active_runs": 0}, 422, "max_active_runs"),
+        ({"max_active_runs": "many"}, 422, "max_active_runs"),
         ({"reprocess_behavior": "all"}, 422, "reprocess_behavior"),
         ({"run_sideways": True}, 422, "run_sideways"),
     ],

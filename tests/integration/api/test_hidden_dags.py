@@ -33,6 +33,7 @@ QUERIES = {
     "ui_structure.structure_data": f"?dag_id={DAG}",
     "public_backfills.list_backfills": f"?dag_id={DAG}",
     "public_dag_runs.wait_dag_run": "?interval=1",
+    "own_versions.diff": "?from=1&to=1",
     "ui_dags.historical_metrics_data": "?start_date=2026-11-01T00:00:00Z",
     "public_dags.list_dags": "?exclude_stale=false",
 }
@@ -230,6 +231,7 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ("public_dags.favorite_dag", "POST", f"{dag}/favorite", None),
         ("public_dags.unfavorite_dag", "POST", f"{dag}/unfavorite", None),
         ("public_leoflow.register", "POST", "/api/v2/leoflow/dags", msgspec.structs.replace(SPEC, doc_md="new")),
+        ("own_versions.rollback", "POST", f"/api/v2/leoflow/dags/{DAG}/rollback", {"version_number": 1}),
         (
             "public_hitl_details.update_hitl_detail",
             "PATCH",
