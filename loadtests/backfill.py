@@ -4,7 +4,7 @@ Run as `python -m loadtests.backfill`. Starts its own `leoflow lite` on an empty
 public API; what it claims about runs it reads in that Lite's Postgres. Prints one JSON object; progress goes to stderr.
 
 * `live_alone_ms`, `live_beside_ms`: of live runs that are triggered one after the other, from the run's `run_after` to
-  the `start_date` of its one task, measured on this Lite a moment apart; `ratio` is that of their medians;
+  the `start_date` of its one task, alone before and after; `ratio` is that of their medians;
 * `made_per_s`: runs of the backfill that were made per second; `most_running`: the most that were seen running at once;
 * after a pause (nothing new runs), the resumption, a kill -9 of the daemon in the middle and a second start: every
   moment has one run, none has two, and the backfill ends by itself. A second one is cancelled in the middle.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -90,6 +91,7 @@ def tell(line: str) -> None:
 
 
 def measure(lite: Lite, runs: int, live: int) -> dict[str, Any]:
+    load = os.getloadavg()
     with lite.api() as api:
         api.wait_for_dags("history", "live")
         for dag_id in ("history", "live"):
@@ -116,6 +118,8 @@ def measure(lite: Lite, runs: int, live: int) -> dict[str, Any]:
         tell(f"killed and started again: {before}")
         wait_until(lambda: is_over(api, backfill_id, most), within_s=OVER_WITHIN_S, what="the backfill to end")
         ended = progress(api, backfill_id)
+        after = live_waits_ms(api, live)
+        tell(f"alone again: {statistics.median(after):.1f} ms")
         second = ask(api, runs, reprocess="completed")
         wait_until(lambda: progress(api, second)["running"] == AT_ONCE, within_s=300, what="the second one to run")
         act(api, second, "cancel")
@@ -123,9 +127,11 @@ def measure(lite: Lite, runs: int, live: int) -> dict[str, Any]:
     return {
         "runs": runs,
         "in_flight": AT_ONCE,
-        "live_alone_ms": spread(alone),
+        "load_before": [round(value, 1) for value in load],
+        "load_after": [round(value, 1) for value in os.getloadavg()],
+        "live_alone_ms": spread(alone + after),
         "live_beside_ms": spread(beside),
-        "ratio": round(statistics.median(beside) / statistics.median(alone), 2),
+        "ratio": round(statistics.median(beside) / statistics.median(alone + after), 2),
         "made_per_s": round(runs / made_s, 1),
         "most_running": most.found,
         "paused": paused,

@@ -22,6 +22,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from . import (
+    backseat,
     because,
     deferral,
     limits,
@@ -86,6 +87,8 @@ def _run(spec: dict[str, Any], control: Control) -> dict[str, Any]:
 
 
 def _prepare_process(spec: dict[str, Any], work: str, control: Control) -> None:
+    if spec["dag_run"]["run_type"] == "backfill":
+        backseat.take_it()
     sys.stdout, sys.stderr = _unbuffered(1), _unbuffered(2)
     # Python's own fallbacks still are the fork server's; both write to the same descriptors.
     logs.set_up_logging(control)
