@@ -7,7 +7,8 @@ public API; what it claims about runs it reads in that Lite's Postgres. Prints o
   the `start_date` of its one task, alone before and after; `ratio` is that of their medians;
 * `made_per_s`: runs of the backfill that were made per second; `most_running`: the most that were seen running at once;
 * after a pause (nothing new runs), the resumption, a kill -9 of the daemon in the middle and a second start: every
-  moment has one run, none has two, and the backfill ends by itself. A second one is cancelled in the middle.
+  moment has one run, none has two, and the backfill ends by itself. A second one, of the same moments, meets
+  a kill -9 while its runs are made, and is cancelled in the middle.
 """
 
 from __future__ import annotations
@@ -121,7 +122,14 @@ def measure(lite: Lite, runs: int, live: int) -> dict[str, Any]:
         after = live_waits_ms(api, live)
         tell(f"alone again: {statistics.median(after):.1f} ms")
         second = ask(api, runs, reprocess="completed")
-        wait_until(lambda: progress(api, second)["running"] == AT_ONCE, within_s=300, what="the second one to run")
+        wait_until(lambda: progress(api, second)["to_be_made"] < runs, within_s=60, what="some runs to be made")
+    lite.kill_daemon()
+    lite.start()
+    with lite.api() as api:
+        while_made = progress(api, second)
+        tell(f"killed while runs were made, and started again: {while_made}")
+        wait_until(lambda: progress(api, second)["to_be_made"] == 0, within_s=600, what="all runs to be made")
+        wait_until(lambda: progress(api, second)["running"] > 0, within_s=300, what="the second one to run")
         act(api, second, "cancel")
         cancelled = progress(api, second)
     return {
@@ -137,7 +145,8 @@ def measure(lite: Lite, runs: int, live: int) -> dict[str, Any]:
         "paused": paused,
         "after_kill": before,
         "ended": ended,
-        **checked(lite, backfill_id),
+        "after_kill_while_made": while_made,
+        **checked(lite, backfill_id, second),
         "cancelled": cancelled,
     }
 
@@ -199,19 +208,19 @@ def spread(values: list[float]) -> dict[str, float]:
     return {name: round(ordered[min(len(ordered) - 1, int(len(ordered) * part))], 1) for name, part in at.items()}
 
 
-def checked(lite: Lite, backfill_id: int) -> dict[str, int]:
+def checked(lite: Lite, *backfills: int) -> dict[str, int]:
     """What Postgres has: moments without a run, and moments or tries that there are twice."""
     conninfo = (lite.data_dir / "postgres.conninfo").read_text().strip()
     with psycopg.connect(conninfo) as connection:
         missing = connection.execute(
             "SELECT count(*) FROM backfill_dag_run s LEFT JOIN dag_run r ON r.id = s.dag_run_id"
-            " WHERE s.backfill_id = %s AND r.id IS NULL AND s.exception_reason IS NULL",
-            (backfill_id,),
+            " WHERE s.backfill_id = ANY (%s) AND r.id IS NULL AND s.exception_reason IS NULL",
+            (list(backfills),),
         ).fetchone()
         doubled = connection.execute(
-            "SELECT count(*) - count(DISTINCT dag_run_id) FROM backfill_dag_run"
-            " WHERE backfill_id = %s AND dag_run_id IS NOT NULL",
-            (backfill_id,),
+            "SELECT count(*) - count(DISTINCT (backfill_id, dag_run_id)) FROM backfill_dag_run"
+            " WHERE backfill_id = ANY (%s) AND dag_run_id IS NOT NULL",
+            (list(backfills),),
         ).fetchone()
     assert missing is not None
     assert doubled is not None
