@@ -99,14 +99,14 @@ def measure(lite: Lite, runs: int, live: int) -> dict[str, Any]:
             api.unpause(dag_id)
         api.wait_for_run("live", api.trigger("live"))  # the interpreter is warm from here on
         alone = live_waits_ms(api, live)
-        tell(f"alone: {statistics.median(alone):.1f} ms")
+        tell(f"alone: {spread(alone)}")
         began = time.monotonic()
         backfill_id = ask(api, runs)
         wait_until(lambda: progress(api, backfill_id)["to_be_made"] == 0, within_s=300, what="all runs to be made")
         made_s = time.monotonic() - began
         most = Most(api, backfill_id)
         beside = live_waits_ms(api, live, most.look)
-        tell(f"beside {runs} runs at {AT_ONCE} in flight: {statistics.median(beside):.1f} ms")
+        tell(f"beside {runs} runs at {AT_ONCE} in flight: {spread(beside)}")
         act(api, backfill_id, "pause")
         wait_until(lambda: progress(api, backfill_id)["running"] == 0, within_s=120, what="running runs to end")
         paused = progress(api, backfill_id)
@@ -120,7 +120,7 @@ def measure(lite: Lite, runs: int, live: int) -> dict[str, Any]:
         wait_until(lambda: is_over(api, backfill_id, most), within_s=OVER_WITHIN_S, what="the backfill to end")
         ended = progress(api, backfill_id)
         after = live_waits_ms(api, live)
-        tell(f"alone again: {statistics.median(after):.1f} ms")
+        tell(f"alone again: {spread(after)}")
         second = ask(api, runs, reprocess="completed")
         wait_until(lambda: progress(api, second)["to_be_made"] < runs, within_s=60, what="some runs to be made")
     lite.kill_daemon()
@@ -139,7 +139,7 @@ def measure(lite: Lite, runs: int, live: int) -> dict[str, Any]:
         "load_after": [round(value, 1) for value in os.getloadavg()],
         "live_alone_ms": spread(alone + after),
         "live_beside_ms": spread(beside),
-        "ratio": round(statistics.median(beside) / statistics.median(alone + after), 2),
+        "ratio": round(median_ms(beside) / median_ms(alone + after), 2),
         "made_per_s": round(runs / made_s, 1),
         "most_running": most.found,
         "paused": paused,
@@ -149,6 +149,9 @@ def measure(lite: Lite, runs: int, live: int) -> dict[str, Any]:
         **checked(lite, backfill_id, second),
         "cancelled": cancelled,
     }
+
+
+Waited = tuple[float, float]
 
 
 class Most:
@@ -190,22 +193,29 @@ def is_over(api: Api, backfill_id: int, most: Most) -> bool:
     return api.call("GET", f"/backfills/{backfill_id}")["completed_at"] is not None
 
 
-def live_waits_ms(api: Api, count: int, look: Callable[[], None] = lambda: None) -> list[float]:
-    """Of live runs one after the other: from asked for to the start of the one task."""
+def live_waits_ms(api: Api, count: int, look: Callable[[], None] = lambda: None) -> list[Waited]:
+    """Of live runs one after the other: from asked for to the decision to launch, from there to the task's start."""
     found = []
     for _ in range(count):
         run = api.wait_for_run("live", api.trigger("live"))
         (task,) = api.task_instances("live", run["dag_run_id"]).values()
-        began, asked = (datetime.fromisoformat(text) for text in (task["start_date"], run["run_after"]))
-        found.append((began - asked).total_seconds() * 1000)
+        texts = (run["run_after"], task["queued_when"], task["start_date"])
+        asked, queued, began = map(datetime.fromisoformat, texts)
+        found.append(((queued - asked).total_seconds() * 1000, (began - queued).total_seconds() * 1000))
         look()
     return found
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    ordered = sorted(values)
+def median_ms(waits: list[Waited]) -> float:
+    return statistics.median(map(sum, waits))
+
+
+def spread(waits: list[Waited]) -> dict[str, float]:
+    ordered = sorted(map(sum, waits))
     at = {"p50": 0.5, "p90": 0.9, "max": 1.0}
-    return {name: round(ordered[min(len(ordered) - 1, int(len(ordered) * part))], 1) for name, part in at.items()}
+    found = {name: round(ordered[min(len(ordered) - 1, int(len(ordered) * part))], 1) for name, part in at.items()}
+    decided, launched = (round(statistics.median(part), 1) for part in zip(*waits, strict=True))
+    return {**found, "decided_p50": decided, "launched_p50": launched}
 
 
 def checked(lite: Lite, *backfills: int) -> dict[str, int]:
