@@ -237,33 +237,38 @@ async def make_some(conn: Connection, backfill_id: int, now: datetime) -> int:
         elif found is not None:
             again[slot.sort_ordinal] = found.id
         else:
-            try:
-                async with conn.transaction():
-                    made[slot.sort_ordinal] = await _insert_run(conn, held, version, slot, now)
-            except Conflict:  # somebody made a run of this moment, or of this id, a moment ago
+            dag_run_id = await _insert_run(conn, held, version, slot, now)
+            if dag_run_id is None:
                 skipped[slot.sort_ordinal] = SkipReason.IN_FLIGHT
+            else:
+                made[slot.sort_ordinal] = dag_run_id
     await _run_again(conn, held, again.values(), version if held.run_on_latest_version else None, now)
     await _join(conn, held, made | again, now)
     await _decide(conn, held, slots, made | again, skipped, now)
     return len(slots)
 
 
-async def _insert_run(conn: Connection, held: _Held, version: VersionRow, slot: _Pending, now: datetime) -> int:
-    return await insert_dag_run(
-        conn,
-        version=version,
-        run_id=run_id_for(DagRunType.BACKFILL, slot.run_after),
-        run_type=DagRunType.BACKFILL,
-        logical_date=slot.logical_date,
-        data_interval_start=slot.data_interval_start,
-        data_interval_end=slot.data_interval_end,
-        run_after=slot.run_after,
-        conf=_conf(held) or {},
-        triggered_by=TriggeredBy.BACKFILL,
-        triggering_user_name=held.triggering_user_name,
-        note=None,
-        now=now,
-    )
+async def _insert_run(conn: Connection, held: _Held, version: VersionRow, slot: _Pending, now: datetime) -> int | None:
+    """None: somebody made a run of this moment, or of this id, a moment ago."""
+    try:
+        async with conn.transaction():
+            return await insert_dag_run(
+                conn,
+                version=version,
+                run_id=run_id_for(DagRunType.BACKFILL, slot.run_after),
+                run_type=DagRunType.BACKFILL,
+                logical_date=slot.logical_date,
+                data_interval_start=slot.data_interval_start,
+                data_interval_end=slot.data_interval_end,
+                run_after=slot.run_after,
+                conf=_conf(held) or {},
+                triggered_by=TriggeredBy.BACKFILL,
+                triggering_user_name=held.triggering_user_name,
+                note=None,
+                now=now,
+            )
+    except Conflict:
+        return None
 
 
 def _conf(held: _Held) -> dict[str, Any] | None:

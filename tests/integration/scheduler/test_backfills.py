@@ -176,6 +176,13 @@ async def test_a_run_that_runs_again_does_so_on_the_latest_version_if_asked(worl
     assert set(await world.states(dag_run_id)) == ({"a", "new"} if latest else {"a"})
 
 
+async def test_a_moment_whose_run_id_is_taken_is_skipped_and_the_others_are_made(world: World) -> None:
+    await world.create(SPEC, "backfill__2026-01-01T01:00:00+00:00", is_announced=False)
+    await make(world, await ask(world, hours(2)))
+    found = await rows(world, b"SELECT exception_reason FROM backfill_dag_run ORDER BY sort_ordinal")
+    assert found == [("in flight",), (None,)]
+
+
 async def test_a_dag_has_one_backfill_at_a_time(world: World) -> None:
     backfill_id = await ask(world, hours(1))
     with pytest.raises(Conflict, match="already a running backfill for dag d"):
