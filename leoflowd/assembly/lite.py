@@ -35,6 +35,7 @@ from leoflowd.lite.environments import Environments
 from leoflowd.lite.passwords import ADMIN, set_up_admin
 from leoflowd.lite.ui_assets import prepare_ui
 from leoflowd.lite.workspace import Workspace
+from leoflowd.scheduler.backfills import BackfillMaker
 from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.scheduler.draft import EXECUTOR, INLINE
@@ -82,6 +83,7 @@ class Foundation(msgspec.Struct, frozen=True, kw_only=True):
     dispatches_out: trio.MemoryReceiveChannel[Dispatch]
     pulses: Pulses
     clock: TimetableClock
+    backfills: BackfillMaker
     try_secret: bytes
     host_token: str
     replica: str
@@ -150,7 +152,7 @@ async def build(
     return Parts(
         hints=base.hints,
         follow_hints=lambda: follow_hints(
-            following, base.inbox, base.clock.look_at, led.reports_came, led.callbacks_came
+            following, base.inbox, partial(_dag_changed, base), led.reports_came, led.callbacks_came
         ),
         pulses=base.pulses,
         refusals=base.refusals,
@@ -208,12 +210,24 @@ async def _foundation(
         dispatches_out=dispatches_out,
         pulses=Pulses(root),
         clock=TimetableClock(db=db, now=telemetry.utc_now),
+        backfills=BackfillMaker(db=db, now=telemetry.utc_now),
         try_secret=try_secret,
         host_token=host_token,
         replica=hashlib.sha256(host_token.encode()).hexdigest()[:16],
         name=f"{socket.gethostname()}/{os.getpid()}",
         now=telemetry.utc_now,
     )
+
+
+def _dag_changed(base: Foundation, dag_id: str | None) -> None:
+    """None: any of them may have."""
+    base.clock.look_at(dag_id)
+    base.backfills.look()
+
+
+def _run_ended(base: Foundation, dag_id: str) -> None:
+    base.clock.look_at(dag_id)
+    base.backfills.run_ended(dag_id)
 
 
 def _agents(base: Foundation) -> AgentService:
@@ -297,7 +311,7 @@ def _term(base: Foundation, agents: AgentService, number: int) -> Term:
         config=config,
         term=number,
         now=base.now,
-        run_ended=base.clock.look_at,
+        run_ended=partial(_run_ended, base),
         waits=cheap.pool,
         may_launch=lambda: not base.stop.is_set(),
         launcher=base.replica,
@@ -317,6 +331,7 @@ def _term(base: Foundation, agents: AgentService, number: int) -> Term:
         outboxes=outboxes,
         scheduler=scheduler,
         clock=base.clock,
+        backfills=base.backfills,
         reports=OthersReports(db=base.db, inbox=base.inbox, sweep_interval_s=config.sweep_interval_s),
         callbacks=callbacks,
         sweeper=sweeper,

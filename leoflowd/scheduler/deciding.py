@@ -181,15 +181,15 @@ class Deciding:
 
     def _start_runs(self, draft: Draft) -> None:
         for loaded in draft.starting:
-            dag_run_id, dag_id = loaded.view.dag_run_id, loaded.view.dag_id
-            active_runs = self._views.active_count(dag_id, loaded.facts.run_after)
+            dag_run_id, quota = loaded.view.dag_run_id, loaded.quota
+            active_runs = self._views.active_count(quota, loaded.facts.run_after)
             start = plan_start(loaded.view.state, active_runs=active_runs, max_active_runs=loaded.max_active_runs)
             if start is None or loaded.is_paused:  # changed since there was room: its turn comes again
-                self._views.enqueue(dag_id, dag_run_id, loaded.facts.run_after)
-                self._views.more_to_start.discard(dag_id)  # the sweep knows more
+                self._views.enqueue(quota, dag_run_id, loaded.facts.run_after, loaded.ordinal)
+                self._views.more_to_start.discard(quota)  # the sweep knows more
                 continue
             with self._aside.contained(dag_run_id, draft):
-                self._views.running.setdefault(dag_id, set()).add(dag_run_id)
+                self._views.enter_running(quota, dag_run_id)
                 self._apply(dag_run_id, start, draft)
                 timeout_at = run_timeout_at(loaded.view)
                 if timeout_at is not None:

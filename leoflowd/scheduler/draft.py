@@ -23,7 +23,7 @@ from leoflowd.scheduler.inbox import TryEnded, WaitsEnded
 from leoflowd.scheduler.views import Views
 from leoflowd.scheduler.waits import HTTP_KIND
 from leoflowd.store.asset_events import AssetEventWrite
-from leoflowd.store.run_views import LoadedRun
+from leoflowd.store.run_views import LoadedRun, Quota
 from leoflowd.store.transitions import Batch, EndedTry, Expansion, InstanceWrite, RunWrite
 from leoflowd.store.waits import FiredWait, WaitWrite
 
@@ -77,7 +77,7 @@ class Draft:
         self.callbacks: list[NewCallback] = []
         self.launches: list[Place] = []
         self.to_plan: dict[int, set[int] | None] = {}
-        self.dags_to_start: set[str] = set()
+        self.to_start: set[Quota] = set()
         self.starting: list[LoadedRun] = []
         """Queued runs that were read because there may be room for them."""
         self.read_again: set[int] = set()

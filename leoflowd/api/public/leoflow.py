@@ -10,6 +10,7 @@ from leoflowd.api.answers import json_answer
 from leoflowd.api.audit import record
 from leoflowd.api.bodies import ARTIFACT_MAX_BYTES, ARTIFACT_WITHIN_S, read_body
 from leoflowd.api.context import context, lane
+from leoflowd.api.own.versions import check_code_is_here
 from leoflowd.api.paging import Query
 from leoflowd.api.public import task_instances
 from leoflowd.contract.dag_spec import SCHEMA_VERSION, DagSpec
@@ -30,7 +31,7 @@ async def register() -> Response:
     spec = await read_body(DagSpec, ARTIFACT_MAX_BYTES, within_s=ARTIFACT_WITHIN_S, check=False)
     auth.check_dag(spec.dag_id)
     _check_spec(spec)
-    _check_code_is_here(spec)
+    check_code_is_here(spec)
     async with lane().transaction() as conn:
         registered = await register_dag(
             conn,
@@ -50,16 +51,6 @@ async def register() -> Response:
         },
         201 if registered.created else 200,
     )
-
-
-def _check_code_is_here(spec: DagSpec) -> None:
-    bundles = context().config.bundles
-    if bundles is not None and not (bundles / spec.bundle_digest).is_dir():
-        raise Conflict(
-            f"the code of this version of Dag `{spec.dag_id}` (bundle {spec.bundle_digest[:12]}) is not here: "
-            "Lite runs the projects of its workspace, so put the project's folder there; an artifact alone can be "
-            "pushed to bring back a version that was there before"
-        )
 
 
 @blueprint.get("/api/v2/leoflow/explain/<dag_id>/<run_id>/<task_id>")
