@@ -11,7 +11,7 @@ import glob
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -20,9 +20,9 @@ from typing import Any
 import msgspec
 
 from leoflowd.authoring.bundle import bundle_digest
-from leoflowd.authoring.closure import Closure, closure_of, python_files
+from leoflowd.authoring.closure import Closure, Outside, closure_of, python_files
 from leoflowd.authoring.discovery import open_projects
-from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.errors import DagCompileError, EnvironmentFailed
 from leoflowd.authoring.import_names import BASE, PROVIDERS
 from leoflowd.authoring.loader_processes import Answer, load_twice, odd_answer
 from leoflowd.authoring.module_facts import facts_of
@@ -48,7 +48,7 @@ SDK_IMPORT_S = 60.0
 """How much longer a file may take that Airflow's own packages load: they are imported first."""
 
 PythonFor = Callable[[Needs], str]
-"""The interpreter of an environment, which may be built first."""
+"""The interpreter of an environment, which may be built first; raises `EnvironmentFailed`."""
 
 
 class Loader(StrEnum):
@@ -154,8 +154,8 @@ def compile_opened(
 def _compiled(job: Job, source: str, dag_id: str | None, python_for: PythonFor) -> Compilation:
     project, config = job.project, job.config
     requirements = read_requirements(project.folder)
-    needs, answer, notes = _load(job, requirements, python_for)
-    folder_notes = (*requirements.notes, *_plugin_notes(project))
+    needs, answer, notes, apart = _load(job, requirements, python_for)
+    folder_notes = (*requirements.notes, *_plugin_notes(project), *apart)
     if not answer.dags and project.in_tree:
         notes = (*notes, f"{project.source_path} defines no DAG: it is left alone, as Airflow does")
         return Compilation(
@@ -214,38 +214,81 @@ def static_needs(project: Project) -> Needs:
     return needs_of(code_of(project, config).outside, config, read_requirements(project.folder), shim_tables())
 
 
-def _load(job: Job, requirements: Requirements, python_for: PythonFor) -> tuple[Needs, Answer, tuple[str, ...]]:
-    """Load the file where it finds what it needs; once more for each provider that only loading shows to be needed, and
-    by Airflow's SDK when the shim is not enough."""
+def _of_neighbours(job: Job) -> tuple[Outside, ...]:
+    """What the DAG files of the folder import from outside, this one's first."""
+    project = job.project
+    if len(project.neighbours) < 2:
+        return ()
+    files = python_files(project.folder, excluded_of(project, job.config))
+    paths = project.import_paths or (".",)
+    return closure_of(project.neighbours, files, paths, lambda path: facts_of(project.folder / path)).outside
+
+
+def _load(
+    job: Job, requirements: Requirements, python_for: PythonFor
+) -> tuple[Needs, Answer, tuple[str, ...], tuple[str, ...]]:
+    """Load the file where it finds what it needs, once more for each provider that only loading shows to be needed.
+
+    In the environment that the folder shares; in one of its own where that cannot be built. That one package excludes
+    another is known when the installer has tried: pins of requirements.txt are everybody's, what is inferred has none.
+    Gives what it needs, the answer, notes on this file, and notes on the folder.
+    """
+    neighbours = _of_neighbours(job)
     found: dict[str, str] = {}
+    apart: tuple[str, ...] = ()
     while True:
-        needs = needs_of(job.code.outside, job.config, requirements, shim_tables(), found)
+        needs = needs_of(job.code.outside, job.config, requirements, shim_tables(), found, neighbours=neighbours)
         if needs.unknown:
             first, *others = needs.unknown
             raise first.with_others(others)
-        loader = job.only or Loader.SHIM
-        python = _with_airflow(needs, python_for) if loader is Loader.SDK else python_for(needs)
         try:
-            return needs, _load_in(python, job, needs, loader), tuple(found.values())
+            answer, notes = _load_with(needs, job, python_for, found)
+            return needs, answer, (*found.values(), *notes), apart
+        except EnvironmentFailed as error:
+            if needs.alone is None:
+                raise
+            neighbours = ()
+            apart = (f"its DAG files cannot share one environment, each gets its own: {error.__cause__ or error}",)
         except DagCompileError as error:
-            connector = error.connector.replace(".", "-")
-            if connector in PROVIDERS and connector not in found:
-                reason = f"because {error.path}:{error.line}: {error.what}"
-                found[connector] = f"apache-airflow-providers-{connector}, {reason}"
-                continue
-            refused = _about_missing(error, needs, python)
-            is_code = not _is_declarative(job.project)
-            if not (error.needs_more and is_code and airflow_packages(needs.environment)) or job.only:
-                raise refused from error
-            answer = _load_by_sdk(job, needs, python_for, refused)
-            how = f"loaded by Airflow's own packages, because {error.path}:{error.line}: {error.what}"
-            return needs, answer, (*found.values(), how)
+            if not _is_to_be_had(error, found):
+                raise
+            name = error.connector.replace(".", "-")
+            found[name] = f"apache-airflow-providers-{name}, because {error.path}:{error.line}: {error.what}"
+
+
+def _is_to_be_had(error: DagCompileError, found: Container[str]) -> bool:
+    """A provider would help, and has not been taken in yet."""
+    name = error.connector.replace(".", "-")
+    return name in PROVIDERS and name not in found
+
+
+def _load_with(needs: Needs, job: Job, python_for: PythonFor, found: Container[str]) -> tuple[Answer, tuple[str, ...]]:
+    """By the shim; by Airflow's SDK, with a note, when the shim is not enough."""
+    loader = job.only or Loader.SHIM
+    python = _with_airflow(needs, python_for) if loader is Loader.SDK else python_for(needs)
+    try:
+        return _load_in(python, job, needs, loader), ()
+    except DagCompileError as error:
+        if _is_to_be_had(error, found):
+            raise
+        refused = _about_missing(error, needs, python)
+        is_code = not _is_declarative(job.project)
+        if not (error.needs_more and is_code and airflow_packages(needs.environment)) or job.only:
+            raise refused from error
+        answer = _load_by_sdk(job, needs, python_for, refused)
+        return answer, (f"loaded by Airflow's own packages, because {error.path}:{error.line}: {error.what}",)
 
 
 def _load_by_sdk(job: Job, needs: Needs, python_for: PythonFor, refused: DagCompileError) -> Answer:
-    """Raises `refused` where there is no Airflow; what Airflow refuses as well, with both reasons."""
+    """Raises `refused` where there is no Airflow; what Airflow refuses as well, or that it cannot be had, with both
+    reasons."""
     try:
-        return _load_in(_with_airflow(needs, python_for), job, needs, Loader.SDK)
+        python = _with_airflow(needs, python_for)
+    except EnvironmentFailed as error:
+        why = "Airflow's own packages may load it, but their environment cannot be built"
+        raise EnvironmentFailed(f"{refused}\n{why}: {error}") from error
+    try:
+        return _load_in(python, job, needs, Loader.SDK)
     except DagCompileError as error:
         if error.module in ("airflow", "airflow.sdk"):
             raise refused from error

@@ -182,14 +182,20 @@ class _Search:
 
 
 def _apart(projects: list[Project]) -> tuple[Project, ...]:
-    """A tree's files without the folders in it that are projects, or trees, of their own."""
+    """A tree's files with each other, without the folders in it that are projects, or trees, of their own."""
     folders = {project.folder for project in projects}
+    files: dict[Path, list[str]] = {}
+    for project in projects:
+        files.setdefault(project.folder, []).append(project.source_path)
+    beside = {folder: tuple(sorted(found)) for folder, found in files.items()}
     inside = {
         root: tuple(sorted(one.relative_to(root).as_posix() for one in folders if one != root and root in one.parents))
         for root in {project.folder for project in projects if project.in_tree}
     }
     return tuple(
-        msgspec.structs.replace(project, excluded=inside[project.folder]) if project.in_tree else project
+        msgspec.structs.replace(project, excluded=inside[project.folder], neighbours=beside[project.folder])
+        if project.in_tree
+        else project
         for project in projects
     )
 
