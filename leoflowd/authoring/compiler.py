@@ -25,7 +25,7 @@ from leoflowd.authoring.discovery import open_projects
 from leoflowd.authoring.errors import DagCompileError, EnvironmentFailed
 from leoflowd.authoring.import_names import BASE, PROVIDERS
 from leoflowd.authoring.loader_processes import Answer, load_twice, odd_answer
-from leoflowd.authoring.module_facts import facts_of
+from leoflowd.authoring.module_facts import facts_of, stamp_of
 from leoflowd.authoring.packages import Needs, Shim, distributions_of, name_of, needs_of
 from leoflowd.authoring.project import Project, ProjectConfig, airflow_packages, config_of
 from leoflowd.authoring.project_settings import choose, finish, no_dag
@@ -46,6 +46,9 @@ LEFT_BY_AIRFLOW = ("*.log", "airflow.db*", "airflow.cfg", "*.pid")
 
 SDK_IMPORT_S = 60.0
 """How much longer a file may take that Airflow's own packages load: they are imported first."""
+
+FOLDERS = 32
+"""Of which it is remembered what their DAG files import."""
 
 PythonFor = Callable[[Needs], str]
 """The interpreter of an environment, which may be built first; raises `EnvironmentFailed`."""
@@ -219,9 +222,21 @@ def _of_neighbours(job: Job) -> tuple[Outside, ...]:
     project = job.project
     if len(project.neighbours) < 2:
         return ()
-    files = python_files(project.folder, excluded_of(project, job.config))
-    paths = project.import_paths or (".",)
-    return closure_of(project.neighbours, files, paths, lambda path: facts_of(project.folder / path)).outside
+    files = sorted(python_files(project.folder, excluded_of(project, job.config)))
+    stamps = tuple((file, stamp_of(project.folder / file)) for file in files)
+    return _outside_of(project.folder, project.neighbours, project.import_paths or (".",), stamps)
+
+
+@lru_cache(maxsize=FOLDERS)
+def _outside_of(
+    folder: Path,
+    sources: tuple[str, ...],
+    import_paths: tuple[str, ...],
+    stamps: tuple[tuple[str, tuple[int, int] | None], ...],
+) -> tuple[Outside, ...]:
+    """Once for all DAG files of a folder, until one of its `stamps` is another."""
+    files = [file for file, _ in stamps]
+    return closure_of(sources, files, import_paths, lambda path: facts_of(folder / path)).outside
 
 
 def _load(

@@ -61,11 +61,17 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 def facts_of(file: Path) -> Facts:
+    stamp = stamp_of(file)
+    return Facts() if stamp is None else _facts_of(file, *stamp)
+
+
+def stamp_of(file: Path) -> tuple[int, int] | None:
+    """What a save changes: time in nanoseconds, and size; None when it cannot be looked at."""
     try:
         found = file.stat()
     except OSError:
-        return Facts()
-    return _facts_of(file, found.st_mtime_ns, found.st_size)
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -126,6 +127,17 @@ def distributions_of(full: str) -> tuple[str, ...] | None:
     return DISTRIBUTIONS.get(full)
 
 
+@lru_cache(maxsize=1)
+def _known_names() -> frozenset[str]:
+    """The distributions of which we know what they bring."""
+    return frozenset(name_of(one) for found in (*DISTRIBUTIONS.values(), tuple(BASE.values())) for one in found)
+
+
+def is_known(module: str) -> bool:
+    """A module of Python, of Airflow or of a package that we know: a folder of its name is not what an import means."""
+    return module in OURS or module in sys.stdlib_module_names or module in BASE or distributions_of(module) is not None
+
+
 def name_of(requirement: str) -> str:
     """Normalised; empty for one that has no name, such as an address."""
     found = NAME.match(requirement.strip())
@@ -186,8 +198,7 @@ class _Search:
 
     def _may_be_named(self) -> bool:
         """Whether the author names packages of which we do not know what they bring."""
-        known = {name_of(one) for found in (*DISTRIBUTIONS.values(), tuple(BASE.values())) for one in found}
-        return any(name not in known for name in self.named)
+        return not self.named <= _known_names()
 
     def _add_airflow(self, one: Outside, module: str) -> None:
         for name in one.what.names or ("",):
