@@ -25,7 +25,8 @@ from leoflowd.authoring.discovery import open_projects
 from leoflowd.authoring.errors import DagCompileError, EnvironmentFailed
 from leoflowd.authoring.import_names import BASE, PROVIDERS
 from leoflowd.authoring.loader_processes import Answer, load_twice, odd_answer
-from leoflowd.authoring.module_facts import facts_of, stamp_of
+from leoflowd.authoring.missing_values import with_all_missing
+from leoflowd.authoring.module_facts import Asked, facts_of, stamp_of
 from leoflowd.authoring.packages import Needs, Shim, distributions_of, name_of, needs_of
 from leoflowd.authoring.project import Project, ProjectConfig, airflow_packages, config_of
 from leoflowd.authoring.project_settings import choose, finish, no_dag
@@ -44,6 +45,8 @@ PLUGINS = "plugins"
 LEFT_BY_AIRFLOW = ("*.log", "airflow.db*", "airflow.cfg", "*.pid")
 """What a running Airflow leaves in the folder that it works in."""
 
+MISSING = ("Variable.get(", "the environment variable ")
+"""How messages begin that are about a value that nobody has given."""
 SDK_IMPORT_S = 60.0
 """How much longer a file may take that Airflow's own packages load: they are imported first."""
 
@@ -151,6 +154,8 @@ def compile_opened(
         return _compiled(job, source, dag_id, python_for or (lambda _: python or sys.executable))
     except DagCompileError as error:
         error.reads = job.reads()
+        if error.what.startswith(MISSING):
+            with_all_missing(error, _asked_in(job), loadable, os.environ)
         raise
 
 
@@ -209,6 +214,12 @@ def code_of(project: Project, config: ProjectConfig) -> Closure:
     # a declarative DAG names functions of any file beside it
     sources = sorted(files) if _is_declarative(project) else [project.source_path]
     return closure_of(sources, files, project.import_paths or (".",), lambda path: facts_of(project.folder / path))
+
+
+def _asked_in(job: Job) -> list[tuple[str, Asked]]:
+    """What the files that loading runs ask for, by their paths."""
+    paths = sorted(job.code.modules)
+    return [(path, one) for path in paths for one in facts_of(job.project.folder / path).asks]
 
 
 def static_needs(project: Project) -> Needs:

@@ -46,6 +46,14 @@ class Import(msgspec.Struct, frozen=True):
     when: When
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """A value that loading the file asks for by a name in its text, without a default."""
+
+    kind: Literal["variable", "environment"]
+    name: str
+    line: int
+
+
 class Facts(msgspec.Struct, frozen=True):
     looks_like_a_dag: bool = False
     """It has the words that Airflow's safe mode looks for."""
@@ -56,6 +64,8 @@ class Facts(msgspec.Struct, frozen=True):
     """It mentions `sys.path`: what it imports may lie anywhere."""
     defines_a_plugin: bool = False
     """It has a class of Airflow's that registers what it brings."""
+    asks: tuple[Asked, ...] = ()
+    """`Variable.get("x")` and `os.environ["X"]` outside of functions."""
     named_files: frozenset[str] = frozenset()
     """Last parts of paths of Python files in its texts: it may have somebody run them."""
 
@@ -94,6 +104,7 @@ def _facts_of(file: Path, mtime_ns: int, size: int) -> Facts:
         imports_anything=reader.imports_anything,
         changes_the_path=b"sys.path" in content or b"site.addsitedir" in content,
         defines_a_plugin=PLUGIN.search(content) is not None,
+        asks=tuple(reader.asks),
         named_files=frozenset(reader.named_files),
     )
 
@@ -114,6 +125,7 @@ class _Reader:
         self.imports: list[Import] = []
         self.imports_anything = False
         self.named_files: list[str] = []
+        self.asks: list[Asked] = []
 
     def read(self, nodes: list[ast.stmt], when: When) -> None:
         ahead: list[tuple[ast.AST, When]] = [(node, when) for node in reversed(nodes)]
@@ -131,6 +143,9 @@ class _Reader:
             self._add(node.module or "", names, node.level, node.lineno, when)
         elif isinstance(node, ast.Call):
             self._note_call(node, when)
+            self._note_variable(node, when)
+        elif isinstance(node, ast.Subscript):
+            self._note_setting(node, when)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             self.named_files += NAMED_FILE.findall(node.value)
             for module in NAMED_MODULE.findall(node.value):
@@ -152,6 +167,25 @@ class _Reader:
             self._add(module, (), 0, node.lineno, when)
         else:
             self.imports_anything = True
+
+    def _note_variable(self, node: ast.Call, when: When) -> None:
+        called = node.func
+        if when != "load" or not isinstance(called, ast.Attribute) or len(node.args) != 1:
+            return
+        if called.attr != "get" or _last_name(called.value) != "Variable":
+            return
+        has_default = any(word.arg in (None, "default", "default_var") for word in node.keywords)
+        if isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str) and not has_default:
+            self.asks.append(Asked("variable", node.args[0].value, node.lineno))
+
+    def _note_setting(self, node: ast.Subscript, when: When) -> None:
+        is_read = when == "load" and isinstance(node.ctx, ast.Load) and _last_name(node.value) == "environ"
+        if is_read and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+            self.asks.append(Asked("environment", node.slice.value, node.lineno))
+
+
+def _last_name(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _children(node: ast.AST) -> Iterator[ast.AST]:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from tests.corpus.report import table
+from tests.corpus.report import public, table, with_half
 from tests.corpus.sources import Tree, of_folder, published
 from tests.corpus.trying import Result, files_of, try_file
 
@@ -29,8 +29,9 @@ def main() -> int:
     attempt = partial(_try_tree, options=options)
     with ThreadPoolExecutor(options.jobs) as pool:
         results = [result for tried in pool.map(attempt, trees) for result in tried]
-    if options.folder is None and not options.only:
-        PAGE.write_text(table(results, title="Compatibility"))
+    if options.page or (options.folder is None and not options.only):
+        half = public(results, options.sample) if options.page else table(results, title="Compatibility")
+        PAGE.write_text(with_half(PAGE.read_text(), half))
         sys.stderr.write(f"corpus: written to {PAGE.relative_to(REPOSITORY)}\n")
     else:
         sys.stdout.write(table(results, title=str(options.folder.name if options.folder else "Compatibility")))
@@ -67,6 +68,7 @@ def _read_options() -> argparse.Namespace:
         "--only", default="", help="files that this regular expression finds by their shown name; to standard output"
     )
     parser.add_argument("--sample", type=int, help="of each source so many files that define a DAG; default all")
+    parser.add_argument("--page", action="store_true", help="write the shares of the folder into the page, unnamed")
     parser.add_argument("--jobs", type=int, default=2, help="sources at once (default 2)")
     return parser.parse_args()
 
