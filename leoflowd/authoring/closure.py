@@ -35,14 +35,21 @@ class Closure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def closure_of(
-    sources: Iterable[str], files: Collection[str], import_paths: Iterable[str], facts_of: Callable[[str], Facts]
+    sources: Collection[str],
+    files: Collection[str],
+    import_paths: Iterable[str],
+    facts_of: Callable[[str], Facts],
+    *,
+    for_tasks: Iterable[str] = (),
 ) -> Closure:
-    """`sources`: where the project begins; `files`: all Python files of the tree; `facts_of(path)`: what one says."""
+    """`sources`: where the project begins; `files`: all Python files of the tree; `facts_of(path)`: what one says;
+    `for_tasks`: files that tasks may import although nothing says so."""
     tree = _Tree(files, import_paths)
-    reached = _reach(sources, tree, facts_of)
+    begin = [*sources, *for_tasks]
+    reached = _reach(begin, tree, facts_of)
     if any(facts_of(path).changes_the_path for path in reached):
         tree.search_everywhere()
-        reached = _reach(sources, tree, facts_of)
+        reached = _reach(begin, tree, facts_of)
     loaded = set(_reach(sources, tree, facts_of, while_loading=True))
     outside = [
         Outside(path, one if path in loaded else msgspec.structs.replace(one, when="call"))

@@ -11,7 +11,7 @@ import glob
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +42,7 @@ SHIM = Path(__file__).parent / "airflow_shim"
 DEFAULT_MEMORY_BYTES = 4 * 1024**3
 """Address space, not resident memory: numeric libraries reserve gigabytes that they never touch."""
 PLUGINS = "plugins"
+MACROS = "macros"
 LEFT_BY_AIRFLOW = ("*.log", "airflow.db*", "airflow.cfg", "*.pid")
 """What a running Airflow leaves in the folder that it works in."""
 
@@ -198,10 +199,12 @@ def _compiled(job: Job, source: str, dag_id: str | None, python_for: PythonFor) 
 def _plugin_notes(project: Project) -> list[str]:
     plugins = project.folder / PLUGINS
     files = [plugins / name for name in sorted(python_files(plugins, ()))] if project.in_tree else ()
+    unused = {file: facts_of(file).registers - {MACROS} for file in files}
     return [
-        f"{file.relative_to(project.folder)}: what its AirflowPlugin registers is not there; it can be imported"
-        for file in files
-        if facts_of(file).defines_a_plugin
+        f"{file.relative_to(project.folder)}: its AirflowPlugin registers {', '.join(sorted(names))}, which has no "
+        "effect here; its macros are there, and it can be imported"
+        for file, names in unused.items()
+        if names
     ]
 
 
@@ -213,7 +216,19 @@ def code_of(project: Project, config: ProjectConfig) -> Closure:
     files = python_files(project.folder, excluded_of(project, config))
     # a declarative DAG names functions of any file beside it
     sources = sorted(files) if _is_declarative(project) else [project.source_path]
-    return closure_of(sources, files, project.import_paths or (".",), lambda path: facts_of(project.folder / path))
+    return closure_of(
+        sources,
+        files,
+        project.import_paths or (".",),
+        lambda path: facts_of(project.folder / path),
+        for_tasks=plugins_with_macros(project, files),
+    )
+
+
+def plugins_with_macros(project: Project, files: Iterable[str]) -> list[str]:
+    """Of the files of a tree: any template may use what they register."""
+    folders = tuple(f"{path}/" for path in project.import_paths if path.rpartition("/")[2] == PLUGINS)
+    return [one for one in files if one.startswith(folders) and MACROS in facts_of(project.folder / one).registers]
 
 
 def _asked_in(job: Job) -> list[tuple[str, Asked]]:

@@ -25,7 +25,7 @@ REMEMBERED = 20_000
 """Files; a hundred bytes to a few kilobytes each."""
 NAMED_FILE = re.compile(r"([\w-]+\.py)\b")
 NAMED_MODULE = re.compile(r"-m\s+([A-Za-z_][\w.]*)")
-PLUGIN = re.compile(rb"^class\s+\w+\(.*\bAirflowPlugin\b", re.MULTILINE)
+OF_THE_PLUGIN = frozenset({"name", "source"})
 COMPUTED = frozenset({"pkgutil", "runpy", "zipimport"})
 """Modules with which a file imports what no reader of its text can tell."""
 LOADERS = frozenset({"import_module", "__import__", "spec_from_file_location", "SourceFileLoader", "DagBag"})
@@ -62,8 +62,8 @@ class Facts(msgspec.Struct, frozen=True):
     """By names that it computes."""
     changes_the_path: bool = False
     """It mentions `sys.path`: what it imports may lie anywhere."""
-    defines_a_plugin: bool = False
-    """It has a class of Airflow's that registers what it brings."""
+    registers: frozenset[str] = frozenset()
+    """What its classes of AirflowPlugin set: `macros`, `listeners`, ..."""
     asks: tuple[Asked, ...] = ()
     """`Variable.get("x")` and `os.environ["X"]` outside of functions."""
     named_files: frozenset[str] = frozenset()
@@ -103,7 +103,7 @@ def _facts_of(file: Path, mtime_ns: int, size: int) -> Facts:
         imports=tuple(sorted(dict.fromkeys(reader.imports), key=lambda one: one.line)),
         imports_anything=reader.imports_anything,
         changes_the_path=b"sys.path" in content or b"site.addsitedir" in content,
-        defines_a_plugin=PLUGIN.search(content) is not None,
+        registers=frozenset(_registered(tree)),
         asks=tuple(reader.asks),
         named_files=frozenset(reader.named_files),
     )
@@ -116,6 +116,18 @@ def _parsed(content: bytes) -> ast.Module | None:
             return ast.parse(content)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def _registered(tree: ast.Module) -> Iterator[str]:
+    """Attributes that plugin classes set to something, without those that say who they are."""
+    plugins = [
+        node for node in tree.body if isinstance(node, ast.ClassDef) and "AirflowPlugin" in map(_last_name, node.bases)
+    ]
+    for statement in (one for plugin in plugins for one in plugin.body):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        value = getattr(statement, "value", None)
+        is_set = isinstance(value, ast.expr) and not (isinstance(value, ast.List | ast.Tuple) and not value.elts)
+        yield from (one.id for one in targets if is_set and isinstance(one, ast.Name) and one.id not in OF_THE_PLUGIN)
 
 
 class _Reader:

@@ -30,6 +30,7 @@ from . import (
     mapped,
     module_path,
     old_spelling,
+    plugin_macros,
     real_airflow,
     secret_forms,
     skips,
@@ -156,6 +157,7 @@ class _Try:
         self._task = task
         ti = contexts.TaskInstance(spec, task, xcoms, self._control, self._started)
         context = contexts.build(spec, dag, task, ti)
+        plugin_macros.serve(context["macros"], spec["bundle_path"], spec.get("import_paths", ()))
         old_spelling.add_context_names(context, spec, self._control.ask)
         os.environ.update(contexts.environment_of(context))
         runtime.set_current_context(context)

@@ -23,7 +23,18 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from . import airflow_children, because, deferral, limits, module_path, old_spelling, skips, templates, xcom
+from . import (
+    airflow_children,
+    because,
+    deferral,
+    limits,
+    module_path,
+    old_spelling,
+    plugin_macros,
+    skips,
+    templates,
+    xcom,
+)
 from . import context as contexts
 from .airflow_supervisor import Supervisor, dag_run
 from .control import Control
@@ -118,6 +129,8 @@ class Try:
         log = importlib.import_module("structlog").get_logger(logger_name="task")
         ti = self._task_instance(runner, task)
         context = ti.get_template_context()
+        macros = importlib.import_module("airflow.sdk.execution_time.macros")
+        plugin_macros.serve(macros, self._spec["bundle_path"], self._spec.get("import_paths", ()))
         old_spelling.add_context_names(context, self._spec, self._control.ask)
         state, _, error = runner.run(ti, context, log)
         context["exception"] = error

@@ -247,3 +247,31 @@ def test_such_a_file_is_the_same_when_it_is_named_alone(tmp_path: Path) -> None:
 def test_a_folder_that_has_the_name_of_something_else_is_no_package(tmp_path: Path, name: str) -> None:
     files = {f"{name}/dags/a.py": dag("a", f"import {name}\n"), f"{name}/dags/near.py": ""}
     assert project_of(plant(tmp_path, files), "a").folder == tmp_path / name
+
+
+PLUGIN = """\
+from airflow.plugins_manager import AirflowPlugin
+
+def twice(word):
+    return word * 2
+
+class Ours(AirflowPlugin):
+    name = "ours"
+    macros = [twice]
+    listeners = [twice]
+    flask_blueprints = []
+"""
+
+
+def test_a_plugin_with_macros_belongs_to_every_file_of_the_folder_and_the_rest_of_it_is_told(tmp_path: Path) -> None:
+    plant(tmp_path, {"dags/a.py": dag("a"), "plugins/ours.py": PLUGIN, "plugins/other.py": "X = 1\n"})
+    done = compiled(tmp_path, "a")
+    assert done.modules == {"dags/a.py", "plugins/ours.py"}
+    (note,) = done.folder_notes
+    assert note.startswith("plugins/ours.py: its AirflowPlugin registers listeners, which has no effect here; ")
+
+
+def test_what_a_plugin_with_macros_imports_keeps_no_file_from_loading(tmp_path: Path) -> None:
+    plant(tmp_path, {"dags/a.py": dag("a"), "plugins/ours.py": f"import duckdb\n{PLUGIN}"})
+    done = compiled(tmp_path, "a")
+    assert (done.needs.loads_with_base, done.needs.environment.dependencies) == (True, ("duckdb",))
