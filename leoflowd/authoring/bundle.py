@@ -83,7 +83,8 @@ def copy_bundle(
             copied.parent.mkdir(parents=True, exist_ok=True)
             copied.write_bytes(content)
             copied.chmod(0o755 if is_executable else 0o644)
-        _write_declarative(staging)
+        if not is_shared:  # DAGs of a folder that others share are Python: none of its YAML files is one
+            _write_declarative(staging)
         if not target.exists():
             staging.rename(target)
     except OSError:

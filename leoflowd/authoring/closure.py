@@ -9,12 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from leoflowd.authoring.bundle import DEPTH_MAX, is_excluded, is_named
 from leoflowd.authoring.module_facts import Facts, Import
+
+TREES = 64
+"""Remembered: two for each folder and way to import."""
 
 
 class Outside(msgspec.Struct, frozen=True):
@@ -35,14 +39,21 @@ class Closure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def closure_of(
-    sources: Iterable[str], files: Collection[str], import_paths: Iterable[str], facts_of: Callable[[str], Facts]
+    sources: Collection[str],
+    files: Collection[str],
+    import_paths: Iterable[str],
+    facts_of: Callable[[str], Facts],
+    *,
+    for_tasks: Iterable[str] = (),
 ) -> Closure:
-    """`sources`: where the project begins; `files`: all Python files of the tree; `facts_of(path)`: what one says."""
-    tree = _Tree(files, import_paths)
-    reached = _reach(sources, tree, facts_of)
+    """`sources`: where the project begins; `files`: all Python files of the tree; `facts_of(path)`: what one says;
+    `for_tasks`: files that tasks may import although nothing says so."""
+    tree = _tree(frozenset(files), tuple(import_paths))
+    begin = [*sources, *for_tasks]
+    reached = _reach(begin, tree, facts_of)
     if any(facts_of(path).changes_the_path for path in reached):
-        tree.search_everywhere()
-        reached = _reach(sources, tree, facts_of)
+        tree = _tree(frozenset(files), tuple(import_paths), everywhere=True)
+        reached = _reach(begin, tree, facts_of)
     loaded = set(_reach(sources, tree, facts_of, while_loading=True))
     outside = [
         Outside(path, one if path in loaded else msgspec.structs.replace(one, when="call"))
@@ -103,20 +114,24 @@ def _folders_of(files: Iterable[str]) -> set[str]:
     return found
 
 
+@lru_cache(maxsize=TREES)
+def _tree(files: frozenset[str], import_paths: tuple[str, ...], *, everywhere: bool = False) -> _Tree:
+    """One for all DAG files of a folder."""
+    return _Tree(files, import_paths, everywhere=everywhere)
+
+
 class _Tree:
     """Python's rules of where a module is, over a set of file names."""
 
-    def __init__(self, files: Collection[str], import_paths: Iterable[str]) -> None:
-        self._files = frozenset(files)
+    def __init__(self, files: frozenset[str], import_paths: Iterable[str], *, everywhere: bool) -> None:
+        """`everywhere`: each folder is on the path, behind those that are."""
+        self._files = files
         self._folders = _folders_of(files)
         self._roots = ["" if path == "." else f"{path}/" for path in import_paths]
+        self._roots += sorted(self._folders - set(self._roots)) if everywhere else []
         self._by_name: dict[str, list[str]] = {}
         for file in files:
             self._by_name.setdefault(file.rpartition("/")[2], []).append(file)
-
-    def search_everywhere(self) -> None:
-        """From now on each folder is on the path, behind those that are."""
-        self._roots = [*self._roots, *sorted(self._folders - set(self._roots))]
 
     def named(self, name: str) -> list[str]:
         return self._by_name.get(name, [])

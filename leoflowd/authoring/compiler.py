@@ -11,7 +11,7 @@ import glob
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -20,12 +20,13 @@ from typing import Any
 import msgspec
 
 from leoflowd.authoring.bundle import bundle_digest
-from leoflowd.authoring.closure import Closure, closure_of, python_files
+from leoflowd.authoring.closure import Closure, Outside, closure_of, python_files
 from leoflowd.authoring.discovery import open_projects
-from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.errors import DagCompileError, EnvironmentFailed
 from leoflowd.authoring.import_names import BASE, PROVIDERS
 from leoflowd.authoring.loader_processes import Answer, load_twice, odd_answer
-from leoflowd.authoring.module_facts import facts_of
+from leoflowd.authoring.missing_values import with_all_missing
+from leoflowd.authoring.module_facts import Asked, facts_of, stamp_of
 from leoflowd.authoring.packages import Needs, Shim, distributions_of, name_of, needs_of
 from leoflowd.authoring.project import Project, ProjectConfig, airflow_packages, config_of
 from leoflowd.authoring.project_settings import choose, finish, no_dag
@@ -41,14 +42,20 @@ SHIM = Path(__file__).parent / "airflow_shim"
 DEFAULT_MEMORY_BYTES = 4 * 1024**3
 """Address space, not resident memory: numeric libraries reserve gigabytes that they never touch."""
 PLUGINS = "plugins"
+MACROS = "macros"
 LEFT_BY_AIRFLOW = ("*.log", "airflow.db*", "airflow.cfg", "*.pid")
 """What a running Airflow leaves in the folder that it works in."""
 
+MISSING = ("Variable.get(", "the environment variable ")
+"""How messages begin that are about a value that nobody has given."""
 SDK_IMPORT_S = 60.0
 """How much longer a file may take that Airflow's own packages load: they are imported first."""
 
+FOLDERS = 32
+"""Of which it is remembered what their DAG files import."""
+
 PythonFor = Callable[[Needs], str]
-"""The interpreter of an environment, which may be built first."""
+"""The interpreter of an environment, which may be built first; raises `EnvironmentFailed`."""
 
 
 class Loader(StrEnum):
@@ -148,14 +155,16 @@ def compile_opened(
         return _compiled(job, source, dag_id, python_for or (lambda _: python or sys.executable))
     except DagCompileError as error:
         error.reads = job.reads()
+        if error.what.startswith(MISSING):
+            with_all_missing(error, _asked_in(job), loadable, os.environ)
         raise
 
 
 def _compiled(job: Job, source: str, dag_id: str | None, python_for: PythonFor) -> Compilation:
     project, config = job.project, job.config
     requirements = read_requirements(project.folder)
-    needs, answer, notes = _load(job, requirements, python_for)
-    folder_notes = (*requirements.notes, *_plugin_notes(project))
+    needs, answer, notes, apart = _load(job, requirements, python_for)
+    folder_notes = (*requirements.notes, *_plugin_notes(project), *apart)
     if not answer.dags and project.in_tree:
         notes = (*notes, f"{project.source_path} defines no DAG: it is left alone, as Airflow does")
         return Compilation(
@@ -190,10 +199,12 @@ def _compiled(job: Job, source: str, dag_id: str | None, python_for: PythonFor) 
 def _plugin_notes(project: Project) -> list[str]:
     plugins = project.folder / PLUGINS
     files = [plugins / name for name in sorted(python_files(plugins, ()))] if project.in_tree else ()
+    unused = {file: facts_of(file).registers - {MACROS} for file in files}
     return [
-        f"{file.relative_to(project.folder)}: what its AirflowPlugin registers is not there; it can be imported"
-        for file in files
-        if facts_of(file).defines_a_plugin
+        f"{file.relative_to(project.folder)}: its AirflowPlugin registers {', '.join(sorted(names))}, which has no "
+        "effect here; its macros are there, and it can be imported"
+        for file, names in unused.items()
+        if names
     ]
 
 
@@ -205,7 +216,25 @@ def code_of(project: Project, config: ProjectConfig) -> Closure:
     files = python_files(project.folder, excluded_of(project, config))
     # a declarative DAG names functions of any file beside it
     sources = sorted(files) if _is_declarative(project) else [project.source_path]
-    return closure_of(sources, files, project.import_paths or (".",), lambda path: facts_of(project.folder / path))
+    return closure_of(
+        sources,
+        files,
+        project.import_paths or (".",),
+        lambda path: facts_of(project.folder / path),
+        for_tasks=plugins_with_macros(project, files),
+    )
+
+
+def plugins_with_macros(project: Project, files: Iterable[str]) -> list[str]:
+    """Of the files of a tree: any template may use what they register."""
+    folders = tuple(f"{path}/" for path in project.import_paths if path.rpartition("/")[2] == PLUGINS)
+    return [one for one in files if one.startswith(folders) and MACROS in facts_of(project.folder / one).registers]
+
+
+def _asked_in(job: Job) -> list[tuple[str, Asked]]:
+    """What the files that loading runs ask for, by their paths."""
+    paths = sorted(job.code.modules)
+    return [(path, one) for path in paths for one in facts_of(job.project.folder / path).asks]
 
 
 def static_needs(project: Project) -> Needs:
@@ -214,38 +243,93 @@ def static_needs(project: Project) -> Needs:
     return needs_of(code_of(project, config).outside, config, read_requirements(project.folder), shim_tables())
 
 
-def _load(job: Job, requirements: Requirements, python_for: PythonFor) -> tuple[Needs, Answer, tuple[str, ...]]:
-    """Load the file where it finds what it needs; once more for each provider that only loading shows to be needed, and
-    by Airflow's SDK when the shim is not enough."""
+def _of_neighbours(job: Job) -> tuple[Outside, ...]:
+    """What the DAG files of the folder import from outside, this one's first."""
+    project = job.project
+    if len(project.neighbours) < 2:
+        return ()
+    files = sorted(python_files(project.folder, excluded_of(project, job.config)))
+    stamps = tuple((file, stamp_of(project.folder / file)) for file in files)
+    return _outside_of(project.folder, project.neighbours, project.import_paths or (".",), stamps)
+
+
+@lru_cache(maxsize=FOLDERS)
+def _outside_of(
+    folder: Path,
+    sources: tuple[str, ...],
+    import_paths: tuple[str, ...],
+    stamps: tuple[tuple[str, tuple[int, int] | None], ...],
+) -> tuple[Outside, ...]:
+    """Once for all DAG files of a folder, until one of its `stamps` is another."""
+    files = [file for file, _ in stamps]
+    return closure_of(sources, files, import_paths, lambda path: facts_of(folder / path)).outside
+
+
+def _load(
+    job: Job, requirements: Requirements, python_for: PythonFor
+) -> tuple[Needs, Answer, tuple[str, ...], tuple[str, ...]]:
+    """Load the file where it finds what it needs, once more for each provider that only loading shows to be needed.
+
+    In the environment that the folder shares; in one of its own where that cannot be built. That one package excludes
+    another is known when the installer has tried: pins of requirements.txt are everybody's, what is inferred has none.
+    Gives what it needs, the answer, notes on this file, and notes on the folder.
+    """
+    neighbours = _of_neighbours(job)
     found: dict[str, str] = {}
+    apart: tuple[str, ...] = ()
     while True:
-        needs = needs_of(job.code.outside, job.config, requirements, shim_tables(), found)
+        needs = needs_of(job.code.outside, job.config, requirements, shim_tables(), found, neighbours=neighbours)
         if needs.unknown:
             first, *others = needs.unknown
             raise first.with_others(others)
-        loader = job.only or Loader.SHIM
-        python = _with_airflow(needs, python_for) if loader is Loader.SDK else python_for(needs)
         try:
-            return needs, _load_in(python, job, needs, loader), tuple(found.values())
+            answer, notes = _load_with(needs, job, python_for, found)
+            return needs, answer, (*found.values(), *notes), apart
+        except EnvironmentFailed as error:
+            if needs.alone is None:
+                raise
+            neighbours = ()
+            apart = (f"its DAG files cannot share one environment, each gets its own: {error.__cause__ or error}",)
         except DagCompileError as error:
-            connector = error.connector.replace(".", "-")
-            if connector in PROVIDERS and connector not in found:
-                reason = f"because {error.path}:{error.line}: {error.what}"
-                found[connector] = f"apache-airflow-providers-{connector}, {reason}"
-                continue
-            refused = _about_missing(error, needs, python)
-            is_code = not _is_declarative(job.project)
-            if not (error.needs_more and is_code and airflow_packages(needs.environment)) or job.only:
-                raise refused from error
-            answer = _load_by_sdk(job, needs, python_for, refused)
-            how = f"loaded by Airflow's own packages, because {error.path}:{error.line}: {error.what}"
-            return needs, answer, (*found.values(), how)
+            if not _is_to_be_had(error, found):
+                raise
+            name = error.connector.replace(".", "-")
+            found[name] = f"apache-airflow-providers-{name}, because {error.path}:{error.line}: {error.what}"
+
+
+def _is_to_be_had(error: DagCompileError, found: Container[str]) -> bool:
+    """A provider would help, and has not been taken in yet."""
+    name = error.connector.replace(".", "-")
+    return name in PROVIDERS and name not in found
+
+
+def _load_with(needs: Needs, job: Job, python_for: PythonFor, found: Container[str]) -> tuple[Answer, tuple[str, ...]]:
+    """By the shim; by Airflow's SDK, with a note, when the shim is not enough."""
+    loader = job.only or Loader.SHIM
+    python = _with_airflow(needs, python_for) if loader is Loader.SDK else python_for(needs)
+    try:
+        return _load_in(python, job, needs, loader), ()
+    except DagCompileError as error:
+        if _is_to_be_had(error, found):
+            raise
+        refused = _about_missing(error, needs, python)
+        is_code = not _is_declarative(job.project)
+        if not (error.needs_more and is_code and airflow_packages(needs.environment)) or job.only:
+            raise refused from error
+        answer = _load_by_sdk(job, needs, python_for, refused)
+        return answer, (f"loaded by Airflow's own packages, because {error.path}:{error.line}: {error.what}",)
 
 
 def _load_by_sdk(job: Job, needs: Needs, python_for: PythonFor, refused: DagCompileError) -> Answer:
-    """Raises `refused` where there is no Airflow; what Airflow refuses as well, with both reasons."""
+    """Raises `refused` where there is no Airflow; what Airflow refuses as well, or that it cannot be had, with both
+    reasons."""
     try:
-        return _load_in(_with_airflow(needs, python_for), job, needs, Loader.SDK)
+        python = _with_airflow(needs, python_for)
+    except EnvironmentFailed as error:
+        why = "Airflow's own packages may load it, but their environment cannot be built"
+        raise EnvironmentFailed(f"{refused}\n{why}: {error}") from error
+    try:
+        return _load_in(python, job, needs, Loader.SDK)
     except DagCompileError as error:
         if error.module in ("airflow", "airflow.sdk"):
             raise refused from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from leoflowd.authoring.airflowignore import IGNORE_NAME, Rules, is_ignored, with_rules_of
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.module_facts import facts_of
+from leoflowd.authoring.packages import is_known
 from leoflowd.authoring.project import CONFIG_NAME, SOURCE_NAMES, Project, read_project
 from leoflowd.contract.values import shown
 
@@ -74,7 +76,7 @@ def _root_of(file: Path) -> Path:
     """The tree that a DAG file belongs to; by default its folder is a dags folder."""
     for folder in file.parents:
         if folder.name == DAGS and _has_signs(folder.parent):
-            return folder.parent
+            return _tree_of(folder.parent, Path(file.anchor)).root
         if _is_dags_folder(folder):
             return folder
     return file.parent
@@ -84,6 +86,8 @@ class _Tree(msgspec.Struct, frozen=True):
     """Where files with DAGs are projects: below `root / DAGS`, or below the root, which is then the dags folder."""
 
     root: Path
+    base: str = ""
+    """Where `dags/` and what lies beside it are below the root, with a slash at its end."""
     has_dags: bool = False
     is_dags: bool = False
     """All below is Airflow's: `dag.py` is a file as any other there."""
@@ -99,12 +103,36 @@ class _Tree(msgspec.Struct, frozen=True):
 
     def _import_paths(self, file: Path) -> tuple[str, ...]:
         """As Airflow has them on its path; then the root, from which Astro's `include` is imported."""
-        first = DAGS if self.has_dags else "."
-        found = [first, *(name for name in BESIDE if (self.root / name).is_dir())]
+        first = f"{self.base}{DAGS}" if self.has_dags else "."
+        found = [first, *(self.base + name for name in BESIDE if (self.root / self.base / name).is_dir())]
+        found += [self.base.rstrip("/")] if self.base else []
         own = file.parent.relative_to(self.root).as_posix()
         if file.name in SOURCE_NAMES and own != first:
             found.append(own)  # such a folder is a project of its own elsewhere, and imports what lies beside it
         return tuple(dict.fromkeys([*found, "."]))
+
+
+def _tree_of(folder: Path, workspace: Path) -> _Tree:
+    """Of a folder with `dags/`. Its root is where its files import from: above a package in which the folder lies when
+    they name that package, as far as the workspace goes."""
+    imported = {
+        one.module.partition(".")[0]
+        for file in _dag_files(folder / DAGS)
+        for one in facts_of(file).imports
+        if one.level == 0
+    }
+    for inner in [folder, *folder.parents]:
+        if inner == workspace or workspace not in inner.parents:
+            break
+        if inner.name in imported and not (is_known(inner.name) or _is_importable(folder, inner.name)):
+            return _Tree(inner.parent, f"{folder.relative_to(inner.parent).as_posix()}/", has_dags=True, is_dags=True)
+    return _Tree(folder, has_dags=True, is_dags=True)
+
+
+def _is_importable(folder: Path, module: str) -> bool:
+    """Beside `dags/` or in it."""
+    places = (folder, folder / DAGS, *(folder / name for name in BESIDE))
+    return any((place / module).is_dir() or (place / f"{module}.py").exists() for place in places)
 
 
 class _Search:
@@ -123,7 +151,7 @@ class _Search:
             return
         hidden: frozenset[str] = frozenset()
         if not in_dags and _has_dags(folder):
-            self.look(folder / DAGS, 0, _Tree(folder, has_dags=True, is_dags=True), ())
+            self.look(folder / DAGS, 0, _tree_of(folder, self.workspace), ())
             tree, hidden = None, NO_PROJECTS
         elif _is_there(folder / CONFIG_NAME) and not (in_dags and tree is not None and tree.root == folder):
             self._look_with_settings(folder, depth)
@@ -182,14 +210,20 @@ class _Search:
 
 
 def _apart(projects: list[Project]) -> tuple[Project, ...]:
-    """A tree's files without the folders in it that are projects, or trees, of their own."""
+    """A tree's files with each other, without the folders in it that are projects, or trees, of their own."""
     folders = {project.folder for project in projects}
+    files: dict[Path, list[str]] = {}
+    for project in projects:
+        files.setdefault(project.folder, []).append(project.source_path)
+    beside = {folder: tuple(sorted(found)) for folder, found in files.items()}
     inside = {
         root: tuple(sorted(one.relative_to(root).as_posix() for one in folders if one != root and root in one.parents))
         for root in {project.folder for project in projects if project.in_tree}
     }
     return tuple(
-        msgspec.structs.replace(project, excluded=inside[project.folder]) if project.in_tree else project
+        msgspec.structs.replace(project, excluded=inside[project.folder], neighbours=beside[project.folder])
+        if project.in_tree
+        else project
         for project in projects
     )
 
@@ -209,21 +243,20 @@ def _is_dags_folder(folder: Path) -> bool:
 
 def _has_dags(folder: Path) -> bool:
     dags = folder / DAGS
-    return dags.is_dir() and not dags.is_symlink() and (_has_signs(folder) or _holds_dag_files(dags))
+    return dags.is_dir() and not dags.is_symlink() and (_has_signs(folder) or any(True for _ in _dag_files(dags)))
 
 
 def _has_signs(folder: Path) -> bool:
     return any(os.path.lexists(folder / name) for name in SIGNS)
 
 
-def _holds_dag_files(folder: Path) -> bool:
-    """Not beyond the first: it says what the folder is."""
+def _dag_files(folder: Path) -> Iterator[Path]:
+    """Those in it that look like one, at any depth."""
     for top, folders, files in os.walk(folder):
         is_deep = len(Path(top).relative_to(folder).parts) >= MAX_DAGS_DEPTH
         folders[:] = [n for n in folders if not is_deep and n not in SKIPPED_FOLDERS and not n.startswith(".")]
-        if any(name.endswith(".py") and facts_of(Path(top, name)).looks_like_a_dag for name in files):
-            return True
-    return False
+        found = (Path(top, name) for name in files if name.endswith(".py"))
+        yield from (file for file in found if facts_of(file).looks_like_a_dag)
 
 
 def _source_of(folder: Path) -> str:

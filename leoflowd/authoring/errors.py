@@ -1,4 +1,4 @@
-"""The one error of this package: a project that cannot be compiled, with its place and the remedy."""
+"""The errors of this package: a project that cannot be compiled, with its place and the remedy, and its environment."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from typing import Self
 from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.loading import Read, ReadKind
 from leoflowd.contract.values import shown
+
+
+class EnvironmentFailed(LeoflowError):
+    """An environment cannot be built; the message names the requirement and shows the end of the tool's output."""
+
 
 PATH_MAX = 500
 """Characters of a path in a message; those of a name that is not UTF-8 count six for each byte."""

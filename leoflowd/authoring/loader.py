@@ -326,12 +326,23 @@ def explain(error: BaseException, folder: str, source_path: str) -> dict[str, An
     elif isinstance(error, ModuleNotFoundError):
         what, why = f"the module {error.name!r} is imported", "it is not installed in the DAG's environment"
         remedy = "name its package in requirements.txt or in `dependencies:` of leoflow.yaml, or correct the name"
+    elif isinstance(error, KeyError) and _is_of_environment(error):
+        what, why = f"the environment variable {error.args[0]!r} is read", "it is not set where the file is loaded"
+        remedy = f"start Leoflow with it, as in `{error.args[0]}=... leoflow lite`, or read it with a default"
     elif isinstance(error, FileNotFoundError) and error.filename == f"{folder}/{source_path}":
         what, why, remedy = "the file does not exist", "there is nothing to load", "create it, or correct `dag_source`"
     elif isinstance(error, KeyboardInterrupt):
         what, why, remedy = "loading it was interrupted", "someone pressed Ctrl-C", "compile again"
     module = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
     return {**_place(path, line, folder, what, why, remedy), "module": module}
+
+
+def _is_of_environment(error: KeyError) -> bool:
+    """Raised by `os.environ[...]` itself."""
+    tb = error.__traceback__
+    while tb is not None and tb.tb_next is not None:
+        tb = tb.tb_next
+    return tb is not None and tb.tb_frame.f_locals.get("self") is os.environ
 
 
 def _innermost_line(tb: TracebackType | None, folder: str) -> tuple[str, int] | None:

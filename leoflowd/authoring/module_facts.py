@@ -25,7 +25,7 @@ REMEMBERED = 20_000
 """Files; a hundred bytes to a few kilobytes each."""
 NAMED_FILE = re.compile(r"([\w-]+\.py)\b")
 NAMED_MODULE = re.compile(r"-m\s+([A-Za-z_][\w.]*)")
-PLUGIN = re.compile(rb"^class\s+\w+\(.*\bAirflowPlugin\b", re.MULTILINE)
+OF_THE_PLUGIN = frozenset({"name", "source"})
 COMPUTED = frozenset({"pkgutil", "runpy", "zipimport"})
 """Modules with which a file imports what no reader of its text can tell."""
 LOADERS = frozenset({"import_module", "__import__", "spec_from_file_location", "SourceFileLoader", "DagBag"})
@@ -46,6 +46,14 @@ class Import(msgspec.Struct, frozen=True):
     when: When
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """A value that loading the file asks for by a name in its text, without a default."""
+
+    kind: Literal["variable", "environment"]
+    name: str
+    line: int
+
+
 class Facts(msgspec.Struct, frozen=True):
     looks_like_a_dag: bool = False
     """It has the words that Airflow's safe mode looks for."""
@@ -54,18 +62,26 @@ class Facts(msgspec.Struct, frozen=True):
     """By names that it computes."""
     changes_the_path: bool = False
     """It mentions `sys.path`: what it imports may lie anywhere."""
-    defines_a_plugin: bool = False
-    """It has a class of Airflow's that registers what it brings."""
+    registers: frozenset[str] = frozenset()
+    """What its classes of AirflowPlugin set: `macros`, `listeners`, ..."""
+    asks: tuple[Asked, ...] = ()
+    """`Variable.get("x")` and `os.environ["X"]` outside of functions."""
     named_files: frozenset[str] = frozenset()
     """Last parts of paths of Python files in its texts: it may have somebody run them."""
 
 
 def facts_of(file: Path) -> Facts:
+    stamp = stamp_of(file)
+    return Facts() if stamp is None else _facts_of(file, *stamp)
+
+
+def stamp_of(file: Path) -> tuple[int, int] | None:
+    """What a save changes: time in nanoseconds, and size; None when it cannot be looked at."""
     try:
         found = file.stat()
     except OSError:
-        return Facts()
-    return _facts_of(file, found.st_mtime_ns, found.st_size)
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -87,7 +103,8 @@ def _facts_of(file: Path, mtime_ns: int, size: int) -> Facts:
         imports=tuple(sorted(dict.fromkeys(reader.imports), key=lambda one: one.line)),
         imports_anything=reader.imports_anything,
         changes_the_path=b"sys.path" in content or b"site.addsitedir" in content,
-        defines_a_plugin=PLUGIN.search(content) is not None,
+        registers=frozenset(_registered(tree)),
+        asks=tuple(reader.asks),
         named_files=frozenset(reader.named_files),
     )
 
@@ -101,6 +118,18 @@ def _parsed(content: bytes) -> ast.Module | None:
         return None
 
 
+def _registered(tree: ast.Module) -> Iterator[str]:
+    """Attributes that plugin classes set to something, without those that say who they are."""
+    plugins = [
+        node for node in tree.body if isinstance(node, ast.ClassDef) and "AirflowPlugin" in map(_last_name, node.bases)
+    ]
+    for statement in (one for plugin in plugins for one in plugin.body):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        value = getattr(statement, "value", None)
+        is_set = isinstance(value, ast.expr) and not (isinstance(value, ast.List | ast.Tuple) and not value.elts)
+        yield from (one.id for one in targets if is_set and isinstance(one, ast.Name) and one.id not in OF_THE_PLUGIN)
+
+
 class _Reader:
     """Walks the code with what each part of it is: run while loading, later, or with a way out."""
 
@@ -108,6 +137,7 @@ class _Reader:
         self.imports: list[Import] = []
         self.imports_anything = False
         self.named_files: list[str] = []
+        self.asks: list[Asked] = []
 
     def read(self, nodes: list[ast.stmt], when: When) -> None:
         ahead: list[tuple[ast.AST, When]] = [(node, when) for node in reversed(nodes)]
@@ -125,6 +155,9 @@ class _Reader:
             self._add(node.module or "", names, node.level, node.lineno, when)
         elif isinstance(node, ast.Call):
             self._note_call(node, when)
+            self._note_variable(node, when)
+        elif isinstance(node, ast.Subscript):
+            self._note_setting(node, when)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             self.named_files += NAMED_FILE.findall(node.value)
             for module in NAMED_MODULE.findall(node.value):
@@ -146,6 +179,25 @@ class _Reader:
             self._add(module, (), 0, node.lineno, when)
         else:
             self.imports_anything = True
+
+    def _note_variable(self, node: ast.Call, when: When) -> None:
+        called = node.func
+        if when != "load" or not isinstance(called, ast.Attribute) or len(node.args) != 1:
+            return
+        if called.attr != "get" or _last_name(called.value) != "Variable":
+            return
+        has_default = any(word.arg in (None, "default", "default_var") for word in node.keywords)
+        if isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str) and not has_default:
+            self.asks.append(Asked("variable", node.args[0].value, node.lineno))
+
+    def _note_setting(self, node: ast.Subscript, when: When) -> None:
+        is_read = when == "load" and isinstance(node.ctx, ast.Load) and _last_name(node.value) == "environ"
+        if is_read and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+            self.asks.append(Asked("environment", node.slice.value, node.lineno))
+
+
+def _last_name(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _children(node: ast.AST) -> Iterator[ast.AST]:

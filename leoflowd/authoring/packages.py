@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -50,6 +51,8 @@ class Inferred(msgspec.Struct, frozen=True):
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
     environment: EnvironmentSpec
+    alone: EnvironmentSpec | None = None
+    """What the file itself needs, where `environment` is the one that it shares with its neighbours."""
     inferred: tuple[Inferred, ...]
     unknown: tuple[DagCompileError, ...]
     """One per module that the file needs when it is loaded and that no known package brings."""
@@ -88,13 +91,27 @@ class Shim(msgspec.Struct, frozen=True):
 
 
 def needs_of(
-    outside: Iterable[Outside], config: ProjectConfig, requirements: Requirements, shim: Shim, extra: Iterable[str] = ()
+    outside: Iterable[Outside],
+    config: ProjectConfig,
+    requirements: Requirements,
+    shim: Shim,
+    extra: Iterable[str] = (),
+    *,
+    neighbours: Iterable[Outside] = (),
 ) -> Needs:
-    """`extra`: connectors that turned out to be needed when the file was loaded."""
+    """`extra`: connectors that turned out to be needed when the file was loaded; `neighbours`: what the other DAG files
+    of the folder import, whose environment it shares as soon as its own imports need one (ADR 52)."""
     search = _Search(config, requirements, shim)
     for one in outside:
         search.add(one)
-    return search.needs(frozenset(extra))
+    own = search.needs(frozenset(extra))
+    is_with_airflow = has_airflow(own.environment)
+    if not (is_with_airflow or own.inferred):
+        return own  # no neighbour makes it wait for packages
+    for one in neighbours:
+        search.add(one)
+    shared = search.needs(frozenset(extra)).environment if is_with_airflow else search.without_airflow(own.environment)
+    return own if shared == own.environment else msgspec.structs.replace(own, environment=shared, alone=own.environment)
 
 
 def provider_of(module: str) -> str | None:
@@ -108,6 +125,17 @@ def distributions_of(full: str) -> tuple[str, ...] | None:
     while full and full not in DISTRIBUTIONS:
         full = full.rpartition(".")[0]
     return DISTRIBUTIONS.get(full)
+
+
+@lru_cache(maxsize=1)
+def _known_names() -> frozenset[str]:
+    """The distributions of which we know what they bring."""
+    return frozenset(name_of(one) for found in (*DISTRIBUTIONS.values(), tuple(BASE.values())) for one in found)
+
+
+def is_known(module: str) -> bool:
+    """A module of Python, of Airflow or of a package that we know: a folder of its name is not what an import means."""
+    return module in OURS or module in sys.stdlib_module_names or module in BASE or distributions_of(module) is not None
 
 
 def name_of(requirement: str) -> str:
@@ -170,8 +198,7 @@ class _Search:
 
     def _may_be_named(self) -> bool:
         """Whether the author names packages of which we do not know what they bring."""
-        known = {name_of(one) for found in (*DISTRIBUTIONS.values(), tuple(BASE.values())) for one in found}
-        return any(name not in known for name in self.named)
+        return not self.named <= _known_names()
 
     def _add_airflow(self, one: Outside, module: str) -> None:
         for name in one.what.names or ("",):
@@ -195,14 +222,21 @@ class _Search:
             asked = Inferred(f"apache-airflow-providers-{provider}", one.what.module, one.path, one.what.line)
             (self.served if is_served else self.providers).setdefault(provider, asked)
 
+    def without_airflow(self, own: EnvironmentSpec) -> EnvironmentSpec:
+        """`own`, and third parties that anybody imports."""
+        found = [name for name in self.inferred if name_of(name) not in NEEDING_AIRFLOW]
+        return msgspec.structs.replace(own, dependencies=(*self._asked_for(), *sorted(found)))
+
+    def _asked_for(self) -> tuple[str, ...]:
+        """By settings and requirements; what the settings say of a package counts."""
+        own = {name_of(text) for text in self.config.dependencies}
+        listed = (one.text for one in self.requirements.packages if one.name not in own)
+        return (*self.config.dependencies, *listed)
+
     def needs(self, extra: frozenset[str]) -> Needs:
         config, listed = self.config, set(self.requirements.providers) & PROVIDERS
         own = {name_of(text) for text in config.dependencies}
-        dependencies = (
-            *config.dependencies,
-            *(one.text for one in self.requirements.packages if one.name not in own),
-            *sorted(self.inferred),
-        )
+        dependencies = (*self._asked_for(), *sorted(self.inferred))
         named = {connector.replace(".", "-") for connector in config.connectors}
         needed = named | set(self.providers) | {connector.replace(".", "-") for connector in extra}
         if any(name_of(text) in NEEDING_AIRFLOW for text in dependencies):

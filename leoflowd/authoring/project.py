@@ -68,6 +68,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     """One DAG file of a folder that it shares with others: of the Python files there it has those that it imports."""
     import_paths: tuple[str, ...] = ()
     """As in the artifact."""
+    neighbours: tuple[str, ...] = ()
+    """The DAG files of the tree, this one among them, with which it shares an environment."""
     excluded: tuple[str, ...] = ()
     """Paths in `folder` that belong to other projects; they are no part of this one's bundle."""
 

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.output import Output, echo
 
 if TYPE_CHECKING:
     from leoflowd.authoring.compiler import Compilation
-    from leoflowd.authoring.errors import DagCompileError
+    from leoflowd.authoring.errors import DagCompileError, EnvironmentFailed
     from leoflowd.authoring.packages import Needs
     from leoflowd.authoring.project import Project
+    from leoflowd.contract.dag_spec import EnvironmentSpec
     from leoflowd.contract.loading import Loadable
 
 DEFAULT_DATA_DIR = Path("~/.leoflow")
@@ -50,30 +52,51 @@ class Compiler:
         self._loadable = loadable
         self._python = None if python is None else str(python.absolute())
         self._data_dir = data_dir.expanduser().absolute()
+        self._failed: dict[EnvironmentSpec, EnvironmentFailed] = {}
 
     def compiled(self, project: Project) -> Compilation:
         """Raises `DagCompileError`, and `CommandFailed` when its environment cannot be built."""
         from leoflowd.authoring.compiler import compile_opened
+        from leoflowd.authoring.errors import EnvironmentFailed
 
-        return compile_opened(project, python_for=self._python_for_loading, loadable=self._loadable)
+        try:
+            return compile_opened(project, python_for=self._python_for_loading, loadable=self._loadable)
+        except EnvironmentFailed as error:
+            raise CommandFailed(ExitCode.NOT_READY, str(error)) from error
 
     def environment(self, needs: Needs) -> str:
-        """The interpreter that runs the project's tasks."""
-        from leoflowd.lite.environments import EnvironmentFailed, Environments
+        """The interpreter that runs the project's tasks. Raises `CommandFailed` when that cannot be built."""
+        from leoflowd.authoring.errors import EnvironmentFailed
+
+        try:
+            return self._built(needs.environment)
+        except EnvironmentFailed as error:
+            if needs.alone is None:
+                raise CommandFailed(ExitCode.NOT_READY, str(error)) from error
+            self._out.note(f"the DAG files of the folder cannot share one environment, this one gets its own: {error}")
+        return self.environment(msgspec.structs.replace(needs, environment=needs.alone, alone=None))
+
+    def _built(self, wanted: EnvironmentSpec) -> str:
+        """Raises `EnvironmentFailed`; a shared one that failed is not tried for each file of a folder."""
+        from leoflowd.authoring.errors import EnvironmentFailed
+        from leoflowd.lite.environments import Environments
 
         if self._python is not None:
             return self._python
+        if failed := self._failed.get(wanted):
+            raise failed
         try:
-            return str(Environments(self._data_dir).ensure(needs.environment, self._out.note))
+            return str(Environments(self._data_dir).ensure(wanted, self._out.note))
         except EnvironmentFailed as error:
-            raise CommandFailed(ExitCode.NOT_READY, str(error)) from error
+            self._failed[wanted] = error
+            raise
 
     def _python_for_loading(self, needs: Needs) -> str:
         own = f"{sys.version_info.major}.{sys.version_info.minor}"
         is_enough = needs.loads_with_base and all(find_spec(name) is not None for name in needs.modules)
         if self._python is None and is_enough and needs.environment.python_version in (None, own):
             return sys.executable
-        return self.environment(needs)
+        return self._built(needs.environment)
 
 
 def opened(path: Path) -> tuple[Project, ...]:

@@ -31,8 +31,8 @@ from pathlib import Path
 import msgspec
 
 import leoflowd
+from leoflowd.authoring.errors import EnvironmentFailed
 from leoflowd.contract.dag_spec import EnvironmentSpec, has_airflow
-from leoflowd.contract.errors import LeoflowError
 
 MARKER = ".leoflow-complete"
 LAYOUT = 2
@@ -48,10 +48,6 @@ AIRFLOW = ("apache-airflow-core==3.2.2", "apache-airflow-task-sdk")
 
 LIST_INSTALLED = "import importlib.metadata as m; print(*(one.metadata['Name'] for one in m.distributions()))"
 NOT_FOR_INSTALLERS = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
-
-
-class EnvironmentFailed(LeoflowError):
-    """The environment cannot be built; the message names the requirement and shows the end of the tool's output."""
 
 
 class EnvironmentStatistics(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ import msgspec
 from leoflowd import telemetry
 from leoflowd.authoring.bundle import copy_bundle
 from leoflowd.authoring.compiler import Compilation, compile_opened, excluded_of
+from leoflowd.authoring.errors import EnvironmentFailed
 from leoflowd.authoring.packages import Needs
 from leoflowd.authoring.project import Project, ProjectConfig, config_of, unused_in_lite
 from leoflowd.contract import dag_spec
@@ -27,7 +28,7 @@ from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.loading import Loadable
 from leoflowd.contract.values import shown
 from leoflowd.lite.bundles import remove, seal
-from leoflowd.lite.environments import EnvironmentFailed, Environments
+from leoflowd.lite.environments import Environments
 from leoflowd.lite.watched_project import Compiled
 
 log = telemetry.get_logger(__name__)
@@ -38,10 +39,12 @@ LOADS = 2
 BUILDS = 2
 
 
-class Waited:
-    """Seconds that a compile waited for its environment."""
+class Attempt:
+    """One compile of a project: the seconds that it waited for environments, and the shared one that it had to leave
+    because that cannot be built."""
 
-    s = 0.0
+    waited_s = 0.0
+    left: EnvironmentSpec | None = None
 
 
 class FilesChanged(LeoflowError):
@@ -63,8 +66,9 @@ class ProjectCompiler:
         self._alone: defaultdict[EnvironmentSpec, threading.Lock] = defaultdict(threading.Lock)
         self._told: set[tuple[str, str]] = set()
         """Notes that the log has already: (whose, what)."""
-        self._broken: set[EnvironmentSpec] = set()
-        """Environments that could not be built: a project of theirs is compiled when they can."""
+        self._broken: dict[EnvironmentSpec, EnvironmentFailed] = {}
+        """Environments that could not be built: a project of theirs is compiled when they can. One that is shared is
+        not tried again while its projects can have others."""
 
     def __call__(self, project: Project) -> Compiled:
         """Raises `DagCompileError`, `EnvironmentFailed`, `FilesChanged`, OSError."""
@@ -72,11 +76,9 @@ class ProjectCompiler:
         for _ in range(SAVES_WHILE_COMPILING):
             with self._loading:
                 began = time.perf_counter()
-                waited = Waited()
-                done = compile_opened(
-                    project, python_for=partial(self._python_for, project, waited), loadable=self._loadable()
-                )
-                duration_s = time.perf_counter() - began - waited.s
+                attempt = Attempt()
+                done = self._compiled(project, attempt)
+                duration_s = time.perf_counter() - began - attempt.waited_s
                 self._tell(project, config, done)
                 if not done.specs or self._keep(project, config, done):
                     return Compiled(
@@ -86,20 +88,34 @@ class ProjectCompiler:
             f"the files of {project.path!r} change while they are compiled; save once more when it is quiet"
         )
 
+    def _compiled(self, project: Project, attempt: Attempt) -> Compilation:
+        try:
+            return compile_opened(
+                project, python_for=partial(self._python_for, project, attempt), loadable=self._loadable()
+            )
+        except EnvironmentFailed:
+            if attempt.left is not None:  # its own cannot be had either: it may be the network
+                self._broken.pop(attempt.left, None)
+            raise
+
     def build(self, project: Project, specs: Iterable[DagSpec]) -> None:
         """The environments of the project's tasks. Raises `EnvironmentFailed`."""
         for spec in specs:
             self._ensure(project, spec.environment)
 
-    def _python_for(self, project: Project, waited: Waited, needs: Needs) -> str:
+    def _python_for(self, project: Project, attempt: Attempt, needs: Needs) -> str:
         """The environment of its tasks; the default one where that is enough to load the file, and sooner there."""
         wanted = needs.environment
+        if needs.alone is not None:
+            attempt.left = _plain(wanted)
+            if failed := self._broken.get(attempt.left):
+                raise failed
         if not needs.loads_with_base or wanted.python_version is not None or _plain(wanted) in self._broken:
-            return self._built(project, waited, wanted)
+            return self._built(project, attempt, wanted)
         is_there = self._environments.has(wanted)
-        return self._built(project, waited, wanted if is_there else EnvironmentSpec())
+        return self._built(project, attempt, wanted if is_there else EnvironmentSpec())
 
-    def _built(self, project: Project, waited: Waited, wanted: EnvironmentSpec) -> str:
+    def _built(self, project: Project, attempt: Attempt, wanted: EnvironmentSpec) -> str:
         if self._environments.has(wanted):
             return str(self._environments.ensure(wanted))
         began = time.perf_counter()
@@ -108,19 +124,23 @@ class ProjectCompiler:
             return self._ensure(project, wanted)
         finally:
             self._loading.acquire()
-            waited.s += time.perf_counter() - began
+            attempt.waited_s += time.perf_counter() - began
 
     def _ensure(self, project: Project, environment: EnvironmentSpec) -> str:
         wanted = _plain(environment)
+        before = self._broken.get(wanted)
         try:
             with self._alone[wanted], self._building:  # in this order: who waits for the same takes nobody's place
+                failed = self._broken.get(wanted)
+                if failed is not None and failed is not before:
+                    raise failed  # found out while this one waited
                 python = self._environments.ensure(
                     wanted, lambda step: log.info("environment", project=shown(project.path), step=shown(step))
                 )
-        except EnvironmentFailed:
-            self._broken.add(wanted)
+        except EnvironmentFailed as error:
+            self._broken[wanted] = error
             raise
-        self._broken.discard(wanted)
+        self._broken.pop(wanted, None)
         return str(python)
 
     def _tell(self, project: Project, config: ProjectConfig, done: Compilation) -> None:

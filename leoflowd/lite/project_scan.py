@@ -16,7 +16,7 @@ from pathlib import Path
 
 from leoflowd import telemetry
 from leoflowd.authoring.closure import closure_of
-from leoflowd.authoring.compiler import LEFT_BY_AIRFLOW
+from leoflowd.authoring.compiler import LEFT_BY_AIRFLOW, plugins_with_macros
 from leoflowd.authoring.discovery import SKIPPED_FOLDERS, discover
 from leoflowd.authoring.module_facts import facts_of
 from leoflowd.authoring.project import Project
@@ -70,7 +70,11 @@ class _Folder:
         if not project.in_tree:
             return self._all
         code = closure_of(
-            [project.source_path], self._modules, project.import_paths, lambda path: facts_of(project.folder / path)
+            [project.source_path],
+            self._modules,
+            project.import_paths,
+            lambda path: facts_of(project.folder / path),
+            for_tasks=plugins_with_macros(project, self._modules),
         )
         if code.is_whole:
             return self._all

@@ -18,13 +18,13 @@ import msgspec
 import trio
 
 from leoflowd import telemetry
-from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.errors import DagCompileError, EnvironmentFailed
 from leoflowd.config import LiteConfig
 from leoflowd.contract.errors import LeoflowError, StoreUnavailable
 from leoflowd.contract.loading import EMPTY, Loadable
 from leoflowd.contract.values import shown
 from leoflowd.lite.bundles import prune_bundles
-from leoflowd.lite.environments import EnvironmentFailed, Environments, EnvironmentStatistics
+from leoflowd.lite.environments import Environments, EnvironmentStatistics
 from leoflowd.lite.file_watch import FileWatch
 from leoflowd.lite.project_compiler import ProjectCompiler
 from leoflowd.lite.project_scan import list_projects_in

@@ -7,14 +7,15 @@ Lite finds in each folder of it; the report goes to standard output.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from tests.corpus.report import table
-from tests.corpus.sources import of_folder, published
+from tests.corpus.report import public, table, with_half
+from tests.corpus.sources import Tree, of_folder, published
 from tests.corpus.trying import Result, files_of, try_file
 
 REPOSITORY = Path(__file__).parents[2]
@@ -25,17 +26,30 @@ PAGE = REPOSITORY / "docs" / "compatibility.md"
 def main() -> int:
     options = _read_options()
     trees = published(CACHE) if options.folder is None else of_folder(options.folder.resolve())
-    files = [file for tree in trees for file in files_of(tree) if re.search(options.only, file.shown)]
-    attempt = partial(try_file, python=options.python)
+    attempt = partial(_try_tree, options=options)
     with ThreadPoolExecutor(options.jobs) as pool:
-        tried = [_told(result, number, len(files)) for number, result in enumerate(pool.map(attempt, files), 1)]
-    results = [result for result in tried if result.dags or result.error]  # the others define no DAG
-    if options.folder is None and not options.only:
-        PAGE.write_text(table(results, title="Compatibility"))
+        results = [result for tried in pool.map(attempt, trees) for result in tried]
+    if options.page or (options.folder is None and not options.only):
+        half = public(results, options.sample) if options.page else table(results, title="Compatibility")
+        PAGE.write_text(with_half(PAGE.read_text(), half))
         sys.stderr.write(f"corpus: written to {PAGE.relative_to(REPOSITORY)}\n")
     else:
         sys.stdout.write(table(results, title=str(options.folder.name if options.folder else "Compatibility")))
     return 0
+
+
+def _try_tree(tree: Tree, options: argparse.Namespace) -> list[Result]:
+    """Of its files that define a DAG; with `--sample` so many, drawn by the digests of their names."""
+    files = [file for file in files_of(tree) if re.search(options.only, file.shown)]
+    if options.sample is not None:
+        files.sort(key=lambda file: hashlib.sha256(file.shown.encode()).digest())
+    results: list[Result] = []
+    for number, file in enumerate(files, 1):
+        if options.sample is not None and len(results) >= options.sample:
+            break
+        result = _told(try_file(file, options.python), number, len(files))
+        results += [result] if result.dags or result.error else []
+    return results
 
 
 def _told(result: Result, number: int, count: int) -> Result:
@@ -53,7 +67,9 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument(
         "--only", default="", help="files that this regular expression finds by their shown name; to standard output"
     )
-    parser.add_argument("--jobs", type=int, default=2, help="files at once (default 2)")
+    parser.add_argument("--sample", type=int, help="of each source so many files that define a DAG; default all")
+    parser.add_argument("--page", action="store_true", help="write the shares of the folder into the page, unnamed")
+    parser.add_argument("--jobs", type=int, default=2, help="sources at once (default 2)")
     return parser.parse_args()
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tests.corpus.trying import Result, Verdict
 
@@ -22,6 +23,26 @@ that
 | source | files | compile | waits | absent | owner's | Airflow's | refused | share |
 |---|---|---|---|---|---|---|---|---|
 """
+PUBLIC = "## Public folders\n"
+"""Where the second half of the page begins; each half is written by a run of its own."""
+PUBLIC_HEAD = """\
+
+Made by `python -m tests.corpus FOLDER --page`: {files} files of {sources} public repositories, at most {sample} of a
+repository, drawn by the digests of their names, each compiled as it is. Every repository weighs the same: a line is the
+mean of the shares that it has in each.
+
+| | mean share of a repository | files |
+|---|---|---|
+"""
+SAID = {
+    None: "compiles",
+    Verdict.WAITS: "waits",
+    Verdict.ABSENT: "absent",
+    Verdict.OWNERS: "owner's",
+    Verdict.AIRFLOWS: "Airflow's",
+    Verdict.REFUSED: "refused",
+}
+REASON_CHARS = 110
 APART = (Verdict.WAITS, Verdict.ABSENT, Verdict.OWNERS, Verdict.AIRFLOWS)
 ORDER = (Verdict.REFUSED, *reversed(APART))
 
@@ -32,6 +53,63 @@ def table(results: Sequence[Result], *, title: str) -> str:
         by_source[result.file.source].append(result)
     lines = [_row(source, by_source[source]) for source in sorted(by_source)]
     return HEAD.format(title=title) + "".join([*lines, _row("**all**", results)]) + _reasons(results)
+
+
+def public(results: Sequence[Result], sample: int | None) -> str:
+    """The shares of repositories, and reasons in a form that names none of them."""
+    by_source: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        by_source[result.file.source].append(result)
+    count = Counter(result.verdict for result in results)
+    head = PUBLIC_HEAD.format(files=len(results), sources=len(by_source), sample=sample or "all")
+    rows = [
+        f"| {said} | {_mean(verdict, by_source.values()):.1f} % | {count[verdict]} |\n"
+        for verdict, said in SAID.items()
+    ]
+    return PUBLIC + head + "".join(rows) + _public_share(by_source.values()) + _public_reasons(results)
+
+
+def _mean(verdict: Verdict | None, sources: Collection[Sequence[Result]]) -> float:
+    shares = [sum(one.verdict is verdict for one in found) / len(found) for found in sources]
+    return 100 * sum(shares) / len(shares) if shares else 0.0
+
+
+def _public_share(sources: Collection[Sequence[Result]]) -> str:
+    """Of what is not apart."""
+    counted = [
+        (sum(one.is_compiled for one in found), sum(one.verdict is Verdict.REFUSED for one in found))
+        for found in sources
+    ]
+    shares = [100 * compiled / (compiled + refused) for compiled, refused in counted if compiled + refused]
+    mean = f"{sum(shares) / len(shares):.1f} %" if shares else "-"
+    return f"\nOf what is not apart {mean} compile (the mean of the {len(shares)} repositories that have such files).\n"
+
+
+def _public_reasons(results: Sequence[Result]) -> str:
+    sources: dict[tuple[Verdict, str], list[str]] = defaultdict(list)
+    for result in results:
+        if result.error:
+            sources[result.verdict or Verdict.REFUSED, _without_names(result)].append(result.file.source)
+    lines = ["\n| files | repositories | | reason |\n|---|---|---|---|\n"]
+    for (verdict, reason), found in sorted(
+        sources.items(), key=lambda item: (ORDER.index(item[0][0]), -len(item[1]), item[0][1])
+    ):
+        lines.append(f"| {len(found)} | {len(set(found))} | {verdict.value} | {_cell(reason)} |\n")
+    return "".join(lines)
+
+
+def _without_names(result: Result) -> str:
+    """Names of modules of Airflow stay, those of files, people and their variables do not."""
+    what = re.sub(r"'(?!airflow\b)[^']*'", "'...'", result.reason.partition("; ")[0])
+    return re.sub(r"(/[\w.+-]+)+", "...", re.sub(r"^(loading it raised \w+):.*", r"\1", what))[:REASON_CHARS]
+
+
+def with_half(page: str, half: str) -> str:
+    """The page with this half instead of the one that it has."""
+    first, _, second = page.partition(PUBLIC)
+    if half.startswith(PUBLIC):
+        return f"{first.rstrip()}\n\n{half}"
+    return f"{half.rstrip()}\n\n{PUBLIC}{second}" if second else half
 
 
 def _row(source: str, results: Sequence[Result]) -> str:

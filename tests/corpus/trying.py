@@ -11,11 +11,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from leoflowd.authoring.compiler import compile_opened
+from leoflowd.authoring.compiler import Loader, compile_opened
 from leoflowd.authoring.discovery import discover
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.project import Project
-from leoflowd.contract.loading import Loadable
+from leoflowd.contract.errors import LeoflowError
+from leoflowd.contract.loading import NOTHING, Loadable
 from tests.corpus.sources import Tree
 
 DEADLINE_S = 120.0
@@ -42,7 +43,9 @@ HAS_NO_MODULE = re.compile(
     r"^the module '(?P<module>[^']+)' is imported; "
     r"(it is not installed|.* does not have it, although|no file of the project has this name)"
 )
-OWNERS = re.compile(r"finds no (variable|connection)|raised (EnvNotSetError|FileNotFoundError|NoRegionError)")
+OWNERS = re.compile(
+    r"finds no (variable|connection)|^the environment variable|raised (EnvNotSetError|FileNotFoundError|NoRegionError)"
+)
 """What only the owner of a file has: variables of its process, files that its repository does not hold."""
 
 
@@ -86,30 +89,50 @@ def try_file(file: DagFile, python: str | None) -> Result:
         except DagCompileError as refusal:
             missing = re.match(r"Variable\.get\('(.*)'\) finds no variable", refusal.what)
             if missing is None or missing[1] in variables or len(variables) >= MAX_VARIABLES:
-                return _refused(file, refusal, has_made_up=bool(variables))
+                return _refused(file, refusal, python, has_made_up=bool(variables))
             variables[missing[1]] = MADE_UP
         except Exception as fault:  # what the corpus is there to find
             reason = f"a fault of ours: {type(fault).__name__}"
             return Result(file, error=repr(fault), reason=reason, verdict=Verdict.REFUSED)
 
 
-def _refused(file: DagFile, refusal: DagCompileError, *, has_made_up: bool) -> Result:
+def _refused(file: DagFile, refusal: DagCompileError, python: str | None, *, has_made_up: bool) -> Result:
     reason = _kind_of(refusal)
-    verdict = _verdict(file, refusal, reason, has_made_up=has_made_up)
+    verdict = _verdict(file, refusal, reason, python, has_made_up=has_made_up)
     return Result(file, error=str(refusal), reason=reason, verdict=verdict)
 
 
-def _verdict(file: DagFile, refusal: DagCompileError, reason: str, *, has_made_up: bool) -> Verdict:
+def _verdict(file: DagFile, refusal: DagCompileError, reason: str, python: str | None, *, has_made_up: bool) -> Verdict:
     absent = HAS_NO_MODULE.match(f"{refusal.what}; {refusal.why}")
     if absent is not None and not _is_in_tree(file, absent["module"]):
-        return Verdict.WAITS if LATER.search(absent["module"]) else Verdict.ABSENT
+        return _verdict_without(absent["module"])
     if LATER.search(f"{reason} {refusal.remedy}"):
         return Verdict.WAITS
     is_raised = refusal.what.startswith("loading it raised")
-    if OWNERS.search(reason) or (is_raised and (has_made_up or "environ" in _line_of(file, refusal))):
+    has_missed = has_made_up or any(read.digest == NOTHING for read in refusal.reads)
+    if OWNERS.search(reason) or (is_raised and (has_missed or "environ" in _line_of(file, refusal))):
         return Verdict.OWNERS
     # of the file's own line, and beside what the shim refused: a fault of the second loader has no line of the file
-    return Verdict.AIRFLOWS if is_raised and refusal.others and refusal.line > 1 else Verdict.REFUSED
+    is_beside = bool(refusal.others) or _is_raised_by_sdk(file, refusal, python)
+    return Verdict.AIRFLOWS if is_raised and is_beside and refusal.line > 1 else Verdict.REFUSED
+
+
+def _verdict_without(module: str) -> Verdict:
+    if LATER.search(module):
+        return Verdict.WAITS
+    is_airflows_own = module.startswith("airflow.") and not module.startswith("airflow.providers.")
+    return Verdict.AIRFLOWS if is_airflows_own else Verdict.ABSENT
+
+
+def _is_raised_by_sdk(file: DagFile, refusal: DagCompileError, python: str | None) -> bool:
+    """Is it stopped at the same line where Airflow's own packages load it?"""
+    try:
+        compile_opened(file.project, python=python, deadline_s=DEADLINE_S, only=Loader.SDK)
+    except DagCompileError as error:
+        return (error.path, error.line) == (refusal.path, refusal.line)
+    except LeoflowError:
+        pass
+    return False
 
 
 def _is_in_tree(file: DagFile, module: str) -> bool:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from leoflowd.authoring.errors import EnvironmentFailed
 from leoflowd.contract.dag_spec import EnvironmentSpec
-from leoflowd.lite.environments import EnvironmentFailed, Environments
+from leoflowd.lite.environments import Environments
 from tests.conftest import REPOSITORY, missing
 
 CACHE = REPOSITORY / ".cache" / "airflow-environment"

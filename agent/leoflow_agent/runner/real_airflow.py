@@ -31,6 +31,7 @@ from . import (
     limits,
     module_path,
     old_spelling,
+    plugin_macros,
     real_callbacks,
     skips,
     templates,
@@ -129,6 +130,8 @@ class Try:
         real_callbacks.limit(task)
         ti = self.task_instance(runner, task)
         context = ti.get_template_context()
+        macros = importlib.import_module("airflow.sdk.execution_time.macros")
+        plugin_macros.serve(macros, self._spec["bundle_path"], self._spec.get("import_paths", ()))
         old_spelling.add_context_names(context, self._spec, self._control.ask)
         state, _, error = runner.run(ti, context, log)
         context["exception"] = error

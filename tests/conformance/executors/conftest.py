@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from leoflowd.authoring.errors import EnvironmentFailed
 from leoflowd.config import ProcessConfig
 from leoflowd.contract.agent_messages import OutcomeKind, TrySpec
 from leoflowd.contract.dag_spec import EnvironmentSpec
@@ -18,7 +19,6 @@ from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.executors import Executor
 from leoflowd.executors.launches import Launches
 from leoflowd.executors.process import ProcessExecutor
-from leoflowd.lite.environments import EnvironmentFailed
 from tests.fakes.fake_executor import FakeExecutor
 
 GOOD = EnvironmentSpec()

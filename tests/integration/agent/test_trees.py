@@ -18,7 +18,7 @@ REAL_WITHIN_S = 300
 TREE = {
     "dags/etl.py": """\
         import os
-        from airflow.sdk import DAG, task
+        from airflow.sdk import DAG, get_current_context, task
         from operators import WORD
 
         with open("include/name.txt") as file:
@@ -28,14 +28,25 @@ TREE = {
             def run():
                 from include.helpers import END
                 home = os.path.dirname(os.path.dirname(__file__))
-                return [WORD, NAME, END, os.environ["AIRFLOW_HOME"] == home, os.getcwd() == home]
+                twice = get_current_context()["macros"].ours.twice
+                return [WORD, NAME, END, twice("x"), os.environ["AIRFLOW_HOME"] == home, os.getcwd() == home]
             run()
+        """,
+    "plugins/registered.py": """\
+        from airflow.plugins_manager import AirflowPlugin
+
+        def twice(word):
+            return word * 2
+
+        class Ours(AirflowPlugin):
+            name = "ours"
+            macros = [twice]
         """,
     "plugins/operators.py": "WORD = 'from plugins'\n",
     "include/helpers.py": "END = 'from include'\n",
     "include/name.txt": "from a file",
 }
-EXPECTED = ["from plugins", "from a file", "from include", True, False]
+EXPECTED = ["from plugins", "from a file", "from include", "xx", True, False]
 
 
 def spec(world: World, **more: str) -> TrySpec:

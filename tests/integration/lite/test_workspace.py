@@ -15,13 +15,14 @@ import pytest
 import trio
 from typing_extensions import override
 
+from leoflowd.authoring.errors import EnvironmentFailed
 from leoflowd.authoring.project import Project
 from leoflowd.config import LiteConfig
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.variable import VariableFacts
 from leoflowd.lite import file_watch
-from leoflowd.lite.environments import EnvironmentFailed, Environments
+from leoflowd.lite.environments import Environments
 from leoflowd.lite.file_watch import FileWatch
 from leoflowd.lite.passwords import set_up_admin
 from leoflowd.lite.project_compiler import ProjectCompiler

@@ -86,3 +86,12 @@ def test_a_bare_file_is_compiled_with_its_helpers_but_not_with_its_neighbours(tm
     (tmp_path / "helper.py").write_text("a = 1")
     assert compile_opened(x).specs[0].bundle_digest != before.bundle_digest
     assert compile_opened(y).specs[0].dag_id == "y2"
+
+
+def test_the_yaml_of_a_shared_folder_is_only_copied(tmp_path: Path) -> None:
+    """Its DAGs are Python files; reading hundreds of settings for each of them took minutes."""
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    (folder / "settings.yaml").write_text("dag_id: no_dag\n")
+    copy_bundle(folder, tmp_path / "copy", is_shared=True)
+    assert sorted(file.name for file in (tmp_path / "copy").iterdir()) == ["settings.yaml"]

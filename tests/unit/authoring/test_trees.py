@@ -218,3 +218,60 @@ def test_a_missing_module_that_is_named_already_has_another_remedy(tmp_path: Pat
         compile_project(tmp_path)
     assert "--python" in caught.value.remedy
     assert "requirements" not in caught.value.remedy
+
+
+IN_A_PACKAGE = {
+    "ours/dags/a.py": dag("a", "from ours.plugins.operators import Own\nimport near\n"),
+    "ours/dags/near.py": "",
+    "ours/plugins/operators.py": "class Own: ...\n",
+    "ours/include/query.sql": "select 1\n",
+    "requirements.txt": "polars==1\n",
+}
+
+
+def test_a_dags_folder_in_a_package_that_its_files_name_is_imported_from_above(tmp_path: Path) -> None:
+    project = project_of(plant(tmp_path, IN_A_PACKAGE), "a")
+    assert (project.folder, project.source_path, project.path) == (tmp_path, "ours/dags/a.py", "ours/dags/a.py")
+    assert spec_of(tmp_path, "a").environment.dependencies == ("polars==1",)
+    names = bundle_of(tmp_path, "a", tmp_path.parent / f"{tmp_path.name}-bundle")
+    assert names == [*sorted(name for name in IN_A_PACKAGE if name.startswith("ours/")), "requirements.txt"]
+
+
+def test_such_a_file_is_the_same_when_it_is_named_alone(tmp_path: Path) -> None:
+    plant(tmp_path, IN_A_PACKAGE)
+    (named,) = open_projects(tmp_path / "ours/dags/a.py")
+    assert named == project_of(tmp_path, "a")
+
+
+@pytest.mark.parametrize("name", ["airflow", "json", "pandas", "near"])
+def test_a_folder_that_has_the_name_of_something_else_is_no_package(tmp_path: Path, name: str) -> None:
+    files = {f"{name}/dags/a.py": dag("a", f"import {name}\n"), f"{name}/dags/near.py": ""}
+    assert project_of(plant(tmp_path, files), "a").folder == tmp_path / name
+
+
+PLUGIN = """\
+from airflow.plugins_manager import AirflowPlugin
+
+def twice(word):
+    return word * 2
+
+class Ours(AirflowPlugin):
+    name = "ours"
+    macros = [twice]
+    listeners = [twice]
+    flask_blueprints = []
+"""
+
+
+def test_a_plugin_with_macros_belongs_to_every_file_of_the_folder_and_the_rest_of_it_is_told(tmp_path: Path) -> None:
+    plant(tmp_path, {"dags/a.py": dag("a"), "plugins/ours.py": PLUGIN, "plugins/other.py": "X = 1\n"})
+    done = compiled(tmp_path, "a")
+    assert done.modules == {"dags/a.py", "plugins/ours.py"}
+    (note,) = done.folder_notes
+    assert note.startswith("plugins/ours.py: its AirflowPlugin registers listeners, which has no effect here; ")
+
+
+def test_what_a_plugin_with_macros_imports_keeps_no_file_from_loading(tmp_path: Path) -> None:
+    plant(tmp_path, {"dags/a.py": dag("a"), "plugins/ours.py": f"import duckdb\n{PLUGIN}"})
+    done = compiled(tmp_path, "a")
+    assert (done.needs.loads_with_base, done.needs.environment.dependencies) == (True, ("duckdb",))

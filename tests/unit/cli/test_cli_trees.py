@@ -9,10 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from leoflowd.authoring.errors import EnvironmentFailed
 from leoflowd.cli.failures import ExitCode
 from leoflowd.contract import dag_spec
 from leoflowd.contract.dag_spec import EnvironmentSpec
-from leoflowd.lite.environments import EnvironmentFailed, Environments
+from leoflowd.lite.environments import Environments
 from tests.fakes.dag_trees import dag, plant
 
 TASK = """\
@@ -40,6 +41,9 @@ TREE = {
     "include/sql.py": "NAME = 'here'\n",
     "requirements.txt": "",
 }
+
+
+TWO = ("duckdb", "polars")
 
 
 @pytest.fixture
@@ -240,3 +244,22 @@ def test_init_of_a_folder_that_needs_nothing_says_so(leoflow, tree: Path) -> Non
     assert leoflow("init", str(tree)).code == 0
     assert "nothing is needed" in (tree / "leoflow.yaml").read_text()
     assert leoflow("validate", str(tree)).code == 0
+
+
+def test_a_file_whose_folder_cannot_share_an_environment_is_validated_in_its_own(
+    leoflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def ensure(self: Environments, spec: EnvironmentSpec, say: Callable[[str], None] = lambda _: None) -> Path:
+        asked.append(spec.dependencies)
+        if len(spec.dependencies) > 1:
+            raise EnvironmentFailed("duckdb excludes polars")
+        return Path(sys.executable)
+
+    monkeypatch.setattr(Environments, "ensure", ensure)
+    files = {f"dags/{name}.py": dag(name, f"try:\n    import {name}\nexcept ImportError:\n    pass\n") for name in TWO}
+    result = leoflow("validate", str(plant(tmp_path / "tree", files)))
+    assert result.code == 0
+    assert "each gets its own: duckdb excludes polars" in result.err
+    assert asked == [("duckdb", "polars"), ("duckdb",), ("polars",)]

@@ -16,6 +16,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from leoflowd.authoring.errors import EnvironmentFailed
 from leoflowd.config import ProcessConfig
 from leoflowd.contract.agent_messages import OutcomeKind
 from leoflowd.contract.dag_spec import EnvironmentSpec
@@ -23,7 +24,6 @@ from leoflowd.contract.dispatch import Dispatch
 from leoflowd.executors import process
 from leoflowd.executors.launches import Launches
 from leoflowd.executors.process import ProcessExecutor
-from leoflowd.lite.environments import EnvironmentFailed
 from tests.conftest import PATIENCE_S
 from tests.unit.executors.builders import try_spec
 

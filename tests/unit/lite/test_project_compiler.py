@@ -11,10 +11,11 @@ import pytest
 from typing_extensions import override
 
 from leoflowd.authoring.discovery import discover
+from leoflowd.authoring.errors import EnvironmentFailed
 from leoflowd.authoring.project import Project
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.loading import EMPTY
-from leoflowd.lite.environments import EnvironmentFailed, Environments
+from leoflowd.lite.environments import Environments
 from leoflowd.lite.project_compiler import BUILDS, LOADS, ProjectCompiler
 from leoflowd.lite.watched_project import Compiled
 from tests.conftest import PATIENCE_S
@@ -108,3 +109,38 @@ def test_one_whose_environment_could_not_be_built_is_compiled_when_it_can(
         compiler(project)
     environments.fails = False
     assert compiler(project).specs == outcome.specs
+
+
+IN_ANOTHER_TASK = "def f():\n    from airflow.providers.imap.hooks.imap import ImapHook\n"
+FTP, IMAP = (EnvironmentSpec(connectors=(name,)) for name in ("ftp", "imap"))
+SHARED = EnvironmentSpec(connectors=("ftp", "imap"))
+
+
+def test_a_shared_environment_that_cannot_be_built_is_tried_once(
+    tmp_path: Path, environments: SlowEnvironments, compiler: ProjectCompiler
+) -> None:
+    found = projects(tmp_path, {"dags/a.py": dag("a", IN_A_TASK), "dags/b.py": dag("b", IN_ANOTHER_TASK)})
+    a = compiler(found["a"])
+    assert [spec.environment for spec in a.specs] == [SHARED]
+    environments.finish.set()
+    environments.fails = True
+    with pytest.raises(EnvironmentFailed):
+        compiler.build(found["a"], a.specs)
+    environments.fails = False
+    own = {name: compiler(project) for name, project in found.items()}
+    for name, one in own.items():
+        compiler.build(found[name], one.specs)
+    assert environments.begun == [SHARED, FTP, IMAP]
+
+
+def test_a_shared_environment_is_tried_again_once_its_projects_cannot_have_others_either(
+    tmp_path: Path, environments: SlowEnvironments, compiler: ProjectCompiler
+) -> None:
+    at_load = {"dags/a.py": dag("a", AT_LOAD + IN_A_TASK), "dags/b.py": dag("b", IN_ANOTHER_TASK)}
+    found = projects(tmp_path, at_load)
+    environments.finish.set()
+    environments.fails = True  # no network
+    with pytest.raises(EnvironmentFailed):
+        compiler(found["a"])
+    environments.fails = False
+    assert compiler(found["a"]).specs[0].environment.connectors == ("ftp", "imap")
