@@ -12,6 +12,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -274,6 +275,7 @@ def _load_in(python: str, job: Job, needs: Needs, loader: Loader) -> Answer:
         "memory_bytes": job.memory_bytes,
         "cpu_s": int(deadline_s) + 5,
         "loadable": msgspec.to_builtins(job.loadable),
+        "now": datetime.now(UTC).isoformat(),
     }
     try:
         answer = load_twice(request, python, deadline_s, project)

@@ -65,7 +65,7 @@ def test_a_fault_in_a_dag_names_its_line(refused: Refuse, code: str, line: int, 
     ("arguments", "words"),
     [
         ("schedule='61 * * * *'", ["'61'", "minute"]),
-        ("schedule='* * * * * *'", ["6 fields"]),
+        ("schedule='* * * * * * *'", ["7 fields"]),
         ("schedule='@sometimes'", ["preset"]),
         ("schedule=[1]", ["[1]", "assets"]),
         ("on_failure_callback=print", ["on_failure_callback"]),

@@ -24,6 +24,7 @@ from airflow._leoflow.checked_values import (
     seconds,
 )
 from airflow._leoflow.connectors import has_airflow
+from airflow._leoflow.custom_timetable import timetable_spec
 from airflow._leoflow.dag import DAG
 from airflow._leoflow.dag_checks import check_dag, check_task
 from airflow._leoflow.enums import TriggerRule, WeightRule
@@ -83,7 +84,7 @@ def _serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
         "doc_md": _read_doc(dag.doc_md, project),
         "tags": sorted(str(tag) for tag in dag.tags),
         "owner_links": dict(sorted(dag.owner_links.items())),
-        "timetable": dag.timetable.to_spec(),
+        "timetable": timetable_spec(dag, project),
         "timetable_summary": dag.timetable.summary,
         "timezone": dag.timezone,
         "start_date": moment(dag.start_date, "start_date", dag._location),
