@@ -206,6 +206,8 @@ def code_of(project: Project, config: ProjectConfig) -> Closure:
     files = python_files(project.folder, excluded_of(project, config))
     # a declarative DAG names functions of any file beside it
     sources = sorted(files) if _is_declarative(project) else [project.source_path]
+    if config.dbt:
+        sources = []  # dbt runs what is there
     return closure_of(sources, files, project.import_paths or (".",), lambda path: facts_of(project.folder / path))
 
 
@@ -224,6 +226,8 @@ def _load(job: Job, requirements: Requirements, python_for: PythonFor) -> tuple[
         if needs.unknown:
             first, *others = needs.unknown
             raise first.with_others(others)
+        if job.config.dbt:  # it is asked what the tasks are
+            needs = msgspec.structs.replace(needs, modules=needs.modules | {"dbt"})
         loader = job.only or Loader.SHIM
         python = _with_airflow(needs, python_for) if loader is Loader.SDK else python_for(needs)
         try:
@@ -263,7 +267,7 @@ def _with_airflow(needs: Needs, python_for: PythonFor) -> str:
 def _load_in(python: str, job: Job, needs: Needs, loader: Loader) -> Answer:
     project = job.project
     by_sdk = loader is Loader.SDK
-    deadline_s = job.deadline_s + (SDK_IMPORT_S if by_sdk else 0)
+    deadline_s = job.deadline_s + (SDK_IMPORT_S if by_sdk or job.config.dbt else 0)
     request = {
         "shim": str(SHIM),
         "sdk": by_sdk,

@@ -52,7 +52,7 @@ from plugins.workdays import *
 with DAG("work", schedule=Workdays(), {arguments}):
     EmptyOperator(task_id="a")
 """
-FRIDAY, MONDAY = datetime(2026, 11, 6, tzinfo=UTC), datetime(2026, 11, 9, tzinfo=UTC)
+FRIDAY, MONDAY = datetime(2024, 11, 1, tzinfo=UTC), datetime(2024, 11, 4, tzinfo=UTC)
 
 
 def custom(compiled: Compile, arguments: str, timetable: str = WORKDAYS) -> CustomTimetable:
@@ -65,11 +65,11 @@ def custom(compiled: Compile, arguments: str, timetable: str = WORKDAYS) -> Cust
 def wrong(refused: Refuse, old: str, new: str) -> str:
     assert old in WORKDAYS
     files = {"plugins/__init__.py": "", "plugins/workdays.py": WORKDAYS.replace(old, new)}
-    return str(refused(DAG.format(arguments="start_date=datetime(2026, 11, 6), catchup=True"), files=files))
+    return str(refused(DAG.format(arguments="start_date=datetime(2024, 11, 1), catchup=True"), files=files))
 
 
 def test_a_class_is_asked_from_the_start_date_for_two_years_ahead(compiled: Compile) -> None:
-    found = custom(compiled, "start_date=datetime(2026, 11, 6), catchup=True")
+    found = custom(compiled, "start_date=datetime(2024, 11, 1), catchup=True")
     assert (found.name, found.description) == ("plugins.workdays.Workdays", "After each workday")
     assert found.slots[:2] == (
         (FRIDAY, FRIDAY + timedelta(days=1), FRIDAY + timedelta(days=1)),
@@ -81,7 +81,7 @@ def test_a_class_is_asked_from_the_start_date_for_two_years_ahead(compiled: Comp
 
 
 def test_up_to_the_end_date_nothing_runs_out(compiled: Compile) -> None:
-    found = custom(compiled, "start_date=datetime(2026, 11, 6), end_date=datetime(2026, 11, 9), catchup=True")
+    found = custom(compiled, "start_date=datetime(2024, 11, 1), end_date=datetime(2024, 11, 4), catchup=True")
     assert [slot[0] for slot in found.slots] == [FRIDAY, MONDAY]
     assert found.valid_until is None
 
@@ -91,17 +91,17 @@ def test_without_start_date_this_class_has_no_runs(compiled: Compile) -> None:
 
 
 def test_a_run_asked_for_gets_the_interval_that_the_class_infers(compiled: Compile) -> None:
-    found = custom(compiled, "start_date=datetime(2026, 11, 6)")
+    found = custom(compiled, "start_date=datetime(2024, 11, 1)")
     assert found.manual is not None
     assert found.manual[1] - found.manual[0] == timedelta(days=1)
     assert (found.manual[0].weekday() <= 4, found.manual_is_exact) == (True, False)
     exact = WORKDAYS.replace("return DataInterval(day, day + DAY)", "return DataInterval.exact(run_after)")
-    assert custom(compiled, "start_date=datetime(2026, 11, 6)", exact).manual_is_exact
+    assert custom(compiled, "start_date=datetime(2024, 11, 1)", exact).manual_is_exact
 
 
 def test_a_later_look_ahead_is_no_new_version(compiled: Compile) -> None:
     files = {"plugins/__init__.py": "", "plugins/workdays.py": WORKDAYS}
-    spec = compiled(DAG.format(arguments="start_date=datetime(2026, 11, 6)"), files=files)
+    spec = compiled(DAG.format(arguments="start_date=datetime(2024, 11, 1)"), files=files)
     assert isinstance(spec.timetable, CustomTimetable)
     later = msgspec.structs.replace(spec.timetable, slots=spec.timetable.slots[3:], valid_until=None, manual=None)
     other = msgspec.structs.replace(spec.timetable, description="another")
@@ -115,8 +115,8 @@ def test_a_later_look_ahead_is_no_new_version(compiled: Compile) -> None:
         ("day = restriction.earliest", "day = restriction.nothing", 22, "raised AttributeError"),
         ("return DagRunInfo.interval(day, day + DAY)", "return DagRunInfo(day, None)", 16, "cannot be used"),
         ("return DagRunInfo.interval(day, day + DAY)", "return DagRunInfo.exact(DAY)", 16, "cannot be used"),
-        (".start + DAY", ".start", 16, "after 2026-11-06 00:00:00+00:00 it gave 2026-11-06"),
-        ("return DataInterval(day, day + DAY)", "return day", 9, "infer_manual_data_interval"),
+        (".start + DAY", ".start", 16, "after 2024-11-01 00:00:00+00:00 it gave 2024-11-01"),
+        ("return DataInterval(day, day + DAY)", "return day", 10, "infer_manual_data_interval"),
         ("DAY = timedelta(days=1)", "DAY = timedelta(microseconds=1)", 16, "more than 20000 runs"),
     ],
 )
@@ -131,7 +131,7 @@ def test_what_is_wrong_with_a_class_is_said_with_its_line(
 def test_what_is_not_used_of_a_class_is_a_warning(compiled: Compile) -> None:
     orders = WORKDAYS.replace('description = "After', 'run_ordering = ("logical_date",)\n    description = "After')
     files = {"plugins/__init__.py": "", "plugins/workdays.py": orders}
-    spec = compiled(DAG.format(arguments="start_date=datetime(2026, 11, 6)"), files=files)
+    spec = compiled(DAG.format(arguments="start_date=datetime(2024, 11, 1)"), files=files)
     assert ["run_ordering of timetable" in warning.what for warning in spec.warnings] == [True]
 
 
