@@ -45,6 +45,9 @@ PLUGINS = "plugins"
 LEFT_BY_AIRFLOW = ("*.log", "airflow.db*", "airflow.cfg", "*.pid")
 """What a running Airflow leaves in the folder that it works in."""
 
+LEFT_BY_DBT = ("target", "logs")
+"""Beside dbt_project.yml; folders of these names elsewhere are the author's."""
+
 SDK_IMPORT_S = 60.0
 """How much longer a file may take that Airflow's own packages load: they are imported first."""
 
@@ -353,6 +356,8 @@ def digest_of(project: Project, config: ProjectConfig, modules: frozenset[str] |
 def excluded_of(project: Project, config: ProjectConfig) -> tuple[str, ...]:
     """Patterns: the author's, and the names of neighbours as they are."""
     left = LEFT_BY_AIRFLOW if project.in_tree else ()
+    if config.dbt:
+        left = tuple(os.path.normpath(f"{config.dbt.get('project_dir', '.')}/{name}") + "/" for name in LEFT_BY_DBT)
     return (*config.exclude_paths, *map(glob.escape, project.excluded), *left)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from leoflowd.authoring.compiler import SHIM
+from leoflowd.authoring.compiler import SHIM, digest_of
 from leoflowd.authoring.discovery import discover
+from leoflowd.authoring.project import config_of
 
 from .conftest import MakeProject, Refuse
 
@@ -48,6 +49,18 @@ def before_of(dbt_dag: Any, nodes: list[Any], granularity: str) -> dict[str, set
 def test_a_folder_with_the_block_is_a_project_of_its_own(project: MakeProject) -> None:
     folder = project(yaml=YAML, files=PROJECT)
     assert [(one.folder, one.source_path) for one in discover(folder).projects] == [(folder.resolve(), "leoflow.yaml")]
+
+
+@pytest.mark.parametrize("inner", [".", "inner"])
+def test_what_dbt_leaves_in_the_project_is_no_part_of_the_bundle(project: MakeProject, inner: str) -> None:
+    files = {f"{inner}/dbt_project.yml": "", f"{inner}/target/x": "1", f"{inner}/models/target/x.sql": "1"}
+    (one,) = discover(project(yaml=YAML + f"  project_dir: {inner}\n", files=files)).projects
+    config = config_of(one)
+    before = digest_of(one, config, None)
+    (one.folder / inner / "target" / "x").write_text("2")
+    assert digest_of(one, config, None) == before
+    (one.folder / inner / "models" / "target" / "x.sql").write_text("2")
+    assert digest_of(one, config, None) != before
 
 
 @pytest.mark.parametrize(
