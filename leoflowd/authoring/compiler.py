@@ -355,7 +355,7 @@ def digest_of(project: Project, config: ProjectConfig, modules: frozenset[str] |
 
 def excluded_of(project: Project, config: ProjectConfig) -> tuple[str, ...]:
     """Patterns: the author's, and the names of neighbours as they are."""
-    left = LEFT_BY_AIRFLOW if project.in_tree else ()
+    left: tuple[str, ...] = LEFT_BY_AIRFLOW if project.in_tree else ()
     if config.dbt:
         left = tuple(os.path.normpath(f"{config.dbt.get('project_dir', '.')}/{name}") + "/" for name in LEFT_BY_DBT)
     return (*config.exclude_paths, *map(glob.escape, project.excluded), *left)
