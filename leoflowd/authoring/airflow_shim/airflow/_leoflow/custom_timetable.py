@@ -45,9 +45,10 @@ class OfAirflow(BaseTimetable):
 
 def timetable_spec(dag: Any, project: str) -> dict[str, Any]:
     """The DAG's timetable in the artifact's form. Raises `AuthoringError`."""
-    if not is_own(dag.timetable):
+    timetable = getattr(dag.timetable, "timetable", dag.timetable)  # of `AssetOrTimeSchedule`
+    if not is_own(timetable):
         return dag.timetable.to_spec()  # type: ignore[no-any-return]
-    return _Asked(dag, getattr(dag.timetable, "real", dag.timetable), project).spec()
+    return _Asked(dag, getattr(timetable, "real", timetable), project).spec()
 
 
 class _Asked:

@@ -300,19 +300,21 @@ def create_timetable(schedule: Any, dag_timezone: str, *, keeps_intervals: bool 
         return DeltaDataIntervalTimetable(schedule) if keeps_intervals else DeltaTriggerTimetable(schedule)
     raise ShimUnsupported(
         f"schedule is {describe(schedule)}",
-        "assets and other objects do not schedule DAGs yet",
+        "only assets, times and timetables schedule a DAG",
         _CRON_HELP,
     )
 
 
 def is_own(timetable: BaseTimetable) -> bool:
     """Is its class the author's?"""
-    return type(timetable).__module__ != __name__
+    module = type(timetable).__module__
+    return module == "airflow._leoflow.custom_timetable" or not module.startswith("airflow._leoflow.")
 
 
 def check_custom(timetable: BaseTimetable) -> None:
     """Refuse a class that stands on one of Airflow's: only Airflow's own packages have the code that it calls."""
-    base = next((cls for cls in type(timetable).__mro__ if cls.__module__ == __name__), BaseTimetable)
+    ours = (cls for cls in type(timetable).__mro__ if cls.__module__.startswith("airflow._leoflow."))
+    base = next((cls for cls in ours if cls.__module__ != "airflow._leoflow.custom_timetable"), BaseTimetable)
     if is_own(timetable) and base is not BaseTimetable:
         raise ShimUnsupported(
             f"schedule is a {type(timetable).__name__}, a class that derives from {base.__name__}",
