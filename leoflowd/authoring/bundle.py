@@ -97,12 +97,14 @@ def copy_bundle(
 
 def _write_declarative(copy: Path) -> None:
     for file in sorted(copy.rglob("*.y*ml")):
-        if file.name == "leoflow.yaml" or file.suffix not in {".yaml", ".yml"}:
+        if file.suffix not in {".yaml", ".yml"}:
             continue
         try:
             document = read_yaml(file)
         except DagCompileError:
             continue  # some other YAML file of the author; a broken dag.yaml was refused by the compiler
+        if file.name == "leoflow.yaml" and "dbt" not in document.content:
+            continue
         written = copy / DECLARATIVE_FOLDER / f"{file.relative_to(copy).as_posix()}.json"
         if len(os.fsencode(written.name)) <= NAME_MAX_BYTES:  # longer ones are no `dag.yaml`
             written.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Container, Iterable, Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -48,6 +49,9 @@ LEFT_BY_AIRFLOW = ("*.log", "airflow.db*", "airflow.cfg", "*.pid")
 
 MISSING = ("Variable.get(", "the environment variable ")
 """How messages begin that are about a value that nobody has given."""
+LEFT_BY_DBT = ("target", "logs")
+"""Beside dbt_project.yml; folders of these names elsewhere are the author's."""
+
 SDK_IMPORT_S = 60.0
 """How much longer a file may take that Airflow's own packages load: they are imported first."""
 
@@ -216,6 +220,8 @@ def code_of(project: Project, config: ProjectConfig) -> Closure:
     files = python_files(project.folder, excluded_of(project, config))
     # a declarative DAG names functions of any file beside it
     sources = sorted(files) if _is_declarative(project) else [project.source_path]
+    if config.dbt:
+        sources = []  # dbt runs what is there
     return closure_of(
         sources,
         files,
@@ -282,6 +288,8 @@ def _load(
         if needs.unknown:
             first, *others = needs.unknown
             raise first.with_others(others)
+        if job.config.dbt:  # it is asked what the tasks are
+            needs = msgspec.structs.replace(needs, modules=needs.modules | {"dbt"})
         try:
             answer, notes = _load_with(needs, job, python_for, found)
             return needs, answer, (*found.values(), *notes), apart
@@ -346,7 +354,7 @@ def _with_airflow(needs: Needs, python_for: PythonFor) -> str:
 def _load_in(python: str, job: Job, needs: Needs, loader: Loader) -> Answer:
     project = job.project
     by_sdk = loader is Loader.SDK
-    deadline_s = job.deadline_s + (SDK_IMPORT_S if by_sdk else 0)
+    deadline_s = job.deadline_s + (SDK_IMPORT_S if by_sdk or job.config.dbt else 0)
     request = {
         "shim": str(SHIM),
         "sdk": by_sdk,
@@ -358,6 +366,7 @@ def _load_in(python: str, job: Job, needs: Needs, loader: Loader) -> Answer:
         "memory_bytes": job.memory_bytes,
         "cpu_s": int(deadline_s) + 5,
         "loadable": msgspec.to_builtins(job.loadable),
+        "now": datetime.now(UTC).isoformat(),
     }
     try:
         answer = load_twice(request, python, deadline_s, project)
@@ -430,7 +439,9 @@ def digest_of(project: Project, config: ProjectConfig, modules: frozenset[str] |
 
 def excluded_of(project: Project, config: ProjectConfig) -> tuple[str, ...]:
     """Patterns: the author's, and the names of neighbours as they are."""
-    left = LEFT_BY_AIRFLOW if project.in_tree else ()
+    left: tuple[str, ...] = LEFT_BY_AIRFLOW if project.in_tree else ()
+    if config.dbt:
+        left = tuple(os.path.normpath(f"{config.dbt.get('project_dir', '.')}/{name}") + "/" for name in LEFT_BY_DBT)
     return (*config.exclude_paths, *map(glob.escape, project.excluded), *left)
 
 

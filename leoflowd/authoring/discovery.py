@@ -268,9 +268,10 @@ def _named_source(folder: Path) -> str | None:
     if not _is_there(folder / CONFIG_NAME):
         return None
     try:
-        return read_project(folder).dag_source
+        config = read_project(folder)
     except DagCompileError:
         return None  # the compile will say it
+    return config.dag_source or (CONFIG_NAME if config.dbt else None)
 
 
 def _is_there(file: Path) -> bool:

@@ -156,6 +156,7 @@ def _load(request: dict[str, Any]) -> dict[str, Any]:
     runtime: Any = importlib.import_module("airflow._leoflow_runtime")
     importlib.import_module("airflow._leoflow.connectors").allow(request["packages"])
     importlib.import_module(READS).begin(request["loadable"])
+    importlib.import_module("airflow._leoflow.custom_timetable").begin(request["now"])
     sys.dont_write_bytecode = True  # only the author's own modules are imported from here on
     folder, source_path = request["folder"], request["source_path"]
     preload: set[str] = set()

@@ -52,6 +52,7 @@ class ProjectConfig(msgspec.Struct, frozen=True, kw_only=True):
     cron_data_intervals: bool = False
     alerts: list[dict[str, Any]] = []
     callback_timeout_seconds: int | None = None
+    dbt: dict[str, Any] = {}
     lines: dict[str, int] = {}
 
     def error(self, at: str, what: str, why: str, remedy: str) -> DagCompileError:
@@ -155,7 +156,7 @@ TEXTS = _list_of(TEXT)
 ENV = _map_of(_expect(lambda value: isinstance(value, str), "a text; put quotes around numbers and booleans"))
 AMOUNT = _matching(QUANTITY, "a Kubernetes quantity such as 500m or 1Gi")
 AMOUNTS = _closed({"cpu": AMOUNT, "memory": AMOUNT})
-LATER_DBT = _refused("dbt projects arrive later", "until then call dbt in a @task.bash task")
+NO_DBT_GROUPS = _refused("a dbt project is a DAG of its own", "use `dbt:` in the leoflow.yaml of its folder")
 LATER_SECRETS = _refused(
     "scoped delivery of connections and variables arrives later",
     "until then a task reads AIRFLOW_CONN_* and AIRFLOW_VAR_* from its environment",
@@ -190,6 +191,25 @@ TASK_KEYS: dict[str, Check] = {
         "placement arrives with the Kubernetes executor", "use execution.node_selector and tolerations"
     ),
 }
+DBT = _closed(
+    {
+        "project_dir": RELATIVE,
+        "connection": TEXT,
+        "adapter": TEXT,
+        "target": TEXT,
+        "select": TEXTS,
+        "exclude": TEXTS,
+        "granularity": _one_of("node", "level", "folder"),
+        "tests": _one_of("after", "end", "none"),
+        "vars": _expect(lambda value: isinstance(value, dict), "a mapping"),
+        "threads": _at_least(1),
+        "schedule": TEXT,
+        "start_date": TEXT,
+        "end_date": TEXT,
+        "catchup": BOOLEAN,
+    }
+)
+"""What the shim's `dbt_dag` makes a DAG of."""
 KEYS: dict[str, Check] = {
     "schema_version": _one_of("1.0"),
     "dag_id": _matching(ID_PATTERN, "1 to 250 letters, digits, dashes, dots and underscores"),
@@ -226,8 +246,8 @@ KEYS: dict[str, Check] = {
     "connectors": _list_of(
         _matching(CONNECTOR, "the short name of an Airflow provider, such as http or cncf.kubernetes")
     ),
-    "dbt": LATER_DBT,
-    "dbt_groups": LATER_DBT,
+    "dbt": DBT,
+    "dbt_groups": NO_DBT_GROUPS,
     "alerts": _list_of(check_alert),
     "callback_timeout_seconds": _expect(
         lambda value: _is_whole(value) and 1 <= value <= CALLBACK_TIMEOUT_MAX_S,
@@ -242,7 +262,7 @@ KEYS: dict[str, Check] = {
     "warm": BOOLEAN,
     "cron_data_intervals": BOOLEAN,
 }
-OF_ONE_DAG = ("dag_id", "description", "tasks")
+OF_ONE_DAG = ("dag_id", "description", "tasks", "dbt")
 NEED_CLUSTER = {
     "base_image": "Lite builds a venv, no image",
     "system_packages": "Lite installs no system packages: install them on this machine yourself",
@@ -269,6 +289,8 @@ def read_project(folder: Path) -> ProjectConfig:
 def config_of(project: Project) -> ProjectConfig:
     """The settings of a project. One `leoflow.yaml` stands over all files of a tree, so it says nothing of one DAG."""
     config = read_project(project.folder)
+    if config.dbt:
+        _check_dbt(project, config)
     if project.in_tree:
         for key in OF_ONE_DAG:
             if key in config.lines:
@@ -279,6 +301,21 @@ def config_of(project: Project) -> ProjectConfig:
                     "remove it, or give the DAG a folder with a leoflow.yaml of its own",
                 )
     return config
+
+
+def _check_dbt(project: Project, config: ProjectConfig) -> None:
+    others = [name for name in SOURCE_NAMES if (project.folder / name).exists()]
+    if others or config.dag_source is not None:
+        other = config.dag_source or others[0]
+        raise config.error(
+            "dbt", "dbt is set", f"it makes a DAG, and {other} makes one too", "give one of them a folder of its own"
+        )
+    if config.dag_id is None:
+        raise config.error("dbt", "dbt is set and dag_id is not", "its DAG needs an id", "add `dag_id: my_dag`")
+    if config.connectors:
+        raise config.error(
+            "connectors", "connectors are set", "tasks of dbt need no provider of Airflow", "remove `connectors:`"
+        )
 
 
 def airflow_packages(environment: EnvironmentSpec) -> tuple[str, ...]:

@@ -85,6 +85,11 @@ def specs_of(compiler: Compiler, out: Output, path: Path, dag_id: str | None) ->
     return _each_once(specs) if dag_id is None else [_chosen(specs, path, dag_id)]
 
 
+def chosen_spec(compiler: Compiler, out: Output, path: Path, dag_id: str | None) -> DagSpec:
+    """The one DAG there, or that of this id. Raises `CommandFailed`."""
+    return _chosen([spec for _, one in compile_all(compiler, path, out.note) for spec in one.specs], path, dag_id)
+
+
 def _chosen(specs: list[DagSpec], folder: Path, dag_id: str | None) -> DagSpec:
     found = [spec for spec in specs if dag_id in (None, spec.dag_id)]
     if len(found) == 1:

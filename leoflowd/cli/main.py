@@ -38,6 +38,7 @@ COMMANDS = {
     "callbacks": ("leoflowd.cli.callbacks", "callbacks", "List callbacks, mails and alerts; their logs; once more."),
     "actions": ("leoflowd.cli.actions", "actions", "List and answer what tasks ask people."),
     "explain": ("leoflowd.cli.explain", "explain", "Say why a task is in its state."),
+    "schedule": ("leoflowd.cli.schedule", "schedule", "Show when a DAG would run."),
     "auth": ("leoflowd.cli.auth", "auth", "Log in."),
     "doctor": ("leoflowd.cli.doctor", "doctor", "Check this machine."),
     "version": ("leoflowd.cli.version", "version", "Print the version."),

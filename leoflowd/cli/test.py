@@ -8,8 +8,11 @@ person asks at the terminal.
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -73,9 +76,24 @@ def test(
     if _calls_back(spec):
         out.note("callbacks, mails and alerts are not sent by `leoflow test`, but for on_execute_callback")
     display = display_for(out)
+    with _code(folder, spec) as code:
+        _run(out, display, spec, code, interpreter, values, parallel, variables, answers)
+
+
+def _run(
+    out: Output,
+    display: Any,
+    spec: DagSpec,
+    code: Path,
+    interpreter: Path,
+    values: Any,
+    parallel: int,
+    variables: Path | None,
+    answers: tuple[str, ...],
+) -> None:
     run = LocalRun(
         spec,
-        folder,
+        code,
         interpreter,
         conf=values,
         parallel=parallel,
@@ -93,6 +111,19 @@ def test(
     out.show(run.document(), lambda: _print_end(out, run))
     if run.view.state is not DagRunState.SUCCESS:
         raise click.exceptions.Exit(ExitCode.RUN_FAILED)
+
+
+@contextmanager
+def _code(folder: Path, spec: DagSpec) -> Iterator[Path]:
+    """Where the tries load the DAG from: of a YAML DAG a copy, which has the form that needs no parser."""
+    from leoflowd.authoring.bundle import copy_bundle
+
+    if not spec.source_path.endswith((".yaml", ".yml")):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="leoflow-test-") as top:
+        copy_bundle(folder, Path(top) / "code")
+        yield Path(top) / "code"
 
 
 # --- what to run -------------------------------------------------------------------------------------------------

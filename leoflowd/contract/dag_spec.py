@@ -68,22 +68,31 @@ class ContinuousTimetable(Spec, frozen=True, kw_only=True, tag="continuous"):
 
 
 class CronTimetable(Spec, frozen=True, kw_only=True, tag="cron"):
-    """A cron expression in a time zone.
+    """A cron expression of five fields, or six with the seconds last, in a time zone.
 
-    `data_interval=False` is Airflow 3's default for a string (CronTriggerTimetable): the interval is `interval_s` wide,
-    zero by default, and ends at the slot. `True` is CronDataIntervalTimetable: the interval lasts from slot to slot and
-    the run starts at its end. `logical_date` is the start of the interval.
+    `data_interval=False` is Airflow 3's default for a string (CronTriggerTimetable): the interval is `interval_months`
+    and `interval_s` wide, zero by default, and ends at the slot. `True` is CronDataIntervalTimetable: the interval
+    lasts from slot to slot and the run starts at its end. `logical_date` is the start of the interval.
     """
 
     expression: str
     timezone: str = "UTC"
     data_interval: bool = False
     interval_s: Seconds = 0.0
+    interval_months: int = 0
     run_immediately: bool = False
+    run_within_s: Seconds | None = None
+    """`run_immediately` as a timedelta: a DAG without start date gets the slot that passed at most so long ago."""
+
+
+class MultipleCronTimetable(Spec, frozen=True, kw_only=True, tag="crons"):
+    """`MultipleCronTriggerTimetable`: a run whenever one of them wants one; of one moment only one run."""
+
+    timetables: Annotated[tuple[CronTimetable, ...], msgspec.Meta(min_length=1)]
 
 
 class DeltaTimetable(Spec, frozen=True, kw_only=True, tag="delta"):
-    """A fixed distance between runs, counted from `start_date`; `data_interval` as for cron.
+    """A fixed distance between runs, counted from `start_date`; `data_interval` and the widths as for cron.
 
     `months` (and years as 12 months) comes from `dateutil.relativedelta`; both parts add up.
     """
@@ -91,6 +100,8 @@ class DeltaTimetable(Spec, frozen=True, kw_only=True, tag="delta"):
     seconds: Seconds = 0.0
     months: int = 0
     data_interval: bool = False
+    interval_s: Seconds = 0.0
+    interval_months: int = 0
 
 
 class DatesTimetable(Spec, frozen=True, kw_only=True, tag="dates"):
@@ -98,9 +109,39 @@ class DatesTimetable(Spec, frozen=True, kw_only=True, tag="dates"):
 
     dates: tuple[datetime, ...]
     description: str | None = None
+    restrict_to_events: bool = False
+    """A run that someone asks for takes the newest of these moments, or the first while all are to come."""
 
 
-Timetable = NoTimetable | OnceTimetable | ContinuousTimetable | CronTimetable | DeltaTimetable | DatesTimetable
+class CustomTimetable(Spec, frozen=True, kw_only=True, tag="custom"):
+    """A class of the author's, as far ahead as the compile has asked it (ADR 50). The daemon never runs it.
+
+    What it is, is `name`; the rest is what it said at one moment, and no part of the digest.
+    """
+
+    name: str
+    """Module and class, for people."""
+    description: str = ""
+    slots: tuple[tuple[datetime, datetime, datetime], ...] = ()
+    """Start and end of the data interval, and `run_after`; UTC, ascending by start."""
+    manual: tuple[datetime, datetime] | None = None
+    """Data interval that the class gave to a run asked for when it was compiled."""
+    manual_is_exact: bool = False
+    """It gave the moment of asking itself."""
+    valid_until: datetime | None = None
+    """After this moment nobody knows; None: the class has no run after the last slot."""
+
+
+Timetable = (
+    NoTimetable
+    | OnceTimetable
+    | ContinuousTimetable
+    | CronTimetable
+    | MultipleCronTimetable
+    | DeltaTimetable
+    | DatesTimetable
+    | CustomTimetable
+)
 
 # --- tasks -------------------------------------------------------------------------------------------------------
 
@@ -394,6 +435,8 @@ _LARGEST: dict[str, float] = {
     "max_wait_s": SECONDS_MAX,
     "timeout_s": SECONDS_MAX,
     "interval_s": SECONDS_MAX,
+    "interval_months": MONTHS_MAX,
+    "run_within_s": SECONDS_MAX,
     "seconds": SECONDS_MAX,
     "months": MONTHS_MAX,
     "retry_exponential_backoff": 1_000.0,
@@ -535,9 +578,16 @@ def _check_timetable(timetable: Timetable, what: str) -> None:
     _check_fields(timetable, what)
     if isinstance(timetable, DeltaTimetable) and not timetable.months and timetable.seconds < STEP_MIN_S:
         raise Invalid(f"{what} has {timetable.seconds:g} s between its runs; at least {STEP_MIN_S:g} s are possible")
-    if isinstance(timetable, DatesTimetable):
-        for moment in timetable.dates:
-            checked_date(moment, f"a date of {what}")
+    for part in timetable.timetables if isinstance(timetable, MultipleCronTimetable) else ():
+        _check_fields(part, what)
+    for moment in _dates_of(timetable):
+        checked_date(moment, f"a date of {what}")
+
+
+def _dates_of(timetable: Timetable) -> tuple[datetime, ...]:
+    if isinstance(timetable, CustomTimetable):
+        return tuple(moment for slot in (*timetable.slots, timetable.manual or ()) for moment in slot)
+    return timetable.dates if isinstance(timetable, DatesTimetable) else ()
 
 
 ready(DagSpec)  # projects are compiled, and large artifacts read, in threads
@@ -557,8 +607,11 @@ def decode(document: bytes | str) -> DagSpec:
 
 def digest(spec: DagSpec) -> str:
     """SHA-256 (hex) of the canonical bytes without `dag_version` and `warnings`, which are for people only, and without
-    `reads`, which say what the DAG was made of and not what it is."""
-    bare = msgspec.structs.replace(spec, dag_version="", warnings=(), reads=())
+    `reads`, which say what the DAG was made of and not what it is, as the look-ahead of a custom timetable does."""
+    timetable = spec.timetable
+    if isinstance(timetable, CustomTimetable):
+        timetable = CustomTimetable(name=timetable.name, description=timetable.description)
+    bare = msgspec.structs.replace(spec, dag_version="", warnings=(), reads=(), timetable=timetable)
     return hashlib.sha256(encode_canonical(bare)).hexdigest()
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Protocol, assert_never
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -30,9 +31,11 @@ from dateutil.relativedelta import relativedelta
 from leoflowd.contract.dag_spec import (
     ContinuousTimetable,
     CronTimetable,
+    CustomTimetable,
     DagSpec,
     DatesTimetable,
     DeltaTimetable,
+    MultipleCronTimetable,
     NoTimetable,
     OnceTimetable,
     Timetable,
@@ -50,6 +53,10 @@ CRON_PRESETS = {
 
 FIRST_RUN_GRACE = timedelta(minutes=5)
 """A DAG without start date still gets the slot that passed a moment ago: this long, or a tenth of the gap if longer."""
+
+
+ASK_AGAIN = timedelta(days=1)
+"""A custom timetable may know better by then, e.g. of a calendar that it reads."""
 
 
 class RunSlot(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +93,14 @@ def next_run(
             if timetable.data_interval:
                 return _next_interval(beat, last, start_date, end_date, catchup, now)
             return _next_trigger(timetable, beat, last, start_date, end_date, catchup, now)
+        case MultipleCronTimetable():
+            found = [
+                next_run(one, last=last, start_date=start_date, end_date=end_date, catchup=catchup, now=now)
+                for one in timetable.timetables
+            ]
+            return _first_of([slot for slot in found if slot is not None], catchup, now)
+        case CustomTimetable():
+            return _next_known(timetable, last, end_date, catchup, now)
         case _:
             assert_never(timetable)
 
@@ -106,10 +121,18 @@ def manual_interval(timetable: Timetable, run_after: datetime) -> tuple[datetime
             beat = _Cron(timetable)
             end = beat.align_back(run_after)
             return beat.before(end), end
-        case CronTimetable():
-            return run_after - timedelta(seconds=timetable.interval_s), run_after
         case DeltaTimetable(data_interval=True):
             return _Delta(timetable).before(run_after), run_after
+        case CronTimetable() | DeltaTimetable():
+            return run_after - _width(timetable), run_after
+        case MultipleCronTimetable():
+            return min(manual_interval(one, run_after) for one in timetable.timetables)
+        case DatesTimetable(restrict_to_events=True, dates=dates) if dates:
+            event = max((moment for moment in dates if moment <= run_after), default=dates[0])
+            return event, event
+        case CustomTimetable(manual_is_exact=False):
+            passed = [slot for slot in timetable.slots if slot[2] <= run_after]
+            return passed[-1][:2] if passed else timetable.manual or (run_after, run_after)
         case _:
             return run_after, run_after
 
@@ -142,15 +165,25 @@ def _neighbours(timetable: Timetable, logical_date: datetime) -> tuple[datetime 
     match timetable:
         case CronTimetable() | DeltaTimetable():
             beat = _beat_of(timetable)
-            width = timedelta(seconds=0 if timetable.data_interval else getattr(timetable, "interval_s", 0))
+            width = relativedelta() if timetable.data_interval else _width(timetable)
             at = logical_date + width
             return beat.before(at) - width, beat.after(at) - width
+        case MultipleCronTimetable():
+            sides = [_neighbours(one, logical_date) for one in timetable.timetables]
+            dates = [moment for side in sides for moment in side if moment is not None]
+            return _around(dates, logical_date)
         case DatesTimetable(dates=dates):
-            before = [moment for moment in dates if moment < logical_date]
-            after = [moment for moment in dates if moment > logical_date]
-            return max(before, default=None), min(after, default=None)
+            return _around(dates, logical_date)
+        case CustomTimetable():
+            return _around([slot[0] for slot in timetable.slots], logical_date)
         case _:
             return None, None
+
+
+def _around(dates: Sequence[datetime], moment: datetime) -> tuple[datetime | None, datetime | None]:
+    before = [date for date in dates if date < moment]
+    after = [date for date in dates if date > moment]
+    return max(before, default=None), min(after, default=None)
 
 
 def run_id_for(run_type: DagRunType, run_after: datetime, *, unique: str = "") -> str:
@@ -169,11 +202,15 @@ def describe(timetable: Timetable) -> str:
         case ContinuousTimetable():
             return "As frequently as possible, but only one run at a time."
         case CronTimetable():
-            return _describe_cron(_five_fields(timetable.expression))
+            return _describe_cron(_without_preset(timetable.expression))
+        case MultipleCronTimetable():
+            return ", ".join(map(describe, timetable.timetables))
         case DeltaTimetable():
             return f"Every {_describe_delta(timetable)}"
         case DatesTimetable():
             return timetable.description or _describe_dates(timetable.dates)
+        case CustomTimetable():
+            return timetable.description
         case _:
             assert_never(timetable)
 
@@ -183,6 +220,9 @@ def validate(timetable: Timetable) -> None:
     match timetable:
         case CronTimetable():
             _validate_cron(timetable)
+        case MultipleCronTimetable():
+            for one in timetable.timetables:
+                _validate_cron(one)
         case DeltaTimetable():
             if timetable.months * 30 * 86_400 + timetable.seconds <= 0:
                 raise ValueError("the schedule's time delta is not positive: give a longer one, or schedule=None")
@@ -192,6 +232,10 @@ def validate(timetable: Timetable) -> None:
                 raise ValueError(f"date {naive[0]} of the schedule has no time zone: write it with one, e.g. in UTC")
             if list(timetable.dates) != sorted(timetable.dates):
                 raise ValueError("the dates of the schedule are not ascending: sort them")
+        case CustomTimetable():
+            starts = [slot[0] for slot in timetable.slots]
+            if starts != sorted(set(starts)):
+                raise ValueError(f"the data intervals of timetable {timetable.name} do not begin one after the other")
         case NoTimetable() | OnceTimetable() | ContinuousTimetable():
             pass
         case _:
@@ -225,7 +269,7 @@ class _Cron:
     """Slots of a cron expression. croniter sees wall-clock time only; the time zone is our affair."""
 
     def __init__(self, timetable: CronTimetable) -> None:
-        self._expression = _five_fields(timetable.expression)
+        self._expression = _without_preset(timetable.expression)
         self._zone = zone_of(timetable.timezone)
         self._every_hour = croniter(self._expression).expanded[1] == ["*"]
 
@@ -301,16 +345,22 @@ def _next_trigger(
         at = max(at, beat.align_back(now), beat.align(start_date) if start_date is not None else at)
     if _is_past(at, end_date):
         return None
-    width = timedelta(seconds=timetable.interval_s if isinstance(timetable, CronTimetable) else 0)
-    return _interval(at - width, at)
+    return _interval(at - _width(timetable), at)
+
+
+def _width(timetable: CronTimetable | DeltaTimetable) -> relativedelta:
+    """Of the data interval of a run at a slot, which ends there."""
+    return relativedelta(months=timetable.interval_months) + timedelta(seconds=timetable.interval_s)
 
 
 def _first_without_start_date(timetable: CronTimetable | DeltaTimetable, beat: _Beat, now: datetime) -> datetime:
     passed, coming = beat.align_back(now), beat.align(now)
     if isinstance(timetable, DeltaTimetable) or timetable.run_immediately:
         return passed
-    # Airflow's documentation says that run_immediately=False waits; its code gives this grace.
-    grace = max((coming - passed) / 10, FIRST_RUN_GRACE)
+    if timetable.run_within_s is not None:
+        grace = timedelta(seconds=timetable.run_within_s)
+    else:  # Airflow's documentation says that run_immediately=False waits; its code gives this grace.
+        grace = max((coming - passed) / 10, FIRST_RUN_GRACE)
     return passed if now - passed <= grace else coming
 
 
@@ -374,6 +424,43 @@ def _next_date(
     return None
 
 
+def _first_of(slots: Sequence[RunSlot], catchup: bool, now: datetime) -> RunSlot | None:
+    """The earliest; without catchup the newest that is due, if one is."""
+    due = [slot for slot in slots if not catchup and slot.logical_date <= now]
+    if due:
+        return max(due, key=lambda slot: slot.logical_date)
+    return min(slots, key=lambda slot: slot.logical_date, default=None)
+
+
+def _next_known(
+    timetable: CustomTimetable, last: RunSlot | None, end_date: datetime | None, catchup: bool, now: datetime
+) -> RunSlot | None:
+    """Of the slots that the class named when it was compiled; without catchup, of those that passed only the newest."""
+    coming = [slot for slot in timetable.slots if last is None or slot[0] > last.logical_date]
+    if not catchup:
+        passed = sum(slot[2] <= now for slot in coming)
+        coming = coming[max(passed - 1, 0) :]
+    if not coming or _is_past(coming[0][0], end_date):
+        return None
+    start, end, run_after = coming[0]
+    return RunSlot(logical_date=start, data_interval_start=start, data_interval_end=end, run_after=run_after)
+
+
+def ran_out(timetable: Timetable, now: datetime) -> bool:
+    """Is a custom timetable asked for what nobody knows? Its DAG has to be compiled again."""
+    return isinstance(timetable, CustomTimetable) and timetable.valid_until is not None and timetable.valid_until <= now
+
+
+def ask_again_at(timetables: Iterable[Timetable], now: datetime) -> datetime | None:
+    """When the custom ones among these, which were asked now, are to be asked again: long before they run out."""
+    ahead = [
+        [slot[2] for slot in timetable.slots if slot[2] > now]
+        for timetable in timetables
+        if isinstance(timetable, CustomTimetable)
+    ]
+    return min((min([*slots[len(slots) // 2 :], now + ASK_AGAIN]) for slots in ahead), default=None)
+
+
 def _is_past(moment: datetime, end_date: datetime | None) -> bool:
     return end_date is not None and moment > end_date
 
@@ -417,18 +504,18 @@ def _from_wall(wall: datetime, zone: tzinfo) -> datetime:
     return wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
 
 
-def _five_fields(expression: str) -> str:
+def _without_preset(expression: str) -> str:
     return CRON_PRESETS.get(expression, expression)
 
 
 def _validate_cron(timetable: CronTimetable) -> None:
-    expression = _five_fields(timetable.expression)
+    expression = _without_preset(timetable.expression)
     zone_of(timetable.timezone)
     fields = expression.split()
-    if not expression.startswith("@") and len(fields) != 5:
+    if not expression.startswith("@") and len(fields) not in (5, 6):
         raise ValueError(
             f"cron expression {timetable.expression!r} has {len(fields)} fields: write five "
-            "(minute, hour, day of month, month, day of week); seconds and years are not supported"
+            "(minute, hour, day of month, month, day of week) or six (seconds last); years are not supported"
         )
     if any(re.match(r"[hr](\W|$)", field, re.IGNORECASE) for field in fields):
         raise ValueError(f"cron expression {timetable.expression!r} uses H or R, which mean chance: write the numbers")
@@ -445,6 +532,8 @@ def _validate_cron(timetable: CronTimetable) -> None:
 
 def _describe_cron(expression: str) -> str:
     fields = expression.split()
+    if len(fields) > 5:
+        return ""  # as Airflow has it; the library reads seconds as the first field
     if len(fields) == 5 and fields[2] != "*" and fields[4] != "*":
         # cron joins day of month and day of week with "or", which the library does not say
         by_month = " ".join([*fields[:4], "*"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from leoflowd.contract.dag_spec import DagSpec
+from leoflowd.contract.dag_spec import CustomTimetable, DagSpec
 from leoflowd.contract.values import shown
 from leoflowd.lite.watched_project import Compiled, Failed, Watched, join
 
@@ -19,6 +19,8 @@ class Registration(msgspec.Struct, frozen=True):
 
     relative_fileloc: str
     digest: str
+    asked: CustomTimetable | None = None
+    """What its custom timetable said; no part of the digest. After a start it is written once more."""
 
 
 class ToRegister(msgspec.Struct, frozen=True):
@@ -60,7 +62,8 @@ def plan_registrations(
                     wanted_errors[project.files.source] = _taken_message(path, taken, owners)
                 for spec, digest in zip(specs, digests, strict=True):
                     if owners.setdefault(spec.dag_id, path) == path:
-                        wanted = Registration(join(project.files.folder, spec.source_path), digest)
+                        asked = spec.timetable if isinstance(spec.timetable, CustomTimetable) else None
+                        wanted = Registration(join(project.files.folder, spec.source_path), digest, asked)
                         if registered.get(spec.dag_id) != wanted:
                             register.append(ToRegister(path, spec, wanted, duration_s))
             case None:

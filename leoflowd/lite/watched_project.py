@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import PurePosixPath
 
 import msgspec
@@ -80,6 +81,8 @@ class Watched(msgspec.Struct):
     outcome: Outcome = None
     tried_signature: str | None = None
     is_busy: bool = False
+    ask_again_at: datetime | None = None
+    """When its custom timetables are to be asked for more."""
     recent: list[float] = []
     """When it was compiled lately, for `BURST`."""
 
@@ -89,10 +92,12 @@ def note_compile(project: Watched) -> None:
     project.recent = [*project.recent[-BURST:], trio.current_time()]
 
 
-def is_due(project: Watched, *, by_event: bool) -> bool:
+def is_due(project: Watched, *, by_event: bool, now: datetime) -> bool:
     """Not tried since its files changed, or worth another try."""
     if project.tried_signature != project.files.signature:
         return not (by_event and is_in_burst(project))
+    if project.ask_again_at is not None and project.ask_again_at <= now:
+        return True
     return isinstance(project.outcome, Failed) and project.outcome.is_temporary and not by_event
 
 

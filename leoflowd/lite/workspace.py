@@ -23,6 +23,7 @@ from leoflowd.config import LiteConfig
 from leoflowd.contract.errors import LeoflowError, StoreUnavailable
 from leoflowd.contract.loading import EMPTY, Loadable
 from leoflowd.contract.values import shown
+from leoflowd.core.timetable import ask_again_at
 from leoflowd.lite.bundles import prune_bundles
 from leoflowd.lite.environments import Environments, EnvironmentStatistics
 from leoflowd.lite.file_watch import FileWatch
@@ -173,12 +174,15 @@ class Workspace:
         for path, files in found.items():
             project = self._projects.setdefault(path, Watched(files, recent=[]))
             project.files = files
-            if not project.is_busy and (is_due(project, by_event=by_event) or reads_another(project, self._known)):
+            if not project.is_busy and self._is_due(project, by_event):
                 project.is_busy = True
                 nursery.start_soon(self._compile_until_current, nursery, project)
         if gone or not found:
             await self._registrations.settle(self._projects)
         self._note_tried()
+
+    def _is_due(self, project: Watched, by_event: bool) -> bool:
+        return is_due(project, by_event=by_event, now=self._now()) or reads_another(project, self._known)
 
     def _beyond(self) -> dict[str, frozenset[str]]:
         """What loading showed to belong to a project, by its path."""
@@ -195,6 +199,8 @@ class Workspace:
                 if self._projects.get(files.path) is not project:
                     return  # gone meanwhile; the scan that saw it go has settled that
                 project.outcome, project.tried_signature = outcome, files.signature
+                specs = outcome.specs if isinstance(outcome, Compiled) else ()
+                project.ask_again_at = ask_again_at([spec.timetable for spec in specs], self._now())
                 await self._registrations.settle(self._projects)
                 if isinstance(outcome, Compiled) and outcome.specs:
                     nursery.start_soon(self._build_for, project, outcome)

@@ -14,10 +14,10 @@ import msgspec
 import trio
 
 from leoflowd import telemetry
-from leoflowd.contract.dag_spec import ContinuousTimetable, DagSpec
+from leoflowd.contract.dag_spec import ContinuousTimetable, CustomTimetable, DagSpec
 from leoflowd.contract.errors import Conflict, StoreUnavailable
 from leoflowd.contract.states import DagRunType, TriggeredBy
-from leoflowd.core.timetable import RunSlot, next_run, run_id_for, time_restriction
+from leoflowd.core.timetable import RunSlot, next_run, ran_out, run_id_for, time_restriction
 from leoflowd.scheduler.asset_runs import start_asset_run
 from leoflowd.store import dag_runs, dags
 from leoflowd.store.asset_events import list_waiting_dags
@@ -126,6 +126,8 @@ class TimetableClock:
         """Create what is due, at most up to `max_active_runs`; when to look at this DAG again."""
         async with self._db.scheduler.transaction() as conn:
             version = await dags.fetch_version_by_id(conn, row.version_id)
+            if isinstance(version.spec.timetable, CustomTimetable):
+                version = await dags.fetch_version(conn, row.dag_id)
             spec = version.spec
             active, last, tried = row.active_runs, _last_slot(row), 0
             if not row.is_paused and _has_room(spec, active) and await start_asset_run(conn, version, now):
@@ -166,6 +168,10 @@ class TimetableClock:
                 data_interval_start=slot.data_interval_start if slot else None,
                 data_interval_end=slot.data_interval_end if slot else None,
                 run_after=slot.run_after if slot else None,
+            )
+        if slot is None and ran_out(spec.timetable, now):
+            log.warning(
+                "timetable_ran_out", dag_id=row.dag_id, todo="compile it again: save its file, or `leoflow push`"
             )
         if slot is None or row.is_paused or (slot.run_after <= now and not _has_room(spec, active)):
             return None

@@ -12,7 +12,7 @@ import trio
 
 from leoflowd import telemetry
 from leoflowd.contract import dag_spec
-from leoflowd.contract.dag_spec import DagSpec, NoTimetable
+from leoflowd.contract.dag_spec import CustomTimetable, DagSpec, NoTimetable
 from leoflowd.contract.errors import Invalid, NotFound
 from leoflowd.core.dag_shape import DagShape, checked_order, shape_of
 from leoflowd.core.timetable import describe, validate
@@ -102,8 +102,8 @@ async def register_dag(
 ) -> Registered:
     """Make this artifact the current version of its DAG. Equal digest = same version, also when it is an old one.
 
-    Whoever had deleted the DAG, or rolled it back, is overruled. Raises `Invalid` for what cannot be stored or
-    scheduled.
+    What a custom timetable says by now takes the place of what it said before (ADR 50). Whoever had deleted the DAG, or
+    rolled it back, is overruled. Raises `Invalid` for what cannot be stored or scheduled.
     """
     prepared = await off_loop(lambda: prepare(spec), size=size_of(spec))
     digest = prepared.digest
@@ -128,6 +128,9 @@ async def register_dag(
         )
     else:
         version_id, number = known.id, known.version_number
+        if isinstance(spec.timetable, CustomTimetable):
+            timetable = msgspec.json.encode(spec.timetable).decode()
+            await conn.execute(_SQL.update_look_ahead, {"id": version_id, "timetable": timetable})
     where = Whereabouts(fileloc, relative_fileloc, bundle_name, parse_duration_s)
     await make_current(conn, version_id, spec, prepared, where, now)
     return Registered(version_id, number, known is None)
@@ -227,7 +230,10 @@ async def fetch_version(conn: Connection, dag_id: str, version_number: int | Non
 
 
 async def fetch_version_by_id(conn: Connection, version_id: uuid.UUID) -> VersionRow:
-    """A version by id, from memory when it was seen before. Raises `NotFound`."""
+    """A version by id, from memory when it was seen before. Raises `NotFound`.
+
+    Of a custom timetable memory may have an earlier look-ahead; whoever plans by it reads `fetch_version`.
+    """
     if version_id in _versions:
         return _versions[version_id]
     raw = await fetch_one(conn, _SQL.fetch_version_by_id, _RawVersion, id=version_id)
@@ -237,7 +243,7 @@ async def fetch_version_by_id(conn: Connection, version_id: uuid.UUID) -> Versio
 
 
 async def _remembered(raw: _RawVersion) -> VersionRow:
-    if raw.id not in _versions:
+    if raw.id not in _versions or isinstance(_versions[raw.id].spec.timetable, CustomTimetable):
         version, shape = await off_loop(lambda: _read(raw), size=len(raw.spec) // 100)
         for cache in (_versions, _shapes):
             if len(cache) >= _VERSIONS_MAX:

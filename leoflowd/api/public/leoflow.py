@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
+import trio
 from quart import Blueprint, Response
 
 from leoflowd.api import auth
@@ -15,9 +18,10 @@ from leoflowd.api.paging import Query
 from leoflowd.api.public import task_instances
 from leoflowd.contract.dag_spec import SCHEMA_VERSION, DagSpec
 from leoflowd.contract.errors import Conflict, NotFound
-from leoflowd.store import api_task_instances, dag_runs
+from leoflowd.core.schedule import what_if
+from leoflowd.store import api_task_instances, dag_runs, ui_dags
 from leoflowd.store.api_callbacks import explain_callbacks
-from leoflowd.store.dags import register_dag
+from leoflowd.store.dags import fetch_version, register_dag
 
 blueprint = Blueprint("public_leoflow", __name__)
 
@@ -81,6 +85,21 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
             "wait_id": explained.wait_id,
         }
     )
+
+
+@blueprint.get("/api/v2/leoflow/schedule/<dag_id>")
+async def schedule(dag_id: str) -> Response:
+    """When would this DAG run? `next` runs (10) after its last one, or `from` a moment on; local times of `zone`."""
+    query = Query()
+    count, since, zone = query.integer("next", 10, minimum=1), query.moment("from"), query.text("zone")
+    query.check()
+    assert count is not None
+    async with lane().connection() as conn:
+        spec = (await fetch_version(conn, dag_id)).spec
+        last = await ui_dags.fetch_last_interval(conn, dag_id=dag_id)
+    # up to 100,000 steps, of 50 us each
+    plan = partial(what_if, spec, count=count, now=context().now(), last=last, since=since, zone=zone)
+    return json_answer(msgspec.to_builtins(await trio.to_thread.run_sync(plan)))
 
 
 @blueprint.get("/api/v2/leoflow/tree")

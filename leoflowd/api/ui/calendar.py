@@ -12,7 +12,7 @@ from quart import Blueprint, Response
 from leoflowd.api.answers import json_answer
 from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query
-from leoflowd.contract.dag_spec import CronTimetable, DagSpec, DatesTimetable, DeltaTimetable
+from leoflowd.contract.dag_spec import ContinuousTimetable, DagSpec, NoTimetable, OnceTimetable
 from leoflowd.core.timetable import RunSlot, next_run, time_restriction
 from leoflowd.store import dags, ui_dags
 from leoflowd.store.ui_dags import CalendarCell
@@ -46,7 +46,7 @@ def plan_cells(
     spec: DagSpec, last: RunSlot | None, now: datetime, granularity: str, bounds: Bounds
 ) -> tuple[CalendarCell, ...]:
     """Planned runs after `last`, inside the bounds; without an upper bound, up to the end of the year. Pure."""
-    if not isinstance(spec.timetable, CronTimetable | DeltaTimetable | DatesTimetable):
+    if isinstance(spec.timetable, NoTimetable | OnceTimetable | ContinuousTimetable):
         return ()
     until = bounds.get("logical_date_lte") or bounds.get("logical_date_lt") or _end_of_year(now)
     start_date, end_date = time_restriction(spec)

@@ -27,6 +27,10 @@ SELECT %(id)s, %(dag_id)s, coalesce(max(version_number), 0) + 1, %(digest)s, %(s
 FROM dag_version WHERE dag_id = %(dag_id)s
 RETURNING version_number;
 
+-- name: update_look_ahead (of a custom timetable: the one part of a version that is no part of its digest and counts;
+-- the caller holds the lock of the dag row)
+UPDATE dag_version SET spec = jsonb_set(spec, '{timetable}', %(timetable)s::jsonb) WHERE id = %(id)s;
+
 -- name: update_dag_current
 UPDATE dag SET
     current_version_id = %(version_id)s, rolled_back_from = NULL, is_stale = false, last_parsed_at = %(now)s,

@@ -123,3 +123,11 @@ async def test_a_queued_task_without_an_agent_says_so(seeded: Client, api_contex
         async with api_context.db.api.transaction() as conn:
             await beat(conn, replica="one", name="host/7", tries=[], agents=agents, now=START)
         assert (await seeded.get(LOAD))["because"][-1].startswith(end)
+
+
+async def test_the_schedule_of_a_dag_goes_on_after_its_last_run(seeded: Client) -> None:
+    found = await seeded.get(f"/api/v2/leoflow/schedule/{DAG}", query_string={"next": 2, "zone": "Asia/Tokyo"})
+    assert (found["dag_id"], len(found["runs"]), found["zone"]) == (DAG, 2, "Asia/Tokyo")
+    assert found["runs"][0]["run_after"] < found["runs"][1]["run_after"]
+    await seeded.send("GET", f"/api/v2/leoflow/schedule/{DAG}?zone=Nowhere", status=422)
+    await seeded.send("GET", "/api/v2/leoflow/schedule/nothing", status=404)

@@ -9,8 +9,11 @@ import pytest
 from leoflowd.authoring.compiler import Compilation, Loader, compile_opened
 from leoflowd.authoring.discovery import open_projects
 from leoflowd.authoring.errors import DagCompileError
+from leoflowd.contract.dag_spec import CustomTimetable
 from leoflowd.contract.loading import EMPTY, Loadable
 from tests.unit.authoring.conftest import MakeProject
+from tests.unit.authoring.test_timetables import DAG as WORKDAY_DAG
+from tests.unit.authoring.test_timetables import WORKDAYS
 
 CONNECTORS = "connectors: [http]\n"
 EVERYTHING = """
@@ -285,3 +288,34 @@ def test_what_airflow_refuses_as_well_has_its_line(
         load(project(text, yaml=CONNECTORS), airflow_python, loadable=given)
     assert caught.value.line == 4
     assert what in caught.value.what
+
+
+def test_a_timetable_of_the_author_is_asked_the_same_by_both(project: MakeProject, airflow_python: Path) -> None:
+    files = {"plugins/__init__.py": "", "plugins/workdays.py": WORKDAYS}
+    text = WORKDAY_DAG.format(arguments="start_date=datetime(2024, 11, 1)")
+    (one,) = open_projects(project(text, yaml=CONNECTORS, files=files))
+    by_shim, by_airflow = (compile_opened(one, python=str(airflow_python), only=only).specs[0] for only in Loader)
+    assert isinstance(by_shim.timetable, CustomTimetable)
+    assert by_shim.timetable.slots
+    assert by_shim.timetable == by_airflow.timetable
+
+
+def test_a_timetable_on_one_of_airflows_is_asked_by_airflow(project: MakeProject, airflow_python: Path) -> None:
+    text = """
+        from airflow.sdk import DAG
+        from airflow.timetables.trigger import CronTriggerTimetable
+        from airflow.providers.standard.operators.empty import EmptyOperator
+
+        class Later(CronTriggerTimetable):
+            pass
+
+        with DAG("d", schedule=Later("0 6 * * *", timezone="UTC")):
+            EmptyOperator(task_id="a")
+    """
+    (one,) = open_projects(project(text, yaml=CONNECTORS))
+    done = compile_opened(one, python=str(airflow_python))
+    assert "derives from CronTriggerTimetable" in done.notes[-1]
+    timetable = done.specs[0].timetable
+    assert isinstance(timetable, CustomTimetable)
+    assert {(start.hour, end == start) for start, end, _ in timetable.slots} == {(6, True)}
+    assert (timetable.description, timetable.manual_is_exact) == ("At 06:00", True)

@@ -19,7 +19,7 @@ from leoflowd.authoring.errors import EnvironmentFailed
 from leoflowd.authoring.project import Project
 from leoflowd.config import LiteConfig
 from leoflowd.contract.connection import ConnectionFacts
-from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.dag_spec import CustomTimetable, EnvironmentSpec
 from leoflowd.contract.variable import VariableFacts
 from leoflowd.lite import file_watch
 from leoflowd.lite.environments import Environments
@@ -29,14 +29,17 @@ from leoflowd.lite.project_compiler import ProjectCompiler
 from leoflowd.lite.registrations import BUNDLE_NAME
 from leoflowd.lite.watched_project import Compiled
 from leoflowd.lite.workspace import Workspace
+from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.store import api_users, connections, dags, variables
 from leoflowd.store import workspace as facts
-from leoflowd.store.database import Database
+from leoflowd.store.database import Database, fetch_value
 from leoflowd.store.hints import HintListener
 from leoflowd.store.loadable import fetch_loadable
 from leoflowd.store.secret_box import SecretBox
 from tests.conftest import PATIENCE_S
 from tests.fakes.dag_trees import dag, plant
+from tests.unit.authoring.test_timetables import DAG as WORKDAY_DAG
+from tests.unit.authoring.test_timetables import WORKDAYS
 
 DAG = """
 from airflow.sdk import dag, task
@@ -128,6 +131,45 @@ async def test_the_first_scan_registers_every_good_project_and_copies_its_code(r
         async with database.api.connection() as conn:
             version = await dags.fetch_version(conn, "alpha")
         assert (root.parent / "data" / "bundles" / version.bundle_digest / "helper.py").exists()
+
+
+async def test_a_timetable_of_the_author_makes_runs_and_is_asked_for_more(root: Path, database: Database) -> None:
+    for name, text in (
+        ("dag.py", WORKDAY_DAG.format(arguments="start_date=datetime(2024, 11, 1)")),
+        ("plugins/workdays.py", WORKDAYS),
+    ):
+        (root / "work" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "work" / name).write_text(text)
+    clock = TimetableClock(db=database, now=now)
+    async with watching(root, database) as workspace, trio.open_nursery() as nursery:
+        nursery.start_soon(clock.run)
+        clock.look_at("work")
+        await until(lambda: has_runs(database, 1))
+        async with database.api.connection() as conn:
+            version = await dags.fetch_version(conn, "work")
+            at = await fetch_value(conn, b"SELECT logical_date FROM dag_run")
+        assert isinstance(version.spec.timetable, CustomTimetable)
+        assert at == max(slot[0] for slot in version.spec.timetable.slots if slot[2] <= now())
+        (project,) = workspace._projects.values()
+        asked = project.ask_again_at
+        assert asked is not None
+        project.ask_again_at, compiles = now(), workspace.statistics().compiles_total
+        workspace._look()
+        await until(lambda: is_compiled_again(workspace, compiles))
+        assert project.ask_again_at > asked
+        async with database.api.connection() as conn:
+            assert (await dags.fetch_version(conn, "work")).version_number == version.version_number
+        nursery.cancel_scope.cancel()
+
+
+async def has_runs(database: Database, count: int) -> bool:
+    async with database.api.connection() as conn:
+        return bool(await fetch_value(conn, b"SELECT count(*) = %(count)s FROM dag_run", count=count))
+
+
+async def is_compiled_again(workspace: Workspace, compiles: int) -> bool:
+    await trio.lowlevel.checkpoint()
+    return workspace.statistics().compiles_total > compiles and await _is_settled(workspace)
 
 
 async def test_saving_a_helper_registers_a_new_version(root: Path, database: Database) -> None:

@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
-from leoflowd.contract.dag_spec import CronTimetable, DagSpec, OnceTimetable
+from leoflowd.contract.dag_spec import CronTimetable, CustomTimetable, DagSpec, OnceTimetable
 from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.scheduler import clock
 from leoflowd.scheduler.clock import TimetableClock
@@ -218,3 +219,26 @@ async def test_a_long_catchup_is_created_in_portions(database: Database, monkeyp
         await world.register(spec)
         assert len(await world.until_runs(7)) == 7
     assert world.clock.statistics().looks >= 4
+
+
+async def test_a_custom_timetable_runs_as_it_said_when_it_was_compiled_and_on_as_it_says_later(
+    database: Database,
+) -> None:
+    def asked(*hours: int) -> CustomTimetable:
+        starts = [NOON + timedelta(hours=hour) for hour in hours]
+        return CustomTimetable(
+            name="m.C",
+            slots=tuple((at, at + timedelta(minutes=30), at + timedelta(minutes=30)) for at in starts),
+            valid_until=starts[-1] + timedelta(minutes=30),
+        )
+
+    world = Clock(database)
+    spec = dag("d", task("a"), timetable=asked(-3, -1), start_date=NOON - timedelta(days=9), catchup=True)
+    async with world.running():
+        await world.register(spec)
+        assert await world.until_runs(2) == [("d", NOON - timedelta(hours=3)), ("d", NOON - timedelta(hours=1))]
+        await world.settled()
+        assert await world.next_run_after("d") is None
+        await world.register(msgspec.structs.replace(spec, timetable=asked(-1, 0, 2)))
+        await world.settled()
+        assert await world.next_run_after("d") == NOON + timedelta(minutes=30)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from leoflowd.contract import values
-from leoflowd.contract.dag_spec import DagSpec, DatesTimetable, DeltaTimetable, TaskSpec
+from leoflowd.contract.dag_spec import CustomTimetable, DagSpec, DatesTimetable, DeltaTimetable, TaskSpec
 from leoflowd.contract.errors import Invalid, NotFound
 from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.store import dag_runs, dags, run_views
@@ -129,3 +129,17 @@ async def test_a_version_of_an_older_release_stays_readable_and_can_be_deleted(
         await dags.delete_dag(conn, "d")
         with pytest.raises(NotFound):
             await dags.fetch_version(conn, "d")
+
+
+async def test_what_a_custom_timetable_says_later_is_stored_with_the_same_version(database: Database) -> None:
+    def asked(day: int) -> CustomTimetable:
+        start = NOW + timedelta(days=day)
+        return CustomTimetable(name="m.C", slots=((start, start, start),), valid_until=start)
+
+    first = await register(database, dag(timetable=asked(1)))
+    async with database.api.connection() as conn:
+        await dags.fetch_version_by_id(conn, first)  # it is in memory now
+    assert await register(database, dag(timetable=asked(2))) == first
+    async with database.api.connection() as conn:
+        assert (await dags.fetch_version(conn, "d")).spec.timetable == asked(2)
+    assert await register(database, dag(timetable=CustomTimetable(name="m.Other"))) != first

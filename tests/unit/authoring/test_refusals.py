@@ -61,7 +61,7 @@ def test_a_fault_in_a_dag_names_its_line(refused: Refuse, code: str, line: int, 
     ("arguments", "words"),
     [
         ("schedule='61 * * * *'", ["'61'", "minute"]),
-        ("schedule='* * * * * *'", ["6 fields"]),
+        ("schedule='* * * * * * *'", ["7 fields"]),
         ("schedule='@sometimes'", ["preset"]),
         ("schedule=[1]", ["[1]", "assets"]),
         ("on_failure_callback='mine.f'", ["on_failure_callback", "list"]),

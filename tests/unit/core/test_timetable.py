@@ -13,20 +13,25 @@ import pytest
 from leoflowd.contract.dag_spec import (
     ContinuousTimetable,
     CronTimetable,
+    CustomTimetable,
     DatesTimetable,
     DeltaTimetable,
+    MultipleCronTimetable,
     NoTimetable,
     OnceTimetable,
     Timetable,
 )
 from leoflowd.contract.states import DagRunType
 from leoflowd.core.timetable import (
+    ASK_AGAIN,
     RunSlot,
+    ask_again_at,
     describe,
     latest_window,
     manual_interval,
     neighbours,
     next_run,
+    ran_out,
     run_id_for,
     time_restriction,
     validate,
@@ -166,7 +171,7 @@ def test_the_description_is_a_sentence(timetable: Timetable, sentence: str) -> N
 @pytest.mark.parametrize(
     ("timetable", "complaint"),
     [
-        (CronTimetable(expression="0 0 0 * * *"), "has 6 fields: write five"),
+        (CronTimetable(expression="0 0 1 * * 0 2030"), "has 7 fields: write five"),
         (CronTimetable(expression="0 0 * *"), "has 4 fields: write five"),
         (CronTimetable(expression="61 0 * * *"), "is not valid"),
         (CronTimetable(expression="@sometimes"), "is not valid"),
@@ -247,3 +252,69 @@ def test_a_run_is_the_newest_until_the_next_one_is_due(
 def test_the_runs_before_and_after(timetable: Timetable, at: str, before: str | None, after: str | None) -> None:
     expected = tuple(None if text is None else utc(text) for text in (before, after))
     assert neighbours(timetable, utc(at)) == expected
+
+
+# --- a class of the author's, by what it said ---
+
+MIDDAYS = tuple(utc(f"2026-05-0{day}T12:00") for day in (1, 3, 4))
+ASKED = CustomTimetable(
+    name="m.C",
+    slots=tuple((at, at + timedelta(hours=1), at + timedelta(hours=2)) for at in MIDDAYS),
+    valid_until=MIDDAYS[-1] + timedelta(hours=2),
+)
+
+
+def asked(last: datetime | None, now: str, *, catchup: bool = True, end: str | None = None) -> datetime | None:
+    found = next_run(
+        ASKED,
+        last=last and slot(last),
+        start_date=None,
+        end_date=utc(end) if end else None,
+        catchup=catchup,
+        now=utc(now),
+    )
+    assert found is None or found.run_after - found.logical_date == timedelta(hours=2)
+    return found and found.logical_date
+
+
+def test_a_custom_timetable_gives_the_slots_that_it_named_one_after_the_other() -> None:
+    assert [asked(last, "2026-06-01") for last in (None, *MIDDAYS)] == [*MIDDAYS, None]
+    assert asked(MIDDAYS[0], "2026-06-01", end="2026-05-03T11:59") is None
+
+
+def test_without_catchup_a_custom_timetable_gives_the_newest_that_is_due_or_the_next() -> None:
+    assert asked(None, "2026-05-03T14:00", catchup=False) == MIDDAYS[1]
+    assert asked(MIDDAYS[1], "2026-05-03T14:00", catchup=False) == MIDDAYS[2]
+    assert asked(None, "2026-04-01", catchup=False) == MIDDAYS[0]
+
+
+def test_a_run_asked_for_takes_the_newest_slot_of_a_custom_timetable() -> None:
+    known = msgspec.structs.replace(ASKED, manual=(utc("2026-04-30"), utc("2026-05-01")))
+    assert manual_interval(known, utc("2026-05-03T14:00")) == (MIDDAYS[1], MIDDAYS[1] + timedelta(hours=1))
+    assert manual_interval(known, utc("2026-05-01T13:59")) == known.manual
+    exact = msgspec.structs.replace(known, manual_is_exact=True)
+    assert manual_interval(exact, utc("2026-05-03T14:00")) == (utc("2026-05-03T14:00"),) * 2
+
+
+def test_a_custom_timetable_knows_the_dates_around_a_run() -> None:
+    assert neighbours(ASKED, MIDDAYS[1]) == (MIDDAYS[0], MIDDAYS[2])
+    assert neighbours(ASKED, MIDDAYS[2]) == (MIDDAYS[1], None)
+
+
+def test_a_custom_timetable_is_asked_again_at_half_of_its_slots_and_at_least_daily() -> None:
+    now = utc("2026-05-01T13:00")
+    assert ask_again_at([ASKED], now) == now + ASK_AGAIN
+    dense = CustomTimetable(name="m.C", slots=tuple((now, now, now + timedelta(minutes=n)) for n in range(10)))
+    assert ask_again_at([ASKED, dense], now) == now + timedelta(minutes=5)
+    assert ask_again_at([OnceTimetable()], now) is None
+    assert (ran_out(ASKED, utc("2026-05-04T13:59")), ran_out(ASKED, utc("2026-05-04T14:00"))) == (False, True)
+
+
+def test_several_expressions_are_described_and_have_the_nearest_dates_around() -> None:
+    both = MultipleCronTimetable(
+        timetables=(CronTimetable(expression="0 6 * * *"), CronTimetable(expression="0 18 * * *"))
+    )
+    assert describe(both) == "At 06:00, At 18:00"
+    assert neighbours(both, utc("2026-05-01T18:00")) == (utc("2026-05-01T06:00"), utc("2026-05-02T06:00"))
+    with pytest.raises(ValueError, match="not valid"):
+        validate(MultipleCronTimetable(timetables=(CronTimetable(expression="0 99 * * *"),)))

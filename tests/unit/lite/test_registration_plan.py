@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import msgspec
 
 from leoflowd.authoring.project import Project
 from leoflowd.contract import dag_spec
-from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.contract.dag_spec import CustomTimetable, DagSpec, TaskSpec
 from leoflowd.lite.registration_plan import Registration, plan_registrations
-from leoflowd.lite.watched_project import Compiled, Failed, Outcome, ProjectFiles, Watched
+from leoflowd.lite.watched_project import Compiled, Failed, Outcome, ProjectFiles, Watched, is_due
 
 
 def spec(dag_id: str, bundle: str = "1") -> DagSpec:
@@ -86,3 +89,22 @@ def test_a_reason_is_made_storable() -> None:
     plan = plan_registrations({"a": watched("a", Failed("a\0b\ud800"))}, {}, {})
     assert plan.errors == {"a/dag.py": r"a\x00b\ud800"}
     assert plan_registrations({"a": watched("a", Failed("a\0b\ud800"))}, {}, plan.errors).errors == {}
+
+
+def test_what_a_custom_timetable_says_later_is_registered_though_the_digest_is_the_same() -> None:
+    first = msgspec.structs.replace(spec("x"), timetable=CustomTimetable(name="m.C"))
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    later = msgspec.structs.replace(first, timetable=CustomTimetable(name="m.C", slots=((now, now, now),)))
+    has = {"x": Registration("a/dag.py", dag_spec.digest(first), CustomTimetable(name="m.C"))}
+    for now_compiled, count in ((first, 0), (later, 1)):
+        outcome = Compiled((now_compiled,), (dag_spec.digest(now_compiled),), 0.1)
+        assert len(plan_registrations({"a": watched("a", outcome)}, has, {}).register) == count
+
+
+def test_a_project_is_due_again_when_its_timetables_are_to_be_asked_for_more() -> None:
+    project, now = watched("a", compiled("x")), datetime(2026, 1, 1, tzinfo=UTC)
+    project.tried_signature = "s"
+    assert not is_due(project, by_event=False, now=now)
+    project.ask_again_at = now
+    assert is_due(project, by_event=False, now=now)
+    assert not is_due(project, by_event=False, now=now - timedelta(seconds=1))

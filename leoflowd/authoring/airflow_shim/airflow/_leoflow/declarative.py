@@ -15,6 +15,7 @@ The compiler parses the YAML and hands over plain data with the line of every ke
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -137,8 +138,10 @@ KINDS = {"bash": {"env", "append_env", "cwd"}, "python": {"args", "kwargs", "inp
 
 
 def build_dags(document: Any, lines: Mapping[str, int], source: str) -> list[DAG]:
-    """The one DAG of a `dag.yaml`."""
+    """The one DAG of a `dag.yaml`, or of the `dbt:` block of a `leoflow.yaml`."""
     at = _At(lines, source)
+    if os.path.basename(source) == "leoflow.yaml":
+        return [_dbt_dag(document, at)]
     _check(document, DAG_KEYS, "", at)
     if "dag_id" not in document:
         raise at.error("", "dag_id is missing", "a DAG needs an id", "add `dag_id: my_dag`")
@@ -153,6 +156,19 @@ def build_dags(document: Any, lines: Mapping[str, int], source: str) -> list[DAG
         for task_id, spec in document["tasks"].items():
             _connect(task_id, spec, operators, at)
     return [dag]
+
+
+def _dbt_dag(document: Any, at: _At) -> DAG:
+    from airflow._leoflow.dbt_dag import fill
+
+    block = document["dbt"]
+    lines = {**at.lines, **{key.removeprefix("dbt."): line for key, line in at.lines.items()}}
+    of_the_block = {name: block[name] for name in ("schedule", "start_date", "end_date", "catchup") if name in block}
+    at_block = _At(lines, at.source)
+    dag = _dag(_dag_arguments({"dag_id": document["dag_id"], **of_the_block}, at_block), at_block)
+    dag._location = (at.source, at.lines.get("dbt", 1))
+    fill(dag, block, at)
+    return dag
 
 
 def _dag(arguments: dict[str, Any], at: _At) -> DAG:

@@ -90,7 +90,7 @@ _TIMEZONE = dict.fromkeys(
     convert_to_utc coerce_datetime from_timestamp utc TIMEZONE""".split(),
     _TZ,
 )
-_CRON = {"CronTriggerTimetable": _T, "DeltaTriggerTimetable": _T}
+_CRON = dict.fromkeys(("CronTriggerTimetable", "DeltaTriggerTimetable", "MultipleCronTriggerTimetable"), _T)
 _INTERVAL = {"CronDataIntervalTimetable": _T, "DeltaDataIntervalTimetable": _T}
 _STATES = dict.fromkeys(("DagRunState", "TaskInstanceState", "State", "TerminalTIState"), _ENUMS)
 _ERRORS = dict.fromkeys(
@@ -344,7 +344,6 @@ NAME_REMEDIES = {
     **dict.fromkeys(_OF_PARTITIONS, "; ".join(PARTITIONS)),
     "FileDeleteTrigger": "watchers of assets are not run yet; make the events in a task after a sensor",
     "SubDagOperator": "Airflow 3 has removed it; put its tasks into a TaskGroup, which takes its place in the graph",
-    "MultipleCronTriggerTimetable": "one cron expression schedules a DAG; combine them in one expression with commas",
 }
 
 SUPPORTED = (

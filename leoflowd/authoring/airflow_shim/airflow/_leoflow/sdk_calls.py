@@ -41,7 +41,7 @@ TIMETABLES = {
     f"{package}.{module}": names
     for package in ("airflow.timetables", "airflow.sdk.definitions.timetables")
     for module, names in {
-        "trigger": ("CronTriggerTimetable", "DeltaTriggerTimetable"),
+        "trigger": ("CronTriggerTimetable", "DeltaTriggerTimetable", "MultipleCronTriggerTimetable"),
         "interval": ("CronDataIntervalTimetable", "DeltaDataIntervalTimetable"),
         "events": ("EventsTimetable",),
         "simple": ("NullTimetable", "OnceTimetable", "ContinuousTimetable"),

@@ -17,16 +17,17 @@ from airflow._leoflow import asset_schedule, context, enums, mapping, sdk_assets
 from airflow._leoflow.asset_specs import as_list
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.checked_values import text_of
+from airflow._leoflow.custom_timetable import OfAirflow
 from airflow._leoflow.dag import DAG
 from airflow._leoflow.decorators import TaskDecorator
 from airflow._leoflow.errors import Location, replayed
 from airflow._leoflow.mapped_group import MappedTaskGroup
 from airflow._leoflow.mapping import ExpandInput, KwargsInput
 from airflow._leoflow.params import NOTSET, DagParam, Param, ParamsDict
-from airflow._leoflow.sdk_calls import POSITIONAL, Call, attributes, calls, expansions
+from airflow._leoflow.sdk_calls import POSITIONAL, TIMETABLES, Call, attributes, calls, expansions
 from airflow._leoflow.sdk_classes import arguments, is_known, shim_class
 from airflow._leoflow.task_group import TaskGroup
-from airflow._leoflow.timetables import BaseTimetable
+from airflow._leoflow.timetables import BaseTimetable, create_timetable
 from airflow._leoflow.xcom_arg import MISSING, ConcatXComArg, Literal, MappedArgument, MapXComArg, XComArg, ZipXComArg
 
 OF_THE_PLACE = frozenset({"task_id", "dag", "task_group", "default_args", "params", "kwargs", "self"})
@@ -248,11 +249,13 @@ class _Copy:
 
     def _timetable(self, real: Any) -> BaseTimetable:
         call = calls.get(id(real))
-        if type(real).__name__ in asset_schedule.PARTITIONED:
-            raise asset_schedule.refuse_partitions(type(real).__name__)
-        if call is None:  # one of the author's, or one that the shim refuses by its name
-            return type(type(real).__name__, (BaseTimetable,), {})()  # type: ignore[no-any-return]
         name = type(real).__name__
+        if name in asset_schedule.PARTITIONED:
+            raise asset_schedule.refuse_partitions(name)
+        if call is None or type(real).__module__ not in TIMETABLES:
+            if type(real).__module__.startswith(("airflow.timetables.", "airflow.sdk.")):  # one that the shim refuses
+                return create_timetable(real, "")
+            return OfAirflow(real)
         cls = getattr(asset_schedule if hasattr(asset_schedule, name) else timetables, name)
         given = {name: self.value(one) for name, one in call.given.items() if name != POSITIONAL}
         return cls(*map(self.value, call.given[POSITIONAL]), **given)  # type: ignore[no-any-return]

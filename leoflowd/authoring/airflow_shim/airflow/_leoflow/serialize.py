@@ -26,6 +26,7 @@ from airflow._leoflow.checked_values import (
     seconds,
 )
 from airflow._leoflow.connectors import has_airflow
+from airflow._leoflow.custom_timetable import timetable_spec
 from airflow._leoflow.dag import DAG
 from airflow._leoflow.dag_checks import check_dag, check_task
 from airflow._leoflow.enums import TriggerRule, WeightRule
@@ -85,7 +86,7 @@ def _serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
         "doc_md": _read_doc(dag.doc_md, project),
         "tags": sorted(str(tag) for tag in dag.tags),
         "owner_links": dict(sorted(dag.owner_links.items())),
-        "timetable": dag.timetable.to_spec(),
+        "timetable": timetable_spec(dag, project),
         "asset_condition": condition_spec(
             getattr(dag.timetable, "asset_condition", None), f"dag {dag.dag_id!r}", dag._location
         ),

@@ -22,23 +22,46 @@ PRESETS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
+_FIELDS = (
+    ("minute", 0, 59),
+    ("hour", 0, 23),
+    ("day of month", 1, 31),
+    ("month", 1, 12),
+    ("day of week", 0, 7),
+    ("second", 0, 59),
+)
 _NAMES = {
     "month": "jan feb mar apr may jun jul aug sep oct nov dec".split(),
     "day of week": "sun mon tue wed thu fri sat".split(),
 }
-_CRON_HELP = "use five fields (minute hour day month weekday), a preset such as @daily, a timedelta or a timetable"
+_CRON_HELP = (
+    "use five fields (minute hour day month weekday) or six (seconds last), a preset such as @daily, a timedelta or a "
+    "timetable"
+)
 
 
 class BaseTimetable:
-    """Base of the timetables; subclassing it in a DAG file is refused when the DAG is compiled."""
+    """Base of the timetables, of the author's own too, which `custom_timetable` asks when the DAG is compiled."""
+
+    description = ""
+    periodic = True
+    can_be_scheduled = True
+    run_ordering = ("data_interval_end", "logical_date")
+    active_runs_limit: int | None = None
+    asset_condition: Any = None
 
     def to_spec(self) -> dict[str, Any]:
-        raise ShimUnsupported(
-            f"schedule is a {type(self).__name__}",
-            "the daemon never runs code of yours, so it cannot ask a timetable class for its next date",
-            "use a cron string, a timedelta, EventsTimetable(...) with the dates, or trigger runs through the API",
-        )
+        raise NotImplementedError
+
+    def validate(self) -> None:
+        """Of the author's own: raise what is wrong with it."""
+
+    def serialize(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> BaseTimetable:
+        return cls()
 
     @property
     def summary(self) -> str | None:
@@ -46,8 +69,6 @@ class BaseTimetable:
 
 
 class DataInterval(NamedTuple):
-    """For timetables of plugins, which may be defined."""
-
     start: datetime
     end: datetime
 
@@ -65,6 +86,12 @@ class TimeRestriction(NamedTuple):
 class DagRunInfo(NamedTuple):
     run_after: datetime
     data_interval: DataInterval | None
+    partition_date: datetime | None = None
+    partition_key: str | None = None
+
+    @property
+    def logical_date(self) -> datetime | None:
+        return self.data_interval.start if self.data_interval else None
 
     @classmethod
     def exact(cls, at: datetime) -> DagRunInfo:
@@ -123,25 +150,46 @@ class CronTriggerTimetable(_Cron):
         self, cron: str, *, timezone: Any, interval: Any = timedelta(), run_immediately: bool | timedelta | None = False
     ) -> None:
         super().__init__(cron, timezone)
-        if not isinstance(interval, timedelta):
-            raise _only_timedelta("interval", interval)
-        if not isinstance(run_immediately, bool):
-            raise ShimUnsupported(
-                f"run_immediately is {describe(run_immediately)}",
-                "only True and False are supported",
-                "use run_immediately=True or False",
-            )
-        self.interval = interval
+        self.width = _width(interval)
         self.run_immediately = run_immediately
 
     def to_spec(self) -> dict[str, Any]:
+        within = self.run_immediately.total_seconds() if isinstance(self.run_immediately, timedelta) else None
         return {
             "type": "cron",
             "expression": self.expression,
             "timezone": self.timezone,
-            "interval_s": self.interval.total_seconds(),
-            "run_immediately": self.run_immediately,
+            **self.width,
+            "run_immediately": self.run_immediately is True,
+            "run_within_s": within,
         }
+
+
+class MultipleCronTriggerTimetable(BaseTimetable):
+    """A run whenever one of the expressions wants one."""
+
+    def __init__(
+        self,
+        *crons: str,
+        timezone: Any,
+        interval: Any = timedelta(),
+        run_immediately: bool | timedelta | None = False,
+    ) -> None:
+        if not crons:
+            raise AuthoringError(
+                "MultipleCronTriggerTimetable has no cron expression", "it would never run", "pass one or more"
+            )
+        self.timetables = [
+            CronTriggerTimetable(cron, timezone=timezone, interval=interval, run_immediately=run_immediately)
+            for cron in crons
+        ]
+
+    def to_spec(self) -> dict[str, Any]:
+        return {"type": "crons", "timetables": [one.to_spec() for one in self.timetables]}
+
+    @property
+    def summary(self) -> str | None:
+        return ", ".join(one.expression for one in self.timetables)
 
 
 class CronDataIntervalTimetable(_Cron):
@@ -177,14 +225,11 @@ class DeltaTriggerTimetable(BaseTimetable):
     data_interval = False
 
     def __init__(self, delta: Any, *, interval: Any = timedelta()) -> None:
-        if interval:
-            raise ShimUnsupported(
-                f"DeltaTriggerTimetable has interval={interval!r}",
-                "only the default, an empty data interval, is supported",
-                "leave `interval` out, or use DeltaDataIntervalTimetable",
-            )
         self.delta = delta
         self.seconds, self.months = _delta_parts(delta)
+        if not (self.seconds or self.months):
+            raise AuthoringError(f"schedule is {delta!r}", "the distance between runs must be positive", _CRON_HELP)
+        self.width = _width(interval)
 
     def to_spec(self) -> dict[str, Any]:
         return {
@@ -192,6 +237,7 @@ class DeltaTriggerTimetable(BaseTimetable):
             "seconds": self.seconds,
             "months": self.months,
             "data_interval": self.data_interval,
+            **self.width,
         }
 
     @property
@@ -214,28 +260,27 @@ class EventsTimetable(BaseTimetable):
     def __init__(
         self,
         event_dates: Iterable[datetime],
-        *,
         restrict_to_events: bool = False,
         presorted: bool = False,
         description: str | None = None,
     ) -> None:
-        if restrict_to_events:
-            raise ShimUnsupported(
-                "EventsTimetable has restrict_to_events=True",
-                "manual runs are not moved to an event date",
-                "leave it out, and pass the logical date when you trigger a run",
-            )
         del presorted  # only a hint of speed; we sort anyway
         dates = {iso_utc(moment) for moment in event_dates}
         self.dates = sorted(dates)
-        self.description = description
+        self.name = description
+        self.restrict_to_events = bool(restrict_to_events)
 
     def to_spec(self) -> dict[str, Any]:
-        return {"type": "dates", "dates": self.dates, "description": self.description}
+        return {
+            "type": "dates",
+            "dates": self.dates,
+            "description": self.name,
+            "restrict_to_events": self.restrict_to_events,
+        }
 
     @property
     def summary(self) -> str | None:
-        return self.description or f"{len(self.dates)} events"
+        return self.name or f"{len(self.dates)} events"
 
 
 def create_timetable(schedule: Any, dag_timezone: str, *, keeps_intervals: bool = False) -> BaseTimetable:
@@ -243,6 +288,7 @@ def create_timetable(schedule: Any, dag_timezone: str, *, keeps_intervals: bool 
     if schedule is None:
         return NullTimetable()
     if isinstance(schedule, BaseTimetable):
+        check_custom(schedule)
         return schedule
     if schedule == "@once":
         return OnceTimetable()
@@ -259,17 +305,35 @@ def create_timetable(schedule: Any, dag_timezone: str, *, keeps_intervals: bool 
     )
 
 
+def is_own(timetable: BaseTimetable) -> bool:
+    """Is its class the author's?"""
+    module = type(timetable).__module__
+    return module == "airflow._leoflow.custom_timetable" or not module.startswith("airflow._leoflow.")
+
+
+def check_custom(timetable: BaseTimetable) -> None:
+    """Refuse a class that stands on one of Airflow's: only Airflow's own packages have the code that it calls."""
+    ours = (cls for cls in type(timetable).__mro__ if cls.__module__.startswith("airflow._leoflow."))
+    base = next((cls for cls in ours if cls.__module__ != "airflow._leoflow.custom_timetable"), BaseTimetable)
+    if is_own(timetable) and base is not BaseTimetable:
+        raise ShimUnsupported(
+            f"schedule is a {type(timetable).__name__}, a class that derives from {base.__name__}",
+            "the code that it inherits is Airflow's",
+            "add `connectors: [standard]` to leoflow.yaml, so that Airflow's packages load the file",
+        )
+
+
 def check_cron(expression: str) -> None:
     """Refuse what the scheduler could not read, with the field that is wrong."""
     if expression in PRESETS:
         return
     fields = expression.split()
-    if expression.startswith("@") or len(fields) != 5:
+    if expression.startswith("@") or len(fields) not in (5, 6):
         count = "an unknown preset" if expression.startswith("@") else f"{len(fields)} fields"
         raise AuthoringError(
             f"schedule {expression!r} is not a cron expression that we run", f"it has {count}", _CRON_HELP
         )
-    for text, (name, low, high) in zip(fields, _FIELDS, strict=True):
+    for text, (name, low, high) in zip(fields, _FIELDS, strict=False):
         for part in text.split(","):
             if not _is_cron_part(part, name, low, high):
                 raise AuthoringError(
@@ -335,14 +399,18 @@ def _delta_parts(delta: Any) -> tuple[float, int]:
         )
         seconds, months = rest.total_seconds(), delta.years * 12 + delta.months
     else:
-        raise _only_timedelta("delta", delta)
-    if seconds < 0 or months < 0 or not (seconds or months):
-        raise AuthoringError(f"schedule is {delta!r}", "the distance between runs must be positive", _CRON_HELP)
+        raise ShimUnsupported(
+            f"a distance in time is {describe(delta)}", "it must be a timedelta or relativedelta", "pass a timedelta"
+        )
+    if seconds < 0 or months < 0:
+        raise AuthoringError(f"{delta!r} is a distance in time", "it must not be negative", _CRON_HELP)
     return seconds, months
 
 
-def _only_timedelta(name: str, value: Any) -> ShimUnsupported:
-    return ShimUnsupported(f"{name} is {describe(value)}", "it must be a datetime.timedelta", "pass a timedelta")
+def _width(interval: Any) -> dict[str, Any]:
+    """Of the data interval, as the artifact has it."""
+    seconds, months = _delta_parts(interval)
+    return {"interval_s": seconds, "interval_months": months}
 
 
 # --- time zones --------------------------------------------------------------------------------------------------
