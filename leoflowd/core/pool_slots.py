@@ -2,8 +2,8 @@
 
 The leader's scheduler keeps one `SlotLedger`: it enters every live instance (`occupy`), asks for every scheduled one
 (`request`), and queues whatever `grant` returns. Highest priority first; among equals dag runs take turns, so that ten
-thousand mapped instances hold up nobody's chain; oldest first where that is equal too. As in Airflow, a request too wide
-for what is free does not hold up narrower ones behind it.
+thousand mapped instances hold up nobody's chain; then oldest first. As in Airflow, a request too wide for what is free
+does not hold up narrower ones behind it.
 
 A *turn* is a number that a request gets when it asks, and keeps: as far as its pool and priority have come by then, or
 behind what its own run asks for already, by the slots that this takes (start-time fair queueing). So nobody starves:
