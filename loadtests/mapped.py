@@ -144,7 +144,7 @@ def chain_s(api: Api) -> float:
 
 
 def chain_waits_ms(api: Api, since: datetime) -> dict[str, Any]:
-    """Where the steps of the chains were: until launched, until their code ran, until that ended, until it was known."""
+    """Where the steps of the chains were: on the way to their code, in it, and on the way of its end."""
     found: dict[str, list[float]] = {"queued_to_start": [], "start_to_end": [], "end_to_queued": []}
     listed = api.call("GET", "/dags/beside/dagRuns", params={"start_date_gte": since.isoformat(), "limit": PAGE})
     for run in listed["dag_runs"]:

@@ -34,7 +34,9 @@ from leoflowd.contract.agent_messages import (
     DagAsk,
     DagRunAsk,
     OutcomeKind,
+    PreviousInstanceAsk,
     PreviousRunAsk,
+    StatesAsk,
     TrySpec,
     VariableAsk,
     VariableWrite,
@@ -70,6 +72,8 @@ Ask = (
     | CountsAsk
     | DagAsk
     | AssetEventsAsk
+    | StatesAsk
+    | PreviousInstanceAsk
 )
 _ASKS: dict[str, type[Ask]] = {
     "pull": XComPull,
@@ -81,6 +85,8 @@ _ASKS: dict[str, type[Ask]] = {
     "counts": CountsAsk,
     "dag": DagAsk,
     "asset_events": AssetEventsAsk,
+    "states": StatesAsk,
+    "previous_instance": PreviousInstanceAsk,
 }
 """How the runner names its questions on the control socket."""
 

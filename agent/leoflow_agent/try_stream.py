@@ -38,9 +38,11 @@ from leoflowd.contract.agent_messages import (
     LogChunk,
     OutcomeKind,
     OutcomeStored,
+    PreviousInstance,
     PreviousRun,
     Refused,
     RenderedFields,
+    StatesAnswer,
     Terminate,
     ToTry,
     TryHello,
@@ -194,6 +196,8 @@ class TryStream:
                 | CountsAnswer()
                 | DagAnswer()
                 | AssetEventsAnswer()
+                | StatesAnswer()
+                | PreviousInstance()
                 | Refused()
             ):
                 self._try.answer(message.request_id, msgspec.to_builtins(message))

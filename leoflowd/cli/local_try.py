@@ -221,8 +221,13 @@ class LocalTry:
             case "counts":
                 self._log({"event": "`leoflow test` knows no other dag runs: it counts 0", "level": "warning"})
                 return {"count": 0}
+            case "states":
+                self._log({"event": "`leoflow test` knows no other dag runs: it tells no states", "level": "warning"})
+                return {"states": {}}
             case "previous":  # there is no run before this one
                 return {"run": None}
+            case "previous_instance":
+                return {"instance": None}
             case _:
                 raise AssertionError(f"the runner asks {kind!r}, which nobody knows")
 

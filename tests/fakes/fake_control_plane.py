@@ -38,15 +38,20 @@ from leoflowd.contract.agent_messages import (
     FromTry,
     HostHello,
     HostWelcome,
+    InstanceFacts,
     Launch,
     LaunchRefused,
     LogChunk,
     Outcome,
     OutcomeStored,
+    PreviousInstance,
+    PreviousInstanceAsk,
     PreviousRun,
     PreviousRunAsk,
     RenderedFields,
     ShutDown,
+    StatesAnswer,
+    StatesAsk,
     Terminate,
     ToHost,
     ToTry,
@@ -118,6 +123,10 @@ class Facts:
     dag_runs: list[DagRunAsk] = field(default_factory=list)
     """Dag runs that tasks started; a second ask for a run id finds that it exists."""
     paused: set[str] = field(default_factory=set)
+    states: list[StatesAsk | PreviousInstanceAsk] = field(default_factory=list)
+    """What was asked of single instances."""
+    instance: InstanceFacts | None = None
+    """Of the run before."""
     counts: list[CountsAsk] = field(default_factory=list)
     count: int = 0
     """The answer to every one of them."""
@@ -272,6 +281,13 @@ class FakeControlPlane:
             case CountsAsk():
                 self.facts.counts.append(message)
                 return CountsAnswer(request_id=message.request_id, count=self.facts.count)
+            case StatesAsk():
+                self.facts.states.append(message)
+                states = {"r1": {"a": "success", "m_0": None}}
+                return StatesAnswer(request_id=message.request_id, states=states)
+            case PreviousInstanceAsk():
+                self.facts.states.append(message)
+                return PreviousInstance(request_id=message.request_id, instance=self.facts.instance)
             case Outcome():
                 if self.facts.store_outcomes:
                     facts.outcomes.append(_opened(message))
