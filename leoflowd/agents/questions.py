@@ -113,7 +113,7 @@ class Questions:
             case m.StatesAsk():
                 return await self._states(question)
             case m.PreviousInstanceAsk():
-                return await self._previous_instance(question)
+                return await self._previous_instance(row, question)
 
     async def _connection(self, row: TryRow, ask: m.ConnectionAsk) -> m.ConnectionAnswer:
         async with self._db.agents.connection() as conn:
@@ -253,9 +253,9 @@ class Questions:
             return m.StatesAnswer(request_id=ask.request_id, refused=because)
         return m.StatesAnswer(request_id=ask.request_id, states=states)
 
-    async def _previous_instance(self, ask: m.PreviousInstanceAsk) -> m.PreviousInstance:
+    async def _previous_instance(self, row: TryRow, ask: m.PreviousInstanceAsk) -> m.PreviousInstance:
         async with self._db.agents.connection() as conn:
-            found = await tries.fetch_previous_instance(conn, ask)
+            found = await tries.fetch_previous_instance(conn, row, ask)
         return m.PreviousInstance(request_id=ask.request_id, instance=found)
 
 

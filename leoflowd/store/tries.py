@@ -138,7 +138,8 @@ async def list_instance_states(
     return await fetch_all(conn, _SQL.list_instance_states, InstanceState, **filters)
 
 
-async def fetch_previous_instance(conn: Connection, ask: PreviousInstanceAsk) -> InstanceFacts | None:
+async def fetch_previous_instance(conn: Connection, asker: TryRow, ask: PreviousInstanceAsk) -> InstanceFacts | None:
+    """Never one of the dag run that asks: without a logical date it is before nothing."""
     return await fetch_one(
         conn,
         _SQL.fetch_previous_instance,
@@ -147,5 +148,6 @@ async def fetch_previous_instance(conn: Connection, ask: PreviousInstanceAsk) ->
         task_id=ask.task_id,
         map_index=ask.map_index,
         before=ask.logical_date,
+        own_run=asker.dag_run_id,
         state=ask.state,
     )

@@ -48,7 +48,7 @@ ORDER BY r.id, t.task_id, t.map_index LIMIT %(limit)s;
 SELECT r.dag_id, r.run_id, t.task_id, t.map_index, r.logical_date, t.state, t.try_number, t.start_date, t.end_date,
     extract(epoch FROM t.end_date - t.start_date)::float8 AS duration
 FROM dag_run r JOIN task_instance t ON t.dag_run_id = r.id
-WHERE r.dag_id = %(dag_id)s AND t.task_id = %(task_id)s AND t.map_index = %(map_index)s
+WHERE r.dag_id = %(dag_id)s AND r.id <> %(own_run)s AND t.task_id = %(task_id)s AND t.map_index = %(map_index)s
   AND (%(before)s::timestamptz IS NULL OR r.logical_date < %(before)s)
   AND (%(state)s::text IS NULL OR t.state = %(state)s)
 ORDER BY r.logical_date DESC NULLS LAST, r.id DESC LIMIT 1;

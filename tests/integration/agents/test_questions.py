@@ -452,6 +452,7 @@ class TestCounts:
             ({"state": "success"}, "r1"),
             ({"map_index": 0}, None),
             ({"dag_id": "nope"}, None),
+            ({"dag_id": "parent", "task_id": "ask"}, None),
         ],
         ids=str,
     )
