@@ -9,7 +9,7 @@ from leoflowd.authoring.errors import DagCompileError
 PINNED_OF_DAG = ("start_date", "end_date", "description", "doc_md", "default_args", "params", "param_order")
 PINNED_OF_TASK = ("start_date", "end_date", "doc_md", "params")
 """Clocks and chance in these are the value of one moment: what the first loading gave holds for the version."""
-INLINE = ("wait", "http", "deferral")
+INLINE = ("wait", "http", "mapped_values", "deferral")
 REMEDY = "take clocks and random values inside a task, or as a template"
 
 
@@ -62,6 +62,7 @@ def _warn(dag: dict[str, Any], node: dict[str, Any], what: str, how: str) -> Non
 
 def drop_arguments(task: dict[str, Any]) -> None:
     """A wait gets its spec from a short process; a call is made by a process."""
+    task["mapped_values"] = []
     if task["kind"] == "wait":
         task["wait"], task["prepare"] = None, "process"
     else:

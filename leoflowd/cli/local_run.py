@@ -23,7 +23,7 @@ from leoflowd.cli.local_human import Answers
 from leoflowd.cli.local_try import LocalTry
 from leoflowd.cli.local_waits import NOT_WAITED_FOR, end_of
 from leoflowd.contract.agent_messages import DagRunFacts, Outcome, OutcomeKind, ResumeCall, TrySpec, XComInput
-from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.contract.dag_spec import DagSpec, TaskSpec, of_instance
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.contract.values import conf_text
 from leoflowd.contract.wait_spec import Deferral
@@ -187,7 +187,7 @@ class LocalRun:
         touched = set(waiting)
         for instance in waiting:
             now = datetime.now(UTC)
-            native = Deferral(wait=self.task_of(instance).wait)
+            native = Deferral(wait=of_instance(self.task_of(instance), self.view.facts[instance].map_index).wait)
             deferral = self._deferrals.pop(instance, native)
             ask = partial(self._answers.of, self.task_of(instance).task_id, self.name_of(instance), now=now)
             end = end_of(deferral, now, ask)

@@ -11,7 +11,9 @@ new artifacts go through it; one that an older release has stored stays readable
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import operator
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,6 +125,14 @@ class MapInput(Spec, frozen=True, kw_only=True):
     combine: Literal["concat", "zip", "zip_longest"] = "concat"
 
 
+class MappedValues(Spec, frozen=True, kw_only=True):
+    """Where the waits, or calls, of a mapped task's instances differ: the value of each map index at this path."""
+
+    path: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    """Keys from the top of the `wait`, or the `http`, which has the first one's value there."""
+    values: tuple[Any, ...]
+
+
 class MappedSpec(Spec, frozen=True, kw_only=True):
     """`expand(...)` or `expand_kwargs(...)`: instances are the product of the inputs, the last one varying first."""
 
@@ -191,6 +201,8 @@ class TaskSpec(Spec, frozen=True, kw_only=True):
     """Upstream outputs that the arguments use as they are, so that the launch can bring their values along."""
     mapped: MappedSpec | None = None
     """Its instances come from a mapping of its own; those of a task inside a mapped group from the group's."""
+    mapped_values: tuple[MappedValues, ...] = ()
+    """With `mapped` over what the file names: what of `wait` or `http` each instance has for itself."""
     env: dict[str, str] = {}
     """Extra environment from `leoflow.yaml` `tasks.<id>.env`."""
     resources: dict[str, Any] = {}
@@ -410,6 +422,7 @@ def checked(spec: DagSpec) -> DagSpec:
             _check_part(task, f"task {task.task_id!r}")
             if task.wait is not None:
                 _check_fields(task.wait.terms, f"task {task.task_id!r}")
+            _check_instances(task)
             if task.deferral is not None:
                 _check_fields(task.deferral, f"task {task.task_id!r}")
     for group in spec.groups:
@@ -422,6 +435,33 @@ def checked(spec: DagSpec) -> DagSpec:
                 "split it into several DAGs"
             )
     return spec
+
+
+def _check_instances(task: TaskSpec) -> None:
+    """Of a task with `mapped_values`: that each instance is one."""
+    for column in task.mapped_values:
+        if len(column.values) != len(task.mapped_values[0].values):
+            raise Invalid(f"the mapped values of task {task.task_id!r} are not of one length")
+    for map_index in range(len(task.mapped_values[0].values) if task.mapped_values else 0):
+        own = of_instance(task, map_index)
+        if own.wait is not None:
+            _check_fields(own.wait.terms, f"task {task.task_id!r}, map index {map_index}")
+
+
+def of_instance(task: TaskSpec, map_index: int) -> TaskSpec:
+    """The task with the wait or the call of this instance. Raises `Invalid` when what it has for itself is none."""
+    if not task.mapped_values:
+        return task
+    name = "wait" if task.wait is not None else "http"
+    document = msgspec.to_builtins(getattr(task, name))
+    try:
+        for column in task.mapped_values:
+            *above, last = column.path
+            functools.reduce(operator.getitem, above, document)[last] = column.values[map_index]
+        own = msgspec.convert(document, WaitSpec if name == "wait" else HttpCall)
+    except (LookupError, TypeError, msgspec.ValidationError) as error:
+        raise Invalid(f"the {name} of task {task.task_id!r} at map index {map_index} is none: {error}") from error
+    return msgspec.structs.replace(task, **{name: own})
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from leoflowd.contract.dag_spec import of_instance
 from leoflowd.contract.human import HUMAN_KIND, Question
 from leoflowd.contract.values import later
 from leoflowd.contract.wait_spec import (
@@ -35,7 +36,7 @@ DEFAULT_POKE_INTERVAL_S = 60.0
 
 def first_wait(one: TryFacts, now: datetime) -> NewWait:
     """The wait that this try begins with; raises `core.simple_templates.TemplateFault`."""
-    task = one.task
+    task = of_instance(one.task, one.facts.map_index)
     if task.deferral is not None:
         return wait_of_deferral(one, task.deferral, now)
     assert task.wait is not None
@@ -62,8 +63,9 @@ def wait_of_deferral(one: TryFacts, deferral: Deferral, now: datetime) -> NewWai
 
 def inline_call(one: TryFacts, now: datetime) -> HttpCall:
     """The rendered call of an inline HTTP task; raises `core.simple_templates.TemplateFault`."""
-    assert one.task.http is not None
-    return msgspec.convert(render(msgspec.to_builtins(one.task.http), _names(one, now)), HttpCall)
+    task = of_instance(one.task, one.facts.map_index)
+    assert task.http is not None
+    return msgspec.convert(render(msgspec.to_builtins(task.http), _names(one, now)), HttpCall)
 
 
 def _rendered(spec: WaitSpec, names: dict[str, Any]) -> WaitSpec:

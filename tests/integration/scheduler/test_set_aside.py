@@ -10,11 +10,11 @@ import trio
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, XComItem
 from leoflowd.contract.errors import StoreUnavailable
-from leoflowd.core.run_view import SET_ASIDE
+from leoflowd.core.run_view import SET_ASIDE, RunView
 from leoflowd.core.transitions import IllegalMove
 from leoflowd.scheduler import committing, deciding
 from leoflowd.scheduler.aside import STEP_ATTEMPTS
-from leoflowd.scheduler.inbox import Reply, RunChanged, Sweep, TryEnded
+from leoflowd.scheduler.inbox import Reply, RunChanged, Sweep, TryEnded, TryLost
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.store import dag_runs, task_instances
 from leoflowd.store.database import Database
@@ -104,6 +104,29 @@ async def test_outcomes_stay_with_their_agents_until_a_person_changes_the_run(
         await world.inbox.put(RunChanged(run))
         await world.end(first)
         assert set(await world.launched_ids(1)) == {"b"}
+
+
+async def test_a_lost_try_that_breaks_its_run_sets_aside_that_run_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = deciding.plan_outcome
+
+    def broken(view: RunView, *rest: Any, **more: Any) -> Any:
+        if view.dag_id == "broken":
+            raise IllegalMove("no table allows this")
+        return plan(view, *rest, **more)
+
+    monkeypatch.setattr(deciding, "plan_outcome", broken)
+    async with world.leading() as scheduler:
+        guilty, other = [await world.create(dag(dag_id, task("a"))) for dag_id in ("broken", "other")]
+        tries = await world.launched_of("broken", "other")
+        for dag_run_id, dag_id in ((guilty, "broken"), (other, "other")):
+            world.inbox.hint(TryLost(dag_run_id, tries[dag_id], "its agent is gone"))
+        assert set(await world.launched_ids(1)) == {"a"}  # the other's, again
+        await world.settled()
+        assert scheduler.statistics().quarantined_runs == 1
+        assert "no table allows this" in await because_of(world, guilty)
+        assert await world.states(guilty) == {"a": "queued"}
 
 
 async def test_a_sweep_takes_up_a_run_that_was_cleared(world: World, breaking_outcomes: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import trio
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, ResumeCall, XComItem
-from leoflowd.contract.dag_spec import TaskSpec
+from leoflowd.contract.dag_spec import MapInput, MappedSpec, MappedValues, TaskSpec
 from leoflowd.contract.states import TaskInstanceState
 from leoflowd.contract.wait_spec import (
     Deferral,
@@ -432,6 +432,20 @@ async def test_a_task_that_begins_with_its_trigger_needs_a_process_only_afterwar
         await world.end(sent[0].spec.try_id, OutcomeKind.FAILED)
         _, second = await begun(world, 2)
         assert second.id != wait.id, "the retry begins with the trigger again"
+
+
+async def test_instances_of_a_mapped_sensor_wait_each_for_its_own_without_a_process(world: World) -> None:
+    paths = MappedValues(path=("probe", "arguments", "path"), values=("/a/{{ ds }}", "/b"))
+    mapped = MappedSpec(inputs=(MapInput(name="filepath", length=2),))
+    async with world.leading():
+        wait = sensor("wait", mapped=mapped, mapped_values=(paths,))
+        run = await world.create(dag("d", wait, task("after", "wait")), logical_date=LOGICAL_DATE)
+        first, second = await begun(world, 2)
+        assert [one.spec.probe.arguments["path"] for one in (first, second)] == ["/a/2024-01-01", "/b"]
+        assert world.none_launched()
+        await end(world, second, outcome=outcome())
+        await end(world, first, outcome=outcome())
+        assert (await world.states(run))["after"] == "queued"
 
 
 async def test_a_prepared_sensor_ends_with_its_wait(world: World) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.contract.dag_spec import DagSpec, TaskSpec, of_instance
+from leoflowd.contract.wait_spec import WaitSpec
 
 from .conftest import Compile, MakeProject, Refuse
 
@@ -94,9 +95,54 @@ def test_defaults_of_the_dag_reach_a_mapped_task(compiled: Compile) -> None:
     assert (spec.tasks[0].retries, spec.tasks[0].owner) == (4, "ann")
 
 
-def test_a_wait_whose_arguments_are_mapped_is_put_together_by_a_process(compiled: Compile) -> None:
-    tasks = tasks_of(compiled(f"{IMPORTS}    FileSensor.partial(task_id='f').expand(filepath=['a', 'b'])\n"))
-    assert (tasks["f"].kind, tasks["f"].prepare, tasks["f"].wait) == ("wait", "process", None)
+def test_waits_that_are_mapped_over_values_of_the_file_need_no_process(compiled: Compile) -> None:
+    code = """
+    FileSensor.partial(task_id="one", poke_interval=7).expand(filepath=["a/{{ ds }}", "b"])
+    FileSensor.partial(task_id="two").expand(filepath=["a", "b"], timeout=[5, 6])
+    FileSensor.partial(task_id="three").expand_kwargs([{"filepath": "a"}, {"filepath": "b", "soft_fail": True}])
+    FileSensor.partial(task_id="alike", filepath="x").expand(params=[{"p": 1}, {"p": 2}])
+"""
+    tasks = tasks_of(compiled(IMPORTS + code))
+    assert [(task.kind, task.prepare) for task in tasks.values()] == [("wait", "daemon")] * 4
+    paths = {name: [str(own.probe.arguments["path"]) for own in waits_of(task, 2)] for name, task in tasks.items()}
+    assert paths == {"one": ["a/{{ ds }}", "b"], "two": ["a", "a"], "three": ["a", "b"], "alike": ["x", "x"]}
+    assert [own.terms.poke_interval_s for own in waits_of(tasks["one"], 2)] == [7, 7]
+    assert [own.terms.timeout_s for own in waits_of(tasks["two"], 4)] == [5, 6, 5, 6]
+    assert [own.terms.soft_fail for own in waits_of(tasks["three"], 2)] == [False, True]
+    assert [column.path for column in tasks["one"].mapped_values] == [("probe", "arguments", "path")]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "FileSensor.partial(task_id='f').expand(filepath=make())",
+        "FileSensor.partial(task_id='f').expand(filepath=['a', make()])",
+        "FileSensor.partial(task_id='f').expand(filepath=['a', '{{ macros.uuid.uuid4() }}'])",
+        "FileSensor.partial(task_id='f').expand(filepath=['a', object()])",
+        "FileSensor.partial(task_id='f').expand(filepath=[])",
+        "FileSensor.partial(task_id='f', filepath='x').expand(mode=['poke', 'reschedule'])",
+        "FileSensor.partial(task_id='f', filepath='x').expand(poke_interval=[1, 'soon'])",
+    ],
+)
+def test_what_only_the_process_of_an_instance_knows_is_left_to_it(compiled: Compile, code: str) -> None:
+    found = tasks_of(compiled(f"{IMPORTS}    {code}\n"))["f"]
+    assert (found.kind, found.prepare, found.wait, found.mapped_values) == ("wait", "process", None, ())
+
+
+def test_calls_that_are_mapped_over_values_of_the_file_are_made_by_the_daemon(compiled: Compile) -> None:
+    code = """
+    from airflow.providers.http.operators.http import HttpOperator
+    HttpOperator.partial(task_id="call", method="GET").expand(endpoint=["/a", "/{{ ds }}"])
+"""
+    found = tasks_of(compiled(IMPORTS + code))["call"]
+    calls = [of_instance(found, map_index).http for map_index in range(2)]
+    assert [(call.method, call.endpoint) for call in calls if call is not None] == [("GET", "/a"), ("GET", "/{{ ds }}")]
+    assert found.kind == "http"
+
+
+def waits_of(task: TaskSpec, count: int) -> list[WaitSpec]:
+    found = [of_instance(task, map_index).wait for map_index in range(count)]
+    return [own for own in found if own is not None]
 
 
 def test_a_group_is_mapped_and_its_tasks_are_not(compiled: Compile) -> None:

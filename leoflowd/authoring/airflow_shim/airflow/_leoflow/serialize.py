@@ -29,6 +29,7 @@ from airflow._leoflow.dag_checks import check_dag, check_task
 from airflow._leoflow.enums import TriggerRule, WeightRule
 from airflow._leoflow.errors import AuthoringError, Warned, warned
 from airflow._leoflow.mapped_group import MappedTaskGroup
+from airflow._leoflow.mapped_plain import plain_form
 from airflow._leoflow.mapping import MappedOperator
 from airflow._leoflow.names import MODULES
 from airflow._leoflow.old_names import warn_of_context
@@ -225,12 +226,15 @@ def _how_it_runs(task: BaseOperator) -> dict[str, Any]:
 
 
 def _how_its_instances_run(task: MappedOperator) -> dict[str, Any]:
-    """A wait or a call whose arguments only the process of an instance knows: the wait then goes into the pool."""
-    if task.kind == "http":
-        kind = "operator" if has_airflow() else "python"
-        return {"kind": kind, "process_kind": kind}
-    process_kind = "sensor" if has_poke(task) else "operator" if has_airflow() else None
-    return {"kind": "wait", "wait": None, "prepare": "process", "process_kind": process_kind}
+    """As the task itself, where the file names what it is mapped over; else only the process of an instance knows."""
+    process_kind = "operator" if has_airflow() else "python" if task.kind == "http" else None
+    if task.kind == "wait" and has_poke(task):
+        process_kind = "sensor"
+    found = {"kind": task.kind, "process_kind": process_kind, "wait": None}
+    plain = plain_form(task)
+    if plain is not None:
+        return {**found, task.kind: plain[0], "mapped_values": plain[1]}
+    return {**found, "prepare": "process"} if task.kind == "wait" else {**found, "kind": process_kind}
 
 
 def _first_deferral(arguments: StartTriggerArgs) -> dict[str, Any] | None:
