@@ -108,12 +108,13 @@ def measure(lite: Lite, options: argparse.Namespace) -> dict[str, Any]:
         alone = [chain_s(api) for _ in range(options.chains)]
         run_id = api.trigger("mapped")
         wait_until(lambda: is_expanded(api, run_id), within_s=WITHIN_S, what="the expansion")
-        beside, grids = [], []
+        beside, grids, begun = [], [], datetime.now(UTC)
         while api.run("mapped", run_id)["state"] == "running":
             beside.append(chain_s(api))
             grids.append(grid_s(api, run_id))
         run = api.run("mapped", run_id)
         after = [grid_s(api, run_id) for _ in range(5)]
+        waits = chain_waits_ms(api, begun)
         instances = list_instances(api, run_id)
     if run["state"] != "success":
         raise SystemExit(f"mapped: run {run_id} ended {run['state']}")
@@ -127,6 +128,7 @@ def measure(lite: Lite, options: argparse.Namespace) -> dict[str, Any]:
         "per_finish_ms": by_tenths([seconds(one["end_date"]) for one in work]),
         "chain_alone_s": percentiles(alone),
         "chain_beside_s": percentiles(beside) if len(beside) > 1 else beside,
+        "chain_waits_ms": waits,
         "ratio": round(statistics.median(beside) / statistics.median(alone), 2) if beside else None,
         "grid_meanwhile_s": max(grids, default=None),
         "grid_after_s": statistics.median(after),
@@ -139,6 +141,21 @@ def chain_s(api: Api) -> float:
     run_id = api.trigger("beside")
     run = api.wait_for_run("beside", run_id, within_s=WITHIN_S)
     return round(seconds(run["end_date"]) - seconds(run["start_date"]), 3)
+
+
+def chain_waits_ms(api: Api, since: datetime) -> dict[str, Any]:
+    """Where the steps of the chains were: on the way to their code, in it, and on the way of its end."""
+    found: dict[str, list[float]] = {"queued_to_start": [], "start_to_end": [], "end_to_queued": []}
+    listed = api.call("GET", "/dags/beside/dagRuns", params={"start_date_gte": since.isoformat(), "limit": PAGE})
+    for run in listed["dag_runs"]:
+        path = f"/dags/beside/dagRuns/{run['dag_run_id']}/taskInstances"
+        steps = sorted(api.call("GET", path)["task_instances"], key=lambda one: str(one["task_id"]))
+        for step in steps:
+            found["queued_to_start"].append(seconds(step["start_date"]) - seconds(step["queued_when"]))
+            found["start_to_end"].append(seconds(step["end_date"]) - seconds(step["start_date"]))
+        for before, after in itertools.pairwise(steps):
+            found["end_to_queued"].append(seconds(after["queued_when"]) - seconds(before["end_date"]))
+    return {name: percentiles([1000 * one for one in some]) for name, some in found.items()}
 
 
 def grid_s(api: Api, run_id: str) -> float:

@@ -33,6 +33,7 @@ from leoflow_agent.reports import fields
 from leoflow_agent.running_try import FROZEN_AFTER_S, LOG_CAP_BYTES, UNCARRIED, RunningTry
 from leoflow_agent.spool import AlreadyStarted, Spool, TryFolder
 from leoflow_agent.try_stream import ANSWER_WITHIN_S, EndedTry, Reported, TryStream
+from leoflow_agent.turns import Run, Turns
 from leoflow_agent.users import User
 from leoflowd.contract.agent_messages import (
     PROTOCOL,
@@ -56,6 +57,8 @@ EXIT_LOCKED = 75
 """Another agent holds the lock (EX_TEMPFAIL): the caller may use that one."""
 STORE_WITHIN_S = 5.0
 """How long a stopped agent waits for `OutcomeStored`; what is missing then is reported by the next agent."""
+_OF_PREDECESSORS = ("", "")
+"""Whose outcomes an earlier agent left take turns as one run."""
 _REMEMBERED = 10_000
 """Ended tries whose late second `Launch` is still recognised after their folder is gone."""
 
@@ -124,6 +127,7 @@ class HostAgent:
         self._interpreters = Interpreters(
             Children(), shim=config.shim, idle_s=config.fork_server_idle_s, run_as=config.run_as
         )
+        self._turns = Turns()
         self._tries: dict[str, Reported] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._work: set[asyncio.Task[None]] = set()
@@ -261,9 +265,19 @@ class HostAgent:
             folder.remove_work()
             return f"the agent cannot take this try: {error}"
         self._tries[spec.try_id] = running
-        self._spawn(self._run(running))
-        self._spawn(self._report(running, token))
+        self._spawn(self._begin(running, token))
         return ""
+
+    async def _begin(self, running: RunningTry, token: str) -> None:
+        """When it is the turn of its dag run."""
+        run = (running.spec.dag_run.dag_id, running.spec.dag_run.run_id)
+        turn = await self._turns.take(run)
+        try:
+            self._spawn(self._run(running))
+            self._spawn(self._report(running, token, run))
+            await running.has_spoken.wait()
+        finally:
+            turn.end()
 
     async def _run(self, running: RunningTry) -> None:
         """A bug that one try meets must not end the others; `RunningTry.run` has written an outcome then."""
@@ -272,9 +286,9 @@ class HostAgent:
         except Exception:
             log.exception("try_broke", extra=fields(try_id=running.spec.try_id))
 
-    async def _report(self, reported: Reported, token: str) -> None:
+    async def _report(self, reported: Reported, token: str, run: Run) -> None:
         try_id = reported.folder.try_id
-        await TryStream(reported, token, self._connections).run()
+        await TryStream(reported, token, self._connections, self._turns, run).run()
         if isinstance(reported, RunningTry):
             await reported.is_over.wait()  # a stale try is killed first: its folder is in use until then
         try:
@@ -295,7 +309,7 @@ class HostAgent:
                 log.error("broken_try_folder", extra=fields(try_id=folder.try_id, error=repr(error)))  # noqa: TRY400
                 continue
             self._tries[folder.try_id] = ended
-            self._spawn(self._report(ended, token))
+            self._spawn(self._report(ended, token, _OF_PREDECESSORS))
         self._spool.clear_work()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -21,6 +21,7 @@ from leoflow_agent.reports import fields
 from leoflow_agent.running_try import LOG_CAP_BYTES, RunningTry
 from leoflow_agent.spool import Spool
 from leoflow_agent.try_stream import TryStream
+from leoflow_agent.turns import Turns
 from leoflowd.contract.agent_messages import PROTOCOL, OutcomeKind, Terminate, TryHello, TrySpec, Welcome
 
 log = logging.getLogger(__name__)
@@ -137,5 +138,6 @@ async def _run_try(config: PodConfig, spec: TrySpec, connections: Connections) -
         loop.add_signal_handler(number, stop, number.name)
     async with asyncio.TaskGroup() as group:
         group.create_task(running.run())
-        group.create_task(TryStream(running, config.token, connections).run())
+        run = (spec.dag_run.dag_id, spec.dag_run.run_id)
+        group.create_task(TryStream(running, config.token, connections, Turns(), run).run())
     folder.remove()

@@ -64,6 +64,14 @@ def signal_group(pid: int, number: int) -> bool:
     return True
 
 
+def leads_group(pid: int) -> bool:
+    """Has this process a group of its own?"""
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
 async def end_group(pid: int, grace_s: float | None) -> None:
     """TERM, grace, KILL; returns at once when the group is already empty. No grace: KILL at once."""
     if grace_s is None:

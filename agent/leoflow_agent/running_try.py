@@ -10,7 +10,6 @@ import asyncio
 import errno
 import logging
 import os
-import signal
 from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from leoflow_agent.fork_server import Descriptors, Process, Project
 from leoflow_agent.fork_servers import CannotStart, Interpreters, Warmth
 from leoflow_agent.masking import Secrets
 from leoflow_agent.outcomes import Exit, decide_outcome
-from leoflow_agent.processes import boot_id, end_group, is_group_frozen, signal_group, start_ticks
+from leoflow_agent.processes import boot_id, end_group, is_group_frozen, leads_group, start_ticks
 from leoflow_agent.reports import fields
 from leoflow_agent.spool import ProcessFacts, Stop, StoredOutcome, TryFolder
 from leoflowd.contract.agent_messages import (
@@ -35,7 +34,9 @@ from leoflowd.contract.agent_messages import (
     DagAsk,
     DagRunAsk,
     OutcomeKind,
+    PreviousInstanceAsk,
     PreviousRunAsk,
+    StatesAsk,
     TrySpec,
     VariableAsk,
     VariableWrite,
@@ -71,6 +72,8 @@ Ask = (
     | CountsAsk
     | DagAsk
     | AssetEventsAsk
+    | StatesAsk
+    | PreviousInstanceAsk
 )
 _ASKS: dict[str, type[Ask]] = {
     "pull": XComPull,
@@ -82,6 +85,8 @@ _ASKS: dict[str, type[Ask]] = {
     "counts": CountsAsk,
     "dag": DagAsk,
     "asset_events": AssetEventsAsk,
+    "states": StatesAsk,
+    "previous_instance": PreviousInstanceAsk,
 }
 """How the runner names its questions on the control socket."""
 
@@ -173,6 +178,8 @@ class RunningTry:
         """Questions of the task that wait for the daemon."""
         self.secrets = Secrets()
         """What must not be seen in its log."""
+        self.has_spoken = asyncio.Event()
+        """Set with the first word of its runner, which is there then; or it is over."""
         self.is_over = asyncio.Event()
         """Set when the process and its group are gone; the outcome may be known before."""
         self._told = asyncio.Event()
@@ -186,6 +193,7 @@ class RunningTry:
         """What the runner said."""
         self._stop: Stop | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._process: Process | None = None
         self._output: _Output | None = None
 
     # --- the life of the try -------------------------------------------------------------------------------------
@@ -193,6 +201,7 @@ class RunningTry:
     async def run(self) -> None:
         """From fork to an outcome; raises only on bugs, and then there is an outcome too."""
         exit_ = Exit(lost="Lost: the agent failed while it ran this try; its log says why.")
+        self.started_at = datetime.now(UTC)  # it may have waited for its turn
         try:
             exit_ = await self._run_process()
         except CannotStart as error:
@@ -203,11 +212,14 @@ class RunningTry:
         finally:
             if self.outcome is None:
                 self._finish(exit_)
+            self.has_spoken.set()
             self.is_over.set()
         if not self.folder.remove_empty_work():
             await asyncio.to_thread(self.folder.remove_work)
 
     async def _run_process(self) -> Exit:
+        if self._stop is not None:  # while it waited for its turn
+            return Exit(lost="Lost: it was ended before it began.")
         output = self._output = _Output(LogFile(self.folder.log_path, self._log_cap_bytes), self)
         try:
             process = await self._start(output)
@@ -264,7 +276,7 @@ class RunningTry:
             finally:
                 for end in (descriptors.stdout, descriptors.stderr, descriptors.control):
                     os.close(end)
-        self.pid = process.pid
+        self.pid, self._process = process.pid, process
         self.started_at = datetime.now(UTC)
         facts = ProcessFacts(
             pid=process.pid, started_ticks=start_ticks(process.pid), boot_id=boot_id(), started_at=self.started_at
@@ -340,12 +352,18 @@ class RunningTry:
     def kill(self) -> None:
         """No grace: the try is stale, nothing of it will be kept."""
         self._stop = self._stop or Stop(kind=OutcomeKind.TERMINATED, because="The try is stale.")
+        if self._stopping is not None:
+            self._stopping.cancel()
         if self.pid is not None and not self.is_over.is_set():
-            signal_group(self.pid, signal.SIGKILL)
+            self._stopping = asyncio.create_task(self._end_group(None))
 
-    async def _end_group(self, grace_s: float) -> None:
-        assert self.pid is not None
-        await end_group(self.pid, grace_s)
+    async def _end_group(self, grace_s: float | None) -> None:
+        process = self._process
+        assert process is not None
+        # Forked a moment ago, it may not lead its group yet: the only signal would reach nobody.
+        while not process.ended.done() and not leads_group(process.pid):  # noqa: ASYNC110  another process does it
+            await asyncio.sleep(0.005)
+        await end_group(process.pid, grace_s)
 
     async def _enforce_execution_timeout(self) -> None:
         limit_s = self.spec.execution_timeout_s
@@ -378,6 +396,7 @@ class RunningTry:
 
     def heard(self, line: bytes, log_file: LogFile) -> None:
         """One line from the control socket. Whatever it is, a question in it gets an answer."""
+        self.has_spoken.set()
         try:
             message = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
             ((kind, body),) = message.items()

@@ -24,6 +24,7 @@ from leoflow_agent.outcomes import as_message
 from leoflow_agent.reports import fields
 from leoflow_agent.running_try import UNCARRIED, Ask
 from leoflow_agent.spool import StoredOutcome, TryFolder
+from leoflow_agent.turns import Run, Turns
 from leoflowd.contract.agent_messages import (
     LOG_CHUNK_BYTES,
     PROTOCOL,
@@ -37,9 +38,11 @@ from leoflowd.contract.agent_messages import (
     LogChunk,
     OutcomeKind,
     OutcomeStored,
+    PreviousInstance,
     PreviousRun,
     Refused,
     RenderedFields,
+    StatesAnswer,
     Terminate,
     ToTry,
     TryHello,
@@ -105,10 +108,12 @@ class _Finished(Exception):
 class TryStream:
     """Reports one try; `run` returns when the daemon has stored the outcome or disowned the try."""
 
-    def __init__(self, reported: Reported, token: str, connections: Connections) -> None:
+    def __init__(self, reported: Reported, token: str, connections: Connections, turns: Turns, run: Run) -> None:
         self._try = reported
         self._token = token
         self._connections = connections
+        self._turns = turns
+        self._run = run
         self._protocol = PROTOCOL
         """What both speak, once the daemon has said it."""
         self._is_connected = False
@@ -157,7 +162,12 @@ class TryStream:
             async with asyncio.TaskGroup() as group:
                 receiving = group.create_task(self._receive(stream))
                 await self._send(stream, log_offset)
-                await receiving
+                turn = await self._turns.take(self._run)
+                try:
+                    await self._send_outcome(stream)
+                    await receiving
+                finally:
+                    turn.end()
 
     # --- what the daemon says ------------------------------------------------------------------------------------
 
@@ -186,6 +196,8 @@ class TryStream:
                 | CountsAnswer()
                 | DagAnswer()
                 | AssetEventsAnswer()
+                | StatesAnswer()
+                | PreviousInstance()
                 | Refused()
             ):
                 self._try.answer(message.request_id, msgspec.to_builtins(message))
@@ -206,7 +218,7 @@ class TryStream:
     # --- what we say ---------------------------------------------------------------------------------------------
 
     async def _send(self, stream: Stream[FromTry, ToTry], log_offset: int) -> None:
-        """Ends after the outcome was sent."""
+        """All that comes before the outcome; ends when that is there."""
         with (
             _Reader(self._try.folder.events_path, 0) as events,
             _Reader(self._try.folder.log_path, log_offset) as lines,
@@ -218,7 +230,6 @@ class TryStream:
                 outcome = self._try.outcome  # read first: what is in the files now was written before it
                 await self._send_files(stream, events, lines)
                 if outcome is not None:
-                    await self._send_outcome(stream, outcome)
                     return
                 for request_id, ask in list(self._try.asks.items()):
                     if request_id not in asked:
@@ -227,7 +238,9 @@ class TryStream:
                 if not await self._wait_for_change():
                     await stream.send_message(Beat())
 
-    async def _send_outcome(self, stream: Stream[FromTry, ToTry], outcome: StoredOutcome) -> None:
+    async def _send_outcome(self, stream: Stream[FromTry, ToTry]) -> None:
+        outcome = self._try.outcome
+        assert outcome is not None, "an outcome stays"
         try:
             await stream.send_message(as_message(self._lost_event(outcome)))
         except UNCARRIED as error:

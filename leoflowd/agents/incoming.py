@@ -160,6 +160,18 @@ def check_question(ask: Any) -> None:
                 _check_ids(name, getattr(ask, name) or ())
             for moment in ask.logical_dates:
                 checked_moment(moment, "a logical date")
+        case m.StatesAsk():
+            _check_ids("dag_id and task_group_id", (ask.dag_id, ask.task_group_id))
+            for name in ("task_ids", "run_ids"):
+                _check_ids(name, getattr(ask, name))
+            for moment in ask.logical_dates:
+                checked_moment(moment, "a logical date")
+            checked_integer(ask.map_index or 0, "a map index", least=-1)
+        case m.PreviousInstanceAsk():
+            _check_ids("dag_id, task_id and state", (ask.dag_id, ask.task_id, ask.state))
+            if ask.logical_date is not None:
+                checked_moment(ask.logical_date, "a logical date")
+            checked_integer(ask.map_index, "a map index", least=-1)
         case _:
             pass
 
@@ -198,5 +210,7 @@ ANSWERS: dict[type[m.Message], Callable[..., m.ToTry]] = {
     m.CountsAsk: m.CountsAnswer,
     m.DagAsk: m.DagAnswer,
     m.AssetEventsAsk: m.AssetEventsAnswer,
+    m.StatesAsk: m.StatesAnswer,
+    m.PreviousInstanceAsk: m.PreviousInstance,
 }
 """Question -> its answer, which takes `request_id` and `refused`."""

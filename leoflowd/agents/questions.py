@@ -1,4 +1,4 @@
-"""What a running task may ask the daemon for: a connection, a variable, a dag run of another DAG, counts of states.
+"""What a running task may ask the daemon for: a connection, a variable, a dag run of another DAG, states.
 
 Called by `try_session`, which owns the stream. Every question is answered for a try that is current at that moment, no
 other; what cannot be done is a sentence in the answer, which the runner raises inside the task.
@@ -28,13 +28,34 @@ from leoflowd.store import (
     tries,
 )
 from leoflowd.store.asked_runs import AskedRun, CannotRun
-from leoflowd.store.counts import count_states
+from leoflowd.store.counts import count_states, list_states
 from leoflowd.store.database import Connection, Database
 from leoflowd.store.event_log import insert_event
 from leoflowd.store.tries import TryRow
 
-Question = m.ConnectionAsk | m.VariableAsk | m.VariableWrite | m.DagRunAsk | m.CountsAsk | m.DagAsk | m.AssetEventsAsk
-Answer = m.ConnectionAnswer | m.VariableAnswer | m.DagRunAnswer | m.CountsAnswer | m.DagAnswer | m.AssetEventsAnswer
+Question = (
+    m.ConnectionAsk
+    | m.VariableAsk
+    | m.VariableWrite
+    | m.DagRunAsk
+    | m.CountsAsk
+    | m.DagAsk
+    | m.AssetEventsAsk
+    | m.StatesAsk
+    | m.PreviousInstanceAsk
+)
+Answer = (
+    m.ConnectionAnswer
+    | m.VariableAnswer
+    | m.DagRunAnswer
+    | m.CountsAnswer
+    | m.DagAnswer
+    | m.AssetEventsAnswer
+    | m.StatesAnswer
+    | m.PreviousInstance
+)
+STATES_MAX = 20_000
+"""Two full runs of ten thousand mapped instances; all that a DAG ever ran would hold up the daemon."""
 STALE = "this try is no longer current"
 
 
@@ -102,6 +123,10 @@ class Questions:
                 return await self._counts(question)
             case m.AssetEventsAsk():
                 return await self._asset_events(row, question)
+            case m.StatesAsk():
+                return await self._states(question)
+            case m.PreviousInstanceAsk():
+                return await self._previous_instance(row, question)
 
     async def _connection(self, row: TryRow, ask: m.ConnectionAsk) -> m.ConnectionAnswer:
         async with self._db.agents.connection() as conn:
@@ -241,6 +266,19 @@ class Questions:
             events = await asset_events.list_asked_events(conn, ask)
             asset = await assets.fetch_active(conn, name=ask.name, uri=ask.uri)
         return m.AssetEventsAnswer(request_id=ask.request_id, events=events, asset=asset)
+
+    async def _states(self, ask: m.StatesAsk) -> m.StatesAnswer:
+        async with self._db.agents.connection() as conn:
+            states = await list_states(conn, ask, most=STATES_MAX)
+        if states is None:
+            because = f"these are more than {STATES_MAX} task instances; name runs, tasks or a map index"
+            return m.StatesAnswer(request_id=ask.request_id, refused=because)
+        return m.StatesAnswer(request_id=ask.request_id, states=states)
+
+    async def _previous_instance(self, row: TryRow, ask: m.PreviousInstanceAsk) -> m.PreviousInstance:
+        async with self._db.agents.connection() as conn:
+            found = await tries.fetch_previous_instance(conn, row, ask)
+        return m.PreviousInstance(request_id=ask.request_id, instance=found)
 
 
 def _conf(text: str) -> dict[str, Any]:

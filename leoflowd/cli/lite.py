@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import output_option
 from leoflowd.cli.output import Output, echo
 from leoflowd.contract.overriding import override
+from leoflowd.contract.variable import BASE_URL
 
 if TYPE_CHECKING:
     from leoflowd.config import LiteConfig
@@ -120,7 +122,15 @@ def _run_daemon(config: LiteConfig) -> None:
 
     from leoflowd import daemon
 
+    os.environ.setdefault(BASE_URL, _base_url(config.host, config.port))  # the agent starts with ours, and its tasks
     _or_failed(lambda: trio.run(daemon.run, config))
+
+
+def _base_url(host: str, port: int) -> str:
+    """What a browser on this machine reaches us by."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104  compared, not bound
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @lite.command("reset-password")

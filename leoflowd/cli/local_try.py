@@ -224,8 +224,13 @@ class LocalTry:
             case "asset_events":
                 self._log({"event": "`leoflow test` knows no events of other dag runs", "level": "warning"})
                 return {"events": []}
+            case "states":
+                self._log({"event": "`leoflow test` knows no other dag runs: it tells no states", "level": "warning"})
+                return {"states": {}}
             case "previous":  # there is no run before this one
                 return {"run": None}
+            case "previous_instance":
+                return {"instance": None}
             case _:
                 raise AssertionError(f"the runner asks {kind!r}, which nobody knows")
 

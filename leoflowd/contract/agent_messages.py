@@ -312,6 +312,31 @@ class CountsAsk(Message, frozen=True, kw_only=True):
     states: tuple[str, ...] = ()
 
 
+class StatesAsk(Message, frozen=True, kw_only=True):
+    """The states of these task instances one by one; an empty filter is no filter. Answer: StatesAnswer."""
+
+    request_id: int
+    dag_id: str
+    task_ids: tuple[str, ...] = ()
+    task_group_id: str | None = None
+    logical_dates: tuple[datetime, ...] = ()
+    run_ids: tuple[str, ...] = ()
+    map_index: int | None = None
+
+
+class PreviousInstanceAsk(Message, frozen=True, kw_only=True):
+    """The task's instance in the newest dag run of before a moment. Answer: PreviousInstance."""
+
+    request_id: int
+    dag_id: str
+    task_id: str
+    map_index: int = -1
+    logical_date: datetime | None = None
+    """None: in the newest run that has one."""
+    state: str | None = None
+    """None: whatever its state."""
+
+
 class AssetEventsAsk(Message, frozen=True, kw_only=True):
     """Events of the asset of this name, uri or both, or of those of an alias. Answer: AssetEventsAnswer."""
 
@@ -481,6 +506,36 @@ class CountsAnswer(Message, frozen=True, kw_only=True):
     refused: str | None = None
 
 
+class StatesAnswer(Message, frozen=True, kw_only=True):
+    request_id: int
+    states: dict[str, dict[str, str | None]] = {}
+    """By run id, then by task id; of a mapped instance `<task id>_<map index>`, as Airflow names it."""
+    refused: str | None = None
+
+
+class InstanceFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task may know of another task instance."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    logical_date: datetime | None
+    state: str | None
+    try_number: int
+    start_date: datetime | None
+    end_date: datetime | None
+    duration: float | None
+    """In seconds."""
+
+
+class PreviousInstance(Message, frozen=True, kw_only=True):
+    request_id: int
+    instance: InstanceFacts | None = None
+    """None: there is none."""
+    refused: str | None = None
+
+
 class AssetEventsAnswer(Message, frozen=True, kw_only=True):
     request_id: int
     events: tuple[AssetEventFacts, ...] = ()
@@ -516,6 +571,8 @@ FromTry = (
     | VariableAsk
     | VariableWrite
     | AssetEventsAsk
+    | StatesAsk
+    | PreviousInstanceAsk
     | Beat
     | Outcome
 )
@@ -530,6 +587,8 @@ ToTry = (
     | DagAnswer
     | VariableAnswer
     | AssetEventsAnswer
+    | StatesAnswer
+    | PreviousInstance
     | Refused
     | OutcomeStored
 )
@@ -543,6 +602,10 @@ SINCE: dict[type[Message], int] = {
     VariableAnswer: 3,
     AssetEventsAsk: 3,
     AssetEventsAnswer: 3,
+    StatesAsk: 3,
+    StatesAnswer: 3,
+    PreviousInstanceAsk: 3,
+    PreviousInstance: 3,
 }
 """Messages that not every neighbour knows, and the protocol that brought them; all others are as old as 1."""
 

@@ -17,7 +17,9 @@ KEY_MAX = 250
 VALUE_MAX_BYTES = 512 * 1024
 """Of the text as UTF-8: a task's question and a person's request carry it whole, escaped as JSON."""
 DESCRIPTION_MAX = 5_000
-OF_PEOPLE = ("AIRFLOW_VAR_", "AIRFLOW_CONN_", "AIRFLOW__SECRETS__", "AIRFLOW__WORKERS__SECRETS_BACKEND")
+BASE_URL = "AIRFLOW__API__BASE_URL"
+"""Where the UI is, for the links that tasks make (`ti.log_url`)."""
+OF_PEOPLE = ("AIRFLOW_VAR_", "AIRFLOW_CONN_", "AIRFLOW__SECRETS__", "AIRFLOW__WORKERS__SECRETS_BACKEND", BASE_URL)
 """Names in the environment of whoever starts us that tasks and triggers get too: what they read variables and
 connections from."""
 

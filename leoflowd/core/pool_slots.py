@@ -1,8 +1,13 @@
 """Who gets the free slots: pools, the DAG's `max_active_tasks` per run, and the per-task limits, in one ledger.
 
 The leader's scheduler keeps one `SlotLedger`: it enters every live instance (`occupy`), asks for every scheduled one
-(`request`), and queues whatever `grant` returns. Backfills come last, then highest priority first, oldest among
-equals. As in Airflow, a request too wide for what is free does not hold up narrower ones behind it.
+(`request`), and queues whatever `grant` returns. Backfills come last, then highest priority first; among equals dag
+runs take turns, so that ten thousand mapped instances hold up nobody's chain; then oldest first. As in Airflow, a
+request too wide for what is free does not hold up narrower ones behind it.
+
+A *turn* is a number that a request gets when it asks, and keeps: as far as its pool and priority have come by then, or
+behind what its own run asks for already, by the slots that this takes (start-time fair queueing). So nobody starves:
+whoever asks later is at most level with the turn that is granted now.
 
 A grant costs what it grants plus the heads it looks at, never the number of blocked requests. Requests wait in *lanes*
 (heaps, one per pool and width); one that reaches the head of its lane while a limit is exhausted is *parked* with that
@@ -49,9 +54,21 @@ _Limit = tuple[str | int, ...]
 _Shelf = tuple[_Lane, int]
 """Where the parked of one limit lie: by lane, and by how much they allow, which differs between versions of a DAG."""
 _Rank = tuple[bool, int]
-_Entry = tuple[_Rank, datetime, int, SlotRequest]
-"""Sorts by rank (backfills last, priority negated), age, and order of asking, which is unique: requests themselves are
-never compared."""
+"""Backfills last, priority negated."""
+_Entry = tuple[_Rank, int, datetime, int, SlotRequest]
+"""Sorts by rank, turn, age, and order of asking, which is unique: requests are never compared."""
+_Class = tuple[str, _Rank]
+"""Pool and rank: those who take turns."""
+
+
+class _Share:
+    """What one run asks for in one class."""
+
+    __slots__ = ("next_turn", "waiting")
+
+    def __init__(self, next_turn: int) -> None:
+        self.waiting = 0
+        self.next_turn = next_turn
 
 
 class SlotLedger:
@@ -66,6 +83,10 @@ class SlotLedger:
         self._keys_of_run: dict[int, set[Key]] = {}
         self._lanes: dict[_Lane, list[_Entry]] = {}
         self._parked: dict[_Limit, dict[_Shelf, list[_Entry]]] = {}
+        self._turns: dict[_Class, int] = {}
+        """How far each class has come: the latest turn that was granted."""
+        self._shares: dict[tuple[int, _Class], _Share] = {}
+        """By dag run, while it waits."""
         self._order = 0
         self._stale = 0
         """Entries of withdrawn requests, still somewhere in a heap; `grant` drops those it meets."""
@@ -91,9 +112,11 @@ class SlotLedger:
 
     def withdraw(self, key: Key) -> None:
         """Ask no longer; nothing happens if it was not waiting."""
-        if self._waiting.pop(key, None) is None:
+        request = self._waiting.pop(key, None)
+        if request is None:
             return
         self._forget_key(key)
+        self._leave_share(request)
         self._stale += 1
         if self._stale > 64 + len(self._waiting):
             self._rebuild()
@@ -127,10 +150,11 @@ class SlotLedger:
         heapify(heads)
         while heads:
             entry, lane = heappop(heads)
-            request = entry[3]
+            request = entry[-1]
             if self._exhausted(request) is None and self._fits(lane):
                 heappop(self._lanes[lane])
                 del self._waiting[request.key]
+                self._note_turn(entry)
                 self._take(request)
                 granted.append(request)
             # Otherwise a grant from another lane came first; the lane looks again.
@@ -156,15 +180,35 @@ class SlotLedger:
 
     def _enter(self, request: SlotRequest) -> None:
         self._order += 1
-        entry = ((request.is_backfill, -request.priority), request.since, self._order, request)
+        entry = (_rank_of(request), self._turn_for(request), request.since, self._order, request)
         heappush(self._lanes.setdefault((request.pool, request.slots), []), entry)
+
+    def _turn_for(self, request: SlotRequest) -> int:
+        come = self._turns.get(_class_of(request), 0)
+        share = self._shares.setdefault((request.key[0], _class_of(request)), _Share(come))
+        turn = max(come, share.next_turn)
+        share.waiting, share.next_turn = share.waiting + 1, turn + request.slots
+        return turn
+
+    def _note_turn(self, entry: _Entry) -> None:
+        """It was granted."""
+        _, turn, _, _, request = entry
+        class_ = _class_of(request)
+        self._turns[class_] = max(turn, self._turns.get(class_, 0))
+        self._leave_share(request)
+
+    def _leave_share(self, request: SlotRequest) -> None:
+        share = self._shares[request.key[0], _class_of(request)]
+        share.waiting -= 1
+        if not share.waiting:  # nothing is kept of runs that have what they asked for
+            del self._shares[request.key[0], _class_of(request)]
 
     def _offer_head(self, lane: _Lane, heads: list[tuple[_Entry, _Lane]]) -> None:
         """Put the lane's best grantable request among the heads; park what a limit forbids on the way."""
         entries = self._lanes[lane]
         while entries and self._fits(lane):
             entry = entries[0]
-            request = entry[3]
+            request = entry[-1]
             if self._is_stale(request):
                 heappop(entries)
                 self._stale -= 1
@@ -193,7 +237,7 @@ class SlotLedger:
         entries = shelves.get(shelf, [])
         while entries:
             entry = heappop(entries)
-            if self._is_stale(entry[3]):
+            if self._is_stale(entry[-1]):
                 self._stale -= 1
                 continue
             heappush(self._lanes.setdefault(shelf[0], []), entry)
@@ -205,10 +249,10 @@ class SlotLedger:
 
     def _rebuild(self) -> None:
         """Drop withdrawn entries for good, so that a pool that never moves does not collect them."""
-        live = sorted(entry for entry in self._entries() if not self._is_stale(entry[3]))
+        live = sorted(entry for entry in self._entries() if not self._is_stale(entry[-1]))
         self._lanes, self._parked, self._stale = {}, {}, 0
         for entry in live:  # a sorted list is a heap
-            self._lanes.setdefault((entry[3].pool, entry[3].slots), []).append(entry)
+            self._lanes.setdefault((entry[-1].pool, entry[-1].slots), []).append(entry)
 
     def _entries(self) -> Iterator[_Entry]:
         for entries in self._lanes.values():
@@ -246,6 +290,14 @@ class SlotLedger:
             if self._limit_used.get(limit, 0) >= allowed:
                 return limit, allowed
         return None
+
+
+def _rank_of(request: SlotRequest) -> _Rank:
+    return request.is_backfill, -request.priority
+
+
+def _class_of(request: SlotRequest) -> _Class:
+    return request.pool, _rank_of(request)
 
 
 def _counters(request: SlotRequest) -> tuple[tuple[_Limit, int | None], ...]:

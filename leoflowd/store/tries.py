@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from leoflowd.contract.agent_messages import CountsAsk
+from leoflowd.contract.agent_messages import CountsAsk, InstanceFacts, PreviousInstanceAsk, StatesAsk
 from leoflowd.contract.logs import TryLog
 from leoflowd.contract.values import shown_json
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, statements
@@ -112,9 +112,42 @@ async def count_runs(conn: Connection, ask: CountsAsk) -> int:
 
 
 def _count_filters(ask: CountsAsk) -> dict[str, Any]:
+    return {**_run_filters(ask), "states": list(ask.states) or None}
+
+
+def _run_filters(ask: CountsAsk | StatesAsk) -> dict[str, Any]:
     return {
         "dag_id": ask.dag_id,
         "logical_dates": list(ask.logical_dates) or None,
         "run_ids": list(ask.run_ids) or None,
-        "states": list(ask.states) or None,
     }
+
+
+class InstanceState(msgspec.Struct, frozen=True):
+    run_id: str
+    task_id: str
+    map_index: int
+    state: str | None
+
+
+async def list_instance_states(
+    conn: Connection, ask: StatesAsk, task_ids: Sequence[str], *, limit: int
+) -> tuple[InstanceState, ...]:
+    """By run, task and map index; an empty filter is no filter."""
+    filters = {**_run_filters(ask), "task_ids": list(task_ids) or None, "map_index": ask.map_index, "limit": limit}
+    return await fetch_all(conn, _SQL.list_instance_states, InstanceState, **filters)
+
+
+async def fetch_previous_instance(conn: Connection, asker: TryRow, ask: PreviousInstanceAsk) -> InstanceFacts | None:
+    """Never one of the dag run that asks: without a logical date it is before nothing."""
+    return await fetch_one(
+        conn,
+        _SQL.fetch_previous_instance,
+        InstanceFacts,
+        dag_id=ask.dag_id,
+        task_id=ask.task_id,
+        map_index=ask.map_index,
+        before=ask.logical_date,
+        own_run=asker.dag_run_id,
+        state=ask.state,
+    )

@@ -40,15 +40,20 @@ from leoflowd.contract.agent_messages import (
     FromTry,
     HostHello,
     HostWelcome,
+    InstanceFacts,
     Launch,
     LaunchRefused,
     LogChunk,
     Outcome,
     OutcomeStored,
+    PreviousInstance,
+    PreviousInstanceAsk,
     PreviousRun,
     PreviousRunAsk,
     RenderedFields,
     ShutDown,
+    StatesAnswer,
+    StatesAsk,
     Terminate,
     ToHost,
     ToTry,
@@ -121,6 +126,10 @@ class Facts:
     dag_runs: list[DagRunAsk] = field(default_factory=list)
     """Dag runs that tasks started; a second ask for a run id finds that it exists."""
     paused: set[str] = field(default_factory=set)
+    states: list[StatesAsk | PreviousInstanceAsk] = field(default_factory=list)
+    """What was asked of single instances."""
+    instance: InstanceFacts | None = None
+    """Of the run before."""
     counts: list[CountsAsk] = field(default_factory=list)
     count: int = 0
     """The answer to every one of them."""
@@ -281,6 +290,13 @@ class FakeControlPlane:
             case AssetEventsAsk():
                 self.facts.asset_asks.append(message)
                 return AssetEventsAnswer(request_id=message.request_id, events=self.facts.asset_events)
+            case StatesAsk():
+                self.facts.states.append(message)
+                states = {"r1": {"a": "success", "m_0": None}}
+                return StatesAnswer(request_id=message.request_id, states=states)
+            case PreviousInstanceAsk():
+                self.facts.states.append(message)
+                return PreviousInstance(request_id=message.request_id, instance=self.facts.instance)
             case Outcome():
                 if self.facts.store_outcomes:
                     facts.outcomes.append(_opened(message))

@@ -220,6 +220,15 @@ class Supervisor:
         question = _filters(msg, "logical_dates", "run_ids", "states")
         return self._comms.DRCount(count=self._control.ask("counts", question)["count"])
 
+    def _states(self, msg: Any) -> Any:
+        question = _filters(msg, "map_index", "task_ids", "task_group_id", "logical_dates", "run_ids")
+        return self._comms.TaskStatesResult(task_states=self._control.ask("states", question)["states"])
+
+    def _previous_instance(self, msg: Any) -> Any:
+        question = _filters(msg, "task_id", "logical_date", "map_index", "state")
+        found = self._control.ask("previous_instance", question)["instance"]
+        return self._comms.PreviousTIResult(task_instance=found)
+
     def _create_run(self, msg: Any) -> Any:
         question = {
             "dag_id": msg.dag_id,
@@ -305,6 +314,8 @@ class Supervisor:
         "GetTaskRescheduleStartDate": _first_reschedule,
         "GetTICount": _count_instances,
         "GetDRCount": _count_runs,
+        "GetTaskStates": _states,
+        "GetPreviousTI": _previous_instance,
         "TriggerDagRun": _create_run,
         "SkipDownstreamTasks": _skip_downstream,
         "GetDag": _dag,
@@ -322,8 +333,6 @@ class Supervisor:
 _FINAL = frozenset({"SucceedTask", "TaskState", "RetryTask", "RescheduleTask", "DeferTask"})
 _WHY_NOT = {
     "DeleteXCom": "a task cannot delete XComs",
-    "GetTaskStates": "states of single task instances cannot be read; count those in a state with get_ti_count",
-    "GetPreviousTI": "instances of other runs cannot be read; ask for the run with get_previous_dagrun",
 }
 
 

@@ -82,6 +82,17 @@ class DagRun:
         return f"<DagRun {self.dag_id} @ {self.run_id}>"  # type: ignore[attr-defined]  # set from the facts
 
 
+class PreviousTaskInstance:
+    """What is known of another task instance, as attributes."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        for name, value in facts.items():
+            setattr(self, name, moment(value) if name in _RUN_DATES else value)
+
+    def __repr__(self) -> str:
+        return f"<PreviousTaskInstance {self.dag_id}.{self.task_id} {self.run_id}>"  # type: ignore[attr-defined]  # set from the facts
+
+
 class XComs:
     """Reads and writes XComs of this try; a value that came along with the try is not asked for."""
 
@@ -222,6 +233,7 @@ class TaskInstance:
         self.task_id = spec["task_id"]
         self.dag_id = run["dag_id"]
         self.run_id = run["run_id"]
+        self._logical_date = run.get("logical_date")
         self.map_index = spec.get("map_index", -1)
         self.try_number = spec["try_number"]
         self.max_tries = spec["max_tries"]
@@ -351,17 +363,38 @@ class TaskInstance:
                 return member("utils.state", "DagRunState", state)
         raise importlib.import_module("airflow.exceptions").DagRunNotFound(f"dag {dag_id!r} has no run {run_id!r}")
 
-    def get_task_states(self, *_: Any, **__: Any) -> Any:
-        raise RuntimeError(  # docs/differences.md has the reason
-            "get_task_states() is not possible: states of single task instances cannot be read; count those in a state "
-            "with ti.get_ti_count()"
-        )
+    def get_task_states(
+        self,
+        dag_id: str,
+        map_index: int | None = None,
+        task_ids: list[str] | None = None,
+        task_group_id: str | None = None,
+        logical_dates: list[datetime] | None = None,
+        run_ids: list[str] | None = None,
+    ) -> dict[str, dict[str, str | None]]:
+        """States by run id and task id; of a mapped instance by `<task id>_<map index>`."""
+        filters = {
+            "map_index": map_index,
+            "task_ids": task_ids,
+            "task_group_id": task_group_id,
+            "logical_dates": logical_dates,
+            "run_ids": run_ids,
+        }
+        given = {name: value for name, value in filters.items() if value is not None}
+        states: dict[str, dict[str, str | None]] = self._control.ask("states", {"dag_id": dag_id, **given})["states"]
+        return states
 
-    def get_previous_ti(self, *_: Any, **__: Any) -> Any:
-        raise RuntimeError(  # docs/differences.md has the reason
-            "get_previous_ti() is not possible: instances of other runs cannot be read; ask ti.get_previous_dagrun() "
-            "for the run, and ti.xcom_pull(..., include_prior_dates=True) for what a task left"
-        )
+    def get_previous_ti(
+        self, state: Any = None, logical_date: datetime | None = None, map_index: int = -1
+    ) -> PreviousTaskInstance | None:
+        """This task's instance in the newest run before that moment, or before its own run."""
+        question = {"dag_id": self.dag_id, "task_id": self.task_id, "map_index": map_index}
+        before = logical_date or self._logical_date
+        given = {"logical_date": before, "state": None if state is None else str(getattr(state, "value", state))}
+        found = self._control.ask(
+            "previous_instance", {**question, **{name: value for name, value in given.items() if value is not None}}
+        )["instance"]
+        return None if found is None else PreviousTaskInstance(found)
 
     def _count(self, dag_id: str, **filters: Any) -> int:
         given = {name: value for name, value in filters.items() if value is not None}

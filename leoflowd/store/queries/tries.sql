@@ -35,6 +35,24 @@ WHERE r.dag_id = %(dag_id)s
   AND (%(run_ids)s::text[] IS NULL OR r.run_id = ANY (%(run_ids)s))
   AND (%(states)s::text[] IS NULL OR r.state = ANY (%(states)s));
 
+-- name: list_instance_states (likewise; what a task asks one by one)
+SELECT r.run_id, t.task_id, t.map_index, t.state FROM dag_run r JOIN task_instance t ON t.dag_run_id = r.id
+WHERE r.dag_id = %(dag_id)s
+  AND (%(logical_dates)s::timestamptz[] IS NULL OR r.logical_date = ANY (%(logical_dates)s))
+  AND (%(run_ids)s::text[] IS NULL OR r.run_id = ANY (%(run_ids)s))
+  AND (%(task_ids)s::text[] IS NULL OR t.task_id = ANY (%(task_ids)s))
+  AND (%(map_index)s::int IS NULL OR t.map_index = %(map_index)s)
+ORDER BY r.id, t.task_id, t.map_index LIMIT %(limit)s;
+
+-- name: fetch_previous_instance (unique index dag_run (dag_id, logical_date), backwards; primary key of task_instance)
+SELECT r.dag_id, r.run_id, t.task_id, t.map_index, r.logical_date, t.state, t.try_number, t.start_date, t.end_date,
+    extract(epoch FROM t.end_date - t.start_date)::float8 AS duration
+FROM dag_run r JOIN task_instance t ON t.dag_run_id = r.id
+WHERE r.dag_id = %(dag_id)s AND r.id <> %(own_run)s AND t.task_id = %(task_id)s AND t.map_index = %(map_index)s
+  AND (%(before)s::timestamptz IS NULL OR r.logical_date < %(before)s)
+  AND (%(state)s::text IS NULL OR t.state = %(state)s)
+ORDER BY r.logical_date DESC NULLS LAST, r.id DESC LIMIT 1;
+
 -- name: list_running_calls (the pool, at its start: inline HTTP calls that the last daemon was in the middle of)
 SELECT t.id, t.dag_run_id, r.dag_id, r.run_id, t.task_id, t.map_index, t.try_number, t.state, t.start_date,
     coalesce((SELECT task -> 'http' ->> 'method' FROM jsonb_array_elements(v.spec -> 'tasks') AS task

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from leoflowd.contract.agent_messages import OutcomeKind
+from datetime import UTC, datetime, timedelta
+
+from leoflowd.contract.agent_messages import InstanceFacts, OutcomeKind, PreviousInstanceAsk, StatesAsk
 from tests.fakes.fake_control_plane import Facts
 
-from .harness import TryFacts, run_one
+from .harness import LOGICAL_DATE, TryFacts, run_one
+
+FEBRUARY = datetime(2026, 2, 1, tzinfo=UTC)
 
 TASKS = """
     @task(trigger_rule="all_done", owner="ann")
@@ -37,12 +41,13 @@ TASKS = """
         ]
         state = ti.get_dagrun_state("d", "r")
         assert state is DagRunState.RUNNING
-        try:
-            ti.get_task_states("d")
-        except RuntimeError as error:
-            assert "get_ti_count" in str(error)
-        else:
-            raise AssertionError("get_task_states() answered")
+        moment = datetime(2026, 2, 1, tzinfo=timezone.utc)
+        states = ti.get_task_states("d", map_index=0, task_ids=["a", "m"], run_ids=["r1"], logical_dates=[moment])
+        assert states == {"r1": {"a": "success", "m_0": None}}
+        before = ti.get_previous_ti(state=TaskInstanceState.SUCCESS)
+        assert (before.run_id, before.state, before.duration) == ("r0", "success", 1.5)
+        assert before.end_date - before.start_date == timedelta(seconds=1.5)
+        ti.get_previous_ti(logical_date=moment, map_index=3)
         connection = Connection("c", "http", host="h", port=80, extra={"a": 1})
         assert json.loads(connection.as_json()) == {"conn_type": "http", "host": "h", "port": 80, "extra": {"a": 1}}
         assert connection.to_dict()["conn_id"] == "c"
@@ -53,9 +58,34 @@ TASKS = """
 
 
 def test_names_of_the_task_are_there_as_in_airflow() -> None:
-    facts = Facts(count=3)
+    before = InstanceFacts(
+        dag_id="d",
+        run_id="r0",
+        task_id="run",
+        map_index=-1,
+        logical_date=LOGICAL_DATE - timedelta(days=1),
+        state="success",
+        try_number=1,
+        start_date=LOGICAL_DATE,
+        end_date=LOGICAL_DATE + timedelta(seconds=1.5),
+        duration=1.5,
+    )
+    facts = Facts(count=3, instance=before)
     ran: TryFacts = run_one(TASKS, facts=facts, dag_run={"state": "running"})
     assert ran.outcome.kind is OutcomeKind.SUCCESS, ran.outcome.because
     assert ran.xcoms["return_value"] == [3, 3]
     asked = [(ask.task_ids, ask.run_ids, ask.states) for ask in facts.counts]
     assert asked == [(("run",), (), ("success",)), (None, ("r",), ()), (None, ("r",), ("running",))]
+    one = {"dag_id": "d", "task_id": "run"}
+    assert facts.states == [
+        StatesAsk(
+            request_id=facts.states[0].request_id,
+            dag_id="d",
+            map_index=0,
+            task_ids=("a", "m"),
+            run_ids=("r1",),
+            logical_dates=(FEBRUARY,),
+        ),
+        PreviousInstanceAsk(request_id=facts.states[1].request_id, logical_date=LOGICAL_DATE, state="success", **one),
+        PreviousInstanceAsk(request_id=facts.states[2].request_id, logical_date=FEBRUARY, map_index=3, **one),
+    ]

@@ -207,6 +207,8 @@ async def test_a_question_that_takes_too_long_is_refused_with_a_sentence(
         (m.DagRunAsk(request_id=1, dag_id="d"), m.DagRunAnswer),
         (m.CountsAsk(request_id=1, dag_id="d"), m.CountsAnswer),
         (m.DagAsk(request_id=1, dag_id="d"), m.DagAnswer),
+        (m.StatesAsk(request_id=1, dag_id="d"), m.StatesAnswer),
+        (m.PreviousInstanceAsk(request_id=1, dag_id="d", task_id="t"), m.PreviousInstance),
     ],
     ids=lambda value: type(value).__name__,
 )

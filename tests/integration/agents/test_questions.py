@@ -409,6 +409,63 @@ class TestCounts:
         question = m.CountsAsk(**{"request_id": 3, "dag_id": "child", **filters})
         assert await questions.answer(past, question) == m.CountsAnswer(request_id=3, count=count)
 
+    @pytest.mark.parametrize(
+        ("filters", "states"),
+        [
+            ({"run_ids": ("r1",)}, {"r1": {"a": "success", "g.b": None, "g.inner.c": None}}),
+            ({"task_ids": ("a",)}, {"r1": {"a": "success"}, "r2": {"a": None}}),
+            ({"task_group_id": "g.inner", "logical_dates": (DAY,)}, {"r1": {"g.inner.c": None}}),
+            ({"map_index": 0}, {}),
+            ({"dag_id": "nope"}, {}),
+        ],
+        ids=str,
+    )
+    async def test_what_the_filters_leave_is_told(
+        self, questions: Questions, past: TryRow, filters: dict[str, Any], states: dict[str, Any]
+    ) -> None:
+        question = m.StatesAsk(**{"request_id": 3, "dag_id": "child", **filters})
+        assert await questions.answer(past, question) == m.StatesAnswer(request_id=3, states=states)
+
+    async def test_a_mapped_instance_is_named_after_its_index(
+        self, world: World, questions: Questions, past: TryRow
+    ) -> None:
+        async with world.db.api.connection() as conn:
+            await conn.execute(b"UPDATE task_instance SET map_index = 7 WHERE task_id = 'g.b'")
+        question = m.StatesAsk(request_id=3, dag_id="child", map_index=7, run_ids=("r1",))
+        assert await questions.answer(past, question) == m.StatesAnswer(request_id=3, states={"r1": {"g.b_7": None}})
+
+    async def test_too_many_states_are_refused_with_what_to_do(
+        self, questions: Questions, past: TryRow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("leoflowd.agents.questions.STATES_MAX", 5)
+        answer = await questions.answer(past, m.StatesAsk(request_id=3, dag_id="child"))
+        assert isinstance(answer, m.StatesAnswer)
+        assert answer.refused == "these are more than 5 task instances; name runs, tasks or a map index"
+        assert (await questions.answer(past, m.StatesAsk(request_id=4, dag_id="child", run_ids=("r1",)))).states
+
+    @pytest.mark.parametrize(
+        ("filters", "run_id"),
+        [
+            ({}, "r2"),
+            ({"logical_date": DAY + timedelta(days=1)}, "r1"),
+            ({"logical_date": DAY}, None),
+            ({"state": "success"}, "r1"),
+            ({"map_index": 0}, None),
+            ({"dag_id": "nope"}, None),
+            ({"dag_id": "parent", "task_id": "ask"}, None),
+        ],
+        ids=str,
+    )
+    async def test_the_instance_of_the_newest_run_before(
+        self, questions: Questions, past: TryRow, filters: dict[str, Any], run_id: str | None
+    ) -> None:
+        question = m.PreviousInstanceAsk(**{"request_id": 3, "dag_id": "child", "task_id": "a", **filters})
+        answer = await questions.answer(past, question)
+        assert isinstance(answer, m.PreviousInstance)
+        assert (answer.instance and answer.instance.run_id) == run_id
+        if run_id == "r1":
+            assert (answer.instance.state, answer.instance.logical_date) == ("success", DAY)
+
 
 class TestDags:
     async def test_whether_it_is_paused_and_whose_it_is(

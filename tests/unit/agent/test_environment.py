@@ -12,6 +12,7 @@ def test_only_named_variables_get_through():
         "LC_ALL": "C",
         "AIRFLOW_VAR_REGION": "eu",
         "AIRFLOW_CONN_DB": "postgres://",
+        "AIRFLOW__API__BASE_URL": "http://leoflow",
         "AIRFLOW__CORE__FERNET_KEY": "secret",
         "LEOFLOW_TOKEN": "secret",
         "PGPASSWORD": "secret",
@@ -23,4 +24,5 @@ def test_only_named_variables_get_through():
         "LC_ALL": "C",
         "AIRFLOW_VAR_REGION": "eu",
         "AIRFLOW_CONN_DB": "postgres://",
+        "AIRFLOW__API__BASE_URL": "http://leoflow",
     }

@@ -7,6 +7,8 @@ import errno
 import os
 import signal
 import socket
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from leoflow_agent.outcomes import Exit
 from leoflow_agent.running_try import LogFile, RunningTry
 from leoflow_agent.spool import Spool, TryFolder
 from leoflowd.contract.agent_messages import DagRunFacts, OutcomeKind, TrySpec
+from tests.conftest import PATIENCE_S
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = TrySpec(
@@ -34,12 +37,19 @@ SPEC = TrySpec(
 class _OneProcess:
     """Stands for `Interpreters`: a real process that only waits, and our copy of its end of the control line."""
 
+    command: tuple[str, ...] = ("sleep", "1000")
+    leads = True
+    """Its group, from the beginning."""
+
     def __init__(self) -> None:
         self.control: socket.socket | None = None
 
     async def start_try(self, *, descriptors, **_: object) -> Process:
         self.control = socket.socket(fileno=os.dup(descriptors.control))
-        process = await asyncio.create_subprocess_exec("sleep", "1000", start_new_session=True)
+        process = await asyncio.create_subprocess_exec(
+            *self.command, start_new_session=self.leads, stdin=subprocess.PIPE
+        )
+        self.stdin = process.stdin
         ended = asyncio.get_running_loop().create_future()
 
         async def reap() -> None:
@@ -47,6 +57,13 @@ class _OneProcess:
 
         self.reaping = asyncio.create_task(reap())
         return Process(process.pid, ended)
+
+
+class _LeadsLater(_OneProcess):
+    """As a fork that the kernel has not let run yet: it leads a group once it is told to."""
+
+    command = (sys.executable, "-c", "import os, time; os.read(0, 1); os.setsid(); time.sleep(1000)")
+    leads = False
 
 
 def _full(*_: object) -> None:
@@ -108,3 +125,35 @@ def test_a_result_that_cannot_be_read_is_a_failure_with_the_reason(tmp_path, res
     assert outcome is not None
     assert outcome.kind is OutcomeKind.FAILED
     assert outcome.because.startswith("The task ended, but its result cannot be read: ")
+
+
+@pytest.mark.parametrize("end", [lambda running: running.stop(OutcomeKind.LOST, "told to"), RunningTry.kill])
+def test_a_try_that_is_ended_before_it_leads_its_group_ends_all_the_same(tmp_path, end):
+    async def run() -> RunningTry:
+        interpreters = _LeadsLater()
+        folder = Spool(tmp_path / "spool", tmp_path / "work").create("t1", "token")
+        running = RunningTry(folder, SPEC, interpreters=interpreters, python="python")
+        life = asyncio.create_task(running.run())
+        while running.pid is None:  # noqa: ASYNC110  set in the middle of its run
+            await asyncio.sleep(0.01)
+        end(running)
+        await asyncio.sleep(0)  # the signal is on its way, if it does not wait
+        interpreters.stdin.write(b".")
+        async with asyncio.timeout(PATIENCE_S):
+            await life
+        interpreters.control.close()
+        return running
+
+    running = asyncio.run(run())
+    assert running.outcome is not None
+    assert running.outcome.signal in (signal.SIGTERM, signal.SIGKILL)
+
+
+def test_a_try_that_is_ended_before_its_turn_gets_no_process(tmp_path):
+    folder = Spool(tmp_path / "spool", tmp_path / "work").create("t1", "token")
+    running = RunningTry(folder, SPEC, interpreters=_OneProcess(), python="python")
+    running.stop(OutcomeKind.TERMINATED, "cleared")
+    asyncio.run(running.run())
+    assert running.pid is None
+    assert running.outcome is not None
+    assert running.outcome.kind is OutcomeKind.TERMINATED

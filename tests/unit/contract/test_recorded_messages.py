@@ -110,6 +110,10 @@ def test_what_is_asked_since_the_third_protocol_is_known_from_then_on() -> None:
         m.VariableAsk(request_id=1, key="k"),
         m.VariableWrite(request_id=1, key="k"),
         m.VariableAnswer(request_id=1),
+        m.StatesAsk(request_id=1, dag_id="d"),
+        m.StatesAnswer(request_id=1),
+        m.PreviousInstanceAsk(request_id=1, dag_id="d", task_id="t"),
+        m.PreviousInstance(request_id=1),
     ):
         assert [m.is_known_to(message, protocol) for protocol in (2, 3)] == [False, True]
 

@@ -27,13 +27,52 @@ def test_a_pool_gives_no_more_than_it_has_and_gives_again_what_comes_back() -> N
     assert granted(ledger) == [(1, 2)]
 
 
-def test_the_highest_priority_comes_first_and_the_oldest_among_equals() -> None:
+def test_the_highest_priority_comes_first_and_who_asked_first_among_equals() -> None:
     ledger = SlotLedger({"p": 8})
     ledger.request(wants(1, 0, priority=1))
-    ledger.request(wants(1, 1, priority=5, since=NOW + seconds(9)))
+    ledger.request(wants(1, 1, priority=5))
     ledger.request(wants(1, 2, priority=5))
-    ledger.request(wants(1, 3, priority=5))
-    assert granted(ledger) == [(1, 2), (1, 3), (1, 1), (1, 0)]
+    assert granted(ledger) == [(1, 1), (1, 2), (1, 0)]
+
+
+def test_runs_of_one_priority_take_turns_the_oldest_request_first() -> None:
+    ledger = SlotLedger({"p": 8})
+    for instance in range(3):
+        ledger.request(wants(1, instance))
+    ledger.request(wants(2, 0, since=NOW + seconds(5)))
+    ledger.request(wants(3, 0, since=NOW - seconds(5)))
+    assert granted(ledger) == [(3, 0), (1, 0), (2, 0), (1, 1), (1, 2)]
+
+
+def test_who_asks_beside_a_run_that_has_had_many_turns_is_next() -> None:
+    ledger = SlotLedger({"p": 4})
+    for instance in range(100):
+        ledger.request(wants(1, instance))
+    assert granted(ledger) == [(1, 0), (1, 1), (1, 2), (1, 3)]
+    ledger.request(wants(2, 0, since=NOW + seconds(5)))
+    ledger.request(wants(2, 1, since=NOW + seconds(5)))
+    for instance in range(4):
+        ledger.release((1, instance))
+    assert granted(ledger) == [(2, 0), (1, 4), (2, 1), (1, 5)]
+
+
+def test_a_turn_costs_its_slots() -> None:
+    ledger = SlotLedger({"p": 6})
+    for instance in range(3):
+        ledger.request(wants(1, instance, slots=2))
+        ledger.request(wants(2, instance, since=NOW + seconds(5)))
+    assert granted(ledger) == [(1, 0), (2, 0), (2, 1), (1, 1)]
+
+
+def test_a_run_that_waits_no_longer_owes_no_turns() -> None:
+    ledger = SlotLedger({"p": 0})
+    for instance in range(9):
+        ledger.request(wants(1, instance))
+        ledger.withdraw((1, instance))
+    ledger.request(wants(2, 0, since=NOW + seconds(5)))
+    ledger.request(wants(1, 9))
+    ledger.set_pools({"p": 1})
+    assert granted(ledger) == [(1, 9)]
 
 
 def test_priority_counts_across_pools_where_a_limit_is_shared() -> None:
@@ -77,7 +116,7 @@ def test_the_limit_of_a_run_holds_back_that_run_alone() -> None:
     for run in (1, 2):
         for instance in range(3):
             ledger.request(wants(run, instance, run_limit=2))
-    assert granted(ledger) == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    assert granted(ledger) == [(1, 0), (2, 0), (1, 1), (2, 1)]
     ledger.release((2, 1))
     assert granted(ledger) == [(2, 2)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -35,6 +35,24 @@ class Model:
         self.slots = slots
         self.waiting: list[SlotRequest] = []
         self.held: dict[tuple[int, int], SlotRequest] = {}
+        self.turns: dict[tuple[int, int], int] = {}
+        """Of those that wait."""
+        self.come: dict[tuple[str, int], int] = {}
+        self.behind: dict[tuple[int, str, int], int] = {}
+
+    def ask(self, request: SlotRequest) -> None:
+        if request.key in self.held:
+            return
+        self.withdraw(request.key)
+        share = (request.key[0], request.pool, request.priority)
+        if not any((other.key[0], other.pool, other.priority) == share for other in self.waiting):
+            self.behind[share] = 0
+        turn = max(self.come.get(share[1:], 0), self.behind[share])
+        self.turns[request.key], self.behind[share] = turn, turn + request.slots
+        self.waiting.append(request)
+
+    def withdraw(self, key: tuple[int, int]) -> None:
+        self.waiting = [other for other in self.waiting if other.key != key]
 
     def fits(self, request: SlotRequest) -> bool:
         held = list(self.held.values())
@@ -73,11 +91,13 @@ class Model:
     def grant(self) -> Iterator[SlotRequest]:
         while True:
             # sorted() is stable: among equals the one who asked first
-            ordered = sorted(self.waiting, key=lambda request: (-request.priority, request.since))
+            ordered = sorted(self.waiting, key=lambda one: (-one.priority, self.turns[one.key], one.since))
             chosen = next((request for request in ordered if self.fits(request)), None)
             if chosen is None:
                 return
             self.waiting.remove(chosen)
+            class_ = (chosen.pool, chosen.priority)
+            self.come[class_] = max(self.come.get(class_, 0), self.turns[chosen.key])
             self.held[chosen.key] = chosen
             yield chosen
 
@@ -91,21 +111,19 @@ class Ledger(RuleBasedStateMachine):
     @rule(request=requests)
     def ask(self, request: SlotRequest) -> None:
         self.ledger.request(request)
-        if request.key not in self.model.held:
-            self.model.waiting = [other for other in self.model.waiting if other.key != request.key]
-            self.model.waiting.append(request)
+        self.model.ask(request)
 
     @rule(request=requests)
     def occupy(self, request: SlotRequest) -> None:
         if request.key not in self.model.held:
             self.ledger.occupy(request)
-            self.model.waiting = [other for other in self.model.waiting if other.key != request.key]
+            self.model.withdraw(request.key)
             self.model.held[request.key] = request
 
     @rule(key=st.tuples(st.integers(1, 2), st.integers(0, 5)))
     def withdraw(self, key: tuple[int, int]) -> None:
         self.ledger.withdraw(key)
-        self.model.waiting = [other for other in self.model.waiting if other.key != key]
+        self.model.withdraw(key)
 
     @precondition(lambda self: self.model.held)
     @rule(data=st.data())
@@ -143,3 +161,42 @@ class Ledger(RuleBasedStateMachine):
 
 Ledger.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestLedger = Ledger.TestCase
+
+
+@given(
+    asked=st.lists(st.integers(1, 4), min_size=1, max_size=40),
+    later=st.lists(st.integers(1, 4), max_size=10),
+    slots=st.integers(1, 5),
+)
+def test_between_two_turns_of_a_run_each_other_run_that_waits_has_one_and_no_slot_stays_free(
+    asked: list[int], later: list[int], slots: int
+) -> None:
+    ledger = SlotLedger({"p": slots})
+    waiting: dict[int, int] = {}
+    # Of (run that waits, other run): turns that the other has had since the first one's last, or since it asked.
+    others_since: dict[tuple[int, int], int] = {}
+
+    def ask(run: int, instance: int) -> None:
+        ledger.request(SlotRequest(key=(run, instance), pool="p", since=NOW, dag_id="d", task_id="t"))
+        if not waiting.get(run):
+            others_since.update({(run, other): 0 for other in range(1, 5)})
+        waiting[run] = waiting.get(run, 0) + 1
+
+    for instance, run in enumerate(asked):
+        ask(run, instance)
+    while any(waiting.values()):
+        left = sum(waiting.values())
+        granted = ledger.grant()
+        assert len(granted) == min(slots, left)
+        for request in granted:
+            run = request.key[0]
+            waiting[run] -= 1
+            for other, count in waiting.items():
+                if count and other != run:
+                    others_since[other, run] += 1
+                    assert others_since[other, run] <= 2, "one in its round, and one in the round that was under way"
+            others_since.update({(run, other): 0 for other in range(1, 5)})
+        for request in granted:
+            ledger.release(request.key)
+        if later:
+            ask(later.pop(), 100 + len(later))
