@@ -76,6 +76,7 @@ class DagRunFacts(msgspec.Struct, frozen=True, kw_only=True):
     conf: str = "{}"
     """JSON text of an object."""
     note: str | None = None
+    partition_key: str | None = None
 
 
 class XComInput(msgspec.Struct, frozen=True, kw_only=True):

@@ -504,7 +504,7 @@ def build(
         **events.context(task, ti.xcom_pull, dags),
         "map_index_template": getattr(task, "map_index_template", None),
         "templates_dict": getattr(task, "templates_dict", None),
-        "partition_key": None,
+        "partition_key": spec["dag_run"].get("partition_key"),
         "partition_date": None,
         "test_mode": False,
         "prev_start_date_success": _of_previous(ti, "start_date"),

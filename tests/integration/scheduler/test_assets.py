@@ -137,6 +137,10 @@ async def test_a_success_makes_events_and_starts_the_run_that_waits(world: Asset
         [[source]] = await world.rows(b"SELECT DISTINCT source_dag_id || '/' || source_run_id FROM asset_event")
         assert source == "producer/r1"
         assert await world.run_state(run) == "success"
+        [[started]] = await world.rows(b"SELECT id FROM dag_run WHERE dag_id = 'consumer'")
+        async with world.db.agents.connection() as conn:
+            [told] = await asset_events.list_triggering_events(conn, started)
+        assert (told.name, told.uri, told.extra, told.source_task_id) == (A.name, A.uri, '{"rows": 3}', "p")
 
 
 async def test_a_failure_makes_none(world: AssetWorld) -> None:
