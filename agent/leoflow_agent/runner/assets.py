@@ -309,6 +309,8 @@ def _extra_text(extra: Any, name: str) -> str:
 
 def tell_of_returned(value: Any, outlets: Sequence[Any]) -> None:
     """Airflow makes an outlet of an asset that a function returns; here outlets are what the file says."""
+    if value is None:
+        return
     asset = _classes().Asset
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, asset) and not any(
@@ -333,7 +335,7 @@ class Events:
         self._has_triggering = str(getattr(run_type, "value", run_type)) == BY_EVENTS
         self._triggering: list[AssetEvent] | None = None
         self._pull: Callable[..., Any] = lambda *_, **__: None
-        self._known: Sequence[Any] = ()
+        self._dags: Iterable[Any] = ()
         self.outlets = OutletEvents(self._find)
 
     def context(self, task: Any, pull: Callable[..., Any], dags: Iterable[Any]) -> dict[str, Any]:
@@ -350,8 +352,13 @@ class Events:
         }
 
     def know(self, dags: Iterable[Any]) -> None:
-        tasks = [task for dag in dags for task in dag.tasks]
-        self._known = [one for task in tasks for of in (task.inlets, task.outlets) if of for one in of]
+        """The DAGs of the file, whose assets need not be asked for."""
+        self._dags = dags
+
+    def _of_the_file(self) -> Iterator[Any]:
+        for task in (task for dag in self._dags for task in dag.tasks):
+            for of in (task.inlets, task.outlets):
+                yield from of or ()
 
     def triggering(self) -> list[AssetEvent]:
         if self._triggering is None:
@@ -377,7 +384,7 @@ class Events:
     def find(self, wanted: dict[str, str]) -> Any:
         """The asset of this name or uri: one of the file, else the active one. Raises `LookupError`."""
         asset = _classes().Asset
-        for one in self._known:
+        for one in self._of_the_file():
             if isinstance(one, asset) and all(getattr(one, name) == value for name, value in wanted.items()):
                 return one
         found = self._ask("asset_events", {**wanted, "limit": 1}).get("asset")
