@@ -45,7 +45,7 @@ lite: setup ## run Leoflow Lite; ARGS="--workspace DIR --port N --data-dir DIR"
 test: setup-dev chromium ## run all tests; ARGS="tests/unit -k word" for some, in one process unless WORKERS=3
 	$(VENV)/bin/python -m pytest --junitxml=tests/artifacts/junit.xml $(IN_WORKERS) $(ARGS)
 
-crashes: setup-dev ## break every statement and hint of eleven journeys once each (ADR 34); ARGS="-k retry" for some
+crashes: setup-dev ## break every statement and hint of each journey once (ADR 34); ARGS="-k retry" for some
 	LEOFLOW_CRASHES=all $(VENV)/bin/python -m pytest tests/crashes -n $(shell expr $(CORES) + 1) $(ARGS)
 
 corpus: setup-dev ## compile other people's DAG files as they are, write docs/compatibility.md; ARGS="FOLDER" for a folder of your own

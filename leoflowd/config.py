@@ -124,6 +124,15 @@ class InlineConfig(Section, frozen=True, kw_only=True):
     """Calls taken from their outbox and not yet ended, 10 KB each; those beyond it stay queued and come again."""
 
 
+class CallbacksConfig(Section, frozen=True, kw_only=True):
+    """Callbacks, mails and alerts (ADR 48)."""
+
+    slots: Annotated[int, msgspec.Meta(ge=1)] = 8
+    """Processes at once, beside those of tasks: neither waits for the other."""
+    timeout_s: Positive = 60.0
+    """For all that one event calls for; `callback_timeout_seconds` in leoflow.yaml is for one project."""
+
+
 class PoolConfig(Section, frozen=True, kw_only=True):
     """The cheap-task pool: waits and their probes (ADR 13). `target_*` hold for each (target, connection)."""
 
@@ -211,6 +220,7 @@ class Config(Section, frozen=True, kw_only=True):
     secrets: SecretsConfig = SecretsConfig()
     egress: EgressConfig = EgressConfig()
     inline: InlineConfig = InlineConfig()
+    callbacks: CallbacksConfig = CallbacksConfig()
     triggers: TriggerHostsConfig = TriggerHostsConfig()
     pool: PoolConfig = PoolConfig()
     process: ProcessConfig | None = None
@@ -250,12 +260,13 @@ SECTIONS: dict[str, type[Section]] = {
     "secrets": SecretsConfig,
     "egress": EgressConfig,
     "inline": InlineConfig,
+    "callbacks": CallbacksConfig,
     "triggers": TriggerHostsConfig,
     "pool": PoolConfig,
 }
 """What the environment may set: `LEOFLOW_<NAME>_<FIELD>`."""
 
-LITE_SECTIONS = ("store", "egress", "inline", "pool", "scheduler", "triggers")
+LITE_SECTIONS = ("store", "egress", "inline", "callbacks", "pool", "scheduler", "triggers")
 """What it may set in Lite too; the rest of Lite follows from its flags."""
 
 

@@ -12,7 +12,8 @@
           while leading:                                                          with the leadership
             cheap-task pool                                                       crash; contain per probe
               stall watcher, trigger hosts, inline HTTP tasks                     crash; contain per wait, per call
-            outboxes, scheduler, timetable clock, others' reports, sweeps         crash
+            outboxes, scheduler, timetable clock, backfills                       crash
+            others' reports, callbacks, sweeps                                    crash
             api: HTTP API and UI                                                  crash; contain per request
             workspace (Lite)                           restart_on(StoreUnavailable); contain per project
     event loop: notices what stands still                                         crash
@@ -129,7 +130,9 @@ async def _lead(root: Node, leading: Node, term: Term) -> None:
         for name, part in (
             ("scheduler", term.scheduler),
             ("timetable clock", term.clock),
+            ("backfills", term.backfills),
             ("others' reports", term.reports),
+            ("callbacks", term.callbacks),
             ("sweeps", term.sweeper),
         ):
             node = leading.child(name, "crash", part.statistics, term.complaints.get(name))

@@ -353,7 +353,12 @@ class RunningTry:
             return
         began = self.spec.first_started_at or self.started_at  # it may have deferred or been rescheduled since then
         await asyncio.sleep(limit_s - (datetime.now(UTC) - began).total_seconds())
-        self.stop(OutcomeKind.TIMED_OUT, f"The task ran longer than its execution_timeout of {limit_s:g} s.")
+        because = f"The task ran longer than its execution_timeout of {limit_s:g} s."
+        if self.spec.callback is not None:
+            because = (
+                f"The callback took longer than {limit_s:g} s; callback_timeout_seconds in leoflow.yaml may be more."
+            )
+        self.stop(OutcomeKind.TIMED_OUT, because)
 
     async def _watch_frozen(self) -> None:
         """SIGSTOP (or a terminal's Ctrl-Z) leaves no trace but the state of the process; nobody else would end this."""

@@ -28,6 +28,7 @@ from grpclib.server import Server, Stream
 from h2.exceptions import H2Error
 
 from leoflowd import telemetry
+from leoflowd.agents.callbacks import CallbackReports
 from leoflowd.agents.incoming import ANSWERS
 from leoflowd.agents.log_faults import LogFaults
 from leoflowd.agents.questions import Connections, NoConnections, NoVariables, Questions, Variables
@@ -42,7 +43,8 @@ from leoflowd.contract.values import shown
 from leoflowd.core.silence import Signs
 from leoflowd.core.try_tokens import is_try_token
 from leoflowd.store import tries
-from leoflowd.store.database import Database
+from leoflowd.store.callbacks import CallbackTry, fetch_any_try, fetch_row, list_callback_tries, load_spec
+from leoflowd.store.database import Connection, Database
 from leoflowd.store.hints import Hint
 from leoflowd.store.run_views import BrokenRun
 from leoflowd.store.try_specs import fetch_try_spec
@@ -98,6 +100,7 @@ class AgentStatistics(msgspec.Struct, frozen=True):
     questions: int
     """Being answered now."""
     outcomes: int
+    callbacks_failed: int
     log_bytes: int
     logs_unwritten: int
     """Tries whose agent keeps a log that cannot be stored here now."""
@@ -129,10 +132,13 @@ class AgentService:
         connections: Connections | None = None,
         variables: Variables | None = None,
         silence_max_s: float = 60.0,
+        callback_timeout_s: float = 60.0,
     ) -> None:
         self._db = db
         self._logs = logs
         self._reports = reports
+        self._callback_reports = CallbackReports(db, now)
+        self._callback_timeout_s = callback_timeout_s
         self._launches = launches
         self._refuse = refuse
         self._hints = hints
@@ -163,6 +169,7 @@ class AgentService:
             tries=len(self._sessions),
             questions=sum(len(opened.work) for opened in self._sessions.values()),
             outcomes=self._outcomes,
+            callbacks_failed=self._callback_reports.failed,
             log_bytes=self._log_bytes,
             logs_unwritten=self._log_faults.count,
             launches_refused=self._launches_refused,
@@ -361,6 +368,10 @@ class AgentService:
             try_id = launch.spec.try_id
             if try_id in sent:
                 continue
+            if launch.spec.callback is not None and stream.protocol < m.CALLBACKS_SINCE:
+                self._launches_refused += 1
+                self._refuse(try_id, m.OutcomeKind.FAILED, "its agent is of an older release, which has no callbacks")
+                continue
             try:
                 await stream.send(launch)
             except UNSENDABLE as error:
@@ -408,7 +419,8 @@ class AgentService:
         stream.heard()
         spec = await trio_asyncio.trio_as_aio(self._fetch_spec)(row) if hello.wants_spec else None
         try:
-            session = TrySession(self._db, self._logs, self._reports, self._questions, row, self._now)
+            reports = self._callback_reports if isinstance(row, CallbackTry) else self._reports
+            session = TrySession(self._db, self._logs, reports, self._questions, row, self._now)
             log_offset = await trio_asyncio.trio_as_aio(session.begin_log)()
         except OSError as error:
             raise await self._log_faults.pause(hello.try_id, trio.current_time(), error) from error
@@ -503,13 +515,13 @@ class AgentService:
 
     async def _fetch_try(self, try_id: str) -> tries.TryRow | None:
         async with self._db.agents.connection() as conn:
-            return await tries.fetch_try(conn, try_id)
+            return await fetch_any_try(conn, try_id)
 
     async def _fetch_spec(self, row: tries.TryRow) -> m.TrySpec:
         """Raises `GRPCError`: the agent comes again, unless the try ends for what is wrong with it."""
         try:
             async with self._db.agents.connection() as conn:
-                spec = await fetch_try_spec(conn, row)
+                spec = await self._spec_of(conn, row)
         except BrokenRun as broken:  # the scheduler sets it aside for a person; the agent comes again
             raise GRPCError(Status.FAILED_PRECONDITION, _shown(broken)) from broken
         if spec is None:
@@ -519,6 +531,13 @@ class AgentService:
             self._refuse(spec.try_id, m.OutcomeKind.FAILED, fault)
             raise GRPCError(Status.FAILED_PRECONDITION, fault)
         return spec
+
+    async def _spec_of(self, conn: Connection, row: tries.TryRow) -> m.TrySpec | None:
+        if not isinstance(row, CallbackTry):
+            return await fetch_try_spec(conn, row)
+        open_row = await fetch_row(conn, str(row.id))
+        found = None if open_row is None else await load_spec(conn, open_row, timeout_s=self._callback_timeout_s)
+        return None if found is None else found[0]
 
     def _try_spoke(self, life: _Life) -> None:
         life.heard_at = self._heard_at = trio.current_time()
@@ -556,7 +575,10 @@ class AgentService:
 
     async def _terminate_stale(self, wanted: dict[str, _OpenTry]) -> None:
         async with self._db.agents.connection() as conn:
-            rows = {str(row.id): row for row in await tries.list_tries(conn, list(wanted))}
+            called = [try_id for try_id, one in wanted.items() if isinstance(one.session.row, CallbackTry)]
+            found = await tries.list_tries(conn, [try_id for try_id in wanted if try_id not in called])
+            found += await list_callback_tries(conn, called) if called else ()
+            rows = {str(row.id): row for row in found}
         for try_id, opened in wanted.items():
             if self._sessions.get(try_id) is not opened:
                 continue  # it ended while we asked

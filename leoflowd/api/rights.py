@@ -72,10 +72,18 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.PATH, "public_dag_versions: get_version get_source"),
     (Right.READ, Object.PATH, "public_tasks: list_tasks get_task"),
     (Right.OPERATE, Object.BODY, "public_leoflow: register"),
+    (Right.READ, Object.PATH, "own_versions: diff"),
+    (Right.OPERATE, Object.PATH, "own_versions: rollback"),
     # runs
     (Right.READ, Object.PATH_OR_ALL, "public_dag_runs: list_dag_runs list_dag_runs_batch"),
     (Right.READ, Object.PATH, "public_dag_runs: get_dag_run wait_dag_run"),
     (Right.ACT, Object.PATH, "public_dag_runs: trigger_dag_run patch_dag_run delete_dag_run clear_dag_run"),
+    # backfills
+    (Right.READ, Object.QUERY, "public_backfills: list_backfills"),
+    (Right.READ, Object.FILTERED, "public_backfills: get_backfill"),
+    (Right.ACT, Object.BODY, "public_backfills: create_backfill create_backfill_dry_run"),
+    (Right.ACT, Object.FILTERED, "public_backfills: pause_backfill unpause_backfill cancel_backfill"),
+    (Right.READ, Object.FILTERED, "ui_backfills: list_backfills"),
     # task instances
     (Right.READ, Object.PATH_OR_ALL, "public_task_instances: list_task_instances list_task_instances_batch"),
     (Right.READ, Object.PATH_OR_ALL, "public_hitl_details: list_hitl_details"),
@@ -104,6 +112,9 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     # waits
     (Right.READ, Object.FILTERED, "own_waits: list_waits get_wait get_pool"),
     (Right.OPERATE, Object.FILTERED, "own_waits: act_on_wait patch_wait"),
+    # callbacks
+    (Right.READ, Object.FILTERED, "own_callbacks: list_callbacks get_callback get_callback_log"),
+    (Right.OPERATE, Object.FILTERED, "own_callbacks: retry_callback"),
     # what happened
     (Right.READ, Object.FILTERED, "public_records: list_event_logs get_event_log list_import_errors get_import_error"),
     # what belongs to no DAG
@@ -118,11 +129,8 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.OPERATE, Object.NONE, "ui_connections: hook_meta"),
     (Right.READ, Object.NONE, "public_leoflow: tree"),
     (Right.READ, Object.NONE, "public_plugins: list_plugins list_plugin_import_errors"),
-    # what is empty until it exists
-    (Right.READ, Object.QUERY, "public_nothing_yet: list_backfills"),
     # the UI's own
-    (Right.READ, Object.NONE, "ui_auth: config menus me create_token teams"),
-    (Right.READ, Object.NONE, "ui_auth: backfills partitioned_dag_runs"),
+    (Right.READ, Object.NONE, "ui_auth: config menus me create_token teams partitioned_dag_runs"),
     (Right.READ, Object.FILTERED, "ui_dags: list_dags dag_stats historical_metrics_data"),
     (Right.READ, Object.PATH, "ui_dags: latest_run deadlines"),
     (Right.READ, Object.PATH, "ui_grid: grid_runs grid_structure ti_summaries gantt"),

@@ -16,6 +16,7 @@ import trio
 
 from leoflow_sensors.egress_policy import EgressPolicy, parse_policy
 from leoflowd import telemetry
+from leoflowd.agents.callbacks import CallbackReports
 from leoflowd.agents.service import AgentService
 from leoflowd.api.context import ApiContext
 from leoflowd.api.server import ApiServer
@@ -34,6 +35,8 @@ from leoflowd.lite.environments import Environments
 from leoflowd.lite.passwords import ADMIN, set_up_admin
 from leoflowd.lite.ui_assets import prepare_ui
 from leoflowd.lite.workspace import Workspace
+from leoflowd.scheduler.backfills import BackfillMaker
+from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.scheduler.draft import EXECUTOR, INLINE
 from leoflowd.scheduler.inbox import Inbox
@@ -43,7 +46,8 @@ from leoflowd.scheduler.outbox import Outbox
 from leoflowd.scheduler.replicas import Heart, Others
 from leoflowd.scheduler.reports import KeptReports, OthersReports
 from leoflowd.scheduler.sweeps import Sweeper, follow_hints
-from leoflowd.store import settings, tries
+from leoflowd.store import settings
+from leoflowd.store.callbacks import CallbackTry, fetch_any_try
 from leoflowd.store.connections import ConnectionBook
 from leoflowd.store.database import Database, Lane
 from leoflowd.store.hints import HintListener
@@ -79,6 +83,7 @@ class Foundation(msgspec.Struct, frozen=True, kw_only=True):
     dispatches_out: trio.MemoryReceiveChannel[Dispatch]
     pulses: Pulses
     clock: TimetableClock
+    backfills: BackfillMaker
     try_secret: bytes
     host_token: str
     replica: str
@@ -93,16 +98,21 @@ class Led:
     def __init__(self) -> None:
         self.pool: CheapTaskPool | None = None
         self.reports: OthersReports | None = None
+        self.callbacks: Callbacks | None = None
 
     def begin(self, term: Term) -> None:
-        self.pool, self.reports = term.cheap.pool, term.reports
+        self.pool, self.reports, self.callbacks = term.cheap.pool, term.reports, term.callbacks
 
     def end(self) -> None:
-        self.pool = self.reports = None
+        self.pool = self.reports = self.callbacks = None
 
     def reports_came(self) -> None:
         if self.reports is not None:
             self.reports.came()
+
+    def callbacks_came(self) -> None:
+        if self.callbacks is not None:
+            self.callbacks.came()
 
 
 async def build(
@@ -141,7 +151,9 @@ async def build(
     following = base.hints.subscribe()
     return Parts(
         hints=base.hints,
-        follow_hints=lambda: follow_hints(following, base.inbox, base.clock.look_at, led.reports_came),
+        follow_hints=lambda: follow_hints(
+            following, base.inbox, partial(_dag_changed, base), led.reports_came, led.callbacks_came
+        ),
         pulses=base.pulses,
         refusals=base.refusals,
         agents=agents,
@@ -198,12 +210,24 @@ async def _foundation(
         dispatches_out=dispatches_out,
         pulses=Pulses(root),
         clock=TimetableClock(db=db, now=telemetry.utc_now),
+        backfills=BackfillMaker(db=db, now=telemetry.utc_now),
         try_secret=try_secret,
         host_token=host_token,
         replica=hashlib.sha256(host_token.encode()).hexdigest()[:16],
         name=f"{socket.gethostname()}/{os.getpid()}",
         now=telemetry.utc_now,
     )
+
+
+def _dag_changed(base: Foundation, dag_id: str | None) -> None:
+    """None: any of them may have."""
+    base.clock.look_at(dag_id)
+    base.backfills.look()
+
+
+def _run_ended(base: Foundation, dag_id: str) -> None:
+    base.clock.look_at(dag_id)
+    base.backfills.run_ended(dag_id)
 
 
 def _agents(base: Foundation) -> AgentService:
@@ -222,6 +246,7 @@ def _agents(base: Foundation) -> AgentService:
         connections=_connections(base, base.db.agents),
         variables=_variables(base, base.db.agents),
         silence_max_s=base.config.scheduler.agent_silence_s,
+        callback_timeout_s=base.config.callbacks.timeout_s,
     )
 
 
@@ -268,6 +293,17 @@ def _term(base: Foundation, agents: AgentService, number: int) -> Term:
         )
         for executor, dispatches in ((EXECUTOR, base.dispatches_in), (INLINE, inline_in))
     }
+    callbacks = Callbacks(
+        db=base.db,
+        dispatches=base.dispatches_in,
+        config=base.config.callbacks,
+        sweep_interval_s=config.sweep_interval_s,
+        silence_s=config.agent_silence_s,
+        now=base.now,
+        signs=agents.signs,
+        others=Others(base.db, base.replica),
+        launcher=base.replica,
+    )
     scheduler = Scheduler(
         db=base.db,
         receive=base.inbox.receive,
@@ -275,10 +311,11 @@ def _term(base: Foundation, agents: AgentService, number: int) -> Term:
         config=config,
         term=number,
         now=base.now,
-        run_ended=base.clock.look_at,
+        run_ended=partial(_run_ended, base),
         waits=cheap.pool,
         may_launch=lambda: not base.stop.is_set(),
         launcher=base.replica,
+        call_back=callbacks.came,
     )
     sweeper = Sweeper(
         db=base.db,
@@ -294,7 +331,9 @@ def _term(base: Foundation, agents: AgentService, number: int) -> Term:
         outboxes=outboxes,
         scheduler=scheduler,
         clock=base.clock,
+        backfills=base.backfills,
         reports=OthersReports(db=base.db, inbox=base.inbox, sweep_interval_s=config.sweep_interval_s),
+        callbacks=callbacks,
         sweeper=sweeper,
         complaints={
             "scheduler": base.pulses.watch("scheduler", lambda: scheduler.rounds, within_s),
@@ -354,8 +393,11 @@ async def _python_for(environments: Environments, environment: EnvironmentSpec) 
 async def _tell_refusal(db: Database, inbox: Inbox, refusal: Refusal) -> None:
     """The scheduler hears of it like of any end of a try, and commits it."""
     async with db.agents.connection() as conn:
-        row = await tries.fetch_try(conn, refusal.try_id)
+        row = await fetch_any_try(conn, refusal.try_id)
     if row is not None and row.live:
         now = telemetry.utc_now()
         outcome = Outcome(kind=refusal.kind, because=refusal.because, start_date=now, end_date=now)
-        await inbox.try_ended(row, outcome, None)
+        if isinstance(row, CallbackTry):
+            await CallbackReports(db, telemetry.utc_now).try_ended(row, outcome, None)
+        else:
+            await inbox.try_ended(row, outcome, None)

@@ -13,6 +13,8 @@ from leoflowd.executors.process import ProcessExecutor
 from leoflowd.executors.refusals import Refusals
 from leoflowd.lite.environments import Environments
 from leoflowd.lite.workspace import Workspace
+from leoflowd.scheduler.backfills import BackfillMaker
+from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.scheduler.leadership import Leadership
 from leoflowd.scheduler.loop import Scheduler
@@ -48,7 +50,9 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     """By executor."""
     scheduler: Scheduler
     clock: TimetableClock
+    backfills: BackfillMaker
     reports: OthersReports
+    callbacks: Callbacks
     sweeper: Sweeper
     complaints: dict[str, Callable[[], str | None]]
     """By component: of what should move and stands still."""

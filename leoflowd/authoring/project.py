@@ -13,8 +13,10 @@ from typing import Any
 
 import msgspec
 
+from leoflowd.authoring.alerts import check_alert
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.yaml_lines import Document, read_yaml
+from leoflowd.contract.callback_spec import CALLBACK_TIMEOUT_MAX_S
 from leoflowd.contract.dag_spec import ID_PATTERN, EnvironmentSpec
 
 CONFIG_NAME = "leoflow.yaml"
@@ -48,6 +50,8 @@ class ProjectConfig(msgspec.Struct, frozen=True, kw_only=True):
     pool: str | None = None
     warm: bool = True
     cron_data_intervals: bool = False
+    alerts: list[dict[str, Any]] = []
+    callback_timeout_seconds: int | None = None
     lines: dict[str, int] = {}
 
     def error(self, at: str, what: str, why: str, remedy: str) -> DagCompileError:
@@ -151,7 +155,6 @@ TEXTS = _list_of(TEXT)
 ENV = _map_of(_expect(lambda value: isinstance(value, str), "a text; put quotes around numbers and booleans"))
 AMOUNT = _matching(QUANTITY, "a Kubernetes quantity such as 500m or 1Gi")
 AMOUNTS = _closed({"cpu": AMOUNT, "memory": AMOUNT})
-LATER_ALERTS = _refused("alerts arrive later", "until then add a task with trigger_rule='one_failed'")
 LATER_DBT = _refused("dbt projects arrive later", "until then call dbt in a @task.bash task")
 LATER_SECRETS = _refused(
     "scoped delivery of connections and variables arrives later",
@@ -180,7 +183,7 @@ TASK_KEYS: dict[str, Check] = {
     "pool": TEXT,
     "resources": _closed({"requests": AMOUNTS, "limits": AMOUNTS}),
     "execution": _either(_one_of(*EXECUTIONS), lambda value: isinstance(value, str), PLACEMENT),
-    "alerts": LATER_ALERTS,
+    "alerts": _refused("alerts are for all tasks", "write it at the top, with `on: [task_failure]` or task_retry"),
     "connections": LATER_SECRETS,
     "variables": LATER_SECRETS,
     "placement": _refused(
@@ -225,7 +228,11 @@ KEYS: dict[str, Check] = {
     ),
     "dbt": LATER_DBT,
     "dbt_groups": LATER_DBT,
-    "alerts": LATER_ALERTS,
+    "alerts": _list_of(check_alert),
+    "callback_timeout_seconds": _expect(
+        lambda value: _is_whole(value) and 1 <= value <= CALLBACK_TIMEOUT_MAX_S,
+        f"a whole number of seconds, at most {CALLBACK_TIMEOUT_MAX_S:.0f}",
+    ),
     "connections": LATER_SECRETS,
     "variables": LATER_SECRETS,
     "max_active_tasks": _at_least(0),

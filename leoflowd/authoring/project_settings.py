@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from leoflowd.authoring.alerts import alerts_of
 from leoflowd.authoring.differences import drop_arguments
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.project import Project, ProjectConfig
@@ -60,6 +61,10 @@ def finish(raw: dict[str, Any], config: ProjectConfig, common: Mapping[str, Any]
         overrides["description"] = config.description
     if config.tags is not None:
         overrides["tags"] = sorted(set(config.tags))
+    if config.alerts:
+        overrides["alerts"] = msgspec.to_builtins(alerts_of(config.alerts))
+    if config.callback_timeout_seconds is not None:
+        overrides["callback_timeout_s"] = config.callback_timeout_seconds
     if config.max_active_tasks is not None:
         overrides["max_active_tasks"] = config.max_active_tasks
     try:

@@ -76,6 +76,9 @@ class Client:
     def patch(self, path: str, body: Any) -> Any:
         return self._call("PATCH", path, json=body)
 
+    def put(self, path: str) -> Any:
+        return self._call("PUT", path)
+
     def delete(self, path: str) -> Any:
         return self._call("DELETE", path)
 

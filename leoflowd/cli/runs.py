@@ -261,9 +261,9 @@ def logs(
         over = task["state"] in FINISHED_TASK or task["try_number"] > number
         lines = [json.loads(line) for line in client.get_lines(log_path, map_index=map_index).splitlines() if line]
         if not follow:
-            out.show({"try_number": number, "content": lines}, lambda lines=lines: _print_log(lines))  # type: ignore[misc]
+            out.show({"try_number": number, "content": lines}, lambda lines=lines: print_log(lines))  # type: ignore[misc]
             return
-        _print_log(lines[shown:])
+        print_log(lines[shown:])
         shown = len(lines)
         if over:
             break
@@ -273,7 +273,7 @@ def logs(
         raise click.exceptions.Exit(ExitCode.RUN_FAILED)
 
 
-def _print_log(lines: list[dict[str, Any]]) -> None:
+def print_log(lines: list[dict[str, Any]]) -> None:
     stdout = sys.stdout
     colour = stdout.isatty()
     for line in lines:

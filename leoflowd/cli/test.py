@@ -70,6 +70,8 @@ def test(
     folder, spec, interpreter = _find(compiler, target, dag_id)
     if task_id is not None:
         spec = only_task(spec, task_id)
+    if _calls_back(spec):
+        out.note("callbacks, mails and alerts are not sent by `leoflow test`, but for on_execute_callback")
     display = display_for(out)
     run = LocalRun(
         spec,
@@ -131,6 +133,12 @@ def _find(compiler: Compiler, target: str, dag_id: str | None) -> tuple[Path, Da
 
 def _names_of(project: Project) -> tuple[str, str]:
     return project.folder.name, Path(project.source_path).stem
+
+
+def _calls_back(spec: DagSpec) -> bool:
+    return bool(
+        spec.callbacks or spec.alerts or any({*task.callbacks} - {"execute"} or task.email for task in spec.tasks)
+    )
 
 
 def _is_path(target: str) -> bool:

@@ -24,6 +24,7 @@ from enum import StrEnum
 import msgspec
 
 from leoflowd.contract.asset_spec import AssetEventFacts, AssetFacts, AssetRecord
+from leoflowd.contract.callback_spec import CallbackCall
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.overriding import override
 from leoflowd.contract.wait_spec import Deferral
@@ -35,6 +36,8 @@ TRY = f"/{SERVICE}/Try"
 PROTOCOL = 3
 """Grows with each change that a neighbour has to know of. 1: releases that did not say; they refuse unknown fields."""
 
+CALLBACKS_SINCE = 3
+"""The protocol of agents that know `TrySpec.callback`; an older one would run the task again."""
 XCOM_MAX_BYTES = 256 * 1024
 """Largest XCom value as JSON text; the original's cap, kept."""
 LOG_CHUNK_BYTES = 64 * 1024
@@ -150,6 +153,9 @@ class TrySpec(msgspec.Struct, frozen=True, kw_only=True):
     """`shim`; or `airflow`: the environment has the real packages, and the runner is the SDK's supervisor."""
     latest_window: tuple[datetime, datetime] | None = None
     """After and until when the dag run is the newest of its timetable (`LatestOnlyOperator`); None: it stays that."""
+    callback: CallbackCall | None = None
+    """Set: the task does not run, but what its end, or its dag run's, calls for. An agent that does not know the field
+    must not get it (`CALLBACKS_SINCE`)."""
 
 
 # --- host stream -------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from leoflowd.contract.asset_spec import AssetCondition, AssetLike, check_condition
+from leoflowd.contract.callback_spec import CALLBACK_TIMEOUT_MAX_S, AlertSpec, DagEvent, TaskEvent
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.loading import Read
 from leoflowd.contract.ready import ready
@@ -215,6 +216,11 @@ class TaskSpec(Spec, frozen=True, kw_only=True):
     inlets: tuple[AssetLike, ...] = ()
     outlets: tuple[AssetLike, ...] = ()
     """Of assets; what else Airflow takes there only has a meaning for lineage back ends, and is refused."""
+    callbacks: tuple[TaskEvent, ...] = ()
+    """Events for which the file has functions (ADR 48)."""
+    email: tuple[str, ...] = ()
+    email_on_failure: bool = True
+    email_on_retry: bool = True
     doc_md: str | None = None
     ui_color: str = "#fff"
     ui_fgcolor: str = "#000"
@@ -327,6 +333,11 @@ class DagSpec(Spec, frozen=True, kw_only=True):
     tasks: tuple[TaskSpec, ...]
     groups: tuple[TaskGroupSpec, ...] = ()
     edge_labels: tuple[EdgeLabel, ...] = ()
+    callbacks: tuple[DagEvent, ...] = ()
+    """Events of a dag run for which the file has functions."""
+    alerts: tuple[AlertSpec, ...] = ()
+    callback_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=CALLBACK_TIMEOUT_MAX_S)] | None = None
+    """How long the process of a callback may take; None: as the daemon is set."""
     environment: EnvironmentSpec = EnvironmentSpec()
     staging: dict[str, Any] = {}
     source_path: SourcePath = "dag.py"

@@ -427,7 +427,7 @@ class _Draft:
         because = f"the dag run timed out after {self._view.dagrun_timeout_s:g} s"
         for instance in self._view.unfinished():
             self._decide(Skip(instance=instance, because=because))
-        self._decisions.append(FinishDagRun(state=DagRunState.FAILED, because=because))
+        self._decisions.append(FinishDagRun(state=DagRunState.FAILED, reason="timed_out", because=because))
         return True
 
     def _end_overdue_waits(self) -> None:
@@ -474,15 +474,18 @@ class _Draft:
         view = self._view
         if view.unfinished_count:
             if self._is_deadlocked():
-                self._decisions.append(FinishDagRun(state=DagRunState.FAILED, because=self._describe_deadlock()))
+                because = self._describe_deadlock()
+                self._decisions.append(
+                    FinishDagRun(state=DagRunState.FAILED, reason="all_tasks_deadlocked", because=because)
+                )
             return
         failed = self._failed_leaves()
         if failed:
             because = f"{len(failed)} task(s) that decide the run failed: {', '.join(failed[:5])}"
-            self._decisions.append(FinishDagRun(state=DagRunState.FAILED, because=because))
+            self._decisions.append(FinishDagRun(state=DagRunState.FAILED, reason="task_failure", because=because))
         else:
             because = "all tasks are done and no leaf failed"
-            self._decisions.append(FinishDagRun(state=DagRunState.SUCCESS, because=because))
+            self._decisions.append(FinishDagRun(state=DagRunState.SUCCESS, reason="success", because=because))
 
     def _is_deadlocked(self) -> bool:
         """Everything unfinished waits, and none of it for the clock or the past: nothing can ever change by itself.

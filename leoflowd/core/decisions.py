@@ -11,6 +11,7 @@ from datetime import datetime
 
 import msgspec
 
+from leoflowd.contract.callback_spec import Reason
 from leoflowd.contract.states import DagRunState, TaskInstanceState
 
 
@@ -134,6 +135,8 @@ class FinishDagRun(DecisionBase, frozen=True, kw_only=True):
     """The dag run ends as SUCCESS or FAILED."""
 
     state: DagRunState
+    reason: Reason
+    """In Airflow's word, for callbacks."""
 
 
 InstanceDecision = (

@@ -106,7 +106,9 @@ def explain_instance(
     elif view.state is DagRunState.QUEUED and run_after is not None and now < run_after:
         sentences.append(f"the dag run itself is queued: it may begin at {_when(run_after, now)} (its run_after)")
     elif view.state is DagRunState.QUEUED:
-        sentences.append("the dag run itself is queued: it begins when max_active_runs of its dag allows it")
+        sentences.append(
+            "the dag run itself is queued: it begins when max_active_runs of its dag (or backfill) allows it"
+        )
     elif view.state is not DagRunState.RUNNING:
         sentences.append(f"the dag run is over ({view.state}); clear the task to run it again")
     else:

@@ -1,8 +1,8 @@
 """Who gets the free slots: pools, the DAG's `max_active_tasks` per run, and the per-task limits, in one ledger.
 
 The leader's scheduler keeps one `SlotLedger`: it enters every live instance (`occupy`), asks for every scheduled one
-(`request`), and queues whatever `grant` returns. Highest priority first, oldest first among equals. As in Airflow, a
-request too wide for what is free does not hold up narrower ones behind it.
+(`request`), and queues whatever `grant` returns. Backfills come last, then highest priority first, oldest among
+equals. As in Airflow, a request too wide for what is free does not hold up narrower ones behind it.
 
 A grant costs what it grants plus the heads it looks at, never the number of blocked requests. Requests wait in *lanes*
 (heaps, one per pool and width); one that reaches the head of its lane while a limit is exhausted is *parked* with that
@@ -31,6 +31,8 @@ class SlotRequest(msgspec.Struct, frozen=True, kw_only=True):
     pool: str
     slots: int = 1
     priority: int = 1
+    is_backfill: bool = False
+    """It takes what nobody else has asked for, whatever its priority."""
     since: datetime
     dag_id: str
     task_id: str
@@ -46,8 +48,10 @@ _Lane = tuple[str, int]
 _Limit = tuple[str | int, ...]
 _Shelf = tuple[_Lane, int]
 """Where the parked of one limit lie: by lane, and by how much they allow, which differs between versions of a DAG."""
-_Entry = tuple[int, datetime, int, SlotRequest]
-"""Sorts by priority (negated), age, and order of asking, which is unique: requests themselves are never compared."""
+_Rank = tuple[bool, int]
+_Entry = tuple[_Rank, datetime, int, SlotRequest]
+"""Sorts by rank (backfills last, priority negated), age, and order of asking, which is unique: requests themselves are
+never compared."""
 
 
 class SlotLedger:
@@ -152,7 +156,7 @@ class SlotLedger:
 
     def _enter(self, request: SlotRequest) -> None:
         self._order += 1
-        entry = (-request.priority, request.since, self._order, request)
+        entry = ((request.is_backfill, -request.priority), request.since, self._order, request)
         heappush(self._lanes.setdefault((request.pool, request.slots), []), entry)
 
     def _offer_head(self, lane: _Lane, heads: list[tuple[_Entry, _Lane]]) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime
 import msgspec
 
 from leoflowd.contract.agent_messages import DagRunFacts, ResumeCall, TrySpec, XComInput
+from leoflowd.contract.callback_spec import NewCallback
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec, runtime_of
 from leoflowd.contract.states import DagRunType
 from leoflowd.contract.values import byte_size
@@ -23,6 +24,7 @@ from leoflowd.core.timetable import latest_window, neighbours
 
 NEIGHBOURED = (DagRunType.SCHEDULED, DagRunType.BACKFILL)
 """Runs that have one before and one after them; one that somebody asked for stands alone."""
+CALLBACK_KIND = "callback"
 XCOM_BYTES_ALONG = 4 * 1024 * 1024
 """Upstream outputs larger than this in all are not sent with the try; the runner pulls each when it needs it."""
 
@@ -99,7 +101,7 @@ def build_try_spec(one: TryFacts, xcoms: Iterable[XComInput] = (), resume: Resum
     task, facts, artifact = one.task, one.facts, one.artifact
     runtime = runtime_of(task.kind, artifact.spec.environment)
     along = _along(one, xcoms, is_whole=runtime != "shim")
-    before, after = _neighbours(one)
+    before, after = _neighbours(one.run, artifact.spec)
     return TrySpec(
         try_id=facts.id,
         dag_run=one.run,
@@ -135,10 +137,43 @@ def _latest_window(task: TaskSpec, run: DagRunFacts, spec: DagSpec) -> tuple[dat
     return latest_window(spec.timetable, run.data_interval_start or at, run.data_interval_end or at)
 
 
-def _neighbours(one: TryFacts) -> tuple[datetime | None, datetime | None]:
-    if one.run.run_type not in NEIGHBOURED or one.run.logical_date is None:
+def _neighbours(run: DagRunFacts, spec: DagSpec) -> tuple[datetime | None, datetime | None]:
+    if run.run_type not in NEIGHBOURED or run.logical_date is None:
         return None, None
-    return neighbours(one.artifact.spec.timetable, one.run.logical_date)
+    return neighbours(spec.timetable, run.logical_date)
+
+
+def build_callback_spec(
+    new: NewCallback, try_id: str, run: DagRunFacts, artifact: Artifact, *, timeout_s: float
+) -> TrySpec:
+    """The process that a callback runs in. Outputs of tasks are asked for when somebody wants them."""
+    spec = artifact.spec
+    index = artifact.shape.index_of.get(new.task_id or "")
+    task = None if index is None else artifact.shape.nodes[index].spec
+    before, after = _neighbours(run, spec)
+    return TrySpec(
+        try_id=try_id,
+        dag_run=run,
+        task_id=new.task_id or "",
+        map_index=new.map_index,
+        try_number=max(1, new.try_number),
+        max_tries=new.max_tries,
+        kind=CALLBACK_KIND,
+        operator="" if task is None else task.operator,
+        bundle_digest=artifact.bundle_digest,
+        source_path=spec.source_path,
+        import_paths=spec.import_paths,
+        env={} if task is None else task.env,
+        execution_timeout_s=spec.callback_timeout_s or timeout_s,
+        do_xcom_push=False,
+        xcoms_complete=False,
+        dag_version_number=artifact.version_number,
+        prev_logical_date=before,
+        next_logical_date=after,
+        # Mails and alerts alone need nothing of the author's.
+        runtime=runtime_of("python", spec.environment) if new.call.calls_functions else "shim",
+        callback=new.call,
+    )
 
 
 def _along(one: TryFacts, xcoms: Iterable[XComInput], *, is_whole: bool) -> tuple[XComInput, ...] | None:

@@ -11,6 +11,7 @@ from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.states import FINISHED, LIVE, TaskInstanceState
 from leoflowd.contract.waits import WaitEnd
 from leoflowd.contract.xcoms import XCom
+from leoflowd.core.callbacks import is_asked_for, plan_callback, plan_dag_callback
 from leoflowd.core.choices import choice_among
 from leoflowd.core.dag_run_plan import (
     begins_with_wait,
@@ -180,15 +181,15 @@ class Deciding:
 
     def _start_runs(self, draft: Draft) -> None:
         for loaded in draft.starting:
-            dag_run_id, dag_id = loaded.view.dag_run_id, loaded.view.dag_id
-            active_runs = self._views.active_count(dag_id, loaded.facts.run_after)
+            dag_run_id, quota = loaded.view.dag_run_id, loaded.quota
+            active_runs = self._views.active_count(quota, loaded.facts.run_after)
             start = plan_start(loaded.view.state, active_runs=active_runs, max_active_runs=loaded.max_active_runs)
             if start is None or loaded.is_paused:  # changed since there was room: its turn comes again
-                self._views.enqueue(dag_id, dag_run_id, loaded.facts.run_after)
-                self._views.more_to_start.discard(dag_id)  # the sweep knows more
+                self._views.enqueue(quota, dag_run_id, loaded.facts.run_after, loaded.ordinal)
+                self._views.more_to_start.discard(quota)  # the sweep knows more
                 continue
             with self._aside.contained(dag_run_id, draft):
-                self._views.running.setdefault(dag_id, set()).add(dag_run_id)
+                self._views.enter_running(quota, dag_run_id)
                 self._apply(dag_run_id, start, draft)
                 timeout_at = run_timeout_at(loaded.view)
                 if timeout_at is not None:
@@ -260,11 +261,16 @@ class Deciding:
     # --- moves ------------------------------------------------------------------------------------------------
 
     def _end(self, dag_run_id: int, i: int, outcome: Outcome, draft: Draft) -> None:
-        view = self._views.runs[dag_run_id].view
+        loaded = self._views.runs[dag_run_id]
+        view, before = loaded.view, loaded.view.facts[i]
         decisions = plan_outcome(view, i, outcome, draft.now, max_map_length=self._max_map_length)
         for decision in decisions:
             self._apply(dag_run_id, decision, draft)
         own = decisions[0]
+        task, dag = view.node_of(i).spec, loaded.version.spec
+        if is_asked_for(task, dag):
+            called = plan_callback(dag_run_id, task, dag, before, view.facts[i], own, outcome.because)
+            draft.callbacks.extend([called] if called is not None else [])
         if isinstance(own, Defer) and outcome.deferral is not None:
             one = self._views.runs[dag_run_id].try_facts(i)
             wait = wait_of_deferral(one, outcome.deferral, draft.now)
@@ -293,6 +299,9 @@ class Deciding:
         if isinstance(decision, StartDagRun | FinishDagRun):
             view.run = apply_to_run(view.run, decision, draft.now)
             draft.moved_runs.add(dag_run_id)
+            if isinstance(decision, FinishDagRun):
+                called = plan_dag_callback(view, loaded.version.spec, decision)
+                draft.callbacks.extend([called] if called is not None else [])
             return
         if isinstance(decision, Expand):
             added = view.expand(decision.node, decision.count)

@@ -12,6 +12,7 @@ import msgspec
 
 from leoflowd import telemetry
 from leoflowd.contract.asset_spec import AssetRecord
+from leoflowd.contract.callback_spec import NewCallback
 from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE, TaskInstanceState
 from leoflowd.contract.waits import NewWait
@@ -22,7 +23,7 @@ from leoflowd.scheduler.inbox import TryEnded, WaitsEnded
 from leoflowd.scheduler.views import Views
 from leoflowd.scheduler.waits import HTTP_KIND
 from leoflowd.store.asset_events import AssetEventWrite
-from leoflowd.store.run_views import LoadedRun
+from leoflowd.store.run_views import LoadedRun, Quota
 from leoflowd.store.transitions import Batch, EndedTry, Expansion, InstanceWrite, RunWrite
 from leoflowd.store.waits import FiredWait, WaitWrite
 
@@ -73,9 +74,10 @@ class Draft:
         self.fired: dict[Place, FiredWait] = {}
         self.tries_ended: list[TryEnded] = []
         self.waits_ended: list[WaitsEnded] = []
+        self.callbacks: list[NewCallback] = []
         self.launches: list[Place] = []
         self.to_plan: dict[int, set[int] | None] = {}
-        self.dags_to_start: set[str] = set()
+        self.to_start: set[Quota] = set()
         self.starting: list[LoadedRun] = []
         """Queued runs that were read because there may be room for them."""
         self.read_again: set[int] = set()
@@ -106,6 +108,7 @@ class Draft:
         self.ended_tries = {key: ended for key, ended in self.ended_tries.items() if ended[0] != dag_run_id}
         self.asset_records = {place: said for place, said in self.asset_records.items() if place[0] != dag_run_id}
         self.xcoms = [xcom for xcom in self.xcoms if xcom.dag_run_id != dag_run_id]
+        self.callbacks = [callback for callback in self.callbacks if callback.dag_run_id != dag_run_id]
         self.launches = [place for place in self.launches if place[0] != dag_run_id]
         self.waits = {place: wait for place, wait in self.waits.items() if place[0] != dag_run_id}
         self.fired = {place: fired for place, fired in self.fired.items() if place[0] != dag_run_id}
@@ -191,6 +194,7 @@ def batch_of(draft: Draft, views: Views, dag_run_ids: Collection[int]) -> Batch:
             if run in chosen and before.wait and not views.runs[run].view.facts[i].wait
         ),
         asset_events=tuple(write for place in succeeded for write in event_writes(draft, views, place)),
+        callbacks=tuple(callback for callback in draft.callbacks if callback.dag_run_id in chosen),
         stop_tries_of=tuple(sorted(stop)),
     )
 

@@ -67,7 +67,11 @@ class Launch(msgspec.Struct, frozen=True):
     one: TryFacts
 
 
-Effect = Answer | BeginWait | EndWait | DagFinished | RunEnded | AssetsCame | Launch
+class CallBack(msgspec.Struct, frozen=True):
+    """There are callbacks to be launched. Lost: their launcher looks at every sweep."""
+
+
+Effect = Answer | BeginWait | EndWait | DagFinished | RunEnded | AssetsCame | Launch | CallBack
 
 Offer = Callable[[Sequence[TryFacts]], int]
 """An executor's outbox: takes what it has room for, and says how many it has not."""
@@ -86,6 +90,7 @@ def effects_of(draft: Draft, views: Views, set_aside: Collection[int]) -> tuple[
         *(RunEnded(dag_id) for dag_id in _ended_runs(draft, views)),
         *(AssetsCame(dag_id) for dag_id in sorted(draft.waiting_dags)),
         *_launches(draft, views),
+        *([CallBack()] if draft.callbacks else []),
     )
 
 
@@ -138,12 +143,20 @@ def _launches(draft: Draft, views: Views) -> Iterator[Launch]:
 
 
 class Effects:
-    """Hands each to who does it. `offers` are the outboxes by executor; `look_at` tells the clock."""
+    """Hands each to who does it. `offers` are the outboxes by executor; `look_at` tells the clock, `call_back` the
+    launcher of callbacks."""
 
-    def __init__(self, offers: Mapping[str, Offer], waits: Waits, look_at: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        offers: Mapping[str, Offer],
+        waits: Waits,
+        look_at: Callable[[str], None],
+        call_back: Callable[[], None] = lambda: None,
+    ) -> None:
         self._offers = offers
         self._waits = waits
         self._look_at = look_at
+        self._call_back = call_back
         self.dropped_launches = 0
 
     def carry_out(self, effects: Iterable[Effect]) -> None:
@@ -163,6 +176,8 @@ class Effects:
                     finished.add(dag_id)
                 case RunEnded(dag_id=dag_id) | AssetsCame(dag_id=dag_id):
                     self._look_at(dag_id)
+                case CallBack():
+                    self._call_back()
                 case Launch(executor=executor, one=one):
                     launches.setdefault(executor, []).append(one)
                 case _:

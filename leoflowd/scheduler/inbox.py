@@ -17,6 +17,7 @@ import trio
 from leoflowd.contract.agent_messages import Outcome
 from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.contract.waits import WaitEnd
+from leoflowd.store.run_views import Quota
 from leoflowd.store.tries import TryRow
 
 CAPACITY = 4096
@@ -61,9 +62,9 @@ class ReadAgain(msgspec.Struct, frozen=True):
 
 
 class StartRuns(msgspec.Struct, frozen=True):
-    """From the scheduler to itself: there may be room for queued runs of this DAG."""
+    """From the scheduler to itself: there may be room for queued runs of this quota."""
 
-    dag_id: str
+    quota: Quota
 
 
 class DagChanged(msgspec.Struct, frozen=True):

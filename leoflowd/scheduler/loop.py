@@ -41,7 +41,7 @@ from leoflowd.scheduler.inbox import (
 from leoflowd.scheduler.reading import Reading
 from leoflowd.scheduler.views import Views
 from leoflowd.store.database import Database
-from leoflowd.store.run_views import LoadedRun
+from leoflowd.store.run_views import LoadedRun, Quota
 
 log = telemetry.get_logger(__name__)
 
@@ -83,6 +83,7 @@ class Scheduler:
         waits: Waits,
         may_launch: Callable[[], bool] = lambda: True,
         launcher: str = "",
+        call_back: Callable[[], None] = lambda: None,
     ) -> None:
         self._receive = receive
         self._config = config
@@ -92,7 +93,7 @@ class Scheduler:
         self._reading = Reading(db, self._views, self._aside)
         self._deciding = Deciding(self._views, self._aside, may_launch, launcher, config.max_map_length)
         self._committing = Committing(db, self._views, self._aside, term)
-        self._effects = Effects(offers, waits, run_ended)
+        self._effects = Effects(offers, waits, run_ended, call_back)
         self._term = term
         self._later: list[Event] = []
         """Events about runs that somebody changed meanwhile, to be decided again."""
@@ -177,7 +178,7 @@ class Scheduler:
     def _follow_up(self, draft: Draft) -> list[Event]:
         """Runs that may start now, and runs whose tasks wait for a past that has just changed."""
         waiting = self._waiting_for_the_past(draft)
-        dags_with_room = set()
+        with_room = set()
         for dag_run_id in draft.moved_runs:
             loaded = self._views.runs[dag_run_id]
             view = loaded.view
@@ -185,23 +186,24 @@ class Scheduler:
                 continue
             because = view.run.because
             log.info("dag_run_ended", dag_id=view.dag_id, run_id=view.run_id, state=view.state.value, because=because)
-            self._views.leave_running(view.dag_id, dag_run_id)
+            self._views.leave_running(loaded.quota, dag_run_id)
             if not view.live_count:
                 self._views.forget(dag_run_id)
-            if view.dag_id in self._views.queued:
-                dags_with_room.add(view.dag_id)
-        dags_with_room |= self._dags_held_by_their_past(draft)
+            if loaded.quota in self._views.queued:
+                with_room.add(loaded.quota)
+        with_room |= self._held_by_their_past(draft)
         self._views.park_idle()
-        return [*map(StartRuns, sorted(dags_with_room)), *map(ReadAgain, sorted(waiting))]
+        return [*map(StartRuns, sorted(with_room)), *map(ReadAgain, sorted(waiting))]
 
-    def _dags_held_by_their_past(self, draft: Draft) -> set[str]:
+    def _held_by_their_past(self, draft: Draft) -> set[Quota]:
         """A queued run of these, cleared, may be what a running one waits for: see `Views.active_count`."""
         views = self._views
         return {
-            loaded.view.dag_id
+            loaded.quota
             for dag_run_id in {dag_run_id for dag_run_id, _ in draft.first}
             if (loaded := views.runs.get(dag_run_id)) is not None
-            and loaded.view.dag_id in views.queued.keys() & views.asks_past
+            and loaded.view.dag_id in views.asks_past
+            and loaded.quota in views.queued
             and is_held_by_the_past(loaded.view)
         }
 

@@ -24,7 +24,7 @@ from leoflowd.scheduler.inbox import (
 from leoflowd.scheduler.views import Views
 from leoflowd.store import run_views
 from leoflowd.store.database import Connection, Database
-from leoflowd.store.run_views import LoadedRun, RunHead
+from leoflowd.store.run_views import LoadedRun, Quota, RunHead
 
 LOADED_PER_STEP = 40
 """Runs read in one step after a start; what agents and the pool report is served in between."""
@@ -52,7 +52,7 @@ class Reading:
                         if isinstance(event, RunChanged):
                             draft.read_again.add(event.dag_run_id)
                     case StartRuns():
-                        draft.dags_to_start.add(event.dag_id)
+                        draft.to_start.add(event.quota)
                     case DagChanged():
                         heads = await run_views.list_active_heads(conn, event.dag_id)
                         changed |= {head.id for head in heads} | self._views.runs_of(event.dag_id)
@@ -70,24 +70,24 @@ class Reading:
             draft.just_read = changed
             self._aside.lift(changed)
             wanted |= self._views.take_backlog(LOADED_PER_STEP)
-            draft.dags_to_start |= self._views.take_more_to_start()
+            draft.to_start |= self._views.take_more_to_start()
             to_read = changed | (wanted - self._views.runs.keys() - set(self._aside))
             if to_read:
                 await self._read_runs(conn, to_read, changed, draft)
-            for dag_id in sorted(draft.dags_to_start):
-                await self._read_queued(conn, dag_id, draft)
+            for quota in sorted(draft.to_start):
+                await self._read_queued(conn, quota, draft)
 
     def _due(self, draft: Draft) -> set[int]:
         """Plan the runs whose time has come; those that must be read first."""
         to_read = set()
         for dag_run_id in self._views.pop_due(draft.now):
-            dag_id = self._views.dag_of(dag_run_id)
-            if dag_id is None:
+            quota = self._views.quota_of(dag_run_id)
+            if quota is None:
                 continue
             if dag_run_id in self._views.parked:
                 to_read.add(dag_run_id)
             elif self._views.is_queued(dag_run_id):
-                draft.dags_to_start.add(dag_id)
+                draft.to_start.add(quota)
             elif dag_run_id in self._views.runs:
                 draft.to_plan[dag_run_id] = None
         return to_read
@@ -100,16 +100,16 @@ class Reading:
             draft.to_plan.pop(dag_run_id, None)
             is_active = head is not None and head.state in (DagRunState.QUEUED, DagRunState.RUNNING)
             if was_in is not None and not is_active:
-                draft.left_dags.add(was_in)
-                draft.dags_to_start.add(was_in)
+                draft.left_dags.add(was_in.dag_id)
+                draft.to_start.add(was_in)
             if head is None:
                 continue
             if dag_run_id in draft.read_again:
                 draft.changed_dags.add(head.dag_id)
             self._views.note_limits(head)
             if head.state == DagRunState.QUEUED:
-                self._views.enqueue(head.dag_id, head.id, head.run_after)
-                draft.dags_to_start.add(head.dag_id)
+                self._views.enqueue(head.quota, head.id, head.run_after, head.ordinal)
+                draft.to_start.add(head.quota)
             if head.is_live or head.state == DagRunState.RUNNING:
                 await self._load(conn, head, draft)
 
@@ -129,18 +129,18 @@ class Reading:
             draft.to_plan[head.id] = None
         return loaded
 
-    async def _read_queued(self, conn: Connection, dag_id: str, draft: Draft) -> None:
-        """As many queued runs as there is room for, in the order of `run_after`; the others stay unread."""
-        limits, queue = self._views.limits.get(dag_id), self._views.queued.get(dag_id)
+    async def _read_queued(self, conn: Connection, quota: Quota, draft: Draft) -> None:
+        """As many queued runs as there is room for, in their order; the others stay unread."""
+        limits, queue = self._views.limits.get(quota), self._views.queued.get(quota)
         if limits is None or queue is None or limits.is_paused:
             return
         waits_first = queue.next()
         if waits_first is None:
             return
-        room = limits.max_active_runs - self._views.active_count(dag_id, waits_first[0])
+        room = limits.max_active_runs - self._views.active_count(quota, waits_first[0])
         if not limits.max_active_runs or room > LOADED_PER_STEP:
             room = LOADED_PER_STEP
-            self._views.more_to_start.add(dag_id)
+            self._views.more_to_start.add(quota)
         while room > 0 and (first := queue.next()) is not None and first[0] <= draft.now:
             dag_run_id = first[1]
             loaded = self._views.runs.get(dag_run_id) or await self._read_to_start(conn, dag_run_id, draft)
@@ -150,7 +150,7 @@ class Reading:
                 room -= 1
         first = queue.next()
         if first is None or first[0] > draft.now:
-            self._views.more_to_start.discard(dag_id)
+            self._views.more_to_start.discard(quota)
         if first is not None and first[0] > draft.now:
             self._views.wake_at(*first)
 
@@ -179,17 +179,17 @@ class Reading:
         unknown = []
         for head in heads:
             if views.note_limits(head):
-                draft.dags_to_start.add(head.dag_id)
+                draft.to_start.add(head.quota)
             if head.id in self._aside or head.id in moved:
                 continue
             if head.state == DagRunState.QUEUED:
                 if head.id not in views:
-                    views.enqueue(head.dag_id, head.id, head.run_after)
-                    draft.dags_to_start.add(head.dag_id)
+                    views.enqueue(head.quota, head.id, head.run_after, head.ordinal)
+                    draft.to_start.add(head.quota)
             elif head.id not in views.runs and head.id not in views.parked:
                 views.expect(head)
                 unknown.append(head.id)
-        draft.dags_to_start |= views.queued.keys()
+        draft.to_start |= views.queued.keys()
         if len(unknown) <= LOADED_PER_STEP:
             views.backlog = []
             return set(unknown)

@@ -89,6 +89,7 @@ async def follow_hints(
     inbox: Inbox,
     look_at: Callable[[str | None], None],
     reports_came: Callable[[], None],
+    callbacks_came: Callable[[], None],
 ) -> None:
     """Carry hints into the inbox, to the timetable clock and to the reader of reports. Hooks concern the pool alone."""
     async for hint in hints:
@@ -102,9 +103,12 @@ async def follow_hints(
                 inbox.hint(Sweep())
             case "reports":
                 reports_came()
+            case "callbacks":
+                callbacks_came()
             case "all":  # some may have been missed
                 inbox.hint(Sweep())
                 look_at(None)
                 reports_came()
+                callbacks_came()
             case _:
                 pass

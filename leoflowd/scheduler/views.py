@@ -10,18 +10,20 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from datetime import datetime
+from typing import TypeVar
 
 from leoflowd.contract.states import LIVE, DagRunState, TaskInstanceState
 from leoflowd.core.dag_run_plan import due_moments, is_held_by_the_past
 from leoflowd.core.pool_slots import SlotLedger, SlotRequest
 from leoflowd.core.run_view import InstanceFacts
-from leoflowd.store.run_views import LoadedRun, PoolRow, RunHead
+from leoflowd.store.run_views import LoadedRun, PoolRow, Quota, RunHead
 
 _S = TaskInstanceState
+_Key = TypeVar("_Key")
 
 
-class DagLimits:
-    """What holds back the queued runs of a DAG."""
+class Limits:
+    """What holds back the queued runs of a quota."""
 
     __slots__ = ("is_paused", "max_active_runs")
 
@@ -30,34 +32,38 @@ class DagLimits:
         self.max_active_runs = max_active_runs
 
 
+_Place = tuple[int, datetime, int]
+
+
 class Queue:
-    """Queued runs of one DAG, none of them read: ids by `run_after`, then by age."""
+    """Queued runs of one quota, none of them read: ids by their ordinal in a backfill, by `run_after`, then by age."""
 
     def __init__(self) -> None:
-        self._run_after: dict[int, datetime] = {}
-        self._order: list[tuple[datetime, int]] = []
-        self._placed: set[tuple[datetime, int]] = set()
+        self._place_of: dict[int, _Place] = {}
+        self._order: list[_Place] = []
+        self._placed: set[_Place] = set()
 
     def __len__(self) -> int:
-        return len(self._run_after)
+        return len(self._place_of)
 
     def __contains__(self, dag_run_id: int) -> bool:
-        return dag_run_id in self._run_after
+        return dag_run_id in self._place_of
 
-    def add(self, dag_run_id: int, run_after: datetime) -> None:
-        self._run_after[dag_run_id] = run_after
-        if (run_after, dag_run_id) not in self._placed:
-            self._placed.add((run_after, dag_run_id))
-            heapq.heappush(self._order, (run_after, dag_run_id))
+    def add(self, dag_run_id: int, run_after: datetime, ordinal: int = 0) -> None:
+        place = (ordinal, run_after, dag_run_id)
+        self._place_of[dag_run_id] = place
+        if place not in self._placed:
+            self._placed.add(place)
+            heapq.heappush(self._order, place)
 
     def remove(self, dag_run_id: int) -> None:
-        self._run_after.pop(dag_run_id, None)  # its place in the order is skipped when its turn comes
+        self._place_of.pop(dag_run_id, None)  # its place in the order is skipped when its turn comes
 
     def next(self) -> tuple[datetime, int] | None:
-        """The first one, which stays."""
-        while self._order and self._run_after.get(self._order[0][1]) != self._order[0][0]:
+        """(run_after, id) of the first one, which stays."""
+        while self._order and self._place_of.get(self._order[0][2]) != self._order[0]:
             self._placed.discard(heapq.heappop(self._order))
-        return self._order[0] if self._order else None
+        return self._order[0][1:] if self._order else None
 
 
 class Views:
@@ -65,14 +71,16 @@ class Views:
         self.runs: dict[int, LoadedRun] = {}
         self.running: dict[str, set[int]] = {}
         """Running runs by DAG, whether in memory or not."""
-        self.queued: dict[str, Queue] = {}
+        self.active: dict[Quota, set[int]] = {}
+        """The same by quota."""
+        self.queued: dict[Quota, Queue] = {}
         self.parked: dict[int, int] = {}
         """Running runs that only wait and were dropped from memory, with their revision."""
         self.backlog: list[int] = []
         """Running runs that nobody has read yet."""
-        self.more_to_start: set[str] = set()
-        """DAGs with room for more queued runs than one step reads."""
-        self.limits: dict[str, DagLimits] = {}
+        self.more_to_start: set[Quota] = set()
+        """Quotas with room for more queued runs than one step reads."""
+        self.limits: dict[Quota, Limits] = {}
         self.asks_past: set[str] = set()
         """DAGs in which a task waits for the same task of the previous run."""
         self.tries: dict[str, tuple[int, int]] = {}
@@ -80,8 +88,8 @@ class Views:
         """Waits by id, of the runs in memory."""
         self.ledger = SlotLedger({})
         self.pools_with_deferred: frozenset[str] = frozenset()
-        self._dag_of: dict[int, str] = {}
-        """The DAG of every active run that is known here."""
+        self._quota_of: dict[int, Quota] = {}
+        """Of every active run that is known here."""
         self._held = 0
         """Task instances of the runs in memory."""
         self._max_instances = max_instances
@@ -91,31 +99,31 @@ class Views:
     # --- who is known -----------------------------------------------------------------------------------------
 
     def __contains__(self, dag_run_id: int) -> bool:
-        return dag_run_id in self._dag_of
+        return dag_run_id in self._quota_of
 
     def known(self) -> Iterator[int]:
-        return iter(self._dag_of)
+        return iter(self._quota_of)
 
-    def dag_of(self, dag_run_id: int) -> str | None:
-        """The DAG of an active run that is known here."""
-        return self._dag_of.get(dag_run_id)
+    def quota_of(self, dag_run_id: int) -> Quota | None:
+        """Of an active run that is known here."""
+        return self._quota_of.get(dag_run_id)
 
     def is_queued(self, dag_run_id: int) -> bool:
-        queue = self.queued.get(self._dag_of.get(dag_run_id, ""))
-        return queue is not None and dag_run_id in queue
+        quota = self._quota_of.get(dag_run_id)
+        return quota is not None and dag_run_id in self.queued.get(quota, ())
 
-    def active_in(self, dag_run_id: int) -> str | None:
-        """The DAG in which it is queued or running, as far as is known; None for a run that has ended."""
-        dag_id = self._dag_of.get(dag_run_id)
-        if dag_id is not None and (dag_run_id in self.running.get(dag_id, ()) or self.is_queued(dag_run_id)):
-            return dag_id
+    def active_in(self, dag_run_id: int) -> Quota | None:
+        """Where it is queued or running, as far as is known; None for a run that has ended."""
+        quota = self._quota_of.get(dag_run_id)
+        if quota is not None and (dag_run_id in self.active.get(quota, ()) or self.is_queued(dag_run_id)):
+            return quota
         return None
 
-    def active_count(self, dag_id: str, run_after: datetime) -> int:
-        """Running runs that count against the DAG's limit for a run of this moment. Later ones that are held by their
+    def active_count(self, quota: Quota, run_after: datetime) -> int:
+        """Running runs that count against the limit for a run of this moment. Later ones that are held by their
         past do not: what holds them may be this very run, cleared, and they would wait for each other."""
-        running = self.running.get(dag_id, set())
-        if dag_id not in self.asks_past:
+        running = self.active.get(quota, set())
+        if quota.dag_id not in self.asks_past:
             return len(running)
         return sum(not self._is_held_by(i, run_after) for i in running)
 
@@ -156,46 +164,47 @@ class Views:
         del self.backlog[:at_most]
         return taken
 
-    def take_more_to_start(self) -> set[str]:
+    def take_more_to_start(self) -> set[Quota]:
         taken, self.more_to_start = self.more_to_start, set()
         return taken
 
     # --- coming and going -------------------------------------------------------------------------------------
 
     def note_limits(self, head: RunHead) -> bool:
-        """Remember what holds back the DAG's queued runs; True when it changed."""
-        known = self.limits.get(head.dag_id)
-        if known is not None and (known.is_paused, known.max_active_runs) == (head.is_paused, head.max_active_runs):
+        """Remember what holds back the queued runs of its quota; True when it changed."""
+        is_paused = head.is_paused or head.is_held
+        known = self.limits.get(head.quota)
+        if known is not None and (known.is_paused, known.max_active_runs) == (is_paused, head.max_active_runs):
             return False
-        self.limits[head.dag_id] = DagLimits(head.is_paused, head.max_active_runs)
+        self.limits[head.quota] = Limits(is_paused, head.max_active_runs)
         return True
 
-    def enqueue(self, dag_id: str, dag_run_id: int, run_after: datetime) -> None:
-        self._dag_of[dag_run_id] = dag_id
-        self.queued.setdefault(dag_id, Queue()).add(dag_run_id, run_after)
+    def enqueue(self, quota: Quota, dag_run_id: int, run_after: datetime, ordinal: int = 0) -> None:
+        self._quota_of[dag_run_id] = quota
+        self.queued.setdefault(quota, Queue()).add(dag_run_id, run_after, ordinal)
 
-    def dequeue(self, dag_id: str, dag_run_id: int) -> None:
-        queue = self.queued.get(dag_id)
+    def dequeue(self, quota: Quota, dag_run_id: int) -> None:
+        queue = self.queued.get(quota)
         if queue is not None:
             queue.remove(dag_run_id)
             if not queue:
-                del self.queued[dag_id]
+                del self.queued[quota]
 
     def expect(self, head: RunHead) -> None:
         """A running run that is to be read when there is time: it counts, and that is all."""
-        self._dag_of[head.id] = head.dag_id
-        self.running.setdefault(head.dag_id, set()).add(head.id)
+        self._quota_of[head.id] = head.quota
+        self.enter_running(head.quota, head.id)
 
     def watch(self, loaded: LoadedRun) -> None:
         """Hold its view, and index what may be reported or become due in it."""
         view = loaded.view
-        self._dag_of[view.dag_run_id] = view.dag_id
+        self._quota_of[view.dag_run_id] = loaded.quota
         self.runs[view.dag_run_id] = loaded
         self._held += len(view.facts)
         self.parked.pop(view.dag_run_id, None)
         if view.state == DagRunState.RUNNING:
-            self.running.setdefault(view.dag_id, set()).add(view.dag_run_id)
-            self.dequeue(view.dag_id, view.dag_run_id)
+            self.enter_running(loaded.quota, view.dag_run_id)
+            self.dequeue(loaded.quota, view.dag_run_id)
         if any(task.depends_on_past or task.wait_for_downstream for task in loaded.version.spec.tasks):
             self.asks_past.add(view.dag_id)
         for i, facts in enumerate(view.facts):
@@ -217,20 +226,21 @@ class Views:
 
     def forget(self, dag_run_id: int) -> None:
         """As if it had never been seen; its timers stay, and find nothing."""
-        dag_id = self._dag_of.pop(dag_run_id, None)
+        quota = self._quota_of.pop(dag_run_id, None)
         self.parked.pop(dag_run_id, None)
-        if dag_id is None:
+        if quota is None:
             return
-        self.dequeue(dag_id, dag_run_id)
-        self.leave_running(dag_id, dag_run_id)
+        self.dequeue(quota, dag_run_id)
+        self.leave_running(quota, dag_run_id)
         self._drop_view(dag_run_id)
 
-    def leave_running(self, dag_id: str, dag_run_id: int) -> None:
-        running = self.running.get(dag_id)
-        if running is not None:
-            running.discard(dag_run_id)
-            if not running:
-                del self.running[dag_id]
+    def enter_running(self, quota: Quota, dag_run_id: int) -> None:
+        self.running.setdefault(quota.dag_id, set()).add(dag_run_id)
+        self.active.setdefault(quota, set()).add(dag_run_id)
+
+    def leave_running(self, quota: Quota, dag_run_id: int) -> None:
+        _discard(self.running, quota.dag_id, dag_run_id)
+        _discard(self.active, quota, dag_run_id)
 
     def park_idle(self) -> None:
         """When there are too many views to keep, drop those of runs in which everything waits, oldest first."""
@@ -303,7 +313,7 @@ class Views:
 
     def forget_timers(self) -> None:
         """Of runs that are known no more; some would have been due in months."""
-        kept = [timer for timer in self._timers if timer[1] in self._dag_of]
+        kept = [timer for timer in self._timers if timer[1] in self._quota_of]
         if len(kept) < len(self._timers):
             heapq.heapify(kept)
             self._timers, self._timed = kept, set(kept)
@@ -318,6 +328,15 @@ class Views:
         return due
 
 
+def _discard(sets: dict[_Key, set[int]], key: _Key, dag_run_id: int) -> None:
+    """Out of its set, and an empty set out of the table."""
+    found = sets.get(key)
+    if found is not None:
+        found.discard(dag_run_id)
+        if not found:
+            del sets[key]
+
+
 def request_of(loaded: LoadedRun, i: int) -> SlotRequest:
     """What this instance asks of its pool."""
     view = loaded.view
@@ -327,6 +346,7 @@ def request_of(loaded: LoadedRun, i: int) -> SlotRequest:
         pool=node.spec.pool,
         slots=node.spec.pool_slots,
         priority=node.weight,
+        is_backfill=bool(loaded.quota.backfill_id),
         since=facts.scheduled_at or loaded.facts.run_after,
         dag_id=view.dag_id,
         task_id=node.spec.task_id,

@@ -102,9 +102,10 @@ async def register_dag(
 ) -> Registered:
     """Make this artifact the current version of its DAG. Equal digest = same version, also when it is an old one.
 
-    Whoever had deleted the DAG is overruled. Raises `Invalid` for what cannot be stored or scheduled.
+    Whoever had deleted the DAG, or rolled it back, is overruled. Raises `Invalid` for what cannot be stored or
+    scheduled.
     """
-    prepared = await off_loop(lambda: _prepare(spec), size=size_of(spec))
+    prepared = await off_loop(lambda: prepare(spec), size=size_of(spec))
     digest = prepared.digest
     paused = bool(spec.is_paused_upon_creation)
     await conn.execute(_SQL.forget_deletions, {"dag_ids": [spec.dag_id]})
@@ -127,16 +128,31 @@ async def register_dag(
         )
     else:
         version_id, number = known.id, known.version_number
+    where = Whereabouts(fileloc, relative_fileloc, bundle_name, parse_duration_s)
+    await make_current(conn, version_id, spec, prepared, where, now)
+    return Registered(version_id, number, known is None)
+
+
+class Whereabouts(msgspec.Struct, frozen=True):
+    """Where a DAG comes from."""
+
+    fileloc: str
+    relative_fileloc: str
+    bundle_name: str
+    parse_duration_s: float | None
+
+
+async def make_current(
+    conn: Connection, version_id: uuid.UUID, spec: DagSpec, prepared: Prepared, where: Whereabouts, now: datetime
+) -> None:
+    """From now on new runs are of this version, and lists show what it says. The caller has locked the dag row."""
     await conn.execute(
         _SQL.update_dag_current,
         {
             "dag_id": spec.dag_id,
             "version_id": version_id,
             "now": now,
-            "fileloc": fileloc,
-            "relative_fileloc": relative_fileloc,
-            "bundle_name": bundle_name,
-            "parse_duration_s": parse_duration_s,
+            **msgspec.structs.asdict(where),
             "dag_display_name": spec.dag_display_name or spec.dag_id,
             "description": spec.description,
             "tags": sorted(spec.tags),
@@ -151,10 +167,9 @@ async def register_dag(
     for conflict in await assets.write_uses(conn, spec, now):
         log.warning("asset_inactive", dag_id=spec.dag_id, **msgspec.structs.asdict(conflict))
     await send_hint(conn, "dag", spec.dag_id)
-    return Registered(version_id, number, known is None)
 
 
-class _Prepared(msgspec.Struct, frozen=True):
+class Prepared(msgspec.Struct, frozen=True):
     """All that costs time in proportion to the artifact."""
 
     digest: str
@@ -173,7 +188,8 @@ def size_of(spec: DagSpec) -> int:
     return sum(1 + len(task.upstream_task_ids) // 10 for task in spec.tasks) + len(spec.source) // 1_000
 
 
-def _prepare(spec: DagSpec) -> _Prepared:
+def prepare(spec: DagSpec) -> Prepared:
+    """Checks the artifact, and works out what is stored of it. Raises `Invalid`."""
     try:
         dag_spec.checked(spec)
         validate(spec.timetable)
@@ -183,7 +199,7 @@ def _prepare(spec: DagSpec) -> _Prepared:
         raise Invalid(f"cannot register dag {spec.dag_id!r}: {error}", location=error.location) from error
     except (ValueError, OverflowError) as error:
         raise Invalid(f"cannot register dag {spec.dag_id!r}: {error}") from error
-    return _Prepared(
+    return Prepared(
         digest=dag_spec.digest(spec),
         document=msgspec.json.encode(msgspec.structs.replace(spec, source="")).decode(),
         owners=sorted({task.owner for task in spec.tasks}) or ["airflow"],

@@ -2,7 +2,8 @@
 
 Payloads: `run:<dag_run_id>` (its rows changed), `dag:<dag_id>` (registered, paused, deleted), `pools:`, `reports:` (a
 daemon that does not lead was told something), `variables:` and `connections:` (one was written: DAG files that read it
-while they were loaded are compiled again), `human:` (a question was answered).
+while they were loaded are compiled again), `human:` (a question was answered),
+`callbacks:` (one has ended, or is to be launched again).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,6 +31,13 @@ _SQL = statements("run_views")
 NO_LENGTHS: Mapping[InstanceKey, int] = {}
 
 
+class Quota(NamedTuple):
+    """Whose limit of active runs a run counts against: its DAG's (0), or that of the backfill which asked for it."""
+
+    dag_id: str
+    backfill_id: int = 0
+
+
 class BrokenRun(LeoflowError):
     """Its stored artifact or rows are not what this release can read."""
 
@@ -47,6 +55,10 @@ class LoadedRun(msgspec.Struct, frozen=True):
     """The run as templates see it."""
     is_paused: bool
     max_active_runs: int
+    """Of its quota."""
+    quota: Quota
+    ordinal: int
+    """Its place in the order of its backfill; 0 without one."""
 
     @property
     def run_now(self) -> DagRunFacts:
@@ -81,6 +93,8 @@ class _RunRow(msgspec.Struct, frozen=True):
     revision: int
     is_paused: bool
     max_active_runs: int
+    backfill_id: int
+    ordinal: int
 
 
 class InstanceRow(msgspec.Struct, frozen=True):
@@ -119,8 +133,17 @@ class RunHead(msgspec.Struct, frozen=True):
     revision: int
     is_paused: bool
     max_active_runs: int
+    """Of its quota."""
+    backfill_id: int
+    ordinal: int
+    is_held: bool
+    """Its backfill is paused: it does not start, and goes on if it has started."""
     is_live: bool
     """Has it live tries? Not asked for, and False, when all active runs are listed."""
+
+    @property
+    def quota(self) -> Quota:
+        return Quota(self.dag_id, self.backfill_id)
 
 
 async def list_heads(conn: Connection, dag_run_ids: Sequence[int]) -> tuple[RunHead, ...]:
@@ -172,7 +195,8 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
     view = await off_loop(
         lambda: build(facts=[facts_of(row, shape.index_of[row.task_id], lengths) for row in known]), size=len(known)
     )
-    return LoadedRun(view, version, _run_facts(run), run.is_paused, run.max_active_runs)
+    quota = Quota(run.dag_id, run.backfill_id)
+    return LoadedRun(view, version, _run_facts(run), run.is_paused, run.max_active_runs, quota, run.ordinal)
 
 
 async def load_try(conn: Connection, dag_run_id: int, try_id: str) -> TryFacts | None:
@@ -192,6 +216,18 @@ async def _load_try(conn: Connection, dag_run_id: int, try_id: str) -> TryFacts 
     shape = shape_of_version(version.id, version.spec)
     facts = facts_of(row, shape.index_of[row.task_id])
     return TryFacts(dag_run_id=run.id, facts=facts, run=_run_facts(run), artifact=_artifact(version, shape))
+
+
+async def load_artifact(conn: Connection, dag_run_id: int) -> tuple[DagRunFacts, Artifact] | None:
+    """The run as it stands, and the version that it runs; None when it is gone. Raises `BrokenRun`."""
+    try:
+        run = await fetch_one(conn, _SQL.fetch_run, _RunRow, dag_run_id=dag_run_id)
+        if run is None:
+            return None
+        version = await fetch_version_by_id(conn, run.dag_version_id)
+        return _run_facts(run), _artifact(version, shape_of_version(version.id, version.spec))
+    except _UNREADABLE as error:
+        raise BrokenRun(f"dag run {dag_run_id} cannot be read: {error}") from error
 
 
 def _artifact(version: VersionRow, shape: DagShape) -> Artifact:

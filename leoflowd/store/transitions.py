@@ -15,12 +15,13 @@ from typing import Any
 import msgspec
 from psycopg import AsyncCursor
 
+from leoflowd.contract.callback_spec import NewCallback
 from leoflowd.contract.errors import LeadershipLost, LeoflowError
 from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
 from leoflowd.contract.values import shown_json
 from leoflowd.contract.xcoms import XCom
 from leoflowd.core.run_view import InstanceFacts
-from leoflowd.store import hitl_details
+from leoflowd.store import callbacks, hitl_details
 from leoflowd.store.asset_events import AssetEventWrite, insert_events
 from leoflowd.store.database import Connection, statements
 from leoflowd.store.hints import send_hint
@@ -95,6 +96,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     ended_waits: tuple[InstanceKey, ...] = ()
     asset_events: tuple[AssetEventWrite, ...] = ()
     """Of tasks that succeeded."""
+    callbacks: tuple[NewCallback, ...] = ()
     stop_tries_of: tuple[int, ...] = ()
     """Dag runs whose live tries were decided away (timeout, fail_fast): their agents are told by a hint."""
 
@@ -154,6 +156,8 @@ async def _write_changes(conn: Connection, batch: Batch, now: datetime) -> Curso
         await fire_waits(conn, batch.fired, now)
     if batch.xcoms:
         await xcoms_of(conn).put_all(batch.xcoms, now)
+    if batch.callbacks:
+        await callbacks.insert_callbacks(conn, batch.callbacks, now)
     changed = [run for run in batch.runs if run.state is not None]
     if changed:
         await conn.execute(_SQL.move_runs, _run_parameters(changed, now))

@@ -37,9 +37,7 @@ class Verdict(enum.Enum):
     REFUSED = "refused"
 
 
-LATER = re.compile(
-    r"\b(assets?|datasets?|callbacks?|deadline|inlets|outlets|dbt|cosmos|SMTP)\b|mails are not sent", re.IGNORECASE
-)
+LATER = re.compile(r"\b(assets?|datasets?|callbacks?|deadline|inlets|outlets|dbt|cosmos|SMTP)\b", re.IGNORECASE)
 """What an issue of its own brings."""
 HAS_NO_MODULE = re.compile(
     r"^the module '(?P<module>[^']+)' is imported; "

@@ -44,6 +44,8 @@ class Agent:
         self.started: list[Started] = []
         self.ran: list[str] = []
         """The task of each try that it started."""
+        self.called: list[str] = []
+        """What the callbacks were about that it started: `task_id` or the dag run, and the event."""
         self.stored: list[str] = []
         """Tries whose outcome was acknowledged."""
         self._host = host
@@ -106,9 +108,15 @@ class Agent:
                 if isinstance(message, m.Launch) and message.spec.try_id not in self._seen:
                     self._seen.add(message.spec.try_id)
                     self._open[message.spec.try_id] = message.spec
-                    self.ran.append(message.spec.task_id)
-                    self.started.append(Started(message.spec.try_id, self._host))
+                    self._note(message.spec)
                     nursery.start_soon(self._run_try, message.spec)
+
+    def _note(self, spec: m.TrySpec) -> None:
+        if spec.callback is None:
+            self.ran.append(spec.task_id)
+            self.started.append(Started(spec.try_id, self._host))
+        else:
+            self.called.append(f"{'the run' if spec.callback.of_dag else spec.task_id} {spec.callback.event}")
 
     async def _run_try(self, spec: m.TrySpec) -> None:
         started_at = self._now()

@@ -22,13 +22,14 @@ from leoflowd.api.context import ApiContext
 from leoflowd.cheap_tasks.human_answers import StoredQuestions
 from leoflowd.cheap_tasks.pool import CheapTaskPool
 from leoflowd.cheap_tasks.wait_table import StoredWaits
-from leoflowd.config import ApiConfig, PoolConfig, SchedulerConfig, StoreConfig
+from leoflowd.config import ApiConfig, CallbacksConfig, PoolConfig, SchedulerConfig, StoreConfig
 from leoflowd.contract.agent_messages import Launch, Outcome
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
 from leoflowd.core.try_tokens import try_token
 from leoflowd.executors.launches import Launches
 from leoflowd.executors.refusals import Refusal, Refusals
+from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.scheduler.draft import EXECUTOR, INLINE
 from leoflowd.scheduler.inbox import Inbox
@@ -80,6 +81,7 @@ class Daemon:
         self.socket = folder / f"{name}.sock"
         self.ready = trio.Event()
         self.scheduler: Scheduler | None = None
+        self.callbacks: Callbacks | None = None
         """While it leads."""
         self._folder = folder
         self._watch = watch
@@ -175,7 +177,7 @@ class Daemon:
                     await start_term(leading, term)
                     await trio.sleep_forever()
                 finally:
-                    self.scheduler = None
+                    self.scheduler = self.callbacks = None
 
         async def start_term(leading: trio.Nursery, term: int) -> None:
             inline_in, _inline_out = trio.open_memory_channel[Dispatch](0)
@@ -184,6 +186,17 @@ class Daemon:
                 for executor, dispatches in ((EXECUTOR, dispatches_in), (INLINE, inline_in))
             }
             pool = self._pool(inbox, self._overheard("pool", hints, leading))
+            callbacks = Callbacks(
+                db=db,
+                dispatches=dispatches_in,
+                config=CallbacksConfig(),
+                sweep_interval_s=self._config.sweep_interval_s,
+                silence_s=self._config.agent_silence_s,
+                now=now,
+                signs=agents.signs,
+                others=Others(db, self.launcher),
+                launcher=self.launcher,
+            )
             scheduler = Scheduler(
                 db=db,
                 receive=inbox.receive,
@@ -194,6 +207,7 @@ class Daemon:
                 run_ended=clock.look_at,
                 waits=pool,
                 launcher=self.launcher,
+                call_back=callbacks.came,
             )
             sweeper = Sweeper(
                 db=db, inbox=inbox, config=self._config, now=now, signs=agents.signs, others=Others(db, self.launcher)
@@ -204,7 +218,9 @@ class Daemon:
             await start(leading, root.child("scheduler"), scheduler.run)
             await start(leading, root.child("clock"), clock.run)
             await start(leading, root.child("others' reports"), others.run)
+            await start(leading, root.child("callbacks"), callbacks.run)
             await start(leading, root.child("sweeps"), sweeper.run)
+            self.callbacks = callbacks
             self.scheduler = scheduler
 
         leadership = Leadership(
@@ -222,9 +238,13 @@ class Daemon:
         await start(nursery, root.child("refusals"), refusals.run)
         await start(nursery, root.child("agents"), agents.run)
         nursery.start_soon(_launch_all, dispatches_out, launches)
-        nursery.start_soon(follow_hints, following, inbox, clock.look_at, others.came)
+        nursery.start_soon(follow_hints, following, inbox, clock.look_at, others.came, self._callbacks_came)
         await start(nursery, root.child("replica"), heart.run)
         await start_restarting(nursery, root.child("leadership"), leadership.run, StoreUnavailable, LeadershipLost)
+
+    def _callbacks_came(self) -> None:
+        if self.callbacks is not None:
+            self.callbacks.came()
 
     def _pool(self, inbox: Inbox, hints: trio.MemoryReceiveChannel[Hint]) -> CheapTaskPool:
         return CheapTaskPool(

@@ -1,4 +1,4 @@
-"""Every statement and hint of twelve journeys, broken once each; afterwards nothing is lost and nothing is doubled.
+"""Every statement and hint of each journey, broken once each; afterwards nothing is lost and nothing is doubled.
 
 The points are not listed anywhere: a first walk of each journey records what its code sends (ADR 34). `make crashes`
 walks all of them. Otherwise a few are drawn for each journey and way, by `LEOFLOW_CRASHES_SEED`, which a failure names.
@@ -46,8 +46,9 @@ async def walk(journey: Journey, conninfo: str, folder: Path, fault: Fault | Non
                 world.watch.is_on = False
                 world.release()
                 await world.until_runs(journey.runs)
+                await world.until(world.has_called_back)
                 await world.until(world.is_idle)
-                wrong = await world.judge()
+                wrong = await world.judge(journey.callbacks)
                 seen = await world.states()
         except* (AssertionError, trio.TooSlowError) as group:
             wrong += [told(group), *world.crashes]

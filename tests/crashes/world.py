@@ -7,7 +7,7 @@ is real, only faster (`RATE`), so that sweeps and backoffs take milliseconds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -315,12 +315,20 @@ class World:
         except trio.TooSlowError as error:
             raise AssertionError("\n".join(violation.what for violation in found)) from error
 
-    async def judge(self) -> list[str]:
+    async def has_called_back(self) -> bool:
+        """Whatever was called for is done."""
+        return not await self.rows(b"SELECT 1 FROM callback WHERE state IN ('queued', 'running')")
+
+    async def judge(self, callbacks: Sequence[str] = ()) -> list[str]:
         """All that is wrong; the journey is over."""
         started = [start for site in self.sites for start in site.agent.started]
         history = read_history(self.conninfo, started=started)
         wrong = [f"{violation.rule}: {violation.what}" for violation in check_history(history)]
         wrong += [f"the daemon crashed: {crash}" for crash in self.crashes]
+        called = sorted(one for site in self.sites for one in site.agent.called)
+        wrong += [] if called == list(callbacks) else [f"callbacks were called: {called}, not {list(callbacks)}"]
+        ended = await self.rows(b"SELECT state, starts FROM callback")
+        wrong += [f"a callback ended {state} after {starts} start(s)" for state, starts in ended if state != "success"]
         xcoms = await self.rows(
             b"SELECT x.task_id, x.key, x.value::text, t.id::text FROM xcom x JOIN task_instance t"
             b" USING (dag_run_id, task_id, map_index) WHERE x.value::text <> '\"' || t.id || '\"'"

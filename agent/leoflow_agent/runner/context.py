@@ -233,7 +233,7 @@ class TaskInstance:
         self.first_started_at = moment(spec.get("first_started_at")) or self.start_date
         """When this try began, before it deferred or was rescheduled."""
         self._was_rescheduled = spec.get("first_started_at") is not None
-        self.end_date = None
+        self.end_date: Any = None
         self.pid = os.getpid()
         self.hostname = os.uname().nodename
         self.is_mapped = self.map_index >= 0
@@ -241,6 +241,13 @@ class TaskInstance:
         self._xcoms = xcoms
         self._control = control
         self._context: dict[str, Any] = {}
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds, of one that has ended."""
+        if self.start_date is None or self.end_date is None:
+            return None
+        return float((self.end_date - self.start_date).total_seconds())
 
     def __repr__(self) -> str:
         return f"<TaskInstance {self.dag_id}.{self.task_id} {self.run_id} try {self.try_number}>"
@@ -373,6 +380,13 @@ class TaskInstance:
     @property
     def mark_success_url(self) -> str:
         return self.log_url
+
+
+def end_as(ti: Any, call: dict[str, Any]) -> None:
+    """The task instance is over, and a callback looks at it: `ti` as the facts of `CallbackCall` have it."""
+    of = "task_" if call["of_dag"] else ""
+    ti.state = member("utils.state", "TaskInstanceState", call[f"{of}state"])
+    ti.start_date, ti.end_date = moment(call.get(f"{of}start_date")), moment(call.get(f"{of}end_date"))
 
 
 def _one_of(values: dict[int, Any] | None, index: int, default: Any) -> Any:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from . import linux, module_path
-from . import main as runner
+from . import project as projects
 
 LOAD_WITHIN_S = 30
 _SOCKET = 3
@@ -51,7 +51,7 @@ def become(
         connection = socket.socket(fileno=_SOCKET)
         connection.set_inheritable(False)
         signal.alarm(LOAD_WITHIN_S)  # ends this process; nobody waits for it
-        runner.loaded, because = _load(project)
+        projects.loaded, because = _load(project)
         signal.alarm(0)
         threads = len(os.listdir("/proc/self/task"))
         connection.send(json.dumps({"hello": os.getpid(), "threads": threads, "not_alike": because}).encode())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import importlib
 import io
 import json
@@ -23,16 +22,19 @@ from typing import Any
 
 from . import (
     assets,
+    backseat,
     because,
+    callbacks,
     deferral,
     limits,
     linux,
     logs,
     mapped,
-    module_path,
     old_spelling,
     plugin_macros,
+    project,
     real_airflow,
+    real_callbacks,
     secret_forms,
     skips,
     templates,
@@ -42,8 +44,6 @@ from . import context as contexts
 from .control import AgentGone, Control
 
 CONTROL = 3
-loaded: dict[str, Any] | None = None
-"""The DAGs of the source file, where `loaded_server` has loaded them before it forked this try."""
 _log = logging.getLogger("task")
 
 
@@ -79,15 +79,24 @@ def run_try() -> None:
 
 def _run(spec: dict[str, Any], control: Control) -> dict[str, Any]:
     started = datetime.now(timezone.utc)
-    body = real_airflow.Try if spec.get("runtime") == "airflow" else _Try
-    outcome = body(spec, control, started).run()
+    outcome = _body(spec)(spec, control, started).run()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the work is done, the outcome must get out
     ended = datetime.now(timezone.utc)
     outcome["because"] = limits.shown(control.redact(outcome["because"]))
     return {"start_date": because.moment_text(started), "end_date": because.moment_text(ended), **outcome}
 
 
+def _body(spec: dict[str, Any]) -> Any:
+    """What runs here: a task, or what its end calls for; on our shim, or on the real packages."""
+    is_real = spec.get("runtime") == "airflow"
+    if spec.get("callback") is not None:
+        return real_callbacks.OnAirflow if is_real else callbacks.OnShim
+    return real_airflow.Try if is_real else _Try
+
+
 def _prepare_process(spec: dict[str, Any], work: str, control: Control) -> None:
+    if spec["dag_run"]["run_type"] == "backfill":
+        backseat.take_it()
     sys.stdout, sys.stderr = _unbuffered(1), _unbuffered(2)
     # Python's own fallbacks still are the fork server's; both write to the same descriptors.
     logs.set_up_logging(control)
@@ -138,26 +147,20 @@ class _Try:
         runtime = importlib.import_module("airflow._leoflow_runtime")  # the shim
 
         spec = self._spec
-        runtime.set_supervisor(self._ask)  # the file may read variables while it is loaded
-        gc.disable()  # a large DAG is thousands of objects, none of them garbage
+        ask = functools.partial(project.ask, self._control)
+        runtime.set_supervisor(ask)  # the file may read variables while it is loaded
+        dags = project.load(runtime, spec)
         try:
-            with module_path.inside(spec["bundle_path"]):
-                dags = loaded or runtime.load_project(
-                    spec["bundle_path"], spec.get("source_path", "dag.py"), spec.get("import_paths", ())
-                )
             task = runtime.find_task(dags, spec["dag_run"]["dag_id"], spec["task_id"])
-        except BaseException as error:
+        except Exception as error:
             raise because.CannotLoad(because.where(error, spec["bundle_path"])) from error
-        finally:
-            gc.freeze()
-            gc.enable()
         xcoms = contexts.XComs(spec, self._control)
         dag = dags[spec["dag_run"]["dag_id"]]
         self._pull = mapped.puller(runtime, xcoms, dag, task)
         task, self._fixed = runtime.unmap(task, spec.get("map_index", -1), self._pull)
         self._task = task
         ti = contexts.TaskInstance(spec, task, xcoms, self._control, self._started)
-        events = assets.Events(self._ask, contexts.moment, spec["dag_run"].get("run_type"))
+        events = assets.Events(ask, contexts.moment, spec["dag_run"].get("run_type"))
         context = contexts.build(spec, dag, task, ti, events, dags.values())
         plugin_macros.serve(context["macros"], spec["bundle_path"], spec.get("import_paths", ()))
         old_spelling.add_context_names(context, spec, self._control.ask)
@@ -186,20 +189,14 @@ class _Try:
     def _call(self, runtime: Any, context: dict[str, Any]) -> Any:
         if self._spec.get("resume") is not None:
             method, kwargs = deferral.resumed(self._spec["resume"])
-            return runtime.resume(self._task, context, method, xcom.decode(kwargs))
+            return runtime.resume(self._task, context, method, xcom.decode(kwargs), before=self._before_execute)
         if self._spec["kind"] == "wait" and self._task.kind == "wait":
             # A native sensor whose arguments only this process could render; the cheap-task pool does the rest.
             raise runtime.LeoflowDefer(self._task.leoflow_wait())
-        return runtime.execute(self._task, context)
+        return runtime.execute(self._task, context, before=self._before_execute)
 
-    def _ask(self, kind: str, question: dict[str, Any]) -> dict[str, Any]:
-        if kind == "mask":
-            self._control.hide(question["values"])
-            return {}
-        if kind == "dag_run":
-            conf = limits.json_text(question.get("conf") or {}, "conf", max_bytes=limits.CONF_MAX_BYTES)
-            question = {**question, "conf": conf}
-        return self._control.ask(kind, question)
+    def _before_execute(self, context: dict[str, Any]) -> None:
+        callbacks.before_execute(self._task, context)
 
     def _deferred(self, what: dict[str, Any]) -> dict[str, Any]:
         sentence = deferral.describe(what)

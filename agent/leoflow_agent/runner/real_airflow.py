@@ -32,6 +32,7 @@ from . import (
     module_path,
     old_spelling,
     plugin_macros,
+    real_callbacks,
     skips,
     templates,
     xcom,
@@ -120,30 +121,38 @@ class Try:
             return self._outcome_of(error)
 
     def _run(self) -> dict[str, Any]:
-        _import_quietly()
-        runner: Any = importlib.import_module("airflow.sdk.execution_time.task_runner")
-        importlib.import_module("airflow.sdk.execution_time.supervisor").block_orm_access()
-        _set_up_logging(self._control)
-        old_spelling.adapt()
         xcoms = contexts.XComs(self._spec, self._control)
-        self._supervisor = runner.SUPERVISOR_COMMS = Supervisor(self._spec, self._control, xcoms)
+        runner = self.prepare(xcoms)
+        assert self._supervisor is not None
         task = self._load_task()
         airflow_children.serve(task, self._supervisor.send, _LogLines(self._control).write)
         log = importlib.import_module("structlog").get_logger(logger_name="task")
-        ti = self._task_instance(runner, task)
+        real_callbacks.limit(task)
+        ti = self.task_instance(runner, task)
         context = ti.get_template_context()
         macros = importlib.import_module("airflow.sdk.execution_time.macros")
         plugin_macros.serve(macros, self._spec["bundle_path"], self._spec.get("import_paths", ()))
         old_spelling.add_context_names(context, self._spec, self._control.ask)
         state, _, error = runner.run(ti, context, log)
         context["exception"] = error
-        # Links of operators are XComs, so callbacks and links come before the outcome, which is the last message.
+        # Links of operators are XComs, so they come before the outcome, which is the last message.
+        real_callbacks.leave_to_the_daemon(ti.task)
         runner.finalize(ti, state, context, log, error)
         return self._outcome(error, xcoms)
 
     # --- before --------------------------------------------------------------------------------------------------
 
-    def _load_task(self) -> Any:
+    def prepare(self, xcoms: contexts.XComs) -> Any:
+        """The SDK's task runner, which asks us from now on."""
+        _import_quietly()
+        runner: Any = importlib.import_module("airflow.sdk.execution_time.task_runner")
+        importlib.import_module("airflow.sdk.execution_time.supervisor").block_orm_access()
+        _set_up_logging(self._control)
+        old_spelling.adapt()
+        self._supervisor = runner.SUPERVISOR_COMMS = Supervisor(self._spec, self._control, xcoms)
+        return runner
+
+    def load_dag(self) -> Any:
         folder, source = self._spec["bundle_path"], self._spec.get("source_path", "dag.py")
         if self._spec.get("import_paths"):  # else Airflow puts the folder itself there
             module_path.put(folder, self._spec["import_paths"])
@@ -157,18 +166,22 @@ class Try:
             dags = _load_dags(folder, source)
         if dag_id not in dags:
             raise because.CannotLoad(f"{source} defines no dag {dag_id!r}; it defines {', '.join(dags) or 'none'}")
+        if self._supervisor is not None:
+            self._supervisor.events.know(dags.values())
         dags[dag_id].template_searchpath = templates.search_paths(dags[dag_id], folder)
-        tasks = dags[dag_id].task_dict
+        return dags[dag_id]
+
+    def _load_task(self) -> Any:
+        dag, task_id = self.load_dag(), self._spec["task_id"]
+        dag_id, tasks = dag.dag_id, dag.task_dict
         if task_id not in tasks:
             raise because.CannotLoad(f"dag {dag_id!r} has no task {task_id!r}; it has {', '.join(tasks)}")
         if getattr(tasks[task_id], "run_as_user", None):
             raise because.CannotLoad(f"task {task_id!r} has run_as_user, and Leoflow runs all tasks as one user")
-        if self._supervisor is not None:
-            self._supervisor.events.know(dags.values())
         self._outlets = list(tasks[task_id].outlets)
         return tasks[task_id]
 
-    def _task_instance(self, runner: Any, task: Any) -> Any:
+    def task_instance(self, runner: Any, task: Any) -> Any:
         """As the SDK's `parse` builds it from its supervisor's first message."""
         assert self._supervisor is not None
         spec = self._spec

@@ -74,6 +74,10 @@ class Templates:
         self._source = source
         self._resolve = resolve
 
+    def of(self, other: Any) -> Templates:
+        """For something else that has template fields, in the same DAG."""
+        return Templates(self._dag, other, self._source, self._resolve)
+
     def environment(self) -> Any:
         return environment_of(self._dag, self._operator, *self._source)
 

@@ -62,6 +62,12 @@ READINGS: Mapping[str, tuple[Reading, ...]] = {
         Reading("created", "leoflow_clock_dag_runs_created", "counter", "Dag runs made by timetables"),
         Reading("failed", "leoflow_clock_failures", "counter", "Timetables that could not be evaluated"),
     ),
+    "callbacks": (
+        Reading("launched", "leoflow_callbacks_launched", "counter", "Processes of callbacks that were launched"),
+        Reading("lost", "leoflow_callbacks_lost", "counter", "Callbacks whose agent fell silent"),
+        Reading("refused", "leoflow_callbacks_refused", "counter", "Callbacks that could not be launched"),
+        Reading("waiting", "leoflow_callbacks_open", "gauge", "Callbacks that are not done, at the last look"),
+    ),
     "sweeps": (Reading("lost_tries", "leoflow_sweeps_lost_tries", "counter", "Tries whose agent fell silent"),),
     "process outbox": (
         Reading("dispatched", "leoflow_process_outbox_dispatched", "counter", "Tries handed to the process executor"),
@@ -79,6 +85,7 @@ READINGS: Mapping[str, tuple[Reading, ...]] = {
         Reading("hosts", "leoflow_agents_hosts", "gauge", "Host agents attached"),
         Reading("tries", "leoflow_agents_tries", "gauge", "Tries connected"),
         Reading("outcomes", "leoflow_agents_outcomes", "counter", "Outcomes stored"),
+        Reading("callbacks_failed", "leoflow_callbacks_failed", "counter", "Callbacks that ended as failed"),
         Reading("log_bytes", "leoflow_agents_log_bytes", "counter", "Bytes of task logs stored"),
         Reading("logs_unwritten", "leoflow_agents_logs_unwritten", "gauge", "Task logs that cannot be stored now"),
         Reading("launches_refused", "leoflow_agents_launches_refused", "counter", "Launches that no agent could take"),

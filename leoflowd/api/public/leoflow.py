@@ -10,11 +10,13 @@ from leoflowd.api.answers import json_answer
 from leoflowd.api.audit import record
 from leoflowd.api.bodies import ARTIFACT_MAX_BYTES, ARTIFACT_WITHIN_S, read_body
 from leoflowd.api.context import context, lane
+from leoflowd.api.own.versions import check_code_is_here
 from leoflowd.api.paging import Query
 from leoflowd.api.public import task_instances
 from leoflowd.contract.dag_spec import SCHEMA_VERSION, DagSpec
 from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.store import api_task_instances, dag_runs
+from leoflowd.store.api_callbacks import explain_callbacks
 from leoflowd.store.dags import register_dag
 
 blueprint = Blueprint("public_leoflow", __name__)
@@ -29,7 +31,7 @@ async def register() -> Response:
     spec = await read_body(DagSpec, ARTIFACT_MAX_BYTES, within_s=ARTIFACT_WITHIN_S, check=False)
     auth.check_dag(spec.dag_id)
     _check_spec(spec)
-    _check_code_is_here(spec)
+    check_code_is_here(spec)
     async with lane().transaction() as conn:
         registered = await register_dag(
             conn,
@@ -51,16 +53,6 @@ async def register() -> Response:
     )
 
 
-def _check_code_is_here(spec: DagSpec) -> None:
-    bundles = context().config.bundles
-    if bundles is not None and not (bundles / spec.bundle_digest).is_dir():
-        raise Conflict(
-            f"the code of this version of Dag `{spec.dag_id}` (bundle {spec.bundle_digest[:12]}) is not here: "
-            "Lite runs the projects of its workspace, so put the project's folder there; an artifact alone can be "
-            "pushed to bring back a version that was there before"
-        )
-
-
 @blueprint.get("/api/v2/leoflow/explain/<dag_id>/<run_id>/<task_id>")
 async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
     """Why is this task instance in its state, and what does it wait for: sentences, the state first."""
@@ -72,6 +64,7 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
         run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
         explained = await task_instances.explain(conn, run, task_id, map_index)
         earlier = await api_task_instances.list_earlier_tries(conn, run.id, task_id, map_index)
+        called = await explain_callbacks(conn, dag_run_id=run.id, task_id=task_id, map_index=map_index)
     if not explained.because:
         raise NotFound(
             f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and "
@@ -84,7 +77,7 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
             "dag_run_id": run_id,
             "task_id": task_id,
             "map_index": map_index,
-            "because": (*explained.because, *before),
+            "because": (*explained.because, *called, *before),
             "wait_id": explained.wait_id,
         }
     )

@@ -21,7 +21,7 @@ from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query, path_integer
 from leoflowd.api.problems import BadRequest
-from leoflowd.contract.errors import Conflict, NotFound
+from leoflowd.contract.errors import Conflict, Invalid, NotFound
 from leoflowd.contract.states import TaskInstanceState
 from leoflowd.core import selection
 from leoflowd.core.selection import Instance
@@ -38,7 +38,8 @@ class ClearBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     dry_run: bool = True
     start_date: datetime | None = None
     end_date: datetime | None = None
-    only_failed: bool = True
+    only_failed: bool | msgspec.UnsetType = msgspec.UNSET
+    """True if it is left out, also beside `only_running`: then either of the two."""
     only_running: bool = False
     reset_dag_runs: bool = True
     task_ids: list[str | tuple[str, int]] | None = None
@@ -67,6 +68,7 @@ class PatchBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 async def clear_task_instances(dag_id: str) -> Response:
     """A dry run is the default, and only failed ones are: Airflow's defaults, which the UI overrides."""
     body = await read_body(ClearBody)
+    _check_clear(body)
     async with lane().transaction() as conn:
         version = await dags.fetch_version(conn, dag_id)
         run_ids = await _runs_to_clear(conn, dag_id, body)
@@ -84,7 +86,7 @@ async def clear_task_instances(dag_id: str) -> Response:
                     shape, body.task_ids, upstream=body.include_upstream, downstream=body.include_downstream
                 ),
             ),
-            only_failed=body.only_failed,
+            only_failed=body.only_failed is not False,
             only_running=body.only_running,
         )
         if not body.dry_run:
@@ -97,6 +99,22 @@ async def clear_task_instances(dag_id: str) -> Response:
             await _clear(conn, dag_id, chosen, reset_dag_run=body.reset_dag_runs, latest=body.run_on_latest_version)
             await record(conn, "clear_task_instances", dag_id, run_id=body.dag_run_id, extra=body)
         return await _answer(conn, chosen)
+
+
+def _check_clear(body: ClearBody) -> None:
+    """What Airflow refuses because the fields contradict each other. Raises `Invalid`."""
+    since, until = _utc(body.start_date), _utc(body.end_date)
+    if body.only_failed is True and body.only_running:
+        fault = "only_failed and only_running both are set to True"
+    elif since is not None and until is not None and since > until:
+        fault = "end_date is sooner than start_date"
+    elif body.dag_run_id is not None and (since is not None or until is not None):
+        fault = "Exactly one of dag_run_id or (start_date and end_date) must be provided"
+    elif body.task_ids is not None and not body.task_ids:
+        fault = "task_ids list should have at least 1 element."
+    else:
+        return
+    raise Invalid(fault, location=("body",))
 
 
 async def _runs_to_clear(conn: Connection, dag_id: str, body: ClearBody) -> list[str]:

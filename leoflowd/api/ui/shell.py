@@ -8,7 +8,7 @@ import msgspec
 from quart import Blueprint, Response
 
 from leoflowd.api import auth
-from leoflowd.api.answers import empty_collection, json_answer
+from leoflowd.api.answers import json_answer
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context
 from leoflowd.api.ui.theme import build_theme
@@ -82,12 +82,6 @@ async def create_token() -> Response:
 @blueprint.get("/teams")
 async def teams() -> Response:
     raise NotAllowed("Multi-team mode is not configured in this Leoflow: there are no teams to list")
-
-
-@blueprint.get("/backfills")
-async def backfills() -> Response:
-    """Asked for on every Dag page; an empty list until backfills exist."""
-    return empty_collection("backfills")
 
 
 @blueprint.get("/partitioned_dag_runs")

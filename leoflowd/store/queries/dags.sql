@@ -29,7 +29,7 @@ RETURNING version_number;
 
 -- name: update_dag_current
 UPDATE dag SET
-    current_version_id = %(version_id)s, is_stale = false, last_parsed_at = %(now)s,
+    current_version_id = %(version_id)s, rolled_back_from = NULL, is_stale = false, last_parsed_at = %(now)s,
     last_parse_duration_s = %(parse_duration_s)s, fileloc = %(fileloc)s, relative_fileloc = %(relative_fileloc)s,
     bundle_name = %(bundle_name)s, dag_display_name = %(dag_display_name)s, description = %(description)s,
     tags = %(tags)s, owners = %(owners)s, timetable_summary = %(timetable_summary)s,
@@ -73,7 +73,7 @@ SELECT d.dag_id, d.current_version_id AS version_id, d.is_paused,
 FROM dag d
 LEFT JOIN LATERAL (
     SELECT r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after FROM dag_run r
-    WHERE r.dag_id = d.dag_id AND r.run_type = 'scheduled'
+    WHERE r.dag_id = d.dag_id AND r.run_type IN ('scheduled', 'backfill')
     ORDER BY r.logical_date DESC NULLS LAST LIMIT 1
 ) last ON true
 WHERE d.current_version_id IS NOT NULL AND NOT d.is_stale
@@ -92,6 +92,7 @@ WHERE dag_id = %(dag_id)s;
 -- name: list_bundles_in_use
 SELECT DISTINCT v.bundle_digest FROM dag_version v
 WHERE v.id IN (SELECT current_version_id FROM dag)
+   OR (v.dag_id, v.digest) IN (SELECT dag_id, rolled_back_from FROM dag)
    OR v.id IN (SELECT dag_version_id FROM dag_run WHERE state IN ('queued', 'running') OR updated_at >= %(since)s);
 
 -- name: upsert_import_error

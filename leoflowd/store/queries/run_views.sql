@@ -1,20 +1,26 @@
 -- name: list_heads (scheduler, before it decides what to read; primary key; is_live by the primary key of task_instance)
-SELECT r.id, r.dag_id, r.state, r.run_after, r.revision, d.is_paused, d.max_active_runs,
+SELECT r.id, r.dag_id, r.state, r.run_after, r.revision, d.is_paused, coalesce(b.max_active_runs, d.max_active_runs) AS max_active_runs,
+       coalesce(r.backfill_id, 0) AS backfill_id, coalesce(r.backfill_ordinal, 0) AS ordinal,
+       coalesce(b.is_paused AND b.completed_at IS NULL, false) AS is_held,
        EXISTS (SELECT FROM task_instance t
                WHERE t.dag_run_id = r.id AND t.state IN ('queued', 'running', 'restarting')) AS is_live
-FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id WHERE r.id = ANY (%(ids)s);
+FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id LEFT JOIN backfill b ON b.id = r.backfill_id WHERE r.id = ANY (%(ids)s);
 
 -- name: list_active_heads (the sweep, and all runs of one DAG; partial index dag_run_active)
-SELECT r.id, r.dag_id, r.state, r.run_after, r.revision, d.is_paused, d.max_active_runs, false AS is_live
-FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id
+SELECT r.id, r.dag_id, r.state, r.run_after, r.revision, d.is_paused, coalesce(b.max_active_runs, d.max_active_runs) AS max_active_runs,
+       coalesce(r.backfill_id, 0) AS backfill_id, coalesce(r.backfill_ordinal, 0) AS ordinal,
+       coalesce(b.is_paused AND b.completed_at IS NULL, false) AS is_held, false AS is_live
+FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id LEFT JOIN backfill b ON b.id = r.backfill_id
 WHERE r.state IN ('queued', 'running') AND (%(dag_id)s::text IS NULL OR r.dag_id = %(dag_id)s)
 ORDER BY r.run_after, r.id;
 
 -- name: fetch_run (scheduler view; primary key)
 SELECT r.id, r.dag_id, r.run_id, r.dag_version_id, r.run_type, r.state, r.logical_date, r.data_interval_start,
        r.data_interval_end, r.run_after, r.queued_at, r.start_date, r.conf::text AS conf, r.triggered_by, r.triggering_user_name,
-       r.note, r.partition_key, r.because, r.revision, d.is_paused, d.max_active_runs
-FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id WHERE r.id = %(dag_run_id)s;
+       r.note, r.partition_key, r.because, r.revision, d.is_paused,
+       coalesce(b.max_active_runs, d.max_active_runs) AS max_active_runs,
+       coalesce(r.backfill_id, 0) AS backfill_id, coalesce(r.backfill_ordinal, 0) AS ordinal
+FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id LEFT JOIN backfill b ON b.id = r.backfill_id WHERE r.id = %(dag_run_id)s;
 
 -- name: instances
 SELECT t.dag_run_id, t.id, t.task_id, t.map_index, t.operator, t.state, t.try_number, t.max_tries, t.infra_faults, t.scheduled_at,

@@ -1,7 +1,7 @@
 -- What the workspace watcher of Lite compares its scan with. Called at its start only; tables of a few hundred rows.
 
--- name: list_registered (active DAGs of one bundle with their current artifact)
-SELECT d.dag_id, d.relative_fileloc, v.digest FROM dag d
+-- name: list_registered (active DAGs of one bundle with the artifact that their file gave last, also if they were rolled back)
+SELECT d.dag_id, d.relative_fileloc, coalesce(d.rolled_back_from, v.digest) AS digest FROM dag d
 JOIN dag_version v ON v.id = d.current_version_id
 WHERE d.bundle_name = %(bundle_name)s AND NOT d.is_stale
 ORDER BY d.dag_id;

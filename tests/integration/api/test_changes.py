@@ -89,7 +89,6 @@ async def test_a_clear_resets_tries_and_run(seeded: Client) -> None:
         ({"task_ids": [["g.transform", -1]]}, {"g.transform"}),
         ({"task_ids": ["g.transform"], "include_downstream": True}, {"g.transform", "load"}),
         ({"task_ids": [["g.transform", -1]], "include_upstream": True}, {"extract", "g.transform"}),
-        ({"task_ids": []}, set()),
         ({"task_ids": [["g.transform", 5]]}, set()),
         ({"only_running": True}, set()),
     ],
@@ -292,3 +291,29 @@ async def test_a_conf_is_given_back_as_it_came(seeded: Client) -> None:
     assert type(run["conf"]["odd"][2]) is float
     found = await seeded.get(f"{RUNS}?conf_contains=1e20")
     assert [one["dag_run_id"] for one in found["dag_runs"]] == [run["dag_run_id"]]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"only_failed": True, "only_running": True}, "both are set"),
+        ({"start_date": "2026-11-02T00:00:00Z", "end_date": "2026-11-01T00:00:00Z"}, "sooner than start_date"),
+        ({"dag_run_id": DONE, "end_date": "2026-11-01T00:00:00Z"}, "Exactly one of dag_run_id"),
+        ({"dag_run_id": DONE, "start_date": "2026-11-01T00:00:00Z"}, "Exactly one of dag_run_id"),
+        ({"dag_run_id": DONE, "task_ids": []}, "at least 1 element"),
+    ],
+)
+async def test_a_clear_that_contradicts_itself_is_refused(seeded: Client, body: dict[str, Any], said: str) -> None:
+    before = await _states(seeded, DONE)
+    answer = await seeded.send("POST", CLEAR, {"dry_run": False, **body}, status=422)
+    assert said in str(answer["detail"])
+    assert await _states(seeded, DONE) == before
+
+
+async def test_only_running_alone_means_running_or_failed(seeded: Client) -> None:
+    """As in Airflow, where only_failed is on unless it is switched off."""
+    for run_id, expected in ((OPEN, {"extract"}), (BROKEN, {"g.transform", "load"})):
+        answer = await seeded.send("POST", CLEAR, {"dag_run_id": run_id, "only_running": True})
+        assert {task_id for _, task_id in _tasks(answer)} == expected
+        only = {"dag_run_id": run_id, "only_running": True, "only_failed": False}
+        assert {one for _, one in _tasks(await seeded.send("POST", CLEAR, only))} == expected & {"extract"}

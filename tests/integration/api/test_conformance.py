@@ -82,6 +82,8 @@ READS: tuple[tuple[str, str], ...] = (
     ("/api/v2/backfills", f"/api/v2/backfills?dag_id={DAG}"),
 )
 
+BACKFILL = {"dag_id": DAG, "from_date": "2026-11-01T00:00:00Z", "to_date": "2026-11-03T00:00:00Z"}
+
 WRITES: tuple[tuple[str, str, str, Any, int], ...] = (
     ("patch", "/api/v2/dags/{dag_id}", D, {"is_paused": True}, 200),
     ("patch", "/api/v2/dags", "/api/v2/dags?dag_id_pattern=etl", {"is_paused": True}, 200),
@@ -132,6 +134,8 @@ WRITES: tuple[tuple[str, str, str, Any, int], ...] = (
         {"value": {"a": None}},
         200,
     ),
+    ("post", "/api/v2/backfills/dry_run", "/api/v2/backfills/dry_run", BACKFILL, 200),
+    ("post", "/api/v2/backfills", "/api/v2/backfills", BACKFILL, 200),
     ("post", "/api/v2/pools", "/api/v2/pools", {"name": "p", "slots": 3}, 201),
     ("patch", "/api/v2/pools/{pool_name}", "/api/v2/pools/default_pool", {"slots": 7, "pool": None}, 200),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -13,9 +14,13 @@ from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.api.rights import NEEDS, SAFE_METHODS, Object
 from leoflowd.contract.asset_spec import AliasSpec, AssetSpec
+from leoflowd.contract.callback_spec import CallbackCall, NewCallback
 from leoflowd.core.asset_events import NewEvent
+from leoflowd.core.backfills import Asked
 from leoflowd.core.rights import ALL_DAGS, Dags, Grants, Right, grants_of_role
 from leoflowd.store import asset_events, assets
+from leoflowd.store.backfills import NewBackfill, insert_backfill
+from leoflowd.store.callbacks import insert_callbacks, list_open, mark_ended
 from leoflowd.store.dags import put_import_error
 from leoflowd.store.database import Connection
 from leoflowd.store.event_log import insert_event
@@ -31,8 +36,9 @@ WORDS = (b"etl", b"extract", b"transform", b"manual__", b"Loads", b"daily", b"be
 TASK = f"/api/v2/dags/{DAG}/dagRuns/{DONE}/taskInstances/extract"
 QUERIES = {
     "ui_structure.structure_data": f"?dag_id={DAG}",
-    "public_nothing_yet.list_backfills": f"?dag_id={DAG}",
+    "public_backfills.list_backfills": f"?dag_id={DAG}",
     "public_dag_runs.wait_dag_run": "?interval=1",
+    "own_versions.diff": "?from=1&to=1",
     "ui_dags.historical_metrics_data": "?start_date=2026-11-01T00:00:00Z",
     "public_dags.list_dags": "?exclude_stale=false",
 }
@@ -42,6 +48,14 @@ WITH_ASSETS = msgspec.structs.replace(
     SPEC,
     tasks=(msgspec.structs.replace(SPEC.tasks[0], outlets=(ASSET, ALIAS)), *SPEC.tasks[1:]),
     asset_condition=ASSET,
+)
+ASKED = {"dag_id": DAG, "from_date": "2026-11-01T00:00:00Z", "to_date": "2026-11-03T00:00:00Z"}
+BACKFILL = NewBackfill(
+    dag_id=DAG,
+    asked=Asked(from_date=START - timedelta(days=9), to_date=START - timedelta(days=8)),
+    max_active_runs=1,
+    run_on_latest_version=True,
+    user="admin",
 )
 SILENT = frozenset(
     {
@@ -54,6 +68,7 @@ SILENT = frozenset(
         "ui_dags.dag_stats",
         "ui_dags.historical_metrics_data",
         "own_waits.get_pool",
+        "own_callbacks.get_callback_log",
     }
 )
 
@@ -84,12 +99,14 @@ async def world(api_context: ApiContext, admin: Client) -> World:
     for run_id, task_id in ((DONE, "extract"), (OPEN, "load")):
         await put_question(db, run_id=run_id, task_id=task_id, subject="betrayed")
     async with db.api.transaction() as conn:
+        callback_id = await _put_callback(conn)
         await put_import_error(
             conn, filename=f"{DAG}/dag.py", bundle_name="workspace", stack_trace="betrayed", now=START
         )
         extra = {"asked_by": {"dag_id": DAG, "run_id": DONE, "task_id": "extract"}}
         await insert_event(conn, now=START, event="trigger_dag_run", owner=None, dag_id=SHOWN, extra=extra)
         events = await _column(conn, b"SELECT id FROM event_log WHERE event = 'seeded'")
+        backfill_id = await insert_backfill(conn, BACKFILL, START)
         errors = await _column(conn, b"SELECT id FROM import_error WHERE stack_trace = 'betrayed'")
     asset_id, alias_id = await _hide_an_asset(api_context)
     context = dataclasses.replace(api_context, pool=lambda: pool)
@@ -101,6 +118,8 @@ async def world(api_context: ApiContext, admin: Client) -> World:
         "map_index": "-1",
         "xcom_key": "text",
         "wait_id": wait_id,
+        "callback_id": str(callback_id),
+        "backfill_id": str(backfill_id),
         "event_log_id": str(events[0]),
         "import_error_id": str(errors[0]),
         "asset_id": asset_id,
@@ -118,6 +137,19 @@ async def _hide_an_asset(api_context: ApiContext) -> tuple[str, str]:
         [asset_id] = await _column(conn, b"SELECT id FROM asset")
         [alias_id] = await _column(conn, b"SELECT id FROM asset_alias")
     return str(asset_id), str(alias_id)
+
+
+async def _put_callback(conn: Connection) -> int:
+    """One that has ended; its number has to be one that is no part of other addresses."""
+    (dag_run_id,) = await _column(conn, f"SELECT id FROM dag_run WHERE run_id = '{DONE}'".encode())
+    call = CallbackCall(event="failure", state="failed", calls_functions=True)
+    await conn.execute(b"ALTER TABLE callback ALTER COLUMN id RESTART WITH 7531")
+    await insert_callbacks(
+        conn, [NewCallback(dag_run_id=dag_run_id, task_id="extract", try_number=1, call=call)], START
+    )
+    (row,) = await list_open(conn, at_most=1)
+    await mark_ended(conn, str(row.try_id), is_success=False, because="betrayed", started_at=START, now=START)
+    return row.id
 
 
 async def _column(conn: Connection, statement: bytes) -> list[Any]:
@@ -166,7 +198,8 @@ async def test_no_list_shows_anything_of_a_hidden_dag(world: World) -> None:
     for endpoint, path in _reads(world, dag_id="~", run_id="~", task_id="~"):
         if NEEDS[endpoint].object not in (Object.FILTERED, Object.PATH_OR_ALL):
             continue
-        is_one = any(name in path for name in (world.ids["wait_id"], "/eventLogs/", "/importErrors/"))
+        ones = (world.ids["wait_id"], world.ids["callback_id"], "/eventLogs/", "/importErrors/", "/v2/backfills/")
+        is_one = any(name in path for name in ones)
         is_one |= path.endswith((f"/assets/{world.ids['asset_id']}", f"/aliases/{world.ids['asset_alias_id']}"))
         status, body = await _ask(world.restricted, path)
         assert status == (404 if is_one else 200), (endpoint, body)
@@ -233,6 +266,7 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
     dag, run = f"/api/v2/dags/{DAG}", f"/api/v2/dags/{DAG}/dagRuns/{DONE}"
     mark, wait = {"new_state": "failed"}, f"/leoflow/api/waits/{ids['wait_id']}"
     clear = {"dry_run": False, "dag_run_id": DONE}
+    backfill = f"/api/v2/backfills/{ids['backfill_id']}"
     changes, own = "public_task_instance_changes", "own_waits"
     asset, waiting = f"/api/v2/assets/{ids['asset_id']}", f"{dag}/assets/{ids['asset_id']}/queuedEvents"
     event = ("public_assets.create_asset_event", "POST", "/api/v2/assets/events", {"asset_id": int(ids["asset_id"])})
@@ -248,6 +282,7 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ("public_dags.favorite_dag", "POST", f"{dag}/favorite", None),
         ("public_dags.unfavorite_dag", "POST", f"{dag}/unfavorite", None),
         ("public_leoflow.register", "POST", "/api/v2/leoflow/dags", msgspec.structs.replace(WITH_ASSETS, doc_md="new")),
+        ("own_versions.rollback", "POST", f"/api/v2/leoflow/dags/{DAG}/rollback", {"version_number": 1}),
         (
             "public_hitl_details.update_hitl_detail",
             "PATCH",
@@ -256,6 +291,7 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ),
         (f"{own}.patch_wait", "PATCH", wait, {"poke_interval_s": 5.0}),
         (f"{own}.act_on_wait", "POST", f"{wait}/fail", None),
+        ("own_callbacks.retry_callback", "POST", f"/leoflow/api/callbacks/{ids['callback_id']}/retry", None),
         (f"{changes}.dry_run_patch", "PATCH", f"{TASK}/dry_run", mark),
         (f"{changes}.dry_run_patch_mapped", "PATCH", f"{TASK}/-1/dry_run", mark),
         (f"{changes}.patch_task_instance", "PATCH", TASK, mark),
@@ -275,6 +311,11 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ("public_dag_runs.patch_dag_run", "PATCH", run, {"note": "mine"}),
         ("public_dag_runs.clear_dag_run", "POST", f"{run}/clear", {"dry_run": False}),
         ("public_dag_runs.delete_dag_run", "DELETE", run, None),
+        ("public_backfills.create_backfill_dry_run", "POST", "/api/v2/backfills/dry_run", ASKED),
+        ("public_backfills.pause_backfill", "PUT", f"{backfill}/pause", None),
+        ("public_backfills.unpause_backfill", "PUT", f"{backfill}/unpause", None),
+        ("public_backfills.cancel_backfill", "PUT", f"{backfill}/cancel", None),
+        ("public_backfills.create_backfill", "POST", "/api/v2/backfills", ASKED),
         ("public_dags.delete_dag", "DELETE", dag, None),
     ]
 
@@ -294,8 +335,10 @@ async def _rows(world: World, context: ApiContext) -> list[Any]:
                 b"SELECT w::text FROM wait w",
                 b"SELECT q::text FROM asset_queue q",
                 b"SELECT e::text FROM asset_event e",
+                b"SELECT c::text FROM callback c",
                 b"SELECT h::text FROM hitl_detail h ORDER BY h.wait_id",
                 b"SELECT f::text FROM dag_favorite f",
+                b"SELECT b::text FROM backfill b",
                 b"SELECT e.id FROM event_log e WHERE dag_id = 'etl' ORDER BY e.id",
             )
         ]

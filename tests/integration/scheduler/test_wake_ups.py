@@ -16,6 +16,7 @@ from leoflowd.scheduler.sweeps import follow_hints
 from leoflowd.store import dag_runs, dags, run_views, task_instances
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
+from leoflowd.store.run_views import Quota
 from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
 from tests.integration.scheduler.test_waits import LOGICAL_DATE, begun, end, outcome, sensor
@@ -335,7 +336,7 @@ async def test_hints_reach_who_they_concern() -> None:
     ]:
         send.send_nowait(Hint(kind, value))
     send.close()
-    await follow_hints(receive, inbox, looks.append, lambda: reports.append(len(looks)))
+    await follow_hints(receive, inbox, looks.append, lambda: reports.append(len(looks)), lambda: None)
     inbox.hint(RunChanged(0))
     heard = []
     while (event := inbox.receive.receive_nowait()) != RunChanged(0):
@@ -425,8 +426,8 @@ async def test_a_dag_that_was_paused_unheard_does_not_make_the_scheduler_turn(wo
             heads = await run_views.list_active_heads(conn)
         for head in heads:
             if head.state == "queued":
-                scheduler._views.enqueue(head.dag_id, head.id, head.run_after)
-        await world.inbox.put(StartRuns("d"))
+                scheduler._views.enqueue(head.quota, head.id, head.run_after)
+        await world.inbox.put(StartRuns(Quota("d")))
         await world.settled()
         assert not scheduler._views.has_more_to_read()
         assert scheduler.statistics().queued_runs == LOADED_PER_STEP + 1
@@ -442,7 +443,7 @@ async def test_what_is_told_again_and_again_is_remembered_once(world: World) -> 
         for _ in range(5):
             await world.inbox.put(DagChanged("d"))
             await world.settled()
-        assert len(scheduler._views.queued["d"]._order) == 3
+        assert len(scheduler._views.queued[Quota("d")]._order) == 3
         await pause(world)
         await world.inbox.put(Sweep())
         await world.end(first)

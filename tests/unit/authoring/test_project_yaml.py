@@ -7,6 +7,7 @@ import pytest
 
 from leoflowd.authoring.compiler import compile_project
 from leoflowd.authoring.project import KEYS, TASK_KEYS, read_project, unused_in_lite
+from leoflowd.contract.callback_spec import AlertSpec
 from leoflowd.contract.dag_spec import CronTimetable, DagSpec
 
 from .conftest import Compile, MakeProject, Refuse
@@ -67,10 +68,21 @@ HONOURED = {
     "max_active_tasks": ("2", lambda s: s.max_active_tasks == 2),
     "pool": ("p", lambda s: both(s, "pool") == ("code", "code")),
     "connectors": ("[http, cncf.kubernetes]", lambda s: s.environment.connectors == ("http", "cncf.kubernetes")),
+    "alerts": (
+        "[{on: [failure, task_retry], slack: team}, {on: success, email: smtp_default, to: [a@b, c@d]}]",
+        lambda s: (
+            s.alerts
+            == (
+                AlertSpec(on=("failure", "task_retry"), kind="slack", connection="team"),
+                AlertSpec(on=("success",), kind="email", connection="smtp_default", to=("a@b", "c@d")),
+            )
+        ),
+    ),
+    "callback_timeout_seconds": ("90", lambda s: s.callback_timeout_s == 90),
     "warm": ("false", lambda s: s.environment.warm is False),
     "cron_data_intervals": ("true", lambda s: s.timetable == CronTimetable(expression="0 0 * * *", data_interval=True)),
 }
-REFUSED = ("dbt", "dbt_groups", "alerts", "connections", "variables", "placement", "min_idle_workers")
+REFUSED = ("dbt", "dbt_groups", "connections", "variables", "placement", "min_idle_workers")
 
 
 def test_the_tables_here_cover_every_key() -> None:
@@ -106,6 +118,15 @@ def test_a_key_of_a_task_is_refused_with_a_reason(refused: Refuse, key: str) -> 
         ("dag_id: d\nowner: x\ndag_id: d\n", 3, ["twice", "line 1"]),
         ("tasks:\n  set: {}\n  set: {}\n", 3, ["twice"]),
         ("tasks:\n  plain: {retries: 1}\n  other: {retries: 1}\n", 3, ["other", "plain, set"]),
+        ("alerts:\n  - {on: [never], slack: c}\n", 2, ["alerts.0", "task_failure"]),
+        ("alerts:\n  - {on: failure}\n", 2, ["alerts.0", "slack, webhook, email"]),
+        ("alerts:\n  - {on: failure, slack: c, email: d}\n", 2, ["alerts.0", "one of"]),
+        ("alerts:\n  - {on: failure, slack: ''}\n", 2, ["alerts.0", "connection"]),
+        ("alerts:\n  - {on: failure, email: c}\n", 2, ["alerts.0", "addresses"]),
+        ("alerts:\n  - {on: failure, slack: c, to: a@b}\n", 2, ["alerts.0", "to"]),
+        ("alerts:\n  - {on: failure, slack: c, channel: x}\n", 2, ["channel"]),
+        ("alerts:\n  - print\n", 2, ["'print'", "mapping"]),
+        ("callback_timeout_seconds: 0\n", 1, ["callback_timeout_seconds", "3600"]),
         ("dag_id: other\n", 1, ["'other'", "'d'"]),
         ("dag_id: a b\n", 1, ["letters"]),
         ("defaults:\n  retries: '3'\n", 2, ["defaults.retries", "whole number"]),

@@ -147,3 +147,14 @@ def test_occupying_ignores_limits_and_a_shrunk_pool_takes_nothing_away() -> None
     ledger.occupy(wants(1, 1, run_limit=1))
     ledger.set_pools({"p": 0})
     assert ledger.used_slots("p") == 2
+
+
+def test_a_backfill_gets_what_nobody_else_asked_for() -> None:
+    """Whatever its priority, and although it asked first."""
+    ledger = SlotLedger({"p": 2})
+    ledger.request(wants(1, 0, priority=100, is_backfill=True))
+    ledger.request(wants(2, 0, since=NOW + seconds(9)))
+    ledger.request(wants(3, 0, since=NOW + seconds(9)))
+    assert granted(ledger) == [(2, 0), (3, 0)]
+    ledger.release((2, 0))
+    assert granted(ledger) == [(1, 0)]

@@ -273,7 +273,7 @@ def test_a_dag_run_starts_ends_and_waits_again_when_cleared() -> None:
     queued = RunFacts(state=DagRunState.QUEUED)
     running = apply_to_run(queued, StartDagRun(because="b"), NOW)
     assert running == RunFacts(state=DagRunState.RUNNING, start_date=NOW, because="b")
-    done = apply_to_run(running, FinishDagRun(state=DagRunState.FAILED, because="x"), LATER)
+    done = apply_to_run(running, FinishDagRun(state=DagRunState.FAILED, reason="task_failure", because="x"), LATER)
     assert done == RunFacts(state=DagRunState.FAILED, start_date=NOW, end_date=LATER, because="x")
     assert clear_run(done, because="c") == RunFacts(state=DagRunState.QUEUED, because="c")
     assert clear_run(running, because="c") is running
@@ -281,7 +281,11 @@ def test_a_dag_run_starts_ends_and_waits_again_when_cleared() -> None:
 
 def test_a_finished_dag_run_does_not_finish_again() -> None:
     with pytest.raises(IllegalMove):
-        apply_to_run(RunFacts(state=DagRunState.SUCCESS), FinishDagRun(state=DagRunState.FAILED, because="x"), NOW)
+        apply_to_run(
+            RunFacts(state=DagRunState.SUCCESS),
+            FinishDagRun(state=DagRunState.FAILED, reason="task_failure", because="x"),
+            NOW,
+        )
 
 
 def test_a_person_may_mark_a_dag_run_but_not_as_running() -> None:

@@ -243,17 +243,29 @@ def relation(operator: BaseOperator, source: Any) -> str:
     return "alike" if closest_mapped_group(operator.task_group) is group else "inside"
 
 
-def execute(operator: BaseOperator, context: Any) -> Any:
-    """Run the task in this process and give its output."""
+def _nothing(context: Any) -> None:
+    """Before a task executes."""
+
+
+def execute(operator: BaseOperator, context: Any, before: Callable[[Any], None] = _nothing) -> Any:
+    """Run the task in this process and give its output; `before` is called behind its `pre_execute`."""
     _asset_records.call(operator.pre_execute, context, context)
+    before(context)
     value = operator.execute(context)
     _asset_records.call(operator.post_execute, context, context, value)
     return value
 
 
-def resume(operator: BaseOperator, context: Any, next_method: str, next_kwargs: dict[str, Any]) -> Any:
+def resume(
+    operator: BaseOperator,
+    context: Any,
+    next_method: str,
+    next_kwargs: dict[str, Any],
+    before: Callable[[Any], None] = _nothing,
+) -> Any:
     """A deferred task goes on; the method `__fail__` raises what became of its trigger."""
     _asset_records.call(operator.pre_execute, context, context)
+    before(context)
     value = operator.resume_execution(next_method, next_kwargs, context)
     _asset_records.call(operator.post_execute, context, context, value)
     return value

@@ -287,6 +287,9 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.utils": {},
     "airflow.utils.context": {"Context": _C},
     "airflow.utils.dag_parsing_context": {"get_parsing_context": _C},
+    "airflow.utils.email": dict.fromkeys(
+        ("send_email", "send_email_smtp", "get_email_address_list"), "airflow._leoflow.email"
+    ),
     "airflow.utils.edgemodifier": {"Label": _EDGE, "EdgeModifier": _EDGE},
     "airflow.utils.helpers": dict.fromkeys(
         """is_container exactly_one at_most_one chunks as_flattened_list merge_dicts partition convert_camel_to_snake

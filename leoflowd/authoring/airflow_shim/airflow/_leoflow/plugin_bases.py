@@ -1,16 +1,18 @@
 """Bases of classes that plugins and callbacks are made of: they may be derived from, and their objects be made.
 
-The methods that authors write raise, as Airflow's do. What would call them is refused where it is given
-(`refused_arguments`, `timetables`); a weight is asked once, here.
+The methods that authors write raise, as Airflow's do. Notifiers are called by the processes of callbacks; what would
+call links is refused where it is given (`refused_arguments`); a weight is asked once, here.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from airflow._leoflow import templating
 from airflow._leoflow.errors import AuthoringError, describe, warn
 
 
@@ -20,14 +22,33 @@ class BaseNotifier:
     template_fields: Sequence[str] = ()
     template_ext: Sequence[str] = ()
 
-    def __init__(self, **_: Any) -> None:
+    def __init__(self, context: Any = None, **_: Any) -> None:
         """Airflow's own takes options of a later release."""
+        self.context = context or {}
+
+    @property
+    def log(self) -> logging.Logger:
+        return logging.getLogger(f"{type(self).__module__}.{type(self).__name__}")
 
     def notify(self, context: Any) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no notify()")
 
+    async def async_notify(self, context: Any) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no async_notify()")
+
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Changes its attributes: each is rendered once."""
+        templates = templating.of_notifier(self)
+        for name in self.template_fields:
+            setattr(self, name, templates.render(getattr(self, name, None), context, jinja_env))
+
     def __call__(self, *args: Any) -> None:
-        self.notify(*args[:1])
+        """With the context, its template fields rendered and in there too."""
+        context = args[0]
+        context.update({name: getattr(self, name, None) for name in self.template_fields})
+        if self.template_fields:
+            self.render_template_fields(context)
+        self.notify(context)
 
 
 class BaseOperatorLink:

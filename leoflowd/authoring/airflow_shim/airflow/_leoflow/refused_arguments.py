@@ -11,12 +11,7 @@ from airflow._leoflow.mapping import MappedOperator
 from airflow._leoflow.sensors import BaseSensorOperator
 from airflow._leoflow.xcom_arg import MappedArgument, XComArg
 
-CALLBACK = (
-    "callbacks are not run yet",
-    "remove it; a task with trigger_rule='one_failed' or 'all_done' can take its place",
-)
 REFUSED_TASK_ARGUMENTS: dict[str, tuple[str, str]] = {
-    **{f"on_{event}_callback": CALLBACK for event in ("execute", "failure", "success", "retry", "skipped")},
     "retry_policy": ("retry policies are not supported", "use retries, retry_delay and AirflowFailException"),
     "resources": ("Kubernetes resources live outside the code", "set tasks.<id>.resources in leoflow.yaml"),
     "run_as_user": ("all tasks run as the user of the agent", "remove it"),
@@ -24,9 +19,10 @@ REFUSED_TASK_ARGUMENTS: dict[str, tuple[str, str]] = {
     "wait_for_past_depends_before_skipping": ("it is not supported yet", "remove it"),
 }
 REFUSED_DAG_ARGUMENTS: dict[str, tuple[str, str]] = {
-    "on_success_callback": CALLBACK,
-    "on_failure_callback": CALLBACK,
-    "deadline": ("deadline alerts are not supported yet", "remove it; use dagrun_timeout"),
+    "deadline": (
+        "deadline alerts are not supported yet",
+        "remove it; dagrun_timeout ends a run that takes too long, and calls on_failure_callback",
+    ),
     "access_control": ("rights are given to roles and users, not in the code", "set them in the UI"),
     "allowed_run_types": ("every type of run is allowed", "remove it"),
     "disable_bundle_versioning": ("a run keeps the version it started with", "remove it"),
@@ -42,13 +38,6 @@ def refuse_set(node: Any, refused: Mapping[str, tuple[str, str]], who: str, wher
 
 def refuse_others(task: BaseOperator) -> None:
     who, where = f"task {task.task_id!r}", task._location
-    if task.email and (task.email_on_failure or task.email_on_retry):
-        raise ShimUnsupported(
-            f"{who} has email={task.email!r}",
-            "mails are not sent",
-            "remove it, or set email_on_failure=False and email_on_retry=False",
-            where,
-        )
     if not task.allow_nested_operators:
         raise ShimUnsupported(f"{who} has allow_nested_operators=False", "it is not supported", "remove it", where)
     if task.operator_extra_links:

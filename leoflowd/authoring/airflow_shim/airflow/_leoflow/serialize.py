@@ -14,6 +14,7 @@ from typing import Any
 from airflow._leoflow import executor_config
 from airflow._leoflow.asset_specs import asset_specs, condition_spec
 from airflow._leoflow.base_operator import BaseOperator
+from airflow._leoflow.callbacks import DAG_EVENTS, TASK_EVENTS, events_of, mails_of
 from airflow._leoflow.checked_values import (
     backoff,
     count,
@@ -104,6 +105,7 @@ def _serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
         "render_template_as_native_obj": dag.render_template_as_native_obj,
         "template_searchpath": [inside(path, project) for path in dag.template_searchpath],
         "default_args": {str(key): display(value) for key, value in sorted(dag.default_args.items())},
+        "callbacks": events_of(dag, DAG_EVENTS, f"dag {dag.dag_id!r}"),
         "params": params_of(dag.params.serialize("dag"), dag._location),
         "param_order": [] if list(dag.params) == sorted(dag.params) else list(dag.params),
         "tasks": [_written_down(serialize_task, task, project, f"task {task.task_id!r}") for task in in_order(dag)],
@@ -202,6 +204,8 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
         "mapped": task.expand_input.spec() if isinstance(task, MappedOperator) else None,
         "executor_config": executor_config.carried(task),
         "params": params_of({k: v for k, v in task.params.serialize("task").items() if k in task._own_params}, where),
+        "callbacks": events_of(task, TASK_EVENTS, f"task {task.task_id!r}"),
+        **mails_of(task),
         "doc_md": _task_doc(task, project),
         "ui_color": task.ui_color,
         "ui_fgcolor": task.ui_fgcolor,
@@ -213,6 +217,20 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
 
 def _how_it_runs(task: BaseOperator) -> dict[str, Any]:
     """`kind`, and for a wait or a call what it is; `process_kind`: how it would run in a process, None if it cannot."""
+    found = _how_it_would_run(task)
+    if task.on_execute_callback and found["kind"] in {"wait", "http"}:
+        if found["process_kind"] is None:
+            raise AuthoringError(
+                f"task {task.task_id!r} has on_execute_callback",
+                f"a {task.task_type} waits in the daemon, without a process that could call it",
+                "remove it, or call it in a task before this one",
+                task._location,
+            )
+        found = {"kind": found["process_kind"], "process_kind": found["process_kind"]}
+    return found
+
+
+def _how_it_would_run(task: BaseOperator) -> dict[str, Any]:
     found: dict[str, Any] = {"kind": task.kind, "process_kind": task.kind}
     if isinstance(task, MappedOperator) and task.kind in {"wait", "http"}:
         return _how_its_instances_run(task)
@@ -224,6 +242,8 @@ def _how_it_runs(task: BaseOperator) -> dict[str, Any]:
         found["http"] = as_json(task.leoflow_http())  # type: ignore[attr-defined]
         found["process_kind"] = "operator" if has_airflow() else "python"
         found["kind"] = task.kind if found["http"] is not None else found["process_kind"]
+    elif task.kind == "empty" and (task.on_execute_callback or task.on_success_callback):
+        found = {"kind": "python", "process_kind": "python"}  # as in Airflow, it has a try of its own then
     elif task.kind == "empty":
         found["process_kind"] = None
     elif task.start_from_trigger and task.start_trigger_args is not None:

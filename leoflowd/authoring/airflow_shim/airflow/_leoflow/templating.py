@@ -19,6 +19,13 @@ def of_running_task(task: Any) -> Any:
     return running
 
 
+def of_notifier(notifier: Any) -> Any:
+    """The same, with the notifier's own endings of template files."""
+    if running is None:
+        raise RuntimeError(f"{type(notifier).__name__} cannot render templates here: call it in a task or a callback")
+    return running.of(notifier)
+
+
 def texts(value: Any) -> Iterable[str]:
     """All texts in a value, keys of mappings aside: Airflow renders no keys."""
     if isinstance(value, str):

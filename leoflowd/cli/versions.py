@@ -1,0 +1,80 @@
+"""`leoflow diff` and `leoflow rollback`: two versions of a DAG compared, and an older one made current."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from leoflowd.cli.options import confirm, server_command
+from leoflowd.cli.output import Output, echo
+
+if TYPE_CHECKING:
+    from leoflowd.cli.client import Client
+
+VERSION = click.IntRange(min=1)
+VALUE_MAX = 60
+"""Characters of a value that are printed for people; `-o json` has all of it."""
+
+
+def _path(dag_id: str) -> str:
+    from leoflowd.cli.client import segment
+
+    return f"/api/v2/leoflow/dags/{segment(dag_id)}"
+
+
+@click.command()
+@click.argument("dag_id")
+@click.argument("before", metavar="[FROM]", type=VERSION, required=False)
+@click.argument("after", metavar="[TO]", type=VERSION, required=False)
+@server_command
+def diff(client: Client, out: Output, dag_id: str, before: int | None, after: int | None) -> None:
+    """Show what differs between two versions of DAG_ID: the current one and the one before it, or those named."""
+    found = client.get(f"{_path(dag_id)}/diff", **{"from": before, "to": after})
+    out.show(found, lambda: echo("\n".join(_lines(found))))
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    lines = [f"{found['dag_id']}: version {found['from_version']} -> {found['to_version']}"]
+    if found["is_empty"]:
+        return [*lines, "  no difference"]
+    lines += [f"+ task {task_id}" for task_id in found["tasks_added"]]
+    lines += [f"- task {task_id}" for task_id in found["tasks_removed"]]
+    for task_id, changes in found["tasks_changed"].items():
+        lines += [f"~ task {task_id}", *_changes(changes)]
+    lines += [f"+ edge {up} >> {down}" for up, down in found["edges_added"]]
+    lines += [f"- edge {up} >> {down}" for up, down in found["edges_removed"]]
+    for name, title in (("dag", "~ dag"), ("environment", "~ environment")):
+        if found[name]:
+            lines += [title, *_changes(found[name])]
+    if found["source"]:
+        lines += ["", *found["source"]]
+    elif found["code_changed"]:
+        lines.append("~ another file of the project than the one of the DAG")
+    return lines
+
+
+def _changes(changes: dict[str, list[Any]]) -> list[str]:
+    return [f"    {name}: {_short(was)} -> {_short(now)}" for name, (was, now) in changes.items()]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= VALUE_MAX else f"{text[:VALUE_MAX]}..."
+
+
+@click.command()
+@click.argument("dag_id")
+@click.argument("version_number", metavar="VERSION", type=VERSION)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@server_command
+def rollback(client: Client, out: Output, dag_id: str, version_number: int, yes: bool) -> None:
+    """Make VERSION of DAG_ID current: new runs are of it.
+
+    Runs that exist keep their version. It stays so until the DAG's file is changed, also over a restart; to go forward
+    again, name the newer version.
+    """
+    confirm(out, f"Make version {version_number} of DAG {dag_id!r} current?", yes=yes)
+    done = client.post(f"{_path(dag_id)}/rollback", {"version_number": version_number})
+    out.show(done, lambda: echo(f"{dag_id}: version {done['rolled_back_from']} -> {done['version_number']}"))
