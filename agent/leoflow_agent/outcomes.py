@@ -93,6 +93,7 @@ def _message(outcome: StoredOutcome) -> Outcome:
         signal=outcome.signal,
         xcoms=outcome.xcoms,
         skips=outcome.skips,
+        assets=outcome.assets,
         reschedule_at=outcome.reschedule_at,
         deferral_json=deferral if deferral is None or isinstance(deferral, str) else _text(deferral),
     )

@@ -20,6 +20,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from leoflowd.contract.agent_messages import OutcomeKind, XComItem
+from leoflowd.contract.asset_spec import AssetRecord
 from leoflowd.contract.values import EARLIEST, LATEST
 from leoflowd.contract.wait_spec import Deferral
 
@@ -45,6 +46,7 @@ class StoredOutcome(msgspec.Struct, frozen=True, kw_only=True):
     signal: Small | None = None
     xcoms: tuple[XComItem, ...] = ()
     skips: tuple[str, ...] = ()
+    assets: tuple[AssetRecord, ...] = ()
     reschedule_at: datetime | None = None
     deferral: Deferral | str | None = None
     """JSON text of a `contract.wait_spec.Deferral`; the release before this one wrote the thing itself."""

@@ -276,7 +276,7 @@ class TryStream:
 
 def _failed(outcome: StoredOutcome, because: str) -> StoredOutcome:
     return msgspec.structs.replace(
-        outcome, kind=OutcomeKind.FAILED, because=because, xcoms=(), reschedule_at=None, deferral=None
+        outcome, kind=OutcomeKind.FAILED, because=because, xcoms=(), assets=(), reschedule_at=None, deferral=None
     )
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract import variable
+from leoflowd.contract.asset_spec import TEXT_MAX, check_record
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.values import (
     INTEGER_MAX,
@@ -95,6 +96,8 @@ def _failed(because: str, start: datetime, end: datetime) -> m.Outcome:
 def _opened(message: m.Outcome) -> m.Outcome:
     for item in message.xcoms:
         check_xcom(item.key, item.value)
+    for record in message.assets:
+        check_record(record, "the task")
     for task_id in message.skips:
         checked_text(task_id, "the id of a task that it skips", max_length=ID_MAX)
     if message.reschedule_at is not None:
@@ -149,6 +152,8 @@ def check_question(ask: Any) -> None:
                     checked_moment(moment, name)
         case m.DagAsk():
             _check_ids("dag_id", (ask.dag_id,))
+        case m.AssetEventsAsk():
+            _check_asset_events(ask)
         case m.CountsAsk():
             _check_ids("dag_id and task_group_id", (ask.dag_id, ask.task_group_id))
             for name in ("task_ids", "run_ids", "states"):
@@ -157,6 +162,18 @@ def check_question(ask: Any) -> None:
                 checked_moment(moment, "a logical date")
         case _:
             pass
+
+
+def _check_asset_events(ask: m.AssetEventsAsk) -> None:
+    for what, text in (("name", ask.name), ("uri", ask.uri), ("alias", ask.alias)):
+        if text is not None:
+            checked_text(text, f"the {what} of an asset", max_length=TEXT_MAX)
+    if not ask.triggering and (ask.alias is None) == (ask.name is None and ask.uri is None):
+        raise Invalid("events are asked for of an asset, by its name or uri, or of an alias")
+    for what, moment in (("after", ask.after), ("before", ask.before)):
+        if moment is not None:
+            checked_moment(moment, what)
+    checked_integer(ask.limit or 0, "the limit of events", least=0)
 
 
 def _check_ids(what: str, ids: Iterable[str | None]) -> None:
@@ -180,5 +197,6 @@ ANSWERS: dict[type[m.Message], Callable[..., m.ToTry]] = {
     m.DagRunAsk: m.DagRunAnswer,
     m.CountsAsk: m.CountsAnswer,
     m.DagAsk: m.DagAnswer,
+    m.AssetEventsAsk: m.AssetEventsAnswer,
 }
 """Question -> its answer, which takes `request_id` and `refused`."""

@@ -17,15 +17,24 @@ from leoflowd.contract.errors import Conflict, Invalid, NotFound
 from leoflowd.contract.states import TriggeredBy
 from leoflowd.contract.values import parsed_json, shown
 from leoflowd.contract.variable import VariableFacts, checked_variable
-from leoflowd.store import api_dags, api_task_instances, asked_runs, dag_runs, task_instances, tries
+from leoflowd.store import (
+    api_dags,
+    api_task_instances,
+    asked_runs,
+    asset_events,
+    assets,
+    dag_runs,
+    task_instances,
+    tries,
+)
 from leoflowd.store.asked_runs import AskedRun, CannotRun
 from leoflowd.store.counts import count_states
 from leoflowd.store.database import Connection, Database
 from leoflowd.store.event_log import insert_event
 from leoflowd.store.tries import TryRow
 
-Question = m.ConnectionAsk | m.VariableAsk | m.VariableWrite | m.DagRunAsk | m.CountsAsk | m.DagAsk
-Answer = m.ConnectionAnswer | m.VariableAnswer | m.DagRunAnswer | m.CountsAnswer | m.DagAnswer
+Question = m.ConnectionAsk | m.VariableAsk | m.VariableWrite | m.DagRunAsk | m.CountsAsk | m.DagAsk | m.AssetEventsAsk
+Answer = m.ConnectionAnswer | m.VariableAnswer | m.DagRunAnswer | m.CountsAnswer | m.DagAnswer | m.AssetEventsAnswer
 STALE = "this try is no longer current"
 
 
@@ -91,6 +100,8 @@ class Questions:
                 return await self._dag(question)
             case m.CountsAsk():
                 return await self._counts(question)
+            case m.AssetEventsAsk():
+                return await self._asset_events(row, question)
 
     async def _connection(self, row: TryRow, ask: m.ConnectionAsk) -> m.ConnectionAnswer:
         async with self._db.agents.connection() as conn:
@@ -221,6 +232,15 @@ class Questions:
     async def _counts(self, ask: m.CountsAsk) -> m.CountsAnswer:
         async with self._db.agents.connection() as conn:
             return m.CountsAnswer(request_id=ask.request_id, count=await count_states(conn, ask))
+
+    async def _asset_events(self, row: TryRow, ask: m.AssetEventsAsk) -> m.AssetEventsAnswer:
+        async with self._db.agents.connection() as conn:
+            if ask.triggering:
+                events = await asset_events.list_triggering_events(conn, row.dag_run_id)
+                return m.AssetEventsAnswer(request_id=ask.request_id, events=events)
+            events = await asset_events.list_asked_events(conn, ask)
+            asset = await assets.fetch_active(conn, name=ask.name, uri=ask.uri)
+        return m.AssetEventsAnswer(request_id=ask.request_id, events=events, asset=asset)
 
 
 def _conf(text: str) -> dict[str, Any]:

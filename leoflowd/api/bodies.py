@@ -78,15 +78,22 @@ async def raw_body(max_bytes: int = JSON_MAX_BYTES, *, within_s: float | None = 
 
 
 async def read_body(
-    kind: type[Body], max_bytes: int = JSON_MAX_BYTES, *, within_s: float | None = None, check: bool = True
+    kind: type[Body],
+    max_bytes: int = JSON_MAX_BYTES,
+    *,
+    within_s: float | None = None,
+    check: bool = True,
+    none: Body | None = None,
 ) -> Body:
-    """The JSON body as a struct (give it `forbid_unknown_fields=True`).
+    """The JSON body as a struct (give it `forbid_unknown_fields=True`); `none` when there is no body.
 
     Without `check` its values are somebody else's to check: `contract.dag_spec` knows those of an artifact. Raises
     `Unprocessable` with Airflow's list, `Invalid` for a value that cannot be kept.
     """
     document = await raw_body(max_bytes, within_s=within_s)
     if not document:
+        if none is not None:
+            return none
         raise Unprocessable(FieldError(type="missing", loc=("body",), msg="Field required"))
     if not (request.is_json or request.mimetype == ""):
         raise Unprocessable(

@@ -76,7 +76,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.OPERATE, Object.PATH, "own_versions: rollback"),
     # runs
     (Right.READ, Object.PATH_OR_ALL, "public_dag_runs: list_dag_runs list_dag_runs_batch"),
-    (Right.READ, Object.PATH, "public_dag_runs: get_dag_run list_upstream_asset_events wait_dag_run"),
+    (Right.READ, Object.PATH, "public_dag_runs: get_dag_run wait_dag_run"),
     (Right.ACT, Object.PATH, "public_dag_runs: trigger_dag_run patch_dag_run delete_dag_run clear_dag_run"),
     # backfills
     (Right.READ, Object.QUERY, "public_backfills: list_backfills"),
@@ -101,6 +101,14 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.PATH_OR_ALL, "public_xcoms: list_xcom_entries"),
     (Right.READ, Object.PATH, "public_xcoms: get_xcom_entry"),
     (Right.ACT, Object.PATH, "public_xcoms: create_xcom_entry update_xcom_entry delete_xcom_entry"),
+    # assets
+    (Right.READ, Object.FILTERED, "public_assets: list_assets get_asset list_asset_aliases get_asset_alias"),
+    (Right.READ, Object.FILTERED, "public_assets: list_asset_events list_asset_queued_events"),
+    (Right.READ, Object.PATH, "public_assets: list_dag_queued_events get_dag_queued_event list_upstream_asset_events"),
+    (Right.OPERATE, Object.FILTERED, "public_assets: create_asset_event delete_asset_queued_events materialize_asset"),
+    (Right.OPERATE, Object.PATH, "public_assets: delete_dag_queued_events delete_dag_queued_event"),
+    (Right.READ, Object.PATH, "ui_assets: next_run_assets"),
+    (Right.READ, Object.FILTERED, "ui_assets: dependencies"),
     # waits
     (Right.READ, Object.FILTERED, "own_waits: list_waits get_wait get_pool"),
     (Right.OPERATE, Object.FILTERED, "own_waits: act_on_wait patch_wait"),
@@ -118,14 +126,10 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.OPERATE, Object.NONE, "ui_connections: hook_meta"),
     (Right.READ, Object.NONE, "public_leoflow: tree"),
     (Right.READ, Object.NONE, "public_plugins: list_plugins list_plugin_import_errors"),
-    # what is empty until it exists
-    (Right.READ, Object.NONE, "public_nothing_yet: list_assets list_asset_events list_asset_aliases"),
-    (Right.READ, Object.PATH, "public_nothing_yet: list_queued_events"),
     # the UI's own
-    (Right.READ, Object.NONE, "ui_auth: config menus me create_token teams"),
-    (Right.READ, Object.NONE, "ui_auth: partitioned_dag_runs dependencies"),
+    (Right.READ, Object.NONE, "ui_auth: config menus me create_token teams partitioned_dag_runs"),
     (Right.READ, Object.FILTERED, "ui_dags: list_dags dag_stats historical_metrics_data"),
-    (Right.READ, Object.PATH, "ui_dags: latest_run next_run_assets deadlines"),
+    (Right.READ, Object.PATH, "ui_dags: latest_run deadlines"),
     (Right.READ, Object.PATH, "ui_grid: grid_runs grid_structure ti_summaries gantt"),
     (Right.READ, Object.QUERY, "ui_structure: structure_data"),
     (Right.READ, Object.PATH, "ui_calendar: calendar"),

@@ -27,6 +27,7 @@ from leoflowd.contract.dag_spec import DagSpec, TaskSpec, of_instance
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.contract.values import conf_text
 from leoflowd.contract.wait_spec import Deferral
+from leoflowd.core.asset_events import NewEvent, events_of
 from leoflowd.core.choices import choice_among
 from leoflowd.core.dag_run_plan import due_moments, plan_dag_run, plan_outcome, plan_resume
 from leoflowd.core.dag_shape import shape_of
@@ -89,6 +90,8 @@ class LocalRun:
         self.because = ""
         self.xcoms: dict[tuple[str, int, str], str] = {}
         """By task, map index and key: JSON text."""
+        self.asset_events: dict[int, tuple[NewEvent, ...]] = {}
+        """By instance: what its success would make."""
         self._running: dict[int, LocalTry] = {}
         self._deferrals: dict[int, Deferral] = {}
         """What tasks that gave their process back wait for; a native sensor's wait is in its spec."""
@@ -147,6 +150,7 @@ class LocalRun:
                 for (task_id, map_index, key), value in self.xcoms.items()
                 if (task_id, map_index) == (task.task_id, facts.map_index)
             },
+            **({"asset_events": _shown_events(events)} if (events := self.asset_events.get(instance)) else {}),
         }
 
     # --- deciding ---
@@ -177,9 +181,20 @@ class LocalRun:
         decisions = plan_outcome(self.view, instance, outcome, now)
         for decision in decisions:
             self._apply(decision, now)
+        if outcome.kind is OutcomeKind.SUCCESS:
+            self._note_events(instance, outcome)
         if outcome.kind is OutcomeKind.SUCCESS and (choice := choice_among(outcome.xcoms)) is not None:
             self.view.choose(instance, choice)
         return {decision.instance for decision in decisions}
+
+    def _note_events(self, instance: int, outcome: Outcome) -> None:
+        """The events of assets that its success would make; nobody gets them here."""
+        events = events_of(self.task_of(instance).outlets, outcome.assets)
+        self.asset_events[instance] = events
+        for event in events:
+            extra = "" if event.extra == "{}" else f" with extra {event.extra}"
+            told = f"Would make an event of asset {event.name or event.uri}{extra}"
+            self._told(self.name_of(instance), {"event": told, "level": "info"})
 
     def _end_waits(self) -> set[int]:
         """No pool watches anything here; the instances that this touches."""
@@ -330,3 +345,10 @@ class LocalRun:
             for (task_id, map_index, key), value in sorted(self.xcoms.copy().items())
             if key == wanted and (task_ids is None or task_id in task_ids) and (indexes is None or map_index in indexes)
         ]
+
+
+def _shown_events(events: tuple[NewEvent, ...]) -> list[dict[str, Any]]:
+    return [
+        {"name": event.name, "uri": event.uri, "extra": msgspec.json.decode(event.extra), "aliases": event.aliases}
+        for event in events
+    ]

@@ -221,6 +221,9 @@ class LocalTry:
             case "counts":
                 self._log({"event": "`leoflow test` knows no other dag runs: it counts 0", "level": "warning"})
                 return {"count": 0}
+            case "asset_events":
+                self._log({"event": "`leoflow test` knows no events of other dag runs", "level": "warning"})
+                return {"events": []}
             case "previous":  # there is no run before this one
                 return {"run": None}
             case _:

@@ -23,7 +23,7 @@ from enum import StrEnum
 
 import msgspec
 
-from leoflowd.contract.asset_spec import AssetEventFacts, AssetRecord
+from leoflowd.contract.asset_spec import AssetEventFacts, AssetFacts, AssetRecord
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.overriding import override
 from leoflowd.contract.wait_spec import Deferral
@@ -76,6 +76,7 @@ class DagRunFacts(msgspec.Struct, frozen=True, kw_only=True):
     conf: str = "{}"
     """JSON text of an object."""
     note: str | None = None
+    partition_key: str | None = None
 
 
 class XComInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -477,6 +478,8 @@ class CountsAnswer(Message, frozen=True, kw_only=True):
 class AssetEventsAnswer(Message, frozen=True, kw_only=True):
     request_id: int
     events: tuple[AssetEventFacts, ...] = ()
+    asset: AssetFacts | None = None
+    """To a question by name alone or by uri alone: the active asset that has it, with or without events."""
     refused: str | None = None
 
 

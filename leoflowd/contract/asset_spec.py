@@ -11,6 +11,16 @@ from typing import Any
 
 import msgspec
 
+from leoflowd.contract.errors import Invalid
+from leoflowd.contract.values import byte_size, checked_json_text, checked_text, parsed_json
+
+TEXT_MAX = 1_500
+"""Characters of a name, a uri or a group, as in Airflow's tables."""
+KEY_MAX_BYTES = 2_600
+"""Of name and uri together: one entry of an index."""
+EXTRA_MAX_BYTES = 64 * 1024
+PARTITION_KEY_MAX = 250
+
 
 class _Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Base."""
@@ -92,6 +102,16 @@ class AssetRecord(msgspec.Struct, frozen=True, kw_only=True):
     partition_key: str | None = None
 
 
+class AssetFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """An asset, as tasks are told of it."""
+
+    name: str
+    uri: str
+    group: str = "asset"
+    extra: str = "{}"
+    """JSON text of an object."""
+
+
 class AssetEventFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One event, as tasks see it (`inlet_events`, `triggering_asset_events`)."""
 
@@ -109,3 +129,48 @@ class AssetEventFacts(msgspec.Struct, frozen=True, kw_only=True):
     source_map_index: int | None = None
     aliases: tuple[str, ...] = ()
     partition_key: str | None = None
+
+
+# --- what may be stored ------------------------------------------------------------------------------------------
+
+
+def check_asset(name: str, uri: str, group: str, who: str) -> None:
+    """Raises `Invalid`."""
+    for what, text in (("name", name), ("uri", uri), ("group", group)):
+        checked_text(text, f"the {what} of an asset of {who}", max_length=TEXT_MAX)
+    if byte_size(name) + byte_size(uri) > KEY_MAX_BYTES:
+        raise Invalid(f"name and uri of asset {name[:100]!r} of {who} have more than {KEY_MAX_BYTES:,} bytes together")
+
+
+def check_condition(condition: AssetCondition, who: str) -> None:
+    """Raises `Invalid`."""
+    match condition:
+        case AssetSpec(name=name, uri=uri, group=group, watchers=watchers):
+            check_asset(name, uri, group, who)
+            if watchers:
+                raise Invalid(
+                    f"asset {name!r} of {who} has the watcher {watchers[0].name!r}; leoflow does not run watchers yet. "
+                    "Let a task that waits for the same have the asset as its outlet, or make events over the API "
+                    "(POST /api/v2/assets/events)"
+                )
+        case AliasSpec(name=name, group=group):
+            checked_text(name, f"the name of an asset alias of {who}", max_length=TEXT_MAX)
+            checked_text(group, f"the group of an asset alias of {who}", max_length=TEXT_MAX)
+        case AssetNamed(name=text) | AssetAt(uri=text):
+            checked_text(text, f"a reference to an asset of {who}", max_length=TEXT_MAX)
+        case AnyOf(of=parts) | AllOf(of=parts):
+            for part in parts:
+                check_condition(part, who)
+
+
+def check_record(record: AssetRecord, who: str) -> None:
+    """What a task says of an outlet. Raises `Invalid`."""
+    check_asset(record.name, record.uri, record.group, who)
+    if record.alias is not None:
+        checked_text(record.alias, f"the name of an asset alias of {who}", max_length=TEXT_MAX)
+    if record.partition_key is not None:
+        checked_text(record.partition_key, f"a partition key of {who}", max_length=PARTITION_KEY_MAX)
+    for what, text in (("an asset event", record.extra), ("an asset", record.asset_extra)):
+        checked_json_text(text, f"extra of {what} of {who}", max_bytes=EXTRA_MAX_BYTES)
+        if not isinstance(parsed_json(text, f"extra of {what} of {who}"), dict):
+            raise Invalid(f"extra of {what} of {who} is no JSON object")

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from leoflowd.contract.asset_spec import AssetCondition, AssetLike
+from leoflowd.contract.asset_spec import AssetCondition, AssetLike, check_condition
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.loading import Read
 from leoflowd.contract.ready import ready
@@ -415,11 +415,15 @@ def checked(spec: DagSpec) -> DagSpec:
         _check_part(msgspec.structs.replace(spec, tasks=(), groups=()), f"dag {spec.dag_id!r}")
         _check_links(spec)
         _check_timetable(spec.timetable, f"the schedule of dag {spec.dag_id!r}")
+        if spec.asset_condition is not None:
+            check_condition(spec.asset_condition, f"the schedule of dag {spec.dag_id!r}")
         for tag in spec.tags:
             checked_text(tag, f"a tag of dag {spec.dag_id!r}", max_length=TAG_MAX, allow_empty=True)
     for task in spec.tasks:
         with _located("tasks", task.task_id):
             _check_part(task, f"task {task.task_id!r}")
+            for asset in (*task.inlets, *task.outlets):
+                check_condition(asset, f"task {task.task_id!r}")
             if task.wait is not None:
                 _check_fields(task.wait.terms, f"task {task.task_id!r}")
             _check_instances(task)

@@ -1,6 +1,8 @@
-"""The timetable clock: creates a dag run when its moment comes, and keeps each DAG's next moment in its row.
+"""The clock: creates a dag run when its timetable's moment comes, or events of assets start one (`asset_runs`), and
+keeps each DAG's next moment in its row.
 
-Wakes for the earliest `next_run_after`, for a hint about a DAG, and when a run ends (which may free `max_active_runs`).
+Wakes for the earliest `next_run_after`, for a hint about a DAG, when events of assets came for it, and when a run ends
+(which may free `max_active_runs`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from leoflowd.contract.dag_spec import ContinuousTimetable, DagSpec
 from leoflowd.contract.errors import Conflict, StoreUnavailable
 from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.core.timetable import RunSlot, next_run, run_id_for, time_restriction
+from leoflowd.scheduler.asset_runs import start_asset_run
 from leoflowd.store import dag_runs, dags
+from leoflowd.store.asset_events import list_waiting_dags
 from leoflowd.store.dags import NextRun
 from leoflowd.store.database import Database
 from leoflowd.supervision import contain
@@ -84,9 +88,11 @@ class TimetableClock:
             await self._sleep()
 
     async def _missed(self, since: datetime, now: datetime) -> set[str]:
-        """What nobody told us of: DAGs whose next run is due by their row, or that were registered meanwhile."""
+        """What nobody told us of: DAGs whose next run is due by their row, that were registered meanwhile, or for which
+        events of assets wait."""
         async with self._db.scheduler.connection() as conn:
-            return set(await dags.list_dags_to_look_at(conn, since=since - timedelta(seconds=LOOK_AGAIN_S), now=now))
+            found = set(await dags.list_dags_to_look_at(conn, since=since - timedelta(seconds=LOOK_AGAIN_S), now=now))
+            return found | await list_waiting_dags(conn)
 
     async def _sleep(self) -> None:
         delay = LOOK_AGAIN_S
@@ -122,6 +128,9 @@ class TimetableClock:
             version = await dags.fetch_version_by_id(conn, row.version_id)
             spec = version.spec
             active, last, tried = row.active_runs, _last_slot(row), 0
+            if not row.is_paused and _has_room(spec, active) and await start_asset_run(conn, version, now):
+                self._created += 1
+                active += 1
             slot = _next_slot(spec, last, now)
             while slot is not None and slot.run_after <= now and not row.is_paused and _has_room(spec, active):
                 tried += 1

@@ -63,7 +63,8 @@ class Committing:
     async def _write(self, draft: Draft, dag_run_ids: list[int]) -> None:
         batch = batch_of(draft, self._views, dag_run_ids)
         async with self._db.scheduler.pipelined_transaction() as conn:
-            await write_batch(conn, batch, term=self._term, now=draft.now)
+            waiting = await write_batch(conn, batch, term=self._term, now=draft.now)
+        draft.waiting_dags |= waiting
         self.steps += 1
         self.transitions += len(batch.instances)
         self._aside.note_committed(dag_run_ids)

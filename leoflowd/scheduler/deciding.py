@@ -270,6 +270,8 @@ class Deciding:
             wait = wait_of_deferral(one, outcome.deferral, draft.now)
             draft.waits[dag_run_id, i] = wait
         if isinstance(own, Succeed):
+            if outcome.assets:
+                draft.asset_records[dag_run_id, i] = outcome.assets
             if (choice := choice_among(outcome.xcoms)) is not None:
                 view.choose(i, choice)
             draft.xcoms.extend(

@@ -5,22 +5,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
 import msgspec
 
+from leoflowd import telemetry
+from leoflowd.contract.asset_spec import AssetRecord
 from leoflowd.contract.dag_spec import TaskSpec
-from leoflowd.contract.states import FINISHED, LIVE
+from leoflowd.contract.states import FINISHED, LIVE, TaskInstanceState
 from leoflowd.contract.waits import NewWait
 from leoflowd.contract.xcoms import XCom
+from leoflowd.core.asset_events import events_of, refused_records
 from leoflowd.core.run_view import InstanceFacts, RunView
 from leoflowd.scheduler.inbox import TryEnded, WaitsEnded
 from leoflowd.scheduler.views import Views
 from leoflowd.scheduler.waits import HTTP_KIND
+from leoflowd.store.asset_events import AssetEventWrite
 from leoflowd.store.run_views import LoadedRun, Quota
 from leoflowd.store.transitions import Batch, EndedTry, Expansion, InstanceWrite, RunWrite
 from leoflowd.store.waits import FiredWait, WaitWrite
+
+log = telemetry.get_logger(__name__)
 
 EXECUTOR = "process"
 INLINE = "inline"
@@ -59,6 +65,10 @@ class Draft:
         self.reports: dict[Place, Report] = {}
         self.ended_tries: dict[str, tuple[int, InstanceFacts]] = {}
         self.xcoms: list[XCom] = []
+        self.asset_records: dict[Place, tuple[AssetRecord, ...]] = {}
+        """What tries that succeeded said of their outlets."""
+        self.waiting_dags: set[str] = set()
+        """DAGs for which events of assets were committed."""
         self.waits: dict[Place, NewWait] = {}
         self.fired: dict[Place, FiredWait] = {}
         self.tries_ended: list[TryEnded] = []
@@ -94,6 +104,7 @@ class Draft:
         self.first = {place: before for place, before in self.first.items() if place[0] != dag_run_id}
         self.added = {node: places for node, places in self.added.items() if node[0] != dag_run_id}
         self.ended_tries = {key: ended for key, ended in self.ended_tries.items() if ended[0] != dag_run_id}
+        self.asset_records = {place: said for place, said in self.asset_records.items() if place[0] != dag_run_id}
         self.xcoms = [xcom for xcom in self.xcoms if xcom.dag_run_id != dag_run_id]
         self.launches = [place for place in self.launches if place[0] != dag_run_id]
         self.waits = {place: wait for place, wait in self.waits.items() if place[0] != dag_run_id}
@@ -162,6 +173,7 @@ def batch_of(draft: Draft, views: Views, dag_run_ids: Collection[int]) -> Batch:
                 rendered_fields=extra.rendered,
             )
         )
+    succeeded = [place for place in draft.first if place[0] in chosen and has_succeeded(draft, views, place)]
     xcoms = {(x.dag_run_id, x.task_id, x.map_index, x.key): x for x in draft.xcoms if x.dag_run_id in chosen}
     return Batch(
         runs=tuple(_run_write(dag_run_id, draft, views) for dag_run_id in sorted(chosen)),
@@ -178,8 +190,29 @@ def batch_of(draft: Draft, views: Views, dag_run_ids: Collection[int]) -> Batch:
             for (run, i), before in draft.first.items()
             if run in chosen and before.wait and not views.runs[run].view.facts[i].wait
         ),
+        asset_events=tuple(write for place in succeeded for write in event_writes(draft, views, place)),
         stop_tries_of=tuple(sorted(stop)),
     )
+
+
+def has_succeeded(draft: Draft, views: Views, place: Place) -> bool:
+    """In this step, by itself: what people mark is written elsewhere, and makes no events."""
+    after = views.runs[place[0]].view.facts[place[1]]
+    return after.state == TaskInstanceState.SUCCESS != draft.first[place].state
+
+
+def event_writes(draft: Draft, views: Views, place: Place) -> Iterator[AssetEventWrite]:
+    """The events that a success makes."""
+    view = views.runs[place[0]].view
+    spec, records = view.node_of(place[1]).spec, draft.asset_records.get(place, ())
+    if not spec.outlets and not records:
+        return
+    task_id, map_index = spec.task_id, view.facts[place[1]].map_index
+    for record in refused_records(spec.outlets, records):
+        reason = f"asset {record.name!r} is no outlet of the task"
+        log.warning("asset_event_refused", dag_id=view.dag_id, run_id=view.run_id, task_id=task_id, reason=reason)
+    for event in events_of(spec.outlets, records):
+        yield AssetEventWrite(event=event, dag_run_id=place[0], task_id=task_id, map_index=map_index)
 
 
 def _expansion(views: Views, draft: Draft, dag_run_id: int, node: int) -> Expansion:

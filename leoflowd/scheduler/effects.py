@@ -54,6 +54,12 @@ class RunEnded(msgspec.Struct, frozen=True):
     dag_id: str
 
 
+class AssetsCame(msgspec.Struct, frozen=True):
+    """This DAG may start a run, since events of assets came. Lost: the clock asks every 30 s."""
+
+    dag_id: str
+
+
 class Launch(msgspec.Struct, frozen=True):
     """This executor starts the try. Lost: the scheduler's sweep launches again what stays queued."""
 
@@ -61,7 +67,7 @@ class Launch(msgspec.Struct, frozen=True):
     one: TryFacts
 
 
-Effect = Answer | BeginWait | EndWait | DagFinished | RunEnded | Launch
+Effect = Answer | BeginWait | EndWait | DagFinished | RunEnded | AssetsCame | Launch
 
 Offer = Callable[[Sequence[TryFacts]], int]
 """An executor's outbox: takes what it has room for, and says how many it has not."""
@@ -78,6 +84,7 @@ def effects_of(draft: Draft, views: Views, set_aside: Collection[int]) -> tuple[
         *_ended_waits(draft, views),
         *(DagFinished(dag_id) for dag_id in sorted(_finished_dags(draft, views))),
         *(RunEnded(dag_id) for dag_id in _ended_runs(draft, views)),
+        *(AssetsCame(dag_id) for dag_id in sorted(draft.waiting_dags)),
         *_launches(draft, views),
     )
 
@@ -131,12 +138,12 @@ def _launches(draft: Draft, views: Views) -> Iterator[Launch]:
 
 
 class Effects:
-    """Hands each to who does it. `offers` are the outboxes by executor; `run_ended` tells the timetable clock."""
+    """Hands each to who does it. `offers` are the outboxes by executor; `look_at` tells the clock."""
 
-    def __init__(self, offers: Mapping[str, Offer], waits: Waits, run_ended: Callable[[str], None]) -> None:
+    def __init__(self, offers: Mapping[str, Offer], waits: Waits, look_at: Callable[[str], None]) -> None:
         self._offers = offers
         self._waits = waits
-        self._run_ended = run_ended
+        self._look_at = look_at
         self.dropped_launches = 0
 
     def carry_out(self, effects: Iterable[Effect]) -> None:
@@ -154,8 +161,8 @@ class Effects:
                     ended.append(wait_id)
                 case DagFinished(dag_id=dag_id):
                     finished.add(dag_id)
-                case RunEnded(dag_id=dag_id):
-                    self._run_ended(dag_id)
+                case RunEnded(dag_id=dag_id) | AssetsCame(dag_id=dag_id):
+                    self._look_at(dag_id)
                 case Launch(executor=executor, one=one):
                     launches.setdefault(executor, []).append(one)
                 case _:

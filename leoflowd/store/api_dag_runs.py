@@ -51,8 +51,12 @@ NO_FILTERS: dict[str, Any] = {
     "dag_version": None,
     "bundle_version": None,
     "conf_contains": None,
-    "nothing": False,
-    **{f"{name}_{op}": None for name in ("run_id", "dag_id", "triggering_user_name") for op in ("ilike", "like")},
+    "consuming_asset_ilike": None,
+    **{
+        f"{name}_{op}": None
+        for name in ("run_id", "dag_id", "triggering_user_name", "partition_key")
+        for op in ("ilike", "like")
+    },
     **{f"{name}_{op}": None for name in _RANGES for op in ("gte", "gt", "lte", "lt")},
 }
 

@@ -46,6 +46,8 @@ NO_FILTERS: dict[str, Any] = {
     "bundle_name": None,
     "bundle_version": None,
     "timetable_type": None,
+    "has_asset_schedule": None,
+    "asset_dependency": None,
     "has_import_errors": None,
     "is_favorite": None,
     "last_dag_run_state": None,

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from leoflowd.contract.asset_spec import PARTITION_KEY_MAX
 from leoflowd.contract.errors import Invalid, LeoflowError, NotFound
 from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.contract.values import checked_moment, checked_text, conf_text
@@ -50,6 +51,8 @@ class AskedRun(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None
     triggered_by: TriggeredBy
     triggering_user_name: str | None
+    run_type: DagRunType = DagRunType.MANUAL
+    partition_key: str | None = None
 
 
 class ExistingRun(msgspec.Struct, frozen=True):
@@ -58,7 +61,7 @@ class ExistingRun(msgspec.Struct, frozen=True):
 
 
 async def insert_asked_run(conn: Connection, asked: AskedRun, now: datetime) -> str:
-    """A queued manual run; its run id. A paused DAG gets it too, as in Airflow: it starts when unpaused.
+    """A queued run; its run id. A paused DAG gets it too, as in Airflow: it starts when unpaused.
 
     Raises `NotFound`, `CannotRun`, `Invalid` for values that cannot be kept, and `Conflict` when the DAG has a run of
     this id or logical date.
@@ -68,7 +71,7 @@ async def insert_asked_run(conn: Connection, asked: AskedRun, now: datetime) -> 
     _check_values(asked)
     version = await fetch_runnable_version(conn, asked.dag_id)
     usual = run_id_for(
-        DagRunType.MANUAL, asked.logical_date or asked.run_after, unique="" if asked.logical_date else asked.unique
+        asked.run_type, asked.logical_date or asked.run_after, unique="" if asked.logical_date else asked.unique
     )
     run_id = asked.run_id or usual
     _check_run_id(run_id)
@@ -83,7 +86,7 @@ async def insert_asked_run(conn: Connection, asked: AskedRun, now: datetime) -> 
         conn,
         version=version,
         run_id=run_id,
-        run_type=DagRunType.MANUAL,
+        run_type=asked.run_type,
         logical_date=asked.logical_date,
         data_interval_start=interval[0] if interval and asked.logical_date else None,
         data_interval_end=interval[1] if interval and asked.logical_date else None,
@@ -92,6 +95,7 @@ async def insert_asked_run(conn: Connection, asked: AskedRun, now: datetime) -> 
         triggered_by=asked.triggered_by,
         triggering_user_name=asked.triggering_user_name,
         note=asked.note,
+        partition_key=asked.partition_key,
         now=now,
     )
     return run_id
@@ -117,6 +121,8 @@ def _check_values(asked: AskedRun) -> None:
                 checked_moment(moment, name)
     with _in_body("note"):
         checked_text(asked.note or "", "note", max_length=NOTE_MAX, allow_empty=True)
+    with _in_body("partition_key"):
+        checked_text(asked.partition_key or "", "partition_key", max_length=PARTITION_KEY_MAX, allow_empty=True)
     with _in_body("conf"):
         conf_text(asked.conf or {})
 

@@ -65,6 +65,7 @@ async def insert_dag_run(
     triggering_user_name: str | None,
     note: str | None,
     now: datetime,
+    partition_key: str | None = None,
 ) -> int:
     """A queued run with all its task instances; returns its `dag_run.id`.
 
@@ -86,6 +87,7 @@ async def insert_dag_run(
             triggered_by=triggered_by,
             user=triggering_user_name,
             note=note,
+            partition_key=partition_key,
             now=now,
         )
     except psycopg.errors.UniqueViolation as error:

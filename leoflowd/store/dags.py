@@ -10,15 +10,18 @@ from typing import TypeVar
 import msgspec
 import trio
 
+from leoflowd import telemetry
 from leoflowd.contract import dag_spec
-from leoflowd.contract.dag_spec import DagSpec
+from leoflowd.contract.dag_spec import DagSpec, NoTimetable
 from leoflowd.contract.errors import Invalid, NotFound
 from leoflowd.core.dag_shape import DagShape, checked_order, shape_of
 from leoflowd.core.timetable import describe, validate
+from leoflowd.store import assets
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, long_statement, statements
 from leoflowd.store.hints import send_hint
 
 _SQL = statements("dags")
+log = telemetry.get_logger(__name__)
 T = TypeVar("T")
 
 
@@ -161,6 +164,8 @@ async def make_current(
             "max_consecutive_failed_dag_runs": spec.max_consecutive_failed_dag_runs,
         },
     )
+    for conflict in await assets.write_uses(conn, spec, now):
+        log.warning("asset_inactive", dag_id=spec.dag_id, **msgspec.structs.asdict(conflict))
     await send_hint(conn, "dag", spec.dag_id)
 
 
@@ -189,7 +194,7 @@ def prepare(spec: DagSpec) -> Prepared:
         dag_spec.checked(spec)
         validate(spec.timetable)
         checked_order(spec)
-        description = describe(spec.timetable)
+        description = _describe(spec)
     except Invalid as error:
         raise Invalid(f"cannot register dag {spec.dag_id!r}: {error}", location=error.location) from error
     except (ValueError, OverflowError) as error:
@@ -200,6 +205,14 @@ def prepare(spec: DagSpec) -> Prepared:
         owners=sorted({task.owner for task in spec.tasks}) or ["airflow"],
         timetable_description=description,
     )
+
+
+def _describe(spec: DagSpec) -> str:
+    if spec.asset_condition is None:
+        return describe(spec.timetable)
+    if isinstance(spec.timetable, NoTimetable):
+        return "Triggered by assets"
+    return f"Triggered by assets or {describe(spec.timetable)}"
 
 
 async def fetch_version(conn: Connection, dag_id: str, version_number: int | None = None) -> VersionRow:
@@ -253,6 +266,7 @@ async def mark_stale(conn: Connection, dag_ids: Sequence[str], now: datetime) ->
     """
     await conn.execute(_SQL.forget_deletions, {"dag_ids": list(dag_ids)})
     count = await execute(conn, _SQL.update_stale, dag_ids=list(dag_ids), now=now)
+    await assets.forget_uses(conn, dag_ids)
     for dag_id in dag_ids:
         await send_hint(conn, "dag", dag_id)
     return count
@@ -273,6 +287,7 @@ async def delete_dag(conn: Connection, dag_id: str) -> None:
             raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
         await conn.execute(_SQL.insert_deleted_dag, {"dag_id": dag_id, "definition": definition})
         await execute(conn, _SQL.delete_runs_of_dag, dag_id=dag_id)
+        await assets.forget_uses(conn, [dag_id])
         await execute(conn, _SQL.delete_dag, dag_id=dag_id)
     await send_hint(conn, "dag", dag_id)
 

@@ -88,6 +88,7 @@ class _RunRow(msgspec.Struct, frozen=True):
     triggered_by: str | None
     triggering_user_name: str | None
     note: str | None
+    partition_key: str | None
     because: str | None
     revision: int
     is_paused: bool
@@ -242,6 +243,7 @@ def _run_facts(run: _RunRow) -> DagRunFacts:
         triggering_user_name=run.triggering_user_name,
         conf=run.conf,
         note=run.note,
+        partition_key=run.partition_key,
     )
 
 

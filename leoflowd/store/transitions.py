@@ -21,6 +21,7 @@ from leoflowd.contract.values import shown_json
 from leoflowd.contract.xcoms import XCom
 from leoflowd.core.run_view import InstanceFacts
 from leoflowd.store import hitl_details
+from leoflowd.store.asset_events import AssetEventWrite, insert_events
 from leoflowd.store.database import Connection, statements
 from leoflowd.store.hints import send_hint
 from leoflowd.store.waits import FiredWait, InstanceKey, WaitWrite, delete_waits, fire_waits, upsert_waits
@@ -92,18 +93,24 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     waits: tuple[WaitWrite, ...] = ()
     fired: tuple[FiredWait, ...] = ()
     ended_waits: tuple[InstanceKey, ...] = ()
+    asset_events: tuple[AssetEventWrite, ...] = ()
+    """Of tasks that succeeded."""
     stop_tries_of: tuple[int, ...] = ()
     """Dag runs whose live tries were decided away (timeout, fail_fast): their agents are told by a hint."""
 
 
-async def write_batch(conn: Connection, batch: Batch, *, term: int, now: datetime) -> None:
-    """Write all or nothing. `conn` is inside a pipelined transaction of the scheduler lane."""
+async def write_batch(conn: Connection, batch: Batch, *, term: int, now: datetime) -> frozenset[str]:
+    """Write all or nothing; the DAGs for which events of assets have come with it.
+
+    `conn` is inside a pipelined transaction of the scheduler lane.
+    """
     leading = await conn.execute(_SQL.share_leadership, {"term": term})
     failed = [run.dag_run_id for run in batch.runs if run.state == DagRunState.FAILED]
     if failed:
         await conn.execute(_SQL.lock_failing_dags, {"ids": failed})
     locked = await conn.execute(_SQL.lock_runs, {"ids": [r.dag_run_id for r in batch.runs]})
     moved = await _write_changes(conn, batch, now)
+    waiting = await insert_events(conn, batch.asset_events, now) if batch.asset_events else None
     if failed:
         await conn.execute(_SQL.pause_failing_dags, {"ids": failed})
     for dag_run_id in batch.stop_tries_of:
@@ -115,6 +122,7 @@ async def write_batch(conn: Connection, batch: Batch, *, term: int, now: datetim
     stale |= await _not_moved(moved, batch)
     if stale:
         raise StaleViews(frozenset(stale))
+    return frozenset() if waiting is None else frozenset(row[0] for row in await waiting.fetchall())
 
 
 async def write_held(conn: Connection, batch: Batch, *, now: datetime) -> None:

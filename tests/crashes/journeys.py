@@ -1,4 +1,4 @@
-"""The eleven journeys. Each has a stage that is set without faults, one thing that happens, and what must come of it.
+"""The twelve journeys. Each has a stage that is set without faults, one thing that happens, and what must come of it.
 
 In every DAG a task `hold` runs until the end, so that the run is still remembered when views are compared with rows.
 """
@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec, XComItem
+from leoflowd.contract.asset_spec import AssetSpec
 from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.contract.wait_spec import Deferral, ProbeSpec, Resume, TriggerSpec, WaitSpec, WaitTerms
 from tests.crashes.agent import outcome
@@ -59,6 +60,8 @@ class Journey(msgspec.Struct, frozen=True, kw_only=True):
     act: Callable[[World], Awaitable[None]] = create_run
     comes_to: dict[str, str]
     """Before `hold` is released: task id -> state and number of its try."""
+    runs: int = 1
+    """That there are in the end."""
     begins_with_the_daemon: bool = False
     """Its start is part of the journey."""
     has_standby: bool = False
@@ -105,6 +108,13 @@ async def register_and_move_the_run(world: World) -> None:
     await world.clear(DAG, "first", run_on_latest_version=True)
 
 
+ASSET = AssetSpec(name="made", uri="s3://bucket/made")
+
+
+async def a_dag_that_waits(world: World) -> None:
+    await world.register(dag("waits", task("uses"), asset_condition=ASSET))
+
+
 async def another_term(world: World) -> None:
     """The leader loses its session, and its lock with it, in the middle of a chain; the standby leads on."""
     await world.create_run(DAG)
@@ -147,6 +157,12 @@ JOURNEYS = {
         stage=a_run_that_asks,
         act=answer,
         comes_to={"asks": "success 1", "after": "success 1"},
+    ),
+    "event": Journey(
+        spec=dag(DAG, task("makes", outlets=(ASSET,)), task("hold")),
+        stage=a_dag_that_waits,
+        comes_to={"makes": "success 1", "uses": "success 1"},
+        runs=2,
     ),
     "clear": Journey(
         spec=dag(DAG, task("first"), task("long"), task("hold")),

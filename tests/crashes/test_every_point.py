@@ -1,4 +1,4 @@
-"""Every statement and hint of eleven journeys, broken once each; afterwards nothing is lost and nothing is doubled.
+"""Every statement and hint of twelve journeys, broken once each; afterwards nothing is lost and nothing is doubled.
 
 The points are not listed anywhere: a first walk of each journey records what its code sends (ADR 34). `make crashes`
 walks all of them. Otherwise a few are drawn for each journey and way, by `LEOFLOW_CRASHES_SEED`, which a failure names.
@@ -45,7 +45,7 @@ async def walk(journey: Journey, conninfo: str, folder: Path, fault: Fault | Non
                 await world.check_views()
                 world.watch.is_on = False
                 world.release()
-                await world.until_run()
+                await world.until_runs(journey.runs)
                 await world.until(world.is_idle)
                 wrong = await world.judge()
                 seen = await world.states()

@@ -37,7 +37,9 @@ WITHIN_S = 30.0 * RATE
 LOOK_S = 0.15
 """Between two looks at the database."""
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
-EMPTY = "DELETE FROM dag; DELETE FROM deleted_dag; DELETE FROM event_log; DELETE FROM history_log;"
+EMPTY = (
+    "DELETE FROM dag; DELETE FROM deleted_dag; DELETE FROM event_log; DELETE FROM history_log; DELETE FROM asset_event;"
+)
 RUN_ID = "r1"
 FIRST = "daemon"
 
@@ -264,15 +266,17 @@ class World:
         except trio.TooSlowError as error:
             raise AssertionError(f"waited in vain for {expected}, there is {seen}") from error
 
-    async def until_run(self, state: str = "success") -> None:
+    async def until_runs(self, count: int, state: str = "success") -> None:
+        """So many runs there are, and all have come to this state."""
+
         async def met() -> bool:
-            return await self.rows(b"SELECT state FROM dag_run") == [(state,)]
+            return await self.rows(b"SELECT state FROM dag_run") == [(state,)] * count
 
         try:
             await self.until(met)
         except trio.TooSlowError as error:
             runs = await self.rows(b"SELECT id, state, because FROM dag_run")
-            raise AssertionError(f"the run did not end as {state}: {runs}, {await self.states()}") from error
+            raise AssertionError(f"{count} runs did not end as {state}: {runs}, {await self.states()}") from error
 
     async def until(self, met: Callable[[], Awaitable[bool]]) -> None:
         with trio.fail_after(WITHIN_S):

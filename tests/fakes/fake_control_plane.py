@@ -24,6 +24,8 @@ from leoflowd.contract.agent_messages import (
     ATTACH,
     PROTOCOL,
     TRY,
+    AssetEventsAnswer,
+    AssetEventsAsk,
     Beat,
     ConnectionAnswer,
     ConnectionAsk,
@@ -62,6 +64,7 @@ from leoflowd.contract.agent_messages import (
     XComValues,
 )
 from leoflowd.contract.agent_wire import MsgpackCodec
+from leoflowd.contract.asset_spec import AssetEventFacts
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.wait_spec import Deferral
 
@@ -121,6 +124,9 @@ class Facts:
     counts: list[CountsAsk] = field(default_factory=list)
     count: int = 0
     """The answer to every one of them."""
+    asset_events: tuple[AssetEventFacts, ...] = ()
+    """The answer to whoever asks for any."""
+    asset_asks: list[AssetEventsAsk] = field(default_factory=list)
     protocol: int = PROTOCOL
     """What this daemon speaks."""
     newer: dict[str, Any] = field(default_factory=dict)
@@ -272,6 +278,9 @@ class FakeControlPlane:
             case CountsAsk():
                 self.facts.counts.append(message)
                 return CountsAnswer(request_id=message.request_id, count=self.facts.count)
+            case AssetEventsAsk():
+                self.facts.asset_asks.append(message)
+                return AssetEventsAnswer(request_id=message.request_id, events=self.facts.asset_events)
             case Outcome():
                 if self.facts.store_outcomes:
                     facts.outcomes.append(_opened(message))

@@ -12,11 +12,12 @@ from __future__ import annotations
 import importlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import limits, secret_forms, templates, xcom
-from .context import RUN_STATES, XComs
+from . import airflow_assets, limits, secret_forms, templates, xcom
+from .assets import Events
+from .context import RUN_STATES, XComs, moment
 from .control import Control
 from .mapped import Pages
 
@@ -40,6 +41,7 @@ class Supervisor:
         self._spec = spec
         self._control = control
         self._xcoms = xcoms
+        self.events = Events(control.ask, moment, spec["dag_run"].get("run_type"))
         self._comms: Any = importlib.import_module("airflow.sdk.execution_time.comms")
         self._pages: dict[tuple[str, str], Pages] = {}
         self.returned: str | None = None
@@ -259,8 +261,27 @@ class Supervisor:
     def _map_index_label(self, msg: Any) -> None:
         self._control.show({"map_index": self._control.redact(msg.rendered_map_index)})
 
-    def _assets(self, msg: Any) -> Any:
+    # --- assets --------------------------------------------------------------------------------------------------
+
+    def _are_active(self, msg: Any) -> Any:
+        """Which asset of a name is active the daemon judges, when it makes the events."""
         return self._comms.InactiveAssetsResult(inactive_assets=[])
+
+    def _asset(self, msg: Any) -> Any:
+        wanted = {name: getattr(msg, name) for name in ("name", "uri") if hasattr(msg, name)}
+        try:
+            found = self.events.find(wanted)
+        except LookupError as error:
+            _log.error("%s", error)
+            return self._error("ASSET_NOT_FOUND", **wanted)
+        return self._comms.AssetResult(name=found.name, uri=found.uri, group=found.group, extra=dict(found.extra))
+
+    def _asset_events(self, msg: Any) -> Any:
+        names = {"name": "name", "uri": "uri", "alias_name": "alias"}
+        question = {ours: getattr(msg, theirs) for theirs, ours in names.items() if getattr(msg, theirs, None)}
+        more = {name: getattr(msg, name) for name in ("after", "before", "limit") if getattr(msg, name) is not None}
+        facts = self._control.ask("asset_events", {**question, **more, "ascending": msg.ascending})["events"]
+        return self._comms.AssetEventsResult(asset_events=list(map(airflow_assets.event, facts)))
 
     def _is_own_run(self, msg: Any) -> bool:
         own = self._spec["dag_run"]
@@ -290,7 +311,11 @@ class Supervisor:
         "CreateHITLDetailPayload": _ask,
         "SetRenderedFields": _rendered,
         "SetRenderedMapIndex": _map_index_label,
-        "ValidateInletsAndOutlets": _assets,
+        "ValidateInletsAndOutlets": _are_active,
+        "GetAssetByName": _asset,
+        "GetAssetByUri": _asset,
+        "GetAssetEventByAsset": _asset_events,
+        "GetAssetEventByAssetAlias": _asset_events,
     }
 
 
@@ -302,12 +327,12 @@ _WHY_NOT = {
 }
 
 
-def dag_run(facts: dict[str, Any]) -> Any:
-    """`DagRunFacts` as the SDK's `DagRun`."""
+def dag_run(facts: dict[str, Any], events: Sequence[dict[str, Any]] = ()) -> Any:
+    """`DagRunFacts` as the SDK's `DagRun`; `events`: those that started it."""
     model = importlib.import_module("airflow.sdk.api.datamodels._generated").DagRun
     names = {name: facts[name] for name in model.model_fields if facts.get(name) is not None}
     names["conf"] = json.loads(facts.get("conf") or "{}")
-    return model.model_validate({**names, "consumed_asset_events": []})
+    return model.model_validate({**names, "consumed_asset_events": list(map(airflow_assets.triggering, events))})
 
 
 def _filters(msg: Any, *names: str) -> dict[str, Any]:

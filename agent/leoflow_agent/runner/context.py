@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from . import limits, xcom
+from .assets import Events
 from .control import Control
 
 _NOT_SET: Any = object()
@@ -61,8 +62,7 @@ class DagRun:
 
     def __init__(self, facts: dict[str, Any]) -> None:
         self.end_date = None
-        self.consumed_asset_events: list[Any] = []
-        """There are no assets yet."""
+        self._triggering: Callable[[], list[Any]] = list
         for name, value in facts.items():
             setattr(self, name, moment(value) if name in _RUN_DATES else value)
         self.run_type = member("utils.types", "DagRunType", facts.get("run_type"))
@@ -72,6 +72,11 @@ class DagRun:
         self.conf: dict[str, Any] = json.loads(facts.get("conf") or "{}")
         self.external_trigger = facts.get("run_type") == "manual"
         self.execution_date = self.logical_date or self.run_after  # type: ignore[attr-defined]  # set from the facts
+
+    @property
+    def consumed_asset_events(self) -> list[Any]:
+        """The events that started it; of another run than the task's own nobody knows them here."""
+        return self._triggering()
 
     def __repr__(self) -> str:
         return f"<DagRun {self.dag_id} @ {self.run_id}>"  # type: ignore[attr-defined]  # set from the facts
@@ -476,9 +481,12 @@ class ConnectionAccessor:
             return default
 
 
-def build(spec: dict[str, Any], dag: Any, task: Any, ti: TaskInstance) -> dict[str, Any]:
-    """The context, as one dict that all of this try shares."""
+def build(
+    spec: dict[str, Any], dag: Any, task: Any, ti: TaskInstance, events: Events, dags: Iterable[Any]
+) -> dict[str, Any]:
+    """The context, as one dict that all of this try shares. `dags`: of the file."""
     run = DagRun(spec["dag_run"])
+    run._triggering = events.triggering  # noqa: SLF001  it alone knows its own
     context: dict[str, Any] = {
         "dag": dag,
         "dag_run": run,
@@ -493,14 +501,10 @@ def build(spec: dict[str, Any], dag: Any, task: Any, ti: TaskInstance) -> dict[s
         "macros": importlib.import_module("airflow.macros"),
         "var": {"value": VariableAccessor(is_json=False), "json": VariableAccessor(is_json=True)},
         "conn": ConnectionAccessor(),
-        "inlets": [],
-        "outlets": [],
-        "inlet_events": {},
-        "outlet_events": {},
-        "triggering_asset_events": {},
+        **events.context(task, ti.xcom_pull, dags),
         "map_index_template": getattr(task, "map_index_template", None),
         "templates_dict": getattr(task, "templates_dict", None),
-        "partition_key": None,
+        "partition_key": spec["dag_run"].get("partition_key"),
         "partition_date": None,
         "test_mode": False,
         "prev_start_date_success": _of_previous(ti, "start_date"),

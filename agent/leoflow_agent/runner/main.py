@@ -22,6 +22,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from . import (
+    assets,
     backseat,
     because,
     deferral,
@@ -158,7 +159,8 @@ class _Try:
         task, self._fixed = runtime.unmap(task, spec.get("map_index", -1), self._pull)
         self._task = task
         ti = contexts.TaskInstance(spec, task, xcoms, self._control, self._started)
-        context = contexts.build(spec, dag, task, ti)
+        events = assets.Events(self._ask, contexts.moment, spec["dag_run"].get("run_type"))
+        context = contexts.build(spec, dag, task, ti, events, dags.values())
         old_spelling.add_context_names(context, spec, self._control.ask)
         os.environ.update(contexts.environment_of(context))
         runtime.set_current_context(context)
@@ -172,9 +174,15 @@ class _Try:
         except runtime.DownstreamTasksSkipped as skipped:
             self._tell_name(dag, context)
             _log.info("Skipping downstream tasks")
-            return skips.success(skipped.tasks, xcoms.kept(), ti.map_index)
+            return {**skips.success(skipped.tasks, xcoms.kept(), ti.map_index), "assets": events.outlets.records()}
         self._tell_name(dag, context)
-        return {"kind": "success", "because": "The task returned.", "xcoms": [*self._xcoms_of(value), *xcoms.kept()]}
+        assets.tell_of_returned(value, context["outlets"])
+        return {
+            "kind": "success",
+            "because": "The task returned.",
+            "xcoms": [*self._xcoms_of(value), *xcoms.kept()],
+            "assets": events.outlets.records(),
+        }
 
     def _call(self, runtime: Any, context: dict[str, Any]) -> Any:
         if self._spec.get("resume") is not None:

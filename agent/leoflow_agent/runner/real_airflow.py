@@ -23,7 +23,18 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from . import airflow_children, because, deferral, limits, module_path, old_spelling, skips, templates, xcom
+from . import (
+    airflow_assets,
+    airflow_children,
+    because,
+    deferral,
+    limits,
+    module_path,
+    old_spelling,
+    skips,
+    templates,
+    xcom,
+)
 from . import context as contexts
 from .airflow_supervisor import Supervisor, dag_run
 from .control import Control
@@ -96,6 +107,8 @@ class Try:
         self._started = started
         self._is_terminated = False
         self._supervisor: Supervisor | None = None
+        self._outlets: list[Any] = []
+        """Of the task, as its file has them."""
 
     def run(self) -> dict[str, Any]:
         """The outcome; catches whatever user code and Airflow raise."""
@@ -147,10 +160,14 @@ class Try:
             raise because.CannotLoad(f"dag {dag_id!r} has no task {task_id!r}; it has {', '.join(tasks)}")
         if getattr(tasks[task_id], "run_as_user", None):
             raise because.CannotLoad(f"task {task_id!r} has run_as_user, and Leoflow runs all tasks as one user")
+        if self._supervisor is not None:
+            self._supervisor.events.know(dags.values())
+        self._outlets = list(tasks[task_id].outlets)
         return tasks[task_id]
 
     def _task_instance(self, runner: Any, task: Any) -> Any:
         """As the SDK's `parse` builds it from its supervisor's first message."""
+        assert self._supervisor is not None
         spec = self._spec
         local = importlib.import_module("airflow.dag_processing.bundles.local")
         models = importlib.import_module("airflow.sdk.api.datamodels._generated")
@@ -171,7 +188,7 @@ class Try:
             start_date=self._started,
             state=models.TaskInstanceState.RUNNING,
             _ti_context_from_server=models.TIRunContext(
-                dag_run=dag_run(spec["dag_run"]),
+                dag_run=dag_run(spec["dag_run"], self._supervisor.events.triggering_facts()),
                 # Nobody counts beyond one; it makes the SDK ask when the try began.
                 task_reschedule_count=int(spec.get("first_started_at") is not None),
                 max_tries=spec["max_tries"],
@@ -194,14 +211,15 @@ class Try:
         sentence = because.sentence(error) if error is not None else ""
         match type(final).__name__:
             case "SucceedTask":
-                if final.task_outlets or final.outlet_events:
-                    _log.warning("Asset events of this task are not recorded: Leoflow has no assets yet")
+                airflow_assets.tell_of_more(final.task_outlets or (), self._outlets)
+                said = {"assets": airflow_assets.records(final.outlet_events or ())}
                 text = self._supervisor.returned
                 returned = [] if text is None else [{"key": xcom.RETURN_KEY, "value": text}]
                 if self._supervisor.skips:
                     kept = [*returned, *xcoms.kept()]
-                    return skips.success(self._supervisor.skips, kept, self._spec.get("map_index", -1))
-                return {"kind": "success", "because": "The task returned.", "xcoms": [*returned, *xcoms.kept()]}
+                    return {**skips.success(self._supervisor.skips, kept, self._spec.get("map_index", -1)), **said}
+                kept = [*returned, *xcoms.kept()]
+                return {"kind": "success", "because": "The task returned.", "xcoms": kept, **said}
             case "DeferTask":
                 return self._deferred(final)
             case "RescheduleTask":

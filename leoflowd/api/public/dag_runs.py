@@ -16,9 +16,9 @@ from leoflowd.api.auth import SessionWatch, caller
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query, cursor_collection, decode_cursor, every
-from leoflowd.api.problems import BadRequest, FieldError, Unprocessable
+from leoflowd.api.problems import FieldError, Unprocessable
 from leoflowd.api.streaming import LineStream
-from leoflowd.contract.states import DagRunState, TaskInstanceState, TriggeredBy
+from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState, TriggeredBy
 from leoflowd.core import selection
 from leoflowd.store import api_dag_runs, api_dags, api_task_instances, api_xcoms, dag_runs, dags, task_instances
 from leoflowd.store.asked_runs import AskedRun, insert_asked_run
@@ -143,13 +143,6 @@ async def get_dag_run(dag_id: str, run_id: str) -> Response:
         return json_answer(await api_dag_runs.fetch_dag_run_answer(conn, dag_id, run_id))
 
 
-@blueprint.get("/api/v2/dags/<dag_id>/dagRuns/<run_id>/upstreamAssetEvents")
-async def list_upstream_asset_events(dag_id: str, run_id: str) -> Response:
-    async with lane().connection() as conn:
-        await dag_runs.fetch_dag_run(conn, dag_id, run_id)
-    return collection("asset_events", (), 0)
-
-
 @blueprint.get("/api/v2/dags/<dag_id>/dagRuns/<run_id>/wait")
 async def wait_dag_run(dag_id: str, run_id: str) -> Response:
     """One `{"state": ...}` line per look until the run is over; the last one has `results` for each `result=<task_id>`.
@@ -192,23 +185,29 @@ async def wait_dag_run(dag_id: str, run_id: str) -> Response:
 async def trigger_dag_run(dag_id: str) -> Response:
     body = await read_body(TriggerBody)
     now = context().now()
+    asked = asked_run(dag_id, body, now)
+    async with lane().transaction() as conn:
+        run_id = await insert_asked_run(conn, asked, now)
+        await record(conn, "trigger_dag_run", dag_id, run_id=run_id, logical_date=asked.logical_date, extra=body)
+        return json_answer(await api_dag_runs.fetch_dag_run_answer(conn, dag_id, run_id))
+
+
+def asked_run(dag_id: str, body: TriggerBody, now: datetime, *, run_type: DagRunType = DagRunType.MANUAL) -> AskedRun:
+    """The run that the body asks for. Raises `Unprocessable`."""
     logical_date = None if body.logical_date is None else _utc("logical_date", body.logical_date)
     run_after = now if body.run_after is None else _utc("run_after", body.run_after)
     if (body.data_interval_start is None) != (body.data_interval_end is None):
         message = "Either both data_interval_start and data_interval_end must be provided or both must be None"
         raise Unprocessable(FieldError(type="value_error", loc=("body",), msg=f"Value error, {message}"))
-    if body.partition_key is not None:
-        raise BadRequest(
-            "partition_key is not supported: no DAG here has a partitioned timetable; leave it out or null"
-        )
     interval = None
     if body.data_interval_start is not None and body.data_interval_end is not None:
         interval = (
             _utc("data_interval_start", body.data_interval_start),
             _utc("data_interval_end", body.data_interval_end),
         )
-    asked = AskedRun(
+    return AskedRun(
         dag_id=dag_id,
+        run_type=run_type,
         run_id=body.dag_run_id or None,
         unique=secrets.token_hex(4),
         logical_date=logical_date,
@@ -218,11 +217,8 @@ async def trigger_dag_run(dag_id: str) -> Response:
         note=body.note,
         triggered_by=TriggeredBy.UI if request.headers.get("Referer") else TriggeredBy.REST_API,
         triggering_user_name=caller().username,
+        partition_key=body.partition_key,
     )
-    async with lane().transaction() as conn:
-        run_id = await insert_asked_run(conn, asked, now)
-        await record(conn, "trigger_dag_run", dag_id, run_id=run_id, logical_date=logical_date, extra=body)
-        return json_answer(await api_dag_runs.fetch_dag_run_answer(conn, dag_id, run_id))
 
 
 @blueprint.patch("/api/v2/dags/<dag_id>/dagRuns/<run_id>")
@@ -311,9 +307,8 @@ def _filters(query: Query) -> dict[str, Any]:
         **query.patterns("dag_id"),
         **query.patterns("triggering_user_name"),
         **query.number_range("duration"),
-        # runs have neither partition keys nor assets yet, so asking for one finds none
-        "nothing": any(query.patterns("partition_key").values())
-        or query.patterns("consuming_asset")["consuming_asset_ilike"] is not None,
+        **query.patterns("partition_key"),
+        "consuming_asset_ilike": query.patterns("consuming_asset")["consuming_asset_ilike"],
     }
     for name in RANGES:
         filters |= query.range(name)

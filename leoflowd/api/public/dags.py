@@ -13,12 +13,12 @@ from leoflowd.api.answers import collection, empty_collection, json_answer, no_c
 from leoflowd.api.audit import record
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
-from leoflowd.api.paging import Query
+from leoflowd.api.paging import Query, like_anywhere
 from leoflowd.api.problems import BadRequest
 from leoflowd.contract.dag_spec import is_link
 from leoflowd.contract.states import DagRunState
 from leoflowd.core.rights import only
-from leoflowd.store import api_dag_versions, api_dags, api_records, dags
+from leoflowd.store import api_dag_versions, api_dags, api_records, assets, dags
 
 blueprint = Blueprint("public_dags", __name__)
 
@@ -94,13 +94,14 @@ async def get_dag_details(dag_id: str) -> Response:
         latest, _ = await api_dag_versions.list_versions(
             conn, {"version_number": version.version_number}, dags=only(dag_id), order_by=[], limit=1, offset=0
         )
+        expression = await assets.fetch_expression(conn, dag_id)
         row["is_favorite"] = await api_dags.fetch_is_favorite(conn, dag_id, auth.caller().username)
         row["active_runs_count"] = await api_dags.fetch_active_runs_count(conn, dag_id)
     spec = version.spec
     row |= {
         "catchup": spec.catchup,
         "dag_run_timeout": None if spec.dagrun_timeout_s is None else timedelta(seconds=spec.dagrun_timeout_s),
-        "asset_expression": None,
+        "asset_expression": expression,
         "doc_md": spec.doc_md,
         "start_date": spec.start_date,
         "end_date": spec.end_date,
@@ -190,16 +191,13 @@ def _filters(query: Query) -> dict[str, Any]:
         "is_favorite": query.boolean("is_favorite"),
         "last_dag_run_state": query.choice("last_dag_run_state", _RUN_STATES),
         "by_runs": any(value is not None for value in runs.values()),
-        # no DAG has an asset schedule yet
-        "timetable_type": ["asset"] if _asks_for_assets(query) else query.texts("timetable_type"),
+        "timetable_type": query.texts("timetable_type"),
+        "has_asset_schedule": query.boolean("has_asset_schedule"),
+        "asset_dependency": like_anywhere(query.text("asset_dependency")),
         **query.patterns("dag_id"),
         **query.patterns("dag_display_name"),
         **runs,
     }
-
-
-def _asks_for_assets(query: Query) -> bool:
-    return bool(query.boolean("has_asset_schedule")) or bool(query.text("asset_dependency"))
 
 
 def _check_mask(query: Query) -> None:

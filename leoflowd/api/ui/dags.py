@@ -11,10 +11,9 @@ from quart import Blueprint, Response
 from leoflowd.api import auth
 from leoflowd.api.answers import json_answer, json_bytes
 from leoflowd.api.context import context, lane
-from leoflowd.api.paging import Query
+from leoflowd.api.paging import Query, like_anywhere
 from leoflowd.api.problems import BadRequest, FieldError, Unprocessable
 from leoflowd.api.ui.ordering import read_order
-from leoflowd.contract.errors import NotFound
 from leoflowd.contract.states import DagRunState
 from leoflowd.store import api_hitl_details, ui_dags, ui_grid
 
@@ -67,11 +66,11 @@ def read_filter(query: Query, username: str) -> ui_dags.DagFilter:
         "is_favorite": query.boolean("is_favorite"),
         "has_import_errors": query.boolean("has_import_errors"),
         "has_pending_actions": query.boolean("has_pending_actions"),
+        "has_asset_schedule": query.boolean("has_asset_schedule"),
+        "asset_dependency": like_anywhere(query.text("asset_dependency")),
         **query.patterns("dag_id"),
         **query.patterns("dag_display_name"),
     }
-    if _asks_for_what_no_dag_has(query):
-        filters["dag_ids"] = []
     limit, offset = query.page()
     return ui_dags.DagFilter(
         username=username,
@@ -83,11 +82,6 @@ def read_filter(query: Query, username: str) -> ui_dags.DagFilter:
     )
 
 
-def _asks_for_what_no_dag_has(query: Query) -> bool:
-    """Asset schedules: no Dag has one yet, so asking for those that do finds none."""
-    return bool(query.boolean("has_asset_schedule") or query.text("asset_dependency"))
-
-
 @blueprint.get("/dags/<dag_id>/latest_run")
 async def latest_run(dag_id: str) -> Response:
     """`null` for a Dag without runs."""
@@ -95,15 +89,6 @@ async def latest_run(dag_id: str) -> Response:
         raise BadRequest("`~` was supplied as dag_id, but querying multiple dags is not supported.")
     async with lane().connection() as conn:
         return json_bytes(await ui_grid.fetch_latest_run(conn, dag_id=dag_id) or "null")
-
-
-@blueprint.get("/next_run_assets/<dag_id>")
-async def next_run_assets(dag_id: str) -> Response:
-    """What an asset-scheduled Dag waits for; no Dag is, until assets exist."""
-    async with lane().connection() as conn:
-        if not await ui_dags.is_known_dag(conn, dag_id=dag_id):
-            raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
-    return json_answer({"asset_expression": None, "events": []})
 
 
 @blueprint.get("/dags/<dag_id>/dagRuns/<path:run_id>/deadlines")

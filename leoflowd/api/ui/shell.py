@@ -20,8 +20,8 @@ blueprint = Blueprint("ui_auth", __name__, url_prefix="/ui")
 
 FALLBACK_PAGE_LIMIT = 50
 
-MENU = ("Dags", "Required Actions", "Audit Log", "XComs", "Pools", "Plugins", "Docs")
-"""Airflow's names. A page joins with its routes: not yet Assets, Jobs, ..."""
+MENU = ("Dags", "Assets", "Required Actions", "Audit Log", "XComs", "Pools", "Plugins", "Docs")
+"""Airflow's names. A page joins with its routes: not yet Jobs, ..."""
 OPERATORS_MENU = ("Connections", "Variables")
 """Pages whose every route needs OPERATE: others would only see that they may not."""
 
@@ -88,9 +88,3 @@ async def teams() -> Response:
 async def partitioned_dag_runs() -> Response:
     """An experimental notion of Airflow's assets; no run here has a partition."""
     return json_answer({"partitioned_dag_runs": [], "total": 0, "asset_expressions": None})
-
-
-@blueprint.get("/dependencies")
-async def dependencies() -> Response:
-    """The graph of assets; empty until assets exist."""
-    return json_answer({"edges": [], "nodes": []})

@@ -8,7 +8,7 @@ jsonb_build_array(jsonb_build_object('id', v.id, 'version_number', v.version_num
     'bundle_name', d.bundle_name, 'bundle_version', nullif(v.bundle_digest, ''),
     'created_at', to_char(v.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     'dag_display_name', d.dag_display_name, 'bundle_url', NULL)) AS dag_versions,
-nullif(v.bundle_digest, '') AS bundle_version, d.dag_display_name, NULL AS partition_key
+nullif(v.bundle_digest, '') AS bundle_version, d.dag_display_name, r.partition_key
 
 -- name: source
 FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id JOIN dag_version v ON v.id = r.dag_version_id
@@ -26,7 +26,11 @@ AND (%(run_type)s::text[] IS NULL OR r.run_type = ANY (%(run_type)s))
 AND (%(dag_version)s::int[] IS NULL OR v.version_number = ANY (%(dag_version)s))
 AND (%(bundle_version)s::text IS NULL OR v.bundle_digest = %(bundle_version)s)
 AND (%(conf_contains)s::text IS NULL OR position(lower(%(conf_contains)s) IN lower(r.conf::text)) > 0)
-AND NOT %(nothing)s::bool
+AND (%(partition_key_ilike)s::text[] IS NULL OR r.partition_key ILIKE ANY (%(partition_key_ilike)s))
+AND (%(partition_key_like)s::text[] IS NULL OR r.partition_key LIKE ANY (%(partition_key_like)s))
+AND (%(consuming_asset_ilike)s::text[] IS NULL OR EXISTS (
+    SELECT FROM asset_event_run t JOIN asset_event e ON e.id = t.event_id JOIN asset a ON a.id = e.asset_id
+    WHERE t.dag_run_id = r.id AND (a.name ILIKE ANY (%(consuming_asset_ilike)s) OR a.uri ILIKE ANY (%(consuming_asset_ilike)s))))
 AND (%(run_id_ilike)s::text[] IS NULL OR r.run_id ILIKE ANY (%(run_id_ilike)s))
 AND (%(run_id_like)s::text[] IS NULL OR r.run_id LIKE ANY (%(run_id_like)s))
 AND (%(dag_id_ilike)s::text[] IS NULL OR r.dag_id ILIKE ANY (%(dag_id_ilike)s))

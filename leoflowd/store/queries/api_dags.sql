@@ -39,6 +39,10 @@ AND (%(dag_display_name_ilike)s::text[] IS NULL OR d.dag_display_name ILIKE ANY 
 AND (%(dag_display_name_like)s::text[] IS NULL OR d.dag_display_name LIKE ANY (%(dag_display_name_like)s))
 AND (%(bundle_name)s::text IS NULL OR d.bundle_name = %(bundle_name)s)
 AND (%(bundle_version)s::text IS NULL OR v.bundle_digest = %(bundle_version)s)
+AND (%(has_asset_schedule)s::bool IS NULL OR %(has_asset_schedule)s = (d.asset_expression IS NOT NULL))
+AND (%(asset_dependency)s::text[] IS NULL OR EXISTS (
+    SELECT FROM asset_use u JOIN asset a ON a.id = u.asset_id WHERE u.dag_id = d.dag_id AND u.kind = 'schedule'
+      AND (a.name ILIKE ANY (%(asset_dependency)s) OR a.uri ILIKE ANY (%(asset_dependency)s))))
 AND (%(timetable_type)s::text[] IS NULL OR v.spec -> 'timetable' ->> 'type' = ANY (%(timetable_type)s))
 AND (%(has_import_errors)s::bool IS NULL OR %(has_import_errors)s = EXISTS (
     SELECT FROM import_error e WHERE e.bundle_name = d.bundle_name AND e.filename = d.relative_fileloc))

@@ -33,6 +33,10 @@ WITH candidate AS MATERIALIZED (
             JOIN task_instance t ON t.id = h.wait_id AND t.state = 'deferred'
             JOIN dag_run r ON r.id = h.dag_run_id
             WHERE h.responded_at IS NULL AND r.dag_id = d.dag_id))
+      AND (%(has_asset_schedule)s::bool IS NULL OR %(has_asset_schedule)s = (d.asset_expression IS NOT NULL))
+      AND (%(asset_dependency)s::text[] IS NULL OR EXISTS (
+          SELECT FROM asset_use u JOIN asset a ON a.id = u.asset_id WHERE u.dag_id = d.dag_id AND u.kind = 'schedule'
+            AND (a.name ILIKE ANY (%(asset_dependency)s) OR a.uri ILIKE ANY (%(asset_dependency)s))))
       AND (%(has_import_errors)s::boolean IS NULL OR %(has_import_errors)s = EXISTS (
             SELECT FROM import_error e WHERE e.bundle_name = d.bundle_name AND e.filename = d.relative_fileloc))
 ), page AS (
@@ -76,7 +80,7 @@ SELECT json_build_object(
         'next_dagrun_run_after', to_char(d.next_run_after AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'allowed_run_types', NULL,
         'owners', to_json(d.owners),
-        'asset_expression', NULL,
+        'asset_expression', d.asset_expression,
         'file_token', translate(encode(convert_to(d.dag_id, 'UTF8'), 'base64'), E'+/=\n', '-_'),
         'pending_actions', '[]'::json,
         'is_favorite', EXISTS (

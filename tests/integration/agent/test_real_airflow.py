@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from leoflow_agent.runner import xcom
 from leoflowd.contract.agent_messages import OutcomeKind, ResumeCall, TrySpec, XComInput
+from leoflowd.contract.asset_spec import AssetEventFacts, AssetRecord
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.human import Answer, Person, Question
 from leoflowd.contract.wait_spec import Deferral, TriggerSpec, WaitTerms
@@ -36,7 +37,7 @@ HEADER = """
 import os, sys, time
 from datetime import datetime, timedelta, timezone
 from airflow import settings
-from airflow.sdk import DAG, BaseOperator, Param, Variable, task, get_current_context
+from airflow.sdk import DAG, Asset, AssetAlias, BaseOperator, Metadata, Param, Variable, task, get_current_context
 from airflow.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 from airflow.providers.http.hooks.http import HttpHook
 from airflow.providers.standard.operators.bash import BashOperator
@@ -187,6 +188,17 @@ BashOperator(task_id="old_bash", bash_command="echo {{ execution_date.year }} {{
 PythonOperator(task_id="old_names", python_callable=old_names, op_args=[{"x": 1}], task_concurrency=2)
 OldHttp(task_id="old_call", http_conn_id="api", method="GET", endpoint="x",
         response_filter=lambda answer: answer.json()["path"])
+one_asset, an_alias = Asset("one", "s3://b/one"), AssetAlias("al")
+@task(outlets=[one_asset, an_alias], inlets=[one_asset, Asset.ref(name="one"), an_alias])
+def assets(inlet_events, outlet_events, triggering_asset_events, dag_run):
+    yield Metadata(one_asset, {"n": 1})
+    outlet_events[an_alias].add(Asset("new", "s3://b/new", extra={"of": "it"}), extra={"k": 2})
+    seen = [inlet_events[one_asset].limit(5)[-1], inlet_events[an_alias][0], triggering_asset_events[one_asset][0]]
+    return [[event.extra, event.asset.uri, event.source_task_id] for event in [*seen, *dag_run.consumed_asset_events]]
+assets()
+@task(outlets=[Asset("x")])
+def grown(): return Asset("y")
+grown()
 @task
 def old_functions():
     return [days_ago(1).hour, settings.TIMEZONE.name, OldHttp.__module__, issubclass(OldSql, BaseOperator)]
@@ -237,6 +249,17 @@ ANSWERED = Answer(
     responded_at=MOMENT,
     responded_by=Person(id="anna", name="Anna"),
 )
+EVENT = AssetEventFacts(
+    id=3,
+    timestamp=MOMENT,
+    name="one",
+    uri="s3://b/one",
+    extra='{"e": 1}',
+    source_dag_id="d",
+    source_run_id="r",
+    source_task_id="maker",
+    source_map_index=-1,
+)
 REJECTED = Answer(chosen_options=("Reject",), responded_at=MOMENT, responded_by=Person(id="anna", name="Anna"))
 SPECS: dict[str, dict[str, Any]] = {
     "hook": {"kind": "python"},
@@ -276,6 +299,8 @@ SPECS: dict[str, dict[str, Any]] = {
     "old_names": SCHEDULED,
     "old_call": {},
     "old_functions": {"kind": "python"},
+    "assets": {"kind": "python", "dag_run": {"run_type": "asset_triggered"}},
+    "grown": {"kind": "python"},
 }
 """Name of a try -> what is special about it; its first word is the task."""
 
@@ -314,6 +339,7 @@ def facts() -> Iterator[Facts]:
             ],
             variables={"stored": "from the daemon", "limits": '{"rows": 3}', "api_token": "t0ken-value"},
             paused={"asleep"},
+            asset_events=(EVENT,),
         )
         server.shutdown()
 
@@ -354,6 +380,28 @@ def test_a_task_calls_a_service_through_a_hook_and_a_stored_connection(tries: di
 def test_the_password_of_a_connection_is_not_in_the_log(tries: dict[str, TryFacts]) -> None:
     assert "password is ***" in tries["hook"].events
     assert b"open-sesame" not in tries["hook"].log
+
+
+def test_a_task_sees_events_of_assets_and_says_something_of_its_outlets(
+    tries: dict[str, TryFacts], facts: Facts
+) -> None:
+    ended = tries["assets"]
+    assert ended.xcoms["return_value"] == [[{"e": 1}, "s3://b/one", "maker"]] * 4, ended.events
+    assert ended.outcome.assets == (
+        AssetRecord(name="one", uri="s3://b/one", extra='{"n": 1}'),
+        AssetRecord(name="new", uri="s3://b/new", asset_extra='{"of": "it"}', alias="al", extra='{"k": 2}'),
+    )
+    asked = [(ask.triggering, ask.name, ask.uri, ask.alias, ask.limit) for ask in facts.asset_asks]
+    assert asked == [
+        (True, None, None, None, None),
+        (False, "one", "s3://b/one", None, 5),
+        (False, None, None, "al", None),
+    ]
+
+
+def test_an_outlet_that_came_while_the_task_ran_is_told_of(tries: dict[str, TryFacts]) -> None:
+    assert any("Asset 'y' became an outlet while the task ran" in event for event in tries["grown"].events)
+    assert tries["grown"].outcome.kind is OutcomeKind.SUCCESS
 
 
 def test_variables_are_read_written_and_deleted(tries: dict[str, TryFacts], facts: Facts) -> None:

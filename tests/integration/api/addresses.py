@@ -20,6 +20,8 @@ NOWHERE: Mapping[str, str] = {
     "action": "fail",
     "event_log_id": "0",
     "import_error_id": "0",
+    "asset_id": "0",
+    "asset_alias_id": "0",
     "connection_id": "none",
     "variable_key": "nope",
     "pool_name": "none",

@@ -56,7 +56,7 @@ async def test_the_ui_is_known_by_its_referer(seeded: Client) -> None:
         ({"logical_date": None, "dag_run_id": "a/b"}, 400),
         ({"logical_date": None, "dag_run_id": DONE}, 409),
         ({"logical_date": "2026-11-19T03:00:00Z"}, 409),
-        ({"logical_date": None, "partition_key": "p"}, 400),
+        ({"logical_date": None, "partition_key": "p" * 251}, 422),
         ({"logical_date": None, "data_interval_start": "2026-11-19T03:00:00Z"}, 422),
     ],
 )

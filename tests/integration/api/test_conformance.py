@@ -79,8 +79,6 @@ READS: tuple[tuple[str, str], ...] = (
     ("/api/v2/pools/{pool_name}", "/api/v2/pools/default_pool"),
     ("/api/v2/plugins", "/api/v2/plugins"),
     ("/api/v2/plugins/importErrors", "/api/v2/plugins/importErrors"),
-    ("/api/v2/assets", "/api/v2/assets"),
-    ("/api/v2/assets/events", "/api/v2/assets/events"),
     ("/api/v2/backfills", f"/api/v2/backfills?dag_id={DAG}"),
 )
 

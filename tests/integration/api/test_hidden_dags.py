@@ -13,8 +13,11 @@ from quart_trio import QuartTrio
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.api.rights import NEEDS, SAFE_METHODS, Object
+from leoflowd.contract.asset_spec import AliasSpec, AssetSpec
+from leoflowd.core.asset_events import NewEvent
 from leoflowd.core.backfills import Asked
 from leoflowd.core.rights import ALL_DAGS, Dags, Grants, Right, grants_of_role
+from leoflowd.store import asset_events, assets
 from leoflowd.store.backfills import NewBackfill, insert_backfill
 from leoflowd.store.dags import put_import_error
 from leoflowd.store.database import Connection
@@ -45,6 +48,12 @@ BACKFILL = NewBackfill(
     max_active_runs=1,
     run_on_latest_version=True,
     user="admin",
+)
+ASSET, ALIAS = AssetSpec(name="betrayed", uri="s3://betrayed"), AliasSpec(name="betrayed")
+WITH_ASSETS = msgspec.structs.replace(
+    SPEC,
+    tasks=(msgspec.structs.replace(SPEC.tasks[0], outlets=(ASSET, ALIAS)), *SPEC.tasks[1:]),
+    asset_condition=ASSET,
 )
 SILENT = frozenset(
     {
@@ -95,6 +104,7 @@ async def world(api_context: ApiContext, admin: Client) -> World:
         events = await _column(conn, b"SELECT id FROM event_log WHERE event = 'seeded'")
         backfill_id = await insert_backfill(conn, BACKFILL, START)
         errors = await _column(conn, b"SELECT id FROM import_error WHERE stack_trace = 'betrayed'")
+    asset_id, alias_id = await _hide_an_asset(api_context)
     context = dataclasses.replace(api_context, pool=lambda: pool)
     app, restricted = create_app(context), create_app(dataclasses.replace(context, grants=_grants))
     ids = {
@@ -107,8 +117,21 @@ async def world(api_context: ApiContext, admin: Client) -> World:
         "backfill_id": str(backfill_id),
         "event_log_id": str(events[0]),
         "import_error_id": str(errors[0]),
+        "asset_id": asset_id,
+        "asset_alias_id": alias_id,
     }
     return World(app, Client(app, token=admin.token), Client(restricted, token=admin.token), ids, pool)
+
+
+async def _hide_an_asset(api_context: ApiContext) -> tuple[str, str]:
+    """Ids of an asset and an alias that the hidden DAG makes and waits for, with an event that waits for it."""
+    async with api_context.db.api.transaction() as conn:
+        await assets.write_uses(conn, WITH_ASSETS, START)
+        event = NewEvent(name=ASSET.name, uri=ASSET.uri, extra='{"by": "betrayed"}')
+        await asset_events.insert_events(conn, [asset_events.AssetEventWrite(event=event)], START)
+        [asset_id] = await _column(conn, b"SELECT id FROM asset")
+        [alias_id] = await _column(conn, b"SELECT id FROM asset_alias")
+    return str(asset_id), str(alias_id)
 
 
 async def _column(conn: Connection, statement: bytes) -> list[Any]:
@@ -158,6 +181,7 @@ async def test_no_list_shows_anything_of_a_hidden_dag(world: World) -> None:
         if NEEDS[endpoint].object not in (Object.FILTERED, Object.PATH_OR_ALL):
             continue
         is_one = any(name in path for name in (world.ids["wait_id"], "/eventLogs/", "/importErrors/", "/v2/backfills/"))
+        is_one |= path.endswith((f"/assets/{world.ids['asset_id']}", f"/aliases/{world.ids['asset_alias_id']}"))
         status, body = await _ask(world.restricted, path)
         assert status == (404 if is_one else 200), (endpoint, body)
         assert not _betrayal(body.replace(world.ids["wait_id"].encode(), b"")), (endpoint, body)
@@ -225,12 +249,20 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
     clear = {"dry_run": False, "dag_run_id": DONE}
     backfill = f"/api/v2/backfills/{ids['backfill_id']}"
     changes, own = "public_task_instance_changes", "own_waits"
+    asset, waiting = f"/api/v2/assets/{ids['asset_id']}", f"{dag}/assets/{ids['asset_id']}/queuedEvents"
+    event = ("public_assets.create_asset_event", "POST", "/api/v2/assets/events", {"asset_id": int(ids["asset_id"])})
     return [
+        event,
+        ("public_assets.delete_asset_queued_events", "DELETE", f"{asset}/queuedEvents", None),
+        event,
+        ("public_assets.delete_dag_queued_event", "DELETE", waiting, None),
+        event,
+        ("public_assets.delete_dag_queued_events", "DELETE", f"{dag}/assets/queuedEvents", None),
         ("public_dags.patch_dag", "PATCH", dag, {"is_paused": True}),
         ("public_dags.patch_dags", "PATCH", "/api/v2/dags?dag_id_pattern=%25", {"is_paused": False}),
         ("public_dags.favorite_dag", "POST", f"{dag}/favorite", None),
         ("public_dags.unfavorite_dag", "POST", f"{dag}/unfavorite", None),
-        ("public_leoflow.register", "POST", "/api/v2/leoflow/dags", msgspec.structs.replace(SPEC, doc_md="new")),
+        ("public_leoflow.register", "POST", "/api/v2/leoflow/dags", msgspec.structs.replace(WITH_ASSETS, doc_md="new")),
         ("own_versions.rollback", "POST", f"/api/v2/leoflow/dags/{DAG}/rollback", {"version_number": 1}),
         (
             "public_hitl_details.update_hitl_detail",
@@ -254,6 +286,7 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ("public_xcoms.update_xcom_entry", "PATCH", f"{TASK}/xcomEntries/k", {"value": 2}),
         ("public_xcoms.delete_xcom_entry", "DELETE", f"{TASK}/xcomEntries/k", None),
         (f"{changes}.delete_task_instance", "DELETE", TASK, None),
+        ("public_assets.materialize_asset", "POST", f"{asset}/materialize", None),
         ("public_dag_runs.trigger_dag_run", "POST", f"{dag}/dagRuns", {"logical_date": None}),
         ("public_dag_runs.patch_dag_run", "PATCH", run, {"note": "mine"}),
         ("public_dag_runs.clear_dag_run", "POST", f"{run}/clear", {"dry_run": False}),
@@ -280,6 +313,8 @@ async def _rows(world: World, context: ApiContext) -> list[Any]:
                 b" ORDER BY t.dag_run_id, t.task_id",
                 b"SELECT x::text FROM xcom x ORDER BY x.key",
                 b"SELECT w::text FROM wait w",
+                b"SELECT q::text FROM asset_queue q",
+                b"SELECT e::text FROM asset_event e",
                 b"SELECT h::text FROM hitl_detail h ORDER BY h.wait_id",
                 b"SELECT f::text FROM dag_favorite f",
                 b"SELECT b::text FROM backfill b",

@@ -71,7 +71,7 @@ class TestShell:
         [
             ("/ui/backfills?dag_id=etl_daily&active=true", "BackfillCollectionResponse"),
             ("/ui/partitioned_dag_runs", "PartitionedDagRunCollectionResponse"),
-            ("/ui/dependencies", "BaseGraphResponse"),
+            ("/ui/dependencies?dependency_type=scheduling", "BaseGraphResponse"),
             ("/ui/dags/etl_daily/dagRuns/good/deadlines", "DeadlineCollectionResponse"),
         ],
     )

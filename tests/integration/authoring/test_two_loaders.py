@@ -133,6 +133,58 @@ mapped()
 """
 
 
+ASSETS = """
+from datetime import datetime
+from airflow.datasets import Dataset, DatasetAlias
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, Asset, AssetAlias, AssetOrTimeSchedule, CronTriggerTimetable, Metadata, asset, task
+from airflow.sdk.definitions.asset import Model
+from airflow.timetables.assets import AssetOrTimeSchedule as Core
+from airflow.timetables.trigger import CronTriggerTimetable as CoreFive
+from airflow.timetables.datasets import DatasetOrTimeSchedule
+
+class Table(Asset):
+    asset_type = "table"
+
+a = Asset("a", "S3://b/c/?z=1&y=2#f", extra={"n": [1, None]}, group="g")
+b = Dataset("s3://b/d/")
+c = Model("c", uri="x-thing://C")
+alias = AssetAlias("al", group="of")
+five = CronTriggerTimetable("0 5 * * *", timezone="UTC")
+
+@asset(schedule=None, uri="file:///x", extra={"k": 1}, tags=["t"], description="d")
+def lone(self, context, a, limit=3):
+    '''Doc.'''
+    yield Metadata(self, {"n": 1})
+
+@asset(schedule=lone, name="other")
+@task.bash(retries=2)
+def shell():
+    return "echo"
+
+@asset.multi(schedule=[lone, b], outlets=[a, alias], dag_id="many")
+def several(lone):
+    return 1
+
+with DAG("set", schedule={a, b, c}):
+    BashOperator(task_id="x", bash_command="e", outlets=c, inlets=(a, alias, a))
+    part = BashOperator.partial(task_id="m", outlets=[Table("t")], inlets=Asset.ref(uri="s3://b/d"))
+    part.expand(bash_command=["1", "2"])
+
+with DAG("nested", schedule=(a | b) & (several | Asset.ref(name="q") | alias)):
+    @task(outlets=[a], inlets=[DatasetAlias("z")])
+    def one(n): return n
+    one.expand(n=[1, 2])
+    later = one.override(task_id="later")(3)
+    later.operator.add_outlets([b])
+with DAG("t1", schedule=AssetOrTimeSchedule(timetable=five, assets=[a, b]), start_date=datetime(2026, 1, 1)):
+    BashOperator(task_id="x", bash_command="e")
+also = CoreFive("0 5 * * *", timezone="UTC")
+with DAG("t2", schedule=Core(timetable=also, assets=a | b), start_date=datetime(2026, 1, 1)):
+    BashOperator(task_id="x", bash_command="e")
+"""
+
+
 def load(folder: Path, python: Path, only: Loader | None = None, loadable: Loadable = EMPTY) -> Compilation:
     (project,) = open_projects(folder)
     return compile_opened(project, python=str(python), only=only, loadable=loadable)
@@ -148,6 +200,13 @@ def test_both_loaders_give_the_same_artifact(project: MakeProject, airflow_pytho
             assert this == that
         assert one == other
     assert len(by_sdk.specs[1].warnings) == 3  # the import, the DAG's arguments, the name in the template
+
+
+def test_assets_are_the_same_by_either_loader(project: MakeProject, airflow_python: Path) -> None:
+    folder = project(ASSETS, yaml=CONNECTORS)
+    by_shim = load(folder, airflow_python, Loader.SHIM)
+    assert [spec.dag_id for spec in by_shim.specs] == ["lone", "many", "nested", "other", "set", "t1", "t2"]
+    assert by_shim.specs == load(folder, airflow_python, Loader.SDK).specs
 
 
 NEEDS_MORE = """

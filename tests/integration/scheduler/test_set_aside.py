@@ -186,12 +186,12 @@ async def test_ends_of_waits_of_such_a_run_are_kept_and_others_are_not(
 async def test_a_run_that_voids_every_step_is_set_aside(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     voided = 0
 
-    async def refusing(conn: Any, batch: Batch, **given: Any) -> None:
+    async def refusing(conn: Any, batch: Batch, **given: Any) -> frozenset[str]:
         nonlocal voided
         if run in {write.dag_run_id for write in batch.runs}:
             voided += 1
             raise StaleViews(frozenset({run}))
-        await write_batch(conn, batch, **given)
+        return await write_batch(conn, batch, **given)
 
     async with world.leading() as scheduler:
         run = await world.create(dag("d", task("a"), is_paused_upon_creation=True))
@@ -211,14 +211,14 @@ async def test_a_run_that_people_change_all_the_time_holds_up_nobody_and_is_not_
 ) -> None:
     changes = 3 * STEP_ATTEMPTS
 
-    async def overtaken(conn: Any, batch: Batch, **given: Any) -> None:
+    async def overtaken(conn: Any, batch: Batch, **given: Any) -> frozenset[str]:
         """Somebody touches the run just before each of its batches."""
         nonlocal changes
         if changes and run in {write.dag_run_id for write in batch.runs}:
             changes -= 1
             async with world.db.api.transaction() as other:
                 await dag_runs.touch_dag_run(other, run, utc_now())
-        await write_batch(conn, batch, **given)
+        return await write_batch(conn, batch, **given)
 
     async with world.leading() as scheduler:
         run = await world.create(dag("d", task("a")))

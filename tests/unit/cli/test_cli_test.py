@@ -291,3 +291,27 @@ b()
         "choose": "success", "left": "success", "right": "skipped", "behind": "skipped"
     }  # fmt: skip
     assert tasks["choose"]["xcoms"] == {"skipmixin_key": {"followed": ["left"]}}
+
+
+EVENTS = """
+from airflow.sdk import DAG, Asset, AssetAlias, Metadata, task
+one, alias = Asset("one", "s3://b/one"), AssetAlias("al")
+with DAG("events"):
+    @task(outlets=[one, alias, Asset("silent")], inlets=[one])
+    def make(outlet_events, inlet_events):
+        yield Metadata(one, {"n": len(inlet_events[one])})
+        outlet_events[alias].add(Asset("new", "s3://b/new"))
+    make()
+"""
+
+
+def test_the_events_of_assets_that_a_task_would_make_are_shown(run, leoflow, tmp_path: Path) -> None:
+    (task,) = run(EVENTS).document["task_instances"]
+    assert task["asset_events"] == [
+        {"name": "one", "uri": "s3://b/one", "extra": {"n": 0}, "aliases": []},
+        {"name": "silent", "uri": "silent", "extra": {}, "aliases": []},
+        {"name": "new", "uri": "s3://b/new", "extra": {}, "aliases": ["al"]},
+    ]
+    lines = leoflow("test", str(tmp_path), "--python", sys.executable).out
+    assert 'make | Would make an event of asset one with extra {"n": 0}' in lines
+    assert "make | Would make an event of asset silent\n" in lines

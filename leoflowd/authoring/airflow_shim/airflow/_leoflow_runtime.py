@@ -57,6 +57,7 @@ import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from airflow._leoflow import asset_records as _asset_records
 from airflow._leoflow import conf as _conf
 from airflow._leoflow import context as _context
 from airflow._leoflow import operators as _operators
@@ -244,17 +245,17 @@ def relation(operator: BaseOperator, source: Any) -> str:
 
 def execute(operator: BaseOperator, context: Any) -> Any:
     """Run the task in this process and give its output."""
-    operator.pre_execute(context)
+    _asset_records.call(operator.pre_execute, context, context)
     value = operator.execute(context)
-    operator.post_execute(context, value)
+    _asset_records.call(operator.post_execute, context, context, value)
     return value
 
 
 def resume(operator: BaseOperator, context: Any, next_method: str, next_kwargs: dict[str, Any]) -> Any:
     """A deferred task goes on; the method `__fail__` raises what became of its trigger."""
-    operator.pre_execute(context)
+    _asset_records.call(operator.pre_execute, context, context)
     value = operator.resume_execution(next_method, next_kwargs, context)
-    operator.post_execute(context, value)
+    _asset_records.call(operator.post_execute, context, context, value)
     return value
 
 

@@ -10,11 +10,12 @@ import functools
 import inspect
 import logging
 from abc import ABCMeta
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow._leoflow import context, enums, old_names, templating
+from airflow._leoflow import asset_records, context, enums, old_names, templating
+from airflow._leoflow.asset_specs import as_list
 from airflow._leoflow.errors import (
     AuthoringError,
     Location,
@@ -261,8 +262,8 @@ class BaseOperator(Task, metaclass=OperatorMeta):
         self.executor_config = executor_config
         self.do_xcom_push = do_xcom_push
         self.multiple_outputs = multiple_outputs
-        self.inlets = inlets
-        self.outlets = outlets
+        self.inlets = as_list(inlets)
+        self.outlets = as_list(outlets)
         self.doc = doc
         self.doc_md = doc_md
         self.doc_json = doc_json
@@ -276,6 +277,12 @@ class BaseOperator(Task, metaclass=OperatorMeta):
             self.task_group.add(self)
         if dag is not None:
             dag.add_task(self)
+
+    def add_inlets(self, inlets: Iterable[Any]) -> None:
+        self.inlets.extend(inlets)
+
+    def add_outlets(self, outlets: Iterable[Any]) -> None:
+        self.outlets.extend(outlets)
 
     def depend_on_outputs(self) -> None:
         """The outputs in template fields become dependencies: after the last `__init__`, and once more when the DAG is
@@ -319,14 +326,14 @@ class BaseOperator(Task, metaclass=OperatorMeta):
 
     def pre_execute(self, context: Any) -> None:
         if self._pre_execute_hook is not None:
-            self._pre_execute_hook(context)
+            asset_records.call(self._pre_execute_hook, context, context)
 
     def execute(self, context: Any) -> Any:
         raise NotImplementedError(f"{self.task_type} has no execute()")
 
     def post_execute(self, context: Any, result: Any = None) -> None:
         if self._post_execute_hook is not None:
-            self._post_execute_hook(context, result)
+            asset_records.call(self._post_execute_hook, context, context, result)
 
     def defer(
         self,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow._leoflow import context, old_names
+from airflow._leoflow import asset_schedule, context, old_names
 from airflow._leoflow.errors import (
     AuthoringError,
     Location,
@@ -97,7 +97,9 @@ class DAG:
         self.end_date = end_date if end_date is not None else self.default_args.get("end_date")
         self.timezone = timezone_name(getattr(self.start_date, "tzinfo", None))
         self.schedule = schedule
-        self.timetable = create_timetable(schedule, self.timezone, keeps_intervals=keeps_intervals)
+        self.timetable = asset_schedule.timetable_of(schedule) or create_timetable(
+            schedule, self.timezone, keeps_intervals=keeps_intervals
+        )
         searchpath = [template_searchpath] if isinstance(template_searchpath, str) else template_searchpath or ()
         self.template_searchpath: tuple[str, ...] = tuple(searchpath)
         self.template_undefined = template_undefined

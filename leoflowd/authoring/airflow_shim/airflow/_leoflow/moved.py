@@ -108,6 +108,9 @@ airflow.kubernetes.pod_generator airflow.providers.cncf.kubernetes.pod_generator
 airflow.kubernetes.kube_client airflow.providers.cncf.kubernetes.kube_client
 airflow.kubernetes.kubernetes_helper_functions airflow.providers.cncf.kubernetes.kubernetes_helper_functions
 airflow.contrib.kubernetes.secret airflow.providers.cncf.kubernetes.secret
+airflow.datasets Dataset:airflow.sdk.definitions.asset DatasetAlias=AssetAlias,DatasetAll=AssetAll,DatasetAny=AssetAny:airflow.sdk
+airflow.datasets.metadata airflow.sdk
+airflow.timetables.datasets DatasetOrTimeSchedule=AssetOrTimeSchedule:airflow.sdk
 airflow.utils.dates days_ago,date_range,round_time,infer_time_unit,scale_time_units,parse_execution_date:leoflow:leftovers
 airflow.utils.decorators apply_defaults:leoflow:leftovers
 airflow.utils.file TemporaryDirectory:tempfile mkdirs:leoflow:leftovers
@@ -510,6 +513,7 @@ _POD = Rules(
 )
 _DAY = {"use_task_execution_day": "use_task_logical_date", "use_task_execution_date": "use_task_logical_date"}
 RULES: Mapping[str, Rules] = {
+    "airflow.timetables.datasets.DatasetOrTimeSchedule": Rules(rename={"datasets": "assets"}),
     "airflow.providers.postgres.operators.postgres.PostgresOperator": _sql(
         "postgres_conn_id",
         "postgres_default",

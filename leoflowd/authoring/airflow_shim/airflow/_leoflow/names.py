@@ -34,6 +34,10 @@ _VENV = "airflow._leoflow.virtualenv"
 _HI = "airflow._leoflow.hitl"
 
 _N = "airflow._leoflow.plugin_bases"
+_A = "airflow._leoflow.assets"
+_AS = "airflow._leoflow.asset_schedule"
+_ASSETS = dict.fromkeys(("Asset", "AssetAlias", "AssetAll", "AssetAny", "AssetWatcher"), _A)
+_ASSET = {"asset": "airflow._leoflow.asset_decorator"}
 _PATH = {"ObjectStoragePath": "airflow._leoflow.object_storage"}
 
 _EDGES = dict.fromkeys(("chain", "chain_linear", "cross_downstream"), _EDGE)
@@ -102,8 +106,12 @@ _ERRORS = dict.fromkeys(
 )
 
 MODULES: dict[str, dict[str, str]] = {
-    "airflow": {"DAG": _DAG, "XComArg": _X},
+    "airflow": {"DAG": _DAG, "XComArg": _X, "Asset": _A, "Dataset": f"{_A}:Asset"},
     "airflow.sdk": {
+        **_ASSETS,
+        **_ASSET,
+        "Metadata": _A,
+        "AssetOrTimeSchedule": _AS,
         **_EDGES,
         **_DECORATORS,
         **_CRON,
@@ -159,6 +167,20 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk.io": _PATH,
     "airflow.sdk.io.path": _PATH,
     "airflow.sdk.definitions": {},
+    "airflow.sdk.definitions.asset": {
+        **_ASSETS,
+        **dict.fromkeys(
+            """Dataset Model BaseAsset AssetRef AssetNameRef AssetUriRef AssetBooleanCondition AssetUniqueKey
+            AssetAliasUniqueKey""".split(),
+            _A,
+        ),
+    },
+    "airflow.sdk.definitions.asset.decorators": {
+        **_ASSET,
+        **dict.fromkeys(("AssetDefinition", "MultiAssetDefinition"), _ASSET["asset"]),
+    },
+    "airflow.sdk.definitions.asset.metadata": {"Metadata": _A},
+    "airflow.sdk.definitions.timetables.assets": dict.fromkeys(("AssetTriggeredTimetable", "AssetOrTimeSchedule"), _AS),
     "airflow.sdk.definitions.connection": {"Connection": _S},
     "airflow.sdk.definitions.context": {"Context": _C, "get_current_context": _C},
     "airflow.sdk.definitions.dag": {"DAG": _DAG, "dag": _D},
@@ -216,6 +238,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.providers": {},
     "airflow.providers.common": {},
     "airflow.providers.common.compat": {},
+    "airflow.providers.common.compat.assets": dict.fromkeys(("Asset", "AssetAlias", "AssetAll", "AssetAny"), _A),
     "airflow.providers.standard": {},
     "airflow.providers.standard.exceptions": dict.fromkeys(
         ("HITLTriggerEventError", "HITLTimeoutError", "HITLRejectException"), _HI
@@ -250,9 +273,15 @@ MODULES: dict[str, dict[str, str]] = {
         "Timetable": f"{_T}:BaseTimetable",
         **dict.fromkeys(("DataInterval", "DagRunInfo", "TimeRestriction"), _T),
     },
+    "airflow.timetables.assets": {"AssetOrTimeSchedule": _AS},
     "airflow.timetables.events": {"EventsTimetable": _T},
     "airflow.timetables.interval": _INTERVAL,
-    "airflow.timetables.simple": {"NullTimetable": _T, "OnceTimetable": _T, "ContinuousTimetable": _T},
+    "airflow.timetables.simple": {
+        "NullTimetable": _T,
+        "OnceTimetable": _T,
+        "ContinuousTimetable": _T,
+        "AssetTriggeredTimetable": _AS,
+    },
     "airflow.timetables.trigger": _CRON,
     "airflow.typing_compat": dict.fromkeys(("TypedDict", "Literal", "Protocol", "TypeAlias"), "typing"),
     "airflow.utils": {},
@@ -301,15 +330,16 @@ for _name in tuple(MODULES):
 
 REMEDIES = {"airflow.contrib": "look for it in airflow.providers"}
 
-ASSETS = (
-    "runs are started by time, by hand or through the API; pass schedule=None or a cron string, and drop inlets/outlets"
+PARTITIONS = (
+    "partitions of assets are not supported yet",
+    "schedule the DAG by the assets themselves, or by a cron string",
 )
-_OF_ASSETS = """Asset Dataset AssetAlias AssetAll AssetAny AssetWatcher asset AssetOrTimeSchedule Metadata
-    PartitionedAssetTimetable CronPartitionTimetable PartitionMapper AllowedKeyMapper ChainMapper IdentityMapper
-    ProductMapper StartOfDayMapper StartOfHourMapper StartOfMonthMapper StartOfQuarterMapper StartOfWeekMapper
-    StartOfYearMapper FileDeleteTrigger""".split()
+_OF_PARTITIONS = """PartitionedAssetTimetable CronPartitionTimetable PartitionMapper AllowedKeyMapper ChainMapper
+    IdentityMapper ProductMapper StartOfDayMapper StartOfHourMapper StartOfMonthMapper StartOfQuarterMapper
+    StartOfWeekMapper StartOfYearMapper""".split()
 NAME_REMEDIES = {
-    **dict.fromkeys(_OF_ASSETS, ASSETS),
+    **dict.fromkeys(_OF_PARTITIONS, "; ".join(PARTITIONS)),
+    "FileDeleteTrigger": "watchers of assets are not run yet; make the events in a task after a sensor",
     "SubDagOperator": "Airflow 3 has removed it; put its tasks into a TaskGroup, which takes its place in the graph",
     "MultipleCronTriggerTimetable": "one cron expression schedules a DAG; combine them in one expression with commas",
 }

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from typing import Any
 
+from airflow._leoflow import asset_records
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.errors import AirflowException, AirflowSkipException, AuthoringError, describe
 from airflow._leoflow.ids import unique_task_id
@@ -102,16 +103,10 @@ class PythonOperator(BaseOperator):
         available = {**context, **self.op_kwargs}
         if self.templates_dict is not None:
             available["templates_dict"] = self.templates_dict
-        value = self.python_callable(*self.op_args, **select_kwargs(self.python_callable, self.op_args, available))
-        if not inspect.iscoroutine(value):
-            return value
-        import asyncio  # 20 ms that no other task needs
+        return self.call_with(select_kwargs(self.python_callable, self.op_args, available), context)
 
-        return asyncio.run(_awaited(value))
-
-
-async def _awaited(value: Any) -> Any:
-    return await value
+    def call_with(self, arguments: Mapping[str, Any], context: Any) -> Any:
+        return asset_records.call(self.python_callable, context, *self.op_args, **arguments)
 
 
 def select_kwargs(function: Callable[..., Any], args: Collection[Any], available: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,6 @@ REFUSED_TASK_ARGUMENTS: dict[str, tuple[str, str]] = {
     "resources": ("Kubernetes resources live outside the code", "set tasks.<id>.resources in leoflow.yaml"),
     "run_as_user": ("all tasks run as the user of the agent", "remove it"),
     "executor": ("Leoflow chooses the executor", "remove it"),
-    "inlets": ("assets are not supported yet", "remove it"),
-    "outlets": ("assets are not supported yet", "remove it"),
     "wait_for_past_depends_before_skipping": ("it is not supported yet", "remove it"),
 }
 REFUSED_DAG_ARGUMENTS: dict[str, tuple[str, str]] = {

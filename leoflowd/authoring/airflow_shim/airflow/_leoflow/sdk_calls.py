@@ -45,6 +45,7 @@ TIMETABLES = {
         "interval": ("CronDataIntervalTimetable", "DeltaDataIntervalTimetable"),
         "events": ("EventsTimetable",),
         "simple": ("NullTimetable", "OnceTimetable", "ContinuousTimetable"),
+        "assets": ("AssetOrTimeSchedule",),
     }.items()
 }
 calls: dict[int, Call] = {}

@@ -14,6 +14,7 @@ from types import FunctionType
 from typing import Any
 
 from airflow._leoflow import finder, moved, old_names, provider_decorators
+from airflow._leoflow.asset_decorator import _AssetMainOperator
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.captured import capture_class
 from airflow._leoflow.connectors import is_ours
@@ -26,6 +27,7 @@ from airflow._leoflow.sensors import DecoratedSensorOperator
 AIRFLOW = "airflow."
 PROVIDERS = "airflow.providers."
 SDK_BASE = ("airflow.sdk.bases.operator", "BaseOperator")
+ASSET_OPERATOR = ("airflow.sdk.definitions.asset.decorators", "_AssetMainOperator")
 DECORATED = {cls.__name__: cls for cls in (_PythonDecoratedOperator, _BashDecoratedOperator, DecoratedSensorOperator)}
 NOT_COPIED = (property, functools.cached_property)
 """They would be asked of the shim's object, and answer for the real one."""
@@ -85,6 +87,8 @@ def _of_airflow(real: type) -> type[BaseOperator]:
     for decorator, made in provider_decorators.DECORATORS.items():
         if made == (module, name):
             return provider_decorators.operator_class(decorator)
+    if (module, name) == ASSET_OPERATOR:
+        return _AssetMainOperator
     if name.startswith("_") and not module.startswith(PROVIDERS):
         raise ShimUnsupported(f"{name} of {module} is used", "Leoflow does not run it yet", f"use {finder.SUPPORTED}")
     if name in MODULES.get(module, ()) or not module.startswith(PROVIDERS) or is_ours(module):

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from airflow._leoflow import context, enums, mapping, timetables
+from airflow._leoflow import asset_schedule, context, enums, mapping, sdk_assets, timetables
+from airflow._leoflow.asset_specs import as_list
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.checked_values import text_of
 from airflow._leoflow.dag import DAG
@@ -52,8 +53,8 @@ class _Copy:
         self._groups: dict[str | None, TaskGroup] = {}
         self._inputs: dict[int, ExpandInput] = {}
         call = calls[id(real)]
-        given = {name: self.value(one) for name, one in call.given.items() if name != POSITIONAL}
         with _written(call.location):
+            given = {name: self.value(one) for name, one in call.given.items() if name != POSITIONAL}
             self.dag = DAG(*map(self.value, call.given[POSITIONAL]), **given)
         self._groups[None] = self.dag.task_group
         self._set_later(self.dag, real, OF_A_DAG)
@@ -152,6 +153,8 @@ class _Copy:
         task.downstream_task_ids = set(map(text_of, real.downstream_task_ids))
         for name in ("is_setup", "is_teardown", "on_failure_fail_dagrun"):
             setattr(task, name, getattr(real, name))
+        for name in ("inlets", "outlets"):  # they may have grown since
+            setattr(task, name, as_list(self.value(getattr(real, name))))
         if task.is_teardown:
             task.trigger_rule = self.value(real.trigger_rule)
 
@@ -245,11 +248,17 @@ class _Copy:
 
     def _timetable(self, real: Any) -> BaseTimetable:
         call = calls.get(id(real))
+        if type(real).__name__ in asset_schedule.PARTITIONED:
+            raise asset_schedule.refuse_partitions(type(real).__name__)
         if call is None:  # one of the author's, or one that the shim refuses by its name
             return type(type(real).__name__, (BaseTimetable,), {})()  # type: ignore[no-any-return]
-        cls = getattr(timetables, type(real).__name__)
+        name = type(real).__name__
+        cls = getattr(asset_schedule if hasattr(asset_schedule, name) else timetables, name)
         given = {name: self.value(one) for name, one in call.given.items() if name != POSITIONAL}
         return cls(*map(self.value, call.given[POSITIONAL]), **given)  # type: ignore[no-any-return]
+
+    def _asset(self, real: Any) -> Any:
+        return sdk_assets.shim_asset(real)
 
     def _dag(self, real: Any) -> Any:
         return self.dag if real is self._real else real
@@ -266,6 +275,7 @@ _MAKERS = {
     ("airflow.sdk.definitions.param", "Param"): _Copy._param,
     ("airflow.sdk.definitions.param", "ParamsDict"): _Copy._params,
     ("airflow.sdk.definitions._internal.templater", "LiteralValue"): _Copy._literal,
+    **{(sdk_assets.MODULE, name): _Copy._asset for name in sdk_assets.NAMES},
     ("airflow.sdk.definitions.dag", "DAG"): _Copy._dag,
     ("airflow.sdk.bases.operator", "BaseOperator"): _Copy._operator,
     ("airflow.sdk.definitions.mappedoperator", "MappedOperator"): _Copy._operator,

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow._leoflow import executor_config
+from airflow._leoflow.asset_specs import asset_specs, condition_spec
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.checked_values import (
     backoff,
@@ -84,6 +85,9 @@ def _serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
         "tags": sorted(str(tag) for tag in dag.tags),
         "owner_links": dict(sorted(dag.owner_links.items())),
         "timetable": dag.timetable.to_spec(),
+        "asset_condition": condition_spec(
+            getattr(dag.timetable, "asset_condition", None), f"dag {dag.dag_id!r}", dag._location
+        ),
         "timetable_summary": dag.timetable.summary,
         "timezone": dag.timezone,
         "start_date": moment(dag.start_date, "start_date", dag._location),
@@ -190,6 +194,8 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
         "owner": task.owner,
         "do_xcom_push": bool(task.do_xcom_push),
         "multiple_outputs": bool(task.multiple_outputs),
+        "inlets": asset_specs(task, "inlets"),
+        "outlets": asset_specs(task, "outlets"),
         "template_fields": list(task.template_fields),
         "template_values": {name: display(getattr(task, name, None)) for name in task.template_fields},
         "xcom_refs": _xcom_refs(task),
@@ -270,6 +276,7 @@ def _module_of(cls: type) -> str:
 
 
 MODULES_OF_OPERATORS = {
+    "_AssetMainOperator": "airflow.sdk.definitions.asset.decorators",
     "_PythonDecoratedOperator": "airflow.providers.standard.decorators.python",
     "_BashDecoratedOperator": "airflow.providers.standard.decorators.bash",
     "DecoratedSensorOperator": "airflow.providers.standard.decorators.sensor",

@@ -254,7 +254,7 @@ def create_timetable(schedule: Any, dag_timezone: str, *, keeps_intervals: bool 
         return DeltaDataIntervalTimetable(schedule) if keeps_intervals else DeltaTriggerTimetable(schedule)
     raise ShimUnsupported(
         f"schedule is {describe(schedule)}",
-        "assets and other objects do not schedule DAGs yet",
+        "only assets, times and timetables schedule a DAG",
         _CRON_HELP,
     )
 

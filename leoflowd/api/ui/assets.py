@@ -1,0 +1,54 @@
+"""What the UI draws of assets: what a Dag waits for, and how assets connect Dags and tasks."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response
+
+from leoflowd.api import auth
+from leoflowd.api.answers import json_answer
+from leoflowd.api.context import lane
+from leoflowd.api.paging import Query
+from leoflowd.api.problems import BadRequest
+from leoflowd.contract.errors import NotFound
+from leoflowd.core.asset_drawing import component_of, data_graph, scheduling_graph
+from leoflowd.store import api_assets, assets, ui_dags
+
+blueprint = Blueprint("ui_assets", __name__, url_prefix="/ui")
+
+
+@blueprint.get("/next_run_assets/<dag_id>")
+async def next_run_assets(dag_id: str) -> Response:
+    """What an asset-scheduled Dag waits for, and what of it has come."""
+    async with lane().connection() as conn:
+        if not await ui_dags.is_known_dag(conn, dag_id=dag_id):
+            raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
+        expression = await assets.fetch_expression(conn, dag_id)
+        events = await api_assets.list_next(conn, dag_id)
+    return json_answer({"asset_expression": expression, "events": events})
+
+
+@blueprint.get("/dependencies")
+async def dependencies() -> Response:
+    """Of Dags by assets, or of the tasks around one asset (`dependency_type=data`)."""
+    query = Query()
+    node_id = query.text("node_id")
+    kind = query.choice("dependency_type", ("scheduling", "data"), "scheduling")
+    query.check()
+    asset_id = _asset_id(node_id) if kind == "data" else 0
+    async with lane().connection() as conn:
+        links, resolved = await api_assets.list_links(conn, auth.dags())
+    if kind == "data":
+        graph = data_graph(asset_id, links)
+    else:
+        graph = scheduling_graph(links, resolved)
+        graph = graph if node_id is None else component_of(node_id, graph)
+    if node_id is not None and not graph.nodes:
+        raise NotFound(f"Nothing that you may see is connected with {node_id!r}")
+    return json_answer(graph)
+
+
+def _asset_id(node_id: str | None) -> int:
+    kind, _, number = (node_id or "").partition(":")
+    if kind != "asset" or not (number.isascii() and number.isdigit() and len(number) < 19):
+        raise BadRequest("Data dependencies require an asset node_id (e.g., 'asset:123')")
+    return int(number)

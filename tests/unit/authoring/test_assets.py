@@ -1,0 +1,319 @@
+"""Assets as authors write them: names and uris, conditions, schedules, inlets and outlets, `@asset`."""
+
+from __future__ import annotations
+
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from leoflowd.contract.asset_spec import (
+    AliasSpec,
+    AllOf,
+    AnyOf,
+    AssetAt,
+    AssetCondition,
+    AssetNamed,
+    AssetSpec,
+)
+from leoflowd.contract.dag_spec import CronTimetable, DagSpec, NoTimetable
+
+from .conftest import Compile, Refuse, StartProcess
+
+HEADER = """
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, Asset, AssetAlias, AssetAll, AssetAny, AssetOrTimeSchedule, AssetWatcher
+from airflow.sdk import CronTriggerTimetable, Metadata, asset, task
+from airflow.sdk.definitions.asset import Dataset, Model
+a, b, c = Asset("a"), Asset("b"), Asset("c")
+"""
+A, B, C = (AssetSpec(name=name, uri=name) for name in "abc")
+TASK = "\n    BashOperator(task_id='t', bash_command='e')\n"
+
+
+@pytest.fixture
+def assets(runtime: ModuleType) -> Any:
+    import airflow.sdk.definitions.asset
+
+    return airflow.sdk.definitions.asset
+
+
+def scheduled(compiled: Compile, schedule: str) -> DagSpec:
+    return compiled(f"{HEADER}with DAG('d', schedule={schedule}):{TASK}")
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "uri"),
+    [
+        (("s3://b/k",), "s3://b/k", "s3://b/k"),
+        (("n", "s3://b/k"), "n", "s3://b/k"),
+        ((None, "S3://b/k/?z=1&a=2#part"), "S3://b/k/?z=1&a=2#part", "s3://b/k?a=2&z=1"),
+        (("n", "ftp://host"), "n", "ftp://host/"),
+        (("n", "ftp://host///"), "n", "ftp://host/"),
+        (("n", "x-own://H/p/?b&a#f"), "n", "x-own://H/p/?b&a#f"),
+        (("n", "//host/path/"), "n", "//host/path/"),
+        (("n", "db://me:secret@host/t"), "n", "db://host/t"),
+        (("n", "db://me@host/t"), "n", "db://me@host/t"),
+        (("no uri at all/",), "no uri at all/", "no uri at all/"),
+    ],
+)
+def test_an_asset_has_a_name_and_a_regular_uri(assets: Any, given: tuple[Any, ...], name: str, uri: str) -> None:
+    made = assets.Asset(*given)
+    assert (made.name, made.uri) == (name, uri)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({}, TypeError, "requires either 'name' or 'uri'"),
+        ({"name": ""}, ValueError, "name cannot be empty"),
+        ({"name": " "}, ValueError, "name cannot be just whitespace"),
+        ({"name": "n" * 1501}, ValueError, "name cannot exceed 1500"),
+        ({"name": 1}, ValueError, "name must be a string"),
+        ({"name": "self"}, ValueError, "prohibited name"),
+        ({"name": "context"}, ValueError, "prohibited name"),
+        ({"name": "n", "uri": "airflow://x"}, ValueError, "'airflow' is reserved"),
+        ({"name": "n", "uri": ""}, ValueError, "uri cannot be empty"),
+        ({"name": "n", "group": "g" * 1501}, ValueError, "group cannot exceed"),
+    ],
+)
+def test_what_is_no_asset(assets: Any, given: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        assets.Asset(**given)
+
+
+def test_a_reference_is_made_to_one_of_name_and_uri(assets: Any) -> None:
+    assert assets.Asset.ref(name="a") == assets.AssetNameRef("a") != assets.Asset.ref(uri="a")
+    for given in ({}, {"name": "a", "uri": "a"}):
+        with pytest.raises(TypeError):
+            assets.Asset.ref(**given)
+
+
+def test_an_asset_in_an_xcom_is_one_again(assets: Any) -> None:
+    from leoflow_agent.runner import xcom
+
+    made = assets.Asset("a", "s3://b/k", group="g", extra={"n": 1})
+    form = xcom.plain(made, "it")
+    assert (form["__classname__"], form["__version__"]) == ("airflow.sdk.definitions.asset.Asset", 1)
+    assert form["__data__"] == {"name": "a", "uri": "s3://b/k", "group": "g", "extra": {"n": 1}, "watchers": []}
+    assert xcom.decode(form) == made
+
+
+@pytest.mark.parametrize(
+    ("schedule", "condition"),
+    [
+        ("[a, b]", AllOf(of=(A, B))),
+        ("(b, a)", AllOf(of=(B, A))),
+        ("{c, b, a}", AllOf(of=(A, B, C))),
+        ("a", A),
+        ("a | b | c", AnyOf(of=(A, B, C))),
+        ("a & b & c", AllOf(of=(A, B, C))),
+        ("a | (b & c)", AnyOf(of=(A, AllOf(of=(B, C))))),
+        ("(a | b) & c", AllOf(of=(AnyOf(of=(A, B)), C))),
+        ("[AssetAlias('x'), Asset.ref(name='y')]", AllOf(of=(AliasSpec(name="x"), AssetNamed(name="y")))),
+        ("AssetAny(Asset.ref(uri='u'), a)", AnyOf(of=(AssetAt(uri="u"), A))),
+        (
+            "[Asset('x', group='g', extra={'k': [1]})]",
+            AllOf(of=(AssetSpec(name="x", uri="x", group="g", extra={"k": [1]}),)),
+        ),
+        ("Dataset('x')", AssetSpec(name="x", uri="x", group="dataset")),
+        ("Model('x')", AssetSpec(name="x", uri="x", group="model")),
+        ("[]", AllOf(of=())),
+    ],
+)
+def test_a_schedule_of_assets_is_a_condition(compiled: Compile, schedule: str, condition: AssetCondition) -> None:
+    spec = scheduled(compiled, schedule)
+    assert spec.asset_condition == condition
+    assert (spec.timetable, spec.timetable_summary) == (NoTimetable(), "Asset")
+
+
+def test_a_schedule_of_both(compiled: Compile) -> None:
+    five = "CronTriggerTimetable('0 5 * * *', timezone='UTC')"
+    spec = scheduled(compiled, f"AssetOrTimeSchedule(timetable={five}, assets=[a, b])")
+    assert spec.asset_condition == AllOf(of=(A, B))
+    assert isinstance(spec.timetable, CronTimetable)
+    assert (spec.timetable.expression, spec.timetable_summary) == ("0 5 * * *", "Asset or 0 5 * * *")
+
+
+def test_tasks_name_what_they_read_and_write(compiled: Compile) -> None:
+    spec = compiled(
+        HEADER
+        + """
+with DAG("d", default_args={"outlets": [c]}):
+    BashOperator(task_id="classic", bash_command="e", inlets=(a, AssetAlias("x"), a), outlets=b)
+    BashOperator.partial(task_id="mapped", outlets=[a]).expand(bash_command=["1", "2"])
+
+    @task(outlets=[b], inlets=[Asset.ref(name="q")])
+    def decorated(n): ...
+
+    decorated.expand(n=[1])
+    decorated.override(task_id="more")(1).operator.add_outlets([a])
+"""
+    )
+    found = {task.task_id: (task.inlets, task.outlets) for task in spec.tasks}
+    assert found == {
+        "classic": ((A, AliasSpec(name="x")), (B,)),
+        "mapped": ((), (A,)),
+        "decorated": ((AssetNamed(name="q"),), (B,)),
+        "more": ((AssetNamed(name="q"),), (B, A)),
+    }
+
+
+def test_old_names_lead_to_todays(compiled: Compile) -> None:
+    spec = compiled(
+        """
+        from airflow import DAG, Dataset
+        from airflow.datasets import Dataset as Older, DatasetAlias
+        from airflow.timetables.datasets import DatasetOrTimeSchedule
+        from airflow.timetables.trigger import CronTriggerTimetable
+        from airflow.operators.empty import EmptyOperator
+        both = DatasetOrTimeSchedule(timetable=CronTriggerTimetable("@daily", timezone="UTC"), datasets=[Dataset("a")])
+        with DAG("d", schedule=both):
+            EmptyOperator(task_id="t", inlets=[Older("b"), DatasetAlias("c")])
+        """
+    )
+    assert spec.asset_condition == AllOf(of=(A,))
+    assert "datasets=" in " ".join(warning.what for warning in spec.warnings)
+    assert spec.tasks[0].inlets == (AssetSpec(name="b", uri="b", group="dataset"), AliasSpec(name="c"))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("DAG('d', schedule=[a, 'b'])", ["must be assets"]),
+        ("a | 1", ["unsupported operand"]),
+        ("AssetAll(a, 1)", ["expect asset expressions"]),
+        ("AssetOrTimeSchedule(timetable='@daily', assets=[a])", ["timetable='@daily'", "CronTriggerTimetable"]),
+        ("AssetWatcher('w', None)", ["watcher 'w'", "not run yet"]),
+        ("asset(schedule=None)(lambda: 1)", ["lambda"]),
+        ("asset.multi(schedule=None, outlets=[])(len)", ["no outlets"]),
+        ("def f(*x): ...\nasset(schedule=None)(f)", ["wildcard '*x'"]),
+        ("asset(schedule=None)(task(outlets=[a])(print))", ["'outlets' argument is not supported"]),
+    ],
+)
+def test_what_is_refused_has_its_line(refused: Refuse, line: str, words: list[str]) -> None:
+    error = refused(HEADER + line + "\n")
+    assert error.line == 6 + line.count("\n")
+    for word in words:
+        assert word in str(error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("outlets=['a']", ["outlets of task 't'", "Asset(...)"]),
+        ("inlets='auto'", ["inlets of task 't'", "'auto'"]),
+        ("outlets=[a | b]", ["outlets of task 't'"]),
+        ("outlets=[Asset('x', extra={'f': len})]", ["asset 'x'", "JSON"]),
+        ("outlets=[Asset('x', extra=[1])]", ["asset 'x'", "no dict"]),
+    ],
+)
+def test_outlets_that_cannot_be_written_down(refused: Refuse, arguments: str, words: list[str]) -> None:
+    error = refused(f"{HEADER}with DAG('d'):\n    BashOperator(task_id='t', bash_command='e', {arguments})\n")
+    assert error.line == 7
+    for word in words:
+        assert word in str(error)
+
+
+DECORATED = """
+@asset(name="own", uri="s3://b/own/", schedule=a, tags=["t"])
+def made(self, context, other, limit=3):
+    return [self.name, self.uri, context["ds"], other.uri, limit]
+"""
+
+
+def test_an_asset_function_is_a_dag_of_one_task(compiled: Compile) -> None:
+    spec = compiled(HEADER + DECORATED)
+    (task,) = spec.tasks
+    assert (spec.dag_id, spec.asset_condition, spec.tags, spec.catchup) == ("own", A, ("t",), False)
+    assert (task.task_id, task.operator) == ("made", "_AssetMainOperator")
+    assert task.module == "airflow.sdk.definitions.asset.decorators"
+    assert task.inlets == (AssetNamed(name="other"),)
+    assert task.outlets == (AssetSpec(name="own", uri="s3://b/own"),)
+
+
+def test_an_asset_function_may_make_several(compiled: Compile) -> None:
+    spec = compiled(
+        HEADER
+        + "@asset.multi(schedule=None, outlets=[a, AssetAlias('x')], dag_id='many')\n"
+        + "@task.bash(retries=2)\ndef several(): return 'e'\n"
+    )
+    (task,) = spec.tasks
+    assert (spec.dag_id, task.task_id, task.kind, task.retries) == ("many", "several", "bash", 2)
+    assert task.outlets == (A, AliasSpec(name="x"))
+
+
+class Said(dict):  # type: ignore[type-arg]
+    """`outlet_events` that keep what was said, and know each asset by its name."""
+
+    def __missing__(self, asset: Any) -> Any:
+        self[asset] = SimpleNamespace(extra={}, added=[])
+        self[asset].add = lambda other, extra: self[asset].added.append((other, extra))
+        return self[asset]
+
+    def asset_named(self, name: str) -> Any:
+        import airflow.sdk
+
+        return airflow.sdk.Asset(name, f"s3://known/{name}")
+
+
+def test_an_asset_function_gets_its_arguments_by_name(process: StartProcess) -> None:
+    started = process(HEADER + DECORATED)
+    started.context["outlet_events"] = Said()
+    assert started.run("made") == ["own", "s3://known/own", "2024-03-01", "s3://known/other", 3]
+
+
+GENERATORS = """
+alias = AssetAlias("x")
+def hook(context): yield Metadata(a, {"before": 1})
+def other(context, value): yield Metadata(a, {"after": value})
+class Own(BashOperator):
+    def execute(self, context): return 3
+    def pre_execute(self, context): yield Metadata(b, {"own": 1})
+with DAG("d"):
+    @task(pre_execute=hook, post_execute=other)
+    def one():
+        yield Metadata(b, {"n": 1}, alias=alias)
+        yield "what"
+        return 7
+    one()
+    @task
+    async def many():
+        yield Metadata(a, {"n": 2})
+        yield 8
+    many()
+    Own(task_id="own", bash_command="e")
+"""
+
+
+def test_what_a_task_yields_is_said_of_its_outlets(process: StartProcess, caplog: pytest.LogCaptureFixture) -> None:
+    started = process(HEADER + GENERATORS)
+    said = started.context["outlet_events"] = Said()
+    assert started.run("one") == 7
+    of = {asset.name: (one.extra, one.added) for asset, one in said.items()}
+    (added,) = of["x"][1]
+    assert (of["a"][0], of["b"][0]) == ({"before": 1, "after": 7}, {"n": 1})
+    assert (added[0].name, added[1]) == ("b", {"n": 1})
+    assert "The task yielded a str" in caplog.text
+
+
+def test_asynchronous_generators_give_all_that_they_yield(process: StartProcess) -> None:
+    started = process(HEADER + GENERATORS)
+    said = started.context["outlet_events"] = Said()
+    metadata, eight = started.run("many")
+    assert (metadata.extra, eight) == ({"n": 2}, 8)
+    assert [one.extra for one in said.values()] == [{"n": 2}]
+
+
+def test_a_method_of_ones_own_may_yield_as_well(process: StartProcess) -> None:
+    started = process(HEADER + GENERATORS)
+    said = started.context["outlet_events"] = Said()
+    assert started.run("own") == 3
+    assert [(asset.name, one.extra) for asset, one in said.items()] == [("b", {"own": 1})]
+
+
+def test_arguments_show_assets_by_their_fields(compiled: Compile) -> None:
+    spec = compiled(HEADER + "with DAG('d'):\n    @task\n    def f(x): ...\n    f(a)\n")
+    shown = msgspec.to_builtins(spec.tasks[0].template_values)["op_args"]
+    assert shown == ["Asset(name='a', uri='a', group='asset', extra={}, watchers=[])"]
