@@ -282,7 +282,6 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ("public_dags.favorite_dag", "POST", f"{dag}/favorite", None),
         ("public_dags.unfavorite_dag", "POST", f"{dag}/unfavorite", None),
         ("public_leoflow.register", "POST", "/api/v2/leoflow/dags", msgspec.structs.replace(WITH_ASSETS, doc_md="new")),
-        ("own_versions.rollback", "POST", f"/api/v2/leoflow/dags/{DAG}/rollback", {"version_number": 1}),
         (
             "public_hitl_details.update_hitl_detail",
             "PATCH",
@@ -316,6 +315,7 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ("public_backfills.unpause_backfill", "PUT", f"{backfill}/unpause", None),
         ("public_backfills.cancel_backfill", "PUT", f"{backfill}/cancel", None),
         ("public_backfills.create_backfill", "POST", "/api/v2/backfills", ASKED),
+        ("own_versions.rollback", "POST", f"/api/v2/leoflow/dags/{DAG}/rollback", {"version_number": 1}),
         ("public_dags.delete_dag", "DELETE", dag, None),
     ]
 
