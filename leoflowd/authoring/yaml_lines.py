@@ -92,6 +92,8 @@ class _Reader:
         for key_node, value_node in node.value:
             is_scalar = isinstance(key_node, yaml.ScalarNode) and not key_node.tag.endswith(":merge")
             key = self._scalar(key_node) if is_scalar else None
+            if isinstance(key, bool):  # `on:` is one to YAML 1.1, and a word to whoever wrote it
+                key = key_node.value
             if not isinstance(key, str):
                 raise self._error(key_node, f"the key {key_node.value!r} is used", "keys are plain texts")
             full = f"{path}.{key}" if path else key

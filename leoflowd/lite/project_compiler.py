@@ -77,7 +77,7 @@ class ProjectCompiler:
             with self._loading:
                 began = time.perf_counter()
                 attempt = Attempt()
-                done = self._compiled(project, attempt)
+                done = self._compilation_of(project, attempt)
                 duration_s = time.perf_counter() - began - attempt.waited_s
                 self._tell(project, config, done)
                 if not done.specs or self._keep(project, config, done):
@@ -88,7 +88,7 @@ class ProjectCompiler:
             f"the files of {project.path!r} change while they are compiled; save once more when it is quiet"
         )
 
-    def _compiled(self, project: Project, attempt: Attempt) -> Compilation:
+    def _compilation_of(self, project: Project, attempt: Attempt) -> Compilation:
         try:
             return compile_opened(
                 project, python_for=partial(self._python_for, project, attempt), loadable=self._loadable()

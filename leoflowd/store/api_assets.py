@@ -130,15 +130,15 @@ async def list_next(conn: Connection, dag_id: str) -> list[Json]:
     return await list_rows(conn, _SQL.list_next, dag_id=dag_id)
 
 
-async def list_links(conn: Connection, dags: Dags) -> tuple[tuple[Link, ...], tuple[Resolved, ...]]:
+async def list_links(conn: Connection, *, dags: Dags) -> tuple[tuple[Link, ...], tuple[Resolved, ...]]:
     """Who names what, and what aliases stand for."""
     links = await fetch_all(conn, _SQL.list_links, Link, visible=dags.parameter())
-    return links, await list_resolved(conn)
+    return links, await list_resolved(conn, dags=dags)
 
 
-async def list_resolved(conn: Connection) -> tuple[Resolved, ...]:
-    """What aliases stand for."""
-    return await fetch_all(conn, _SQL.list_resolved, Resolved)
+async def list_resolved(conn: Connection, *, dags: Dags) -> tuple[Resolved, ...]:
+    """What aliases stand for that these DAGs name."""
+    return await fetch_all(conn, _SQL.list_resolved, Resolved, visible=dags.parameter())
 
 
 def _without_secrets(row: Json) -> Json:

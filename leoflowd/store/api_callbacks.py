@@ -47,11 +47,11 @@ async def fetch_callback(conn: Connection, callback_id: int, *, dags: Dags) -> J
     return row
 
 
-async def log_of_callback(conn: Connection, row: Json) -> TryLog:
+async def log_of_callback(conn: Connection, dag_id: str, row: Json) -> TryLog:
     """Where it wrote: behind the try that it is about, or for itself. Raises `NotFound`."""
-    run = await dag_runs.fetch_dag_run(conn, row["dag_id"], row["dag_run_id"])
+    run = await dag_runs.fetch_dag_run(conn, dag_id, row["dag_run_id"])
     return TryLog(
-        dag_id=row["dag_id"],
+        dag_id=dag_id,
         run_id=row["dag_run_id"],
         dag_run_id=run.id,
         task_id=OF_DAG if row["of_dag"] else row["task_id"],

@@ -51,7 +51,7 @@ async def get_callback_log(callback_id: str) -> Response:
     """NDJSON lines; of a task's callback those of the whole try, its own behind them."""
     async with lane().connection() as conn:
         row = await api_callbacks.fetch_callback(conn, path_integer("callback_id", callback_id), dags=auth.dags())
-        log = await api_callbacks.log_of_callback(conn, row)
+        log = await api_callbacks.log_of_callback(conn, row["dag_id"], row)
     return ndjson_answer(await read_whole_lines(context().logs, log))
 
 

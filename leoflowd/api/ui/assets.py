@@ -36,7 +36,7 @@ async def dependencies() -> Response:
     query.check()
     asset_id = _asset_id(node_id) if kind == "data" else 0
     async with lane().connection() as conn:
-        links, resolved = await api_assets.list_links(conn, auth.dags())
+        links, resolved = await api_assets.list_links(conn, dags=auth.dags())
     if kind == "data":
         graph = data_graph(asset_id, links)
     else:

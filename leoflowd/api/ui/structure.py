@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quart import Blueprint, Response
 
+from leoflowd.api import auth
 from leoflowd.api.answers import json_bytes
 from leoflowd.api.context import lane
 from leoflowd.api.paging import Query
@@ -32,7 +33,7 @@ async def structure_data() -> Response:
         version = await dags.fetch_version(conn, dag_id, version_number)
         if with_external and has_assets(version.spec):
             ids = await assets.list_ids(conn, [dag_id])
-            resolved = await api_assets.list_resolved(conn)
+            resolved = await api_assets.list_resolved(conn, dags=auth.dags())
             return json_bytes(encode_graph(with_assets(_graph(version, subset), version.spec, ids, resolved)))
     return json_bytes(await dags.off_loop(lambda: _document(version, subset), size=dags.size_of(version.spec)))
 

@@ -67,6 +67,8 @@ FROM asset_use u LEFT JOIN asset a ON a.id = u.asset_id LEFT JOIN asset_alias l 
 WHERE %(visible)s::text[] IS NULL OR u.dag_id = ANY (%(visible)s)
 ORDER BY u.dag_id, u.kind, u.task_id, u.asset_id, l.name, u.ref_name, u.ref_uri;
 
--- name: list_resolved (which assets each alias stands for)
+-- name: list_resolved (which assets each alias stands for that a DAG names)
 SELECT l.name AS alias_name, a.id AS asset_id, a.name AS asset_name
-FROM asset_alias_asset o JOIN asset_alias l ON l.id = o.alias_id JOIN asset a ON a.id = o.asset_id ORDER BY l.name, a.id;
+FROM asset_alias_asset o JOIN asset_alias l ON l.id = o.alias_id JOIN asset a ON a.id = o.asset_id
+WHERE %(visible)s::text[] IS NULL OR l.id IN (SELECT u.alias_id FROM asset_use u WHERE u.dag_id = ANY (%(visible)s))
+ORDER BY l.name, a.id;

@@ -36,7 +36,7 @@ TREE = {
             "name": "agents",
             "state": "running",
             "restarts": 2,
-            "statistics": msgspec.to_builtins(AgentStatistics(1, 3, 2, 40, 5000, 1, 5, 6)),
+            "statistics": msgspec.to_builtins(AgentStatistics(1, 3, 2, 40, 7, 5000, 1, 5, 6)),
             "fault": "no agent",
             "children": [],
         },

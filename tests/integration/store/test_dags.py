@@ -41,7 +41,7 @@ class Threads:
         self.elsewhere: list[str] = []
         self._loop = threading.get_ident()
         for module, name in (
-            (dags, "_prepare"),
+            (dags, "prepare"),
             (dags, "_read"),
             (dags, "shape_of"),
             (dag_runs, "_instance_rows"),
@@ -83,7 +83,7 @@ async def test_the_work_of_a_large_dag_is_done_off_the_event_loop(
         )
         loaded = await run_views.load_view(conn, run)
     assert threads.on_loop == []
-    assert set(threads.elsewhere) == {"_prepare", "_read", "shape_of", "_instance_rows", "facts_of"}
+    assert set(threads.elsewhere) == {"prepare", "_read", "shape_of", "_instance_rows", "facts_of"}
     assert loaded is not None
     assert len(loaded.view.facts) == count
 
