@@ -31,7 +31,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 class Document:
-    """The content, and `lines`: dotted path of each key -> its line, from 1."""
+    """The content, and `lines`: dotted path of each key and item -> its line, from 1."""
 
     def __init__(self, path: str, content: Any, lines: dict[str, int]) -> None:
         self.path = path
@@ -75,8 +75,12 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
-            return [self.read(item, f"{path}.{index}") for index, item in enumerate(node.value)]
+            return [self._item(item, f"{path}.{index}") for index, item in enumerate(node.value)]
         return self._scalar(node)
+
+    def _item(self, node: yaml.Node, full: str) -> Any:
+        self.lines[full] = node.start_mark.line + 1
+        return self.read(node, full)
 
     def _scalar(self, node: yaml.Node) -> Any:
         if not node.tag.startswith("tag:yaml.org,2002:"):
