@@ -134,7 +134,7 @@ def test_a_key_of_a_task_is_refused_with_a_reason(refused: Refuse, key: str) -> 
         ("defaults:\n  execution_timeout_seconds: 0\n", 2, ["at least 1"]),
         ("python_version: 3.11\n", 1, ["3.10, 3.11"]),
         ("tags: x\n", 1, ["a list"]),
-        ("dependencies:\n  - a\n  - 1\n", 1, ["dependencies.1", "a text"]),
+        ("dependencies:\n  - a\n  - 1\n", 3, ["dependencies.1", "a text"]),
         ("tasks:\n  set:\n    env:\n      A: 1\n", 4, ["quotes"]),
         ("tasks:\n  set:\n    resources: {requests: {cpu: lots}}\n", 3, ["quantity"]),
         ("dag_source: ../x.py\n", 1, ["inside the project"]),
