@@ -37,8 +37,8 @@ class Verdict(enum.Enum):
     REFUSED = "refused"
 
 
-LATER = re.compile(r"\b(assets?|datasets?|callbacks?|deadline|inlets|outlets|dbt|cosmos|SMTP)\b", re.IGNORECASE)
-"""What an issue of its own brings."""
+LATER = re.compile(r"\b(watchers?|partition(s|ed|ing)?|PartitionMapper|deadlines?|cosmos)\b", re.IGNORECASE)
+"""What the roadmap has still to bring."""
 HAS_NO_MODULE = re.compile(
     r"^the module '(?P<module>[^']+)' is imported; "
     r"(it is not installed|.* does not have it, although|no file of the project has this name)"
