@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leoflow_agent import turns
-from leoflow_agent.turns import Order, Run, Turns
+from leoflow_agent.turns import COMPANY_S, Company, Order, Run, Turns
 from tests.conftest import PATIENCE_S
 
 MAPPED, CHAIN, OTHER = ("mapped", "r"), ("chain", "r"), ("other", "r")
@@ -73,9 +73,36 @@ def test_nobody_is_forgotten_and_only_a_run_without_a_turn_exceeds_the_bound(
         assert [one for one in begun if one[0] == run] == [one for one in asked if one[0] == run], "in order"
 
 
+def test_a_run_that_is_alone_waits_for_nobody_and_goes_on_when_it_is_alone_again() -> None:
+    order: Order[int] = Order(2)
+    assert [order.ask(MAPPED, number, is_alone=True) for number in range(4)] == [True] * 4
+    assert not order.ask(MAPPED, 4)
+    assert order.ask(CHAIN, 10)
+    assert not order.ask(MAPPED, 5)
+    assert order.ended(CHAIN) == []
+    assert order.ended(MAPPED, is_alone=True) == [4, 5]
+
+
+def test_company_is_a_second_run_that_was_here_a_moment_ago() -> None:
+    company = Company()
+    moments = []
+    for run, now in ((MAPPED, 0.0), (MAPPED, 1.0), (CHAIN, 2.0), (MAPPED, 2.0), (MAPPED, 2.5), (MAPPED, 9.0)):
+        company.note(run, now)
+        moments.append(company.is_alone(now))
+    assert moments == [True, True, False, False, False, True]
+    assert company.is_alone(2.0 + COMPANY_S + 0.1)
+
+
+def in_company(turns_of_host: Turns) -> Turns:
+    """For ever: another run comes at the end of time."""
+    for run, now in ((OTHER, 0.0), (MAPPED, float("inf"))):
+        turns_of_host.company.note(run, now)
+    return turns_of_host
+
+
 def test_a_turn_ends_once_and_one_whose_taker_was_cancelled_goes_to_the_next() -> None:
     async def run() -> None:
-        both = Turns(1)
+        both = in_company(Turns(1))
         first = await both.take(MAPPED)
         gone, waiting = (asyncio.create_task(both.take(MAPPED)) for _ in range(2))
         await asyncio.sleep(0)
@@ -97,7 +124,7 @@ def test_a_turn_that_nobody_ends_ends_by_itself(monkeypatch) -> None:
     monkeypatch.setattr(turns, "TURN_S", 0.01)
 
     async def run() -> None:
-        both = Turns(1)
+        both = in_company(Turns(1))
         await both.take(MAPPED)
         await both.take(MAPPED)
 
