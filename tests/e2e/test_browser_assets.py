@@ -95,6 +95,7 @@ def test_an_event_by_hand_starts_the_dag_that_waits(page: Page, rows: Any, artif
     ]
     taken = rows("SELECT e.extra ->> 'from_rest_api' FROM asset_event_run t JOIN asset_event e ON e.id = t.event_id")
     assert ("true",) in taken
+    page.reload()  # as in Airflow the page reads its list when the event is made, which may be before the run is
     started = page.get_by_test_id("card-list").get_by_role("link", name="e2e_waits")
     expect(started).to_have_attribute("href", re.compile("/runs/asset_triggered__"), timeout=PAINTS_MS)
     page.screenshot(path=artifacts / "assets-4-events.png")
