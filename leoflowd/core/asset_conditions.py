@@ -1,6 +1,6 @@
 """When the events that have come start a run of a DAG, and how a condition is shown.
 
-Evaluated as Airflow's `AssetEvaluator` does, over what the queue of the DAG holds: `store.asset_queue` reads it,
+Evaluated as Airflow's `AssetEvaluator` does, over what the queue of the DAG holds: `store.asset_events` reads it,
 `scheduler.asset_runs` asks.
 """
 

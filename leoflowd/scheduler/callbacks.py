@@ -15,6 +15,7 @@ from leoflowd import telemetry
 from leoflowd.config import CallbacksConfig
 from leoflowd.contract.dispatch import Dispatch, launch_fault
 from leoflowd.core.silence import Signs, SilenceLimits, lost_because
+from leoflowd.scheduler.bell import Bell
 from leoflowd.scheduler.replicas import Others
 from leoflowd.store import callbacks
 from leoflowd.store.callbacks import CallbackRow
@@ -54,22 +55,18 @@ class Callbacks:
         self._signs = signs
         self._others = others
         self._launcher = launcher
-        self._came = trio.Event()
+        self._bell = Bell()
         self._launched = self._lost = self._refused = self._waiting = 0
 
     def statistics(self) -> dict[str, int]:
         return {"launched": self._launched, "lost": self._lost, "refused": self._refused, "waiting": self._waiting}
 
     def came(self) -> None:
-        self._came.set()
+        self._bell.ring()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
-        while True:
-            self._came = trio.Event()
-            await self._look()
-            with trio.move_on_after(self._sweep_interval_s):
-                await self._came.wait()
+        await self._bell.answer(self._look, every_s=self._sweep_interval_s)
 
     async def _look(self) -> None:
         async with self._db.scheduler.connection() as conn:

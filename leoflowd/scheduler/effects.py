@@ -143,19 +143,19 @@ def _launches(draft: Draft, views: Views) -> Iterator[Launch]:
 
 
 class Effects:
-    """Hands each to who does it. `offers` are the outboxes by executor; `look_at` tells the clock, `call_back` the
+    """Hands each to who does it. `offers` are the outboxes by executor; `run_ended` tells the clock, `call_back` the
     launcher of callbacks."""
 
     def __init__(
         self,
         offers: Mapping[str, Offer],
         waits: Waits,
-        look_at: Callable[[str], None],
-        call_back: Callable[[], None] = lambda: None,
+        run_ended: Callable[[str], None],
+        call_back: Callable[[], None],
     ) -> None:
         self._offers = offers
         self._waits = waits
-        self._look_at = look_at
+        self._run_ended = run_ended
         self._call_back = call_back
         self.dropped_launches = 0
 
@@ -175,7 +175,7 @@ class Effects:
                 case DagFinished(dag_id=dag_id):
                     finished.add(dag_id)
                 case RunEnded(dag_id=dag_id) | AssetsCame(dag_id=dag_id):
-                    self._look_at(dag_id)
+                    self._run_ended(dag_id)
                 case CallBack():
                     self._call_back()
                 case Launch(executor=executor, one=one):

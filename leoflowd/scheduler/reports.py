@@ -15,6 +15,7 @@ import trio
 
 from leoflowd import telemetry
 from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.scheduler.bell import Bell
 from leoflowd.scheduler.inbox import Event, Inbox, Reply, Report, TryEnded, WaitsEnded
 from leoflowd.store import reports
 from leoflowd.store.content_errors import CONTENT_ERRORS
@@ -91,7 +92,7 @@ class OthersReports:
         self._db = db
         self._inbox = inbox
         self._sweep_interval_s = sweep_interval_s
-        self._came = trio.Event()
+        self._bell = Bell()
         self._decided = 0
         self._waiting = 0
 
@@ -99,15 +100,11 @@ class OthersReports:
         return {"decided": self._decided, "waiting": self._waiting}
 
     def came(self) -> None:
-        self._came.set()
+        self._bell.ring()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
-        while True:
-            self._came = trio.Event()
-            await self._decide_all()
-            with trio.move_on_after(self._sweep_interval_s):
-                await self._came.wait()
+        await self._bell.answer(self._decide_all, every_s=self._sweep_interval_s)
 
     async def _decide_all(self) -> None:
         """What concerns a run that is set aside stays, and is offered again at the next sweep."""

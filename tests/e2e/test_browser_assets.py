@@ -62,15 +62,15 @@ def page(page: Page, api: Api, complaints: Complaints) -> Page:
 
 
 def test_the_menu_leads_to_the_list(page: Page, artifacts: Path) -> None:
-    page.get_by_role("link", name="Assets").click()
+    page.get_by_role("link", name="Assets", exact=True).click()
     page.wait_for_url(re.compile("/assets"))
-    expect(page.get_by_role("link", name=RAW.name)).to_be_visible(timeout=PAINTS_MS)
-    expect(page.get_by_role("link", name=CLEAN.name)).to_be_visible(timeout=PAINTS_MS)
+    expect(page.get_by_role("link", name=RAW.name, exact=True)).to_be_visible(timeout=PAINTS_MS)
+    expect(page.get_by_role("link", name=CLEAN.name, exact=True)).to_be_visible(timeout=PAINTS_MS)
     page.screenshot(path=artifacts / "assets-1-list.png")
 
 
 def test_an_asset_has_a_graph(page: Page, artifacts: Path) -> None:
-    page.get_by_role("link", name=RAW.name).click()
+    page.get_by_role("link", name=RAW.name, exact=True).click()
     page.wait_for_url(re.compile(r"/assets/\d+"))
     graph = page.locator(".react-flow")
     expect(graph.get_by_text("e2e_makes_raw")).to_be_visible(timeout=PAINTS_MS)

@@ -80,7 +80,7 @@ def test_a_user_logs_in(page: Page, complaints: Complaints) -> None:
 
 def test_the_navigation_leads_to_the_waits(page: Page, run_id: str, artifacts: Path) -> None:
     page.goto("/dags")
-    page.get_by_role("link", name="Waits").click()
+    page.get_by_role("link", name="Waits", exact=True).click()
     frame = page.frame_locator("iframe[title='Waits']")
     expect(frame.get_by_role("row", name=f"{DAG_ID} / found")).to_be_visible(timeout=SEEN_MS)
     expect(frame.get_by_role("progressbar", name=re.compile("^file: "))).to_be_visible()

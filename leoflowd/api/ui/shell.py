@@ -86,5 +86,5 @@ async def teams() -> Response:
 
 @blueprint.get("/partitioned_dag_runs")
 async def partitioned_dag_runs() -> Response:
-    """An experimental notion of Airflow's assets; no run here has a partition."""
+    """Runs that wait for the events of their partition: no DAG has any, for timetables with partitions are refused."""
     return json_answer({"partitioned_dag_runs": [], "total": 0, "asset_expressions": None})

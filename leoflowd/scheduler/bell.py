@@ -1,0 +1,25 @@
+"""The hint of a component that looks at rows: rung when some came, and answered every so often by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+
+class Bell:
+    """Whoever rings while `look` runs is heard: it looks once more."""
+
+    def __init__(self) -> None:
+        self._rung = trio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    async def answer(self, look: Callable[[], Awaitable[None]], *, every_s: float) -> None:
+        """Looks at once, and again at each ring or after `every_s` seconds; for ever."""
+        while True:
+            self._rung = trio.Event()
+            await look()
+            with trio.move_on_after(every_s):
+                await self._rung.wait()
