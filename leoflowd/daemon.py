@@ -96,14 +96,8 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
                             deciders, leading, parts.leadership.run, StoreUnavailable, LeadershipLost
                         )
                         async with _stage() as edge:
-                            edge.start_soon(_close_at_end, parts.environments)
                             url = await start(edge, root.child("api"), parts.api.run)
-                            await start_restarting(
-                                edge,
-                                root.child("workspace", statistics=parts.workspace.statistics),
-                                parts.workspace.run,
-                                StoreUnavailable,
-                            )
+                            await _start_workspace(edge, root, parts)
                             say(f"ready: {url}")
                             await stop.wait()
                             say("stopping: running tasks are ended and will run again at the next start")
@@ -116,9 +110,18 @@ async def _start_workers(workers: trio.Nursery, root: Node, parts: Parts) -> Non
     agents, executor = parts.agents, parts.executor
     node = root.child("agents", statistics=agents.statistics, complaint=agents.complaint)
     await start(workers, node, agents.run)
-    node = root.child("process executor", statistics=executor.statistics, complaint=executor.complaint)
+    node = root.child(parts.executor_name, statistics=executor.statistics, complaint=executor.complaint)
     await start(workers, node, executor.run)
     await start(workers, root.child("replica", statistics=parts.heart.statistics), parts.heart.run)
+
+
+async def _start_workspace(edge: trio.Nursery, root: Node, parts: Parts) -> None:
+    """Lite's own: DAG files become versions."""
+    if parts.environments is not None:
+        edge.start_soon(_close_at_end, parts.environments)
+    if parts.workspace is not None:
+        node = root.child("workspace", statistics=parts.workspace.statistics)
+        await start_restarting(edge, node, parts.workspace.run, StoreUnavailable)
 
 
 async def _lead(root: Node, leading: Node, term: Term) -> None:

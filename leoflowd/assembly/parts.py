@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import msgspec
+import trio
 
 from leoflowd.agents.service import AgentService
 from leoflowd.api.server import ApiServer
 from leoflowd.cheap_tasks.parts import CheapTasks
-from leoflowd.executors.process import ProcessExecutor
+from leoflowd.contract.executors import Executor
 from leoflowd.executors.refusals import Refusals
 from leoflowd.lite.environments import Environments
 from leoflowd.lite.workspace import Workspace
@@ -26,6 +28,16 @@ from leoflowd.store.hints import HintListener
 from leoflowd.supervision import Pulses
 
 
+class ExecutorPart(Executor, Protocol):
+    """An executor as a component of the tree."""
+
+    def statistics(self) -> object: ...
+
+    def complaint(self) -> str | None: ...
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None: ...
+
+
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """Of every daemon, whether it leads or not."""
 
@@ -35,11 +47,13 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     refusals: Refusals
     agents: AgentService
     heart: Heart
-    executor: ProcessExecutor
+    executor: ExecutorPart
+    executor_name: str
     leadership: Leadership
     api: ApiServer
-    environments: Environments
-    workspace: Workspace
+    environments: Environments | None = None
+    """Lite's, as is the next one."""
+    workspace: Workspace | None = None
 
 
 class Term(msgspec.Struct, frozen=True, kw_only=True):

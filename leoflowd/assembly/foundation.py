@@ -1,0 +1,322 @@
+"""What every edition's daemon is built on, and the parts that do not care where tasks run.
+
+What an edition adds (an executor, environments, a workspace) it builds itself: see `lite`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+import trio
+
+from leoflow_sensors.egress_policy import EgressPolicy, parse_policy
+from leoflowd import telemetry
+from leoflowd.agents.callbacks import CallbackReports
+from leoflowd.agents.service import AgentService
+from leoflowd.api.context import ApiContext
+from leoflowd.api.server import ApiServer
+from leoflowd.assembly.parts import Term
+from leoflowd.cheap_tasks import parts as cheap_tasks
+from leoflowd.cheap_tasks.connection_check import ConnectionCheck
+from leoflowd.cheap_tasks.pool import CheapTaskPool
+from leoflowd.config import ApiConfig, Config, ConfigRefused, EgressConfig
+from leoflowd.contract.agent_messages import Outcome, OutcomeKind
+from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.dispatch import Dispatch
+from leoflowd.executors.refusals import Refusal, Refusals
+from leoflowd.scheduler.backfills import BackfillMaker
+from leoflowd.scheduler.callbacks import Callbacks
+from leoflowd.scheduler.clock import TimetableClock
+from leoflowd.scheduler.draft import EXECUTOR, INLINE
+from leoflowd.scheduler.inbox import Inbox
+from leoflowd.scheduler.leadership import Leadership
+from leoflowd.scheduler.loop import Scheduler
+from leoflowd.scheduler.outbox import Outbox
+from leoflowd.scheduler.replicas import Heart, Others
+from leoflowd.scheduler.reports import KeptReports, OthersReports
+from leoflowd.scheduler.sweeps import Sweeper, follow_hints
+from leoflowd.store import settings
+from leoflowd.store.callbacks import CallbackTry, fetch_any_try
+from leoflowd.store.connections import ConnectionBook
+from leoflowd.store.database import Database, Lane
+from leoflowd.store.hints import HintListener
+from leoflowd.store.log_files import LogFiles
+from leoflowd.store.secret_box import box_of
+from leoflowd.store.variables import VariableBook
+from leoflowd.supervision import Node, Pulses
+
+SWEEPS_MISSED = 3
+"""A scheduler or sweeper that does nothing for so many sweep intervals is unhealthy."""
+SHIM = Path(__file__).parent.parent / "authoring" / "airflow_shim"
+
+PythonFor = Callable[[EnvironmentSpec], Awaitable[str]]
+"""The interpreter of an environment, for trigger hosts."""
+
+
+class Foundation(msgspec.Struct, frozen=True, kw_only=True):
+    """What most parts are built on. `replica` names this daemon to the others."""
+
+    config: Config
+    db: Database
+    root: Node
+    stop: trio.Event
+    hints: HintListener
+    inbox: Inbox
+    logs: LogFiles
+    policy: EgressPolicy
+    refusals: Refusals
+    dispatches_in: trio.MemorySendChannel[Dispatch]
+    dispatches_out: trio.MemoryReceiveChannel[Dispatch]
+    pulses: Pulses
+    clock: TimetableClock
+    backfills: BackfillMaker
+    try_secret: bytes
+    replica: str
+    name: str
+    """Host and process, for people."""
+    now: Callable[[], datetime]
+
+
+class Led:
+    """What this daemon has only while it leads, for those who are told or ask from outside of the term."""
+
+    def __init__(self) -> None:
+        self.pool: CheapTaskPool | None = None
+        self.reports: OthersReports | None = None
+        self.callbacks: Callbacks | None = None
+
+    def begin(self, term: Term) -> None:
+        self.pool, self.reports, self.callbacks = term.cheap.pool, term.reports, term.callbacks
+
+    def end(self) -> None:
+        self.pool = self.reports = self.callbacks = None
+
+    def reports_came(self) -> None:
+        if self.reports is not None:
+            self.reports.came()
+
+    def callbacks_came(self) -> None:
+        if self.callbacks is not None:
+            self.callbacks.came()
+
+
+async def lay_foundation(config: Config, db: Database, root: Node, stop: trio.Event, *, replica: str) -> Foundation:
+    """Raises `ConfigRefused`, and `StoreUnavailable`."""
+    dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
+    inbox = Inbox()
+    return Foundation(
+        config=config,
+        db=db,
+        root=root,
+        stop=stop,
+        hints=HintListener(db.conninfo, config.store),
+        inbox=inbox,
+        logs=LogFiles(config.agents.log_dir),
+        policy=_egress_policy(config.egress),
+        refusals=Refusals(partial(_tell_refusal, db, inbox)),
+        dispatches_in=dispatches_in,
+        dispatches_out=dispatches_out,
+        pulses=Pulses(root),
+        clock=TimetableClock(db=db, now=telemetry.utc_now),
+        backfills=BackfillMaker(db=db, now=telemetry.utc_now),
+        try_secret=await _try_secret(db),
+        replica=replica,
+        name=f"{socket.gethostname()}/{os.getpid()}",
+        now=telemetry.utc_now,
+    )
+
+
+def build_leadership(
+    base: Foundation,
+    led: Led,
+    agents: AgentService,
+    *,
+    python_for: PythonFor,
+    lead: Callable[[Term], Awaitable[None]],
+) -> Leadership:
+    """`lead` runs a term's parts until it is cancelled."""
+
+    async def lead_term(number: int) -> None:
+        term = _term(base, agents, number, python_for)
+        led.begin(term)
+        try:
+            await lead(term)
+        finally:
+            led.end()
+
+    return Leadership(
+        conninfo=base.db.conninfo,
+        holder=base.name,
+        config=base.config.scheduler,
+        store=base.config.store,
+        now=base.now,
+        follow=KeptReports(db=base.db, inbox=base.inbox, now=base.now).run,
+        lead=lead_term,
+    )
+
+
+def following(base: Foundation, led: Led) -> Callable[[], Awaitable[None]]:
+    """Brings what Postgres announces to whoever is concerned."""
+    heard = base.hints.subscribe()
+    return lambda: follow_hints(heard, base.inbox, partial(_dag_changed, base), led.reports_came, led.callbacks_came)
+
+
+def build_heart(base: Foundation, agents: AgentService) -> Heart:
+    return Heart(
+        db=base.db,
+        replica=base.replica,
+        name=base.name,
+        heard=agents.heard,
+        agents=lambda: agents.statistics().hosts,
+        now=base.now,
+    )
+
+
+def _dag_changed(base: Foundation, dag_id: str | None) -> None:
+    """None: any of them may have."""
+    base.clock.look_at(dag_id)
+    base.backfills.look()
+
+
+def _run_ended(base: Foundation, dag_id: str) -> None:
+    base.clock.look_at(dag_id)
+    base.backfills.run_ended(dag_id)
+
+
+def _term(base: Foundation, agents: AgentService, number: int, python_for: PythonFor) -> Term:
+    """Channels between its parts are its own: what an older term ordered is void."""
+    config = base.config.scheduler
+    inline_in, inline_out = trio.open_memory_channel[Dispatch](0)
+    cheap = cheap_tasks.build(
+        base.config,
+        base.db,
+        scheduler=base.inbox,
+        hints=base.hints,
+        connections=connections_of(base, base.db.pool),
+        variables=variables_of(base, base.db.pool),
+        policy=base.policy,
+        dispatches=inline_out,
+        python_for=python_for,
+        shim=SHIM,
+        logs=base.logs,
+        now=base.now,
+    )
+    outboxes = {
+        executor: Outbox(
+            db=base.db,
+            dispatches=dispatches,
+            refuse=lambda try_id, because: base.refusals.refuse(try_id, OutcomeKind.FAILED, because),
+            now=base.now,
+        )
+        for executor, dispatches in ((EXECUTOR, base.dispatches_in), (INLINE, inline_in))
+    }
+    callbacks = Callbacks(
+        db=base.db,
+        dispatches=base.dispatches_in,
+        config=base.config.callbacks,
+        sweep_interval_s=config.sweep_interval_s,
+        silence_s=config.agent_silence_s,
+        now=base.now,
+        signs=agents.signs,
+        others=Others(base.db, base.replica),
+        launcher=base.replica,
+    )
+    scheduler = Scheduler(
+        db=base.db,
+        receive=base.inbox.receive,
+        offers={executor: outbox.offer for executor, outbox in outboxes.items()},
+        config=config,
+        term=number,
+        now=base.now,
+        run_ended=partial(_run_ended, base),
+        waits=cheap.pool,
+        may_launch=lambda: not base.stop.is_set(),
+        launcher=base.replica,
+        call_back=callbacks.came,
+    )
+    sweeper = Sweeper(
+        db=base.db,
+        inbox=base.inbox,
+        config=config,
+        now=base.now,
+        signs=agents.signs,
+        others=Others(base.db, base.replica),
+    )
+    within_s = SWEEPS_MISSED * config.sweep_interval_s
+    return Term(
+        cheap=cheap,
+        outboxes=outboxes,
+        scheduler=scheduler,
+        clock=base.clock,
+        backfills=base.backfills,
+        reports=OthersReports(db=base.db, inbox=base.inbox, sweep_interval_s=config.sweep_interval_s),
+        callbacks=callbacks,
+        sweeper=sweeper,
+        complaints={
+            "scheduler": base.pulses.watch("scheduler", lambda: scheduler.rounds, within_s),
+            "sweeps": base.pulses.watch("sweeps", lambda: sweeper.statistics()["sweeps"], within_s),
+        },
+    )
+
+
+def build_api(base: Foundation, led: Led, config: ApiConfig) -> ApiServer:
+    context = ApiContext(
+        db=base.db,
+        logs=base.logs,
+        config=config,
+        now=base.now,
+        tree=lambda: msgspec.to_builtins(base.root.view()),
+        faults=base.root.faults,
+        version=release(),
+        pool=lambda: led.pool,
+        secrets=box_of(base.config.secrets),
+        test_connection=ConnectionCheck(base.policy).check if config.test_connection else None,
+    )
+    return ApiServer(context, shutdown=base.stop.wait)
+
+
+def connections_of(base: Foundation, lane: Lane) -> ConnectionBook:
+    return ConnectionBook(lane, box_of(base.config.secrets), os.environ)
+
+
+def variables_of(base: Foundation, lane: Lane) -> VariableBook:
+    return VariableBook(lane, box_of(base.config.secrets), os.environ)
+
+
+def _egress_policy(config: EgressConfig) -> EgressPolicy:
+    try:
+        return parse_policy(config.allow)
+    except ValueError as error:
+        raise ConfigRefused(str(error)) from error
+
+
+async def _try_secret(db: Database) -> bytes:
+    async with db.api.connection() as conn:
+        return await settings.fetch_or_create_secret(conn, "try_token_secret")
+
+
+def release() -> str:
+    try:
+        return version("leoflow")
+    except PackageNotFoundError:
+        return "0.0.0+source"
+
+
+async def _tell_refusal(db: Database, inbox: Inbox, refusal: Refusal) -> None:
+    """The scheduler hears of it like of any end of a try, and commits it."""
+    async with db.agents.connection() as conn:
+        row = await fetch_any_try(conn, refusal.try_id)
+    if row is not None and row.live:
+        now = telemetry.utc_now()
+        outcome = Outcome(kind=refusal.kind, because=refusal.because, start_date=now, end_date=now)
+        if isinstance(row, CallbackTry):
+            await CallbackReports(db, telemetry.utc_now).try_ended(row, outcome, None)
+        else:
+            await inbox.try_ended(row, outcome, None)
