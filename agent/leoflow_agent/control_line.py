@@ -1,6 +1,6 @@
 """Our end of a try's control socket: JSON lines both ways, each of them whole, in order, and never dropped.
 
-`running_try` makes one per process that it starts, *before* that process exists: a task may ask in its first moment.
+`running_try` makes one per process that it starts, of a socket that is older than that process (`ends`).
 What the socket does not take at once waits here; the event loop writes on when the task reads.
 """
 
@@ -18,16 +18,16 @@ _READ_BYTES = 256 * 1024
 
 
 class ControlLine:
-    """`theirs` is the descriptor for the child, the caller's to close."""
+    """Of a socket that does not block, which is its own from now on."""
 
-    def __init__(self, woken: Callable[[], object]) -> None:
-        """`woken` is called by the event loop when there is something to `read`. Raises OSError."""
+    def __init__(self, ours: socket.socket, woken: Callable[[], object]) -> None:
+        """`woken` is called by the event loop when there is something to `read`."""
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
         self._unsent = bytearray()
-        self._socket, theirs = socket.socketpair()
-        self._socket.setblocking(False)
-        self.theirs = theirs.detach()
+        self._socket = ours
+        self.was_left_unread = False
+        """The task's end was closed before all that we had said was read there."""
         self._loop.add_reader(self._socket.fileno(), woken)
 
     @property
@@ -49,7 +49,8 @@ class ControlLine:
             piece = self._socket.recv(_READ_BYTES)
         except BlockingIOError:
             return None
-        except OSError:
+        except OSError as error:
+            self.was_left_unread = isinstance(error, ConnectionResetError)
             piece = b""
         if not piece:
             self.close()

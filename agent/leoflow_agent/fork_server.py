@@ -14,26 +14,13 @@ from typing import Any
 
 import msgspec
 
+from leoflow_agent.ends import Descriptors, close_theirs, open_ends
 from leoflow_agent.outcomes import Exit
+from leoflow_agent.spares import Process, Spare, SpareCounts
 
 FORK_WITHIN_S = 60.0
 """A fork takes milliseconds; a server that takes longer is stopped or broken."""
 _MESSAGE_BYTES = 65_536
-
-
-class Process(msgspec.Struct, frozen=True):
-    """A started try."""
-
-    pid: int
-    ended: asyncio.Future[Exit]
-
-
-class Descriptors(msgspec.Struct, frozen=True):
-    """The child's ends; whoever opened them closes them after the start."""
-
-    stdout: int
-    stderr: int
-    control: int
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -48,7 +35,13 @@ class Project(msgspec.Struct, frozen=True):
 class ForkServer:
     """One warm interpreter, of ours (`ended`) or a child of one, which tells its process id in its hello."""
 
-    def __init__(self, connection: socket.socket, pid: int = 0, ended: asyncio.Future[Exit] | None = None) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        counts: SpareCounts,
+        pid: int = 0,
+        ended: asyncio.Future[Exit] | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.pid = pid
         self.born = loop.time()
@@ -57,8 +50,11 @@ class ForkServer:
         self.hello: asyncio.Future[dict[str, Any]] = loop.create_future()
         self._connection = connection
         self._ended = ended
-        self._starting: dict[str, asyncio.Future[Process]] = {}
-        self._running: dict[str, asyncio.Future[Exit]] = {}
+        self._forks = 0
+        self._starting: dict[int, asyncio.Future[tuple[int, asyncio.Future[Exit]]]] = {}
+        self._running: dict[int, asyncio.Future[Exit]] = {}
+        self._counts = counts
+        self.spare = Spare(self._fork, counts)
         connection.setblocking(False)
         loop.add_reader(connection.fileno(), self._readable)
 
@@ -68,17 +64,30 @@ class ForkServer:
 
     @property
     def tries(self) -> int:
-        return len(self._running) + len(self._starting)
+        return len(self._running) + len(self._starting) - self.spare.is_there
 
-    async def start_try(self, try_id: str, descriptors: Descriptors) -> Process:
+    async def start_try(self) -> Process:
         """Raises ConnectionError when this server is gone, OSError and RuntimeError when only this try cannot start."""
-        started: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
-        self._starting[try_id] = started
-        request = json.dumps({"try_id": try_id}).encode()
-        ends = [descriptors.stdout, descriptors.stderr, descriptors.control]
+        return self.spare.take() or await self._fork()
+
+    async def _fork(self) -> Process:
+        ends, theirs = open_ends()
+        try:
+            return Process(*await self._fork_with(theirs), ends)
+        except BaseException:
+            ends.close()
+            raise
+        finally:
+            close_theirs(theirs)
+
+    async def _fork_with(self, ends: Descriptors) -> tuple[int, asyncio.Future[Exit]]:
+        self._forks += 1
+        fork = self._forks
+        started: asyncio.Future[tuple[int, asyncio.Future[Exit]]] = asyncio.get_running_loop().create_future()
+        self._starting[fork] = started
         try:
             async with asyncio.timeout(FORK_WITHIN_S):
-                await self._send(request, ends)
+                await self._send(json.dumps({"fork": fork}).encode(), [ends.stdout, ends.stderr, ends.control])
                 return await started
         except TimeoutError:
             self._lost("the warm interpreter of this try did not answer")
@@ -88,12 +97,12 @@ class ForkServer:
             self._lost()
             raise
         finally:
-            self._starting.pop(try_id, None)
+            self._starting.pop(fork, None)
 
     async def load(self, project: Project) -> ForkServer:
         """A child of it that loads this; its hello says whether it may serve. Raises ConnectionError."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        loaded = ForkServer(ours)
+        loaded = ForkServer(ours, self._counts)
         try:
             request = {**msgspec.to_builtins(project), "env": dict(project.env)}
             await self._send(json.dumps({"load": request}).encode(), [theirs.fileno()])
@@ -146,18 +155,18 @@ class ForkServer:
                 self.pid = pid
                 if not self.hello.done():
                     self.hello.set_result(message)
-            case {"forked": try_id, "pid": pid}:
+            case {"forked": fork, "pid": pid}:
                 ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-                self._running[try_id] = ended
-                if (started := self._starting.pop(try_id, None)) is None:
+                self._running[fork] = ended
+                if (started := self._starting.pop(fork, None)) is None:
                     os.kill(pid, signal.SIGKILL)  # nobody waits for it any more, and it was not given its try
                 else:
-                    _resolve(started, Process(pid, ended))
-            case {"exited": try_id, "code": code, "signal": number}:
-                _resolve(self._running.pop(try_id), Exit(code=code, signal=number))
+                    _resolve(started, (pid, ended))
+            case {"exited": fork, "code": code, "signal": number}:
+                _resolve(self._running.pop(fork), Exit(code=code, signal=number))
                 self.idle_since = asyncio.get_running_loop().time()
-            case {"failed": try_id, "because": because}:
-                if (refused := self._starting.pop(try_id, None)) is not None:
+            case {"failed": fork, "because": because}:
+                if (refused := self._starting.pop(fork, None)) is not None:
                     _fail(refused, RuntimeError(f"the warm interpreter could not fork: {because}"))
             case _:
                 raise AssertionError(f"unknown message of a fork server: {message!r}")
@@ -167,6 +176,7 @@ class ForkServer:
             return
         asyncio.get_running_loop().remove_reader(self._connection.fileno())
         self._connection.close()
+        self.spare.close()
         if not self.hello.done():
             self.hello.set_exception(ConnectionError("the fork server ended before it was ready"))
             self.hello.exception()

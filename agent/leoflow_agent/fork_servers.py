@@ -18,12 +18,14 @@ from pathlib import Path
 
 import msgspec
 
+from leoflow_agent.ends import close_theirs, open_ends
 from leoflow_agent.environment import clean_environment
-from leoflow_agent.fork_server import Descriptors, ForkServer, Process, Project
+from leoflow_agent.fork_server import ForkServer, Project
 from leoflow_agent.loaded_servers import LOADED_IDLE_S, LoadedServers
 from leoflow_agent.outcomes import Exit
 from leoflow_agent.processes import Children, is_frozen
 from leoflow_agent.reports import fields
+from leoflow_agent.spares import Process, SpareCounts
 from leoflow_agent.users import User
 
 log = logging.getLogger(__name__)
@@ -67,18 +69,20 @@ class Interpreters:
         self._run_as = run_as
         self._loaded = LoadedServers(idle_s=min(idle_s, LOADED_IDLE_S))
         self._servers: dict[Warmth, asyncio.Task[ForkServer | None]] = {}
+        self._spares = SpareCounts()
 
-    async def start_try(
-        self, *, try_id: str, warmth: Warmth, project: Project, warm: bool, descriptors: Descriptors
-    ) -> Process:
+    def statistics(self) -> SpareCounts:
+        return msgspec.structs.replace(self._spares)
+
+    async def start_try(self, *, warmth: Warmth, project: Project, warm: bool) -> Process:
         """Raises `CannotStart` when the interpreter is not there, ConnectionError when its fork server just died, and
         OSError or RuntimeError when this host cannot start a process just now."""
         server = await self.warm_up(warmth) if warm else None
         if server is None:
-            return self._start_cold(warmth, descriptors)
+            return self._start_cold(warmth)
         if warmth.runtime == "shim":
             server = self._loaded.find(server, project) or server
-        return await server.start_try(try_id, descriptors)
+        return await server.start_try()
 
     async def warm_up(self, warmth: Warmth) -> ForkServer | None:
         """The fork server of this environment; None when forking it would not be safe."""
@@ -97,7 +101,7 @@ class Interpreters:
             raise
         finally:
             theirs.close()
-        server = ForkServer(ours, pid, ended)
+        server = ForkServer(ours, self._spares, pid, ended)
         try:
             hello = await asyncio.wait_for(server.hello, HELLO_WITHIN_S)
         except (TimeoutError, ConnectionError) as error:
@@ -112,9 +116,16 @@ class Interpreters:
             return None
         return server
 
-    def _start_cold(self, warmth: Warmth, descriptors: Descriptors) -> Process:
-        ends = {1: descriptors.stdout, 2: descriptors.stderr, 3: descriptors.control}
-        return Process(*self._spawn(self._command(warmth, "once"), ends))
+    def _start_cold(self, warmth: Warmth) -> Process:
+        ends, theirs = open_ends()
+        try:
+            targets = {1: theirs.stdout, 2: theirs.stderr, 3: theirs.control}
+            return Process(*self._spawn(self._command(warmth, "once"), targets), ends)
+        except BaseException:
+            ends.close()
+            raise
+        finally:
+            close_theirs(theirs)
 
     def _command(self, warmth: Warmth, mode: str) -> list[str]:
         head = [warmth.python, "-I", "-B", str(START), mode]
@@ -164,7 +175,10 @@ class Interpreters:
                 del self._servers[key]
                 continue
             server = task.result()
-            if server is None or self._loaded.serves_from(server):
+            if server is None:
+                continue
+            server.spare.end_idle()
+            if self._loaded.serves_from(server):
                 continue
             if server.tries == 0 and now - server.idle_since >= self._idle_s:
                 del self._servers[key]

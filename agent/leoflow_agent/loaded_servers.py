@@ -74,8 +74,12 @@ class LoadedServers:
     def end_idle(self) -> None:
         now = asyncio.get_running_loop().time()
         for project, loaded in list(self._serving.items()):
-            if not self._is_over(project, loaded, loaded.base, now) and self._is_idle(loaded, now):
+            if self._is_over(project, loaded, loaded.base, now):
+                continue
+            if self._is_idle(loaded, now):
                 self._leave(project)
+            elif loaded.server is not None:
+                loaded.server.spare.end_idle()
         self._end_left()
 
     def close(self) -> None:
@@ -144,7 +148,10 @@ class LoadedServers:
         return server is not None and server.tries == 0 and now - server.idle_since >= self._idle_s
 
     def _leave(self, project: Project) -> None:
-        self._leaving.append(self._serving.pop(project))
+        loaded = self._serving.pop(project)
+        if loaded.server is not None:
+            loaded.server.spare.close()
+        self._leaving.append(loaded)
 
     def _end_left(self) -> None:
         for loaded in list(self._leaving):

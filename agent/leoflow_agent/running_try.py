@@ -11,7 +11,6 @@ import errno
 import logging
 import os
 from collections.abc import Iterable
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,14 @@ import msgspec
 
 from leoflow_agent import framing
 from leoflow_agent.control_line import ControlLine
-from leoflow_agent.fork_server import Descriptors, Process, Project
+from leoflow_agent.ends import Ends
+from leoflow_agent.fork_server import Project
 from leoflow_agent.fork_servers import CannotStart, Interpreters, Warmth
 from leoflow_agent.masking import Secrets
 from leoflow_agent.outcomes import Exit, decide_outcome
 from leoflow_agent.processes import boot_id, end_group, is_group_frozen, leads_group, start_ticks
 from leoflow_agent.reports import fields
+from leoflow_agent.spares import Process
 from leoflow_agent.spool import ProcessFacts, Stop, StoredOutcome, TryFolder
 from leoflowd.contract.agent_messages import (
     AssetEventsAsk,
@@ -236,6 +237,8 @@ class RunningTry:
                     output.settle()
                     self._finish(Exit(code=0))
                 exit_ = await process.ended
+                if not self.has_spoken.is_set() and output.was_left_unread():
+                    exit_ = Exit(lost="Lost: its process ended before it began, and no code of the task ran.")
             finally:
                 for limit in limits:
                     limit.cancel()
@@ -258,14 +261,11 @@ class RunningTry:
 
     async def _start(self, output: _Output) -> Process:
         for attempt in range(1, _START_ATTEMPTS + 1):
-            descriptors = output.open()
             try:
                 process = await self._interpreters.start_try(
-                    try_id=self.spec.try_id,
                     warmth=Warmth(self._python, self.spec.runtime, self.spec.preload),
                     project=self._project(),
                     warm=self.spec.warm,
-                    descriptors=descriptors,
                 )
                 break
             except ConnectionError:
@@ -273,9 +273,7 @@ class RunningTry:
                 # child; and it was never given the try, so that no user code has begun.
                 if attempt == _START_ATTEMPTS:
                     raise
-            finally:
-                for end in (descriptors.stdout, descriptors.stderr, descriptors.control):
-                    os.close(end)
+        output.read_from(process.ends)
         self.pid, self._process = process.pid, process
         self.started_at = datetime.now(UTC)
         facts = ProcessFacts(
@@ -518,21 +516,18 @@ class _Output:
         self._splitters = {name: framing.LineSplitter(owner.secrets) for name in ("stdout", "stderr")}
         self._is_settled = False
 
-    def open(self) -> Descriptors:
-        """New pipes; the ends for the child are the caller's to close. Raises OSError when there are no more."""
-        self._close_readers()
-        loop = asyncio.get_running_loop()
-        with ExitStack() as undo:
-            undo.callback(self._close_readers)
-            ends = {}
-            for name in ("stdout", "stderr"):
-                self._pipes[name], ends[name] = os.pipe()
-                undo.callback(os.close, ends[name])
-                os.set_blocking(self._pipes[name], False)
-                loop.add_reader(self._pipes[name], self._read_pipe, name)
-            self._control = ControlLine(self._read_control)
-            undo.pop_all()
-        return Descriptors(ends["stdout"], ends["stderr"], self._control.theirs)
+    def read_from(self, ends: Ends) -> None:
+        """They are ours to close from now on."""
+        self._pipes = {"stdout": ends.stdout, "stderr": ends.stderr}
+        for name, pipe in self._pipes.items():
+            asyncio.get_running_loop().add_reader(pipe, self._read_pipe, name)
+        self._control = ControlLine(ends.control, self._read_control)
+
+    def was_left_unread(self) -> bool:
+        """Of a process that has ended: had it not even read its try?"""
+        while self._read_control():
+            pass
+        return self._control is not None and self._control.was_left_unread and not self._owner.has_spoken.is_set()
 
     def say(self, line: bytes) -> None:
         if self._control is not None:

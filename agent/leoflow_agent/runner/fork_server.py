@@ -1,6 +1,6 @@
 """The warm interpreter: imports once what every try needs, then forks one process per try.
 
-Speaks JSON messages over a SOCK_SEQPACKET socket with the agent: {"hello", "threads"}; a request {"try_id"}
+Speaks JSON messages over a SOCK_SEQPACKET socket with the agent: {"hello", "threads"}; a request {"fork"}
 with three descriptors (stdout, stderr, control); {"forked"|"failed"}; {"exited"}. Single-threaded on purpose. It must
 never import the author's own modules: those are imported fresh in every try, or once in a child that serves one version
 of one source file (`loaded_server`), asked for by {"load"} with one descriptor, that child's own socket.
@@ -90,7 +90,8 @@ class Server:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._tries: dict[int, str] = {}
+        self._tries: dict[int, int] = {}
+        """Process id -> the number by which the agent asked for it."""
         self._loaded: set[int] = set()
         """Children that serve a source file."""
         self._wake_reader, self._wake_writer = os.pipe()
@@ -128,21 +129,21 @@ class Server:
                 raise OSError("no descriptors left")  # noqa: TRY301  answered like a fork that failed
             self._fork(request, descriptors)
         except OSError as error:
-            self._say({"failed": request["try_id"], "because": str(error)})
+            self._say({"failed": request["fork"], "because": str(error)})
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         return True
 
-    def _fork(self, request: dict[str, str], descriptors: list[int]) -> None:
+    def _fork(self, request: dict[str, int], descriptors: list[int]) -> None:
         parent = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
             _become_try(parent, descriptors)
-        self._tries[pid] = request["try_id"]
-        self._say({"forked": request["try_id"], "pid": pid})
+        self._tries[pid] = request["fork"]
+        self._say({"forked": request["fork"], "pid": pid})
 
     def _fork_loaded(self, project: dict[str, Any], descriptors: list[int]) -> None:
         """Without an answer: it says hello on its own socket, or that is closed."""
@@ -166,13 +167,13 @@ class Server:
             if pid == 0:
                 return
             self._loaded.discard(pid)
-            try_id = self._tries.pop(pid, None)
+            fork = self._tries.pop(pid, None)
             self._end_orphans(of_group=pid)
-            if try_id is not None:
+            if fork is not None:
                 code = os.waitstatus_to_exitcode(status)
                 self._say(
                     {
-                        "exited": try_id,
+                        "exited": fork,
                         "code": max(code, 0) if code >= 0 else None,
                         "signal": -code if code < 0 else None,
                     }

@@ -58,6 +58,7 @@ def run_try() -> None:
     exit_code = 70
     try:
         control = Control(CONTROL)
+        _open_outputs(control)  # first: it may be a spare, and wait for its try
         begun = control.begin()
         spec = begun["spec"]
         _prepare_process(spec, begun["work"], control)
@@ -94,12 +95,15 @@ def _body(spec: dict[str, Any]) -> Any:
     return real_airflow.Try if is_real else _Try
 
 
-def _prepare_process(spec: dict[str, Any], work: str, control: Control) -> None:
-    if spec["dag_run"]["run_type"] == "backfill":
-        backseat.take_it()
+def _open_outputs(control: Control) -> None:
     sys.stdout, sys.stderr = _unbuffered(1), _unbuffered(2)
     # Python's own fallbacks still are the fork server's; both write to the same descriptors.
     logs.set_up_logging(control)
+
+
+def _prepare_process(spec: dict[str, Any], work: str, control: Control) -> None:
+    if spec["dag_run"]["run_type"] == "backfill":
+        backseat.take_it()
     os.environ.update(spec.get("env", {}))
     control.hide(secret_forms.of_environment(os.environ))
     os.chdir(work)

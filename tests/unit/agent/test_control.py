@@ -148,14 +148,21 @@ def test_the_reason_of_a_stop_is_read_without_waiting(ends):
     assert control.stop_reason() == ("lost", "the host stops")
 
 
+def _control_line() -> tuple[ControlLine, socket.socket]:
+    """Ours, and the task's end."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    return ControlLine(ours, lambda: None), theirs
+
+
 def test_lines_larger_than_the_socket_buffer_never_mix():
     """Two answers at once: the second must wait until the first is out."""
 
     async def test() -> list[str]:
-        line = ControlLine(lambda: None)
+        line, theirs = _control_line()
         for number in range(4):
             line.say(json.dumps({"n": number, "value": BIG}).encode())
-        with socket.socket(fileno=line.theirs) as theirs:
+        with theirs:
 
             def read() -> list[bytes]:
                 with theirs.makefile("rb") as lines:
@@ -168,11 +175,11 @@ def test_lines_larger_than_the_socket_buffer_never_mix():
     assert asyncio.run(test()) == [0, 1, 2, 3]
 
 
-def test_what_is_said_before_the_task_exists_waits_for_it():
+def test_what_is_said_before_the_task_reads_waits_for_it():
     async def test() -> bytes:
-        line = ControlLine(lambda: None)
+        line, theirs = _control_line()
         line.say(b"first")
-        with socket.socket(fileno=line.theirs) as theirs:
+        with theirs:
             received = theirs.recv(100)
         line.close()
         return received
@@ -182,8 +189,8 @@ def test_what_is_said_before_the_task_exists_waits_for_it():
 
 def test_a_line_of_the_task_may_come_in_any_pieces():
     async def test() -> list[bytes]:
-        line, found = ControlLine(lambda: None), []
-        with socket.socket(fileno=line.theirs) as theirs:
+        (line, theirs), found = _control_line(), []
+        with theirs:
             for piece in (b'{"a"', b": 1}", b'\n{"b": 2}\n{', b"}\n"):
                 theirs.sendall(piece)
                 found += line.read() or []

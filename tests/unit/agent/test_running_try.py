@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from leoflow_agent.fork_servers import Process
+from leoflow_agent.ends import close_theirs, open_ends
 from leoflow_agent.outcomes import Exit
 from leoflow_agent.running_try import LogFile, RunningTry
+from leoflow_agent.spares import Process
 from leoflow_agent.spool import Spool, TryFolder
 from leoflowd.contract.agent_messages import DagRunFacts, OutcomeKind, TrySpec
 from tests.conftest import PATIENCE_S
@@ -44,8 +45,10 @@ class _OneProcess:
     def __init__(self) -> None:
         self.control: socket.socket | None = None
 
-    async def start_try(self, *, descriptors, **_: object) -> Process:
-        self.control = socket.socket(fileno=os.dup(descriptors.control))
+    async def start_try(self, **_: object) -> Process:
+        ends, theirs = open_ends()
+        self.control = socket.socket(fileno=os.dup(theirs.control))
+        close_theirs(theirs)
         process = await asyncio.create_subprocess_exec(
             *self.command, start_new_session=self.leads, stdin=subprocess.PIPE
         )
@@ -56,7 +59,7 @@ class _OneProcess:
             ended.set_result(Exit(signal=-await process.wait()))
 
         self.reaping = asyncio.create_task(reap())
-        return Process(process.pid, ended)
+        return Process(process.pid, ended, ends)
 
 
 class _LeadsLater(_OneProcess):
