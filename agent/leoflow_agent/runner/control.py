@@ -67,6 +67,9 @@ class Control:
         """False in a process that user code forked: two writers would mix their lines."""
         return os.getpid() == self._owner
 
+    def close(self) -> None:
+        self._socket.close()
+
     # --- the life of the try -------------------------------------------------------------------------------------
 
     def begin(self) -> dict[str, Any]:

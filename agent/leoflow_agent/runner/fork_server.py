@@ -21,7 +21,7 @@ import socket
 import sys
 from typing import Any
 
-from . import linux, loaded_server, real_airflow
+from . import linux, loaded_server, real_airflow, rehearsal
 from . import main as runner
 
 _SOCKET = 3
@@ -58,11 +58,13 @@ def serve(*, parent: int, runtime: str, preload: list[str]) -> None:
     ours = real_airflow.MODULES if runtime == "airflow" else (*_SHIM_MODULES, *_shim_internals())
     logging.disable(logging.INFO)  # what packages say while they are imported belongs to no task
     failures = _preload([*ours, *_USUAL_MODULES, *preload])
+    not_rehearsed = rehearsal.rehearse(runner.outcome_of) if runtime == "shim" else "real packages"
     logging.disable(logging.NOTSET)
     threads = len(os.listdir("/proc/self/task"))
     connection = socket.socket(fileno=_SOCKET)
     connection.set_inheritable(False)
-    connection.send(json.dumps({"hello": os.getpid(), "threads": threads, "not_preloaded": failures}).encode())
+    hello = {"hello": os.getpid(), "threads": threads, "not_preloaded": failures, "not_rehearsed": not_rehearsed}
+    connection.send(json.dumps(hello).encode())
     gc.collect()
     gc.freeze()  # shared pages stay shared: the collector of a try does not touch what was here before the fork
     Server(connection).run()

@@ -62,7 +62,7 @@ def run_try() -> None:
         begun = control.begin()
         spec = begun["spec"]
         _prepare_process(spec, begun["work"], control)
-        outcome = _run(spec, control)
+        outcome = outcome_of(spec, control)
         # A dying agent breaks the pipes of its tries before it ends them: such a failure is not the task's.
         if outcome["kind"] == "success" or not control.is_agent_gone():
             control.send({"outcome": {"outcome": outcome, "has_children": linux.has_children()}})
@@ -78,7 +78,8 @@ def run_try() -> None:
         os._exit(exit_code)
 
 
-def _run(spec: dict[str, Any], control: Control) -> dict[str, Any]:
+def outcome_of(spec: dict[str, Any], control: Control) -> dict[str, Any]:
+    """Of the try that runs in this process, as the agent keeps it."""
     started = datetime.now(timezone.utc)
     outcome = _body(spec)(spec, control, started).run()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the work is done, the outcome must get out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
@@ -160,3 +161,40 @@ def test_a_try_that_is_ended_before_its_turn_gets_no_process(tmp_path):
     assert running.pid is None
     assert running.outcome is not None
     assert running.outcome.kind is OutcomeKind.TERMINATED
+
+
+class _KilledAtOnce(_OneProcess):
+    """The process is killed when it has its try in its socket, or, if it `reads`, when it has taken it out."""
+
+    def __init__(self, *, reads: bool) -> None:
+        super().__init__()
+        self._reads = reads
+
+    async def start_try(self, **_: object) -> Process:
+        ends, theirs = open_ends()
+        control = socket.socket(fileno=os.dup(theirs.control))
+        close_theirs(theirs)
+        ended = asyncio.get_running_loop().create_future()
+
+        async def die() -> None:
+            control.setblocking(False)
+            said = b""
+            while not said.endswith(b"\n"):
+                await asyncio.sleep(0)
+                with contextlib.suppress(BlockingIOError):
+                    said = control.recv(100_000, 0 if self._reads else socket.MSG_PEEK)
+            control.close()
+            ended.set_result(Exit(signal=signal.SIGKILL))
+
+        self.dying = asyncio.create_task(die())
+        gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True)  # noqa: ASYNC221
+        return Process(int(gone.stdout), ended, ends)
+
+
+@pytest.mark.parametrize(("reads", "kind"), [(False, OutcomeKind.LOST), (True, OutcomeKind.FAILED)])
+def test_a_process_that_never_read_its_try_has_run_nothing_and_is_no_failure(tmp_path, reads, kind):
+    folder = Spool(tmp_path / "spool", tmp_path / "work").create("t1", "token")
+    running = RunningTry(folder, SPEC, interpreters=_KilledAtOnce(reads=reads), python="python")
+    asyncio.run(running.run())
+    assert running.outcome is not None
+    assert running.outcome.kind is kind
