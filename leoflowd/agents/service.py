@@ -87,6 +87,9 @@ class HostReports(Reports, Protocol):
     async def host_attached(self, *, hostname: str, known_try_ids: frozenset[str], launcher: str, at: datetime) -> None:
         """A host agent (re)appeared; what it does not know and should hold was never started or is lost."""
 
+    async def term_ended(self, *, hostname: str, known_try_ids: frozenset[str], launcher: str, at: datetime) -> None:
+        """A term of this daemon ended while an agent was attached; what neither knows was never handed over."""
+
 
 class LaunchSource(Protocol):
     """`executors.launches.Launches`."""
@@ -206,6 +209,14 @@ class AgentService:
             if opened.is_busy or now - (self._life(try_id).heard_at or 0.0) < HEARD_WITHIN_S
         ]
 
+    async def tell_held(self, waiting: frozenset[str], at: datetime) -> None:
+        """What was decided until `at` and our agent was given, or spoke of, or will be given, since it is `waiting`.
+        Nothing without an agent: its arrival will tell."""
+        for host in list(self._hosts.values())[:1]:
+            given = (try_id for try_id, life in self._lives.items() if life.is_known)
+            known = waiting.union(given, self._sessions, *(each.known for each in self._hosts.values()))
+            await self._reports.term_ended(hostname=host.hostname, known_try_ids=known, launcher=self._launcher, at=at)
+
     def silent_s(self) -> float:
         """How long no agent has said anything at all."""
         return trio.current_time() - max(self._heard_at, self._listening_since)
@@ -320,7 +331,7 @@ class AgentService:
         said_at = self._now()
         log.info("host_attached", hostname=hello.hostname, pid=hello.pid, tries=len(hello.known_try_ids))
         await stream.send(m.HostWelcome(protocol=stream.protocol))
-        host = _Host(hello.pid, trio.current_time())
+        host = _Host(hello, trio.current_time())
         self._hosts[hello.boot_id] = host
         stream.heard = lambda: self._host_spoke(host)
         stream.heard()
@@ -606,8 +617,10 @@ class AgentService:
 
 
 class _Host:
-    def __init__(self, pid: int, heard_at: float) -> None:
-        self.pid = pid
+    def __init__(self, hello: m.HostHello, heard_at: float) -> None:
+        self.pid = hello.pid
+        self.hostname = hello.hostname
+        self.known = frozenset(hello.known_try_ids)
         self.heard_at = heard_at
 
 
@@ -620,6 +633,11 @@ class _Life:
         self.heard_at: float | None = None
         self.launched_at: float | None = None
         self.launches = 0
+
+    @property
+    def is_known(self) -> bool:
+        """To some agent."""
+        return self.heard_at is not None or self.launched_at is not None
 
 
 class _OpenTry:

@@ -40,7 +40,7 @@ from leoflowd.scheduler.leadership import Leadership
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.scheduler.outbox import Outbox
 from leoflowd.scheduler.replicas import Heart, Others
-from leoflowd.scheduler.reports import KeptReports, OthersReports
+from leoflowd.scheduler.reports import KeptReports, OthersReports, follow
 from leoflowd.scheduler.sweeps import Sweeper, follow_hints
 from leoflowd.store import settings
 from leoflowd.store.callbacks import CallbackTry, fetch_any_try
@@ -138,10 +138,15 @@ def build_leadership(
     led: Led,
     agents: AgentService,
     *,
+    waiting: Callable[[], frozenset[str]],
     python_for: PythonFor,
     lead: Callable[[Term], Awaitable[None]],
 ) -> Leadership:
-    """`lead` runs a term's parts until it is cancelled."""
+    """`lead` runs a term's parts until it is cancelled; `waiting` are the tries that the executor will hand over."""
+    kept = KeptReports(db=base.db, inbox=base.inbox, now=base.now)
+
+    async def tell_held(at: datetime) -> None:
+        await agents.tell_held(waiting(), at)
 
     async def lead_term(number: int) -> None:
         term = _term(base, agents, number, python_for)
@@ -157,7 +162,7 @@ def build_leadership(
         config=base.config.scheduler,
         store=base.config.store,
         now=base.now,
-        follow=KeptReports(db=base.db, inbox=base.inbox, now=base.now).run,
+        follow=lambda: follow(kept, tell_held, base.now),
         lead=lead_term,
     )
 

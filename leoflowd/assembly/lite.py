@@ -77,6 +77,7 @@ async def build(
     # The same for as long as the data folder lives: the agent goes on through restarts of the daemon.
     base = await lay_foundation(config, db, root, stop, replica=hashlib.sha256(host.token.encode()).hexdigest()[:16])
     led, agents = Led(), _agents(base, host)
+    executor = _executor(base, host, agents)
     ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(config.api.ui_dir or Path(), progress=say))
     return Parts(
         hints=base.hints,
@@ -85,9 +86,16 @@ async def build(
         refusals=base.refusals,
         agents=agents,
         heart=build_heart(base, agents),
-        executor=_executor(base, host, agents),
+        executor=executor,
         executor_name="process executor",
-        leadership=build_leadership(base, led, agents, python_for=partial(_python_for, host.environments), lead=lead),
+        leadership=build_leadership(
+            base,
+            led,
+            agents,
+            waiting=executor.known_tries,
+            python_for=partial(_python_for, host.environments),
+            lead=lead,
+        ),
         api=build_api(base, led, msgspec.structs.replace(config.api, ui_dir=ui_dir)),
         environments=host.environments,
         workspace=Workspace(

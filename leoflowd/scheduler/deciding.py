@@ -147,8 +147,14 @@ class Deciding:
     def _host_attached(self, event: HostAttached, draft: Draft) -> None:
         """What this launcher's agent does not know: queued = the launch never arrived; running = it died unreported.
 
-        Another daemon's launch that never arrived is lost with it: nobody repeats it there.
+        Another daemon's launch that never arrived is lost with it: nobody repeats it there. Of an agent that stayed
+        only launches are judged: what runs speaks for itself.
         """
+        because = (
+            f"the agent on {event.hostname} was started anew and does not know it"
+            if event.is_new
+            else f"the daemon of the agent on {event.hostname} lost its lead before it handed this launch over"
+        )
         for try_id, (dag_run_id, i) in list(self._views.tries.items()):
             if try_id not in self._views.tries:
                 continue  # its run was set aside a moment ago
@@ -161,8 +167,10 @@ class Deciding:
             if facts.state == _S.QUEUED and self._is_ours(facts):
                 draft.launches.append((dag_run_id, i))
                 continue
+            if not event.is_new and facts.state != _S.QUEUED:
+                continue
             with self._aside.contained(dag_run_id, draft):
-                self._try_lost(try_id, f"the agent on {event.hostname} was started anew and does not know it", draft)
+                self._try_lost(try_id, because, draft)
 
     def _launch_again(self, draft: Draft) -> None:
         for dag_run_id, i in self._views.tries.values():

@@ -92,12 +92,14 @@ class TryEnded(msgspec.Struct, frozen=True, tag=True):
 
 
 class HostAttached(msgspec.Struct, frozen=True, tag=True):
-    """An agent of this launcher has come, and knew these tries at that moment."""
+    """An agent of this launcher has come, and knew these tries at that moment. Not `is_new`: it stayed while its
+    daemon's term ended, and these are the tries that it, or its executor, was given until then."""
 
     hostname: str
     known_try_ids: frozenset[str]
     launcher: str
     at: datetime
+    is_new: bool = True
 
 
 class TryLost(msgspec.Struct, frozen=True):
@@ -164,3 +166,6 @@ class Inbox:
 
     async def host_attached(self, *, hostname: str, known_try_ids: frozenset[str], launcher: str, at: datetime) -> None:
         await self._send.send(HostAttached(hostname, known_try_ids, launcher, at))
+
+    async def term_ended(self, *, hostname: str, known_try_ids: frozenset[str], launcher: str, at: datetime) -> None:
+        await self._send.send(HostAttached(hostname, known_try_ids, launcher, at, is_new=False))

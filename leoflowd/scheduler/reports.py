@@ -5,7 +5,7 @@ Doing one twice is once: its try id fences it. So a leader may die between its c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, get_args
@@ -24,6 +24,9 @@ from leoflowd.store.reports import AT_ONCE, ReportRow
 from leoflowd.supervision import contain
 
 log = telemetry.get_logger(__name__)
+
+SETTLED_S = 1.0
+"""After the end of a term: what its outbox had handed on has reached the executor, or the agent."""
 
 
 class KeptReports:
@@ -83,6 +86,21 @@ class KeptReports:
             event.reply.fail("this daemon neither leads nor could it write this down")
         else:
             self._inbox.hint(event)
+
+
+async def follow(
+    kept: KeptReports, tell_held: Callable[[datetime], Awaitable[None]], now: Callable[[], datetime]
+) -> None:
+    """What a daemon does between terms: keep reports, and tell once what its executor was given while it led.
+
+    A launch that was committed in a term of ours and not handed over when that ended is nobody's: the next leader may
+    not launch it, and our agent, which stays, has nothing to say of it.
+    """
+    ended_at = now()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run)
+        await trio.sleep(SETTLED_S)
+        await tell_held(ended_at)
 
 
 class OthersReports:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from leoflowd.contract import agent_messages as m
 from leoflowd.core.try_tokens import try_token
-from leoflowd.scheduler.inbox import RunChanged
+from leoflowd.scheduler.inbox import Inbox, RunChanged
 from leoflowd.store import dag_runs, task_instances
 from leoflowd.store.hints import Hint
 from tests.integration.agents.conftest import HOST_TOKEN, REFUSED, SECRET, Service, outcome
@@ -213,3 +214,34 @@ async def test_a_start_that_was_not_committed_is_told_again(service: Service) ->
         assert not await is_running()
         await service.hints.send(Hint("run", str(run)))
         await service.world.until(is_running)
+
+
+async def test_what_the_agent_was_given_or_spoke_of_is_held_and_so_is_what_waits_for_it(service: Service) -> None:
+    heard: list[tuple[frozenset[str], str]] = []
+
+    class Heard(Inbox):
+        async def term_ended(
+            self, *, hostname: str, known_try_ids: frozenset[str], launcher: str, at: datetime
+        ) -> None:
+            heard.append((known_try_ids, hostname))
+
+    service.service._reports = Heard()
+    await service.service.tell_held(frozenset({"waits"}), utc_now())
+    assert heard == [], "nobody is attached, and its arrival tells"
+    service.service._reports = service.world.inbox
+    await service.world.create(dag("d", task("given"), task("spoke"), task("never")))
+    ids = await service.world.launched_ids(3)
+    hello = m.HostHello(
+        host_token=HOST_TOKEN, boot_id="b", hostname="there", pid=7, known_try_ids=("old",), protocol=m.PROTOCOL
+    )
+    async with service.stream(m.ATTACH, m.FromHost, m.ToHost) as agent, service.a_try(ids["spoke"]) as speaking:
+        await agent.say(hello)
+        assert isinstance(await agent.hear(), m.HostWelcome)
+        await speaking.hear()
+        spec = next(iter((await service.world.dispatched())[0]), None)
+        assert spec is not None
+        service.launches.put(m.Launch(spec=spec.spec, token="t"))
+        given = await agent.hear()
+        service.service._reports = Heard()
+        await service.service.tell_held(frozenset({"waits"}), utc_now())
+        assert heard == [(frozenset({"waits", "old", given.spec.try_id, ids["spoke"]}), "there")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import pytest
 import trio
@@ -15,7 +16,7 @@ from leoflowd.contract.waits import WaitEnd
 from leoflowd.core.silence import Signs
 from leoflowd.scheduler.inbox import Inbox, RunChanged, Sweep
 from leoflowd.scheduler.replicas import Heart, Others
-from leoflowd.scheduler.reports import KeptReports, OthersReports
+from leoflowd.scheduler.reports import KeptReports, OthersReports, follow
 from leoflowd.store import replicas, reports
 from leoflowd.store.database import Database
 from tests.conftest import PATIENCE_S
@@ -188,6 +189,36 @@ async def test_a_launch_that_never_arrived_elsewhere_is_made_here(world: World) 
         again = await world.launched_ids(1)
         assert again.keys() == {"a"}
         assert again["a"] != first["a"]
+
+
+async def test_a_launch_that_its_leader_did_not_hand_over_is_made_here_when_that_one_follows(world: World) -> None:
+    """It lost its session between commit and hand-over, and its agent stayed (ADR 53)."""
+    async with world.leading(launcher="one"):
+        run = await world.create(dag("d", task("lost"), task("given"), task("runs")))
+        first = await world.launched_ids(3)
+        await world.start(first["runs"])
+        await world.settled()
+    asked: list[datetime] = []
+
+    async def tell_held(at: datetime) -> None:
+        asked.append(at)
+        await follower.term_ended(hostname="there", known_try_ids=frozenset({first["given"]}), launcher="one", at=at)
+
+    follower = Inbox()
+    kept = KeptReports(db=world.db, inbox=follower, now=utc_now)
+    async with world.leading(launcher="two"), trio.open_nursery() as nursery:
+        nursery.start_soon(follow, kept, tell_held, utc_now)
+        await world.until(lambda: _left(world, 1))
+        async with reading(world):
+            again = await world.launched_ids(1)
+            await world.until(lambda: none_left(world))
+        await world.settled()
+        assert again.keys() == {"lost"}
+        assert again["lost"] != first["lost"]
+        assert await world.states(run) == {"lost": "queued", "given": "queued", "runs": "running"}
+        assert world.none_launched()
+        assert len(asked) == 1
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_was_queued_after_the_agent_came_is_none_of_its_business(world: World) -> None:
