@@ -29,6 +29,7 @@ from psycopg.rows import class_row
 
 from leoflowd.config import StoreConfig
 from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.store.arrays import Arrays
 from leoflowd.store.content_errors import LIMIT_ERRORS
 from leoflowd.store.trio_connection import SessionLimits, TrioConnection
 
@@ -40,6 +41,7 @@ STORE = StoreConfig()
 
 psycopg.types.json.set_json_dumps(msgspec.json.encode)
 psycopg.types.json.set_json_loads(msgspec.json.decode)
+psycopg.adapters.register_dumper(list, Arrays)
 
 
 def lane_limits(config: StoreConfig) -> SessionLimits:
