@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -26,19 +27,21 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in path.read_text().split()] if path.exists() else []
 
 
-async def spare_of(server: int) -> int:
-    """The one idle child of this server, once it leads a session: it waits for its try then."""
+async def spare_of(server: int, after: dict[str, object]) -> int:
+    """The idle child of this server, once it leads a session; the process of the try before may not be gone yet."""
 
     def look() -> int:
-        led = [child for child in _children(server) if os.getsid(child) == child and not _children(child)]
-        return led[0] if len(led) == 1 else 0
+        with contextlib.suppress(ProcessLookupError):
+            led = [child for child in _children(server) if os.getsid(child) == child and not _children(child)]
+            return next((child for child in led if child != after["pid"]), 0)
+        return 0
 
     return await until(look)
 
 
 async def _plain_and_spare(world: World, plane: FakeControlPlane) -> tuple[dict[str, object], int]:
     first = await run_one(world, plane, env={"MINE": "x"})
-    return first, await spare_of(fork_server_pid(world.agents[-1].pid))
+    return first, await spare_of(fork_server_pid(world.agents[-1].pid), first)
 
 
 def test_a_try_in_a_spare_is_as_one_without() -> None:
@@ -47,7 +50,7 @@ def test_a_try_in_a_spare_is_as_one_without() -> None:
         async with agent_and_plane(world) as plane:
             first, spare = await _plain_and_spare(world, plane)
             second = await run_one(world, plane, env={"MINE": "x"})
-            third = await spare_of(fork_server_pid(world.agents[-1].pid))
+            third = await spare_of(fork_server_pid(world.agents[-1].pid), second)
             assert second["pid"] == second["loaded_by"] == spare != first["pid"]
             assert third not in (spare, first["pid"])
             own = ("loaded_by", "pid", "random", "secret", "cwd")
@@ -67,8 +70,8 @@ def test_a_spare_of_a_loaded_version_is_not_used_for_another_version() -> None:
             for _ in range(2):
                 await run_one(world, plane)
             await loaded(world)
-            server = (await run_one(world, plane))["loaded_by"]
-            spare = await spare_of(int(str(server)))
+            last = await run_one(world, plane)
+            spare = await spare_of(int(str(last["loaded_by"])), last)
             other = world.folder / "other"
             other.mkdir()
             (other / "dag.py").write_text((world.folder / "project" / "dag.py").read_text())
@@ -89,6 +92,10 @@ def test_a_spare_that_died_or_was_stopped_costs_no_try(number: int) -> None:
             told = await run_one(world, plane)
             assert told["pid"] != spare
             await gone(spare)
+            world.agents[-1].terminate()
+            await world.agents[-1].wait()
+            assert '"event":"spares"' in world.agent_log
+            assert '"taken":0,"died":1' in world.agent_log
 
     in_world(test)
 
