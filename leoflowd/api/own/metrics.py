@@ -215,7 +215,7 @@ class ComponentCollector(Collector):
             yield from _of_record(READINGS.get(node["name"], ()), node.get("statistics"))
             if node["name"] == "store":
                 yield from _of_lanes(node.get("statistics") or ())
-        pool = self._context.pool()
+        pool = self._context.pool
         if pool is not None:
             yield from _of_pool(pool.statistics())
 
