@@ -161,7 +161,7 @@ def test_daemons_share_the_waits_and_the_one_that_is_left_watches_all(pair: Pair
     # Asked of the one, done by the other.
     with pair.second.api() as api:
         waits = api.http.get("/leoflow/api/waits", params={"dag_id": POOLS_ID}).json()["waits"]
-        elsewhere = next(wait for wait in waits if not wait["is_watched"])
+        elsewhere = next(wait for wait in waits if wait["is_elsewhere"])
         assert api.http.post(f"/leoflow/api/waits/{elsewhere['id']}/fire").status_code == 202
         wait_until(
             lambda: api.states(POOLS_ID, run_id)[elsewhere["task_id"]] == "success", within_s=30, what="it to be fired"

@@ -20,7 +20,7 @@ from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query, cursor_collection, decode_cursor
 from leoflowd.contract.errors import Conflict
 from leoflowd.contract.human import HUMAN_KIND
-from leoflowd.contract.pool_view import Pool, WaitExplanation
+from leoflowd.contract.pool_view import Pool
 from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
 from leoflowd.contract.waits import TRIGGER_KIND, WaitAction
 from leoflowd.core.explain import KnownWait, WaitFacts, explain_wait, what_is_awaited
@@ -100,7 +100,7 @@ async def act_on_wait(wait_id: str, action: str) -> Response:
         row = await api_waits.fetch_wait(conn, wait_id, dags=auth.dags())
         pool = _watched_here(row)
         if action == WaitAction.PROBE:
-            _check_probed(row, _seen(row["id"]))
+            _check_probed(row, pool)
         if action == WaitAction.FIRE and row["kind"] == HUMAN_KIND:
             raise Conflict(f"Wait `{row['id']}` is for a person's answer: give one under Required Actions")
         await _record(conn, f"{action}_wait", row)
@@ -118,7 +118,7 @@ async def patch_wait(wait_id: str) -> Response:
     async with lane().transaction() as conn:
         row = await api_waits.fetch_wait(conn, wait_id, dags=auth.dags())
         pool = _watched_here(row)
-        _check_probed(row, _seen(row["id"]))
+        _check_probed(row, pool)
         await _record(conn, "patch_wait", row, poke_interval_s=body.poke_interval_s)
         is_done = pool is None and await set_poke_interval(conn, row["id"], body.poke_interval_s)
         if is_done:
@@ -133,7 +133,7 @@ async def patch_wait(wait_id: str) -> Response:
 async def fetch_known_wait(conn: Connection, *, dag_run_id: int, task_id: str, map_index: int) -> KnownWait | None:
     """What a task instance waits for, as store and pool know it; None = nothing. For explain and logs."""
     facts = await api_waits.fetch_wait_of_instance(conn, dag_run_id=dag_run_id, task_id=task_id, map_index=map_index)
-    return None if facts is None else KnownWait(facts, _seen(facts.id))
+    return None if facts is None else _with_pool(facts)
 
 
 # --- rows --------------------------------------------------------------------------------------------------------
@@ -149,7 +149,8 @@ def _summary(row: dict[str, Any]) -> dict[str, Any]:
         "is_deferral": wait.facts.terms.resume is not None,
         "waits_for": what_is_awaited(wait),
         "poke_interval_s": wait.facts.terms.poke_interval_s if seen is None else seen.poke_interval_s,
-        "is_watched": seen is not None,
+        "is_watched": seen is not None or (wait.is_elsewhere and not wait.facts.is_paused),
+        "is_elsewhere": wait.is_elsewhere,
         "last_observation": None if seen is None else seen.last_observation,
         "next_probe_at": None if seen is None else seen.next_probe_at,
         "due_at": None if seen is None else seen.due_at,
@@ -166,7 +167,7 @@ def _known(row: dict[str, Any]) -> KnownWait:
         deadline_at=row["deadline_at"],
         is_paused=row["is_paused"],
     )
-    return KnownWait(facts, _seen(facts.id) if _is_waiting(row) else None)
+    return _with_pool(facts) if _is_waiting(row) else KnownWait(facts, None)
 
 
 def _is_waiting(row: dict[str, Any]) -> bool:
@@ -191,9 +192,11 @@ def _pool() -> Pool:
     return pool
 
 
-def _seen(wait_id: str) -> WaitExplanation | None:
+def _with_pool(facts: WaitFacts) -> KnownWait:
     pool = context().pool
-    return None if pool is None else pool.explain(wait_id)
+    if pool is None or not pool.holds(facts.id):
+        return KnownWait(facts, None, is_elsewhere=True)
+    return KnownWait(facts, pool.explain(facts.id))
 
 
 def _watched_here(row: dict[str, Any]) -> Pool | None:
@@ -212,11 +215,12 @@ def _watched_here(row: dict[str, Any]) -> Pool | None:
     return pool
 
 
-def _check_probed(row: dict[str, Any], seen: WaitExplanation | None) -> None:
+def _check_probed(row: dict[str, Any], pool: Pool | None) -> None:
     if row["kind"] == HUMAN_KIND:
         raise Conflict("It waits for a person's answer, which is seen at once: there is nothing to probe")
     if row["kind"] == TRIGGER_KIND:
         raise Conflict("A trigger looks by itself, in its trigger host: it can be fired or failed, not probed")
+    seen = None if pool is None else pool.explain(row["id"])
     if seen is not None and seen.due_at is not None:
         raise Conflict(f"It waits for a moment ({seen.due_at.isoformat()}), which is not probed")
 

@@ -310,7 +310,7 @@ async def test_a_daemon_without_a_share_says_so(app: QuartTrio, admin: Client, a
     app.config["LEOFLOW_CONTEXT"] = dataclasses.replace(api_context, pool=None)
     wait_id = await put_wait(api_context.db)
     assert "no share of the cheap-task pool" in await detail(admin, "GET", "/leoflow/api/pool", 409)
-    assert (await admin.get(f"{WAITS}/{wait_id}"))["is_watched"] is False
+    assert (await admin.get(f"{WAITS}/{wait_id}"))["is_elsewhere"] is True
     health = await admin.get("/api/v2/monitor/health")
     assert health["triggerer"] == {"status": None, "latest_triggerer_heartbeat": None}
 
@@ -331,7 +331,9 @@ async def test_what_is_asked_of_a_wait_of_another_daemon_goes_there_as_a_hint(
         asked = [await heard.receive() for _ in range(5)]
         nursery.cancel_scope.cancel()
     assert asked[1:] == [*(Hint(str(action), wait_id) for action in WaitAction), Hint("terms", f"{wait_id} 5.0")]
-    assert (await admin.get(f"{WAITS}/{wait_id}"))["terms"]["poke_interval_s"] == 5
+    wait = await admin.get(f"{WAITS}/{wait_id}")
+    assert (wait["terms"]["poke_interval_s"], wait["is_watched"], wait["is_elsewhere"]) == (5, True, True)
+    assert "another daemon watches it" in wait["because"][1]
     assert (pool.acts, pool.intervals) == ([], [])
 
 

@@ -138,6 +138,7 @@ async def test_a_target_is_asked_by_each_daemon_for_its_part_of_the_budget(
     async with w.pool() as pool:
         early = w.wait("early", "targeted", wait_id=in_shard(0, 10_000))
         w.register(pool, early)
+        await trio.sleep(5)  # its target is known, and asked
         await pool.give_up(ALL_SHARDS - share)
         waits = [w.wait(f"n{number}", "targeted", wait_id=in_shard(0, number + 1)) for number in range(100)]
         w.register(pool, *waits)
