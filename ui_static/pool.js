@@ -161,11 +161,11 @@ byId("close").addEventListener("click", () => {
   location.hash = "";
   document.querySelector(`[data-key="${CSS.escape(id)}"]`)?.focus();
 });
-window.addEventListener("hashchange", async () => {
+window.addEventListener("hashchange", () => {
   byId("done").textContent = "";
   delete byId("cadence").elements.poke_interval_s.dataset.edited;
-  await refreshPanel();
-  if (chosen()) byId("panel").focus();
+  refreshPanel();
+  if (chosen()) byId("panel").focus(); // now: behind the answer it would take the focus from whoever has moved on
 });
 
 // --- rounds -------------------------------------------------------------------------------------------------------
