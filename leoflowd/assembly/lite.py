@@ -19,6 +19,7 @@ from leoflowd.assembly.foundation import (
     build_api,
     build_heart,
     build_leadership,
+    build_waits,
     connections_of,
     following,
     lay_foundation,
@@ -78,6 +79,7 @@ async def build(
     base = await lay_foundation(config, db, root, stop, replica=hashlib.sha256(host.token.encode()).hexdigest()[:16])
     led, agents = Led(), _agents(base, host)
     executor = _executor(base, host, agents)
+    waits = build_waits(base, partial(_python_for, host.environments))
     ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(config.api.ui_dir or Path(), progress=say))
     return Parts(
         hints=base.hints,
@@ -86,17 +88,11 @@ async def build(
         refusals=base.refusals,
         agents=agents,
         heart=build_heart(base, agents),
+        waits=waits,
         executor=executor,
         executor_name="process executor",
-        leadership=build_leadership(
-            base,
-            led,
-            agents,
-            waiting=executor.known_tries,
-            python_for=partial(_python_for, host.environments),
-            lead=lead,
-        ),
-        api=build_api(base, led, msgspec.structs.replace(config.api, ui_dir=ui_dir)),
+        leadership=build_leadership(base, led, agents, waits, waiting=executor.known_tries, lead=lead),
+        api=build_api(base, waits, msgspec.structs.replace(config.api, ui_dir=ui_dir)),
         environments=host.environments,
         workspace=Workspace(
             config.lite,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from leoflow_agent.processes import is_frozen
 from tests.fakes.fake_control_plane import FakeControlPlane
 from tests.integration.agent.harness import (
     World,
@@ -37,6 +38,14 @@ async def spare_of(server: int, after: dict[str, object]) -> int:
         return 0
 
     return await until(look)
+
+
+def _holds_files(pid: int) -> bool:
+    """The kernel closes what a process had open a moment after it was killed."""
+    try:
+        return any(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
 
 
 async def _plain_and_spare(world: World, plane: FakeControlPlane) -> tuple[dict[str, object], int]:
@@ -89,6 +98,7 @@ def test_a_spare_that_died_or_was_stopped_costs_no_try(number: int) -> None:
         async with agent_and_plane(world) as plane:
             _, spare = await _plain_and_spare(world, plane)
             os.kill(spare, number)
+            await until(lambda: is_frozen(spare) or not _holds_files(spare))
             told = await run_one(world, plane)
             assert told["pid"] != spare
             await gone(spare)
