@@ -12,6 +12,7 @@
           while leading:                                                          with the leadership
             cheap-task pool                                                       crash; contain per probe
               stall watcher, trigger hosts, inline HTTP tasks                     crash; contain per wait, per call
+              asset watchers                                                      crash; contain per event
             outboxes, scheduler, timetable clock, backfills                       crash
             others' reports, callbacks, sweeps                                    crash
             api: HTTP API and UI                                                  crash; contain per request
@@ -151,6 +152,7 @@ async def _start_pool(workers: trio.Nursery, root: Node, cheap: CheapTasks) -> N
     await start(workers, pool.child("inline http", statistics=cheap.inline.statistics), cheap.inline.run)
     await start_restarting(workers, pool.child("inline changes"), cheap.inline_life.run, StoreUnavailable)
     await start(workers, pool, cheap.pool.run)
+    await start(workers, pool.child("asset watchers", statistics=cheap.watchers.statistics), cheap.watchers.run)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from leoflow_sensors import load_kinds
 from leoflow_sensors.egress import EgressClient
 from leoflow_sensors.egress_policy import EgressPolicy
 from leoflowd import telemetry
+from leoflowd.cheap_tasks.asset_watchers import PREFIX, AssetWatchers
 from leoflowd.cheap_tasks.http_task import InlineTasks, Reports
 from leoflowd.cheap_tasks.human_answers import StoredQuestions
 from leoflowd.cheap_tasks.inline_life import InlineLife
@@ -48,6 +49,7 @@ class Scheduler(WaitEnds, Reports, Protocol):
 class CheapTasks(msgspec.Struct, frozen=True):
     pool: CheapTaskPool
     hosts: TriggerHosts
+    watchers: AssetWatchers
     inline: InlineTasks
     inline_life: InlineLife
     stalls: StallWatcher
@@ -89,8 +91,15 @@ def build(
         bundle_path=config.process.bundles.joinpath,
         shim=shim,
         logs=config.agents.log_dir / "trigger-hosts",
-        on_event=lambda wait_id, event, end: pool.trigger_fired(wait_id, event, end),
-        on_failure=lambda wait_id, error, traceback: pool.trigger_failed(wait_id, error, traceback),
+        on_event=lambda wait_id, event, end: (
+            watchers.fired(wait_id, event) if wait_id.startswith(PREFIX) else pool.trigger_fired(wait_id, event, end)
+        ),
+        on_failure=lambda wait_id, error, traceback: (
+            watchers.failed(wait_id, error)
+            if wait_id.startswith(PREFIX)
+            else pool.trigger_failed(wait_id, error, traceback)
+        ),
+        on_ended=lambda wait_id: watchers.ended(wait_id),
         on_log=partial(_write_log, logs),
         ask=partial(_answer, db, connections, variables),
         now=now,
@@ -111,6 +120,7 @@ def build(
         now=now,
         stalls=stalls.statistics,
     )
+    watchers = AssetWatchers(lane=db.pool, hosts=hosts, hints=hints.subscribe(), now=now)
     inline = InlineTasks(
         dispatches=dispatches,
         reports=scheduler,
@@ -122,11 +132,13 @@ def build(
         now=now,
     )
     life = InlineLife(lane=db.pool, inline=inline, reports=scheduler, hints=hints.subscribe(), now=now)
-    return CheapTasks(pool=pool, hosts=hosts, inline=inline, inline_life=life, stalls=stalls)
+    return CheapTasks(pool=pool, hosts=hosts, watchers=watchers, inline=inline, inline_life=life, stalls=stalls)
 
 
 def _write_log(logs: LogStore, _wait_id: str, call: TriggerCall, line: dict[str, Any]) -> None:
-    """Between the processes of a deferred try its trigger speaks in the same log."""
+    """Between the processes of a deferred try its trigger speaks in the same log; a watcher's has only its host's."""
+    if call.repeats:
+        return
     its_log = TryLog(
         dag_id=call.dag_id,
         run_id=call.run_id,

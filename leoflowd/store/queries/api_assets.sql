@@ -14,7 +14,10 @@ a.id, a.name, a.uri, a.group_name AS "group", a.extra, a.created_at, a.updated_a
    AND (%(visible)s::text[] IS NULL OR u.dag_id = ANY (%(visible)s))) AS consuming_tasks,
 (SELECT coalesce(json_agg(json_build_object('id', l.id, 'name', l.name, 'group', l.group_name) ORDER BY l.name), '[]')
  FROM asset_alias_asset o JOIN asset_alias l ON l.id = o.alias_id WHERE o.asset_id = a.id) AS aliases,
-'[]'::json AS watchers,
+(SELECT coalesce(json_agg(json_build_object('name', w.name, 'trigger_id', w.trigger_id, 'created_date', w.created_at)
+                          ORDER BY w.name, w.trigger_id), '[]')
+ FROM (SELECT o.name, min(s.id) AS trigger_id, min(o.created_at) AS created_at FROM asset_watcher o JOIN asset_watcher s USING (key)
+       WHERE o.asset_id = a.id AND (%(visible)s::text[] IS NULL OR o.dag_id = ANY (%(visible)s)) GROUP BY o.name, o.key) w) AS watchers,
 json_build_object('id', last.id, 'timestamp', last.timestamp) AS last_asset_event
 
 -- name: source

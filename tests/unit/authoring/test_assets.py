@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from leoflow_agent.runner import xcom
 from leoflowd.contract.asset_spec import (
     AliasSpec,
     AllOf,
@@ -178,6 +180,66 @@ def test_old_names_lead_to_todays(compiled: Compile) -> None:
     assert spec.tasks[0].inlets == (AssetSpec(name="b", uri="b", group="dataset"), AliasSpec(name="c"))
 
 
+WATCHING = """
+from datetime import datetime, timedelta, timezone
+UTC = timezone.utc
+from airflow.providers.standard.triggers.file import DirectoryFileDeleteTrigger, FileDeleteTrigger
+from airflow.triggers.base import BaseEventTrigger
+class Own(BaseEventTrigger):
+    def __init__(self, **kwargs):
+        super().__init__()
+        self.kwargs = kwargs
+    def serialize(self):
+        return "dag.Own", self.kwargs
+"""
+
+
+def test_watchers_go_with_their_asset_and_what_their_triggers_are_made_of(compiled: Compile) -> None:
+    spec = compiled(f"""{HEADER}{WATCHING}
+watched = Asset("w", watchers=[
+    AssetWatcher("one", FileDeleteTrigger("/tmp/f")),
+    AssetWatcher(name="two", trigger=DirectoryFileDeleteTrigger(directory="/in", filename="g", poke_interval=1)),
+    AssetWatcher("three", Own(a=(1, "x"), b=timedelta(seconds=3), c=datetime(2026, 1, 1, tzinfo=UTC), d={{"e"}})),
+])
+with DAG('d', schedule=[watched]):{TASK}""")
+    assert isinstance(spec.asset_condition, AllOf)
+    [found] = spec.asset_condition.of
+    assert isinstance(found, AssetSpec)
+    standard = "airflow.providers.standard.triggers.file."
+    assert [(one.name, one.trigger) for one in found.watchers] == [
+        ("one", f"{standard}FileDeleteTrigger"),
+        ("two", f"{standard}DirectoryFileDeleteTrigger"),
+        ("three", "dag.Own"),
+    ]
+    assert [one.arguments for one in found.watchers[:2]] == [
+        {"filepath": "/tmp/f", "poke_interval": 5.0},
+        {"directory": "/in", "filename": "g", "poke_interval": 1},
+    ]
+    assert xcom.decode(found.watchers[2].arguments) == {
+        "a": (1, "x"),
+        "b": timedelta(seconds=3),
+        "c": datetime(2026, 1, 1, tzinfo=UTC),
+        "d": {"e"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("watcher", "words"),
+    [
+        ("Own()", ["Own", "AssetWatcher(name=..., trigger=...)"]),
+        (
+            "AssetWatcher('w', Own(a=print))",
+            ["watcher 'w' of asset 'x'", "print", "what the trigger is made of is stored"],
+        ),
+    ],
+)
+def test_a_watcher_that_cannot_be_stored_is_refused(refused: Refuse, watcher: str, words: list[str]) -> None:
+    error = refused(f"{HEADER}{WATCHING}with DAG('d', schedule=[Asset('x', watchers=[{watcher}])]):{TASK}")
+    assert error.line == 17
+    for word in words:
+        assert word in str(error)
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -185,7 +247,8 @@ def test_old_names_lead_to_todays(compiled: Compile) -> None:
         ("a | 1", ["unsupported operand"]),
         ("AssetAll(a, 1)", ["expect asset expressions"]),
         ("AssetOrTimeSchedule(timetable='@daily', assets=[a])", ["timetable='@daily'", "CronTriggerTimetable"]),
-        ("AssetWatcher('w', None)", ["watcher 'w'", "not run yet"]),
+        ("AssetWatcher('w', None)", ["must inherit BaseEventTrigger"]),
+        ("asset(schedule=None, watchers=[1])(print)", ["@asset has watchers", "AssetWatcher(...)"]),
         ("asset(schedule=None)(lambda: 1)", ["lambda"]),
         ("asset.multi(schedule=None, outlets=[])(len)", ["no outlets"]),
         ("def f(*x): ...\nasset(schedule=None)(f)", ["wildcard '*x'"]),

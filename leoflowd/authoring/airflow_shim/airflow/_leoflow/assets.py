@@ -12,7 +12,7 @@ import urllib.parse
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from airflow._leoflow.errors import ShimUnsupported, warn
+from airflow._leoflow.errors import warn
 
 MODULE = "airflow.sdk.definitions.asset"
 IDENTIFIER_MAX = 1500
@@ -199,14 +199,26 @@ class AssetAll(AssetBooleanCondition):
 
 
 class AssetWatcher:
-    """An event trigger that makes events of an asset."""
+    """An event trigger that makes events of an asset: what it yields becomes one (ADR 56)."""
 
     def __init__(self, name: str, trigger: Any) -> None:
-        raise ShimUnsupported(
-            f"the asset watcher {name!r} is made",
-            "watchers are not run yet",
-            "leave `watchers` out, and make the events in a task with a sensor before it, or through the API",
-        )
+        if not is_event_trigger(trigger):
+            raise ValueError("Asset watcher trigger must inherit BaseEventTrigger")
+        self.name = name
+        self.trigger = trigger
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AssetWatcher) and (self.name, self.trigger) == (other.name, other.trigger)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"AssetWatcher(name={self.name!r}, trigger={self.trigger!r})"
+
+
+def is_event_trigger(trigger: Any) -> bool:
+    """Of ours or of Airflow's: either may load the file."""
+    return any(cls.__name__ == "BaseEventTrigger" for cls in type(trigger).__mro__)
 
 
 class Metadata:

@@ -77,7 +77,10 @@ _OLD_NAMES = {"time_sensor": "time"}
 """Airflow 2's `airflow.sensors.<name>`, where it differs."""
 _STANDARD_TRIGGERS = {
     "temporal": dict.fromkeys(("DateTimeTrigger", "TimeDeltaTrigger"), _TR),
-    "file": {"FileTrigger": _TR},
+    "file": {
+        "FileTrigger": _TR,
+        **dict.fromkeys(("FileDeleteTrigger", "DirectoryFileDeleteTrigger"), "airflow._leoflow.file_triggers"),
+    },
     "external_task": dict.fromkeys(("WorkflowTrigger", "DagStateTrigger"), _TR),
     "hitl": {"HITLTrigger": _HI},
 }
@@ -342,7 +345,6 @@ _OF_PARTITIONS = """PartitionedAssetTimetable CronPartitionTimetable PartitionMa
     StartOfWeekMapper StartOfYearMapper""".split()
 NAME_REMEDIES = {
     **dict.fromkeys(_OF_PARTITIONS, "; ".join(PARTITIONS)),
-    "FileDeleteTrigger": "watchers of assets are not run yet; make the events in a task after a sensor",
     "SubDagOperator": "Airflow 3 has removed it; put its tasks into a TaskGroup, which takes its place in the graph",
 }
 
