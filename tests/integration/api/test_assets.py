@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from leoflowd.api.context import ApiContext
-from leoflowd.contract.asset_spec import AliasSpec, AllOf, AnyOf, AssetCondition, AssetNamed, AssetRecord, AssetSpec
+from leoflowd.contract.asset_spec import (
+    AliasSpec,
+    AllOf,
+    AnyOf,
+    AssetCondition,
+    AssetNamed,
+    AssetRecord,
+    AssetSpec,
+    WatcherSpec,
+)
 from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.core.asset_events import events_of
 from leoflowd.scheduler.asset_runs import start_asset_run
-from leoflowd.store import asset_events, dags
+from leoflowd.store import asset_events, asset_watchers, dags
 from leoflowd.store.asset_events import AssetEventWrite
 from tests.integration.api.api_client import START, Client, Clock
 from tests.integration.api.test_conformance import _check
@@ -65,6 +75,28 @@ async def test_an_asset_is_shown_with_who_makes_reads_and_waits_for_it(assets: C
     _check("get", f"{API}/{{asset_id}}", 200, one)
     assert one == a
     assert (await assets.call("GET", f"{API}/999")).status_code == 404
+
+
+async def test_what_is_watched_is_shown_with_the_asset_and_how_it_goes(api_context: ApiContext, admin: Client) -> None:
+    watcher = WatcherSpec(name="inbox", trigger="x.FileDeleteTrigger", arguments={"filepath": "/tmp/f"})
+    watched = AssetSpec(name="w", uri="w", watchers=(watcher,))
+    await register(api_context, dag("c", task("t"), asset_condition=watched), dag("d", task("t", inlets=(watched,))))
+    answer = await admin.get(API)
+    _check("get", API, 200, answer)
+    [shown] = answer["assets"][0]["watchers"]
+    assert (shown["name"], datetime.fromisoformat(shown["created_date"])) == ("inbox", START)
+    async with api_context.db.api.transaction() as conn:
+        key, retry_at = asset_watchers.trigger_key(watcher), START + timedelta(seconds=4)
+        await asset_watchers.mark_failed(conn, key, failures=2, error="no queue", retry_at=retry_at)
+    rows = (await admin.get("/leoflow/api/watchers"))["watchers"]
+    assert [(row["dag_id"], row["asset_name"], row["name"], row["trigger"]) for row in rows] == [
+        ("c", "w", "inbox", "x.FileDeleteTrigger"),
+        ("d", "w", "inbox", "x.FileDeleteTrigger"),
+    ]
+    assert {row["because"] for row in rows} == {
+        "its trigger failed 2 times in a row and is started again in 4 s; last: no queue"
+    }
+    assert shown["trigger_id"] == min(row["id"] for row in rows)
 
 
 @pytest.mark.parametrize(

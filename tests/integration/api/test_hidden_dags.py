@@ -13,7 +13,7 @@ from quart_trio import QuartTrio
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.api.rights import NEEDS, SAFE_METHODS, Object
-from leoflowd.contract.asset_spec import AliasSpec, AssetSpec
+from leoflowd.contract.asset_spec import AliasSpec, AssetSpec, WatcherSpec
 from leoflowd.contract.callback_spec import CallbackCall, NewCallback
 from leoflowd.core.asset_events import NewEvent
 from leoflowd.core.backfills import Asked
@@ -43,7 +43,8 @@ QUERIES = {
     "public_dags.list_dags": "?exclude_stale=false",
 }
 """What a GET needs besides its path."""
-ASSET, ALIAS = AssetSpec(name="betrayed", uri="s3://betrayed"), AliasSpec(name="betrayed")
+WATCHER = WatcherSpec(name="betrayed", trigger="x.Y")
+ASSET, ALIAS = AssetSpec(name="betrayed", uri="s3://betrayed", watchers=(WATCHER,)), AliasSpec(name="betrayed")
 WITH_ASSETS = msgspec.structs.replace(
     SPEC,
     tasks=(msgspec.structs.replace(SPEC.tasks[0], outlets=(ASSET, ALIAS)), *SPEC.tasks[1:]),
