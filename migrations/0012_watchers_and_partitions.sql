@@ -1,4 +1,4 @@
--- Watchers of assets (ADR 56), runs of partitions (ADR 57), and an event of an asset in the one form that tasks are told it in.
+-- Watchers of assets (ADR 56), and runs of partitions (ADR 57).
 
 CREATE TABLE asset_watcher (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -22,15 +22,6 @@ COMMENT ON TABLE asset_watcher IS
     'What the current version of a DAG wants watched for an asset that it names. Rows with one key share one trigger.';
 COMMENT ON COLUMN asset_watcher.call IS 'contract.waits.TriggerCall.';
 COMMENT ON COLUMN asset_watcher.failures IS 'Of the trigger, in a row; it is started again at retry_at.';
-
-CREATE VIEW asset_event_facts AS
-SELECT e.id, e.timestamp, a.name, a.uri, a.group_name AS "group", a.extra::text AS asset_extra, e.extra::text AS extra,
-       e.source_dag_id, e.source_run_id, e.source_task_id,
-       CASE WHEN e.source_task_id IS NOT NULL THEN e.source_map_index END AS source_map_index,
-       ARRAY(SELECT l.name FROM asset_event_alias v JOIN asset_alias l ON l.id = v.alias_id
-             WHERE v.event_id = e.id ORDER BY 1) AS aliases, e.partition_key, a.is_active
-FROM asset_event e JOIN asset a ON a.id = e.asset_id;
-COMMENT ON VIEW asset_event_facts IS 'contract.asset_spec.AssetEventFacts, and whether the asset is active.';
 
 CREATE TABLE partition_run (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -57,3 +48,4 @@ CREATE INDEX partition_event_of_event ON partition_event (event_id);
 ALTER TABLE dag ADD COLUMN is_partitioned boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN dag.is_partitioned IS 'Its timetable is one of partitions; copied from the current version.';
 ALTER TABLE dag_run ADD COLUMN partition_date timestamptz;
+CREATE INDEX dag_run_by_partition ON dag_run (dag_id, partition_date) WHERE partition_date IS NOT NULL;

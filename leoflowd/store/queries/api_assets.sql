@@ -58,9 +58,14 @@ WHERE (%(dag_id)s::text IS NULL OR q.dag_id = %(dag_id)s) AND (%(asset_id)s::big
   AND (%(before)s::timestamptz IS NULL OR q.created_at < %(before)s)
   AND (%(visible)s::text[] IS NULL OR q.dag_id = ANY (%(visible)s));
 
--- name: list_next (what a DAG waits for: its active assets, and when an event of each came that no run has taken)
-SELECT a.id, a.uri, a.name, (SELECT max(e.timestamp) FROM asset_queue q JOIN asset_event e ON e.id = q.event_id
-                             WHERE q.dag_id = u.dag_id AND q.asset_id = a.id) AS "lastUpdate"
+-- name: list_next (what a DAG waits for: its active assets, and when an event of each came that no run has taken: that is
+-- in the queue, or came for a partition)
+SELECT a.id, a.uri, a.name, greatest(
+           (SELECT max(e.timestamp) FROM asset_queue q JOIN asset_event e ON e.id = q.event_id
+            WHERE q.dag_id = u.dag_id AND q.asset_id = a.id),
+           (SELECT max(e.timestamp) FROM partition_run p JOIN partition_event t ON t.partition_run_id = p.id
+            JOIN asset_event e ON e.id = t.event_id
+            WHERE p.dag_id = u.dag_id AND p.dag_run_id IS NULL AND t.asset_id = a.id)) AS "lastUpdate"
 FROM asset_use u JOIN asset a ON a.id = u.asset_id AND a.is_active
 WHERE u.dag_id = %(dag_id)s AND u.kind = 'schedule' ORDER BY a.uri;
 

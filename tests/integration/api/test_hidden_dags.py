@@ -24,6 +24,7 @@ from leoflowd.store.callbacks import insert_callbacks, list_open, mark_ended
 from leoflowd.store.dags import put_import_error
 from leoflowd.store.database import Connection
 from leoflowd.store.event_log import insert_event
+from leoflowd.store.partition_runs import Received, receive_events
 from tests.fakes.fake_pool import STATISTICS, FakePool
 from tests.integration.api.addresses import NOWHERE, addresses
 from tests.integration.api.api_client import START, Client
@@ -118,6 +119,7 @@ async def world(api_context: ApiContext, admin: Client) -> World:
         "task_id": "extract",
         "map_index": "-1",
         "xcom_key": "text",
+        "partition_key": "betrayed",
         "wait_id": wait_id,
         "callback_id": str(callback_id),
         "backfill_id": str(backfill_id),
@@ -135,6 +137,8 @@ async def _hide_an_asset(api_context: ApiContext) -> tuple[str, str]:
         await assets.write_uses(conn, WITH_ASSETS, START)
         event = NewEvent(name=ASSET.name, uri=ASSET.uri, extra='{"by": "betrayed"}')
         await asset_events.insert_events(conn, [asset_events.AssetEventWrite(event=event)], START)
+        received = [Received(event_id, "betrayed") for event_id in await _column(conn, b"SELECT id FROM asset_event")]
+        await receive_events(conn, DAG, received, event_ids=[], now=START)
         [asset_id] = await _column(conn, b"SELECT id FROM asset")
         [alias_id] = await _column(conn, b"SELECT id FROM asset_alias")
     return str(asset_id), str(alias_id)

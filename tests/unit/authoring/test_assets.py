@@ -20,6 +20,15 @@ from leoflowd.contract.asset_spec import (
     AssetSpec,
 )
 from leoflowd.contract.dag_spec import CronTimetable, DagSpec, NoTimetable
+from leoflowd.contract.partition_spec import (
+    AllowedKey,
+    AssetPartitions,
+    Chained,
+    CronPartition,
+    Product,
+    SameKey,
+    StartOf,
+)
 
 from .conftest import Compile, Refuse, StartProcess
 
@@ -380,3 +389,81 @@ def test_arguments_show_assets_by_their_fields(compiled: Compile) -> None:
     spec = compiled(HEADER + "with DAG('d'):\n    @task\n    def f(x): ...\n    f(a)\n")
     shown = msgspec.to_builtins(spec.tasks[0].template_values)["op_args"]
     assert shown == ["Asset(name='a', uri='a', group='asset', extra={}, watchers=[])"]
+
+
+# --- partitions --------------------------------------------------------------------------------------------------
+
+PARTITIONS = """
+from airflow.sdk import AllowedKeyMapper, ChainMapper, CronPartitionTimetable, IdentityMapper, PartitionMapper
+from airflow.sdk import PartitionedAssetTimetable, ProductMapper, StartOfDayMapper, StartOfQuarterMapper
+class Own(PartitionMapper):
+    pass
+"""
+
+
+def partitioned(compiled: Compile, schedule: str) -> DagSpec:
+    return compiled(f"{HEADER}{PARTITIONS}with DAG('d', schedule={schedule}):{TASK}")
+
+
+def test_a_schedule_of_partitions_has_a_mapper_for_each_asset(compiled: Compile) -> None:
+    spec = partitioned(
+        compiled,
+        "PartitionedAssetTimetable(assets=a & Asset.ref(name='n') & Asset.ref(uri='u'), partition_mapper_config={"
+        "a | b: AllowedKeyMapper(['x', 'y']), Asset.ref(name='n'): ProductMapper(IdentityMapper(), StartOfDayMapper(), "
+        "delimiter='/'), Asset.ref(uri='u'): ChainMapper(StartOfDayMapper(output_format='%d'), IdentityMapper())}, "
+        "default_partition_mapper=StartOfQuarterMapper(input_format='%Y'))",
+    )
+    day = {"input_format": "%Y-%m-%dT%H:%M:%S", "output_format": "%Y-%m-%d"}
+    chosen = AllowedKey(keys=("x", "y"))
+    assert spec.partitions == AssetPartitions(
+        by_name={
+            "a": chosen,
+            "b": chosen,
+            "n": Product(of=(SameKey(), StartOf(unit="day", **day)), delimiter="/"),
+        },
+        by_uri={
+            "a": chosen,
+            "b": chosen,
+            "u": Chained(of=(StartOf(unit="day", **day | {"output_format": "%d"}), SameKey())),
+        },
+        default=StartOf(unit="quarter", input_format="%Y", output_format="%Y-Q{quarter}"),
+    )
+    assert (spec.timetable, spec.timetable_summary) == (NoTimetable(), "Partitioned Asset")
+    assert spec.asset_condition == AllOf(of=(A, AssetNamed(name="n"), AssetAt(uri="u")))
+
+
+def test_without_a_mapper_the_key_stays(compiled: Compile) -> None:
+    assert partitioned(compiled, "PartitionedAssetTimetable(assets=a)").partitions == AssetPartitions()
+
+
+def test_a_cron_of_partitions_says_which(compiled: Compile) -> None:
+    spec = partitioned(compiled, "CronPartitionTimetable('0 * * * *', timezone='UTC', run_offset=-1, key_format='%Y')")
+    assert spec.timetable == CronTimetable(expression="0 * * * *", partition=CronPartition(key_format="%Y", offset=-1))
+    assert (spec.timetable_summary, spec.partitions) == ("0 * * * *", None)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        ("PartitionedAssetTimetable(assets=a, default_partition_mapper=Own())", ["Own", "without the code of authors"]),
+        ("PartitionedAssetTimetable(assets=a, partition_mapper_config={a: 1})", ["a partition mapper is 1"]),
+        ("PartitionedAssetTimetable(assets=a, partition_mapper_config={AssetAlias('x'): IdentityMapper()})", ["alias"]),
+        ("PartitionedAssetTimetable(assets=[a, 1])", ["must be assets"]),
+        ("CronPartitionTimetable('0 * * * *', timezone='UTC', run_offset=1.5)", ["other than integer"]),
+        ("CronPartitionTimetable('0 * * * *', timezone='UTC', run_offset=5000)", ["offset"]),
+        ("CronPartitionTimetable('0 * * * *', timezone='UTC', key_format='')", ["key_format"]),
+        (
+            "AssetOrTimeSchedule(assets=a, timetable=CronPartitionTimetable('0 * * * *', timezone='UTC'))",
+            ["its runs would have partitions"],
+        ),
+        (
+            "PartitionedAssetTimetable(assets=a, default_partition_mapper=StartOfQuarterMapper(output_format='{x}'))",
+            ["no other braces"],
+        ),
+    ],
+)
+def test_partitions_that_cannot_be_run_are_refused(refused: Refuse, schedule: str, words: list[str]) -> None:
+    error = refused(f"{HEADER}{PARTITIONS}with DAG('d', schedule={schedule}):{TASK}")
+    assert error.line == 11
+    for word in words:
+        assert word in str(error)
