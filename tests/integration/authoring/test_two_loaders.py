@@ -194,7 +194,8 @@ with DAG("watched", schedule=[Asset("w", watchers=[AssetWatcher(name="file", tri
     BashOperator(task_id="x", bash_command="e")
 day = ProductMapper(IdentityMapper(), StartOfDayMapper(), delimiter=":")
 parts = {a | b: AllowedKeyMapper(["x"]), Asset.ref(name="q"): ChainMapper(day, IdentityMapper())}
-with DAG("parts", schedule=PartitionedAssetTimetable(assets=[a, b, Asset.ref(name="q")], partition_mapper_config=parts)):
+both = [a, Asset.ref(name="q")]
+with DAG("parts", schedule=PartitionedAssetTimetable(assets=both, partition_mapper_config=parts)):
     BashOperator(task_id="x", bash_command="e")
 with DAG("cron_parts", schedule=CronPartitionTimetable("0 * * * *", timezone="UTC", run_offset=2)):
     BashOperator(task_id="x", bash_command="e")
