@@ -1,4 +1,4 @@
-"""`leoflow assets`: what DAGs make and wait for, the events of it, events and runs that a person makes, what is watched."""
+"""`leoflow assets`: what DAGs make and wait for, its events, events and runs that a person makes, what is watched."""
 
 from __future__ import annotations
 

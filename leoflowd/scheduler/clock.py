@@ -156,15 +156,8 @@ class TimetableClock:
                 except Conflict as conflict:  # someone ran this date by hand: it is done, go on with the next
                     log.info("slot_taken", dag_id=row.dag_id, because=str(conflict))
                 last, slot = slot, _next_slot(spec, slot, now)
-            dated = slot if slot is not None and slot.partition_key is None else None
-            await dags.update_next_run(
-                conn,
-                row.dag_id,
-                logical_date=dated.logical_date if dated else None,
-                data_interval_start=dated.data_interval_start if dated else None,
-                data_interval_end=dated.data_interval_end if dated else None,
-                run_after=slot.run_after if slot else None,
-            )
+            if slot is not None or row.has_next:
+                await _write_next(conn, row.dag_id, slot)
         if slot is None and ran_out(spec.timetable, now):
             log.warning(
                 "timetable_ran_out", dag_id=row.dag_id, todo="compile it again: save its file, or `leoflow push`"
@@ -172,6 +165,18 @@ class TimetableClock:
         if slot is None or row.is_paused or (slot.run_after <= now and not _has_room(spec, active)):
             return None
         return slot.run_after
+
+
+async def _write_next(conn: Connection, dag_id: str, slot: RunSlot | None) -> None:
+    dated = slot if slot is not None and slot.partition_key is None else None
+    await dags.update_next_run(
+        conn,
+        dag_id,
+        logical_date=dated.logical_date if dated else None,
+        data_interval_start=dated.data_interval_start if dated else None,
+        data_interval_end=dated.data_interval_end if dated else None,
+        run_after=slot.run_after if slot else None,
+    )
 
 
 def _next_slot(spec: DagSpec, last: RunSlot | None, now: datetime) -> RunSlot | None:

@@ -68,6 +68,8 @@ class NextRun(msgspec.Struct, frozen=True):
     last_run_after: datetime | None
     last_partition_run_after: datetime | None
     """Of the newest run that the timetable started for a partition."""
+    has_next: bool
+    """Its row says when it runs next."""
     active_runs: int
 
 

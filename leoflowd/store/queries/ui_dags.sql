@@ -136,14 +136,15 @@ SELECT json_build_object(
         FROM unnest(%(ti_states)s::text[]) AS s (state) LEFT JOIN ti_count c USING (state)),
     'state_count_limit', %(count_limit)s)::text;
 
--- name: list_calendar (what ran, per hour or day of the logical date and state; oldest first)
-SELECT date_trunc(%(granularity)s, r.logical_date, 'UTC') AS date, r.state, count(*) AS count
-FROM dag_run r
-WHERE r.dag_id = %(dag_id)s AND r.logical_date IS NOT NULL
-  AND (%(logical_date_gte)s::timestamptz IS NULL OR r.logical_date >= %(logical_date_gte)s)
-  AND (%(logical_date_gt)s::timestamptz IS NULL OR r.logical_date > %(logical_date_gt)s)
-  AND (%(logical_date_lte)s::timestamptz IS NULL OR r.logical_date <= %(logical_date_lte)s)
-  AND (%(logical_date_lt)s::timestamptz IS NULL OR r.logical_date < %(logical_date_lt)s)
+-- name: list_calendar (what ran, per hour or day and state; of a run with a partition by its date, else by its logical date;
+-- a run that has neither, as of an asset, is not shown. Oldest first)
+SELECT date_trunc(%(granularity)s, r.date, 'UTC') AS date, r.state, count(*) AS count
+FROM (SELECT coalesce(partition_date, logical_date) AS date, state FROM dag_run WHERE dag_id = %(dag_id)s) r
+WHERE r.date IS NOT NULL
+  AND (%(logical_date_gte)s::timestamptz IS NULL OR r.date >= %(logical_date_gte)s)
+  AND (%(logical_date_gt)s::timestamptz IS NULL OR r.date > %(logical_date_gt)s)
+  AND (%(logical_date_lte)s::timestamptz IS NULL OR r.date <= %(logical_date_lte)s)
+  AND (%(logical_date_lt)s::timestamptz IS NULL OR r.date < %(logical_date_lt)s)
 GROUP BY 1, 2
 ORDER BY 1, 2;
 

@@ -391,6 +391,37 @@ def test_arguments_show_assets_by_their_fields(compiled: Compile) -> None:
     assert shown == ["Asset(name='a', uri='a', group='asset', extra={}, watchers=[])"]
 
 
+# --- what providers complete --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("uri", "completed"),
+    [
+        ("postgresql://h/db/s/t", True),
+        ("postgres://h/db/s/t", True),
+        ("postgres://h:5432/db//t", True),
+        ("postgres://h:5432/db/s/t", False),
+        ("redshift://h:5439/db/s/t", False),
+        ("mysql://h/db/t", False),  # of no provider that is named
+        ("s3://b/k", False),
+    ],
+)
+def test_a_uri_that_its_provider_completes_is_airflows_to_read(assets: Any, uri: str, completed: bool) -> None:
+    from airflow._leoflow import connectors, errors
+
+    connectors.allow({"postgres", "amazon"})
+    try:
+        if completed:
+            with pytest.raises(errors.ShimUnsupported, match="completes"):
+                assets.Asset("n", uri)
+        else:
+            assert assets.Asset("n", uri).uri == uri
+        connectors.allow(())
+        assert assets.Asset("n", uri).uri == uri
+    finally:
+        connectors.allow(())
+
+
 # --- partitions --------------------------------------------------------------------------------------------------
 
 PARTITIONS = """

@@ -12,7 +12,8 @@ import urllib.parse
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from airflow._leoflow.errors import warn
+from airflow._leoflow.connectors import has_airflow, is_named
+from airflow._leoflow.errors import ShimUnsupported, warn
 
 MODULE = "airflow.sdk.definitions.asset"
 IDENTIFIER_MAX = 1500
@@ -255,6 +256,31 @@ def _identifier(value: Any, of: Any, what: str, *, may_be_empty: bool = True) ->
     return value
 
 
+COMPLETED = {
+    "postgres": "postgres",
+    "postgresql": "postgres",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+    "redshift": "amazon",
+    "trino": "trino",
+}
+"""Schemes whose uris a provider completes (a port, a schema, another scheme), and the provider."""
+
+
+def _leave_to_provider(uri: str, scheme: str, netloc: str, path: str) -> None:
+    """Where the provider will be there, its uri counts: Airflow's own packages then load the file."""
+    provider = COMPLETED.get(scheme)
+    is_whole = scheme == provider or scheme == "redshift"
+    if provider is None or (is_whole and netloc.rpartition(":")[2].isdigit() and "//" not in path):
+        return
+    if has_airflow() and is_named(f"airflow.providers.{provider}"):
+        raise ShimUnsupported(
+            f"the uri {uri!r} of an asset is one that the provider {provider} completes",
+            "its rules are its own",
+            "write it in full, with its port",
+        )
+
+
 def regular_uri(written: Any) -> str:
     """One form for one address: the scheme in small letters, no trailing slash, a sorted query, no fragment."""
     uri = str(written)
@@ -270,4 +296,5 @@ def regular_uri(written: Any) -> str:
         netloc = netloc.rpartition("@")[2]
     query = urllib.parse.urlencode(sorted(urllib.parse.parse_qsl(parts.query)))
     path = parts.path.rstrip("/") or "/"
+    _leave_to_provider(uri, scheme, netloc, path)
     return urllib.parse.urlunsplit((scheme, netloc, path, query, ""))
