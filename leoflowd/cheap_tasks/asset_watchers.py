@@ -1,9 +1,9 @@
 """Watchers of assets: their triggers run in trigger hosts for as long as they are wanted, and each event becomes one of
 the asset (ADR 56).
 
-A component of the term. What is wanted stands in `asset_watcher`, so that a kill loses only time; a hint about a DAG
-makes it look, and the clock too. `trigger_hosts` tells it what its triggers say, in order, and a trigger is not asked
-for its next event before the last one is committed.
+Runs in the daemon that leads, on the trigger hosts that every daemon has. What is wanted stands in `asset_watcher`, so
+that a kill loses only time; a hint about a DAG makes it look, and the clock too. `trigger_hosts` tells it what its
+triggers say, in order, and a trigger is not asked for its next event before the last one is committed.
 """
 
 from __future__ import annotations
@@ -51,6 +51,12 @@ class Hosts(Protocol):
     def cancel(self, wait_id: str) -> None: ...
 
 
+class Hints(Protocol):
+    """`store.hints.HintListener`."""
+
+    def subscribe(self) -> trio.MemoryReceiveChannel[Hint]: ...
+
+
 class WatchersStatistics(msgspec.Struct, frozen=True):
     running: int
     events: int
@@ -71,6 +77,9 @@ class _Failed(msgspec.Struct, frozen=True):
     error: str
 
 
+_Said = _Fired | _Ended | _Failed
+
+
 class _Running(msgspec.Struct, eq=False):
     call: str
     since: datetime
@@ -88,19 +97,16 @@ class _Resting(msgspec.Struct, frozen=True):
 
 
 class AssetWatchers:
-    """`fired`, `ended` and `failed` are what trigger hosts call, with the wait id; they never wait."""
+    """`run` once for each term. `fired`, `ended` and `failed` are what trigger hosts call, with the wait id; they never
+    wait, and what is said of a trigger that nobody wants any more is dropped."""
 
-    def __init__(
-        self, *, lane: Lane, hosts: Hosts, hints: trio.MemoryReceiveChannel[Hint], now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, *, lane: Lane, hosts: Hosts, hints: Hints, now: Callable[[], datetime]) -> None:
         self._lane = lane
         self._hosts = hosts
         self._hints = hints
         self._now = now
         self._running: dict[str, _Running] = {}
         self._resting: dict[str, _Resting] = {}
-        # At most one event of each trigger that runs, and its end: bounded by the watchers.
-        self._says, self._said = trio.open_memory_channel[_Fired | _Ended | _Failed](math.inf)
         self._wanted = trio.Event()
         self._events = self._failures = 0
 
@@ -108,31 +114,43 @@ class AssetWatchers:
         return WatchersStatistics(len(self._running), self._events, self._failures)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._listen)
-            nursery.start_soon(self._take)
-            task_status.started()
-            while True:
-                self._wanted = trio.Event()
-                next_look_at = await self._patiently(self._look)
-                with trio.move_on_after(max(0.0, (next_look_at - self._now()).total_seconds())):
-                    await self._wanted.wait()
+        # At most one event of each trigger that runs, and its end: bounded by the watchers.
+        self._says, said = trio.open_memory_channel[_Said](math.inf)
+        self._resting.clear()
+        try:
+            async with self._hints.subscribe() as hints, trio.open_nursery() as nursery:
+                nursery.start_soon(self._listen, hints)
+                nursery.start_soon(self._take, said)
+                task_status.started()
+                while True:
+                    self._wanted = trio.Event()
+                    next_look_at = await self._patiently(self._look)
+                    with trio.move_on_after(max(0.0, (next_look_at - self._now()).total_seconds())):
+                        await self._wanted.wait()
+        finally:
+            for key in self._running:
+                self._hosts.cancel(PREFIX + key)
+            self._running.clear()
 
     # --- what trigger hosts say ----------------------------------------------------------------------------------
 
     def fired(self, wait_id: str, payload: Any) -> None:
-        self._says.send_nowait(_Fired(wait_id.removeprefix(PREFIX), payload))
+        self._say(_Fired(wait_id.removeprefix(PREFIX), payload))
 
     def ended(self, wait_id: str) -> None:
-        self._says.send_nowait(_Ended(wait_id.removeprefix(PREFIX)))
+        self._say(_Ended(wait_id.removeprefix(PREFIX)))
 
     def failed(self, wait_id: str, error: str) -> None:
-        self._says.send_nowait(_Failed(wait_id.removeprefix(PREFIX), error))
+        self._say(_Failed(wait_id.removeprefix(PREFIX), error))
+
+    def _say(self, said: _Said) -> None:
+        if said.key in self._running:
+            self._says.send_nowait(said)
 
     # --- what is wanted ------------------------------------------------------------------------------------------
 
-    async def _listen(self) -> None:
-        async for hint in self._hints:
+    async def _listen(self, hints: trio.MemoryReceiveChannel[Hint]) -> None:
+        async for hint in hints:
             if hint.kind in ("dag", "all"):
                 self._wanted.set()
 
@@ -168,8 +186,8 @@ class AssetWatchers:
 
     # --- what comes of it ----------------------------------------------------------------------------------------
 
-    async def _take(self) -> None:
-        async for said in self._said:
+    async def _take(self, everything: trio.MemoryReceiveChannel[_Said]) -> None:
+        async for said in everything:
             running = self._running.get(said.key)
             if running is None:
                 continue  # ended meanwhile, because nobody wants it any more

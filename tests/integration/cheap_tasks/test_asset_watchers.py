@@ -67,7 +67,7 @@ class World:
     async def watching(self) -> AsyncIterator[AssetWatchers]:
         listener = HintListener(self.db.conninfo)
         self.hosts = FakeHosts()
-        watchers = AssetWatchers(lane=self.db.pool, hosts=self.hosts, hints=listener.subscribe(), now=lambda: self.now)
+        watchers = AssetWatchers(lane=self.db.pool, hosts=self.hosts, hints=listener, now=lambda: self.now)
         async with trio.open_nursery() as nursery:
             await nursery.start(watchers.run)
             await nursery.start(listener.run)
@@ -113,9 +113,9 @@ async def test_one_trigger_runs_however_many_watch_by_it(world: World) -> None:
     async with world.watching() as watchers:
         await world.until_running(2)
         assert watchers.statistics().running == 2
-    keys = {PREFIX + asset_watchers.trigger_key(one) for one in (FILE, OTHER)}
-    assert set(world.hosts.running) == keys
-    call = world.hosts.running[PREFIX + asset_watchers.trigger_key(FILE)]
+        running = dict(world.hosts.running)
+    assert set(running) == {PREFIX + asset_watchers.trigger_key(one) for one in (FILE, OTHER)}
+    call = running[PREFIX + asset_watchers.trigger_key(FILE)]
     assert (call.classpath, call.kwargs, call.repeats) == ("x.FileDeleteTrigger", {"filepath": "/tmp/f"}, True)
     assert call.dag_id == "one"
 
@@ -145,8 +145,8 @@ async def test_another_version_starts_it_again(world: World) -> None:
         [wait_id] = await world.until_running(1)
         await world.register(consumer("c", watched("a", FILE), bundle_digest="2" * 64))
         await world.until(lambda: world.hosts.starts == 2)
-    assert world.hosts.cancelled == [wait_id]
-    assert world.hosts.running[wait_id].bundle_digest == "2" * 64
+        assert world.hosts.cancelled == [wait_id]
+        assert world.hosts.running[wait_id].bundle_digest == "2" * 64
 
 
 async def test_its_event_is_one_of_each_asset_and_waits_for_the_dags(world: World) -> None:
@@ -181,6 +181,20 @@ async def test_it_starts_again_after_its_end_and_after_a_restart_of_the_daemon(w
     async with world.watching():
         await world.until_running(1)
     assert await world.rows(b"SELECT failures, error FROM asset_watcher") == [(0, None)]
+
+
+async def test_the_end_of_a_term_ends_the_triggers_and_the_next_one_starts_them(world: World) -> None:
+    await world.register(consumer("c", watched("a", FILE)))
+    async with world.watching() as watchers:
+        [wait_id] = await world.until_running(1)
+    assert world.hosts.running == {}
+    assert world.hosts.cancelled == [wait_id]
+    watchers.fired(wait_id, True)  # it was on its way
+    async with trio.open_nursery() as nursery:
+        await nursery.start(watchers.run)
+        await world.until_running(1)
+        nursery.cancel_scope.cancel()
+    assert await world.rows(b"SELECT 1 FROM asset_event") == []
 
 
 async def test_one_that_keeps_failing_waits_longer_each_time_and_says_why(world: World) -> None:
