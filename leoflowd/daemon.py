@@ -15,6 +15,7 @@
           while leading:                                                          with the leadership
             inline HTTP tasks                                                     crash; contain per call
             others' pools: hints about their waits                                crash
+            asset watchers                                                        crash; contain per event
             outboxes, scheduler, timetable clock, backfills                       crash
             others' reports, callbacks, sweeps                                    crash
             api: HTTP API and UI                                                  crash; contain per request
@@ -141,6 +142,7 @@ async def _lead(root: Node, leading: Node, term: Term) -> None:
         for name, part in (
             ("scheduler", term.scheduler),
             ("timetable clock", term.clock),
+            ("asset watchers", term.watchers),
             ("backfills", term.backfills),
             ("others' reports", term.reports),
             ("callbacks", term.callbacks),

@@ -66,6 +66,13 @@ function target(found) {
     number(found.waiting_groups), number(found.tokens, 1), milliseconds(found.latency_mean_s));
 }
 
+function showWatchers(watchers) {
+  byId("watching").hidden = watchers.length === 0;
+  show(byId("watchers"), ...watchers.map((one) => row(
+    one.asset_name, one.name, one.dag_id, one.trigger.split(".").at(-1),
+    el("span", { class: one.error ? "bad" : one.is_active && one.is_awaited ? "" : "warn", title: one.trigger }, one.because))));
+}
+
 const row = (...cells) => el("tr", {}, ...cells.map((cell) => el("td", {}, cell)));
 const orNothing = (rows, columns, text) =>
   rows.length ? rows : [el("tr", {}, el("td", { colspan: columns, class: "faint" }, text))];
@@ -174,8 +181,10 @@ async function refresh() {
   const problem = byId("problem");
   try {
     const wanted = query();
-    const [pool, waits] = await Promise.all([getJson("leoflow/api/pool"), getJson(`leoflow/api/waits?${wanted}`)]);
+    const [pool, waits, watched] = await Promise.all([
+      getJson("leoflow/api/pool"), getJson(`leoflow/api/waits?${wanted}`), getJson("leoflow/api/watchers")]);
     showNumbers(pool);
+    showWatchers(watched.watchers);
     if (`${wanted}` === `${query()}`) showWaits(waits); // else the filters changed meanwhile, and another answer follows
     byId("updated").textContent = `Updated ${new Date().toLocaleTimeString()}.`;
     problem.textContent = "";

@@ -47,6 +47,7 @@ MODULES: tuple[str, ...] = (
     "public.leoflow",
     "own.versions",
     "own.waits",
+    "own.watchers",
     "own.callbacks",
     "own.metrics",
     "own.hooks",

@@ -107,11 +107,12 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.PATH, "public_assets: list_dag_queued_events get_dag_queued_event list_upstream_asset_events"),
     (Right.OPERATE, Object.FILTERED, "public_assets: create_asset_event delete_asset_queued_events materialize_asset"),
     (Right.OPERATE, Object.PATH, "public_assets: delete_dag_queued_events delete_dag_queued_event"),
-    (Right.READ, Object.PATH, "ui_assets: next_run_assets"),
-    (Right.READ, Object.FILTERED, "ui_assets: dependencies"),
+    (Right.READ, Object.PATH, "ui_assets: next_run_assets pending_partitioned_dag_run"),
+    (Right.READ, Object.FILTERED, "ui_assets: dependencies partitioned_dag_runs"),
     # waits
     (Right.READ, Object.FILTERED, "own_waits: list_waits get_wait get_pool"),
     (Right.OPERATE, Object.FILTERED, "own_waits: act_on_wait patch_wait"),
+    (Right.READ, Object.FILTERED, "own_watchers: list_asset_watchers"),
     # callbacks
     (Right.READ, Object.FILTERED, "own_callbacks: list_callbacks get_callback get_callback_log"),
     (Right.OPERATE, Object.FILTERED, "own_callbacks: retry_callback"),
@@ -130,7 +131,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.NONE, "public_leoflow: tree"),
     (Right.READ, Object.NONE, "public_plugins: list_plugins list_plugin_import_errors"),
     # the UI's own
-    (Right.READ, Object.NONE, "ui_auth: config menus me create_token teams partitioned_dag_runs"),
+    (Right.READ, Object.NONE, "ui_auth: config menus me create_token teams"),
     (Right.READ, Object.FILTERED, "ui_dags: list_dags dag_stats historical_metrics_data"),
     (Right.READ, Object.PATH, "ui_dags: latest_run deadlines"),
     (Right.READ, Object.PATH, "ui_grid: grid_runs grid_structure ti_summaries gantt"),

@@ -276,6 +276,7 @@ def _term(base: Foundation, agents: AgentService, waits: WaitParts, number: int)
         scheduler=scheduler,
         clock=base.clock,
         backfills=base.backfills,
+        watchers=waits.watchers,
         reports=OthersReports(db=base.db, inbox=base.inbox, sweep_interval_s=config.sweep_interval_s),
         callbacks=callbacks,
         sweeper=sweeper,

@@ -10,6 +10,7 @@ import trio
 
 from leoflowd.agents.service import AgentService
 from leoflowd.api.server import ApiServer
+from leoflowd.cheap_tasks.asset_watchers import AssetWatchers
 from leoflowd.cheap_tasks.everywhere import PoolEverywhere
 from leoflowd.cheap_tasks.parts import CallParts, WaitParts
 from leoflowd.contract.executors import Executor
@@ -68,6 +69,7 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: Scheduler
     clock: TimetableClock
     backfills: BackfillMaker
+    watchers: AssetWatchers
     reports: OthersReports
     callbacks: Callbacks
     sweeper: Sweeper

@@ -15,6 +15,7 @@ from leoflow_sensors import load_kinds
 from leoflow_sensors.egress import EgressClient
 from leoflow_sensors.egress_policy import EgressPolicy
 from leoflowd import telemetry
+from leoflowd.cheap_tasks.asset_watchers import PREFIX, AssetWatchers
 from leoflowd.cheap_tasks.http_task import InlineTasks, Reports
 from leoflowd.cheap_tasks.human_answers import StoredQuestions
 from leoflowd.cheap_tasks.inline_life import InlineLife
@@ -47,6 +48,8 @@ class WaitParts(msgspec.Struct, frozen=True):
 
     pool: CheapTaskPool
     hosts: TriggerHosts
+    watchers: AssetWatchers
+    """They run only where this daemon leads: `Term` has them."""
     shards: Shards
     stalls: StallWatcher
 
@@ -92,8 +95,15 @@ def build_waits(
         bundle_path=config.process.bundles.joinpath,
         shim=shim,
         logs=config.agents.log_dir / "trigger-hosts",
-        on_event=lambda wait_id, event, end: pool.trigger_fired(wait_id, event, end),
-        on_failure=lambda wait_id, error, traceback: pool.trigger_failed(wait_id, error, traceback),
+        on_event=lambda wait_id, event, end: (
+            watchers.fired(wait_id, event) if wait_id.startswith(PREFIX) else pool.trigger_fired(wait_id, event, end)
+        ),
+        on_failure=lambda wait_id, error, traceback: (
+            watchers.failed(wait_id, error)
+            if wait_id.startswith(PREFIX)
+            else pool.trigger_failed(wait_id, error, traceback)
+        ),
+        on_ended=lambda wait_id: watchers.ended(wait_id),
         on_log=partial(_write_log, logs),
         ask=partial(_answer, db, connections, variables),
         now=now,
@@ -115,8 +125,9 @@ def build_waits(
         stalls=stalls.statistics,
         held=frozenset(),
     )
+    watchers = AssetWatchers(lane=db.pool, hosts=hosts, hints=hints, now=now)
     shards = Shards(conninfo=db.conninfo, share=pool, store=config.store)
-    return WaitParts(pool=pool, hosts=hosts, shards=shards, stalls=stalls)
+    return WaitParts(pool=pool, hosts=hosts, watchers=watchers, shards=shards, stalls=stalls)
 
 
 def build_calls(
@@ -147,7 +158,9 @@ def build_calls(
 
 
 def _write_log(logs: LogStore, _wait_id: str, call: TriggerCall, line: dict[str, Any]) -> None:
-    """Between the processes of a deferred try its trigger speaks in the same log."""
+    """Between the processes of a deferred try its trigger speaks in the same log; a watcher's has only its host's."""
+    if call.repeats:
+        return
     its_log = TryLog(
         dag_id=call.dag_id,
         run_id=call.run_id,

@@ -76,6 +76,12 @@ class Event(HostMessage, frozen=True, kw_only=True):
     """`success`, `failed`, `skipped`: the trigger ends its task itself."""
 
 
+class Ended(HostMessage, frozen=True, kw_only=True):
+    """A trigger that repeats has nothing more to say."""
+
+    wait_id: str
+
+
 class Failed(HostMessage, frozen=True, kw_only=True):
     wait_id: str
     error: str
@@ -105,7 +111,7 @@ class Stalled(HostMessage, frozen=True, kw_only=True):
     """`file.py:12 in run`, innermost first."""
 
 
-FromHost = Hello | Beat | Event | Failed | Log | Ask | Stalled
+FromHost = Hello | Beat | Event | Ended | Failed | Log | Ask | Stalled
 _decoder = msgspec.json.Decoder(FromHost)
 
 
@@ -273,7 +279,7 @@ class HostProcess:
                 self._ready.set()
             case Beat():
                 self._beat_at = trio.current_time()
-            case Event() | Failed() | Log() | Stalled():
+            case Event() | Ended() | Failed() | Log() | Stalled():
                 pass
         self._heard(message)
 

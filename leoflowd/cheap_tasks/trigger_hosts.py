@@ -27,6 +27,7 @@ from leoflowd.cheap_tasks.trigger_host_process import (
     UNSENDABLE,
     Ask,
     Beat,
+    Ended,
     EndKind,
     Event,
     Failed,
@@ -119,6 +120,9 @@ class TriggerHosts:
     Exactly one of these is called for each wait that is not cancelled: `on_event(wait_id, event, end)`, where `end` is
     None or the state that the trigger ends its task with (`event` is then a mapping of XComs), or `on_failure(wait_id,
     error, traceback)`. `on_log(wait_id, call, line)` gets the first lines that a trigger logs. None of them waits.
+
+    A call that repeats (of a watcher) calls `on_event` for each event, and waits after each for `go_on`; then once
+    `on_ended(wait_id)`, or `on_failure`.
     """
 
     def __init__(
@@ -134,6 +138,7 @@ class TriggerHosts:
         ask: Callable[[TriggerCall, str, dict[str, Any]], Awaitable[dict[str, Any]]],
         now: Callable[[], datetime],
         config: TriggerHostsConfig,
+        on_ended: Callable[[str], None] = lambda wait_id: None,
     ) -> None:
         self.config = config
         self.shim = shim
@@ -143,6 +148,7 @@ class TriggerHosts:
         self._bundle_path = bundle_path
         self._on_event = on_event
         self._on_failure = on_failure
+        self._on_ended = on_ended
         self._ask = ask
         self._now = now
         self._waits: dict[str, _Wait] = {}
@@ -160,6 +166,12 @@ class TriggerHosts:
         if wait_id not in self._waits:
             wait = self._waits[wait_id] = _Wait(wait_id, call, self._now())
             self._arrivals.send_nowait(wait)
+
+    def go_on(self, wait_id: str) -> None:
+        """Its event is taken: the trigger may look for the next one."""
+        wait = self._waits.get(wait_id)
+        if wait is not None and wait.host is not None:
+            wait.host.go_on(wait_id)
 
     def cancel(self, wait_id: str) -> None:
         """No event and no failure from now on; the trigger's `cleanup` runs."""
@@ -259,8 +271,13 @@ class TriggerHosts:
 
     def fired(self, wait: _Wait, message: Event) -> None:
         self._fired += 1
-        self._forget(wait)
+        if not wait.call.repeats:
+            self._forget(wait)
         self._on_event(wait.id, message.event, message.end)
+
+    def ended(self, wait: _Wait) -> None:
+        self._forget(wait)
+        self._on_ended(wait.id)
 
     def fail(self, wait: _Wait, error: str, traceback: tuple[str, ...] = ()) -> None:
         self._failed += 1
@@ -352,6 +369,10 @@ class _Host:
         self.forget(wait_id)
         if self._process is not None:
             self._process.send("cancel", wait_id=wait_id)
+
+    def go_on(self, wait_id: str) -> None:
+        if self._process is not None:
+            self._process.send("go_on", wait_id=wait_id)
 
     def forget(self, wait_id: str) -> None:
         del self._waits[wait_id]
@@ -457,6 +478,9 @@ class _Host:
             case Event():
                 if wait := self._waits.get(message.wait_id):
                     self._owner.fired(wait, message)
+            case Ended():
+                if wait := self._waits.get(message.wait_id):
+                    self._owner.ended(wait)
             case Failed():
                 if wait := self._waits.get(message.wait_id):
                     self._owner.fail(wait, message.error, message.traceback)

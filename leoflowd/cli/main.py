@@ -28,6 +28,7 @@ COMMANDS = {
     "dags": ("leoflowd.cli.dags", "dags", "List, show, delete, pause and unpause DAGs."),
     "runs": ("leoflowd.cli.runs", "runs", "Trigger, list, follow and clear dag runs."),
     "backfill": ("leoflowd.cli.backfill", "backfill", "Make runs of the past; list, pause and cancel backfills."),
+    "assets": ("leoflowd.cli.assets", "assets", "List assets, events and watchers; make events and runs."),
     "connections": ("leoflowd.cli.connections", "connections", "Add, list, test and delete connections."),
     "variables": ("leoflowd.cli.variables", "variables", "List, set, delete, import and export variables."),
     "diff": ("leoflowd.cli.versions", "diff", "Show what differs between two versions of a DAG."),

@@ -80,6 +80,7 @@ class DagRunFacts(msgspec.Struct, frozen=True, kw_only=True):
     """JSON text of an object."""
     note: str | None = None
     partition_key: str | None = None
+    partition_date: datetime | None = None
 
 
 class XComInput(msgspec.Struct, frozen=True, kw_only=True):

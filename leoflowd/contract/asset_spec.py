@@ -12,13 +12,15 @@ from typing import Any
 import msgspec
 
 from leoflowd.contract.errors import Invalid
-from leoflowd.contract.values import byte_size, checked_json_text, checked_text, parsed_json
+from leoflowd.contract.values import byte_size, checked_json_text, checked_text, json_text, parsed_json
 
 TEXT_MAX = 1_500
 """Characters of a name, a uri or a group, as in Airflow's tables."""
 KEY_MAX_BYTES = 2_600
 """Of name and uri together: one entry of an index."""
 EXTRA_MAX_BYTES = 64 * 1024
+WATCHERS_MAX = 100
+"""Of one asset."""
 PARTITION_KEY_MAX = 250
 
 
@@ -32,8 +34,8 @@ class WatcherSpec(_Spec, frozen=True, kw_only=True):
     name: str
     trigger: str
     """Its class, `package.module.Class`."""
-    arguments: Any = None
-    """Its keyword arguments, in the runner's XCom form; None = none."""
+    arguments: dict[str, Any] = {}
+    """Its keyword arguments, in the runner's XCom form."""
 
 
 class AssetSpec(_Spec, frozen=True, kw_only=True, tag="asset"):
@@ -147,12 +149,7 @@ def check_condition(condition: AssetCondition, who: str) -> None:
     match condition:
         case AssetSpec(name=name, uri=uri, group=group, watchers=watchers):
             check_asset(name, uri, group, who)
-            if watchers:
-                raise Invalid(
-                    f"asset {name!r} of {who} has the watcher {watchers[0].name!r}; leoflow does not run watchers yet. "
-                    "Let a task that waits for the same have the asset as its outlet, or make events over the API "
-                    "(POST /api/v2/assets/events)"
-                )
+            _check_watchers(watchers, f"asset {name!r} of {who}")
         case AliasSpec(name=name, group=group):
             checked_text(name, f"the name of an asset alias of {who}", max_length=TEXT_MAX)
             checked_text(group, f"the group of an asset alias of {who}", max_length=TEXT_MAX)
@@ -161,6 +158,16 @@ def check_condition(condition: AssetCondition, who: str) -> None:
         case AnyOf(of=parts) | AllOf(of=parts):
             for part in parts:
                 check_condition(part, who)
+
+
+def _check_watchers(watchers: tuple[WatcherSpec, ...], who: str) -> None:
+    if len(watchers) > WATCHERS_MAX:
+        raise Invalid(f"{who} has {len(watchers)} watchers; at most {WATCHERS_MAX} are possible")
+    for watcher in watchers:
+        checked_text(watcher.name, f"the name of a watcher of {who}", max_length=TEXT_MAX)
+        checked_text(watcher.trigger, f"the trigger of watcher {watcher.name!r} of {who}", max_length=TEXT_MAX)
+        what = f"the arguments of watcher {watcher.name!r} of {who}"
+        json_text(watcher.arguments, what, max_bytes=EXTRA_MAX_BYTES)
 
 
 def check_record(record: AssetRecord, who: str) -> None:

@@ -26,6 +26,7 @@ from leoflowd.contract.asset_spec import AssetCondition, AssetLike, check_condit
 from leoflowd.contract.callback_spec import CALLBACK_TIMEOUT_MAX_S, AlertSpec, DagEvent, TaskEvent
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.loading import Read
+from leoflowd.contract.partition_spec import AssetPartitions, CronPartition, check_cron_partition, check_partitions
 from leoflowd.contract.ready import ready
 from leoflowd.contract.states import TriggerRule, WeightRule
 from leoflowd.contract.values import EARLIEST, LATEST, SECONDS_MAX, checked_jsonb, checked_moment, checked_text, shown
@@ -81,6 +82,7 @@ class CronTimetable(Spec, frozen=True, kw_only=True, tag="cron"):
     interval_s: Seconds = 0.0
     interval_months: int = 0
     run_immediately: bool = False
+    partition: CronPartition | None = None
     run_within_s: Seconds | None = None
     """`run_immediately` as a timedelta: a DAG without start date gets the slot that passed at most so long ago."""
 
@@ -349,6 +351,8 @@ class DagSpec(Spec, frozen=True, kw_only=True):
     timetable: Timetable = NoTimetable()
     asset_condition: AssetCondition | None = None
     """Runs start when it is true, beside those of the timetable if there is one (`AssetOrTimeSchedule`)."""
+    partitions: AssetPartitions | None = None
+    """`PartitionedAssetTimetable`: the condition has to be true of events of one partition, which the run is for."""
     timetable_summary: str | None = None
     """What the UI shows as schedule: the cron text, the preset, a duration; None for no schedule."""
     timezone: str = "UTC"
@@ -471,6 +475,8 @@ def checked(spec: DagSpec) -> DagSpec:
         _check_timetable(spec.timetable, f"the schedule of dag {spec.dag_id!r}")
         if spec.asset_condition is not None:
             check_condition(spec.asset_condition, f"the schedule of dag {spec.dag_id!r}")
+        if spec.partitions is not None:
+            check_partitions(spec.partitions, f"the schedule of dag {spec.dag_id!r}")
         for tag in spec.tags:
             checked_text(tag, f"a tag of dag {spec.dag_id!r}", max_length=TAG_MAX, allow_empty=True)
     for task in spec.tasks:
@@ -576,6 +582,8 @@ def checked_date(moment: datetime, what: str, *, is_end: bool = False) -> dateti
 
 def _check_timetable(timetable: Timetable, what: str) -> None:
     _check_fields(timetable, what)
+    if isinstance(timetable, CronTimetable) and timetable.partition is not None:
+        check_cron_partition(timetable.partition, what)
     if isinstance(timetable, DeltaTimetable) and not timetable.months and timetable.seconds < STEP_MIN_S:
         raise Invalid(f"{what} has {timetable.seconds:g} s between its runs; at least {STEP_MIN_S:g} s are possible")
     for part in timetable.timetables if isinstance(timetable, MultipleCronTimetable) else ():

@@ -18,7 +18,7 @@ from leoflowd.contract.dag_spec import ContinuousTimetable, DagSpec, NoTimetable
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.states import DagRunState
 from leoflowd.core.run_conf import checked_conf
-from leoflowd.core.timetable import RunSlot, next_run
+from leoflowd.core.timetable import RunSlot, is_partitioned, next_run
 
 SLOTS_MAX = 10_000
 """Of one backfill: a year of runs every hour. More is a slip of the finger, or can be asked for in parts."""
@@ -137,6 +137,11 @@ def _check(spec: DagSpec, asked: Asked, now: datetime) -> None:
     if isinstance(spec.timetable, ContinuousTimetable):
         raise _invalid(
             f"{spec.dag_id} runs @continuous: its runs have no moments of their own that could be made again"
+        )
+    if is_partitioned(spec):
+        raise _invalid(
+            f"{spec.dag_id} is scheduled on partitions, which leoflow does not backfill yet: trigger a run with "
+            "partition_key for each partition that is missing"
         )
     if any(task.depends_on_past for task in spec.tasks):
         if asked.reverse:

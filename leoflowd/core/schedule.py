@@ -35,8 +35,9 @@ class PlannedRun(msgspec.Struct, frozen=True, kw_only=True):
     data_interval_end: datetime
     local: str
     """`run_after` in the zone, with its distance from UTC."""
+    partition_key: str | None = None
     notes: tuple[str, ...] = ()
-    """What the clocks did."""
+    """The partition, and what the clocks did."""
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,8 +118,13 @@ def _planned(slot: RunSlot, before: datetime | None, zone: tzinfo) -> PlannedRun
         data_interval_start=slot.data_interval_start,
         data_interval_end=slot.data_interval_end,
         local=slot.run_after.astimezone(zone).isoformat(sep=" "),
-        notes=tuple(_clock_notes(slot.run_after, before, zone)),
+        partition_key=slot.partition_key,
+        notes=(*_partition_note(slot), *_clock_notes(slot.run_after, before, zone)),
     )
+
+
+def _partition_note(slot: RunSlot) -> tuple[str, ...]:
+    return () if slot.partition_key is None else (f"partition {slot.partition_key}",)
 
 
 def _clock_notes(at: datetime, before: datetime | None, zone: tzinfo) -> list[str]:
@@ -170,6 +176,8 @@ def _notes(spec: DagSpec, is_over: bool) -> tuple[str, ...]:
         _, end_date = time_restriction(spec)
         why = f": the end date is {end_date.isoformat()}" if end_date is not None else ""
         notes.append(f"the schedule has no more runs{why}")
-    if spec.asset_condition is not None:
+    if spec.partitions is not None:
+        notes.append("each partition has a run, once events of it have come for what the schedule names")
+    elif spec.asset_condition is not None:
         notes.append("runs start by assets as well")
     return tuple(notes)

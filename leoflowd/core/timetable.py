@@ -60,12 +60,18 @@ ASK_AGAIN = timedelta(days=1)
 
 
 class RunSlot(msgspec.Struct, frozen=True, kw_only=True):
-    """One run that a timetable asks for; all UTC."""
+    """One run that a timetable asks for; all UTC.
+
+    A run with a partition has that in the place of logical date and data interval, which then only say where it stands
+    among the others (ADR 57).
+    """
 
     logical_date: datetime
     data_interval_start: datetime
     data_interval_end: datetime
     run_after: datetime
+    partition_key: str | None = None
+    partition_date: datetime | None = None
 
 
 def next_run(
@@ -92,7 +98,8 @@ def next_run(
             beat = _beat_of(timetable)
             if timetable.data_interval:
                 return _next_interval(beat, last, start_date, end_date, catchup, now)
-            return _next_trigger(timetable, beat, last, start_date, end_date, catchup, now)
+            found_slot = _next_trigger(timetable, beat, last, start_date, end_date, catchup, now)
+            return None if found_slot is None else _with_partition(timetable, found_slot)
         case MultipleCronTimetable():
             found = [
                 next_run(one, last=last, start_date=start_date, end_date=end_date, catchup=catchup, now=now)
@@ -276,12 +283,12 @@ class _Cron:
     def after(self, moment: datetime) -> datetime:
         wall = moment.astimezone(self._zone).replace(tzinfo=None)
         slot = croniter(self._expression, wall).get_next(datetime)
-        return moment + (slot - wall) if self._every_hour else _from_wall(slot, self._zone)
+        return moment + (slot - wall) if self._every_hour else from_wall(slot, self._zone)
 
     def before(self, moment: datetime) -> datetime:
         wall = moment.astimezone(self._zone).replace(tzinfo=None)
         slot = croniter(self._expression, wall).get_prev(datetime)
-        return moment - (wall - slot) if self._every_hour else _from_wall(slot, self._zone)
+        return moment - (wall - slot) if self._every_hour else from_wall(slot, self._zone)
 
     def align(self, moment: datetime) -> datetime:
         after = self.after(moment)
@@ -346,6 +353,22 @@ def _next_trigger(
     if _is_past(at, end_date):
         return None
     return _interval(at - _width(timetable), at)
+
+
+def _with_partition(timetable: CronTimetable | DeltaTimetable, slot: RunSlot) -> RunSlot:
+    if not isinstance(timetable, CronTimetable) or timetable.partition is None:
+        return slot
+    beat, date, offset = _Cron(timetable), slot.run_after, timetable.partition.offset
+    for _ in range(abs(offset)):
+        date = beat.after(date) if offset > 0 else beat.before(date)
+    key = date.strftime(timetable.partition.key_format)
+    return msgspec.structs.replace(slot, partition_key=key, partition_date=date)
+
+
+def is_partitioned(spec: DagSpec) -> bool:
+    """Has each scheduled run of it a partition?"""
+    timetable = spec.timetable
+    return spec.partitions is not None or (isinstance(timetable, CronTimetable) and timetable.partition is not None)
 
 
 def _width(timetable: CronTimetable | DeltaTimetable) -> relativedelta:
@@ -493,7 +516,7 @@ def zone_of(name: str) -> tzinfo:
         ) from error
 
 
-def _from_wall(wall: datetime, zone: tzinfo) -> datetime:
+def from_wall(wall: datetime, zone: tzinfo) -> datetime:
     """Wall-clock time to UTC: the second of two occurrences; past a gap, as much later as the clock jumps."""
     first = wall.replace(tzinfo=zone, fold=0).utcoffset()
     second = wall.replace(tzinfo=zone, fold=1).utcoffset()

@@ -13,11 +13,19 @@ from leoflowd import telemetry
 from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.core.asset_conditions import is_met
 from leoflowd.core.timetable import run_id_for
+from leoflowd.scheduler.partition_runs import start_partition_runs
 from leoflowd.store import asset_events, dag_runs
 from leoflowd.store.dags import VersionRow
 from leoflowd.store.database import Connection
 
 log = telemetry.get_logger(__name__)
+
+
+async def start_asset_runs(conn: Connection, version: VersionRow, now: datetime, *, at_most: int) -> int:
+    """How many were made: of a DAG that is scheduled on partitions one for each, of another one for all that waits."""
+    if version.spec.partitions is not None:
+        return await start_partition_runs(conn, version, version.spec.partitions, now, at_most=at_most)
+    return int(at_most > 0 and await start_asset_run(conn, version, now))
 
 
 async def start_asset_run(conn: Connection, version: VersionRow, now: datetime) -> bool:

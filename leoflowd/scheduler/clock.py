@@ -7,6 +7,7 @@ Wakes for the earliest `next_run_after`, for a hint about a DAG, when events of 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -18,11 +19,11 @@ from leoflowd.contract.dag_spec import ContinuousTimetable, CustomTimetable, Dag
 from leoflowd.contract.errors import Conflict, StoreUnavailable
 from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.core.timetable import RunSlot, next_run, ran_out, run_id_for, time_restriction
-from leoflowd.scheduler.asset_runs import start_asset_run
+from leoflowd.scheduler.asset_runs import start_asset_runs
 from leoflowd.store import dag_runs, dags
 from leoflowd.store.asset_events import list_waiting_dags
-from leoflowd.store.dags import NextRun
-from leoflowd.store.database import Database
+from leoflowd.store.dags import NextRun, VersionRow
+from leoflowd.store.database import Connection, Database
 from leoflowd.supervision import contain
 
 log = telemetry.get_logger(__name__)
@@ -130,9 +131,12 @@ class TimetableClock:
                 version = await dags.fetch_version(conn, row.dag_id)
             spec = version.spec
             active, last, tried = row.active_runs, _last_slot(row), 0
-            if not row.is_paused and _has_room(spec, active) and await start_asset_run(conn, version, now):
-                self._created += 1
-                active += 1
+            if not row.is_paused:
+                made = await start_asset_runs(conn, version, now, at_most=_room(spec, active))
+                self._created += made
+                active += made
+                if made == CREATED_AT_ONCE:
+                    self.look_at(row.dag_id)  # there may be more
             slot = _next_slot(spec, last, now)
             while slot is not None and slot.run_after <= now and not row.is_paused and _has_room(spec, active):
                 tried += 1
@@ -140,35 +144,20 @@ class TimetableClock:
                     break
                 try:
                     async with conn.transaction():
-                        await dag_runs.insert_dag_run(
-                            conn,
-                            version=version,
-                            run_id=run_id_for(DagRunType.SCHEDULED, slot.run_after),
-                            run_type=DagRunType.SCHEDULED,
-                            logical_date=slot.logical_date,
-                            data_interval_start=slot.data_interval_start,
-                            data_interval_end=slot.data_interval_end,
-                            run_after=slot.run_after,
-                            conf={},
-                            triggered_by=TriggeredBy.TIMETABLE,
-                            triggering_user_name=None,
-                            note=None,
-                            now=now,
-                        )
+                        await _insert_run(conn, version, slot, now)
                     self._created += 1
-                    log.info("dag_run_created", dag_id=row.dag_id, logical_date=str(slot.logical_date))
+                    log.info(
+                        "dag_run_created",
+                        dag_id=row.dag_id,
+                        logical_date=str(slot.logical_date),
+                        partition_key=slot.partition_key,
+                    )
                     active += 1
                 except Conflict as conflict:  # someone ran this date by hand: it is done, go on with the next
                     log.info("slot_taken", dag_id=row.dag_id, because=str(conflict))
                 last, slot = slot, _next_slot(spec, slot, now)
-            await dags.update_next_run(
-                conn,
-                row.dag_id,
-                logical_date=slot.logical_date if slot else None,
-                data_interval_start=slot.data_interval_start if slot else None,
-                data_interval_end=slot.data_interval_end if slot else None,
-                run_after=slot.run_after if slot else None,
-            )
+            if slot is not None or row.has_next:
+                await _write_next(conn, row.dag_id, slot)
         if slot is None and ran_out(spec.timetable, now):
             log.warning(
                 "timetable_ran_out", dag_id=row.dag_id, todo="compile it again: save its file, or `leoflow push`"
@@ -178,18 +167,64 @@ class TimetableClock:
         return slot.run_after
 
 
+async def _write_next(conn: Connection, dag_id: str, slot: RunSlot | None) -> None:
+    dated = slot if slot is not None and slot.partition_key is None else None
+    await dags.update_next_run(
+        conn,
+        dag_id,
+        logical_date=dated.logical_date if dated else None,
+        data_interval_start=dated.data_interval_start if dated else None,
+        data_interval_end=dated.data_interval_end if dated else None,
+        run_after=slot.run_after if slot else None,
+    )
+
+
 def _next_slot(spec: DagSpec, last: RunSlot | None, now: datetime) -> RunSlot | None:
     start_date, end_date = time_restriction(spec)
     return next_run(spec.timetable, last=last, start_date=start_date, end_date=end_date, catchup=spec.catchup, now=now)
 
 
-def _has_room(spec: DagSpec, active: int) -> bool:
+async def _insert_run(conn: Connection, version: VersionRow, slot: RunSlot, now: datetime) -> None:
+    """A run with a partition has no date; that there is one of a slot only is then its run id's to see."""
+    unique = ""
+    if slot.partition_key is not None:
+        digest = hashlib.sha256(f"{version.dag_id}:{slot.run_after.isoformat()}".encode()).hexdigest()[:8]
+        unique = f"_{slot.partition_key[:100].replace('/', '-')}__{digest}"
+    dated = slot.partition_key is None
+    await dag_runs.insert_dag_run(
+        conn,
+        version=version,
+        run_id=run_id_for(DagRunType.SCHEDULED, slot.run_after, unique=unique),
+        run_type=DagRunType.SCHEDULED,
+        logical_date=slot.logical_date if dated else None,
+        data_interval_start=slot.data_interval_start if dated else None,
+        data_interval_end=slot.data_interval_end if dated else None,
+        run_after=slot.run_after,
+        conf={},
+        triggered_by=TriggeredBy.TIMETABLE,
+        triggering_user_name=None,
+        note=None,
+        partition_key=slot.partition_key,
+        partition_date=slot.partition_date,
+        now=now,
+    )
+
+
+def _room(spec: DagSpec, active: int) -> int:
+    """For runs that are made in one look."""
     if isinstance(spec.timetable, ContinuousTimetable):
-        return active < 1
-    return spec.max_active_runs == 0 or active < spec.max_active_runs
+        return max(0, 1 - active)
+    return CREATED_AT_ONCE if spec.max_active_runs == 0 else min(CREATED_AT_ONCE, spec.max_active_runs - active)
+
+
+def _has_room(spec: DagSpec, active: int) -> bool:
+    return _room(spec, active) > 0
 
 
 def _last_slot(row: NextRun) -> RunSlot | None:
+    if row.last_partition_run_after is not None:
+        at = row.last_partition_run_after
+        return RunSlot(logical_date=at, data_interval_start=at, data_interval_end=at, run_after=at)
     start, end = row.last_data_interval_start, row.last_data_interval_end
     if row.last_run_after is None or row.last_logical_date is None or start is None or end is None:
         return None

@@ -40,6 +40,10 @@ class QueuedEvent(msgspec.Struct, frozen=True):
     name: str
     uri: str
     is_active: bool
+    partition_key: str | None
+    source_dag_id: str | None
+    source_run_id: str | None
+    source_task_id: str | None
     aliases: list[str]
 
     @property
@@ -91,9 +95,10 @@ async def list_waiting_dags(conn: Connection) -> set[str]:
 
 async def list_asked_events(conn: Connection, ask: AssetEventsAsk) -> tuple[AssetEventFacts, ...]:
     """Of an asset or alias, by time. Raises `Invalid` when there are too many for an answer."""
+    order = _SQL.oldest_first if ask.ascending else _SQL.newest_first
     found = await fetch_all(
         conn,
-        _SQL.list_oldest_events if ask.ascending else _SQL.list_newest_events,
+        b"\n".join((_SQL.facts, _SQL.that_were_asked_for, order)),
         AssetEventFacts,
         name=ask.name,
         uri=ask.uri,
@@ -107,8 +112,9 @@ async def list_asked_events(conn: Connection, ask: AssetEventsAsk) -> tuple[Asse
 
 async def list_triggering_events(conn: Connection, dag_run_id: int) -> tuple[AssetEventFacts, ...]:
     """What started this run, by time. Raises `Invalid` when it is too much for an answer."""
+    statement = b"\n".join((_SQL.facts, _SQL.that_started, _SQL.oldest_first))
     limit = ANSWER_MAX + 1
-    return _that_fit(await fetch_all(conn, _SQL.list_triggering, AssetEventFacts, dag_run_id=dag_run_id, limit=limit))
+    return _that_fit(await fetch_all(conn, statement, AssetEventFacts, dag_run_id=dag_run_id, limit=limit))
 
 
 def _that_fit(events: tuple[AssetEventFacts, ...]) -> tuple[AssetEventFacts, ...]:

@@ -5,7 +5,7 @@ An asset that no DAG names any more is inactive and keeps its events (ADR 46).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -13,6 +13,7 @@ import msgspec
 from leoflowd.contract.asset_spec import AliasSpec, AssetAt, AssetFacts, AssetLike, AssetNamed, AssetSpec
 from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.core.asset_conditions import expression_of, named_in
+from leoflowd.store.asset_watchers import forget_watchers, write_watchers
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_value, statements
 
 _SQL = statements("assets")
@@ -54,7 +55,7 @@ async def write_uses(conn: Connection, spec: DagSpec, now: datetime) -> tuple[Co
     if not named and not await fetch_value(conn, _SQL.fetch_has_uses, dag_id=spec.dag_id):
         return ()
     await conn.execute(_SQL.lock_uses, {"key": USES_LOCK})
-    assets = {(one.name, one.uri): one for _, _, one in named if isinstance(one, AssetSpec)}
+    assets = _assets(one for _, _, one in named)
     aliases = {one.name: one for _, _, one in named if isinstance(one, AliasSpec)}
     rows = [{"name": a.name, "uri": a.uri, "group": a.group, "extra": a.extra} for a in assets.values()]
     await conn.execute(_SQL.upsert_assets, {"assets": _text(rows), "now": now})
@@ -63,6 +64,7 @@ async def write_uses(conn: Connection, spec: DagSpec, now: datetime) -> tuple[Co
     )
     uses = [_use(kind, task_id, one) for kind, task_id, one in named]
     await conn.execute(_SQL.write_uses, {"uses": _text(uses), "dag_id": spec.dag_id, "now": now})
+    await write_watchers(conn, spec, assets.values(), now)
     if spec.asset_condition is None:
         await conn.execute(_SQL.delete_queue, {"dag_ids": [spec.dag_id]})
     await _refresh_activity(conn)
@@ -85,6 +87,7 @@ async def forget_uses(conn: Connection, dag_ids: Sequence[str]) -> None:
     await conn.execute(_SQL.lock_uses, {"key": USES_LOCK})
     await conn.execute(_SQL.delete_queue, {"dag_ids": list(dag_ids)})
     await execute(conn, _SQL.delete_uses, dag_ids=list(dag_ids))
+    await forget_watchers(conn, dag_ids)
     await _refresh_activity(conn)
 
 
@@ -110,6 +113,17 @@ def _named(spec: DagSpec) -> list[tuple[str, str, AssetLike]]:
         *(("outlet", task.task_id, one) for task in spec.tasks for one in task.outlets),
         *(("inlet", task.task_id, one) for task in spec.tasks for one in task.inlets),
     ]
+
+
+def _assets(named: Iterable[AssetLike]) -> dict[tuple[str, str], AssetSpec]:
+    """By name and uri. One place of the DAG may say what is watched for the asset, and another only name it."""
+    found: dict[tuple[str, str], AssetSpec] = {}
+    for one in named:
+        if isinstance(one, AssetSpec):
+            known = found.get((one.name, one.uri))
+            watchers = () if known is None else known.watchers
+            found[one.name, one.uri] = msgspec.structs.replace(one, watchers=(*watchers, *one.watchers))
+    return found
 
 
 def _use(kind: str, task_id: str, one: AssetLike) -> Use:

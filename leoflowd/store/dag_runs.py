@@ -66,6 +66,7 @@ async def insert_dag_run(
     note: str | None,
     now: datetime,
     partition_key: str | None = None,
+    partition_date: datetime | None = None,
 ) -> int:
     """A queued run with all its task instances; returns its `dag_run.id`.
 
@@ -88,6 +89,7 @@ async def insert_dag_run(
             user=triggering_user_name,
             note=note,
             partition_key=partition_key,
+            partition_date=partition_date,
             now=now,
         )
     except psycopg.errors.UniqueViolation as error:

@@ -15,7 +15,8 @@ from leoflowd.contract import dag_spec
 from leoflowd.contract.dag_spec import CustomTimetable, DagSpec, NoTimetable
 from leoflowd.contract.errors import Invalid, NotFound
 from leoflowd.core.dag_shape import DagShape, checked_order, shape_of
-from leoflowd.core.timetable import describe, validate
+from leoflowd.core.partitions import validate_mappers
+from leoflowd.core.timetable import describe, is_partitioned, validate
 from leoflowd.store import assets
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, long_statement, statements
 from leoflowd.store.hints import send_hint
@@ -65,6 +66,10 @@ class NextRun(msgspec.Struct, frozen=True):
     last_data_interval_start: datetime | None
     last_data_interval_end: datetime | None
     last_run_after: datetime | None
+    last_partition_run_after: datetime | None
+    """Of the newest run that the timetable started for a partition."""
+    has_next: bool
+    """Its row says when it runs next."""
     active_runs: int
 
 
@@ -165,6 +170,7 @@ async def make_current(
             "max_active_runs": spec.max_active_runs,
             "max_active_tasks": spec.max_active_tasks,
             "max_consecutive_failed_dag_runs": spec.max_consecutive_failed_dag_runs,
+            "is_partitioned": is_partitioned(spec),
         },
     )
     for conflict in await assets.write_uses(conn, spec, now):
@@ -196,6 +202,8 @@ def prepare(spec: DagSpec) -> Prepared:
     try:
         dag_spec.checked(spec)
         validate(spec.timetable)
+        if spec.partitions is not None:
+            validate_mappers(spec.partitions)
         checked_order(spec)
         description = _describe(spec)
     except Invalid as error:

@@ -89,6 +89,7 @@ class _RunRow(msgspec.Struct, frozen=True):
     triggering_user_name: str | None
     note: str | None
     partition_key: str | None
+    partition_date: datetime | None
     because: str | None
     revision: int
     is_paused: bool
@@ -256,6 +257,7 @@ def _run_facts(run: _RunRow) -> DagRunFacts:
         conf=run.conf,
         note=run.note,
         partition_key=run.partition_key,
+        partition_date=run.partition_date,
     )
 
 

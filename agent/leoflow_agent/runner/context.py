@@ -34,6 +34,7 @@ _RUN_DATES = (
     "start_date",
     "end_date",
     "queued_at",
+    "partition_date",
 )
 
 
@@ -552,7 +553,7 @@ def build(
         "map_index_template": getattr(task, "map_index_template", None),
         "templates_dict": getattr(task, "templates_dict", None),
         "partition_key": spec["dag_run"].get("partition_key"),
-        "partition_date": None,
+        "partition_date": moment(spec["dag_run"].get("partition_date")),
         "test_mode": False,
         "prev_start_date_success": _of_previous(ti, "start_date"),
         "prev_end_date_success": _of_previous(ti, "end_date"),

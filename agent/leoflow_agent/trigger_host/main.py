@@ -74,6 +74,10 @@ class TriggerHost:
             trigger = self._triggers.get(message["wait_id"])
             if trigger is not None:
                 trigger.cancel()
+        elif kind == "go_on":
+            trigger = self._triggers.get(message["wait_id"])
+            if trigger is not None:
+                trigger.go_on()
         elif kind == "stop":
             self._stop.set()
         else:

@@ -1,7 +1,8 @@
 """One trigger, from its class path to its event: made, run, and cleaned up after.
 
-Airflow's rules (`airflow.jobs.triggerer_job_runner.TriggerRunner`), with one difference: the first event counts at
-once, and a trigger that goes on is ended a moment later.
+Airflow's rules (`airflow.jobs.triggerer_job_runner.TriggerRunner`), with two differences: the first event counts at
+once, and a trigger that goes on is ended a moment later; and one that watches for an asset, where each event counts, is
+not asked for the next one before the daemon has stored the last.
 """
 
 from __future__ import annotations
@@ -42,11 +43,15 @@ class Call:
         self.source_path: str = call["source_path"]
         self.import_paths: list[str] = call.get("import_paths", [])
         names = ("dag_id", "run_id", "task_id", "map_index", "try_number")
-        self.task_instance = types.SimpleNamespace(id=call["try_id"], **{name: call[name] for name in names})
+        self.repeats: bool = call.get("repeats", False)
+        self.task_instance = (
+            None if self.repeats else types.SimpleNamespace(id=call["try_id"], **{name: call[name] for name in names})
+        )
 
 
 class RunningTrigger:
-    """`start` once; it reports exactly one event or failure, unless it is cancelled before."""
+    """`start` once; it reports exactly one event or failure, unless it is cancelled before. One that repeats reports
+    any number of events, and then a failure or its end."""
 
     def __init__(
         self, call: Call, *, channel: Channel, runtime: Runtime, classes: TriggerClasses, streams: SharedStreams
@@ -59,10 +64,15 @@ class RunningTrigger:
         self._classes = classes
         self._streams = streams
         self._too_long: asyncio.TimerHandle | None = None
+        self._taken = asyncio.Event()
 
     def start(self) -> asyncio.Task[None]:
         self._task = asyncio.get_running_loop().create_task(self._run())
         return self._task
+
+    def go_on(self) -> None:
+        """Its event is stored."""
+        self._taken.set()
 
     def cancel(self) -> None:
         """The wait is no longer wanted: no event, no failure, but `cleanup`."""
@@ -75,7 +85,10 @@ class RunningTrigger:
         try:
             trigger = await self._make()
             await self._read(self._events(trigger))
-            if not self.is_decided:
+            if self._call.repeats and not self.is_decided:
+                self.is_decided = True
+                self._channel.send("ended", wait_id=self._call.wait_id)
+            elif not self.is_decided:
                 self._fail("The trigger ended without an event; a trigger must yield a TriggerEvent", "")
         except asyncio.CancelledError as error:
             self._ended_by(error)
@@ -114,13 +127,19 @@ class RunningTrigger:
             if self.is_decided:
                 _log.warning("The trigger yielded another event, which is ignored: a task waits for one")
                 continue
+            if self._call.repeats:
+                self._taken.clear()
+                self._report(event)
+                await self._taken.wait()
+                continue
             self._report(event)
+            self.is_decided = True
             self._too_long = asyncio.get_running_loop().call_later(AFTER_EVENT_S, self._task.cancel)
 
     def _report(self, event: Any) -> None:
         if not hasattr(event, "payload"):
             raise TypeError(f"the trigger yielded {event!r}; it must yield a TriggerEvent")
-        state = getattr(event, "task_instance_state", None)
+        state = None if self._call.repeats else getattr(event, "task_instance_state", None)
         end = None if state is None else str(getattr(state, "value", state))
         if end is not None and end not in _ENDS:
             raise TypeError(f"the trigger ends its task as {end!r}; possible are {', '.join(_ENDS)}")
@@ -128,7 +147,6 @@ class RunningTrigger:
         plain = self._runtime.encode(value, "the event of the trigger")
         self._check_size(plain)
         self._channel.send("event", wait_id=self._call.wait_id, event=plain, end=end)
-        self.is_decided = True
 
     def _check_size(self, plain: Any) -> None:
         size = len(json.dumps(limits.check(plain, "the event of the trigger")))

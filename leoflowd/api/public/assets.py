@@ -5,8 +5,9 @@ An event that is made here starts runs as one of a task does: its queue is writt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from quart import Blueprint, Response
@@ -23,9 +24,12 @@ from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.contract.states import DagRunType
 from leoflowd.contract.values import checked_text, json_text
 from leoflowd.core.asset_events import NewEvent
+from leoflowd.core.rights import Dags
 from leoflowd.store import api_assets, api_dag_runs, api_dags, dag_runs
+from leoflowd.store.api_lists import Json
 from leoflowd.store.asked_runs import insert_asked_run
 from leoflowd.store.asset_events import AssetEventWrite, insert_events
+from leoflowd.store.database import Connection
 from leoflowd.store.hints import send_hint
 
 blueprint = Blueprint("public_assets", __name__)
@@ -56,12 +60,7 @@ async def list_assets() -> Response:
         "dag_ids": query.texts("dag_ids"),
         "only_active": query.boolean("only_active", True),
     }
-    limit, offset = query.page()
-    async with lane().connection() as conn:
-        rows, total = await api_assets.list_assets(
-            conn, filters, dags=auth.dags(), order_by=query.order_by() or ["id"], limit=limit, offset=offset
-        )
-    return collection("assets", rows, total)
+    return await _listed("assets", api_assets.list_assets, query, filters, order="id")
 
 
 @blueprint.get("/api/v2/assets/<asset_id>")
@@ -74,13 +73,7 @@ async def get_asset(asset_id: str) -> Response:
 @blueprint.get("/api/v2/assets/aliases")
 async def list_asset_aliases() -> Response:
     query = Query()
-    filters = query.patterns("name")
-    limit, offset = query.page()
-    async with lane().connection() as conn:
-        rows, total = await api_assets.list_aliases(
-            conn, filters, dags=auth.dags(), order_by=query.order_by() or ["id"], limit=limit, offset=offset
-        )
-    return collection("asset_aliases", rows, total)
+    return await _listed("asset_aliases", api_assets.list_aliases, query, query.patterns("name"), order="id")
 
 
 @blueprint.get("/api/v2/assets/aliases/<asset_alias_id>")
@@ -102,12 +95,23 @@ async def list_asset_events() -> Response:
         **query.patterns("name"),
         **query.range("timestamp"),
     }
+    return await _listed("asset_events", api_assets.list_events, query, filters, order="timestamp")
+
+
+class _Lists(Protocol):
+    async def __call__(
+        self, conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, offset: int
+    ) -> tuple[list[Json], int]: ...
+
+
+async def _listed(name: str, rows_of: _Lists, query: Query, filters: dict[str, Any], *, order: str) -> Response:
+    """A page of what the query asks for, in this order unless it names another."""
     limit, offset = query.page()
     async with lane().connection() as conn:
-        rows, total = await api_assets.list_events(
-            conn, filters, dags=auth.dags(), order_by=query.order_by() or ["timestamp"], limit=limit, offset=offset
+        rows, total = await rows_of(
+            conn, filters, dags=auth.dags(), order_by=query.order_by() or [order], limit=limit, offset=offset
         )
-    return collection("asset_events", rows, total)
+    return collection(name, rows, total)
 
 
 @blueprint.get("/api/v2/dags/<dag_id>/dagRuns/<run_id>/upstreamAssetEvents")

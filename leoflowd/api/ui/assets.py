@@ -11,7 +11,7 @@ from leoflowd.api.paging import Query
 from leoflowd.api.problems import BadRequest
 from leoflowd.contract.errors import NotFound
 from leoflowd.core.asset_drawing import component_of, data_graph, scheduling_graph
-from leoflowd.store import api_assets, assets, ui_dags
+from leoflowd.store import api_assets, assets, partition_runs, ui_dags
 
 blueprint = Blueprint("ui_assets", __name__, url_prefix="/ui")
 
@@ -24,7 +24,38 @@ async def next_run_assets(dag_id: str) -> Response:
             raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
         expression = await assets.fetch_expression(conn, dag_id)
         events = await api_assets.list_next(conn, dag_id)
-    return json_answer({"asset_expression": expression, "events": events})
+        answer = {"asset_expression": expression, "events": events}
+        if await partition_runs.waits_for_partitions(conn, dag_id):
+            answer["pending_partition_count"] = await partition_runs.count_pending(conn, dag_id)
+    return json_answer(answer)
+
+
+@blueprint.get("/partitioned_dag_runs")
+async def partitioned_dag_runs() -> Response:
+    """Runs of partitions, the newest first: those that wait for events, and those that were made."""
+    query = Query()
+    dag_id, is_made = query.text("dag_id"), query.boolean("has_created_dag_run_id")
+    query.check()
+    async with lane().connection() as conn:
+        if dag_id is not None and not (dag_id in auth.dags() and await ui_dags.is_known_dag(conn, dag_id=dag_id)):
+            raise NotFound(f"Dag with id {dag_id} was not found")
+        rows = await partition_runs.list_partition_runs(conn, dags=auth.dags(), dag_id=dag_id, is_made=is_made)
+    expressions = {row["dag_id"]: row["asset_expression"] for row in rows}
+    shown = [{name: value for name, value in row.items() if name != "asset_expression"} for row in rows]
+    return json_answer(
+        {
+            "partitioned_dag_runs": shown,
+            "total": len(shown),
+            "asset_expressions": expressions if dag_id is None and rows else None,
+        }
+    )
+
+
+@blueprint.get("/pending_partitioned_dag_run/<dag_id>/<path:partition_key>")
+async def pending_partitioned_dag_run(dag_id: str, partition_key: str) -> Response:
+    """One that waits, with the assets of which an event has come. The key may have slashes."""
+    async with lane().connection() as conn:
+        return json_answer(await partition_runs.fetch_pending_run(conn, dag_id, partition_key))
 
 
 @blueprint.get("/dependencies")

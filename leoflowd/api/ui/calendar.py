@@ -30,7 +30,7 @@ Bounds = dict[str, datetime | None]
 async def calendar(dag_id: str) -> Response:
     query = Query()
     granularity = GRANULARITIES[query.choice("granularity", GRANULARITIES, "daily") or "daily"]
-    bounds = query.range("logical_date")
+    bounds = _bounds(query)
     query.check()
     async with lane().connection() as conn:
         version = await dags.fetch_version(conn, dag_id)
@@ -40,6 +40,14 @@ async def calendar(dag_id: str) -> Response:
     plan = partial(plan_cells, version.spec, last, context().now(), granularity, bounds)
     planned = await trio.to_thread.run_sync(plan)
     return json_answer({"total_entries": len(cells) + len(planned), "dag_runs": [*cells, *planned]})
+
+
+def _bounds(query: Query) -> Bounds:
+    """Of logical dates; those of partitions, for a Dag that has them, take their place when they are given."""
+    dates, partitions = query.range("logical_date"), query.range("partition_date")
+    if any(partitions.values()):
+        return {name.replace("partition", "logical"): moment for name, moment in partitions.items()}
+    return dates
 
 
 def plan_cells(
@@ -57,8 +65,9 @@ def plan_cells(
         if slot is None or slot.logical_date > until:
             break
         catchup = True  # from the next run on, every slot is one that comes
-        if _is_inside(slot.logical_date, bounds):
-            counts[_truncate(slot.logical_date, granularity)] += 1
+        date = slot.partition_date or slot.logical_date
+        if _is_inside(date, bounds):
+            counts[_truncate(date, granularity)] += 1
     return tuple(CalendarCell(date, "planned", count) for date, count in counts.items())
 
 

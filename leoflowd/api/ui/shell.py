@@ -82,9 +82,3 @@ async def create_token() -> Response:
 @blueprint.get("/teams")
 async def teams() -> Response:
     raise NotAllowed("Multi-team mode is not configured in this Leoflow: there are no teams to list")
-
-
-@blueprint.get("/partitioned_dag_runs")
-async def partitioned_dag_runs() -> Response:
-    """Runs that wait for the events of their partition: no DAG has any, for timetables with partitions are refused."""
-    return json_answer({"partitioned_dag_runs": [], "total": 0, "asset_expressions": None})

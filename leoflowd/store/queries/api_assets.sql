@@ -14,7 +14,10 @@ a.id, a.name, a.uri, a.group_name AS "group", a.extra, a.created_at, a.updated_a
    AND (%(visible)s::text[] IS NULL OR u.dag_id = ANY (%(visible)s))) AS consuming_tasks,
 (SELECT coalesce(json_agg(json_build_object('id', l.id, 'name', l.name, 'group', l.group_name) ORDER BY l.name), '[]')
  FROM asset_alias_asset o JOIN asset_alias l ON l.id = o.alias_id WHERE o.asset_id = a.id) AS aliases,
-'[]'::json AS watchers,
+(SELECT coalesce(json_agg(json_build_object('name', w.name, 'trigger_id', w.trigger_id, 'created_date', w.created_at)
+                          ORDER BY w.name, w.trigger_id), '[]')
+ FROM (SELECT o.name, min(s.id) AS trigger_id, min(o.created_at) AS created_at FROM asset_watcher o JOIN asset_watcher s USING (key)
+       WHERE o.asset_id = a.id AND (%(visible)s::text[] IS NULL OR o.dag_id = ANY (%(visible)s)) GROUP BY o.name, o.key) w) AS watchers,
 json_build_object('id', last.id, 'timestamp', last.timestamp) AS last_asset_event
 
 -- name: source
@@ -55,9 +58,14 @@ WHERE (%(dag_id)s::text IS NULL OR q.dag_id = %(dag_id)s) AND (%(asset_id)s::big
   AND (%(before)s::timestamptz IS NULL OR q.created_at < %(before)s)
   AND (%(visible)s::text[] IS NULL OR q.dag_id = ANY (%(visible)s));
 
--- name: list_next (what a DAG waits for: its active assets, and when an event of each came that no run has taken)
-SELECT a.id, a.uri, a.name, (SELECT max(e.timestamp) FROM asset_queue q JOIN asset_event e ON e.id = q.event_id
-                             WHERE q.dag_id = u.dag_id AND q.asset_id = a.id) AS "lastUpdate"
+-- name: list_next (what a DAG waits for: its active assets, and when an event of each came that no run has taken: that is
+-- in the queue, or came for a partition)
+SELECT a.id, a.uri, a.name, greatest(
+           (SELECT max(e.timestamp) FROM asset_queue q JOIN asset_event e ON e.id = q.event_id
+            WHERE q.dag_id = u.dag_id AND q.asset_id = a.id),
+           (SELECT max(e.timestamp) FROM partition_run p JOIN partition_event t ON t.partition_run_id = p.id
+            JOIN asset_event e ON e.id = t.event_id
+            WHERE p.dag_id = u.dag_id AND p.dag_run_id IS NULL AND t.asset_id = a.id)) AS "lastUpdate"
 FROM asset_use u JOIN asset a ON a.id = u.asset_id AND a.is_active
 WHERE u.dag_id = %(dag_id)s AND u.kind = 'schedule' ORDER BY a.uri;
 

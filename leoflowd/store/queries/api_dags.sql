@@ -3,7 +3,7 @@
 d.dag_id, d.dag_display_name, d.is_paused, d.is_stale,
 d.last_parsed_at AS last_parsed_time, d.last_parse_duration_s AS last_parse_duration, d.last_expired_at AS last_expired,
 d.bundle_name, nullif(v.bundle_digest, '') AS bundle_version, d.relative_fileloc, d.fileloc, d.description,
-d.timetable_summary, d.timetable_description, false AS timetable_partitioned,
+d.timetable_summary, d.timetable_description, d.is_partitioned AS timetable_partitioned,
 (SELECT coalesce(jsonb_agg(jsonb_build_object('name', tag, 'dag_id', d.dag_id, 'dag_display_name', d.dag_display_name)
                            ORDER BY tag), '[]') FROM unnest(d.tags) AS tag) AS tags,
 d.max_active_tasks, d.max_active_runs, d.max_consecutive_failed_dag_runs,

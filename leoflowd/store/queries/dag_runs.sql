@@ -1,9 +1,10 @@
 -- name: insert_dag_run (unique on (dag_id, run_id) and (dag_id, logical_date))
 INSERT INTO dag_run (dag_id, run_id, dag_version_id, run_type, state, logical_date, data_interval_start,
                      data_interval_end, run_after, queued_at, conf, triggered_by, triggering_user_name, note, partition_key,
-                     updated_at)
+                     partition_date, updated_at)
 VALUES (%(dag_id)s, %(run_id)s, %(version_id)s, %(run_type)s, 'queued', %(logical_date)s, %(start)s, %(end)s,
-        %(run_after)s, %(now)s, %(conf)s::json, %(triggered_by)s, %(user)s, %(note)s, %(partition_key)s, %(now)s)
+        %(run_after)s, %(now)s, %(conf)s::json, %(triggered_by)s, %(user)s, %(note)s, %(partition_key)s,
+        %(partition_date)s, %(now)s)
 RETURNING id;
 
 -- name: insert_task_instances (of tasks without any: one that was expanded has no map index -1)

@@ -38,7 +38,8 @@ UPDATE dag SET
     bundle_name = %(bundle_name)s, dag_display_name = %(dag_display_name)s, description = %(description)s,
     tags = %(tags)s, owners = %(owners)s, timetable_summary = %(timetable_summary)s,
     timetable_description = %(timetable_description)s, max_active_runs = %(max_active_runs)s,
-    max_active_tasks = %(max_active_tasks)s, max_consecutive_failed_dag_runs = %(max_consecutive_failed_dag_runs)s
+    max_active_tasks = %(max_active_tasks)s, max_consecutive_failed_dag_runs = %(max_consecutive_failed_dag_runs)s,
+    is_partitioned = %(is_partitioned)s
 WHERE dag_id = %(dag_id)s;
 
 -- name: update_paused
@@ -68,10 +69,13 @@ DELETE FROM deleted_dag WHERE dag_id = ANY (%(dag_ids)s);
 -- name: delete_dag (cascades to versions)
 DELETE FROM dag WHERE dag_id = %(dag_id)s;
 
--- name: list_next_runs (timetable clock; last run by logical date over the unique index)
+-- name: list_next_runs (timetable clock; last run by logical date over the unique index, or by partition over
+-- dag_run_by_partition)
 SELECT d.dag_id, d.current_version_id AS version_id, d.is_paused,
        last.logical_date AS last_logical_date, last.data_interval_start AS last_data_interval_start,
        last.data_interval_end AS last_data_interval_end, last.run_after AS last_run_after,
+       part.run_after AS last_partition_run_after,
+       num_nonnulls(d.next_run_after, d.next_logical_date) > 0 AS has_next,
        (SELECT count(*)::int FROM dag_run r
         WHERE r.dag_id = d.dag_id AND r.state IN ('queued', 'running') AND r.run_type <> 'backfill') AS active_runs
 FROM dag d
@@ -79,7 +83,12 @@ LEFT JOIN LATERAL (
     SELECT r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after FROM dag_run r
     WHERE r.dag_id = d.dag_id AND r.run_type IN ('scheduled', 'backfill')
     ORDER BY r.logical_date DESC NULLS LAST LIMIT 1
-) last ON true
+) last ON NOT d.is_partitioned
+LEFT JOIN LATERAL (
+    SELECT r.run_after FROM dag_run r
+    WHERE r.dag_id = d.dag_id AND r.run_type IN ('scheduled', 'backfill') AND r.partition_date IS NOT NULL
+    ORDER BY r.partition_date DESC LIMIT 1
+) part ON d.is_partitioned
 WHERE d.current_version_id IS NOT NULL AND NOT d.is_stale
   AND (%(dag_ids)s::text[] IS NULL OR d.dag_id = ANY (%(dag_ids)s));
 

@@ -17,7 +17,7 @@ ORDER BY r.run_after, r.id;
 -- name: fetch_run (scheduler view; primary key)
 SELECT r.id, r.dag_id, r.run_id, r.dag_version_id, r.run_type, r.state, r.logical_date, r.data_interval_start,
        r.data_interval_end, r.run_after, r.queued_at, r.start_date, r.conf::text AS conf, r.triggered_by, r.triggering_user_name,
-       r.note, r.partition_key, r.because, r.revision, d.is_paused,
+       r.note, r.partition_key, r.partition_date, r.because, r.revision, d.is_paused,
        coalesce(b.max_active_runs, d.max_active_runs) AS max_active_runs,
        coalesce(r.backfill_id, 0) AS backfill_id, coalesce(r.backfill_ordinal, 0) AS ordinal
 FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id LEFT JOIN backfill b ON b.id = r.backfill_id WHERE r.id = %(dag_run_id)s;

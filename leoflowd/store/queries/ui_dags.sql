@@ -59,9 +59,9 @@ SELECT json_build_object(
         'description', d.description,
         'timetable_summary', d.timetable_summary,
         'timetable_description', d.timetable_description,
-        'timetable_partitioned', false,
+        'timetable_partitioned', d.is_partitioned,
         'timetable_periodic', coalesce(v.spec -> 'timetable' ->> 'type' IN ('cron', 'delta', 'dates'), false),
-        'is_backfillable', coalesce(v.spec -> 'timetable' ->> 'type' IN ('cron', 'delta', 'dates'), false),
+        'is_backfillable', NOT d.is_partitioned AND coalesce(v.spec -> 'timetable' ->> 'type' IN ('cron', 'delta', 'dates'), false),
         'tags', (SELECT coalesce(json_agg(json_build_object(
                      'name', tag, 'dag_id', d.dag_id, 'dag_display_name', d.dag_display_name) ORDER BY tag), '[]')
                  FROM unnest(d.tags) AS tag),
@@ -136,23 +136,30 @@ SELECT json_build_object(
         FROM unnest(%(ti_states)s::text[]) AS s (state) LEFT JOIN ti_count c USING (state)),
     'state_count_limit', %(count_limit)s)::text;
 
--- name: list_calendar (what ran, per hour or day of the logical date and state; oldest first)
-SELECT date_trunc(%(granularity)s, r.logical_date, 'UTC') AS date, r.state, count(*) AS count
-FROM dag_run r
-WHERE r.dag_id = %(dag_id)s AND r.logical_date IS NOT NULL
-  AND (%(logical_date_gte)s::timestamptz IS NULL OR r.logical_date >= %(logical_date_gte)s)
-  AND (%(logical_date_gt)s::timestamptz IS NULL OR r.logical_date > %(logical_date_gt)s)
-  AND (%(logical_date_lte)s::timestamptz IS NULL OR r.logical_date <= %(logical_date_lte)s)
-  AND (%(logical_date_lt)s::timestamptz IS NULL OR r.logical_date < %(logical_date_lt)s)
+-- name: list_calendar (what ran, per hour or day and state; of a run with a partition by its date, else by its logical date;
+-- a run that has neither, as of an asset, is not shown. Oldest first)
+SELECT date_trunc(%(granularity)s, r.date, 'UTC') AS date, r.state, count(*) AS count
+FROM (SELECT coalesce(partition_date, logical_date) AS date, state FROM dag_run WHERE dag_id = %(dag_id)s) r
+WHERE r.date IS NOT NULL
+  AND (%(logical_date_gte)s::timestamptz IS NULL OR r.date >= %(logical_date_gte)s)
+  AND (%(logical_date_gt)s::timestamptz IS NULL OR r.date > %(logical_date_gt)s)
+  AND (%(logical_date_lte)s::timestamptz IS NULL OR r.date <= %(logical_date_lte)s)
+  AND (%(logical_date_lt)s::timestamptz IS NULL OR r.date < %(logical_date_lt)s)
 GROUP BY 1, 2
 ORDER BY 1, 2;
 
 -- name: fetch_last_interval (where a Dag's timetable stands: the newest run that it, or a backfill, started)
-SELECT r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after
-FROM dag_run r
-WHERE r.dag_id = %(dag_id)s AND r.run_type IN ('scheduled', 'backfill')
-  AND r.logical_date IS NOT NULL AND r.data_interval_start IS NOT NULL
-ORDER BY r.logical_date DESC LIMIT 1;
+SELECT logical_date, data_interval_start, data_interval_end, run_after FROM (
+    (SELECT r.logical_date, r.data_interval_start, r.data_interval_end, r.run_after
+     FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id AND NOT d.is_partitioned
+     WHERE r.dag_id = %(dag_id)s AND r.run_type IN ('scheduled', 'backfill')
+       AND r.logical_date IS NOT NULL AND r.data_interval_start IS NOT NULL
+     ORDER BY r.logical_date DESC LIMIT 1)
+    UNION ALL
+    (SELECT r.run_after, r.run_after, r.run_after, r.run_after
+     FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id AND d.is_partitioned
+     WHERE r.dag_id = %(dag_id)s AND r.run_type IN ('scheduled', 'backfill') AND r.partition_date IS NOT NULL
+     ORDER BY r.partition_date DESC LIMIT 1)) last;
 
 -- name: fetch_dag_exists
 SELECT true FROM dag WHERE dag_id = %(dag_id)s AND current_version_id IS NOT NULL;

@@ -15,6 +15,7 @@ NOWHERE: Mapping[str, str] = {
     "task_try_number": "1",
     "version_number": "1",
     "xcom_key": "none",
+    "partition_key": "none",
     "backfill_id": "0",
     "wait_id": "00000000-0000-0000-0000-000000000000",
     "action": "fail",

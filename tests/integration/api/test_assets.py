@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 
 from leoflowd.api.context import ApiContext
-from leoflowd.contract.asset_spec import AliasSpec, AllOf, AnyOf, AssetCondition, AssetNamed, AssetRecord, AssetSpec
+from leoflowd.contract.asset_spec import (
+    AliasSpec,
+    AllOf,
+    AnyOf,
+    AssetCondition,
+    AssetNamed,
+    AssetRecord,
+    AssetSpec,
+    WatcherSpec,
+)
 from leoflowd.contract.dag_spec import DagSpec
-from leoflowd.core.asset_events import events_of
-from leoflowd.scheduler.asset_runs import start_asset_run
-from leoflowd.store import asset_events, dags
+from leoflowd.contract.partition_spec import AssetPartitions
+from leoflowd.core.asset_events import NewEvent, events_of
+from leoflowd.scheduler.asset_runs import start_asset_run, start_asset_runs
+from leoflowd.store import asset_events, asset_watchers, dags
 from leoflowd.store.asset_events import AssetEventWrite
+from tests.conftest import unpacked_ui
 from tests.integration.api.api_client import START, Client, Clock
 from tests.integration.api.test_conformance import _check
 from tests.integration.scheduler.conftest import dag, task
@@ -43,6 +57,12 @@ async def assets(api_context: ApiContext, admin: Client) -> Client:
     return admin
 
 
+def fits_the_ui(schema: str, answer: Any) -> None:
+    document = yaml.load((unpacked_ui() / "openapi" / "_private_ui.yaml").read_text(), Loader=yaml.CSafeLoader)
+    named = {"$ref": f"#/components/schemas/{schema}", "components": document["components"]}
+    jsonschema.Draft202012Validator(named).validate(answer)
+
+
 async def ids(client: Client) -> dict[str, int]:
     return {row["name"]: row["id"] for row in (await client.get(API))["assets"]}
 
@@ -65,6 +85,28 @@ async def test_an_asset_is_shown_with_who_makes_reads_and_waits_for_it(assets: C
     _check("get", f"{API}/{{asset_id}}", 200, one)
     assert one == a
     assert (await assets.call("GET", f"{API}/999")).status_code == 404
+
+
+async def test_what_is_watched_is_shown_with_the_asset_and_how_it_goes(api_context: ApiContext, admin: Client) -> None:
+    watcher = WatcherSpec(name="inbox", trigger="x.FileDeleteTrigger", arguments={"filepath": "/tmp/f"})
+    watched = AssetSpec(name="w", uri="w", watchers=(watcher,))
+    await register(api_context, dag("c", task("t"), asset_condition=watched), dag("d", task("t", inlets=(watched,))))
+    answer = await admin.get(API)
+    _check("get", API, 200, answer)
+    [shown] = answer["assets"][0]["watchers"]
+    assert (shown["name"], datetime.fromisoformat(shown["created_date"])) == ("inbox", START)
+    async with api_context.db.api.transaction() as conn:
+        key, retry_at = asset_watchers.trigger_key(watcher), START + timedelta(seconds=4)
+        await asset_watchers.mark_failed(conn, key, failures=2, error="no queue", retry_at=retry_at)
+    rows = (await admin.get("/leoflow/api/watchers"))["watchers"]
+    assert [(row["dag_id"], row["asset_name"], row["name"], row["trigger"]) for row in rows] == [
+        ("c", "w", "inbox", "x.FileDeleteTrigger"),
+        ("d", "w", "inbox", "x.FileDeleteTrigger"),
+    ]
+    assert {row["because"] for row in rows} == {
+        "its trigger failed 2 times in a row and is started again in 4 s; last: no queue"
+    }
+    assert shown["trigger_id"] == min(row["id"] for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +244,50 @@ async def test_a_dag_shows_what_it_waits_for(assets: Client) -> None:
     assert [row["dag_id"] for row in (await assets.get("/api/v2/dags?has_asset_schedule=false"))["dags"]] == [
         "producer"
     ]
+
+
+async def test_runs_of_partitions_are_shown_while_they_wait_and_afterwards(
+    api_context: ApiContext, admin: Client
+) -> None:
+    waiting = dag(
+        "parts",
+        task("t"),
+        asset_condition=AllOf(of=(A, B)),
+        partitions=AssetPartitions(),
+        timetable_summary="Partitioned Asset",
+    )
+    await register(api_context, PRODUCER, waiting)
+    async with api_context.db.api.transaction() as conn:
+        for asset, key in ((A, "eu/1"), (A, "us"), (B, "us")):
+            event = NewEvent(name=asset.name, uri=asset.uri, partition_key=key)
+            await asset_events.insert_events(conn, [AssetEventWrite(event=event)], START)
+    async with api_context.db.scheduler.transaction() as conn:
+        assert await start_asset_runs(conn, await dags.fetch_version(conn, "parts"), START, at_most=9) == 1
+    known = await ids(admin)
+    listed = await admin.get("/ui/partitioned_dag_runs?dag_id=parts")
+    assert (listed["total"], listed["asset_expressions"]) == (2, None)
+    assert [
+        (row["partition_key"], row["state"], row["total_received"], row["total_required"])
+        for row in listed["partitioned_dag_runs"]
+    ] == [("us", "queued", 2, 2), ("eu/1", "pending", 1, 2)]
+    made, pending = listed["partitioned_dag_runs"]
+    assert pending["created_dag_run_id"] is None
+    assert made["created_dag_run_id"].startswith("asset_triggered__")
+    every = await admin.get("/ui/partitioned_dag_runs?has_created_dag_run_id=false")
+    assert [row["partition_key"] for row in every["partitioned_dag_runs"]] == ["eu/1"]
+    assert every["asset_expressions"]["parts"]["all"][0]["asset"]["id"] == known["a"]
+    detail = await admin.get("/ui/pending_partitioned_dag_run/parts/eu%2F1")
+    assert (detail["total_received"], detail["total_required"]) == (1, 2)
+    assert [(one["asset_name"], one["received"]) for one in detail["assets"]] == [("b", False), ("a", True)]
+    for path, expected in (("pending_partitioned_dag_run/parts/us", 404), ("partitioned_dag_runs?dag_id=none", 404)):
+        assert (await admin.call("GET", f"/ui/{path}")).status_code == expected
+    shown = await admin.get("/ui/next_run_assets/parts")
+    assert shown["pending_partition_count"] == 1
+    assert [(one["name"], one["lastUpdate"] is not None) for one in shown["events"]] == [("a", True), ("b", False)]
+    assert (await admin.get("/api/v2/dags/parts"))["timetable_partitioned"] is True
+    assert "pending_partition_count" not in await admin.get("/ui/next_run_assets/producer")
+    for kind, answer in (("Collection", listed), ("Collection", every), ("Detail", detail)):
+        fits_the_ui(f"PartitionedDagRun{kind}Response", answer)
 
 
 async def test_graphs_connect_dags_and_tasks_by_assets(assets: Client, api_context: ApiContext) -> None:

@@ -13,7 +13,7 @@ from quart_trio import QuartTrio
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.api.rights import NEEDS, SAFE_METHODS, Object
-from leoflowd.contract.asset_spec import AliasSpec, AssetSpec
+from leoflowd.contract.asset_spec import AliasSpec, AssetSpec, WatcherSpec
 from leoflowd.contract.callback_spec import CallbackCall, NewCallback
 from leoflowd.core.asset_events import NewEvent
 from leoflowd.core.backfills import Asked
@@ -24,6 +24,7 @@ from leoflowd.store.callbacks import insert_callbacks, list_open, mark_ended
 from leoflowd.store.dags import put_import_error
 from leoflowd.store.database import Connection
 from leoflowd.store.event_log import insert_event
+from leoflowd.store.partition_runs import Received, receive_events
 from tests.fakes.fake_pool import STATISTICS, FakePool
 from tests.integration.api.addresses import NOWHERE, addresses
 from tests.integration.api.api_client import START, Client
@@ -43,7 +44,8 @@ QUERIES = {
     "public_dags.list_dags": "?exclude_stale=false",
 }
 """What a GET needs besides its path."""
-ASSET, ALIAS = AssetSpec(name="betrayed", uri="s3://betrayed"), AliasSpec(name="betrayed")
+WATCHER = WatcherSpec(name="betrayed", trigger="x.Y")
+ASSET, ALIAS = AssetSpec(name="betrayed", uri="s3://betrayed", watchers=(WATCHER,)), AliasSpec(name="betrayed")
 WITH_ASSETS = msgspec.structs.replace(
     SPEC,
     tasks=(msgspec.structs.replace(SPEC.tasks[0], outlets=(ASSET, ALIAS)), *SPEC.tasks[1:]),
@@ -117,6 +119,7 @@ async def world(api_context: ApiContext, admin: Client) -> World:
         "task_id": "extract",
         "map_index": "-1",
         "xcom_key": "text",
+        "partition_key": "betrayed",
         "wait_id": wait_id,
         "callback_id": str(callback_id),
         "backfill_id": str(backfill_id),
@@ -134,6 +137,8 @@ async def _hide_an_asset(api_context: ApiContext) -> tuple[str, str]:
         await assets.write_uses(conn, WITH_ASSETS, START)
         event = NewEvent(name=ASSET.name, uri=ASSET.uri, extra='{"by": "betrayed"}')
         await asset_events.insert_events(conn, [asset_events.AssetEventWrite(event=event)], START)
+        received = [Received(event_id, "betrayed") for event_id in await _column(conn, b"SELECT id FROM asset_event")]
+        await receive_events(conn, DAG, received, event_ids=[], now=START)
         [asset_id] = await _column(conn, b"SELECT id FROM asset")
         [alias_id] = await _column(conn, b"SELECT id FROM asset_alias")
     return str(asset_id), str(alias_id)

@@ -140,7 +140,10 @@ ASSETS = """
 from datetime import datetime
 from airflow.datasets import Dataset, DatasetAlias
 from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.triggers.file import FileDeleteTrigger
+from airflow.sdk import AllowedKeyMapper, AssetWatcher, ChainMapper, CronPartitionTimetable, IdentityMapper
 from airflow.sdk import DAG, Asset, AssetAlias, AssetOrTimeSchedule, CronTriggerTimetable, Metadata, asset, task
+from airflow.sdk import PartitionedAssetTimetable, ProductMapper, StartOfDayMapper
 from airflow.sdk.definitions.asset import Model
 from airflow.timetables.assets import AssetOrTimeSchedule as Core
 from airflow.timetables.trigger import CronTriggerTimetable as CoreFive
@@ -185,6 +188,17 @@ with DAG("t1", schedule=AssetOrTimeSchedule(timetable=five, assets=[a, b]), star
 also = CoreFive("0 5 * * *", timezone="UTC")
 with DAG("t2", schedule=Core(timetable=also, assets=a | b), start_date=datetime(2026, 1, 1)):
     BashOperator(task_id="x", bash_command="e")
+
+trigger = FileDeleteTrigger(filepath="/tmp/f")
+with DAG("watched", schedule=[Asset("w", watchers=[AssetWatcher(name="file", trigger=trigger)])]):
+    BashOperator(task_id="x", bash_command="e")
+day = ProductMapper(IdentityMapper(), StartOfDayMapper(), delimiter=":")
+parts = {a | b: AllowedKeyMapper(["x"]), Asset.ref(name="q"): ChainMapper(day, IdentityMapper())}
+both = [a, Asset.ref(name="q")]
+with DAG("parts", schedule=PartitionedAssetTimetable(assets=both, partition_mapper_config=parts)):
+    BashOperator(task_id="x", bash_command="e")
+with DAG("cron_parts", schedule=CronPartitionTimetable("0 * * * *", timezone="UTC", run_offset=2)):
+    BashOperator(task_id="x", bash_command="e")
 """
 
 
@@ -208,7 +222,8 @@ def test_both_loaders_give_the_same_artifact(project: MakeProject, airflow_pytho
 def test_assets_are_the_same_by_either_loader(project: MakeProject, airflow_python: Path) -> None:
     folder = project(ASSETS, yaml=CONNECTORS)
     by_shim = load(folder, airflow_python, Loader.SHIM)
-    assert [spec.dag_id for spec in by_shim.specs] == ["lone", "many", "nested", "other", "set", "t1", "t2"]
+    dag_ids = ["cron_parts", "lone", "many", "nested", "other", "parts", "set", "t1", "t2", "watched"]
+    assert [spec.dag_id for spec in by_shim.specs] == dag_ids
     assert by_shim.specs == load(folder, airflow_python, Loader.SDK).specs
 
 

@@ -46,7 +46,7 @@ class Base(BaseTrigger):
 
 @dataclass(frozen=True)
 class End:
-    """What one of the two callbacks was told."""
+    """What one of the callbacks was told; `end` of a trigger that repeats: "ended"."""
 
     wait_id: str
     event: Any = None
@@ -86,6 +86,7 @@ class World:
             on_event=lambda wait_id, event, end: self._ended(End(wait_id, event=event, end=end)),
             on_failure=lambda wait_id, error, lines: self._ended(End(wait_id, error=error, traceback=lines)),
             on_log=self._logged,
+            on_ended=lambda wait_id: self._ended(End(wait_id, end="ended")),
             ask=self._ask,
             now=lambda: datetime.now(UTC),
             config=self.config,

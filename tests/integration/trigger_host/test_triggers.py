@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from leoflowd.contract.waits import TriggerCall
 from tests.integration.trigger_host.conftest import Running, World
 
 
@@ -62,6 +63,68 @@ async def test_a_trigger_that_goes_on_after_its_event_is_ended(world: World, run
         hosts.start("w1", world.call("GoesOn", file=str(file)))
         await world.until(file.exists)
     assert [end.event for end in world.ends] == ["first"]
+
+
+def repeating(call: TriggerCall) -> TriggerCall:
+    return msgspec.structs.replace(call, repeats=True)
+
+
+async def test_a_trigger_that_watches_goes_on_when_its_event_is_taken(world: World, running: Running) -> None:
+    world.write("""
+        class Counts(Base):
+            async def run(self):
+                assert self.task_instance is None
+                for number in range(3):
+                    yield TriggerEvent(number)
+                    pathlib.Path(self.kwargs["file"]).write_text(f"after {number}")
+    """)
+    file = world.folder / "progress"
+    async with running() as hosts:
+        hosts.start("w1", repeating(world.call("Counts", file=str(file))))
+        for number in range(3):
+            await world.until(lambda number=number: len(world.ends) > number)
+            assert (file.read_text() if number else "", number) == (f"after {number - 1}" if number else "", number)
+            hosts.go_on("w1")
+        await world.until(lambda: len(world.ends) == 4)
+        assert hosts.statistics().triggers == 0
+    assert [(one.event, one.end) for one in world.ends] == [(0, None), (1, None), (2, None), (None, "ended")]
+
+
+async def test_a_trigger_that_watches_may_fail_after_its_events(world: World, running: Running) -> None:
+    world.write("""
+        class Breaks(Base):
+            async def run(self):
+                yield TriggerEvent("first")
+                raise ValueError("queue is gone")
+    """)
+    async with running() as hosts:
+        hosts.start("w1", repeating(world.call("Breaks")))
+        await world.until(lambda: world.ends)
+        hosts.go_on("w1")
+        await world.until(lambda: len(world.ends) == 2)
+    assert [(one.event, one.error) for one in world.ends] == [("first", ""), (None, "ValueError: queue is gone")]
+
+
+async def test_files_of_one_folder_are_watched_for_and_deleted(world: World, running: Running) -> None:
+    """On the shim; with Airflow's packages its own class runs."""
+    module = "airflow.providers.standard.triggers.file"
+    inbox = world.folder / "inbox"
+    async with running() as hosts:
+        for name in ("a", "b"):
+            call = world.call(
+                "DirectoryFileDeleteTrigger", module=module, directory=str(inbox), filename=name, poke_interval=0.01
+            )
+            hosts.start(name, repeating(call))
+        alone = world.call("FileDeleteTrigger", module=module, filepath=str(world.folder / "c"), poke_interval=0.01)
+        hosts.start("c", alone)
+        inbox.mkdir()
+        (inbox / "a").touch()
+        (world.folder / "c").touch()
+        await world.until(lambda: len(world.ends) == 2)
+    found = {one.wait_id: one.event for one in world.ends}
+    assert found == {"a": {"filepath": str(inbox / "a")}, "c": True}
+    assert not (inbox / "a").exists()
+    assert not (world.folder / "c").exists()
 
 
 async def test_an_error_in_init_is_a_failure_with_its_traceback(world: World, running: Running) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from leoflow_agent.runner import xcom
 from leoflowd.contract.asset_spec import (
     AliasSpec,
     AllOf,
@@ -18,6 +20,15 @@ from leoflowd.contract.asset_spec import (
     AssetSpec,
 )
 from leoflowd.contract.dag_spec import CronTimetable, DagSpec, NoTimetable
+from leoflowd.contract.partition_spec import (
+    AllowedKey,
+    AssetPartitions,
+    Chained,
+    CronPartition,
+    Product,
+    SameKey,
+    StartOf,
+)
 
 from .conftest import Compile, Refuse, StartProcess
 
@@ -178,6 +189,66 @@ def test_old_names_lead_to_todays(compiled: Compile) -> None:
     assert spec.tasks[0].inlets == (AssetSpec(name="b", uri="b", group="dataset"), AliasSpec(name="c"))
 
 
+WATCHING = """
+from datetime import datetime, timedelta, timezone
+UTC = timezone.utc
+from airflow.providers.standard.triggers.file import DirectoryFileDeleteTrigger, FileDeleteTrigger
+from airflow.triggers.base import BaseEventTrigger
+class Own(BaseEventTrigger):
+    def __init__(self, **kwargs):
+        super().__init__()
+        self.kwargs = kwargs
+    def serialize(self):
+        return "dag.Own", self.kwargs
+"""
+
+
+def test_watchers_go_with_their_asset_and_what_their_triggers_are_made_of(compiled: Compile) -> None:
+    spec = compiled(f"""{HEADER}{WATCHING}
+watched = Asset("w", watchers=[
+    AssetWatcher("one", FileDeleteTrigger("/tmp/f")),
+    AssetWatcher(name="two", trigger=DirectoryFileDeleteTrigger(directory="/in", filename="g", poke_interval=1)),
+    AssetWatcher("three", Own(a=(1, "x"), b=timedelta(seconds=3), c=datetime(2026, 1, 1, tzinfo=UTC), d={{"e"}})),
+])
+with DAG('d', schedule=[watched]):{TASK}""")
+    assert isinstance(spec.asset_condition, AllOf)
+    [found] = spec.asset_condition.of
+    assert isinstance(found, AssetSpec)
+    standard = "airflow.providers.standard.triggers.file."
+    assert [(one.name, one.trigger) for one in found.watchers] == [
+        ("one", f"{standard}FileDeleteTrigger"),
+        ("two", f"{standard}DirectoryFileDeleteTrigger"),
+        ("three", "dag.Own"),
+    ]
+    assert [one.arguments for one in found.watchers[:2]] == [
+        {"filepath": "/tmp/f", "poke_interval": 5.0},
+        {"directory": "/in", "filename": "g", "poke_interval": 1},
+    ]
+    assert xcom.decode(found.watchers[2].arguments) == {
+        "a": (1, "x"),
+        "b": timedelta(seconds=3),
+        "c": datetime(2026, 1, 1, tzinfo=UTC),
+        "d": {"e"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("watcher", "words"),
+    [
+        ("Own()", ["Own", "AssetWatcher(name=..., trigger=...)"]),
+        (
+            "AssetWatcher('w', Own(a=print))",
+            ["watcher 'w' of asset 'x'", "print", "what the trigger is made of is stored"],
+        ),
+    ],
+)
+def test_a_watcher_that_cannot_be_stored_is_refused(refused: Refuse, watcher: str, words: list[str]) -> None:
+    error = refused(f"{HEADER}{WATCHING}with DAG('d', schedule=[Asset('x', watchers=[{watcher}])]):{TASK}")
+    assert error.line == 17
+    for word in words:
+        assert word in str(error)
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -185,7 +256,8 @@ def test_old_names_lead_to_todays(compiled: Compile) -> None:
         ("a | 1", ["unsupported operand"]),
         ("AssetAll(a, 1)", ["expect asset expressions"]),
         ("AssetOrTimeSchedule(timetable='@daily', assets=[a])", ["timetable='@daily'", "CronTriggerTimetable"]),
-        ("AssetWatcher('w', None)", ["watcher 'w'", "not run yet"]),
+        ("AssetWatcher('w', None)", ["must inherit BaseEventTrigger"]),
+        ("asset(schedule=None, watchers=[1])(print)", ["@asset has watchers", "AssetWatcher(...)"]),
         ("asset(schedule=None)(lambda: 1)", ["lambda"]),
         ("asset.multi(schedule=None, outlets=[])(len)", ["no outlets"]),
         ("def f(*x): ...\nasset(schedule=None)(f)", ["wildcard '*x'"]),
@@ -317,3 +389,112 @@ def test_arguments_show_assets_by_their_fields(compiled: Compile) -> None:
     spec = compiled(HEADER + "with DAG('d'):\n    @task\n    def f(x): ...\n    f(a)\n")
     shown = msgspec.to_builtins(spec.tasks[0].template_values)["op_args"]
     assert shown == ["Asset(name='a', uri='a', group='asset', extra={}, watchers=[])"]
+
+
+# --- what providers complete --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("uri", "completed"),
+    [
+        ("postgresql://h/db/s/t", True),
+        ("postgres://h/db/s/t", True),
+        ("postgres://h:5432/db//t", True),
+        ("postgres://h:5432/db/s/t", False),
+        ("redshift://h:5439/db/s/t", False),
+        ("mysql://h/db/t", False),  # of no provider that is named
+        ("s3://b/k", False),
+    ],
+)
+def test_a_uri_that_its_provider_completes_is_airflows_to_read(assets: Any, uri: str, completed: bool) -> None:
+    from airflow._leoflow import connectors, errors
+
+    connectors.allow({"postgres", "amazon"})
+    try:
+        if completed:
+            with pytest.raises(errors.ShimUnsupported, match="completes"):
+                assets.Asset("n", uri)
+        else:
+            assert assets.Asset("n", uri).uri == uri
+        connectors.allow(())
+        assert assets.Asset("n", uri).uri == uri
+    finally:
+        connectors.allow(())
+
+
+# --- partitions --------------------------------------------------------------------------------------------------
+
+PARTITIONS = """
+from airflow.sdk import AllowedKeyMapper, ChainMapper, CronPartitionTimetable, IdentityMapper, PartitionMapper
+from airflow.sdk import PartitionedAssetTimetable, ProductMapper, StartOfDayMapper, StartOfQuarterMapper
+class Own(PartitionMapper):
+    pass
+"""
+
+
+def partitioned(compiled: Compile, schedule: str) -> DagSpec:
+    return compiled(f"{HEADER}{PARTITIONS}with DAG('d', schedule={schedule}):{TASK}")
+
+
+def test_a_schedule_of_partitions_has_a_mapper_for_each_asset(compiled: Compile) -> None:
+    spec = partitioned(
+        compiled,
+        "PartitionedAssetTimetable(assets=a & Asset.ref(name='n') & Asset.ref(uri='u'), partition_mapper_config={"
+        "a | b: AllowedKeyMapper(['x', 'y']), Asset.ref(name='n'): ProductMapper(IdentityMapper(), StartOfDayMapper(), "
+        "delimiter='/'), Asset.ref(uri='u'): ChainMapper(StartOfDayMapper(output_format='%d'), IdentityMapper())}, "
+        "default_partition_mapper=StartOfQuarterMapper(input_format='%Y'))",
+    )
+    day = {"input_format": "%Y-%m-%dT%H:%M:%S", "output_format": "%Y-%m-%d"}
+    chosen = AllowedKey(keys=("x", "y"))
+    assert spec.partitions == AssetPartitions(
+        by_name={
+            "a": chosen,
+            "b": chosen,
+            "n": Product(of=(SameKey(), StartOf(unit="day", **day)), delimiter="/"),
+        },
+        by_uri={
+            "a": chosen,
+            "b": chosen,
+            "u": Chained(of=(StartOf(unit="day", **day | {"output_format": "%d"}), SameKey())),
+        },
+        default=StartOf(unit="quarter", input_format="%Y", output_format="%Y-Q{quarter}"),
+    )
+    assert (spec.timetable, spec.timetable_summary) == (NoTimetable(), "Partitioned Asset")
+    assert spec.asset_condition == AllOf(of=(A, AssetNamed(name="n"), AssetAt(uri="u")))
+
+
+def test_without_a_mapper_the_key_stays(compiled: Compile) -> None:
+    assert partitioned(compiled, "PartitionedAssetTimetable(assets=a)").partitions == AssetPartitions()
+
+
+def test_a_cron_of_partitions_says_which(compiled: Compile) -> None:
+    spec = partitioned(compiled, "CronPartitionTimetable('0 * * * *', timezone='UTC', run_offset=-1, key_format='%Y')")
+    assert spec.timetable == CronTimetable(expression="0 * * * *", partition=CronPartition(key_format="%Y", offset=-1))
+    assert (spec.timetable_summary, spec.partitions) == ("0 * * * *", None)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        ("PartitionedAssetTimetable(assets=a, default_partition_mapper=Own())", ["Own", "without the code of authors"]),
+        ("PartitionedAssetTimetable(assets=a, partition_mapper_config={a: 1})", ["a partition mapper is 1"]),
+        ("PartitionedAssetTimetable(assets=a, partition_mapper_config={AssetAlias('x'): IdentityMapper()})", ["alias"]),
+        ("PartitionedAssetTimetable(assets=[a, 1])", ["must be assets"]),
+        ("CronPartitionTimetable('0 * * * *', timezone='UTC', run_offset=1.5)", ["other than integer"]),
+        ("CronPartitionTimetable('0 * * * *', timezone='UTC', run_offset=5000)", ["offset"]),
+        ("CronPartitionTimetable('0 * * * *', timezone='UTC', key_format='')", ["key_format"]),
+        (
+            "AssetOrTimeSchedule(assets=a, timetable=CronPartitionTimetable('0 * * * *', timezone='UTC'))",
+            ["its runs would have partitions"],
+        ),
+        (
+            "PartitionedAssetTimetable(assets=a, default_partition_mapper=StartOfQuarterMapper(output_format='{x}'))",
+            ["no other braces"],
+        ),
+    ],
+)
+def test_partitions_that_cannot_be_run_are_refused(refused: Refuse, schedule: str, words: list[str]) -> None:
+    error = refused(f"{HEADER}{PARTITIONS}with DAG('d', schedule={schedule}):{TASK}")
+    assert error.line == 11
+    for word in words:
+        assert word in str(error)

@@ -38,7 +38,6 @@ with DAG("d") as dag:
         ("    @task\n    def f(): ...\n    EmptyOperator(task_id='a') >> f", 7, ["write f()"]),
         ("    @task\n    def f(x): ...\n    f()", 7, ["missing a required argument", "'x'"]),
         ("    @task\n    def f(): ...\n    a = f()\n    EmptyOperator(task_id='e', retries=a)", 8, ["retries", "'f'"]),
-        ("    from airflow.sdk import StartOfDayMapper", 5, ["'StartOfDayMapper'", "partitions", "cron"]),
         ("    from airflow.providers.amzon.aws.hooks.s3 import S3Hook", 5, ["amzon", "no provider of this name"]),
         ("    from airflow import Nonsense", 5, ["'Nonsense'"]),
         ("    import airflow.nonsense", 5, ["airflow.nonsense"]),

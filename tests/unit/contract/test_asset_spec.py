@@ -22,6 +22,8 @@ from leoflowd.contract.errors import Invalid
 
 A = AssetSpec(name="a", uri="u://a")
 WATCHED = AssetSpec(name="a", uri="u://a", watchers=(WatcherSpec(name="w", trigger="x.Y"),))
+LARGE = WatcherSpec(name="w", trigger="x.Y", arguments={"a": "x" * 64 * 1024})
+UNNAMED = AssetSpec(name="a", uri="u://a", watchers=(WatcherSpec(name="", trigger="x.Y"),))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,10 @@ WATCHED = AssetSpec(name="a", uri="u://a", watchers=(WatcherSpec(name="w", trigg
         (AssetSpec(name="ä" * 1_000, uri="u" * 700), "more than 2,600 bytes together"),
         (AliasSpec(name=""), "asset alias"),
         (AllOf(of=(A, AssetAt(uri=""))), "a reference to an asset"),
-        (AllOf(of=(A, WATCHED)), "leoflow does not run watchers"),
+        (AllOf(of=(A, UNNAMED)), "the name of a watcher of asset 'a'"),
+        (AssetSpec(name="a", uri="a", watchers=WATCHED.watchers * 101), "at most 100 are possible"),
+        (AssetSpec(name="a", uri="a", watchers=(WatcherSpec(name="w", trigger=""),)), "the trigger of watcher 'w'"),
+        (AssetSpec(name="a", uri="a", watchers=(LARGE,)), "the arguments of watcher 'w'"),
     ],
 )
 def test_what_cannot_be_stored_or_run_is_refused(condition: AssetCondition, why: str) -> None:
@@ -41,13 +46,17 @@ def test_what_cannot_be_stored_or_run_is_refused(condition: AssetCondition, why:
         check_condition(condition, "a test")
 
 
+def test_watchers_are_taken() -> None:
+    check_condition(AllOf(of=(A, WATCHED)), "a test")
+
+
 def test_an_artifact_is_refused_at_its_task_or_its_schedule() -> None:
-    task = TaskSpec(task_id="t", operator="EmptyOperator", outlets=(WATCHED,))
+    task = TaskSpec(task_id="t", operator="EmptyOperator", outlets=(UNNAMED,))
     with pytest.raises(Invalid) as refused:
         checked(DagSpec(dag_id="d", tasks=(task,)))
     assert refused.value.location == ("tasks", "t")
     with pytest.raises(Invalid) as refused:
-        checked(DagSpec(dag_id="d", tasks=(), asset_condition=WATCHED))
+        checked(DagSpec(dag_id="d", tasks=(), asset_condition=UNNAMED))
     assert refused.value.location == ("dag",)
 
 

@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from airflow._leoflow.assets import Asset, AssetAll, AssetWatcher, BaseAsset
+from airflow._leoflow.assets import Asset, AssetAll, BaseAsset
 from airflow._leoflow.dag import DAG
 from airflow._leoflow.decorators import TaskDecorator
+from airflow._leoflow.errors import ShimUnsupported
 from airflow._leoflow.operators import PythonOperator
 
 _FILLED_IN = ("self", "context")
@@ -107,8 +108,7 @@ class asset(_DagArguments):  # noqa: N801  Airflow's name
         **dag_arguments: Any,
     ) -> None:
         super().__init__(**dag_arguments)
-        for watcher in watchers:
-            AssetWatcher(getattr(watcher, "name", "watcher"), watcher)
+        refuse_watchers_of_decorator(watchers)
         self.name = name
         self.uri = uri
         self.group = group
@@ -132,6 +132,15 @@ class asset(_DagArguments):  # noqa: N801  Airflow's name
             if not self.outlets:
                 raise ValueError("no outlets provided")
             return MultiAssetDefinition(function, self)
+
+
+def refuse_watchers_of_decorator(watchers: Collection[Any]) -> None:
+    if watchers:
+        raise ShimUnsupported(
+            "@asset has watchers",
+            "Airflow takes them there and never runs them",
+            "give them to an Asset(...) that a schedule names: Asset(name, watchers=[AssetWatcher(...)])",
+        )
 
 
 def _check_place(function: Any) -> None:

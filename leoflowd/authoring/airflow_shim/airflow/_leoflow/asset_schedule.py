@@ -6,11 +6,8 @@ from collections.abc import Collection
 from typing import Any
 
 from airflow._leoflow.assets import AssetAll, BaseAsset
-from airflow._leoflow.errors import AuthoringError, ShimUnsupported, describe, warn
-from airflow._leoflow.names import PARTITIONS
+from airflow._leoflow.errors import AuthoringError, describe, warn
 from airflow._leoflow.timetables import BaseTimetable, NullTimetable
-
-PARTITIONED = frozenset({"PartitionedAssetTimetable", "CronPartitionTimetable"})
 
 
 class AssetTriggeredTimetable(NullTimetable):
@@ -36,6 +33,12 @@ class AssetOrTimeSchedule(AssetTriggeredTimetable):
                 f"AssetOrTimeSchedule has timetable={describe(timetable)}",
                 "it is no timetable, or one of assets",
                 "pass a timetable such as CronTriggerTimetable(...)",
+            )
+        if "partition" in timetable.to_spec():
+            raise AuthoringError(
+                f"AssetOrTimeSchedule has timetable={describe(timetable)}",
+                "its runs would have partitions, and those of the assets none",
+                "use CronTriggerTimetable, or PartitionedAssetTimetable alone",
             )
         self.timetable = timetable
 
@@ -69,7 +72,3 @@ def _condition(assets: Any) -> BaseAsset:
 def _order(asset: Any) -> tuple[str, str, str]:
     """Not by the class alone, of which the second loader knows less."""
     return getattr(asset, "name", ""), getattr(asset, "uri", ""), repr(asset)
-
-
-def refuse_partitions(name: str) -> ShimUnsupported:
-    return ShimUnsupported(f"schedule is a {name}", *PARTITIONS)

@@ -6,8 +6,9 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from airflow._leoflow.assets import Asset, AssetAlias, AssetAll, AssetAny, AssetNameRef, AssetUriRef
+from airflow._leoflow.assets import Asset, AssetAlias, AssetAll, AssetAny, AssetNameRef, AssetUriRef, AssetWatcher
 from airflow._leoflow.errors import AuthoringError, Location, ShimUnsupported, describe
+from airflow._leoflow.stored_form import stored_form
 
 
 def as_list(given: Any) -> list[Any]:
@@ -46,6 +47,7 @@ def asset_spec(asset: Any, who: str, where: Location) -> dict[str, Any]:
             "uri": asset.uri,
             "group": asset.group,
             "extra": _extra(asset, where),
+            **({"watchers": [_watcher(one, asset, where) for one in asset.watchers]} if asset.watchers else {}),
         }
     if isinstance(asset, AssetAlias):
         return {"type": "alias", "name": asset.name, "group": asset.group}
@@ -59,6 +61,19 @@ def asset_spec(asset: Any, who: str, where: Location) -> dict[str, Any]:
         "remove it, or write Asset(...)",
         where,
     )
+
+
+def _watcher(watcher: Any, asset: Asset, where: Location) -> dict[str, Any]:
+    if not isinstance(watcher, AssetWatcher):
+        raise AuthoringError(
+            f"asset {asset.name!r} has {describe(watcher)} among its watchers",
+            "each of them has a name and an event trigger",
+            "write AssetWatcher(name=..., trigger=...)",
+            where,
+        )
+    classpath, arguments = watcher.trigger.serialize()
+    who = f"trigger {classpath} of watcher {watcher.name!r} of asset {asset.name!r}"
+    return {"name": watcher.name, "trigger": classpath, "arguments": stored_form(arguments, who, where)}
 
 
 def _extra(asset: Asset, where: Location) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import urllib.parse
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from airflow._leoflow.connectors import has_airflow, is_named
 from airflow._leoflow.errors import ShimUnsupported, warn
 
 MODULE = "airflow.sdk.definitions.asset"
@@ -199,14 +200,26 @@ class AssetAll(AssetBooleanCondition):
 
 
 class AssetWatcher:
-    """An event trigger that makes events of an asset."""
+    """An event trigger that makes events of an asset: what it yields becomes one (ADR 56)."""
 
     def __init__(self, name: str, trigger: Any) -> None:
-        raise ShimUnsupported(
-            f"the asset watcher {name!r} is made",
-            "watchers are not run yet",
-            "leave `watchers` out, and make the events in a task with a sensor before it, or through the API",
-        )
+        if not is_event_trigger(trigger):
+            raise ValueError("Asset watcher trigger must inherit BaseEventTrigger")
+        self.name = name
+        self.trigger = trigger
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AssetWatcher) and (self.name, self.trigger) == (other.name, other.trigger)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"AssetWatcher(name={self.name!r}, trigger={self.trigger!r})"
+
+
+def is_event_trigger(trigger: Any) -> bool:
+    """Of ours or of Airflow's: either may load the file."""
+    return any(cls.__name__ == "BaseEventTrigger" for cls in type(trigger).__mro__)
 
 
 class Metadata:
@@ -243,6 +256,31 @@ def _identifier(value: Any, of: Any, what: str, *, may_be_empty: bool = True) ->
     return value
 
 
+COMPLETED = {
+    "postgres": "postgres",
+    "postgresql": "postgres",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+    "redshift": "amazon",
+    "trino": "trino",
+}
+"""Schemes whose uris a provider completes (a port, a schema, another scheme), and the provider."""
+
+
+def _leave_to_provider(uri: str, scheme: str, netloc: str, path: str) -> None:
+    """Where the provider will be there, its uri counts: Airflow's own packages then load the file."""
+    provider = COMPLETED.get(scheme)
+    is_whole = scheme == provider or scheme == "redshift"
+    if provider is None or (is_whole and netloc.rpartition(":")[2].isdigit() and "//" not in path):
+        return
+    if has_airflow() and is_named(f"airflow.providers.{provider}"):
+        raise ShimUnsupported(
+            f"the uri {uri!r} of an asset is one that the provider {provider} completes",
+            "its rules are its own",
+            "write it in full, with its port",
+        )
+
+
 def regular_uri(written: Any) -> str:
     """One form for one address: the scheme in small letters, no trailing slash, a sorted query, no fragment."""
     uri = str(written)
@@ -258,4 +296,5 @@ def regular_uri(written: Any) -> str:
         netloc = netloc.rpartition("@")[2]
     query = urllib.parse.urlencode(sorted(urllib.parse.parse_qsl(parts.query)))
     path = parts.path.rstrip("/") or "/"
+    _leave_to_provider(uri, scheme, netloc, path)
     return urllib.parse.urlunsplit((scheme, netloc, path, query, ""))

@@ -36,6 +36,18 @@ _HI = "airflow._leoflow.hitl"
 _N = "airflow._leoflow.plugin_bases"
 _A = "airflow._leoflow.assets"
 _AS = "airflow._leoflow.asset_schedule"
+_PA = "airflow._leoflow.partitions"
+_MAPPERS = {
+    "base": ("PartitionMapper",),
+    "identity": ("IdentityMapper",),
+    "allowed_key": ("AllowedKeyMapper",),
+    "chain": ("ChainMapper",),
+    "product": ("ProductMapper",),
+    "temporal": tuple(f"StartOf{unit}Mapper" for unit in ("Hour", "Day", "Week", "Month", "Quarter", "Year")),
+}
+_PARTITIONS = dict.fromkeys(
+    (*(name for names in _MAPPERS.values() for name in names), "PartitionedAssetTimetable"), _PA
+)
 _ASSETS = dict.fromkeys(("Asset", "AssetAlias", "AssetAll", "AssetAny", "AssetWatcher"), _A)
 _ASSET = {"asset": "airflow._leoflow.asset_decorator"}
 _PATH = {"ObjectStoragePath": "airflow._leoflow.object_storage"}
@@ -77,7 +89,10 @@ _OLD_NAMES = {"time_sensor": "time"}
 """Airflow 2's `airflow.sensors.<name>`, where it differs."""
 _STANDARD_TRIGGERS = {
     "temporal": dict.fromkeys(("DateTimeTrigger", "TimeDeltaTrigger"), _TR),
-    "file": {"FileTrigger": _TR},
+    "file": {
+        "FileTrigger": _TR,
+        **dict.fromkeys(("FileDeleteTrigger", "DirectoryFileDeleteTrigger"), "airflow._leoflow.file_triggers"),
+    },
     "external_task": dict.fromkeys(("WorkflowTrigger", "DagStateTrigger"), _TR),
     "hitl": {"HITLTrigger": _HI},
 }
@@ -112,6 +127,8 @@ MODULES: dict[str, dict[str, str]] = {
         **_ASSET,
         "Metadata": _A,
         "AssetOrTimeSchedule": _AS,
+        **_PARTITIONS,
+        "CronPartitionTimetable": _PA,
         **_EDGES,
         **_DECORATORS,
         **_CRON,
@@ -180,7 +197,10 @@ MODULES: dict[str, dict[str, str]] = {
         **dict.fromkeys(("AssetDefinition", "MultiAssetDefinition"), _ASSET["asset"]),
     },
     "airflow.sdk.definitions.asset.metadata": {"Metadata": _A},
-    "airflow.sdk.definitions.timetables.assets": dict.fromkeys(("AssetTriggeredTimetable", "AssetOrTimeSchedule"), _AS),
+    "airflow.sdk.definitions.timetables.assets": {
+        **dict.fromkeys(("AssetTriggeredTimetable", "AssetOrTimeSchedule"), _AS),
+        "PartitionedAssetTimetable": _PA,
+    },
     "airflow.sdk.definitions.connection": {"Connection": _S},
     "airflow.sdk.definitions.context": {"Context": _C, "get_current_context": _C},
     "airflow.sdk.definitions.dag": {"DAG": _DAG, "dag": _D},
@@ -281,8 +301,9 @@ MODULES: dict[str, dict[str, str]] = {
         "OnceTimetable": _T,
         "ContinuousTimetable": _T,
         "AssetTriggeredTimetable": _AS,
+        "PartitionedAssetTimetable": _PA,
     },
-    "airflow.timetables.trigger": _CRON,
+    "airflow.timetables.trigger": {**_CRON, "CronPartitionTimetable": _PA},
     "airflow.typing_compat": dict.fromkeys(("TypedDict", "Literal", "Protocol", "TypeAlias"), "typing"),
     "airflow.utils": {},
     "airflow.utils.context": {"Context": _C},
@@ -316,6 +337,10 @@ for _name, _today in _OLD_NAMES.items():
 for _name, _classes in _STANDARD_TRIGGERS.items():
     MODULES[f"airflow.providers.standard.triggers.{_name}"] = MODULES[f"airflow.triggers.{_name}"] = _classes
 
+for _name, _names in _MAPPERS.items():
+    for _package in ("airflow.partition_mappers", "airflow.sdk.definitions.partition_mappers"):
+        MODULES[f"{_package}.{_name}"] = dict.fromkeys(_names, _PA)
+
 MODULES["airflow.sdk"]["timezone"] = f"{_TZ}:"
 MODULES["airflow.sdk"]["macros"] = "airflow.macros:"
 MODULES["airflow.utils"]["timezone"] = f"{_TZ}:"
@@ -333,16 +358,7 @@ for _name in tuple(MODULES):
 
 REMEDIES = {"airflow.contrib": "look for it in airflow.providers"}
 
-PARTITIONS = (
-    "partitions of assets are not supported yet",
-    "schedule the DAG by the assets themselves, or by a cron string",
-)
-_OF_PARTITIONS = """PartitionedAssetTimetable CronPartitionTimetable PartitionMapper AllowedKeyMapper ChainMapper
-    IdentityMapper ProductMapper StartOfDayMapper StartOfHourMapper StartOfMonthMapper StartOfQuarterMapper
-    StartOfWeekMapper StartOfYearMapper""".split()
 NAME_REMEDIES = {
-    **dict.fromkeys(_OF_PARTITIONS, "; ".join(PARTITIONS)),
-    "FileDeleteTrigger": "watchers of assets are not run yet; make the events in a task after a sensor",
     "SubDagOperator": "Airflow 3 has removed it; put its tasks into a TaskGroup, which takes its place in the graph",
 }
 

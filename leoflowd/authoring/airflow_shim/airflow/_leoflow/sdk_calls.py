@@ -41,11 +41,14 @@ TIMETABLES = {
     f"{package}.{module}": names
     for package in ("airflow.timetables", "airflow.sdk.definitions.timetables")
     for module, names in {
-        "trigger": ("CronTriggerTimetable", "DeltaTriggerTimetable", "MultipleCronTriggerTimetable"),
+        "trigger": (
+            *("CronTriggerTimetable", "DeltaTriggerTimetable", "MultipleCronTriggerTimetable"),
+            "CronPartitionTimetable",
+        ),
         "interval": ("CronDataIntervalTimetable", "DeltaDataIntervalTimetable"),
         "events": ("EventsTimetable",),
         "simple": ("NullTimetable", "OnceTimetable", "ContinuousTimetable"),
-        "assets": ("AssetOrTimeSchedule",),
+        "assets": ("AssetOrTimeSchedule", "PartitionedAssetTimetable"),
     }.items()
 }
 calls: dict[int, Call] = {}
@@ -71,8 +74,10 @@ def begin(folder: str) -> None:
     _note_calls(mapped.OperatorPartial, "_expand", _of_partial)
     _note_calls(importlib.import_module("airflow.sdk.bases.decorator")._TaskDecorator, "_expand", _of_function)
     for module, names in TIMETABLES.items():
+        found = importlib.import_module(module)
         for name in names:
-            _note_calls(getattr(importlib.import_module(module), name), "__init__", _of_timetable)
+            if hasattr(found, name):  # older releases lack some
+                _note_calls(getattr(found, name), "__init__", _of_timetable)
 
 
 def place() -> Location:

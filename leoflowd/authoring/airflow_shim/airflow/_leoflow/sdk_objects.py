@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from airflow._leoflow import asset_schedule, context, enums, mapping, sdk_assets, timetables
+from airflow._leoflow import asset_schedule, context, enums, mapping, partitions, sdk_assets, timetables
 from airflow._leoflow.asset_specs import as_list
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.checked_values import text_of
@@ -187,7 +187,7 @@ class _Copy:
         if kind in (list, tuple, set, frozenset):
             return kind(map(self.value, real))
         if kind is dict:
-            return {key: self.value(one) for key, one in real.items()}
+            return {self.value(key): self.value(one) for key, one in real.items()}
         if isinstance(real, Enum) and kind.__module__.startswith("airflow."):
             return getattr(enums, kind.__name__)(real.value) if hasattr(enums, kind.__name__) else real
         for cls in kind.__mro__:
@@ -250,13 +250,11 @@ class _Copy:
     def _timetable(self, real: Any) -> BaseTimetable:
         call = calls.get(id(real))
         name = type(real).__name__
-        if name in asset_schedule.PARTITIONED:
-            raise asset_schedule.refuse_partitions(name)
         if call is None or type(real).__module__ not in TIMETABLES:
             if type(real).__module__.startswith(("airflow.timetables.", "airflow.sdk.")):  # one that the shim refuses
                 return create_timetable(real, "")
             return OfAirflow(real)
-        cls = getattr(asset_schedule if hasattr(asset_schedule, name) else timetables, name)
+        cls = next(getattr(one, name) for one in (partitions, asset_schedule, timetables) if hasattr(one, name))
         given = {name: self.value(one) for name, one in call.given.items() if name != POSITIONAL}
         return cls(*map(self.value, call.given[POSITIONAL]), **given)  # type: ignore[no-any-return]
 

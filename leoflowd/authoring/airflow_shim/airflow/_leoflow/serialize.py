@@ -90,6 +90,7 @@ def _serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
         "asset_condition": condition_spec(
             getattr(dag.timetable, "asset_condition", None), f"dag {dag.dag_id!r}", dag._location
         ),
+        **partitions_of(dag),
         "timetable_summary": dag.timetable.summary,
         "timezone": dag.timezone,
         "start_date": moment(dag.start_date, "start_date", dag._location),
@@ -120,6 +121,11 @@ def _serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
         "line": dag._location[1],
         "file": dag._location[0],
     }
+
+
+def partitions_of(dag: DAG) -> dict[str, Any]:
+    found = getattr(dag.timetable, "partitions_spec", None)
+    return {} if found is None else {"partitions": found()}
 
 
 # --- groups and tasks --------------------------------------------------------------------------------------------

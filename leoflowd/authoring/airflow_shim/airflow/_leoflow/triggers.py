@@ -89,7 +89,7 @@ class BaseTrigger(LoggingMixin):
 
 
 class BaseEventTrigger(BaseTrigger):
-    """A trigger that may also start runs; here it only resumes tasks."""
+    """A trigger that may also watch for an asset: each of its events becomes one of the asset."""
 
 
 class DateTimeTrigger(BaseTrigger):
