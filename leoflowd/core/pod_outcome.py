@@ -4,9 +4,9 @@
 events before the pod's phase changes, so containers count first. Two rules decide what an end costs:
 
 * What the agent left in the termination message is the outcome, whatever exit code or reason came after it.
-* Without it nobody knows how the try ended: that is LOST, which costs no retry of the user's and has a bounded budget of
-  its own (`core.retries.MAX_INFRA_FAULTS`). Except where Kubernetes knows that the task itself is to blame: it needed
-  more memory than its limit, or its image has a name that is none.
+* Without it nobody knows how the try ended: that is LOST, which costs no retry of the user's and has a bounded budget
+  of its own (`core.retries.MAX_INFRA_FAULTS`). Except where Kubernetes knows that the task itself is to blame: it
+  needed more memory than its limit, or its image has a name that is none.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 """No retry mends these; the latter only as far as the author chose that policy."""
 PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
 CONFIGURING = frozenset({
-    "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreStartHookError", "PostStartHookError",
+    "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PostStartHookError",
     "ContainerCannotRun", "CreatePodSandboxError",
 })  # fmt: skip
 
