@@ -17,7 +17,6 @@ POLICY = PodPolicy(
     namespace="leoflow",
     installation="test",
     agent_address="leoflowd:9000",
-    image=IMAGE,
     requests={"cpu": "100m", "memory": "256Mi"},
     limits={"memory": "512Mi"},
 )
@@ -28,7 +27,7 @@ def new_try(task_id: str = "load") -> TrySpec:
 
 
 def pod_of(spec: TrySpec, **placement: object) -> bytes:
-    return build_pod(spec, Placement(**placement), POLICY)  # type: ignore[arg-type]
+    return build_pod(spec, Placement(**{"image": IMAGE, **placement}), POLICY)  # type: ignore[arg-type]
 
 
 def name_of(spec: TrySpec) -> str:
