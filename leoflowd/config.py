@@ -182,6 +182,53 @@ class TriggerHostsConfig(Section, frozen=True, kw_only=True):
     """Per host; the full file is kept once, as `<name>.1`."""
 
 
+class KubernetesConfig(Section, frozen=True, kw_only=True):
+    """Pods: where they run, what they may be, how long they may take (ADR 59). Lists are separated by commas."""
+
+    kubeconfig: Path | None = None
+    """None: as a pod of the cluster (service account), else `KUBECONFIG` or `~/.kube/config`."""
+    context: str = ""
+    """Of the kubeconfig; empty = its current one."""
+    namespace: str = "leoflow"
+    installation: str = "leoflow"
+    """Tells our pods from those of another Leoflow in the same namespace; at most 63 letters, digits and dashes."""
+    agent_address: str = ""
+    """`host:port` under which pods reach the agents' service."""
+    agent_ca_config_map: str = ""
+    """Config map whose `ca.crt` signs the agents' service; empty = plain text, for a mesh that encrypts."""
+    image: str = ""
+    """For tries whose version has no image of its own and needs nothing installed."""
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: str = ""
+    allow_tags: bool = False
+    """Images by tag. What a tag means can change between two tries; a digest cannot."""
+    service_account: str = "default"
+    """Of task pods; its token for the cluster is not mounted."""
+    service_accounts: str = ""
+    """Others that `execution.service_account` may name."""
+    secrets: str = ""
+    """Secrets of the namespace that `pod_override` may take variables from; everything else is refused."""
+    run_as_user: Annotated[int, msgspec.Meta(ge=1)] = 50000
+    cpu_request: str = "100m"
+    memory_request: str = "256Mi"
+    memory_limit: str = "512Mi"
+    """What a pod gets whose task asks for nothing."""
+    node_selector: str = ""
+    """`label=value` that every pod needs, whatever its author writes."""
+    grace_s: Annotated[int, msgspec.Meta(ge=1)] = 30
+    """Between TERM and KILL of a pod; its agent reports within it."""
+    request_s: Positive = 10.0
+    """For one answer of the API server."""
+    watch_s: Annotated[int, msgspec.Meta(ge=5)] = 60
+    """How long a watch lasts before it is resumed: a connection that died in silence is noticed then."""
+    creates_at_once: Annotated[int, msgspec.Meta(ge=1)] = 8
+    schedule_within_s: Positive = 3600.0
+    start_within_s: Positive = 900.0
+    pull_within_s: Positive = 600.0
+    configure_within_s: Positive = 120.0
+    """As `core.pod_outcome.PodLimits` says."""
+
+
 class ProcessConfig(Section, frozen=True, kw_only=True):
     """Lite's executor: where its agent lives and what it needs."""
 
@@ -223,6 +270,7 @@ class Config(Section, frozen=True, kw_only=True):
     callbacks: CallbacksConfig = CallbacksConfig()
     triggers: TriggerHostsConfig = TriggerHostsConfig()
     pool: PoolConfig = PoolConfig()
+    kubernetes: KubernetesConfig = KubernetesConfig()
     process: ProcessConfig | None = None
     lite: LiteConfig | None = None
 
@@ -263,6 +311,7 @@ SECTIONS: dict[str, type[Section]] = {
     "callbacks": CallbacksConfig,
     "triggers": TriggerHostsConfig,
     "pool": PoolConfig,
+    "kubernetes": KubernetesConfig,
 }
 """What the environment may set: `LEOFLOW_<NAME>_<FIELD>`."""
 
