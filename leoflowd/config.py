@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,26 @@ KEY_FILE = "secret_key"
 """In Lite's data folder, outside the database: a dump of the database alone opens no secret."""
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Role(StrEnum):
+    """What a daemon of a cluster does; every one serves API and agents."""
+
+    ALL = "all"
+    API = "api"
+    """Nothing beside that."""
+    SCHEDULER = "scheduler"
+    """Stands for leader; who leads schedules, launches pods and keeps up with them."""
+    POOL = "pool"
+    """Watches a share of the waits."""
+
+    @property
+    def may_lead(self) -> bool:
+        return self in (Role.ALL, Role.SCHEDULER)
+
+    @property
+    def watches(self) -> bool:
+        return self in (Role.ALL, Role.POOL)
 
 
 class ConfigRefused(LeoflowError):
@@ -267,6 +288,9 @@ class LiteConfig(Section, frozen=True, kw_only=True):
 class Config(Section, frozen=True, kw_only=True):
     database: str | None = None
     """conninfo; None = Lite's embedded Postgres."""
+    role: Role = Role.ALL
+    admin_password: str | None = None
+    """Of the user `admin`, needed at the first start of a cluster; Lite makes one."""
     api: ApiConfig = ApiConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     agents: AgentsConfig = AgentsConfig()
@@ -280,6 +304,10 @@ class Config(Section, frozen=True, kw_only=True):
     kubernetes: KubernetesConfig = KubernetesConfig()
     process: ProcessConfig | None = None
     lite: LiteConfig | None = None
+
+    @override
+    def __repr__(self) -> str:
+        return f"Config(role={self.role.value!r})"
 
 
 def lite_config(lite: LiteConfig, environment: Mapping[str, str] = os.environ) -> Config:
@@ -327,8 +355,20 @@ LITE_SECTIONS = ("store", "egress", "inline", "callbacks", "pool", "scheduler", 
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
-    """`LEOFLOW_DATABASE`, `LEOFLOW_API_PORT`, `LEOFLOW_SCHEDULER_SWEEP_INTERVAL_S`, ... Raises `ConfigRefused`."""
-    return Config(database=environment.get("LEOFLOW_DATABASE"), **_read(environment, SECTIONS))
+    """`LEOFLOW_DATABASE`, `LEOFLOW_ROLE`, `LEOFLOW_API_PORT`, ... Raises `ConfigRefused`."""
+    return Config(
+        database=environment.get("LEOFLOW_DATABASE"),
+        role=role_of(environment.get("LEOFLOW_ROLE", Role.ALL)),
+        **_read(environment, SECTIONS),
+    )
+
+
+def role_of(name: str) -> Role:
+    """Raises `ConfigRefused`."""
+    try:
+        return Role(name)
+    except ValueError:
+        raise ConfigRefused(f"there is no role {name!r}; the roles are {', '.join(Role)}") from None
 
 
 def _read(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ from leoflowd.contract.values import shown
 from leoflowd.core.silence import Signs
 from leoflowd.core.try_tokens import is_try_token
 from leoflowd.store import tries
-from leoflowd.store.callbacks import CallbackTry, fetch_any_try, fetch_row, list_callback_tries, load_spec
+from leoflowd.store.callbacks import CallbackTry, fetch_any_try, fetch_row, list_callback_tries, load_dispatch
 from leoflowd.store.database import Connection, Database
 from leoflowd.store.hints import Hint
 from leoflowd.store.run_views import BrokenRun
@@ -130,7 +130,8 @@ class AgentStatistics(msgspec.Struct, frozen=True):
 class AgentService:
     """`refuse(try_id, kind, because)` reports a try that could not be launched or understood; it never waits.
 
-    `launcher` is the id of this daemon, whose executor the host agents belong to.
+    `launcher` is the id of this daemon, whose executor the host agents belong to; they come to the `socket`, if there
+    is one, agents of other machines through the `door`.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class AgentService:
         launches: LaunchSource,
         refuse: Callable[[str, m.OutcomeKind, str], None],
         hints: trio.MemoryReceiveChannel[Hint],
-        socket: Path,
+        socket: Path | None,
         try_secret: bytes,
         host_token: str,
         launcher: str,
@@ -199,7 +200,7 @@ class AgentService:
     def complaint(self) -> str | None:
         """What keeps tries from being launched, reported or logged."""
         now = trio.current_time()
-        if not self._hosts and now - self._alone_since >= ATTACH_WITHIN_S:
+        if self._socket is not None and not self._hosts and now - self._alone_since >= ATTACH_WITHIN_S:
             return f"no agent has been attached for {now - self._alone_since:.0f} s, so nothing can be launched"
         for host in self._hosts.values():
             if now - max(host.heard_at, self._listening_since) >= BEAT_LATE_S:
@@ -241,20 +242,20 @@ class AgentService:
         await trio.lowlevel.checkpoint()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        self._socket.parent.mkdir(parents=True, exist_ok=True)
-        self._socket.unlink(missing_ok=True)
         async with trio_asyncio.open_loop() as loop:
             loop.set_exception_handler(self._connection_broke)
             windows = Configuration(
                 http2_stream_window_size=STREAM_WINDOW_BYTES, http2_connection_window_size=CONNECTION_WINDOW_BYTES
             )
-            servers = [Server([self], codec=MsgpackCodec(), config=windows)]
-            await trio_asyncio.aio_as_trio(servers[0].start)(path=str(self._socket))
-            self._socket.chmod(0o600)
+            servers = [Server([self], codec=MsgpackCodec(), config=windows) for _ in (self._socket, self._door)]
+            start_local, start_door = (trio_asyncio.aio_as_trio(server.start) for server in servers)
+            if self._socket is not None:
+                self._socket.parent.mkdir(parents=True, exist_ok=True)
+                self._socket.unlink(missing_ok=True)
+                await start_local(path=str(self._socket))
+                self._socket.chmod(0o600)
             if self._door is not None:
-                servers.append(Server([self], codec=MsgpackCodec(), config=windows))
-                start = trio_asyncio.aio_as_trio(servers[1].start)
-                await start(self._door.host, self._door.port, ssl=self._door.tls)
+                await start_door(self._door.host, self._door.port, ssl=self._door.tls)
             self._alone_since = self._listening_since = trio.current_time()
             try:
                 async with trio.open_nursery() as nursery:
@@ -263,11 +264,13 @@ class AgentService:
                     nursery.start_soon(self._tend)
                     task_status.started()
             finally:
-                for server in servers:
+                opened = [one for one, at in zip(servers, (self._socket, self._door), strict=True) if at is not None]
+                for server in opened:
                     server.close()
-                self._socket.unlink(missing_ok=True)
+                if self._socket is not None:
+                    self._socket.unlink(missing_ok=True)
                 with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
-                    for server in servers:
+                    for server in opened:
                         await trio_asyncio.aio_as_trio(server.wait_closed)()
 
     def _connection_broke(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -571,8 +574,8 @@ class AgentService:
         if not isinstance(row, CallbackTry):
             return await fetch_try_spec(conn, row)
         open_row = await fetch_row(conn, str(row.id))
-        found = None if open_row is None else await load_spec(conn, open_row, timeout_s=self._callback_timeout_s)
-        return None if found is None else found[0]
+        found = None if open_row is None else await load_dispatch(conn, open_row, timeout_s=self._callback_timeout_s)
+        return None if found is None else found.spec
 
     def _try_spoke(self, life: _Life) -> None:
         life.heard_at = self._heard_at = trio.current_time()

@@ -75,6 +75,10 @@ class KubeApi:
         self._pods = f"{credentials.host}/api/v1/namespaces/{namespace}/pods"
         self._request_s = request_s
 
+    async def close(self) -> None:
+        with trio.CancelScope(shield=True):
+            await self._client.aclose()
+
     async def create_pod(self, pod: bytes) -> None:
         await self._call("POST", self._pods, pod)
 
@@ -298,18 +302,29 @@ def _reaching() -> Iterator[None]:
         raise KubeUnavailable(f"the API server cannot be reached: {str(error) or type(error).__name__}") from error
 
 
-@asynccontextmanager
-async def open_api(credentials: Credentials, *, namespace: str, request_s: float) -> AsyncIterator[KubeApi]:
-    """HTTP/1.1: a connection per call in flight, kept for the next. No proxy of the environment: it is our cluster."""
+def make_api(credentials: Credentials, *, namespace: str, request_s: float) -> KubeApi:
+    """HTTP/1.1: a connection per call in flight, kept for the next. No proxy of the environment: it is our cluster.
+    Nothing is opened before the first call; `KubeApi.close` ends what is."""
     verify = credentials.tls if credentials.tls is not None else False
     extensions = {"sni_hostname": credentials.server_name} if credentials.server_name else {}
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=32)
-    transport = httpx.AsyncHTTPTransport(verify=verify, limits=limits, retries=0)
-    async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
 
-        async def name_server(request: httpx.Request) -> None:
-            request.extensions.update(extensions)
-            await trio.lowlevel.checkpoint()
+    async def name_server(request: httpx.Request) -> None:
+        request.extensions.update(extensions)
+        await trio.lowlevel.checkpoint()
 
-        client.event_hooks = {"request": [name_server]}
-        yield KubeApi(client, credentials, namespace=namespace, request_s=request_s)
+    client = httpx.AsyncClient(
+        transport=httpx.AsyncHTTPTransport(verify=verify, limits=limits, retries=0),
+        trust_env=False,
+        event_hooks={"request": [name_server]},
+    )
+    return KubeApi(client, credentials, namespace=namespace, request_s=request_s)
+
+
+@asynccontextmanager
+async def open_api(credentials: Credentials, *, namespace: str, request_s: float) -> AsyncIterator[KubeApi]:
+    api = make_api(credentials, namespace=namespace, request_s=request_s)
+    try:
+        yield api
+    finally:
+        await api.close()
