@@ -92,6 +92,13 @@ class AgentsConfig(Section, frozen=True, kw_only=True):
     socket: Path | None = None
     """Unix socket of the agent service (Lite)."""
     log_dir: Path = Path("/var/log/leoflow")
+    listen: str = ""
+    """`host:port` for agents of other machines (pods); empty = the socket alone."""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    """Certificate chain and key of that port, for the name under which pods reach it."""
+    plain_text: bool = False
+    """No TLS on that port although it is not loopback: only where a mesh encrypts."""
 
 
 class SecretsConfig(Section, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ that its agent sees (ADR 20). Nothing that an agent sends reaches further.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -94,6 +95,23 @@ class LaunchSource(Protocol):
     async def take(self) -> m.Launch: ...
 
 
+class PodIdentities(Protocol):
+    """`kube.identity.PodIdentities`."""
+
+    async def proves(self, try_id: str, token: str) -> bool: ...
+
+
+class Door(msgspec.Struct, frozen=True):
+    """Where agents of other machines come in, beside the socket."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    """None: plain text, for loopback and for a mesh that encrypts."""
+    identities: PodIdentities | None = None
+    """Whose tokens are taken beside the tokens of tries."""
+
+
 class AgentStatistics(msgspec.Struct, frozen=True):
     hosts: int
     tries: int
@@ -133,6 +151,7 @@ class AgentService:
         variables: Variables | None = None,
         silence_max_s: float = 60.0,
         callback_timeout_s: float = 60.0,
+        door: Door | None = None,
     ) -> None:
         self._db = db
         self._logs = logs
@@ -146,6 +165,7 @@ class AgentService:
         self._try_secret = try_secret
         self._host_token = host_token
         self._launcher = launcher
+        self._door = door
         self._now = now
         self._silence_max_s = silence_max_s
         self._questions = Questions(db, connections or NoConnections(), variables or NoVariables(), now)
@@ -228,9 +248,13 @@ class AgentService:
             windows = Configuration(
                 http2_stream_window_size=STREAM_WINDOW_BYTES, http2_connection_window_size=CONNECTION_WINDOW_BYTES
             )
-            server = Server([self], codec=MsgpackCodec(), config=windows)
-            await trio_asyncio.aio_as_trio(server.start)(path=str(self._socket))
+            servers = [Server([self], codec=MsgpackCodec(), config=windows)]
+            await trio_asyncio.aio_as_trio(servers[0].start)(path=str(self._socket))
             self._socket.chmod(0o600)
+            if self._door is not None:
+                servers.append(Server([self], codec=MsgpackCodec(), config=windows))
+                start = trio_asyncio.aio_as_trio(servers[1].start)
+                await start(self._door.host, self._door.port, ssl=self._door.tls)
             self._alone_since = self._listening_since = trio.current_time()
             try:
                 async with trio.open_nursery() as nursery:
@@ -239,10 +263,12 @@ class AgentService:
                     nursery.start_soon(self._tend)
                     task_status.started()
             finally:
-                server.close()
+                for server in servers:
+                    server.close()
                 self._socket.unlink(missing_ok=True)
                 with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
-                    await trio_asyncio.aio_as_trio(server.wait_closed)()
+                    for server in servers:
+                        await trio_asyncio.aio_as_trio(server.wait_closed)()
 
     def _connection_broke(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What no task can hear of: bytes that grpclib's protocol chokes on (the connection is closed), no descriptor
@@ -398,7 +424,7 @@ class AgentService:
         if not isinstance(hello, m.TryHello):
             raise GRPCError(Status.FAILED_PRECONDITION, "the first message of Try is TryHello")
         _agree(stream, hello.protocol)
-        if not (hello.token.isascii() and is_try_token(self._try_secret, hello.try_id, hello.token)):
+        if not await self._may_speak_for(hello):
             raise GRPCError(Status.PERMISSION_DENIED, "the token is not the one of this try")
         row = await trio_asyncio.trio_as_aio(self._fetch_try)(hello.try_id)
         if row is None or not row.live:
@@ -412,6 +438,15 @@ class AgentService:
             if verdict is not None:
                 self._refuse(hello.try_id, *verdict)
             raise
+
+    async def _may_speak_for(self, hello: m.TryHello) -> bool:  # asyncio
+        if not hello.token.isascii():
+            return False
+        if is_try_token(self._try_secret, hello.try_id, hello.token):
+            return True
+        if self._door is None or self._door.identities is None:
+            return False
+        return bool(await trio_asyncio.trio_as_aio(self._door.identities.proves)(hello.try_id, hello.token))
 
     async def _converse(self, stream: AgentStream, hello: m.TryHello, row: tries.TryRow) -> None:  # asyncio
         life = self._life(hello.try_id)

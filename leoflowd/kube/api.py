@@ -114,6 +114,10 @@ class KubeApi:
                 )
             params["continue"] = page.metadata.continue_
 
+    async def fetch_signing_keys(self) -> bytes:
+        """JWKS: what the cluster signs the tokens of service accounts with."""
+        return (await self._call("GET", f"{self._credentials.host}/openid/v1/jwks")).content
+
     @asynccontextmanager
     async def watch_pods(
         self, selector: str, resource_version: str, *, watch_s: int

@@ -151,6 +151,8 @@ def _environment(spec: TrySpec, policy: PodPolicy) -> list[dict[str, Any]]:
     }
     if policy.agent_ca_config_map:
         found["LEOFLOW_AGENT_CA_FILE"] = f"{SECRETS_AT}/ca.crt"
+    else:
+        found["LEOFLOW_AGENT_PLAIN_TEXT"] = "1"
     return [{"name": name, "value": value} for name, value in found.items()]
 
 

@@ -112,7 +112,7 @@ certificates() {
         openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=leoflow-test-ca -keyout ca.key -out ca.crt
         signed server /CN=kube-apiserver "subjectAltName=IP:127.0.0.1,DNS:localhost"
         signed admin /O=system:masters/CN=admin ""
-        signed daemon /CN=system:serviceaccount:leoflow:leoflowd "" # as the chart's service account: see helm/rbac.yaml
+        signed daemon /O=system:serviceaccounts/CN=system:serviceaccount:leoflow:leoflowd "" # as the chart's service account: see helm/rbac.yaml
         openssl genrsa -out accounts.key 2048
         openssl rsa -in accounts.key -pubout -out accounts.pub
     ) > "$folder/certificates.log" 2>&1 || { cat "$folder/certificates.log" >&2; die "no certificates"; }
