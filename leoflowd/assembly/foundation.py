@@ -310,12 +310,16 @@ def release() -> str:
 
 
 async def _tell_refusal(db: Database, inbox: Inbox, refusal: Refusal) -> None:
-    """The scheduler hears of it like of any end of a try, and commits it."""
+    now = telemetry.utc_now()
+    outcome = Outcome(kind=refusal.kind, because=refusal.because, start_date=now, end_date=now)
+    await tell_end(db, inbox, refusal.try_id, outcome)
+
+
+async def tell_end(db: Database, inbox: Inbox, try_id: str, outcome: Outcome) -> None:
+    """The scheduler hears of it like of any end of a try, and commits it; one that is not current has ended already."""
     async with db.agents.connection() as conn:
-        row = await fetch_any_try(conn, refusal.try_id)
+        row = await fetch_any_try(conn, try_id)
     if row is not None and row.live:
-        now = telemetry.utc_now()
-        outcome = Outcome(kind=refusal.kind, because=refusal.because, start_date=now, end_date=now)
         if isinstance(row, CallbackTry):
             await CallbackReports(db, telemetry.utc_now).try_ended(row, outcome, None)
         else:
