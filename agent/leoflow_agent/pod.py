@@ -98,13 +98,13 @@ def _check_encryption(address: Address, env: Mapping[str, str]) -> None:
     if is_local or address.ca_file is not None or env.get("LEOFLOW_AGENT_PLAIN_TEXT") == "1":
         return
     raise BadEnvironment(
-        "LEOFLOW_AGENT_CA_FILE is not set, and the daemon is on another machine: name the CA of its certificate, or set "
-        "LEOFLOW_AGENT_PLAIN_TEXT=1 where a mesh encrypts"
+        "LEOFLOW_AGENT_CA_FILE is not set, and the daemon is on another machine: name the CA of its certificate, or "
+        "set LEOFLOW_AGENT_PLAIN_TEXT=1 where a mesh encrypts"
     )
 
 
 def leave(path: Path | None, termination: Termination) -> None:
-    """For whoever finds this pod ended. In place, since Kubernetes mounts the file; what cannot be left is only said."""
+    """For whoever finds this pod ended. In place, since Kubernetes mounts the file; a failure is only logged."""
     if path is None:
         return
     try:
@@ -228,7 +228,7 @@ async def _run_try(config: PodConfig, spec: TrySpec, connections: Connections, s
 
 
 def _termination_of(outcome: StoredOutcome, folder: TryFolder) -> Termination:
-    """XComs that the task pushed while it ran are no part of an outcome: with them it is none that anyone could store."""
+    """XComs that the task pushed while it ran are no part of an outcome: with them nobody could store it from here."""
     pushed = folder.events_path.exists() and folder.events_path.stat().st_size > 0
     if pushed and outcome.kind in NEEDS_WHAT_WAS_PUSHED:
         because = f"the try ended as {outcome.kind}, and what it pushed before is not known to be stored"

@@ -449,7 +449,7 @@ class AgentService:
             return True
         if self._door is None or self._door.identities is None:
             return False
-        return await trio_asyncio.trio_as_aio(self._door.identities.proves)(hello.try_id, hello.token)
+        return bool(await trio_asyncio.trio_as_aio(self._door.identities.proves)(hello.try_id, hello.token))
 
     async def _converse(self, stream: AgentStream, hello: m.TryHello, row: tries.TryRow) -> None:  # asyncio
         life = self._life(hello.try_id)

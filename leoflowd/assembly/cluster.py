@@ -6,9 +6,8 @@ of the waits; `all` does both.
 
 from __future__ import annotations
 
-import ssl
 import uuid
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -26,22 +25,18 @@ from leoflowd.assembly.foundation import (
     following,
     keep_reports,
     lay_foundation,
-    tell_outcome,
     variables_of,
 )
 from leoflowd.assembly.parts import Parts, Term
-from leoflowd.config import LOOPBACK, AgentsConfig, Config, ConfigRefused
-from leoflowd.contract.agent_messages import Outcome
+from leoflowd.assembly.pods import LAUNCHER, build_pods, door_of
+from leoflowd.config import Config, ConfigRefused
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.errors import Invalid
 from leoflowd.executors.launches import Launches
-from leoflowd.executors.pods import LAUNCHER, Pods
-from leoflowd.kube.api import KubeApi, make_api
+from leoflowd.kube.api import make_api
 from leoflowd.kube.credentials import load_credentials
-from leoflowd.kube.identity import PodIdentities
-from leoflowd.kube.policy import PodPolicy, policy_of
-from leoflowd.store import api_users, tries
-from leoflowd.store.callbacks import list_callback_tries
+from leoflowd.kube.policy import policy_of
+from leoflowd.store import api_users
 from leoflowd.store.database import Database
 from leoflowd.supervision import Node
 
@@ -59,16 +54,18 @@ async def build(
 ) -> Parts:
     """As `lite.build`. Raises `ConfigRefused`, `KubeUnavailable` and `StoreUnavailable`."""
     policy = policy_of(config.kubernetes)
-    door = parse_door(config.agents)
     await _need_admin(db, config.admin_password)
     kube = config.kubernetes
     api = make_api(await load_credentials(kube), namespace=kube.namespace, request_s=kube.request_s)
+    door = door_of(config.agents, api, kube.namespace)
     base = await lay_foundation(config, db, root, stop, replica=uuid.uuid4().hex[:16], launcher=LAUNCHER)
-    led, agents = Led(), _agents(base, door, api)
+    led, agents = Led(), _agents(base, door)
     waits = build_waits(base, _no_trigger_hosts) if config.role.watches else None
     leadership = None
     if config.role.may_lead:
-        leadership = build_leadership(base, led, agents, waits, lead=lead, executor=partial(_pods, base, api, policy))
+        leadership = build_leadership(
+            base, led, agents, waits, lead=lead, executor=partial(build_pods, base, api, policy)
+        )
     return Parts(
         hints=base.hints,
         follow_hints=following(base, led),
@@ -84,31 +81,7 @@ async def build(
     )
 
 
-def _pods(base: Foundation, api: KubeApi, policy: PodPolicy) -> Pods:
-    return Pods(
-        api=api,
-        config=base.config.kubernetes,
-        policy=policy,
-        dispatches=base.dispatches_out.clone(),
-        refuse=base.refusals.refuse,
-        tell=partial(_tell, base),
-        live=partial(_live, base.db),
-        now=base.now,
-    )
-
-
-async def _tell(base: Foundation, try_id: str, outcome: Outcome) -> None:
-    """What a pod that ended says of its try; returns when it is committed, or nobody wants to know."""
-    await tell_outcome(base.db, base.inbox, try_id, outcome)
-
-
-async def _live(db: Database, try_ids: Collection[str]) -> frozenset[str]:
-    async with db.agents.connection() as conn:
-        rows = [*await tries.list_tries(conn, list(try_ids)), *await list_callback_tries(conn, list(try_ids))]
-    return frozenset(str(row.id) for row in rows if row.live)
-
-
-def _agents(base: Foundation, door: Door, api: KubeApi) -> AgentService:
+def _agents(base: Foundation, door: Door) -> AgentService:
     return AgentService(
         db=base.db,
         logs=base.logs,
@@ -125,32 +98,8 @@ def _agents(base: Foundation, door: Door, api: KubeApi) -> AgentService:
         variables=variables_of(base, base.db.agents),
         silence_max_s=base.config.scheduler.agent_silence_s,
         callback_timeout_s=base.config.callbacks.timeout_s,
-        door=Door(door.host, door.port, door.tls, PodIdentities(api, namespace=base.config.kubernetes.namespace)),
+        door=door,
     )
-
-
-def parse_door(config: AgentsConfig) -> Door:
-    """Where pods come in. Raises `ConfigRefused` for what would send tokens in the clear."""
-    host, colon, port = config.listen.rpartition(":")
-    if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ConfigRefused(
-            f"LEOFLOW_AGENTS_LISTEN is {config.listen!r}: set the host:port where pods reach this daemon, such as "
-            "0.0.0.0:9090"
-        )
-    if config.tls_cert is None or config.tls_key is None:
-        if config.plain_text or host in LOOPBACK:
-            return Door(host, int(port), None)
-        raise ConfigRefused(
-            "LEOFLOW_AGENTS_TLS_CERT and LEOFLOW_AGENTS_TLS_KEY are not set: agents send the tokens of their tries; "
-            "where a mesh encrypts, say so with LEOFLOW_AGENTS_PLAIN_TEXT=true"
-        )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(config.tls_cert, config.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigRefused(f"certificate and key of LEOFLOW_AGENTS_TLS_* cannot be used: {error}") from error
-    context.set_alpn_protocols(["h2"])
-    return Door(host, int(port), context)
 
 
 async def _need_admin(db: Database, password: str | None) -> None:

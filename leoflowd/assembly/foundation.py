@@ -345,11 +345,11 @@ def release() -> str:
 async def _tell_refusal(db: Database, inbox: Inbox, refusal: Refusal) -> None:
     now = telemetry.utc_now()
     outcome = Outcome(kind=refusal.kind, because=refusal.because, start_date=now, end_date=now)
-    await tell_outcome(db, inbox, refusal.try_id, outcome)
+    await tell_end(db, inbox, refusal.try_id, outcome)
 
 
-async def tell_outcome(db: Database, inbox: Inbox, try_id: str, outcome: Outcome) -> None:
-    """The scheduler hears of it like of any end of a try, and commits it before this returns."""
+async def tell_end(db: Database, inbox: Inbox, try_id: str, outcome: Outcome) -> None:
+    """The scheduler hears of it like of any end of a try, and commits it; one that is not current has ended already."""
     async with db.agents.connection() as conn:
         row = await fetch_any_try(conn, try_id)
     if row is not None and row.live:

@@ -55,7 +55,8 @@ class PodIdentities:
         match place:
             case {"namespace": str(namespace), "pod": {"name": str(name)}}:
                 return namespace == self._namespace and name.endswith(f"-{try_id}")
-        return False
+            case _:
+                return False
 
     async def _key(self, kid: Any) -> Any:
         async with self._lock:
@@ -65,6 +66,6 @@ class PodIdentities:
                     keys = await self._api.fetch_signing_keys()
                 except KubeRefused as refused:
                     raise KubeUnavailable(f"the cluster's signing keys are refused to us: {refused}") from refused
-                self._keys = {key.key_id: key.key for key in jwt.PyJWKSet.from_json(keys.decode()).keys}
+                self._keys = {str(key.key_id): key.key for key in jwt.PyJWKSet.from_json(keys.decode()).keys}
                 self._asked_at = trio.current_time()
             return self._keys.get(kid)

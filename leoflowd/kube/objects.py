@@ -5,6 +5,7 @@ Only the fields that we act on are named; whoever may create pods may write anyt
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from leoflowd.kube.wishes import CONTAINER
 
 OBJECT_MAX_BYTES = 4 * 1024 * 1024
 """etcd takes 1.5 MiB."""
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -125,17 +127,20 @@ def read_pod(raw: bytes | msgspec.Raw) -> Pod | Unreadable:
     try:
         pod = _POD.decode(raw)
         return _known(pod)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError, KeyError) as error:
+    except (ValueError, RecursionError, KeyError) as error:
         return _barely(raw, f"{type(error).__name__}: {error}")
 
 
 def _known(pod: _Pod) -> Pod:
     meta = pod.metadata
+    try_id = (meta.labels or {})[TRY_ID]
+    if not _UUID.fullmatch(try_id):
+        raise ValueError(f"its label {TRY_ID} is no id of a try")
     return Pod(
         name=meta.name,
         uid=meta.uid,
         resource_version=meta.resource_version,
-        try_id=(meta.labels or {})[TRY_ID],
+        try_id=try_id,
         facts=_facts(pod),
     )
 
@@ -188,7 +193,7 @@ def _barely(raw: bytes | msgspec.Raw, because: str) -> Pod | Unreadable:
         meta = {}
     labels = meta.get("labels")
     name, uid, try_id = meta.get("name"), meta.get("uid"), labels.get(TRY_ID) if isinstance(labels, dict) else None
-    if not (isinstance(name, str) and isinstance(uid, str) and isinstance(try_id, str)):
+    if not (isinstance(name, str) and isinstance(uid, str) and isinstance(try_id, str) and _UUID.fullmatch(try_id)):
         return Unreadable(because=because, size_bytes=len(bytes(raw)))
     version = meta.get("resourceVersion")
     return Pod(

@@ -75,14 +75,18 @@ class Admin:
         await self._container(name, {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, phase="Running")
 
     async def end(self, name: str, exit_code: int, *, reason: str = "", message: str = "") -> None:
-        """As a kubelet does: the container first, the phase in an event of its own."""
+        """As a kubelet does: the container first, the phase in an event of its own, unless the pod is gone by then."""
         terminated = {
             "exitCode": exit_code,
             "reason": reason or ("Error" if exit_code else "Completed"),
             "message": message,
         }
         await self._container(name, {"terminated": terminated}, phase="Running")
-        await self.patch_status(name, phase="Failed" if exit_code else "Succeeded")
+        try:
+            await self.patch_status(name, phase="Failed" if exit_code else "Succeeded")
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != 404:
+                raise
 
     async def remove(self, name: str) -> None:
         """At once, as its kubelet does when it is done, or a person who forces it."""

@@ -196,8 +196,8 @@ def matches(pod: Json, label_selector: str, field_selector: str) -> bool:
     labels = pod["metadata"].get("labels") or {}
     fields = {
         "metadata.name": pod["metadata"]["name"],
-        "status.phase": (pod.get("status") or {}).get("phase", ""),
-        "spec.nodeName": (pod.get("spec") or {}).get("nodeName", ""),
+        "status.phase": _field(pod.get("status"), "phase"),
+        "spec.nodeName": _field(pod.get("spec"), "nodeName"),
     }
     for term in filter(None, field_selector.split(",")):
         key, value = re.split(r"==?", term, maxsplit=1)
@@ -206,6 +206,10 @@ def matches(pod: Json, label_selector: str, field_selector: str) -> bool:
         if fields[key] != value:
             return False
     return all(_has_label(labels, term) for term in filter(None, label_selector.split(",")))
+
+
+def _field(of: Any, name: str) -> str:
+    return str(of.get(name, "")) if isinstance(of, dict) else ""
 
 
 def _has_label(labels: Json, term: str) -> bool:
