@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,26 @@ KEY_FILE = "secret_key"
 """In Lite's data folder, outside the database: a dump of the database alone opens no secret."""
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Role(StrEnum):
+    """What a daemon of a cluster does; every one serves API and agents."""
+
+    ALL = "all"
+    API = "api"
+    """Nothing beside that."""
+    SCHEDULER = "scheduler"
+    """Stands for leader; who leads schedules, launches pods and keeps up with them."""
+    POOL = "pool"
+    """Watches a share of the waits."""
+
+    @property
+    def may_lead(self) -> bool:
+        return self in (Role.ALL, Role.SCHEDULER)
+
+    @property
+    def watches(self) -> bool:
+        return self in (Role.ALL, Role.POOL)
 
 
 class ConfigRefused(LeoflowError):
@@ -92,6 +113,13 @@ class AgentsConfig(Section, frozen=True, kw_only=True):
     socket: Path | None = None
     """Unix socket of the agent service (Lite)."""
     log_dir: Path = Path("/var/log/leoflow")
+    listen: str = ""
+    """`host:port` for agents of other machines (pods); empty = the socket alone."""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    """Certificate chain and key of that port, for the name under which pods reach it."""
+    plain_text: bool = False
+    """No TLS on that port although it is not loopback: only where a mesh encrypts."""
 
 
 class SecretsConfig(Section, frozen=True, kw_only=True):
@@ -182,6 +210,53 @@ class TriggerHostsConfig(Section, frozen=True, kw_only=True):
     """Per host; the full file is kept once, as `<name>.1`."""
 
 
+class KubernetesConfig(Section, frozen=True, kw_only=True):
+    """Pods: where they run, what they may be, how long they may take (ADR 59). Lists are separated by commas."""
+
+    kubeconfig: Path | None = None
+    """None: as a pod of the cluster (service account), else `KUBECONFIG` or `~/.kube/config`."""
+    context: str = ""
+    """Of the kubeconfig; empty = its current one."""
+    namespace: str = "leoflow"
+    installation: str = "leoflow"
+    """Tells our pods from those of another Leoflow in the same namespace; at most 63 letters, digits and dashes."""
+    agent_address: str = ""
+    """`host:port` under which pods reach the agents' service."""
+    agent_ca_config_map: str = ""
+    """Config map whose `ca.crt` signs the agents' service; empty = plain text, for a mesh that encrypts."""
+    image: str = ""
+    """For tries whose version has no image of its own and needs nothing installed."""
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: str = ""
+    allow_tags: bool = False
+    """Images by tag. What a tag means can change between two tries; a digest cannot."""
+    service_account: str = "default"
+    """Of task pods; its token for the cluster is not mounted."""
+    service_accounts: str = ""
+    """Others that `execution.service_account` may name."""
+    secrets: str = ""
+    """Secrets of the namespace that `pod_override` may take variables from; everything else is refused."""
+    run_as_user: Annotated[int, msgspec.Meta(ge=1)] = 50000
+    cpu_request: str = "100m"
+    memory_request: str = "256Mi"
+    memory_limit: str = "512Mi"
+    """What a pod gets whose task asks for nothing."""
+    node_selector: str = ""
+    """`label=value` that every pod needs, whatever its author writes."""
+    grace_s: Annotated[int, msgspec.Meta(ge=1)] = 30
+    """Between TERM and KILL of a pod; its agent reports within it."""
+    request_s: Positive = 10.0
+    """For one answer of the API server."""
+    watch_s: Annotated[int, msgspec.Meta(ge=5)] = 60
+    """How long a watch lasts before it is resumed: a connection that died in silence is noticed then."""
+    creates_at_once: Annotated[int, msgspec.Meta(ge=1)] = 8
+    schedule_within_s: Positive = 3600.0
+    start_within_s: Positive = 900.0
+    pull_within_s: Positive = 600.0
+    configure_within_s: Positive = 120.0
+    """As `core.pod_outcome.PodLimits` says."""
+
+
 class ProcessConfig(Section, frozen=True, kw_only=True):
     """Lite's executor: where its agent lives and what it needs."""
 
@@ -213,6 +288,9 @@ class LiteConfig(Section, frozen=True, kw_only=True):
 class Config(Section, frozen=True, kw_only=True):
     database: str | None = None
     """conninfo; None = Lite's embedded Postgres."""
+    role: Role = Role.ALL
+    admin_password: str | None = None
+    """Of the user `admin`, needed at the first start of a cluster; Lite makes one."""
     api: ApiConfig = ApiConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     agents: AgentsConfig = AgentsConfig()
@@ -223,8 +301,13 @@ class Config(Section, frozen=True, kw_only=True):
     callbacks: CallbacksConfig = CallbacksConfig()
     triggers: TriggerHostsConfig = TriggerHostsConfig()
     pool: PoolConfig = PoolConfig()
+    kubernetes: KubernetesConfig = KubernetesConfig()
     process: ProcessConfig | None = None
     lite: LiteConfig | None = None
+
+    @override
+    def __repr__(self) -> str:
+        return f"Config(role={self.role.value!r})"
 
 
 def lite_config(lite: LiteConfig, environment: Mapping[str, str] = os.environ) -> Config:
@@ -263,6 +346,7 @@ SECTIONS: dict[str, type[Section]] = {
     "callbacks": CallbacksConfig,
     "triggers": TriggerHostsConfig,
     "pool": PoolConfig,
+    "kubernetes": KubernetesConfig,
 }
 """What the environment may set: `LEOFLOW_<NAME>_<FIELD>`."""
 
@@ -271,8 +355,20 @@ LITE_SECTIONS = ("store", "egress", "inline", "callbacks", "pool", "scheduler", 
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
-    """`LEOFLOW_DATABASE`, `LEOFLOW_API_PORT`, `LEOFLOW_SCHEDULER_SWEEP_INTERVAL_S`, ... Raises `ConfigRefused`."""
-    return Config(database=environment.get("LEOFLOW_DATABASE"), **_read(environment, SECTIONS))
+    """`LEOFLOW_DATABASE`, `LEOFLOW_ROLE`, `LEOFLOW_API_PORT`, ... Raises `ConfigRefused`."""
+    return Config(
+        database=environment.get("LEOFLOW_DATABASE"),
+        role=role_of(environment.get("LEOFLOW_ROLE", Role.ALL)),
+        **_read(environment, SECTIONS),
+    )
+
+
+def role_of(name: str) -> Role:
+    """Raises `ConfigRefused`."""
+    try:
+        return Role(name)
+    except ValueError:
+        raise ConfigRefused(f"there is no role {name!r}; the roles are {', '.join(Role)}") from None
 
 
 def _read(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:

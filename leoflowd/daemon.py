@@ -43,7 +43,6 @@ import trio
 import trio_asyncio  # noqa: F401  # before any library that does `from asyncio import get_running_loop`
 
 from leoflowd import telemetry
-from leoflowd.assembly import lite
 from leoflowd.assembly.parts import Parts, Term
 from leoflowd.cheap_tasks.parts import WaitParts
 from leoflowd.config import Config, ConfigRefused, LiteConfig, StoreConfig, lite_config
@@ -87,26 +86,35 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
                 root.child("store", statistics=db.statistics).enter("running")
                 root.child("disk", complaint=lambda: _disk_complaint(config.agents.log_dir)).enter("running")
                 leading = root.child("leadership")
+                build = _edition(config)
                 parts = await _patiently(
-                    lambda: lite.build(config, db, root, stop, lead=partial(_lead, root, leading), say=say)
+                    lambda: build(config, db, root, stop, lead=partial(_lead, root, leading), say=say)
                 )
-                leading.child("lock", statistics=parts.leadership.statistics).enter("running")
                 await start_restarting(stores, root.child("hint listener"), parts.hints.run, StoreUnavailable)
                 async with _stage() as workers:
                     await _start_workers(workers, root, parts)
-                    await _start_waits(workers, root, parts.waits)
+                    if parts.waits is not None:
+                        await _start_waits(workers, root, parts.waits)
                     async with _stage() as deciders:
                         deciders.start_soon(parts.follow_hints)
-                        await start_restarting(
-                            deciders, leading, parts.leadership.run, StoreUnavailable, LeadershipLost
-                        )
+                        await _start_leadership(deciders, leading, parts)
                         async with _stage() as edge:
                             url = await start(edge, root.child("api"), parts.api.run)
                             await _start_workspace(edge, root, parts)
                             say(f"ready: {url}")
                             await stop.wait()
-                            say("stopping: running tasks are ended and will run again at the next start")
-                            await parts.executor.stop()
+                            await _stop_executor(parts, say)
+
+
+def _edition(config: Config) -> Callable[..., Awaitable[Parts]]:
+    """Its own packages are loaded for it alone: a laptop needs no Kubernetes."""
+    if config.lite is not None:
+        from leoflowd.assembly.lite import build as build_lite
+
+        return build_lite
+    from leoflowd.assembly.cluster import build as build_cluster
+
+    return build_cluster
 
 
 async def _start_workers(workers: trio.Nursery, root: Node, parts: Parts) -> None:
@@ -115,9 +123,29 @@ async def _start_workers(workers: trio.Nursery, root: Node, parts: Parts) -> Non
     agents, executor = parts.agents, parts.executor
     node = root.child("agents", statistics=agents.statistics, complaint=agents.complaint)
     await start(workers, node, agents.run)
-    node = root.child(parts.executor_name, statistics=executor.statistics, complaint=executor.complaint)
-    await start(workers, node, executor.run)
+    if executor is not None:
+        node = root.child("process executor", statistics=executor.statistics, complaint=executor.complaint)
+        await start(workers, node, executor.run)
+    if parts.close is not None:
+        workers.start_soon(_call_at_end, parts.close)
     await start(workers, root.child("replica", statistics=parts.heart.statistics), parts.heart.run)
+
+
+async def _start_leadership(deciders: trio.Nursery, leading: Node, parts: Parts) -> None:
+    leadership = parts.leadership
+    if leadership is None:
+        deciders.start_soon(parts.keep_reports)
+        leading.enter("not of this role")
+        return
+    leading.child("lock", statistics=leadership.statistics).enter("running")
+    await start_restarting(deciders, leading, leadership.run, StoreUnavailable, LeadershipLost)
+
+
+async def _stop_executor(parts: Parts, say: Callable[[str], None]) -> None:
+    """Pods go on without us."""
+    if parts.executor is not None:
+        say("stopping: running tasks are ended and will run again at the next start")
+        await parts.executor.stop()
 
 
 async def _start_workspace(edge: trio.Nursery, root: Node, parts: Parts) -> None:
@@ -132,6 +160,9 @@ async def _start_workspace(edge: trio.Nursery, root: Node, parts: Parts) -> None
 async def _lead(root: Node, leading: Node, term: Term) -> None:
     """Everything that only the leader does; ends with the leadership."""
     async with trio.open_nursery() as nursery:
+        if term.executor is not None:
+            node = leading.child("pods", "crash", term.executor.statistics, term.executor.complaint)
+            await start(nursery, node, term.executor.run)
         calls = leading.child("inline http", statistics=term.calls.inline.statistics)
         await start(nursery, calls, term.calls.inline.run)
         await start_restarting(nursery, leading.child("inline changes"), term.calls.inline_life.run, StoreUnavailable)
@@ -142,7 +173,7 @@ async def _lead(root: Node, leading: Node, term: Term) -> None:
         for name, part in (
             ("scheduler", term.scheduler),
             ("timetable clock", term.clock),
-            ("asset watchers", term.watchers),
+            *((("asset watchers", term.watchers),) if term.watchers is not None else ()),
             ("backfills", term.backfills),
             ("others' reports", term.reports),
             ("callbacks", term.callbacks),
@@ -258,6 +289,14 @@ async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
             log.warning("start_waits_for_postgres", error=str(error), attempt=attempt)
             await trio.sleep(backoff_s(attempt))
     return await work()
+
+
+async def _call_at_end(work: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True):
+            await work()
 
 
 async def _close_at_end(environments: Environments) -> None:

@@ -50,6 +50,7 @@ def _run_pod() -> int:
         config = pod.read_environment(os.environ)
     except (pod.BadEnvironment, OSError) as error:
         sys.stderr.write(f"leoflow_agent pod: {error}\n")
+        pod.leave_refusal(os.environ, str(error))
         return pod.EXIT_BAD_ENVIRONMENT
     return asyncio.run(pod.run_pod(config))
 

@@ -289,7 +289,7 @@ class HostAgent:
 
     async def _report(self, reported: Reported, token: str, run: Run) -> None:
         try_id = reported.folder.try_id
-        await TryStream(reported, token, self._connections, self._turns, run).run()
+        await TryStream(reported, lambda: token, self._connections, self._turns, run).run()
         if isinstance(reported, RunningTry):
             await reported.is_over.wait()  # a stale try is killed first: its folder is in use until then
         try:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -108,7 +108,10 @@ class _Finished(Exception):
 class TryStream:
     """Reports one try; `run` returns when the daemon has stored the outcome or disowned the try."""
 
-    def __init__(self, reported: Reported, token: str, connections: Connections, turns: Turns, run: Run) -> None:
+    def __init__(
+        self, reported: Reported, token: Callable[[], str], connections: Connections, turns: Turns, run: Run
+    ) -> None:
+        """`token` is asked for each stream: a pod's is written anew while it runs."""
         self._try = reported
         self._token = token
         self._connections = connections
@@ -148,7 +151,7 @@ class TryStream:
             await stream.send_message(
                 TryHello(
                     try_id=self._try.folder.try_id,
-                    token=self._token,
+                    token=self._token(),
                     hostname=socket.gethostname(),
                     pid=self._try.pid,
                     started_at=self._try.started_at,

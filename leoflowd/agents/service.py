@@ -10,6 +10,7 @@ that its agent sees (ADR 20). Nothing that an agent sends reaches further.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -43,7 +44,7 @@ from leoflowd.contract.values import shown
 from leoflowd.core.silence import Signs
 from leoflowd.core.try_tokens import is_try_token
 from leoflowd.store import tries
-from leoflowd.store.callbacks import CallbackTry, fetch_any_try, fetch_row, list_callback_tries, load_spec
+from leoflowd.store.callbacks import CallbackTry, fetch_any_try, fetch_row, list_callback_tries, load_dispatch
 from leoflowd.store.database import Connection, Database
 from leoflowd.store.hints import Hint
 from leoflowd.store.run_views import BrokenRun
@@ -97,6 +98,23 @@ class LaunchSource(Protocol):
     async def take(self) -> m.Launch: ...
 
 
+class PodIdentities(Protocol):
+    """`kube.identity.PodIdentities`."""
+
+    async def proves(self, try_id: str, token: str) -> bool: ...
+
+
+class Door(msgspec.Struct, frozen=True):
+    """Where agents of other machines come in, beside the socket."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    """None: plain text, for loopback and for a mesh that encrypts."""
+    identities: PodIdentities | None = None
+    """Whose tokens are taken beside the tokens of tries."""
+
+
 class AgentStatistics(msgspec.Struct, frozen=True):
     hosts: int
     tries: int
@@ -115,7 +133,8 @@ class AgentStatistics(msgspec.Struct, frozen=True):
 class AgentService:
     """`refuse(try_id, kind, because)` reports a try that could not be launched or understood; it never waits.
 
-    `launcher` is the id of this daemon, whose executor the host agents belong to.
+    `launcher` is the id of this daemon, whose executor the host agents belong to; they come to the `socket`, if there
+    is one, agents of other machines through the `door`.
     """
 
     def __init__(
@@ -127,7 +146,7 @@ class AgentService:
         launches: LaunchSource,
         refuse: Callable[[str, m.OutcomeKind, str], None],
         hints: trio.MemoryReceiveChannel[Hint],
-        socket: Path,
+        socket: Path | None,
         try_secret: bytes,
         host_token: str,
         launcher: str,
@@ -136,6 +155,7 @@ class AgentService:
         variables: Variables | None = None,
         silence_max_s: float = 60.0,
         callback_timeout_s: float = 60.0,
+        door: Door | None = None,
     ) -> None:
         self._db = db
         self._logs = logs
@@ -149,6 +169,7 @@ class AgentService:
         self._try_secret = try_secret
         self._host_token = host_token
         self._launcher = launcher
+        self._door = door
         self._now = now
         self._silence_max_s = silence_max_s
         self._questions = Questions(db, connections or NoConnections(), variables or NoVariables(), now)
@@ -182,7 +203,7 @@ class AgentService:
     def complaint(self) -> str | None:
         """What keeps tries from being launched, reported or logged."""
         now = trio.current_time()
-        if not self._hosts and now - self._alone_since >= ATTACH_WITHIN_S:
+        if self._socket is not None and not self._hosts and now - self._alone_since >= ATTACH_WITHIN_S:
             return f"no agent has been attached for {now - self._alone_since:.0f} s, so nothing can be launched"
         for host in self._hosts.values():
             if now - max(host.heard_at, self._listening_since) >= BEAT_LATE_S:
@@ -232,16 +253,20 @@ class AgentService:
         await trio.lowlevel.checkpoint()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        self._socket.parent.mkdir(parents=True, exist_ok=True)
-        self._socket.unlink(missing_ok=True)
         async with trio_asyncio.open_loop() as loop:
             loop.set_exception_handler(self._connection_broke)
             windows = Configuration(
                 http2_stream_window_size=STREAM_WINDOW_BYTES, http2_connection_window_size=CONNECTION_WINDOW_BYTES
             )
-            server = Server([self], codec=MsgpackCodec(), config=windows)
-            await trio_asyncio.aio_as_trio(server.start)(path=str(self._socket))
-            self._socket.chmod(0o600)
+            servers = [Server([self], codec=MsgpackCodec(), config=windows) for _ in (self._socket, self._door)]
+            start_local, start_door = (trio_asyncio.aio_as_trio(server.start) for server in servers)
+            if self._socket is not None:
+                self._socket.parent.mkdir(parents=True, exist_ok=True)
+                self._socket.unlink(missing_ok=True)
+                await start_local(path=str(self._socket))
+                self._socket.chmod(0o600)
+            if self._door is not None:
+                await start_door(self._door.host, self._door.port, ssl=self._door.tls)
             self._alone_since = self._listening_since = trio.current_time()
             try:
                 async with trio.open_nursery() as nursery:
@@ -250,10 +275,14 @@ class AgentService:
                     nursery.start_soon(self._tend)
                     task_status.started()
             finally:
-                server.close()
-                self._socket.unlink(missing_ok=True)
+                opened = [one for one, at in zip(servers, (self._socket, self._door), strict=True) if at is not None]
+                for server in opened:
+                    server.close()
+                if self._socket is not None:
+                    self._socket.unlink(missing_ok=True)
                 with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
-                    await trio_asyncio.aio_as_trio(server.wait_closed)()
+                    for server in opened:
+                        await trio_asyncio.aio_as_trio(server.wait_closed)()
 
     def _connection_broke(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What no task can hear of: bytes that grpclib's protocol chokes on (the connection is closed), no descriptor
@@ -409,7 +438,7 @@ class AgentService:
         if not isinstance(hello, m.TryHello):
             raise GRPCError(Status.FAILED_PRECONDITION, "the first message of Try is TryHello")
         _agree(stream, hello.protocol)
-        if not (hello.token.isascii() and is_try_token(self._try_secret, hello.try_id, hello.token)):
+        if not await self._may_speak_for(hello):
             raise GRPCError(Status.PERMISSION_DENIED, "the token is not the one of this try")
         row = await trio_asyncio.trio_as_aio(self._fetch_try)(hello.try_id)
         if row is None or not row.live:
@@ -423,6 +452,15 @@ class AgentService:
             if verdict is not None:
                 self._refuse(hello.try_id, *verdict)
             raise
+
+    async def _may_speak_for(self, hello: m.TryHello) -> bool:  # asyncio
+        if not hello.token.isascii():
+            return False
+        if is_try_token(self._try_secret, hello.try_id, hello.token):
+            return True
+        if self._door is None or self._door.identities is None:
+            return False
+        return bool(await trio_asyncio.trio_as_aio(self._door.identities.proves)(hello.try_id, hello.token))
 
     async def _converse(self, stream: AgentStream, hello: m.TryHello, row: tries.TryRow) -> None:  # asyncio
         life = self._life(hello.try_id)
@@ -547,8 +585,8 @@ class AgentService:
         if not isinstance(row, CallbackTry):
             return await fetch_try_spec(conn, row)
         open_row = await fetch_row(conn, str(row.id))
-        found = None if open_row is None else await load_spec(conn, open_row, timeout_s=self._callback_timeout_s)
-        return None if found is None else found[0]
+        found = None if open_row is None else await load_dispatch(conn, open_row, timeout_s=self._callback_timeout_s)
+        return None if found is None else found.spec
 
     def _try_spoke(self, life: _Life) -> None:
         life.heard_at = self._heard_at = trio.current_time()

@@ -22,7 +22,7 @@ from leoflowd.agents.callbacks import CallbackReports
 from leoflowd.agents.service import AgentService
 from leoflowd.api.context import ApiContext
 from leoflowd.api.server import ApiServer
-from leoflowd.assembly.parts import Term
+from leoflowd.assembly.parts import Component, Term
 from leoflowd.cheap_tasks import parts as cheap_tasks
 from leoflowd.cheap_tasks.connection_check import ConnectionCheck
 from leoflowd.cheap_tasks.everywhere import PoolEverywhere
@@ -80,6 +80,7 @@ class Foundation(msgspec.Struct, frozen=True, kw_only=True):
     backfills: BackfillMaker
     try_secret: bytes
     replica: str
+    launcher: str
     name: str
     """Host and process, for people."""
     now: Callable[[], datetime]
@@ -107,8 +108,11 @@ class Led:
             self.callbacks.came()
 
 
-async def lay_foundation(config: Config, db: Database, root: Node, stop: trio.Event, *, replica: str) -> Foundation:
-    """Raises `ConfigRefused`, and `StoreUnavailable`."""
+async def lay_foundation(
+    config: Config, db: Database, root: Node, stop: trio.Event, *, replica: str, launcher: str | None = None
+) -> Foundation:
+    """`launcher`: under which name tries are launched, if not as this daemon's. Raises `ConfigRefused`, and
+    `StoreUnavailable`."""
     dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
     inbox = Inbox()
     return Foundation(
@@ -128,6 +132,7 @@ async def lay_foundation(config: Config, db: Database, root: Node, stop: trio.Ev
         backfills=BackfillMaker(db=db, now=telemetry.utc_now),
         try_secret=await _try_secret(db),
         replica=replica,
+        launcher=replica if launcher is None else launcher,
         name=f"{socket.gethostname()}/{os.getpid()}",
         now=telemetry.utc_now,
     )
@@ -137,19 +142,21 @@ def build_leadership(
     base: Foundation,
     led: Led,
     agents: AgentService,
-    waits: WaitParts,
+    waits: WaitParts | None,
     *,
-    waiting: Callable[[], frozenset[str]],
+    waiting: Callable[[], frozenset[str]] | None = None,
     lead: Callable[[Term], Awaitable[None]],
+    executor: Callable[[], Component] | None = None,
 ) -> Leadership:
-    """`lead` runs a term's parts until it is cancelled; `waiting` are the tries that the executor will hand over."""
+    """`lead` runs a term's parts until it is cancelled; `executor` makes the one that only a leader has; `waiting` are
+    the tries that the executor of this host will hand over, which a leader elsewhere wants to know."""
     kept = KeptReports(db=base.db, inbox=base.inbox, now=base.now)
 
     async def tell_held(at: datetime) -> None:
-        await agents.tell_held(waiting(), at)
+        await agents.tell_held(frozenset() if waiting is None else waiting(), at)
 
     async def lead_term(number: int) -> None:
-        term = _term(base, agents, waits, number)
+        term = _term(base, agents, waits, number, None if executor is None else executor())
         led.begin(term)
         try:
             await lead(term)
@@ -162,9 +169,14 @@ def build_leadership(
         config=base.config.scheduler,
         store=base.config.store,
         now=base.now,
-        follow=lambda: follow(kept, tell_held, base.now),
+        follow=kept.run if waiting is None else lambda: follow(kept, tell_held, base.now),
         lead=lead_term,
     )
+
+
+def keep_reports(base: Foundation) -> Callable[[], Awaitable[None]]:
+    """The inbox of a daemon that does not lead."""
+    return KeptReports(db=base.db, inbox=base.inbox, now=base.now).run
 
 
 def following(base: Foundation, led: Led) -> Callable[[], Awaitable[None]]:
@@ -211,7 +223,9 @@ def build_waits(base: Foundation, python_for: PythonFor) -> WaitParts:
     )
 
 
-def _term(base: Foundation, agents: AgentService, waits: WaitParts, number: int) -> Term:
+def _term(
+    base: Foundation, agents: AgentService, waits: WaitParts | None, number: int, executor: Component | None
+) -> Term:
     """Channels between its parts are its own: what an older term ordered is void."""
     config = base.config.scheduler
     inline_in, inline_out = trio.open_memory_channel[Dispatch](0)
@@ -226,7 +240,11 @@ def _term(base: Foundation, agents: AgentService, waits: WaitParts, number: int)
         logs=base.logs,
         now=base.now,
     )
-    pools = PoolEverywhere(own=waits.pool, is_alone=lambda: waits.shards.is_alone, lane=base.db.pool)
+    pools = PoolEverywhere(
+        own=None if waits is None else waits.pool,
+        is_alone=lambda: waits is not None and waits.shards.is_alone,
+        lane=base.db.pool,
+    )
     outboxes = {
         executor: Outbox(
             db=base.db,
@@ -244,8 +262,8 @@ def _term(base: Foundation, agents: AgentService, waits: WaitParts, number: int)
         silence_s=config.agent_silence_s,
         now=base.now,
         signs=agents.signs,
-        others=Others(base.db, base.replica),
-        launcher=base.replica,
+        others=Others(base.db, base.replica, launcher=base.launcher),
+        launcher=base.launcher,
     )
     scheduler = Scheduler(
         db=base.db,
@@ -257,7 +275,7 @@ def _term(base: Foundation, agents: AgentService, waits: WaitParts, number: int)
         run_ended=partial(_run_ended, base),
         waits=pools,
         may_launch=lambda: not base.stop.is_set(),
-        launcher=base.replica,
+        launcher=base.launcher,
         call_back=callbacks.came,
     )
     sweeper = Sweeper(
@@ -266,17 +284,18 @@ def _term(base: Foundation, agents: AgentService, waits: WaitParts, number: int)
         config=config,
         now=base.now,
         signs=agents.signs,
-        others=Others(base.db, base.replica),
+        others=Others(base.db, base.replica, launcher=base.launcher),
     )
     within_s = SWEEPS_MISSED * config.sweep_interval_s
     return Term(
         calls=calls,
         pools=pools,
+        executor=executor,
         outboxes=outboxes,
         scheduler=scheduler,
         clock=base.clock,
         backfills=base.backfills,
-        watchers=waits.watchers,
+        watchers=None if waits is None else waits.watchers,
         reports=OthersReports(db=base.db, inbox=base.inbox, sweep_interval_s=config.sweep_interval_s),
         callbacks=callbacks,
         sweeper=sweeper,
@@ -287,7 +306,7 @@ def _term(base: Foundation, agents: AgentService, waits: WaitParts, number: int)
     )
 
 
-def build_api(base: Foundation, waits: WaitParts, config: ApiConfig) -> ApiServer:
+def build_api(base: Foundation, waits: WaitParts | None, config: ApiConfig) -> ApiServer:
     context = ApiContext(
         db=base.db,
         logs=base.logs,
@@ -296,7 +315,7 @@ def build_api(base: Foundation, waits: WaitParts, config: ApiConfig) -> ApiServe
         tree=lambda: msgspec.to_builtins(base.root.view()),
         faults=base.root.faults,
         version=release(),
-        pool=waits.pool,
+        pool=None if waits is None else waits.pool,
         secrets=box_of(base.config.secrets),
         test_connection=ConnectionCheck(base.policy).check if config.test_connection else None,
     )
@@ -331,12 +350,16 @@ def release() -> str:
 
 
 async def _tell_refusal(db: Database, inbox: Inbox, refusal: Refusal) -> None:
-    """The scheduler hears of it like of any end of a try, and commits it."""
+    now = telemetry.utc_now()
+    outcome = Outcome(kind=refusal.kind, because=refusal.because, start_date=now, end_date=now)
+    await tell_end(db, inbox, refusal.try_id, outcome)
+
+
+async def tell_end(db: Database, inbox: Inbox, try_id: str, outcome: Outcome) -> None:
+    """The scheduler hears of it like of any end of a try, and commits it; one that is not current has ended already."""
     async with db.agents.connection() as conn:
-        row = await fetch_any_try(conn, refusal.try_id)
+        row = await fetch_any_try(conn, try_id)
     if row is not None and row.live:
-        now = telemetry.utc_now()
-        outcome = Outcome(kind=refusal.kind, because=refusal.because, start_date=now, end_date=now)
         if isinstance(row, CallbackTry):
             await CallbackReports(db, telemetry.utc_now).try_ended(row, outcome, None)
         else:

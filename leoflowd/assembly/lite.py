@@ -22,6 +22,7 @@ from leoflowd.assembly.foundation import (
     build_waits,
     connections_of,
     following,
+    keep_reports,
     lay_foundation,
     variables_of,
 )
@@ -64,7 +65,7 @@ async def build(
     Raises `ConfigRefused`, and `StoreUnavailable`.
     """
     if config.lite is None or config.process is None or config.agents.socket is None:
-        raise ConfigRefused("only Lite can be run so far; the cluster roles are on docs/roadmap.md")
+        raise ConfigRefused("Lite needs its folders: start it with `leoflow lite`")
     password = await set_up_admin(db, config.lite.admin_password, telemetry.utc_now())
     if password is not None:
         say(f"admin: user {ADMIN}, password {password}  (shown once; `leoflow lite reset-password` makes another)")
@@ -90,7 +91,7 @@ async def build(
         heart=build_heart(base, agents),
         waits=waits,
         executor=executor,
-        executor_name="process executor",
+        keep_reports=keep_reports(base),
         leadership=build_leadership(base, led, agents, waits, waiting=executor.known_tries, lead=lead),
         api=build_api(base, waits, msgspec.structs.replace(config.api, ui_dir=ui_dir)),
         environments=host.environments,

@@ -30,14 +30,18 @@ from leoflowd.store.hints import HintListener
 from leoflowd.supervision import Pulses
 
 
-class ExecutorPart(Executor, Protocol):
-    """An executor as a component of the tree."""
+class Component(Protocol):
+    """What the tree starts."""
 
     def statistics(self) -> object: ...
 
     def complaint(self) -> str | None: ...
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None: ...
+
+
+class ExecutorPart(Executor, Component, Protocol):
+    """An executor of this host, whose processes would outlive us."""
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,27 +53,36 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     refusals: Refusals
     agents: AgentService
     heart: Heart
-    waits: WaitParts
-    executor: ExecutorPart
-    executor_name: str
-    leadership: Leadership
+    waits: WaitParts | None
+    """None: other daemons watch them."""
+    executor: ExecutorPart | None = None
+    """Lite's."""
+    leadership: Leadership | None
+    """None: it never leads."""
+    keep_reports: Callable[[], Awaitable[None]]
+    """The inbox while it does not lead; `leadership` runs it by itself."""
     api: ApiServer
     environments: Environments | None = None
     """Lite's, as is the next one."""
     workspace: Workspace | None = None
+    close: Callable[[], Awaitable[None]] | None = None
+    """At the very end."""
 
 
 class Term(msgspec.Struct, frozen=True, kw_only=True):
     """Of the daemon that leads, made anew for each term."""
 
     calls: CallParts
+    executor: Component | None
+    """A cluster's: of the leader alone."""
     pools: PoolEverywhere
     outboxes: dict[str, Outbox]
     """By executor."""
     scheduler: Scheduler
     clock: TimetableClock
     backfills: BackfillMaker
-    watchers: AssetWatchers
+    watchers: AssetWatchers | None
+    """None: this daemon has no trigger hosts."""
     reports: OthersReports
     callbacks: Callbacks
     sweeper: Sweeper

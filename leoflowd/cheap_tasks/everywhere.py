@@ -22,9 +22,10 @@ TOGETHER_S = 0.02
 
 
 class PoolEverywhere:
-    """`contract.waits.Waits`. `is_alone`: nobody else has a share, so that nobody need be told."""
+    """`contract.waits.Waits`. `own`: None where this daemon watches none; `is_alone`: nobody else has a share, so that
+    nobody need be told."""
 
-    def __init__(self, *, own: Waits, is_alone: Callable[[], bool], lane: Lane) -> None:
+    def __init__(self, *, own: Waits | None, is_alone: Callable[[], bool], lane: Lane) -> None:
         self._own = own
         self._is_alone = is_alone
         self._lane = lane
@@ -36,15 +37,18 @@ class PoolEverywhere:
         return {"told": self._told}
 
     def register(self, waits: Sequence[NewWait]) -> None:
-        self._own.register(waits)
+        if self._own is not None:
+            self._own.register(waits)
         self._tell("waits", {str(wait.dag_run_id) for wait in waits})
 
     def withdraw(self, wait_ids: Sequence[str], dag_run_ids: Collection[int]) -> None:
-        self._own.withdraw(wait_ids, dag_run_ids)
+        if self._own is not None:
+            self._own.withdraw(wait_ids, dag_run_ids)
         self._tell("waits", {str(dag_run_id) for dag_run_id in dag_run_ids})
 
     def dag_finished(self, dag_ids: Collection[str]) -> None:
-        self._own.dag_finished(dag_ids)
+        if self._own is not None:
+            self._own.dag_finished(dag_ids)
         self._tell("finished", dag_ids)
 
     def _tell(self, kind: str, values: Collection[str]) -> None:

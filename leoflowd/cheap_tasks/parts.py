@@ -88,11 +88,10 @@ def build_waits(
     now: Callable[[], datetime],
 ) -> WaitParts:
     """It watches nothing until its `shards` run. Raises `leoflow_sensors.BrokenKind`."""
-    assert config.process is not None, "trigger hosts of a cluster are pods, which arrive with the cluster roles"
     stalls = StallWatcher(stall_after_s=config.pool.stall_after_s, describe=probe_running_in)
     hosts = TriggerHosts(
         python_for=python_for,
-        bundle_path=config.process.bundles.joinpath,
+        bundle_path=(Path() if config.process is None else config.process.bundles).joinpath,
         shim=shim,
         logs=config.agents.log_dir / "trigger-hosts",
         on_event=lambda wait_id, event, end: (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from leoflowd.contract.agent_messages import TrySpec
@@ -13,6 +15,15 @@ ROOM_BYTES = 64 * 1024
 """What is added to the spec of a try on its way to the agent: paths, a token."""
 
 
+class Placement(msgspec.Struct, frozen=True):
+    """What a version and its task ask of the pod around a try; a process has no use for it. Fields as in `TaskSpec`."""
+
+    image: str = ""
+    resources: dict[str, Any] = {}
+    execution: dict[str, Any] = {}
+    executor_config: dict[str, Any] = {}
+
+
 class Dispatch(msgspec.Struct, frozen=True):
     """A try to launch and what it needs around it. Named after the try: launching it twice starts it once."""
 
@@ -20,6 +31,7 @@ class Dispatch(msgspec.Struct, frozen=True):
     environment: EnvironmentSpec
     http: HttpCall | None = None
     """Set for an inline HTTP task: it goes to the cheap-task pool, not to an executor. Rendered."""
+    placement: Placement = Placement()
 
 
 def launch_fault(spec: TrySpec) -> str | None:

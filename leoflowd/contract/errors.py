@@ -35,5 +35,9 @@ class StoreUnavailable(LeoflowError):
     """Postgres does not answer; components that need it are restarted with backoff."""
 
 
+class KubeUnavailable(LeoflowError):
+    """The Kubernetes API server does not answer, or not to us; components that need it are restarted with backoff."""
+
+
 class LeadershipLost(LeoflowError):
     """Another replica leads; what this one was about to write was not written."""

@@ -1,5 +1,5 @@
-"""The room of the Kubernetes API client (list, watch, create, delete); manifests will be built by pure functions.
+"""The Kubernetes API, as far as pods need it (ADR 59). Beside `store`, below every shell; Lite never uses it.
 
-Border: beside `store`, below every shell. `executors.pod_launcher` and `executors.pod_watcher` will use it; Lite never
-does.
+`credentials` says where the API server is and who we are, `api` speaks to it, `watch` keeps up with it, `objects` reads
+its pods, `pod_spec` writes ours.
 """

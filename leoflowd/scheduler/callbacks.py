@@ -133,18 +133,17 @@ class Callbacks:
         """After the commit: launching it twice starts it once."""
         try:
             async with self._db.scheduler.connection() as conn:
-                found = await callbacks.load_spec(conn, row, timeout_s=self._config.timeout_s)
+                found = await callbacks.load_dispatch(conn, row, timeout_s=self._config.timeout_s)
         except BrokenRun as broken:
             await self._refuse(row, str(broken))
             return
         if found is None:
             return  # its run was deleted, and its row with it
-        spec, environment = found
-        fault = launch_fault(spec)
+        fault = launch_fault(found.spec)
         if fault is not None:
             await self._refuse(row, fault)
             return
-        await self._dispatches.send(Dispatch(spec, environment))
+        await self._dispatches.send(found)
         self._launched += 1
 
     async def _refuse(self, row: CallbackRow, because: str) -> None:

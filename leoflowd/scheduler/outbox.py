@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from leoflowd.contract.agent_messages import TrySpec
-from leoflowd.contract.dispatch import Dispatch, launch_fault
+from leoflowd.contract.dispatch import Dispatch, Placement, launch_fault
 from leoflowd.core.simple_templates import TemplateFault
 from leoflowd.core.try_spec import TryFacts, build_try_spec
 from leoflowd.scheduler.waits import HTTP_KIND, inline_call
@@ -109,8 +109,13 @@ class Outbox:
         else:
             unsendable = launch_fault(spec)
             if unsendable is None:
-                return Dispatch(spec, environment)
+                return Dispatch(spec, environment, placement=_placement(one))
             because = unsendable
         self._refused += 1
         self._refuse(one.try_id, because)
         return None
+
+
+def _placement(one: TryFacts) -> Placement:
+    task = one.task
+    return Placement(one.artifact.spec.image, task.resources, task.execution, task.executor_config)

@@ -69,11 +69,13 @@ class Heart:
 
 
 class Others:
-    """What a leader knows of the other daemons, since its term began."""
+    """What a leader knows of the other daemons, since its term began. `launcher`: of the tries that it launches itself;
+    pods are launched by whoever leads, under one name."""
 
-    def __init__(self, db: Database, replica: str) -> None:
+    def __init__(self, db: Database, replica: str, *, launcher: str | None = None) -> None:
         self._db = db
         self._replica = replica
+        self._launcher = replica if launcher is None else launcher
         self._beats: dict[str, int] = {}
         self._heard_at: dict[str, float] = {}
         self._since = trio.current_time()
@@ -99,7 +101,7 @@ class Others:
         now = trio.current_time()
         heard_at = self._heard_at.get(try_id)
         silent = [s for s in (local.silent_s, None if heard_at is None else now - heard_at) if s is not None]
-        is_elsewhere = launcher not in ("", self._replica)
+        is_elsewhere = launcher not in ("", self._launcher)
         return msgspec.structs.replace(
             local,
             silent_s=min(silent, default=None),

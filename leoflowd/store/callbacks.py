@@ -9,9 +9,8 @@ from datetime import datetime
 import msgspec
 from typing_extensions import override
 
-from leoflowd.contract.agent_messages import TrySpec
 from leoflowd.contract.callback_spec import CallbackCall, NewCallback
-from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.dispatch import Dispatch, Placement
 from leoflowd.contract.logs import TryLog
 from leoflowd.contract.values import shown
 from leoflowd.core.callbacks import CallbackState, is_tried_again
@@ -115,14 +114,14 @@ async def list_callback_tries(conn: Connection, try_ids: Sequence[str]) -> tuple
     return await fetch_all(conn, _SQL.fetch_of_try, CallbackTry, try_ids=list(try_ids))
 
 
-async def load_spec(conn: Connection, row: CallbackRow, *, timeout_s: float) -> tuple[TrySpec, EnvironmentSpec] | None:
+async def load_dispatch(conn: Connection, row: CallbackRow, *, timeout_s: float) -> Dispatch | None:
     """What its process is told, and what it needs; None when its run is gone. Raises `run_views.BrokenRun`."""
     loaded = await load_artifact(conn, row.dag_run_id)
     if loaded is None:
         return None
     run, artifact = loaded
     spec = build_callback_spec(row.facts(), str(row.try_id), run, artifact, timeout_s=timeout_s)
-    return spec, artifact.spec.environment
+    return Dispatch(spec, artifact.spec.environment, placement=Placement(image=artifact.spec.image))
 
 
 async def fetch_any_try(conn: Connection, try_id: str) -> TryRow | None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Protocol, TextIO
 
+import msgspec
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -15,11 +16,14 @@ from leoflowd.authoring.errors import EnvironmentFailed
 from leoflowd.config import ProcessConfig
 from leoflowd.contract.agent_messages import OutcomeKind, TrySpec
 from leoflowd.contract.dag_spec import EnvironmentSpec
-from leoflowd.contract.dispatch import Dispatch
+from leoflowd.contract.dispatch import Dispatch, Placement
 from leoflowd.contract.executors import Executor
 from leoflowd.executors.launches import Launches
+from leoflowd.executors.pod_launcher import PodLauncher
 from leoflowd.executors.process import ProcessExecutor
 from tests.fakes.fake_executor import FakeExecutor
+from tests.fakes.kube.one_pod import OnePodAtATime
+from tests.kube.tries import IMAGE, POLICY
 
 GOOD = EnvironmentSpec()
 BROKEN = EnvironmentSpec(dependencies=("no-such-package",))
@@ -86,6 +90,44 @@ async def _python_for(environment: EnvironmentSpec) -> str:
     return "python"
 
 
+class HostOfPods:
+    """A cluster in memory with room for one pod that nobody runs yet; who runs it asks for its try, as agents do."""
+
+    def __init__(self) -> None:
+        self.refused: Refused = []
+        self._specs: dict[str, TrySpec] = {}
+        self._cluster = OnePodAtATime()
+        _, dispatches = trio.open_memory_channel[Dispatch](0)
+        self._launcher = PodLauncher(
+            api=self._cluster,
+            policy=POLICY,
+            dispatches=dispatches,
+            refuse=lambda *refused: self.refused.append(refused),
+            at_once=1,
+        )
+        self.executor: Executor = self._launcher
+        self.run = self._launcher.run
+        launch = self._launcher.launch
+
+        def remembering(dispatch: Dispatch) -> None:
+            self._specs[dispatch.spec.try_id] = dispatch.spec
+            launch(msgspec.structs.replace(dispatch, placement=_IMAGES[dispatch.environment == BROKEN]))
+
+        self._launcher.launch = remembering  # type: ignore[method-assign]
+
+    async def take(self) -> TrySpec:
+        await wait_all_tasks_blocked()
+        try_id = self._cluster.begin()
+        await wait_all_tasks_blocked()
+        return self._specs[try_id]
+
+    def leave(self) -> None:
+        pass
+
+
+_IMAGES = (Placement(image=IMAGE), Placement())
+
+
 class HostOfNothing:
     def __init__(self) -> None:
         self._fake = FakeExecutor(broken=(BROKEN,))
@@ -101,11 +143,18 @@ class HostOfNothing:
         pass
 
 
-@pytest.fixture(params=["process", "fake"])
+@pytest.fixture(params=["process", "pods", "fake"])
 async def host(request: pytest.FixtureRequest, tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Host]:
     with (tmp_path / "lock").open("w+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        host: Host = HostOfProcesses(tmp_path, lock) if request.param == "process" else HostOfNothing()
+        host: Host
+        match request.param:
+            case "process":
+                host = HostOfProcesses(tmp_path, lock)
+            case "pods":
+                host = HostOfPods()
+            case _:
+                host = HostOfNothing()
         await nursery.start(host.run)
         yield host
         nursery.cancel_scope.cancel()

@@ -1,0 +1,121 @@
+"""A cluster's parts, by role: tasks run in pods, and any number of daemons share one Postgres (ADR 63).
+
+Every daemon serves API and agents. `scheduler` stands for leader, and who leads launches pods; `pool` watches a share
+of the waits; `all` does both.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import trio
+
+from leoflowd import telemetry
+from leoflowd.agents.service import AgentService, Door
+from leoflowd.assembly.foundation import (
+    Foundation,
+    Led,
+    build_api,
+    build_heart,
+    build_leadership,
+    build_waits,
+    connections_of,
+    following,
+    keep_reports,
+    lay_foundation,
+    variables_of,
+)
+from leoflowd.assembly.parts import Parts, Term
+from leoflowd.assembly.pods import LAUNCHER, build_pods, door_of
+from leoflowd.config import Config, ConfigRefused
+from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.errors import Invalid
+from leoflowd.executors.launches import Launches
+from leoflowd.kube.api import make_api
+from leoflowd.kube.credentials import load_credentials
+from leoflowd.kube.policy import policy_of
+from leoflowd.store import api_users
+from leoflowd.store.database import Database
+from leoflowd.supervision import Node
+
+ADMIN = "admin"
+
+
+async def build(
+    config: Config,
+    db: Database,
+    root: Node,
+    stop: trio.Event,
+    *,
+    lead: Callable[[Term], Awaitable[None]],
+    say: Callable[[str], None],
+) -> Parts:
+    """As `lite.build`. Raises `ConfigRefused`, `KubeUnavailable` and `StoreUnavailable`."""
+    policy = policy_of(config.kubernetes)
+    await _need_admin(db, config.admin_password)
+    kube = config.kubernetes
+    api = make_api(await load_credentials(kube), namespace=kube.namespace, request_s=kube.request_s)
+    door = door_of(config.agents, api, kube.namespace)
+    base = await lay_foundation(config, db, root, stop, replica=uuid.uuid4().hex[:16], launcher=LAUNCHER)
+    led, agents = Led(), _agents(base, door)
+    waits = build_waits(base, _no_trigger_hosts) if config.role.watches else None
+    leadership = None
+    if config.role.may_lead:
+        leadership = build_leadership(
+            base, led, agents, waits, lead=lead, executor=partial(build_pods, base, api, policy)
+        )
+    return Parts(
+        hints=base.hints,
+        follow_hints=following(base, led),
+        pulses=base.pulses,
+        refusals=base.refusals,
+        agents=agents,
+        heart=build_heart(base, agents),
+        waits=waits,
+        leadership=leadership,
+        keep_reports=keep_reports(base),
+        api=build_api(base, waits, config.api),
+        close=api.close,
+    )
+
+
+def _agents(base: Foundation, door: Door) -> AgentService:
+    return AgentService(
+        db=base.db,
+        logs=base.logs,
+        reports=base.inbox,
+        launches=Launches(),
+        refuse=base.refusals.refuse,
+        hints=base.hints.subscribe(),
+        socket=None,
+        try_secret=base.try_secret,
+        host_token="",  # no host agent comes: there is no socket
+        launcher=base.launcher,
+        now=base.now,
+        connections=connections_of(base, base.db.agents),
+        variables=variables_of(base, base.db.agents),
+        silence_max_s=base.config.scheduler.agent_silence_s,
+        callback_timeout_s=base.config.callbacks.timeout_s,
+        door=door,
+    )
+
+
+async def _need_admin(db: Database, password: str | None) -> None:
+    """A password in the log of a pod would be read by many: the first one is given."""
+    async with db.api.transaction() as conn:
+        if password is not None:
+            await api_users.ensure_admin(conn, ADMIN, password, telemetry.utc_now())
+        elif await api_users.fetch_user(conn, ADMIN) is None:
+            raise ConfigRefused(
+                "there is no user yet: set LEOFLOW_ADMIN_PASSWORD, or LEOFLOW_ADMIN_PASSWORD_FILE, for the first start"
+            )
+
+
+async def _no_trigger_hosts(_environment: EnvironmentSpec) -> str:
+    await trio.lowlevel.checkpoint()
+    raise Invalid(
+        "a trigger class that Leoflow does not know cannot run in a cluster yet: set deferrable=False, or use a sensor "
+        "that is a native wait"
+    )
