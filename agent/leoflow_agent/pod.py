@@ -26,9 +26,9 @@ from leoflow_agent.processes import Children
 from leoflow_agent.reports import fields
 from leoflow_agent.running_try import LOG_CAP_BYTES, RunningTry
 from leoflow_agent.spool import Spool, StoredOutcome, TryFolder
-from leoflow_agent.try_stream import TryStream
+from leoflow_agent.try_stream import TryStream, events_of
 from leoflow_agent.turns import Turns
-from leoflowd.contract.agent_messages import PROTOCOL, OutcomeKind, Terminate, TryHello, TrySpec, Welcome
+from leoflowd.contract.agent_messages import PROTOCOL, OutcomeKind, Terminate, TryHello, TrySpec, Welcome, XComPush
 from leoflowd.contract.termination import Termination, termination_text
 
 log = logging.getLogger(__name__)
@@ -229,8 +229,7 @@ async def _run_try(config: PodConfig, spec: TrySpec, connections: Connections, s
 
 def _termination_of(outcome: StoredOutcome, folder: TryFolder) -> Termination:
     """XComs that the task pushed while it ran are no part of an outcome: with them nobody could store it from here."""
-    pushed = folder.events_path.exists() and folder.events_path.stat().st_size > 0
-    if pushed and outcome.kind in NEEDS_WHAT_WAS_PUSHED:
+    if outcome.kind in NEEDS_WHAT_WAS_PUSHED and any(isinstance(event, XComPush) for event in events_of(folder)):
         because = f"the try ended as {outcome.kind}, and what it pushed before is not known to be stored"
         return Termination(try_id=folder.try_id, because=because)
     return Termination(try_id=folder.try_id, outcome=as_message(outcome))

@@ -334,6 +334,12 @@ class _Reader:
             size = LOG_CHUNK_BYTES
 
 
+def events_of(folder: TryFolder) -> Iterator[RenderedFields | XComPush]:
+    """What the try said of itself so far, beside its outcome."""
+    if folder.events_path.exists():
+        yield from filter(None, map(_event_message, folder.events_path.read_bytes().splitlines()))
+
+
 def _event_message(line: bytes) -> RenderedFields | XComPush | None:
     try:
         match msgspec.json.decode(line):

@@ -181,9 +181,9 @@ end_one() {
     local pid
     [ -e "$1" ] || return 0
     pid="$(cat "$1")"
-    kill -TERM "$pid" 2> /dev/null || true # `timeout` passes it on
-    for _ in $(seq 100); do kill -0 "$pid" 2> /dev/null || break; sleep 0.1; done
+    # The whole group at once: an API server that is asked to end waits for its watches, and nothing here is worth that.
     kill -KILL -- "-$pid" 2> /dev/null || true
+    for _ in $(seq 100); do kill -0 "$pid" 2> /dev/null || break; sleep 0.1; done
     rm -f "$1"
 }
 

@@ -14,7 +14,7 @@ from tests.integration.agent.harness import REPOSITORY, SHIM, World, appears, go
 SIMPLE = "@task\ndef run():\n    print('in a pod', 'LEOFLOW_TRY_TOKEN' in os.environ)\n    return 1\nrun()"
 
 
-async def _start_pod(world: World, try_id: str, **environment: str) -> asyncio.subprocess.Process:
+async def start_pod(world: World, try_id: str, **environment: str) -> asyncio.subprocess.Process:
     log = world.path("agent.log").open("ab")
     pod = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "leoflow_agent", "pod"),
@@ -41,7 +41,7 @@ def test_a_pod_asks_for_its_spec_and_ends_with_zero_when_the_outcome_is_stored()
         world.project(SIMPLE)
         spec = world.spec()
         world.facts.specs[spec.try_id] = spec
-        pod = await _start_pod(world, spec.try_id)  # the daemon is not there yet
+        pod = await start_pod(world, spec.try_id)  # the daemon is not there yet
         async with serve(world.socket, world.facts):
             assert await pod.wait() == 0
         facts = world.facts.of(spec.try_id)
@@ -56,7 +56,7 @@ def test_a_pod_whose_try_is_stale_runs_nothing():
     async def test(world: World) -> None:
         world.facts.stale.add("old")
         async with serve(world.socket, world.facts):
-            pod = await _start_pod(world, "old")
+            pod = await start_pod(world, "old")
             assert await pod.wait() == 3
 
     in_world(test)
@@ -68,7 +68,7 @@ def test_a_failed_task_is_no_failed_pod():
         spec = world.spec()
         world.facts.specs[spec.try_id] = spec
         async with serve(world.socket, world.facts):
-            pod = await _start_pod(world, spec.try_id)
+            pod = await start_pod(world, spec.try_id)
             assert await pod.wait() == 0
         assert world.facts.of(spec.try_id).outcome.kind is OutcomeKind.FAILED
 
@@ -84,7 +84,7 @@ def test_a_pod_that_is_told_to_stop_reports_its_try_as_lost():
         spec = world.spec(env={"OUT": str(world.folder)})
         world.facts.specs[spec.try_id] = spec
         async with serve(world.socket, world.facts):
-            pod = await _start_pod(world, spec.try_id)
+            pod = await start_pod(world, spec.try_id)
             pid = int(await appears(world.path("pid")))
             pod.send_signal(signal.SIGTERM)
             assert await pod.wait() == 0
@@ -98,7 +98,7 @@ def test_a_pod_that_is_told_to_stop_reports_its_try_as_lost():
 
 def test_a_pod_without_its_variables_says_which_one():
     async def test(world: World) -> None:
-        pod = await _start_pod(world, "")
+        pod = await start_pod(world, "")
         assert await pod.wait() == 78
         assert "LEOFLOW_TRY_ID" in world.agent_log
 

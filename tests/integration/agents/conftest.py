@@ -15,7 +15,7 @@ from grpclib import GRPCError
 from grpclib.client import Channel, StreamStreamMethod
 from grpclib.exceptions import StreamTerminatedError
 
-from leoflowd.agents.service import AgentService
+from leoflowd.agents.service import AgentService, Door
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import MsgpackCodec
 from leoflowd.core.try_tokens import try_token
@@ -97,6 +97,12 @@ class Service:
 
 @pytest.fixture
 async def service(database: Database, tmp_path: Path) -> AsyncIterator[Service]:
+    async with serve_agents(database, tmp_path) as service:
+        yield service
+
+
+@asynccontextmanager
+async def serve_agents(database: Database, tmp_path: Path, door: Door | None = None) -> AsyncIterator[Service]:
     world = World(database)
     hints_in, hints_out = trio.open_memory_channel[Hint](10)
     launches = Launches()
@@ -114,6 +120,7 @@ async def service(database: Database, tmp_path: Path) -> AsyncIterator[Service]:
         host_token=HOST_TOKEN,
         launcher="",
         now=utc_now,
+        door=door,
     )
     async with trio_asyncio.open_loop(), trio.open_nursery() as nursery, world.leading():
         await nursery.start(agents.run)
