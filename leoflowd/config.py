@@ -94,6 +94,18 @@ class AgentsConfig(Section, frozen=True, kw_only=True):
     log_dir: Path = Path("/var/log/leoflow")
 
 
+class LogsConfig(Section, frozen=True, kw_only=True):
+    """Where task logs are kept (ADR 61)."""
+
+    url: str = ""
+    """`s3://bucket/prefix`, `gs://...`, `az://...` or `file:///folder`; empty = files in `agents.log_dir`. Credentials,
+    region and endpoint come from the environment, under the names that the store's own tools use."""
+    interval_s: Positive = 1.0
+    """Between two segments of one log."""
+    timeout_s: Positive = 10.0
+    """For each trip to the store."""
+
+
 class SecretsConfig(Section, frozen=True, kw_only=True):
     """The keys that connections are encrypted with (ADR 14)."""
 
@@ -217,6 +229,7 @@ class Config(Section, frozen=True, kw_only=True):
     scheduler: SchedulerConfig = SchedulerConfig()
     agents: AgentsConfig = AgentsConfig()
     store: StoreConfig = StoreConfig()
+    logs: LogsConfig = LogsConfig()
     secrets: SecretsConfig = SecretsConfig()
     egress: EgressConfig = EgressConfig()
     inline: InlineConfig = InlineConfig()
@@ -257,6 +270,7 @@ SECTIONS: dict[str, type[Section]] = {
     "scheduler": SchedulerConfig,
     "agents": AgentsConfig,
     "store": StoreConfig,
+    "logs": LogsConfig,
     "secrets": SecretsConfig,
     "egress": EgressConfig,
     "inline": InlineConfig,
@@ -266,7 +280,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 """What the environment may set: `LEOFLOW_<NAME>_<FIELD>`."""
 
-LITE_SECTIONS = ("store", "egress", "inline", "callbacks", "pool", "scheduler", "triggers")
+LITE_SECTIONS = ("store", "logs", "egress", "inline", "callbacks", "pool", "scheduler", "triggers")
 """What it may set in Lite too; the rest of Lite follows from its flags."""
 
 

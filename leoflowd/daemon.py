@@ -4,6 +4,7 @@
     embedded Postgres (Lite)                                                      restart_on(StoreUnavailable)
     hint listener                                                                 restart_on(StoreUnavailable)
       refusals: tries that could not be launched                                  crash; contain per refusal
+      logs: what is not stored yet                                                crash; contain per log
       agents: gRPC service                                                        crash; contain per stream
       process executor (Lite)                                                     crash; contain per environment
       replica: says that this daemon lives                                        crash; contain per beat
@@ -107,7 +108,8 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
 async def _start_workers(workers: trio.Nursery, root: Node, parts: Parts) -> None:
     await start(workers, root.child("event loop", complaint=parts.pulses.complaint), parts.pulses.run)
     await start(workers, root.child("refusals", statistics=parts.refusals.statistics), parts.refusals.run)
-    agents, executor = parts.agents, parts.executor
+    logs, agents, executor = parts.logs, parts.agents, parts.executor
+    await start(workers, root.child("logs", statistics=logs.statistics, complaint=logs.complaint), logs.run)
     node = root.child("agents", statistics=agents.statistics, complaint=agents.complaint)
     await start(workers, node, agents.run)
     node = root.child(parts.executor_name, statistics=executor.statistics, complaint=executor.complaint)

@@ -480,6 +480,7 @@ class AgentService:
 
     async def _store_outcome(self, opened: _OpenTry, outcome: m.Outcome) -> None:  # asyncio
         """After its log. But the log may lie on the disk that it filled, which only the end of the try makes free."""
+        await self._flush_log(opened)
         missing = await self._log_faults.before_outcome(str(opened.session.row.id), opened.since)
         if missing is not None:
             because = f"{outcome.because} (the end of its log could not be stored: {missing})"
@@ -488,6 +489,13 @@ class AgentService:
         if answer is not None:
             await opened.stream.send(answer)
         self._outcomes += 1
+
+    async def _flush_log(self, opened: _OpenTry) -> None:  # asyncio
+        """The agent forgets the log when its outcome is taken."""
+        try:
+            await trio_asyncio.trio_as_aio(opened.session.flush_log)()
+        except OSError as error:
+            self._log_faults.begin(str(opened.session.row.id), opened.since, error)
 
     async def _answer(self, opened: _OpenTry, question: Any) -> None:  # asyncio
         """Every question has an answer, if only a sentence that the task can read."""

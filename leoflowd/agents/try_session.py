@@ -70,6 +70,10 @@ class TrySession:
         """Raises `LogNotStored`; the same chunk may come again."""
         await self._logs.append(self.row.log, self._log_begins_at + chunk.offset, chunk.content)
 
+    async def flush_log(self) -> None:
+        """Returns when what was appended outlives us. Raises `LogNotStored`."""
+        await self._logs.flush(self.row.log)
+
     async def started(self, hello: m.TryHello) -> None:
         hello = incoming.hello_of(hello, self._now())
         if hello.started_at is not None and self._start is None:

@@ -23,6 +23,7 @@ from leoflowd.agents.service import AgentService
 from leoflowd.api.context import ApiContext
 from leoflowd.api.server import ApiServer
 from leoflowd.assembly.parts import Term
+from leoflowd.assembly.places import LogPart, log_store
 from leoflowd.cheap_tasks import parts as cheap_tasks
 from leoflowd.cheap_tasks.connection_check import ConnectionCheck
 from leoflowd.cheap_tasks.pool import CheapTaskPool
@@ -47,7 +48,6 @@ from leoflowd.store.callbacks import CallbackTry, fetch_any_try
 from leoflowd.store.connections import ConnectionBook
 from leoflowd.store.database import Database, Lane
 from leoflowd.store.hints import HintListener
-from leoflowd.store.log_files import LogFiles
 from leoflowd.store.secret_box import box_of
 from leoflowd.store.variables import VariableBook
 from leoflowd.supervision import Node, Pulses
@@ -69,7 +69,7 @@ class Foundation(msgspec.Struct, frozen=True, kw_only=True):
     stop: trio.Event
     hints: HintListener
     inbox: Inbox
-    logs: LogFiles
+    logs: LogPart
     policy: EgressPolicy
     refusals: Refusals
     dispatches_in: trio.MemorySendChannel[Dispatch]
@@ -118,7 +118,7 @@ async def lay_foundation(config: Config, db: Database, root: Node, stop: trio.Ev
         stop=stop,
         hints=HintListener(db.conninfo, config.store),
         inbox=inbox,
-        logs=LogFiles(config.agents.log_dir),
+        logs=log_store(config),
         policy=_egress_policy(config.egress),
         refusals=Refusals(partial(_tell_refusal, db, inbox)),
         dispatches_in=dispatches_in,

@@ -83,6 +83,7 @@ async def build(
         follow_hints=following(base, led),
         pulses=base.pulses,
         refusals=base.refusals,
+        logs=base.logs,
         agents=agents,
         heart=build_heart(base, agents),
         executor=_executor(base, host, agents),

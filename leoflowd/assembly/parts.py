@@ -10,6 +10,7 @@ import trio
 
 from leoflowd.agents.service import AgentService
 from leoflowd.api.server import ApiServer
+from leoflowd.assembly.places import LogPart
 from leoflowd.cheap_tasks.parts import CheapTasks
 from leoflowd.contract.executors import Executor
 from leoflowd.executors.refusals import Refusals
@@ -45,6 +46,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     follow_hints: Callable[[], Awaitable[None]]
     pulses: Pulses
     refusals: Refusals
+    logs: LogPart
     agents: AgentService
     heart: Heart
     executor: ExecutorPart
