@@ -2,6 +2,7 @@
 
     signals                                                                       crash
     embedded Postgres (Lite)                                                      restart_on(StoreUnavailable)
+    Redis, if it is used                                                          crash; contain per trip
     hint listener                                                                 restart_on(StoreUnavailable)
       refusals: tries that could not be launched                                  crash; contain per refusal
       logs: what is not stored yet                                                crash; contain per log
@@ -42,6 +43,7 @@ import trio_asyncio  # noqa: F401  # before any library that does `from asyncio 
 from leoflowd import telemetry
 from leoflowd.assembly import lite
 from leoflowd.assembly.parts import Parts, Term
+from leoflowd.assembly.places import Kept, places_of
 from leoflowd.cheap_tasks.parts import CheapTasks
 from leoflowd.config import Config, ConfigRefused, LiteConfig, StoreConfig, lite_config
 from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
@@ -51,6 +53,7 @@ from leoflowd.lite.walls import build_walls
 from leoflowd.store.database import Database, migration_limits
 from leoflowd.store.migrations import migrate
 from leoflowd.store.trio_connection import TrioConnection, store_errors
+from leoflowd.store.value_places import NO_PLACES, ValuePlaces
 from leoflowd.supervision import Node, backoff_s, start, start_restarting
 
 log = telemetry.get_logger(__name__)
@@ -80,12 +83,14 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
         await signals.start(_wait_signal, stop)
         async with _stage() as stores:
             conninfo = config.database or await _start_postgres(stores, root, config)
-            async with _open_database(conninfo, config.store) as db:
+            kept = places_of(config)
+            async with _open_database(conninfo, config.store, kept.values) as db:
                 root.child("store", statistics=db.statistics).enter("running")
                 root.child("disk", complaint=lambda: _disk_complaint(config.agents.log_dir)).enter("running")
+                await _start_places(stores, root, kept)
                 leading = root.child("leadership")
                 parts = await _patiently(
-                    lambda: lite.build(config, db, root, stop, lead=partial(_lead, root, leading), say=say)
+                    lambda: lite.build(config, db, kept, root, stop, lead=partial(_lead, root, leading), say=say)
                 )
                 leading.child("lock", statistics=parts.leadership.statistics).enter("running")
                 await start_restarting(stores, root.child("hint listener"), parts.hints.run, StoreUnavailable)
@@ -103,6 +108,15 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
                             await stop.wait()
                             say("stopping: running tasks are ended and will run again at the next start")
                             await parts.executor.stop()
+
+
+async def _start_places(stores: trio.Nursery, root: Node, kept: Kept) -> None:
+    """What is kept beside the database. It may be gone: that is a complaint, and nobody waits for it."""
+    if kept.redis is not None:
+        redis = kept.redis
+        await start(stores, root.child("redis", statistics=redis.statistics, complaint=redis.complaint), redis.run)
+    if kept.redis is not None or kept.large is not None:
+        root.child("xcom values", statistics=kept.values.statistics, complaint=kept.large).enter("running")
 
 
 async def _start_workers(workers: trio.Nursery, root: Node, parts: Parts) -> None:
@@ -219,12 +233,14 @@ async def _start_postgres(stores: trio.Nursery, root: Node, config: Config) -> s
 
 
 @asynccontextmanager
-async def _open_database(conninfo: str, config: StoreConfig) -> AsyncIterator[Database]:
+async def _open_database(
+    conninfo: str, config: StoreConfig, values: ValuePlaces = NO_PLACES
+) -> AsyncIterator[Database]:
     """The lanes, after the schema is what this release needs."""
     applied = await _patiently(lambda: _migrate(conninfo, config))
     if applied:
         log.info("migrated", files=applied)
-    db = Database(conninfo, config)
+    db = Database(conninfo, config, values=values)
     try:
         yield db
     finally:

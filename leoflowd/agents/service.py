@@ -40,6 +40,7 @@ from leoflowd.contract.dispatch import launch_fault
 from leoflowd.contract.errors import Invalid, StoreUnavailable
 from leoflowd.contract.logs import LogStore
 from leoflowd.contract.values import shown
+from leoflowd.contract.xcoms import ValueGone
 from leoflowd.core.silence import Signs
 from leoflowd.core.try_tokens import is_try_token
 from leoflowd.store import tries
@@ -530,6 +531,9 @@ class AgentService:
         try:
             async with self._db.agents.connection() as conn:
                 spec = await self._spec_of(conn, row)
+        except ValueGone as gone:
+            self._refuse(str(row.id), m.OutcomeKind.FAILED, str(gone))
+            raise GRPCError(Status.FAILED_PRECONDITION, str(gone)) from gone
         except BrokenRun as broken:  # the scheduler sets it aside for a person; the agent comes again
             raise GRPCError(Status.FAILED_PRECONDITION, _shown(broken)) from broken
         if spec is None:

@@ -103,7 +103,10 @@ class TrySession:
             case _ if type(message) in incoming.ANSWERS:
                 return await self._answer(message)
             case m.Outcome():
-                outcome = incoming.outcome_of(message, self._refused, self._now())
+                limit = self._db.values.max_bytes
+                outcome = incoming.outcome_of(message, self._refused, self._now(), xcom_max_bytes=limit)
+                # Not in the commit that takes it, for which every other decision would wait.
+                await self._db.values.keep_ahead([(self.row.dag_run_id, x.key, x.value) for x in outcome.xcoms])
                 rendered, self._rendered = self._rendered, None
                 await self._reports.try_ended(self.row, outcome, rendered)
                 return m.OutcomeStored()
@@ -132,7 +135,7 @@ class TrySession:
     async def _push(self, push: m.XComPush) -> None:
         """Nobody waits for an answer to a push: one that is refused fails the try at its end."""
         try:
-            incoming.check_xcom(push.key, push.value)
+            incoming.check_xcom(push.key, push.value, self._db.values.max_bytes)
         except Invalid as fault:
             self._refused = self._refused or f"an XCom that the task pushed is refused: {fault}"
             return

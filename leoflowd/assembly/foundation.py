@@ -23,7 +23,7 @@ from leoflowd.agents.service import AgentService
 from leoflowd.api.context import ApiContext
 from leoflowd.api.server import ApiServer
 from leoflowd.assembly.parts import Term
-from leoflowd.assembly.places import LogPart, log_store
+from leoflowd.assembly.places import Kept, LogPart
 from leoflowd.cheap_tasks import parts as cheap_tasks
 from leoflowd.cheap_tasks.connection_check import ConnectionCheck
 from leoflowd.cheap_tasks.pool import CheapTaskPool
@@ -107,7 +107,9 @@ class Led:
             self.callbacks.came()
 
 
-async def lay_foundation(config: Config, db: Database, root: Node, stop: trio.Event, *, replica: str) -> Foundation:
+async def lay_foundation(
+    config: Config, db: Database, kept: Kept, root: Node, stop: trio.Event, *, replica: str
+) -> Foundation:
     """Raises `ConfigRefused`, and `StoreUnavailable`."""
     dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
     inbox = Inbox()
@@ -118,7 +120,7 @@ async def lay_foundation(config: Config, db: Database, root: Node, stop: trio.Ev
         stop=stop,
         hints=HintListener(db.conninfo, config.store),
         inbox=inbox,
-        logs=log_store(config),
+        logs=kept.logs,
         policy=_egress_policy(config.egress),
         refusals=Refusals(partial(_tell_refusal, db, inbox)),
         dispatches_in=dispatches_in,

@@ -25,6 +25,7 @@ from leoflowd.assembly.foundation import (
     variables_of,
 )
 from leoflowd.assembly.parts import Parts, Term
+from leoflowd.assembly.places import Kept
 from leoflowd.config import Config, ConfigRefused, ProcessConfig
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.executors.launches import Launches
@@ -52,6 +53,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 async def build(
     config: Config,
     db: Database,
+    kept: Kept,
     root: Node,
     stop: trio.Event,
     *,
@@ -75,7 +77,8 @@ async def build(
         environments=Environments(config.lite.data_dir),
     )
     # The same for as long as the data folder lives: the agent goes on through restarts of the daemon.
-    base = await lay_foundation(config, db, root, stop, replica=hashlib.sha256(host.token.encode()).hexdigest()[:16])
+    replica = hashlib.sha256(host.token.encode()).hexdigest()[:16]
+    base = await lay_foundation(config, db, kept, root, stop, replica=replica)
     led, agents = Led(), _agents(base, host)
     ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(config.api.ui_dir or Path(), progress=say))
     return Parts(

@@ -82,6 +82,12 @@ class Bucket:
         except FileNotFoundError:
             return None
 
+    async def get_whole(self, name: str) -> bytes | None:
+        try:
+            return await self._trip(lambda: bytes(self._store.get(name).bytes()))
+        except FileNotFoundError:
+            return None
+
     async def list(self, folder: str) -> tuple[Item, ...]:
         """All objects below this folder, by name."""
         found = await self._trip(lambda: self._store.list(folder).collect())

@@ -97,6 +97,7 @@ def _body(spec: dict[str, Any]) -> Any:
 def _prepare_process(spec: dict[str, Any], work: str, control: Control) -> None:
     if spec["dag_run"]["run_type"] == "backfill":
         backseat.take_it()
+    limits.take_xcoms_of(spec.get("xcom_max_bytes"))
     sys.stdout, sys.stderr = _unbuffered(1), _unbuffered(2)
     # Python's own fallbacks still are the fork server's; both write to the same descriptors.
     logs.set_up_logging(control)
