@@ -19,7 +19,7 @@ from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import fault_of
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.logs import LogStore
-from leoflowd.contract.xcoms import Asker
+from leoflowd.contract.xcoms import Asker, ValueGone
 from leoflowd.store import dag_runs, tries
 from leoflowd.store.database import Database
 from leoflowd.store.tries import TryRow
@@ -146,7 +146,7 @@ class TrySession:
         try:
             incoming.check_question(ask)
             answer = await self._found(ask)
-        except Invalid as fault:
+        except (Invalid, ValueGone) as fault:
             return incoming.refusal(ask, str(fault))
         unsendable = fault_of(answer)
         return answer if unsendable is None else incoming.refusal(ask, f"the answer is too much: {unsendable}")

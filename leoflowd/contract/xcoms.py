@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from leoflowd.contract.agent_messages import XComInput, XComPull
-from leoflowd.contract.errors import Invalid, StoreUnavailable
+from leoflowd.contract.errors import NotFound, StoreUnavailable
 
 RETURN_KEY = "return_value"
 """The value that is a task's output."""
@@ -45,7 +45,7 @@ class ValuesUnavailable(StoreUnavailable):
     """What keeps a value does not answer: the same question may be asked again."""
 
 
-class ValueGone(Invalid):
+class ValueGone(NotFound):
     """A value is not there any more although its row is; asking again is of no use."""
 
 
