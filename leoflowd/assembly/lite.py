@@ -19,6 +19,7 @@ from leoflowd.assembly.foundation import (
     build_api,
     build_heart,
     build_leadership,
+    build_waits,
     connections_of,
     following,
     lay_foundation,
@@ -80,6 +81,7 @@ async def build(
     replica = hashlib.sha256(host.token.encode()).hexdigest()[:16]
     base = await lay_foundation(config, db, kept, root, stop, replica=replica)
     led, agents = Led(), _agents(base, host)
+    waits = build_waits(base, partial(_python_for, host.environments))
     ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(config.api.ui_dir or Path(), progress=say))
     return Parts(
         hints=base.hints,
@@ -89,10 +91,11 @@ async def build(
         logs=base.logs,
         agents=agents,
         heart=build_heart(base, agents),
+        waits=waits,
         executor=_executor(base, host, agents),
         executor_name="process executor",
-        leadership=build_leadership(base, led, agents, python_for=partial(_python_for, host.environments), lead=lead),
-        api=build_api(base, led, msgspec.structs.replace(config.api, ui_dir=ui_dir)),
+        leadership=build_leadership(base, led, agents, waits, lead=lead),
+        api=build_api(base, waits, msgspec.structs.replace(config.api, ui_dir=ui_dir)),
         environments=host.environments,
         workspace=Workspace(
             config.lite,
