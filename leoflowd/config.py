@@ -122,6 +122,52 @@ class AgentsConfig(Section, frozen=True, kw_only=True):
     """No TLS on that port although it is not loopback: only where a mesh encrypts."""
 
 
+class LogsConfig(Section, frozen=True, kw_only=True):
+    """Where task logs are kept (ADR 61)."""
+
+    url: str = ""
+    """`s3://bucket/prefix`, `gs://...`, `az://...` or `file:///folder`; empty = files in `agents.log_dir`. Credentials,
+    region and endpoint come from the environment, under the names that the store's own tools use."""
+    interval_s: Positive = 1.0
+    """Between two segments of one log."""
+    timeout_s: Positive = 10.0
+    """For each trip to the store."""
+
+
+class RedisConfig(Section, frozen=True, kw_only=True):
+    """XCom values and the live ends of logs in Redis (ADR 60)."""
+
+    url: str = ""
+    """`redis://user:password@host:6379/0`, `rediss://...` for TLS, `unix://...`; empty = no Redis."""
+    cluster: bool = False
+    """The URL names one node of a Redis cluster."""
+    sentinels: str = ""
+    """`host:26379, host:26379`: ask these who the master is; database, user, password and TLS are those of the URL."""
+    master: str = "mymaster"
+    """Its name, for the sentinels."""
+    timeout_s: Positive = 1.0
+    """For each trip; after it values go to the database for a while."""
+    xcom_ttl_s: Annotated[int, msgspec.Meta(ge=60)] = 604_800
+    """A value that nobody reads for so long is gone."""
+    xcom_min_bytes: Annotated[int, msgspec.Meta(ge=0)] = 16_384
+    """Smaller values stay in the database, where they cost less than a trip."""
+
+    @override
+    def __repr__(self) -> str:
+        return f"RedisConfig(cluster={self.cluster!r}, sentinels={self.sentinels!r})"
+
+
+class XComsConfig(Section, frozen=True, kw_only=True):
+    """Results beyond 256 KiB, which are refused otherwise (ADR 61)."""
+
+    large_url: str = ""
+    """Where they are kept, as `logs.url` has it; empty = nowhere."""
+    large_max_bytes: Annotated[int, msgspec.Meta(ge=262_144, le=6_291_456)] = 4_194_304
+    """The largest one. A message of an agent carries 16 MiB at most, and all values that a task pulls at once."""
+    timeout_s: Positive = 5.0
+    """For each trip to the store."""
+
+
 class SecretsConfig(Section, frozen=True, kw_only=True):
     """The keys that connections are encrypted with (ADR 14)."""
 
@@ -295,6 +341,9 @@ class Config(Section, frozen=True, kw_only=True):
     scheduler: SchedulerConfig = SchedulerConfig()
     agents: AgentsConfig = AgentsConfig()
     store: StoreConfig = StoreConfig()
+    logs: LogsConfig = LogsConfig()
+    redis: RedisConfig = RedisConfig()
+    xcoms: XComsConfig = XComsConfig()
     secrets: SecretsConfig = SecretsConfig()
     egress: EgressConfig = EgressConfig()
     inline: InlineConfig = InlineConfig()
@@ -340,6 +389,9 @@ SECTIONS: dict[str, type[Section]] = {
     "scheduler": SchedulerConfig,
     "agents": AgentsConfig,
     "store": StoreConfig,
+    "logs": LogsConfig,
+    "redis": RedisConfig,
+    "xcoms": XComsConfig,
     "secrets": SecretsConfig,
     "egress": EgressConfig,
     "inline": InlineConfig,
@@ -350,7 +402,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 """What the environment may set: `LEOFLOW_<NAME>_<FIELD>`."""
 
-LITE_SECTIONS = ("store", "egress", "inline", "callbacks", "pool", "scheduler", "triggers")
+LITE_SECTIONS = ("store", "logs", "redis", "xcoms", "egress", "inline", "callbacks", "pool", "scheduler", "triggers")
 """What it may set in Lite too; the rest of Lite follows from its flags."""
 
 

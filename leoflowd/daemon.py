@@ -2,8 +2,10 @@
 
     signals                                                                       crash
     embedded Postgres (Lite)                                                      restart_on(StoreUnavailable)
+    Redis, if it is used                                                          crash; contain per trip
     hint listener                                                                 restart_on(StoreUnavailable)
       refusals: tries that could not be launched                                  crash; contain per refusal
+      logs: what is not stored yet                                                crash; contain per log
       agents: gRPC service                                                        crash; contain per stream
       process executor (Lite)                                                     crash; contain per environment
       replica: says that this daemon lives                                        crash; contain per beat
@@ -44,6 +46,7 @@ import trio_asyncio  # noqa: F401  # before any library that does `from asyncio 
 
 from leoflowd import telemetry
 from leoflowd.assembly.parts import Parts, Term
+from leoflowd.assembly.places import Kept, places_of
 from leoflowd.cheap_tasks.parts import WaitParts
 from leoflowd.config import Config, ConfigRefused, LiteConfig, StoreConfig, lite_config
 from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
@@ -53,6 +56,7 @@ from leoflowd.lite.walls import build_walls
 from leoflowd.store.database import Database, migration_limits
 from leoflowd.store.migrations import migrate
 from leoflowd.store.trio_connection import TrioConnection, store_errors
+from leoflowd.store.value_places import NO_PLACES, ValuePlaces
 from leoflowd.supervision import Node, backoff_s, start, start_restarting
 
 log = telemetry.get_logger(__name__)
@@ -82,13 +86,15 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
         await signals.start(_wait_signal, stop)
         async with _stage() as stores:
             conninfo = config.database or await _start_postgres(stores, root, config)
-            async with _open_database(conninfo, config.store) as db:
+            kept = places_of(config)
+            async with _open_database(conninfo, config.store, kept.values) as db:
                 root.child("store", statistics=db.statistics).enter("running")
                 root.child("disk", complaint=lambda: _disk_complaint(config.agents.log_dir)).enter("running")
+                await _start_places(stores, root, kept)
                 leading = root.child("leadership")
                 build = _edition(config)
                 parts = await _patiently(
-                    lambda: build(config, db, root, stop, lead=partial(_lead, root, leading), say=say)
+                    lambda: build(config, db, kept, root, stop, lead=partial(_lead, root, leading), say=say)
                 )
                 await start_restarting(stores, root.child("hint listener"), parts.hints.run, StoreUnavailable)
                 async with _stage() as workers:
@@ -117,10 +123,20 @@ def _edition(config: Config) -> Callable[..., Awaitable[Parts]]:
     return build_cluster
 
 
+async def _start_places(stores: trio.Nursery, root: Node, kept: Kept) -> None:
+    """What is kept beside the database. It may be gone: that is a complaint, and nobody waits for it."""
+    if kept.redis is not None:
+        redis = kept.redis
+        await start(stores, root.child("redis", statistics=redis.statistics, complaint=redis.complaint), redis.run)
+    if kept.redis is not None or kept.large is not None:
+        root.child("xcom values", statistics=kept.values.statistics, complaint=kept.large).enter("running")
+
+
 async def _start_workers(workers: trio.Nursery, root: Node, parts: Parts) -> None:
     await start(workers, root.child("event loop", complaint=parts.pulses.complaint), parts.pulses.run)
     await start(workers, root.child("refusals", statistics=parts.refusals.statistics), parts.refusals.run)
-    agents, executor = parts.agents, parts.executor
+    logs, agents, executor = parts.logs, parts.agents, parts.executor
+    await start(workers, root.child("logs", statistics=logs.statistics, complaint=logs.complaint), logs.run)
     node = root.child("agents", statistics=agents.statistics, complaint=agents.complaint)
     await start(workers, node, agents.run)
     if executor is not None:
@@ -259,12 +275,14 @@ async def _start_postgres(stores: trio.Nursery, root: Node, config: Config) -> s
 
 
 @asynccontextmanager
-async def _open_database(conninfo: str, config: StoreConfig) -> AsyncIterator[Database]:
+async def _open_database(
+    conninfo: str, config: StoreConfig, values: ValuePlaces = NO_PLACES
+) -> AsyncIterator[Database]:
     """The lanes, after the schema is what this release needs."""
     applied = await _patiently(lambda: _migrate(conninfo, config))
     if applied:
         log.info("migrated", files=applied)
-    db = Database(conninfo, config)
+    db = Database(conninfo, config, values=values)
     try:
         yield db
     finally:

@@ -67,13 +67,15 @@ def map_index_name(name: str) -> str:
     return shown(name, MAP_INDEX_NAME_MAX)
 
 
-def check_xcom(key: str, value: str) -> None:
+def check_xcom(key: str, value: str, max_bytes: int) -> None:
     """Raises `Invalid`."""
     checked_text(key, "the key of an XCom", max_length=KEY_MAX)
-    checked_json_text(value, f"XCom {key!r}", max_bytes=m.XCOM_MAX_BYTES)
+    checked_json_text(value, f"XCom {key!r}", max_bytes=max_bytes)
 
 
-def outcome_of(message: m.Outcome, refused: str | None, now: datetime) -> m.Outcome:
+def outcome_of(
+    message: m.Outcome, refused: str | None, now: datetime, *, xcom_max_bytes: int = m.XCOM_MAX_BYTES
+) -> m.Outcome:
     """The outcome, opened and storable. `refused`: something that the try pushed before and that was not stored; a try
     that believes it did its work has failed then. So has one whose outcome cannot be stored."""
     try:
@@ -83,7 +85,7 @@ def outcome_of(message: m.Outcome, refused: str | None, now: datetime) -> m.Outc
     if refused is not None and message.kind in _SUCCESSES:
         return _failed(refused, start, end)
     try:
-        opened = _opened(message)
+        opened = _opened(message, xcom_max_bytes)
     except Invalid as fault:
         return _failed(f"the outcome of the try is refused: {fault}", start, end)
     return msgspec.structs.replace(opened, because=shown(message.because), start_date=start, end_date=end)
@@ -93,9 +95,9 @@ def _failed(because: str, start: datetime, end: datetime) -> m.Outcome:
     return m.Outcome(kind=m.OutcomeKind.FAILED_FOR_GOOD, because=shown(because), start_date=start, end_date=end)
 
 
-def _opened(message: m.Outcome) -> m.Outcome:
+def _opened(message: m.Outcome, xcom_max_bytes: int) -> m.Outcome:
     for item in message.xcoms:
-        check_xcom(item.key, item.value)
+        check_xcom(item.key, item.value, xcom_max_bytes)
     for record in message.assets:
         check_record(record, "the task")
     for task_id in message.skips:

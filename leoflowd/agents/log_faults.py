@@ -68,6 +68,7 @@ class LogFaults:
         """Why the end of the log is missing, None if it is not. Raises `GRPCError` while there is hope for it."""
         fault = self._faults.get(try_id)
         if fault is None or fault.session != session:
+            self.end(try_id)
             return None
         if trio.current_time() - fault.first_at < PATIENCE_S:
             await asyncio.sleep(AGAIN_S)

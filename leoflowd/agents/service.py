@@ -41,6 +41,7 @@ from leoflowd.contract.dispatch import launch_fault
 from leoflowd.contract.errors import Invalid, StoreUnavailable
 from leoflowd.contract.logs import LogStore
 from leoflowd.contract.values import shown
+from leoflowd.contract.xcoms import ValueGone
 from leoflowd.core.silence import Signs
 from leoflowd.core.try_tokens import is_try_token
 from leoflowd.store import tries
@@ -529,6 +530,7 @@ class AgentService:
 
     async def _store_outcome(self, opened: _OpenTry, outcome: m.Outcome) -> None:  # asyncio
         """After its log. But the log may lie on the disk that it filled, which only the end of the try makes free."""
+        await self._flush_log(opened)
         missing = await self._log_faults.before_outcome(str(opened.session.row.id), opened.since)
         if missing is not None:
             because = f"{outcome.because} (the end of its log could not be stored: {missing})"
@@ -537,6 +539,13 @@ class AgentService:
         if answer is not None:
             await opened.stream.send(answer)
         self._outcomes += 1
+
+    async def _flush_log(self, opened: _OpenTry) -> None:  # asyncio
+        """The agent forgets the log when its outcome is taken."""
+        try:
+            await trio_asyncio.trio_as_aio(opened.session.flush_log)()
+        except OSError as error:
+            self._log_faults.begin(str(opened.session.row.id), opened.since, error)
 
     async def _answer(self, opened: _OpenTry, question: Any) -> None:  # asyncio
         """Every question has an answer, if only a sentence that the task can read."""
@@ -571,6 +580,9 @@ class AgentService:
         try:
             async with self._db.agents.connection() as conn:
                 spec = await self._spec_of(conn, row)
+        except ValueGone as gone:
+            self._refuse(str(row.id), m.OutcomeKind.FAILED, str(gone))
+            raise GRPCError(Status.FAILED_PRECONDITION, str(gone)) from gone
         except BrokenRun as broken:  # the scheduler sets it aside for a person; the agent comes again
             raise GRPCError(Status.FAILED_PRECONDITION, _shown(broken)) from broken
         if spec is None:

@@ -19,7 +19,7 @@ from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import fault_of
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.logs import LogStore
-from leoflowd.contract.xcoms import Asker
+from leoflowd.contract.xcoms import Asker, ValueGone
 from leoflowd.store import dag_runs, tries
 from leoflowd.store.database import Database
 from leoflowd.store.tries import TryRow
@@ -70,6 +70,10 @@ class TrySession:
         """Raises `LogNotStored`; the same chunk may come again."""
         await self._logs.append(self.row.log, self._log_begins_at + chunk.offset, chunk.content)
 
+    async def flush_log(self) -> None:
+        """Returns when what was appended outlives us. Raises `LogNotStored`."""
+        await self._logs.flush(self.row.log)
+
     async def started(self, hello: m.TryHello) -> None:
         hello = incoming.hello_of(hello, self._now())
         if hello.started_at is not None and self._start is None:
@@ -99,7 +103,10 @@ class TrySession:
             case _ if type(message) in incoming.ANSWERS:
                 return await self._answer(message)
             case m.Outcome():
-                outcome = incoming.outcome_of(message, self._refused, self._now())
+                limit = self._db.values.max_bytes
+                outcome = incoming.outcome_of(message, self._refused, self._now(), xcom_max_bytes=limit)
+                # Not in the commit that takes it, for which every other decision would wait.
+                await self._db.values.keep_ahead([(self.row.dag_run_id, x.key, x.value) for x in outcome.xcoms])
                 rendered, self._rendered = self._rendered, None
                 await self._reports.try_ended(self.row, outcome, rendered)
                 return m.OutcomeStored()
@@ -128,7 +135,7 @@ class TrySession:
     async def _push(self, push: m.XComPush) -> None:
         """Nobody waits for an answer to a push: one that is refused fails the try at its end."""
         try:
-            incoming.check_xcom(push.key, push.value)
+            incoming.check_xcom(push.key, push.value, self._db.values.max_bytes)
         except Invalid as fault:
             self._refused = self._refused or f"an XCom that the task pushed is refused: {fault}"
             return
@@ -139,7 +146,7 @@ class TrySession:
         try:
             incoming.check_question(ask)
             answer = await self._found(ask)
-        except Invalid as fault:
+        except (Invalid, ValueGone) as fault:
             return incoming.refusal(ask, str(fault))
         unsendable = fault_of(answer)
         return answer if unsendable is None else incoming.refusal(ask, f"the answer is too much: {unsendable}")

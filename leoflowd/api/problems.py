@@ -18,6 +18,8 @@ from werkzeug.exceptions import HTTPException
 
 from leoflowd.api.answers import json_answer
 from leoflowd.contract.errors import Conflict, Invalid, LeoflowError, NotAllowed, NotFound, StoreUnavailable
+from leoflowd.contract.logs import LogNotStored
+from leoflowd.contract.xcoms import ValuesUnavailable
 from leoflowd.store.asked_runs import CannotRun
 from leoflowd.store.content_errors import LIMIT_ERRORS
 from leoflowd.store.secret_box import KeysRefused
@@ -100,6 +102,7 @@ STATUS: Mapping[type[LeoflowError], int] = {
     TooManyRequests: 429,
     KeysRefused: 503,
     StoreUnavailable: 503,
+    LogNotStored: 503,
 }
 
 
@@ -129,6 +132,8 @@ def _detail(error: LeoflowError) -> Any:
             return [FieldError(type="value_error", loc=location or ("body",), msg=str(error))]
         case KeysRefused():
             return "The keys that connections are encrypted with cannot be read; the server's log says which and why."
+        case ValuesUnavailable():
+            return str(error)
         case StoreUnavailable():
             return "The database does not answer at the moment; the request was not carried out. Try again."
         case _:

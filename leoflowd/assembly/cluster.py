@@ -28,6 +28,7 @@ from leoflowd.assembly.foundation import (
     variables_of,
 )
 from leoflowd.assembly.parts import Parts, Term
+from leoflowd.assembly.places import Kept
 from leoflowd.assembly.pods import LAUNCHER, build_pods, door_of
 from leoflowd.config import Config, ConfigRefused
 from leoflowd.contract.dag_spec import EnvironmentSpec
@@ -46,6 +47,7 @@ ADMIN = "admin"
 async def build(
     config: Config,
     db: Database,
+    kept: Kept,
     root: Node,
     stop: trio.Event,
     *,
@@ -58,7 +60,7 @@ async def build(
     kube = config.kubernetes
     api = make_api(await load_credentials(kube), namespace=kube.namespace, request_s=kube.request_s)
     door = door_of(config.agents, api, kube.namespace)
-    base = await lay_foundation(config, db, root, stop, replica=uuid.uuid4().hex[:16], launcher=LAUNCHER)
+    base = await lay_foundation(config, db, kept, root, stop, replica=uuid.uuid4().hex[:16], launcher=LAUNCHER)
     led, agents = Led(), _agents(base, door)
     waits = build_waits(base, _no_trigger_hosts) if config.role.watches else None
     leadership = None
@@ -71,6 +73,7 @@ async def build(
         follow_hints=following(base, led),
         pulses=base.pulses,
         refusals=base.refusals,
+        logs=base.logs,
         agents=agents,
         heart=build_heart(base, agents),
         waits=waits,

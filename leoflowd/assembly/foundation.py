@@ -23,6 +23,7 @@ from leoflowd.agents.service import AgentService
 from leoflowd.api.context import ApiContext
 from leoflowd.api.server import ApiServer
 from leoflowd.assembly.parts import Component, Term
+from leoflowd.assembly.places import Kept, LogPart
 from leoflowd.cheap_tasks import parts as cheap_tasks
 from leoflowd.cheap_tasks.connection_check import ConnectionCheck
 from leoflowd.cheap_tasks.everywhere import PoolEverywhere
@@ -48,7 +49,6 @@ from leoflowd.store.callbacks import CallbackTry, fetch_any_try
 from leoflowd.store.connections import ConnectionBook
 from leoflowd.store.database import Database, Lane
 from leoflowd.store.hints import HintListener
-from leoflowd.store.log_files import LogFiles
 from leoflowd.store.secret_box import box_of
 from leoflowd.store.variables import VariableBook
 from leoflowd.supervision import Node, Pulses
@@ -70,7 +70,7 @@ class Foundation(msgspec.Struct, frozen=True, kw_only=True):
     stop: trio.Event
     hints: HintListener
     inbox: Inbox
-    logs: LogFiles
+    logs: LogPart
     policy: EgressPolicy
     refusals: Refusals
     dispatches_in: trio.MemorySendChannel[Dispatch]
@@ -109,7 +109,14 @@ class Led:
 
 
 async def lay_foundation(
-    config: Config, db: Database, root: Node, stop: trio.Event, *, replica: str, launcher: str | None = None
+    config: Config,
+    db: Database,
+    kept: Kept,
+    root: Node,
+    stop: trio.Event,
+    *,
+    replica: str,
+    launcher: str | None = None,
 ) -> Foundation:
     """`launcher`: under which name tries are launched, if not as this daemon's. Raises `ConfigRefused`, and
     `StoreUnavailable`."""
@@ -122,7 +129,7 @@ async def lay_foundation(
         stop=stop,
         hints=HintListener(db.conninfo, config.store),
         inbox=inbox,
-        logs=LogFiles(config.agents.log_dir),
+        logs=kept.logs,
         policy=_egress_policy(config.egress),
         refusals=Refusals(partial(_tell_refusal, db, inbox)),
         dispatches_in=dispatches_in,

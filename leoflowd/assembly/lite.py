@@ -27,6 +27,7 @@ from leoflowd.assembly.foundation import (
     variables_of,
 )
 from leoflowd.assembly.parts import Parts, Term
+from leoflowd.assembly.places import Kept
 from leoflowd.config import Config, ConfigRefused, ProcessConfig
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.executors.launches import Launches
@@ -54,6 +55,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 async def build(
     config: Config,
     db: Database,
+    kept: Kept,
     root: Node,
     stop: trio.Event,
     *,
@@ -77,7 +79,8 @@ async def build(
         environments=Environments(config.lite.data_dir),
     )
     # The same for as long as the data folder lives: the agent goes on through restarts of the daemon.
-    base = await lay_foundation(config, db, root, stop, replica=hashlib.sha256(host.token.encode()).hexdigest()[:16])
+    replica = hashlib.sha256(host.token.encode()).hexdigest()[:16]
+    base = await lay_foundation(config, db, kept, root, stop, replica=replica)
     led, agents = Led(), _agents(base, host)
     executor = _executor(base, host, agents)
     waits = build_waits(base, partial(_python_for, host.environments))
@@ -87,6 +90,7 @@ async def build(
         follow_hints=following(base, led),
         pulses=base.pulses,
         refusals=base.refusals,
+        logs=base.logs,
         agents=agents,
         heart=build_heart(base, agents),
         waits=waits,

@@ -10,6 +10,7 @@ import trio
 
 from leoflowd.agents.service import AgentService
 from leoflowd.api.server import ApiServer
+from leoflowd.assembly.places import LogPart
 from leoflowd.cheap_tasks.asset_watchers import AssetWatchers
 from leoflowd.cheap_tasks.everywhere import PoolEverywhere
 from leoflowd.cheap_tasks.parts import CallParts, WaitParts
@@ -51,6 +52,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     follow_hints: Callable[[], Awaitable[None]]
     pulses: Pulses
     refusals: Refusals
+    logs: LogPart
     agents: AgentService
     heart: Heart
     waits: WaitParts | None

@@ -154,6 +154,8 @@ class TrySpec(msgspec.Struct, frozen=True, kw_only=True):
     """`shim`; or `airflow`: the environment has the real packages, and the runner is the SDK's supervisor."""
     latest_window: tuple[datetime, datetime] | None = None
     """After and until when the dag run is the newest of its timetable (`LatestOnlyOperator`); None: it stays that."""
+    xcom_max_bytes: int | None = None
+    """The largest value that it may push, where that is more than `XCOM_MAX_BYTES` (ADR 61)."""
     callback: CallbackCall | None = None
     """Set: the task does not run, but what its end, or its dag run's, calls for. An agent that does not know the field
     must not get it (`CALLBACKS_SINCE`)."""

@@ -1,7 +1,8 @@
 """Task logs as a port: what agents, pool and API need of the place where they are kept (ADR 33).
 
 A log is bytes in the order in which one try wrote them: NDJSON lines, ready for the UI. `store.log_files` keeps them
-on a disk. Whoever implements it runs the tests of `tests/conformance/logs/`.
+on a disk, `objects.logs` in an object store (ADR 61). Whoever implements it runs the tests of
+`tests/conformance/logs/`.
 """
 
 from __future__ import annotations
@@ -55,12 +56,17 @@ class LogStore(Protocol):
         """
 
     async def append(self, log: TryLog, offset: int, content: bytes) -> int:
-        """Write `content` where it belongs in the whole log; what is there already is skipped. Returns the new size.
+        """Take `content` for where it belongs in the whole log; what is there already is skipped. Returns the new size.
 
-        Writers of one log take turns, in the order in which they asked; writers of others are not held up. When it
-        returns the bytes outlive this process. Raises `LogNotStored`, after which the same call may be made again, and
-        `ValueError` for a gap, which a correct agent never leaves: it starts at the size that it was told.
+        Writers of one log take turns, in the order in which they asked; writers of others are not held up. It can be
+        read at once, and outlives this process after `flush`. Raises `LogNotStored`, after which the same call may be
+        made again, and `ValueError` for a gap, which a correct agent never leaves: it starts at the size that it was
+        told.
         """
+
+    async def flush(self, log: TryLog) -> None:
+        """Returns when all that was taken outlives this process. Raises `LogNotStored`: what was not stored is
+        forgotten here, and whoever sent it begins again."""
 
     def write_line(self, log: TryLog, line: bytes) -> None:
         """One of our own lines behind what is there, at once: for the few that triggers and inline tasks write.

@@ -7,13 +7,14 @@ were given: the borders have checked them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
 from leoflowd.contract.agent_messages import XComInput, XComPull
+from leoflowd.contract.errors import NotFound, StoreUnavailable
 
 RETURN_KEY = "return_value"
 """The value that is a task's output."""
@@ -40,8 +41,38 @@ class Asker(msgspec.Struct, frozen=True):
     run_id: str
 
 
+class ValuesUnavailable(StoreUnavailable):
+    """What keeps a value does not answer: the same question may be asked again."""
+
+
+class ValueGone(NotFound):
+    """A value is not there any more although its row is; asking again is of no use."""
+
+
+class ValuePlace(Protocol):
+    """Where values are kept beside the database, under names that are never used again (ADR 60, 61).
+
+    A value is written before its row commits, and a row says where it is. All of it raises `ValuesUnavailable`, soon.
+    """
+
+    async def put(self, values: Mapping[str, str]) -> None:
+        """By name: `<dag_run_id>/<a name of its own>`."""
+
+    async def get(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Those that are there, exactly as they were given."""
+
+    async def delete_run(self, dag_run_id: int) -> None:
+        """What belongs to a run that is gone, if the place does not forget by itself."""
+
+    def gone(self, name: str) -> str:
+        """Why a value may be missing, and what to do about it: for people."""
+
+
 class XComStore(Protocol):
-    """In one unit of work of its caller: what is written here is seen by others when that commits, or never."""
+    """In one unit of work of its caller: what is written here is seen by others when that commits, or never.
+
+    Whoever reads values may hear `ValuesUnavailable` or `ValueGone`, except for `returned` and `lengths`.
+    """
 
     async def put(self, try_id: str, key: str, value: str, now: datetime) -> bool:
         """What a running try pushes; the last write wins. False when the try may not write any more."""
@@ -69,8 +100,9 @@ class XComStore(Protocol):
     async def count(self, asker: Asker, ask: XComPull) -> int:
         """How many there are on all pages."""
 
-    async def outputs(self, tasks: Sequence[tuple[int, str]]) -> tuple[XCom, ...]:
-        """All values of all instances of these tasks (dag_run_id, task_id), by task and map index."""
+    async def outputs(self, tasks: Sequence[tuple[int, str]], *, key: str | None = None) -> tuple[XCom, ...]:
+        """All values of all instances of these tasks (dag_run_id, task_id), or those under one key, by task and map
+        index."""
 
     async def outputs_of(self, instances: Sequence[Instance]) -> tuple[XCom, ...]:
         """All values of these instances, by task and map index."""
@@ -78,8 +110,11 @@ class XComStore(Protocol):
     async def returned(self, tasks: Sequence[tuple[int, str]]) -> frozenset[Instance]:
         """Which instances of these tasks (dag_run_id, task_id) have an output."""
 
+    async def lengths(self, tasks: Sequence[tuple[int, str]]) -> dict[Instance, int]:
+        """How many items the outputs of these tasks (dag_run_id, task_id) have: of those that can be mapped over."""
+
     async def fetch(self, dag_id: str, run_id: str, task_id: str, map_index: int, key: str) -> str | None:
-        """One value; None when there is none."""
+        """One value; None when there is none. Of a large one (ADR 61) what it is, as a text."""
 
     async def insert(self, xcom: XCom, now: datetime) -> bool:
         """What a person adds. False when the instance has that key already."""

@@ -1,4 +1,4 @@
-"""The room of the cluster's Redis: XCom payloads and live logs. Lite keeps both in Postgres and on disk.
+"""The room of the cluster's Redis: XCom values (ADR 60) and the live ends of logs (ADR 61). Gone = slower.
 
 Border: beside `store`, below every shell.
 """

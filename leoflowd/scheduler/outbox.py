@@ -13,8 +13,9 @@ from itertools import islice
 import msgspec
 import trio
 
-from leoflowd.contract.agent_messages import TrySpec
+from leoflowd.contract.agent_messages import XCOM_MAX_BYTES, TrySpec
 from leoflowd.contract.dispatch import Dispatch, Placement, launch_fault
+from leoflowd.contract.xcoms import ValueGone, ValuesUnavailable
 from leoflowd.core.simple_templates import TemplateFault
 from leoflowd.core.try_spec import TryFacts, build_try_spec
 from leoflowd.scheduler.waits import HTTP_KIND, inline_call
@@ -86,14 +87,30 @@ class Outbox:
         return [self._waiting.pop(try_id) for try_id in list(islice(self._waiting, AT_ONCE))]
 
     async def _hand_over(self, tries: Sequence[TryFacts]) -> None:
-        for one, spec in zip(tries, await self._specs(tries), strict=True):
+        for one, spec in await self._readable(tries):
             dispatch = self._dispatch(one, spec)
             if dispatch is not None:
                 await self._dispatches.send(dispatch)
                 self._dispatched += 1
 
+    async def _readable(self, tries: Sequence[TryFacts]) -> list[tuple[TryFacts, TrySpec]]:
+        """All of them, but for those whose values cannot be read: now (the scheduler's sweep brings them again, as it
+        does what found no room), or ever."""
+        try:
+            return list(zip(tries, await self._specs(tries), strict=True))
+        except (ValuesUnavailable, ValueGone) as error:
+            if len(tries) > 1:
+                return [found for one in tries for found in await self._readable([one])]
+            if isinstance(error, ValueGone):
+                self._refused += 1
+                self._refuse(tries[0].try_id, str(error))
+            else:
+                self._dropped += 1
+            return []
+
     async def _specs(self, tries: Sequence[TryFacts]) -> Sequence[TrySpec]:
-        if not any(one.wanted_xcoms or one.wanted_instances or one.goes_on for one in tries):
+        takes_more = self._db.values.max_bytes > XCOM_MAX_BYTES
+        if not takes_more and not any(one.wanted_xcoms or one.wanted_instances or one.goes_on for one in tries):
             return [build_try_spec(one) for one in tries]
         async with self._db.scheduler.connection() as conn:
             return await list_try_specs(conn, tries)

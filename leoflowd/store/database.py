@@ -32,6 +32,7 @@ from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.store.arrays import Arrays
 from leoflowd.store.content_errors import LIMIT_ERRORS
 from leoflowd.store.trio_connection import SessionLimits, TrioConnection
+from leoflowd.store.value_places import NO_PLACES, ValuePlaces
 
 Connection = TrioConnection
 Row = TypeVar("Row")
@@ -82,8 +83,11 @@ class LaneStatistics(msgspec.Struct, frozen=True):
 class Lane:
     """At most `size` connections, opened on demand, given out one at a time per task."""
 
-    def __init__(self, name: str, conninfo: str, size: int, config: StoreConfig = STORE) -> None:
+    def __init__(
+        self, name: str, conninfo: str, size: int, config: StoreConfig = STORE, values: ValuePlaces = NO_PLACES
+    ) -> None:
         self.name = name
+        self._values = values
         self._conninfo = conninfo
         self._limits = lane_limits(config)
         self._silence_s = config.silence_s
@@ -150,6 +154,7 @@ class Lane:
             connection.pgconn.finish()
             self._open -= 1
         connection = await TrioConnection.open(self._conninfo, self._limits)
+        connection.values = self._values
         self._opened_total += 1
         self._open += 1
         return connection
@@ -194,13 +199,15 @@ class Database:
         agents: int = 4,
         pool: int = 3,
         api: int = 6,
+        values: ValuePlaces = NO_PLACES,
     ) -> None:
         self.conninfo = conninfo
         self.config = config
-        self.scheduler = Lane("scheduler", conninfo, scheduler, config)
-        self.agents = Lane("agents", conninfo, agents, config)
-        self.pool = Lane("pool", conninfo, pool, config)
-        self.api = Lane("api", conninfo, api, config)
+        self.values = values
+        self.scheduler = Lane("scheduler", conninfo, scheduler, config, values)
+        self.agents = Lane("agents", conninfo, agents, config, values)
+        self.pool = Lane("pool", conninfo, pool, config, values)
+        self.api = Lane("api", conninfo, api, config, values)
 
     def _lanes(self) -> tuple[Lane, ...]:
         return self.scheduler, self.agents, self.pool, self.api

@@ -35,6 +35,18 @@ class LogFiles:
         self._threads = trio.CapacityLimiter(THREADS)
         self._turns: WeakValueDictionary[Path, trio.Lock] = WeakValueDictionary()
 
+    def statistics(self) -> dict[str, int]:
+        return {"writers": self._threads.borrowed_tokens}
+
+    def complaint(self) -> str | None:
+        """The node of the disk and the agents' service have their own."""
+        return None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """A component of the tree, as stores that gather are; there is nothing to do beside the writing."""
+        task_status.started()
+        await trio.sleep_forever()
+
     async def begin(self, log: TryLog, try_id: str, *, goes_on: bool) -> LogLeg:
         """Not in a thread: it reads one short file, and every try that starts waits for it."""
         await trio.lowlevel.checkpoint()
@@ -54,6 +66,10 @@ class LogFiles:
         turn = self._turns.setdefault(path, trio.Lock())
         async with turn:
             return await trio.to_thread.run_sync(self._append, path, offset, content, limiter=self._threads)
+
+    async def flush(self, log: TryLog) -> None:
+        """Whatever `append` took is in the file."""
+        await trio.lowlevel.checkpoint()
 
     def write_line(self, log: TryLog, line: bytes) -> None:
         path = self._written(log)

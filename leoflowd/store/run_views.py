@@ -13,10 +13,8 @@ import msgspec
 from leoflowd.contract.agent_messages import DagRunFacts
 from leoflowd.contract.errors import LeoflowError, NotFound
 from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState
-from leoflowd.contract.xcoms import RETURN_KEY
 from leoflowd.core.choices import CHOICE_KEY, Choice, read_choice
 from leoflowd.core.dag_shape import DagShape
-from leoflowd.core.expansion import split_items
 from leoflowd.core.run_view import InstanceFacts, RunView, WaitStatus
 from leoflowd.core.try_spec import Artifact, TryFacts
 from leoflowd.store.content_errors import CONTENT_ERRORS
@@ -299,10 +297,8 @@ async def _lengths(conn: Connection, dag_run_id: int, shape: DagShape) -> dict[I
     plain = [(dag_run_id, node.spec.task_id) for node in sources if node.mapped is None]
     mapped = [(dag_run_id, node.spec.task_id) for node in sources if node.mapped is not None]
     found: dict[InstanceKey, int] = dict.fromkeys(await xcoms_of(conn).returned(mapped), 1) if mapped else {}
-    for xcom in await xcoms_of(conn).outputs(plain) if plain else ():
-        items = split_items(xcom.value) if xcom.key == RETURN_KEY else None
-        if items is not None:
-            found[dag_run_id, xcom.task_id, xcom.map_index] = len(items.texts)
+    if plain:
+        found |= await xcoms_of(conn).lengths(plain)
     return found
 
 
@@ -350,10 +346,8 @@ async def _choices(
     tasks = sorted({task_id for task_id, _ in done})
     return {
         (shape.index_of[xcom.task_id], xcom.map_index): choice
-        for xcom in await xcoms_of(conn).outputs([(dag_run_id, task_id) for task_id in tasks])
-        if xcom.key == CHOICE_KEY
-        and (xcom.task_id, xcom.map_index) in done
-        and (choice := read_choice(xcom.value)) is not None
+        for xcom in await xcoms_of(conn).outputs([(dag_run_id, task_id) for task_id in tasks], key=CHOICE_KEY)
+        if (xcom.task_id, xcom.map_index) in done and (choice := read_choice(xcom.value)) is not None
     }
 
 

@@ -24,6 +24,7 @@ from psycopg.waiting import Ready, Wait
 from typing_extensions import override
 
 from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.store.value_places import NO_PLACES, ValuePlaces
 
 RV = TypeVar("RV")
 
@@ -62,6 +63,9 @@ def store_errors(doing: str) -> Iterator[None]:
 
 class TrioConnection(AsyncConnection[Any]):
     """An `AsyncConnection` for one Trio task at a time. A wait cut off by cancellation closes the connection."""
+
+    values: ValuePlaces = NO_PLACES
+    """Where XCom values are kept beside this database."""
 
     def __init__(self, pgconn: pq.abc.PGconn, *args: Any, **kwargs: Any) -> None:
         super().__init__(pgconn, *args, **kwargs)

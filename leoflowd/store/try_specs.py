@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from leoflowd.contract.agent_messages import TrySpec, XComInput
+import msgspec
+
+from leoflowd.contract.agent_messages import XCOM_MAX_BYTES, TrySpec, XComInput
 from leoflowd.contract.xcoms import XCom
 from leoflowd.core.try_spec import TryFacts, build_try_spec
 from leoflowd.store.database import Connection
@@ -16,7 +18,10 @@ from leoflowd.store.xcoms import xcoms_of
 
 
 async def list_try_specs(conn: Connection, tries: Sequence[TryFacts]) -> tuple[TrySpec, ...]:
-    """One for each, in this order, with two queries at most; their XComs are in memory together."""
+    """One for each, in this order, with two queries at most; their XComs are in memory together.
+
+    Raises `ValuesUnavailable` and `ValueGone`.
+    """
     pushed: dict[tuple[int, str], list[XComInput]] = defaultdict(list)
     wanted = {source for one in tries for source in one.wanted_xcoms}
     for xcom in await xcoms_of(conn).outputs(sorted(wanted)) if wanted else ():
@@ -27,16 +32,20 @@ async def list_try_specs(conn: Connection, tries: Sequence[TryFacts]) -> tuple[T
         beside[xcom.dag_run_id, xcom.task_id, xcom.map_index].append(_input(xcom))
     going_on = [one.key for one in tries if one.goes_on]
     resumes = await list_resumes(conn, going_on) if going_on else {}
+    max_bytes = conn.values.max_bytes
     return tuple(
-        build_try_spec(
-            one,
-            [
-                *(xcom for source in one.wanted_xcoms for xcom in pushed[source]),
-                *(xcom for source in one.wanted_instances for xcom in beside[source]),
-            ],
-            resumes.get(one.key),
-        )
+        msgspec.structs.replace(spec, xcom_max_bytes=max_bytes if max_bytes > XCOM_MAX_BYTES else None)
         for one in tries
+        for spec in [
+            build_try_spec(
+                one,
+                [
+                    *(xcom for source in one.wanted_xcoms for xcom in pushed[source]),
+                    *(xcom for source in one.wanted_instances for xcom in beside[source]),
+                ],
+                resumes.get(one.key),
+            )
+        ]
     )
 
 

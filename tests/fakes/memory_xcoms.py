@@ -12,6 +12,7 @@ import trio
 
 from leoflowd.contract.agent_messages import XComInput, XComPull
 from leoflowd.contract.xcoms import PULL_MAX, RETURN_KEY, Asker, Instance, XCom
+from leoflowd.core.expansion import split_items
 
 Place = tuple[int, str, int, str]
 """An instance and a key."""
@@ -103,12 +104,12 @@ class MemoryXComs:
         until = self.runs[next(iter(named), asker.dag_run_id)].run_after
         return {number for number, run in of_dag.items() if run.run_after <= until}
 
-    async def outputs(self, tasks: Sequence[tuple[int, str]]) -> tuple[XCom, ...]:
+    async def outputs(self, tasks: Sequence[tuple[int, str]], *, key: str | None = None) -> tuple[XCom, ...]:
         await trio.lowlevel.checkpoint()
         found = [
-            XCom(dag_run_id=run, task_id=task_id, map_index=map_index, key=key, value=value)
-            for (run, task_id, map_index, key), value in self.values.items()
-            if (run, task_id) in tasks
+            XCom(dag_run_id=run, task_id=task_id, map_index=map_index, key=name, value=value)
+            for (run, task_id, map_index, name), value in self.values.items()
+            if (run, task_id) in tasks and key in (None, name)
         ]
         return tuple(sorted(found, key=lambda xcom: (xcom.task_id, xcom.map_index)))
 
@@ -119,6 +120,11 @@ class MemoryXComs:
     async def returned(self, tasks: Sequence[tuple[int, str]]) -> frozenset[Instance]:
         found = await self.outputs(tasks)
         return frozenset((x.dag_run_id, x.task_id, x.map_index) for x in found if x.key == RETURN_KEY)
+
+    async def lengths(self, tasks: Sequence[tuple[int, str]]) -> dict[Instance, int]:
+        found = await self.outputs(tasks, key=RETURN_KEY)
+        lengths = {(x.dag_run_id, x.task_id, x.map_index): split_items(x.value) for x in found}
+        return {instance: len(items.texts) for instance, items in lengths.items() if items is not None}
 
     async def fetch(self, dag_id: str, run_id: str, task_id: str, map_index: int, key: str) -> str | None:
         await trio.lowlevel.checkpoint()

@@ -173,7 +173,7 @@ class Supervisor:
     def _push(self, msg: Any) -> None:
         if not self._is_own_run(msg) or msg.task_id != self._spec["task_id"]:
             raise self._refused(f"cannot write XCom {msg.key!r} of task {msg.task_id!r}: a task writes only its own")
-        text = limits.json_text(msg.value, f"XCom {msg.key!r}")
+        text = limits.xcom_text(msg.value, f"XCom {msg.key!r}")
         self._xcoms.push_text(msg.key, text)
         if msg.key == xcom.RETURN_KEY and (msg.mapped_length is not None or self._spec.get("map_index", -1) >= 0):
             self.returned = text

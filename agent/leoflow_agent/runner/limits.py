@@ -115,6 +115,24 @@ def json_text(value: Any, what: str, *, max_bytes: int = XCOM_MAX_BYTES) -> str:
     return text
 
 
+_pushed = {"max_bytes": XCOM_MAX_BYTES}
+"""Of this process, which is one try."""
+
+
+def take_xcoms_of(max_bytes: int | None) -> None:
+    """What the daemon takes, where it takes more than `XCOM_MAX_BYTES`."""
+    _pushed["max_bytes"] = max_bytes or XCOM_MAX_BYTES
+
+
+def xcom_text(value: Any, what: str) -> str:
+    """What is pushed, as `json_text` has it."""
+    try:
+        return json_text(value, what, max_bytes=_pushed["max_bytes"])
+    except TooLarge as error:
+        more = "LEOFLOW_XCOMS_LARGE_MAX_BYTES" if _pushed["max_bytes"] > XCOM_MAX_BYTES else "LEOFLOW_XCOMS_LARGE_URL"
+        raise TooLarge(f"{error}; or have the operator raise the limit ({more})") from error
+
+
 def checked_key(key: Any) -> str:
     """The key of an XCom itself. Raises `NotSerializable`."""
     if not isinstance(key, str):

@@ -105,6 +105,7 @@ def _open_outputs(control: Control) -> None:
 def _prepare_process(spec: dict[str, Any], work: str, control: Control) -> None:
     if spec["dag_run"]["run_type"] == "backfill":
         backseat.take_it()
+    limits.take_xcoms_of(spec.get("xcom_max_bytes"))
     os.environ.update(spec.get("env", {}))
     control.hide(secret_forms.of_environment(os.environ))
     os.chdir(work)

@@ -18,7 +18,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from . import objects
-from .limits import EARLIEST, LATEST, NotSerializable, TooLarge, json_text
+from .limits import EARLIEST, LATEST, NotSerializable, TooLarge, xcom_text
 
 __all__ = ["RETURN_KEY", "NotSerializable", "TooLarge", "decode", "encode", "plain"]
 
@@ -34,7 +34,7 @@ _ZONE_INFO = "zoneinfo.ZoneInfo"
 
 def encode(value: Any, *, key: str) -> str:
     """JSON text; raises with a message for the author of the task."""
-    return json_text(plain(value, f"XCom {key}"), f"XCom {key}")
+    return xcom_text(plain(value, f"XCom {key}"), f"XCom {key}")
 
 
 def plain(value: Any, what: str) -> Any:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import pytest
 
+from leoflowd.config import RedisConfig
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.contract.xcoms import Instance, XComStore
+from leoflowd.redis.link import RedisLink
+from leoflowd.redis.values import RedisValues
 from leoflowd.store import dag_runs, dags
 from leoflowd.store.database import Database, execute
+from leoflowd.store.value_places import Place, ValuePlaces
 from leoflowd.store.xcoms import xcoms_of
+from tests.fakes import valkey
 from tests.fakes.memory_xcoms import MemoryXComs, Run
 from tests.integration.conftest import fresh_database
 
@@ -120,10 +125,23 @@ class InMemory:
         return try_id
 
 
-@pytest.fixture(params=["postgres", "memory"])
+@pytest.fixture(scope="module")
+def redis_values(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValuePlaces]:
+    """Every value, however short."""
+    with valkey.running(tmp_path_factory.mktemp("valkey")) as server:
+        link = RedisLink(RedisConfig(url=server.url, timeout_s=5))
+        yield ValuePlaces([Place("redis", 0, RedisValues(link, ttl_s=3600))])
+
+
+@pytest.fixture(params=["postgres", "redis", "memory"])
 async def world(request: pytest.FixtureRequest, postgres_conninfo: str) -> AsyncIterator[World]:
     if request.param == "memory":
         yield InMemory()
         return
     async with fresh_database(postgres_conninfo) as database:
-        yield InPostgres(database)
+        if request.param == "postgres":
+            yield InPostgres(database)
+            return
+        with_redis = Database(database.conninfo, values=request.getfixturevalue("redis_values"))
+        yield InPostgres(with_redis)
+        with_redis.close()

@@ -193,6 +193,22 @@ async def test_which_instances_returned_something(world: World) -> None:
         assert await store.returned([]) == set()
 
 
+async def test_outputs_under_one_key(world: World) -> None:
+    run = await world.create("d", "r")
+    await put(world, xcom(run, "a", "1"), xcom(run, "a", "2", key="k"), xcom(run, "b", "3"))
+    async with world.transaction() as store:
+        assert [x.value for x in await store.outputs([(run, "a"), (run, "b")], key=KEY)] == ["1", "3"]
+
+
+async def test_how_many_items_outputs_have(world: World) -> None:
+    run = await world.create("d", "r")
+    await put(world, xcom(run, "a", "[1, [2, 3]]"), xcom(run, "b", '{"x": 1}'), xcom(run, "c", '"text"'))
+    await put(world, xcom(run, "a", "[1, 2, 3]", key="k"))
+    async with world.transaction() as store:
+        assert await store.lengths([(run, name) for name in "abc"]) == {(run, "a", -1): 2, (run, "b", -1): 1}
+        assert await store.lengths([]) == {}
+
+
 async def test_a_task_pulls_page_by_page(world: World) -> None:
     run = await world.create("d", "1", day=1)
     await put(world, *(xcom(run, "a", str(i), map_index=i) for i in range(5)))

@@ -21,7 +21,7 @@ from leoflowd.agents.try_session import TrySession
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import MAX_MESSAGE_BYTES
 from leoflowd.contract.errors import Invalid, StoreUnavailable
-from leoflowd.contract.logs import TryLog
+from leoflowd.contract.logs import LogNotStored, TryLog
 from leoflowd.core.try_tokens import try_token
 from leoflowd.store.log_files import LogFiles
 from tests.conftest import PATIENCE_S
@@ -372,6 +372,35 @@ async def test_a_log_that_cannot_be_written_is_kept_by_the_agent_and_comes_again
     assert log.read_bytes() == b"one\ntwo\n"
     told = [record.message for record in caplog.records if record.message.startswith("task_log")]
     assert told == ["task_logs_cannot_be_written", "task_logs_can_be_written_again"]
+
+
+async def test_an_outcome_is_taken_when_all_of_its_log_outlives_the_daemon(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stores that gather what comes say so at `flush`; the agent forgets its log with the outcome."""
+    monkeypatch.setattr(log_faults, "AGAIN_S", 0.05)
+    flushed: list[TryLog] = []
+
+    async def flush(self: LogFiles, log: TryLog) -> None:
+        flushed.append(log)
+        if len(flushed) == 1:
+            raise LogNotStored(errno.EIO, "the bucket is gone")
+
+    monkeypatch.setattr(LogFiles, "flush", flush)
+    try_id = await a_live_try(service)
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        await agent.hear()
+        await agent.say(m.LogChunk(offset=0, content=b"one\n"))
+        await agent.say(outcome())
+        with pytest.raises(REFUSED):
+            await agent.hear()
+    assert service.service.statistics().logs_unwritten == 1
+    async with service.a_try(try_id, started_at=utc_now()) as agent:
+        await agent.hear()
+        await agent.say(outcome())
+        assert await agent.hear() == m.OutcomeStored()
+    assert len(flushed) == 2
+    assert service.service.statistics().logs_unwritten == 0
 
 
 async def test_an_outcome_waits_for_its_log_only_for_a_while(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
@@ -10,9 +10,12 @@ from uuid import UUID
 import pytest
 import trio
 
+from leoflowd.contract.agent_messages import TrySpec
 from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.wait_spec import HttpCall
+from leoflowd.contract.xcoms import ValueGone, ValuesUnavailable
+from leoflowd.core.try_spec import TryFacts
 from leoflowd.scheduler.draft import EXECUTOR, INLINE
 from leoflowd.scheduler.effects import Effect, Effects, Launch
 from leoflowd.scheduler.inbox import Sweep, TryStarted
@@ -216,3 +219,26 @@ async def test_a_launch_that_is_lost_is_repeated_by_the_sweep(
         assert {effect.executor for effect in lost} == set(EXECUTORS)
         await world.inbox.put(Sweep())
         assert (await executors.take(EXECUTOR, 1), await executors.take(INLINE, 1)) == (["a"], ["x"])
+
+
+async def test_a_try_whose_values_cannot_be_read_stops_no_other(
+    world: World, executors: Executors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What keeps them does not answer: the sweep brings the try again. They are gone: it can never be launched."""
+    specs = Outbox._specs
+
+    async def reading(self: Outbox, tries: Sequence[TryFacts]) -> Sequence[TrySpec]:
+        tasks = {one.key[1] for one in tries}
+        if "unread" in tasks:
+            raise ValuesUnavailable("no answer")
+        if "lost" in tasks:
+            raise ValueGone("it is not there any more")
+        return await specs(self, tries)
+
+    monkeypatch.setattr(Outbox, "_specs", reading)
+    async with world.leading(), executors.running():
+        await world.create(dag("d", task("lost"), task("unread"), task("z")))
+        assert await executors.take(EXECUTOR, 1) == ["z"]
+    statistics = executors.outboxes[EXECUTOR].statistics()
+    assert (statistics.dispatched, statistics.refused, statistics.dropped) == (1, 1, 1)
+    assert executors.refused == ["it is not there any more"]

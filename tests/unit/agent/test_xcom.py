@@ -131,6 +131,19 @@ def test_the_limit_counts_bytes_of_json():
         xcom.encode("x" * (limits.XCOM_MAX_BYTES - 1), key="k")
 
 
+def test_the_limit_is_what_the_daemon_takes_and_names_the_setting():
+    text = "x" * limits.XCOM_MAX_BYTES
+    with pytest.raises(xcom.TooLarge, match=r"have the operator raise the limit .LEOFLOW_XCOMS_LARGE_URL."):
+        xcom.encode(text, key="k")
+    limits.take_xcoms_of(300_000)
+    try:
+        assert len(xcom.encode(text, key="k")) == len(text) + 2
+        with pytest.raises(xcom.TooLarge, match=r"limit of 300000 bytes.*LEOFLOW_XCOMS_LARGE_MAX_BYTES"):
+            xcom.encode("x" * 300_000, key="k")
+    finally:
+        limits.take_xcoms_of(None)
+
+
 @pytest.mark.parametrize("key", [0, 1.5, None, True, ("a", 1)])
 def test_keys_that_are_no_text_become_text_as_in_airflow(key):
     assert _round_trip({"rows": {key: "a"}}) == {"rows": {str(key): "a"}}
