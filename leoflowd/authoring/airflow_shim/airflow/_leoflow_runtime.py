@@ -63,6 +63,7 @@ from airflow._leoflow import context as _context
 from airflow._leoflow import operators as _operators
 from airflow._leoflow import supervisor as _supervisor
 from airflow._leoflow import templating as _templating
+from airflow._leoflow import tree_package as _tree_package
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.dag import DAG
 from airflow._leoflow.errors import (
@@ -117,6 +118,10 @@ def put_on_path(folder: str, import_paths: Sequence[str]) -> None:
     if not import_paths and folder not in sys.path:
         sys.path.insert(1, folder)
     for path in import_paths:
+        name, is_package, _ = path.partition("=.")
+        if is_package:
+            _tree_package.put(name, folder)
+            continue
         entry = os.path.normpath(os.path.join(folder, path))
         if entry not in sys.path:
             sys.path.append(entry)
