@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from leoflow_agent.runner import module_path
 
+from leoflow_agent.runner import module_path
 from tests.fakes.dag_trees import plant
 
 

@@ -14,7 +14,7 @@ from types import ModuleType
 
 
 def put(name: str, folder: str) -> None:
-    """From now on `name` is the package in `folder`, unless an installed one, or a folder on the path, has this name."""
+    """From now on `name` is the package in `folder`, unless one that is installed or on the path has this name."""
     if not any(isinstance(one, _TreePackage) and one.name == name for one in sys.meta_path):
         sys.meta_path.append(_TreePackage(name, folder))
 
