@@ -61,6 +61,7 @@ from airflow._leoflow import asset_records as _asset_records
 from airflow._leoflow import conf as _conf
 from airflow._leoflow import context as _context
 from airflow._leoflow import operators as _operators
+from airflow._leoflow import plugin_macros as _plugin_macros
 from airflow._leoflow import supervisor as _supervisor
 from airflow._leoflow import templating as _templating
 from airflow._leoflow import tree_package as _tree_package
@@ -125,6 +126,7 @@ def put_on_path(folder: str, import_paths: Sequence[str]) -> None:
         entry = os.path.normpath(os.path.join(folder, path))
         if entry not in sys.path:
             sys.path.append(entry)
+    _plugin_macros.begin(folder, import_paths)
 
 
 def by_id(found: list[DAG]) -> dict[str, DAG]:
