@@ -80,7 +80,7 @@ def python_files(folder: Path, exclude: tuple[str, ...]) -> frozenset[str]:
                 relative = inner + entry.name
                 if not entry.is_dir(follow_symlinks=False):
                     found |= {relative} if relative.endswith(".py") and not is_named(relative, exclude) else set()
-                elif inner.count("/") <= DEPTH_MAX and not is_excluded(Path(entry.path), relative, exclude):
+                elif inner.count("/") <= DEPTH_MAX and not is_excluded(entry.path, relative, exclude):
                     ahead.append(f"{relative}/")
     return frozenset(found)
 
