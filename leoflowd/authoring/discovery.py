@@ -292,7 +292,8 @@ def _files_below(folder: Path) -> Iterator[Path]:
     """Python files at any depth."""
     for top, folders, files in os.walk(folder):
         is_deep = len(Path(top).relative_to(folder).parts) >= MAX_DAGS_DEPTH
-        folders[:] = [n for n in folders if not is_deep and n not in SKIPPED_FOLDERS and not n.startswith(".")]
+        kept = [n for n in folders if not is_deep and n not in SKIPPED_FOLDERS and not n.startswith(".")]
+        folders[:] = [name for name in kept if not _is_there(Path(top, name, "pyvenv.cfg"))]
         yield from (Path(top, name) for name in files if name.endswith(".py"))
 
 
