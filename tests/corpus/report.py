@@ -16,7 +16,7 @@ that
 
 - *waits*: use what a later release brings (watchers and partitions of assets, deadlines, cosmos);
 - *unpublished*: import a module that neither their repository nor any published package holds;
-- *uninstalled*: need packages that cannot be installed where this ran;
+- *uninstalled*: need packages that are not installed where this ran, or cannot be (`--build` tries);
 - *owner's*: read what only their owner has: a variable of the process, a file, the fields of a Variable. (One that is
   only read as text or number has a made-up value here);
 - *Airflow's*: fail under Airflow's own packages as well, as they are installed where this ran.
