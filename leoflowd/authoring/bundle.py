@@ -34,8 +34,8 @@ DECLARATIVE_FOLDER = ".leoflow"
 NAME_MAX_BYTES = 255
 """Of a file's name, on every file system that we know."""
 
-Found = tuple[str, Path]
-"""(relative path, file)"""
+Found = tuple[str, str]
+"""(relative path, file). Texts, since each DAG file of a tree walks all of it, and `Path` costs most of that."""
 
 
 def bundle_digest(
@@ -125,7 +125,7 @@ def _files(
     modules: frozenset[str] | None = None,
 ) -> Iterator[Found]:
     """(relative path, file), sorted by path."""
-    found: dict[str, Path] = {}
+    found: dict[str, str] = {}
     for start in include:
         top = folder / start
         if not os.path.lexists(top):
@@ -156,25 +156,25 @@ def _too_much(relative: str, size: str) -> DagCompileError:
     )
 
 
-def _size(relative: str, file: Path) -> int:
+def _size(relative: str, file: str) -> int:
     try:
-        return file.stat().st_size
+        return os.stat(file).st_size  # noqa: PTH116
     except OSError as error:
         raise _unreadable(relative, error) from error
 
 
 def _walk(top: Path, folder: Path, exclude: tuple[str, ...], is_shared: bool) -> Iterator[Found]:
     """Without recursion: folders may nest deeper than Python's stack."""
-    ahead = [top]
+    ahead, inside = [str(top)], f"{folder}/"
     while ahead:
         path = ahead.pop()
-        relative = path.relative_to(folder).as_posix()
+        relative = path.removeprefix(inside) if path.startswith(inside) else "."
         if relative != "." and is_excluded(path, relative, exclude):
             continue
         try:
             if _is_folder(path, relative, folder):
-                ahead += [Path(entry.path) for entry in os.scandir(path)]
-            elif not is_shared or (path.stat().st_size <= MAX_BYTES and os.access(path, os.R_OK)):
+                ahead += [entry.path for entry in os.scandir(path)]
+            elif not is_shared or (os.stat(path).st_size <= MAX_BYTES and os.access(path, os.R_OK)):  # noqa: PTH116
                 yield relative, path
         except DagCompileError:
             if not is_shared:
@@ -184,17 +184,17 @@ def _walk(top: Path, folder: Path, exclude: tuple[str, ...], is_shared: bool) ->
                 raise _unreadable(relative, error) from error
 
 
-def _is_folder(path: Path, relative: str, folder: Path) -> bool:
+def _is_folder(path: str, relative: str, folder: Path) -> bool:
     """True for a folder to look into, False for a file to copy. Raises `DagCompileError` for everything else."""
     check_name(relative)
     if relative.count("/") > DEPTH_MAX:
         raise DagCompileError(
             relative, 1, f"this lies deeper than {DEPTH_MAX} folders", "that is too deep to copy", "move it up"
         )
-    mode = path.lstat().st_mode
+    mode = os.lstat(path).st_mode
     if stat.S_ISLNK(mode):
-        _check_link(path, relative, folder)
-        mode = path.stat().st_mode
+        _check_link(Path(path), relative, folder)
+        mode = os.stat(path).st_mode  # noqa: PTH116
     if stat.S_ISDIR(mode):
         return True
     if not stat.S_ISREG(mode):
@@ -209,10 +209,11 @@ def _unreadable(relative: str, error: OSError) -> DagCompileError:
     return DagCompileError(relative, 1, "this cannot be read", why, "check that you may read it, or exclude it")
 
 
-def is_excluded(path: Path, relative: str, exclude: tuple[str, ...]) -> bool:
-    if path.name.startswith(".") and path.is_dir() and not path.is_symlink():
+def is_excluded(path: str, relative: str, exclude: tuple[str, ...]) -> bool:
+    is_hidden = relative.rpartition("/")[2].startswith(".")
+    if is_hidden and os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
         return True
-    return is_named(relative, exclude) or os.path.lexists(path / "pyvenv.cfg")
+    return is_named(relative, exclude) or os.path.lexists(f"{path}/pyvenv.cfg")
 
 
 def is_named(relative: str, exclude: tuple[str, ...]) -> bool:

@@ -16,6 +16,7 @@ import msgspec
 
 from leoflowd.authoring.bundle import DEPTH_MAX, is_excluded, is_named
 from leoflowd.authoring.module_facts import Facts, Import
+from leoflowd.contract.import_paths import package_of
 
 TREES = 64
 """Remembered: two for each folder and way to import."""
@@ -79,7 +80,7 @@ def python_files(folder: Path, exclude: tuple[str, ...]) -> frozenset[str]:
                 relative = inner + entry.name
                 if not entry.is_dir(follow_symlinks=False):
                     found |= {relative} if relative.endswith(".py") and not is_named(relative, exclude) else set()
-                elif inner.count("/") <= DEPTH_MAX and not is_excluded(Path(entry.path), relative, exclude):
+                elif inner.count("/") <= DEPTH_MAX and not is_excluded(entry.path, relative, exclude):
                     ahead.append(f"{relative}/")
     return frozenset(found)
 
@@ -127,7 +128,10 @@ class _Tree:
         """`everywhere`: each folder is on the path, behind those that are."""
         self._files = files
         self._folders = _folders_of(files)
-        self._roots = ["" if path == "." else f"{path}/" for path in import_paths]
+        paths = list(import_paths)
+        self._packages = frozenset(filter(None, map(package_of, paths)))
+        """Names by which the tree itself is imported."""
+        self._roots = ["" if path == "." else f"{path}/" for path in paths if package_of(path) is None]
         self._roots += sorted(self._folders - set(self._roots)) if everywhere else []
         self._by_name: dict[str, list[str]] = {}
         for file in files:
@@ -148,7 +152,11 @@ class _Tree:
             # A DAG file that has the name of a library it uses
             if found is not None and found != {importer}:
                 return found
-        return None
+        top, _, inside = one.module.partition(".")
+        if top not in self._packages:
+            return None
+        found = self._below("", msgspec.structs.replace(one, module=inside)) or set()
+        return found | (self._files & {"__init__.py"})
 
     def _below(self, folder: str, one: Import) -> set[str] | None:
         found: set[str] = set()

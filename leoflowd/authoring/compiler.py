@@ -92,6 +92,8 @@ class Job(msgspec.Struct, frozen=True):
 
     project: Project
     config: ProjectConfig
+    files: frozenset[str]
+    """Python files of its folder."""
     code: Closure
     deadline_s: float
     memory_bytes: int
@@ -154,7 +156,9 @@ def compile_opened(
     check_name(f"{project.folder}/{project.source_path}")
     config = config_of(project)
     source = _read_source(project)
-    job = Job(project, config, code_of(project, config), deadline_s, memory_bytes, loadable, [], only)
+    files = python_files(project.folder, excluded_of(project, config))
+    code = code_of(project, config, files)
+    job = Job(project, config, files, code, deadline_s, memory_bytes, loadable, [], only)
     try:
         return _compiled(job, source, dag_id, python_for or (lambda _: python or sys.executable))
     except DagCompileError as error:
@@ -215,9 +219,8 @@ def _plugin_notes(project: Project) -> list[str]:
 # --- what it needs -----------------------------------------------------------------------------------------------
 
 
-def code_of(project: Project, config: ProjectConfig) -> Closure:
-    """The Python files that the project is made of, and what they import from outside."""
-    files = python_files(project.folder, excluded_of(project, config))
+def code_of(project: Project, config: ProjectConfig, files: frozenset[str]) -> Closure:
+    """The Python files that the project is made of, of the `files` there are, and what they import from outside."""
     # a declarative DAG names functions of any file beside it
     sources = sorted(files) if _is_declarative(project) else [project.source_path]
     if config.dbt:
@@ -246,7 +249,8 @@ def _asked_in(job: Job) -> list[tuple[str, Asked]]:
 def static_needs(project: Project) -> Needs:
     """By its text alone: nothing is loaded. Raises `DagCompileError`."""
     config = config_of(project)
-    return needs_of(code_of(project, config).outside, config, read_requirements(project.folder), shim_tables())
+    files = python_files(project.folder, excluded_of(project, config))
+    return needs_of(code_of(project, config, files).outside, config, read_requirements(project.folder), shim_tables())
 
 
 def _of_neighbours(job: Job) -> tuple[Outside, ...]:
@@ -254,8 +258,7 @@ def _of_neighbours(job: Job) -> tuple[Outside, ...]:
     project = job.project
     if len(project.neighbours) < 2:
         return ()
-    files = sorted(python_files(project.folder, excluded_of(project, job.config)))
-    stamps = tuple((file, stamp_of(project.folder / file)) for file in files)
+    stamps = tuple((file, stamp_of(project.folder / file)) for file in sorted(job.files))
     return _outside_of(project.folder, project.neighbours, project.import_paths or (".",), stamps)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.module_facts import facts_of
 from leoflowd.authoring.packages import is_known
 from leoflowd.authoring.project import CONFIG_NAME, SOURCE_NAMES, Project, read_project
+from leoflowd.contract.import_paths import path_of_package
 from leoflowd.contract.values import shown
 
 DAGS = "dags"
@@ -109,30 +110,43 @@ class _Tree(msgspec.Struct, frozen=True):
         own = file.parent.relative_to(self.root).as_posix()
         if file.name in SOURCE_NAMES and own != first:
             found.append(own)  # such a folder is a project of its own elsewhere, and imports what lies beside it
-        return tuple(dict.fromkeys([*found, "."]))
+        return tuple(dict.fromkeys([*found, ".", *self._nearer(file, found)]))
+
+    def _nearer(self, file: Path, found: list[str]) -> list[str]:
+        """Folders around the file that have what it imports and nothing else has: a dags folder in a dags folder, as a
+        repository of many projects has it."""
+        places = [self.root, *(self.root / path for path in found)]
+        missing = {top for top in _tops(file) if not (is_known(top) or _is_importable(places, top))}
+        around = [folder for folder in file.parents if self.root in folder.parents]
+        return [one.relative_to(self.root).as_posix() for one in around if any(_has(one, top) for top in missing)]
 
 
 def _tree_of(folder: Path, workspace: Path) -> _Tree:
     """Of a folder with `dags/`. Its root is where its files import from: above a package in which the folder lies when
     they name that package, as far as the workspace goes."""
-    imported = {
-        one.module.partition(".")[0]
-        for file in _dag_files(folder / DAGS)
-        for one in facts_of(file).imports
-        if one.level == 0
-    }
+    imported = {top for file in _dag_files(folder / DAGS) for top in _tops(file)}
+    beside = [folder, folder / DAGS, *(folder / name for name in BESIDE)]
     for inner in [folder, *folder.parents]:
-        if inner == workspace or workspace not in inner.parents:
+        if workspace not in (inner, *inner.parents):
             break
-        if inner.name in imported and not (is_known(inner.name) or _is_importable(folder, inner.name)):
-            return _Tree(inner.parent, f"{folder.relative_to(inner.parent).as_posix()}/", has_dags=True, is_dags=True)
+        if inner.name in imported and not (is_known(inner.name) or _is_importable(beside, inner.name)):
+            root = inner if inner == workspace else inner.parent
+            base = "" if root == folder else f"{folder.relative_to(root).as_posix()}/"
+            return _Tree(root, base, has_dags=True, is_dags=True)
     return _Tree(folder, has_dags=True, is_dags=True)
 
 
-def _is_importable(folder: Path, module: str) -> bool:
-    """Beside `dags/` or in it."""
-    places = (folder, folder / DAGS, *(folder / name for name in BESIDE))
-    return any((place / module).is_dir() or (place / f"{module}.py").exists() for place in places)
+def _is_importable(places: Iterable[Path], module: str) -> bool:
+    return any(_has(place, module) for place in places)
+
+
+def _has(place: Path, module: str) -> bool:
+    return (place / module).is_dir() or (place / f"{module}.py").exists()
+
+
+def _tops(file: Path) -> frozenset[str]:
+    """What it imports, by first names."""
+    return frozenset(one.module.partition(".")[0] for one in facts_of(file).imports if one.level == 0)
 
 
 class _Search:
@@ -216,16 +230,35 @@ def _apart(projects: list[Project]) -> tuple[Project, ...]:
     for project in projects:
         files.setdefault(project.folder, []).append(project.source_path)
     beside = {folder: tuple(sorted(found)) for folder, found in files.items()}
+    roots = {project.folder for project in projects if project.in_tree}
     inside = {
         root: tuple(sorted(one.relative_to(root).as_posix() for one in folders if one != root and root in one.parents))
-        for root in {project.folder for project in projects if project.in_tree}
+        for root in roots
+    }
+    packages = {
+        root: _packages_of(root, {path for one in projects if one.folder == root for path in one.import_paths})
+        for root in roots
     }
     return tuple(
-        msgspec.structs.replace(project, excluded=inside[project.folder], neighbours=beside[project.folder])
+        msgspec.structs.replace(
+            project,
+            excluded=inside[project.folder],
+            neighbours=beside[project.folder],
+            import_paths=(*project.import_paths, *packages[project.folder]),
+        )
         if project.in_tree
         else project
         for project in projects
     )
+
+
+def _packages_of(root: Path, import_paths: Iterable[str]) -> tuple[str, ...]:
+    """Import paths for what its files call the tree itself: by the name of the clone, or `dags` where the repository is
+    the dags folder of somebody's Airflow. No folder above the workspace is looked at."""
+    places = [root / path for path in import_paths]
+    names = [name for name in dict.fromkeys((root.name, DAGS)) if not (is_known(name) or _is_importable(places, name))]
+    called = {top for file in _files_below(root) for top in _tops(file)} if names else set()
+    return tuple(path_of_package(name) for name in names if name in called)
 
 
 # --- what a folder is --------------------------------------------------------------------------------------------
@@ -252,11 +285,16 @@ def _has_signs(folder: Path) -> bool:
 
 def _dag_files(folder: Path) -> Iterator[Path]:
     """Those in it that look like one, at any depth."""
+    yield from (file for file in _files_below(folder) if facts_of(file).looks_like_a_dag)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Python files at any depth."""
     for top, folders, files in os.walk(folder):
         is_deep = len(Path(top).relative_to(folder).parts) >= MAX_DAGS_DEPTH
-        folders[:] = [n for n in folders if not is_deep and n not in SKIPPED_FOLDERS and not n.startswith(".")]
-        found = (Path(top, name) for name in files if name.endswith(".py"))
-        yield from (file for file in found if facts_of(file).looks_like_a_dag)
+        kept = [n for n in folders if not is_deep and n not in SKIPPED_FOLDERS and not n.startswith(".")]
+        folders[:] = [name for name in kept if not _is_there(Path(top, name, "pyvenv.cfg"))]
+        yield from (Path(top, name) for name in files if name.endswith(".py"))
 
 
 def _source_of(folder: Path) -> str:

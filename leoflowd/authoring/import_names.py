@@ -48,7 +48,7 @@ BASE = {
 MADE_FOR_AIRFLOW = """
 astronomer-cosmos astro-sdk-python astronomer-providers airflow-provider-great-expectations dag-factory
 airflow-provider-fivetran-async airflow-provider-fivetran airflow-clickhouse-plugin airflow-dbt airflow-dbt-python
-airflow-provider-duckdb airflow-ai-sdk
+airflow-provider-duckdb airflow-ai-sdk airflow-provider-kafka
 """
 NEEDING_AIRFLOW = frozenset(MADE_FOR_AIRFLOW.split())
 """Distributions that are made for Airflow: whoever imports one needs the real packages."""
@@ -667,4 +667,48 @@ folioclient folioclient
 web3 web3
 eth_utils eth-utils
 ethereumetl ethereum-etl
+annoy annoy
+bigquery_schema_generator bigquery-schema-generator
+bookops_worldcat bookops-worldcat
+cattrs cattrs
+cattr cattrs
+crcmod crcmod
+cron_validator cron-validator
+dacite dacite
+dsnparse dsnparse
+environs environs
+hl7 hl7
+honeybadger honeybadger
+httplib2 httplib2
+inflect inflect
+jinjasql jinjasql
+jsonpointer jsonpointer
+librosa librosa
+markdown2 markdown2
+mistune mistune
+objsize objsize
+onepasswordconnectsdk onepasswordconnectsdk
+perceval perceval
+phenopackets phenopackets
+proglog proglog
+pydantic_xml pydantic-xml
+pymarc pymarc
+pypinyin pypinyin
+pytest_mock pytest-mock
+pytubefix pytubefix
+requests_mock requests-mock
+s3path s3path
+sasl sasl
+schematools amsterdam-schema-tools
+shapefile pyshp
+silero_vad silero-vad
+soundfile soundfile
+swiftclient python-swiftclient
+traceloop traceloop-sdk
+twitter_ads twitter-ads
+webrtcvad webrtcvad
+whisper openai-whisper
+zulip zulip
+airflow_client apache-airflow-client
+airflow_provider_kafka airflow-provider-kafka
 """

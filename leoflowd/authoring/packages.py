@@ -23,7 +23,9 @@ from leoflowd.contract.dag_spec import EnvironmentSpec, has_airflow
 from leoflowd.contract.overriding import override
 
 OURS = frozenset({"airflow", "leoflow", "leoflow_agent", "__main__"})
-GONE = frozenset({"distutils", "imp", "asynchat", "asyncore", "smtpd", "cgi", "crypt", "telnetlib", "pipes"})
+GONE = frozenset(
+    {"distutils", "imp", "asynchat", "asyncore", "smtpd", "cgi", "crypt", "telnetlib", "pipes", "xxlimited"}
+)
 """Of the standard library once; the interpreter of the environment may have them still."""
 ALWAYS_THERE = frozenset({"standard", "common-compat"})
 """What we run of these needs no package."""

@@ -17,7 +17,7 @@ def read_file(file: Path, shown: str, max_bytes: int) -> bytes:
     return read_executable(file, shown, max_bytes)[0]
 
 
-def read_executable(file: Path, shown: str, max_bytes: int) -> tuple[bytes, bool]:
+def read_executable(file: Path | str, shown: str, max_bytes: int) -> tuple[bytes, bool]:
     """The content of a regular file, and whether its owner may execute it. Raises `DagCompileError`."""
     try:
         # without waiting for the writer of a pipe, and without becoming the terminal of a device

@@ -41,6 +41,7 @@ from leoflowd.cheap_tasks.trigger_host_process import (
 )
 from leoflowd.config import TriggerHostsConfig
 from leoflowd.contract.dag_spec import EnvironmentSpec, has_airflow
+from leoflowd.contract.import_paths import package_of
 from leoflowd.contract.waits import TriggerCall
 
 log = telemetry.get_logger(__name__)
@@ -524,7 +525,9 @@ def comes_from_bundle(call: TriggerCall, bundle: Path) -> bool:
     if module == stem or re.fullmatch(rf"(leoflow_dag|unusual_prefix_[0-9a-f]+)_{re.escape(stem)}", module):
         return True
     folders = [bundle / path for path in call.import_paths or (".",)]
-    return any((folder / f"{top}.py").is_file() or (folder / top).is_dir() for folder in folders)
+    return top in map(package_of, call.import_paths) or any(
+        (folder / f"{top}.py").is_file() or (folder / top).is_dir() for folder in folders
+    )
 
 
 def prune_logs(folder: Path, *, keep: Path) -> None:

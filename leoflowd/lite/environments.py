@@ -213,7 +213,8 @@ class Environments:
                 raise
             first = error
         own = [one for one in requirements if one not in yielding]
-        self._installer.install(python, options, own, work)
+        if own:  # an installer that is asked for nothing fails
+            self._installer.install(python, options, own, work)
         there = self._installer.installed(python, work)
         kept = [_without_version(one) if _name(one) in there else one for one in yielding]
         for texts in (kept, [_without_version(one) for one in yielding]):

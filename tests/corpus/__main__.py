@@ -10,10 +10,12 @@ import argparse
 import hashlib
 import re
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from leoflowd.lite.environments import Environments
 from tests.corpus.report import public, table, with_half
 from tests.corpus.sources import Tree, of_folder, published
 from tests.corpus.trying import Result, files_of, try_file
@@ -44,11 +46,13 @@ def _try_tree(tree: Tree, options: argparse.Namespace) -> list[Result]:
     if options.sample is not None:
         files.sort(key=lambda file: hashlib.sha256(file.shown.encode()).digest())
     results: list[Result] = []
-    for number, file in enumerate(files, 1):
-        if options.sample is not None and len(results) >= options.sample:
-            break
-        result = _told(try_file(file, options.python), number, len(files))
-        results += [result] if result.dags or result.error else []
+    with tempfile.TemporaryDirectory() as data_dir:  # nobody's disk holds the environments of all of them
+        environments = Environments(Path(data_dir)) if options.build else None
+        for number, file in enumerate(files, 1):
+            if options.sample is not None and len(results) >= options.sample:
+                break
+            result = _told(try_file(file, options.python, environments), number, len(files))
+            results += [result] if result.dags or result.error else []
     return results
 
 
@@ -64,6 +68,7 @@ def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.corpus", description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, help="a folder of projects with DAG files")
     parser.add_argument("--python", help="an interpreter that has what the files import; else this one")
+    parser.add_argument("--build", action="store_true", help="install what it lacks, as Lite does it; takes a while")
     parser.add_argument(
         "--only", default="", help="files that this regular expression finds by their shown name; to standard output"
     )

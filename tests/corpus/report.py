@@ -14,14 +14,15 @@ HEAD = """\
 Made by `make corpus`. Each file is compiled as it is, without a `leoflow.yaml`. Apart, and not in the share, are files
 that
 
-- *waits*: use what a later release brings (assets, callbacks, mails, dbt);
-- *absent*: import a module that its repository does not hold, not published or not installed where this ran;
+- *waits*: use what a later release brings (watchers and partitions of assets, deadlines, cosmos);
+- *unpublished*: import a module that neither their repository nor any published package holds;
+- *uninstalled*: need packages that are not installed where this ran, or cannot be (`--build` tries);
 - *owner's*: read what only their owner has: a variable of the process, a file, the fields of a Variable. (One that is
   only read as text or number has a made-up value here);
 - *Airflow's*: fail under Airflow's own packages as well, as they are installed where this ran.
 
-| source | files | compile | waits | absent | owner's | Airflow's | refused | share |
-|---|---|---|---|---|---|---|---|---|
+| source | files | compile | waits | unpublished | uninstalled | owner's | Airflow's | refused | share |
+|---|---|---|---|---|---|---|---|---|---|
 """
 PUBLIC = "## Public folders\n"
 """Where the second half of the page begins; each half is written by a run of its own."""
@@ -37,13 +38,14 @@ mean of the shares that it has in each.
 SAID = {
     None: "compiles",
     Verdict.WAITS: "waits",
-    Verdict.ABSENT: "absent",
+    Verdict.UNPUBLISHED: "unpublished",
+    Verdict.UNINSTALLED: "uninstalled",
     Verdict.OWNERS: "owner's",
     Verdict.AIRFLOWS: "Airflow's",
     Verdict.REFUSED: "refused",
 }
 REASON_CHARS = 110
-APART = (Verdict.WAITS, Verdict.ABSENT, Verdict.OWNERS, Verdict.AIRFLOWS)
+APART = (Verdict.WAITS, Verdict.UNPUBLISHED, Verdict.UNINSTALLED, Verdict.OWNERS, Verdict.AIRFLOWS)
 ORDER = (Verdict.REFUSED, *reversed(APART))
 
 

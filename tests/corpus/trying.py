@@ -1,22 +1,25 @@
 """One file of the corpus: compiled as it is, or not, with a reason of which a kind is made, and whose reason it is.
 
 What nobody outside can have is tried with a stand-in: a Variable that a file reads while it is loaded gets `MADE_UP`.
+A package that the given interpreter lacks is installed as Lite would do it: in the environment of the file's imports.
 """
 
 from __future__ import annotations
 
 import enum
 import re
+import sys
 from collections.abc import Iterator
 
 import msgspec
 
-from leoflowd.authoring.compiler import Loader, compile_opened
+from leoflowd.authoring.compiler import Loader, PythonFor, compile_opened
 from leoflowd.authoring.discovery import discover
-from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.errors import DagCompileError, EnvironmentFailed
 from leoflowd.authoring.project import Project
 from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.loading import NOTHING, Loadable
+from leoflowd.lite.environments import Environments
 from tests.corpus.sources import Tree
 
 DEADLINE_S = 120.0
@@ -31,7 +34,8 @@ class Verdict(enum.Enum):
     """All but the last are apart: no share counts them."""
 
     WAITS = "waits"
-    ABSENT = "absent"
+    UNPUBLISHED = "unpublished"
+    UNINSTALLED = "uninstalled"
     OWNERS = "owner's"
     AIRFLOWS = "Airflow's"
     REFUSED = "refused"
@@ -41,7 +45,7 @@ LATER = re.compile(r"\b(watchers?|partition(s|ed|ing)?|PartitionMapper|deadlines
 """What the roadmap has still to bring."""
 HAS_NO_MODULE = re.compile(
     r"^the module '(?P<module>[^']+)' is imported; "
-    r"(it is not installed|.* does not have it, although|no file of the project has this name)"
+    r"(?P<why>it is not installed|.* does not have it, although|no file of the project has this name)"
 )
 OWNERS = re.compile(
     r"finds no (variable|connection)|^the environment variable|raised (EnvNotSetError|FileNotFoundError|NoRegionError)"
@@ -78,34 +82,58 @@ def files_of(tree: Tree) -> Iterator[DagFile]:
     yield from (DagFile(tree.name, project) for project in discover(tree.folder).projects)
 
 
-def try_file(file: DagFile, python: str | None) -> Result:
-    """Never raises: whatever happens is the result. `python` has what the file imports; None: this interpreter."""
+def try_file(file: DagFile, python: str | None, environments: Environments | None = None) -> Result:
+    """Never raises: whatever happens is the result. `python` has what most files import, None: this interpreter;
+    `environments` builds what it lacks, None: such a file is `UNINSTALLED`."""
+    result = _try_in(file, lambda _: python or sys.executable)
+    if result.verdict is not Verdict.UNINSTALLED or environments is None:
+        return result
+    built = _try_in(file, lambda needs: str(environments.ensure(needs.environment)))
+    return msgspec.structs.replace(built, verdict=_verdict_of_built(built))
+
+
+def _verdict_of_built(result: Result) -> Verdict | None:
+    """Where everything is installed that the file asks for, a module that is missing still has nobody who brings it."""
+    absent = HAS_NO_MODULE.match(result.reason)
+    if result.verdict is not Verdict.UNINSTALLED or absent is None:
+        return result.verdict
+    if absent["why"].startswith("it is not"):
+        return Verdict.AIRFLOWS if absent["module"].startswith("airflow.") else Verdict.UNPUBLISHED
+    return Verdict.REFUSED  # the package that we know by this module does not bring it
+
+
+def _try_in(file: DagFile, python_for: PythonFor) -> Result:
     variables: dict[str, str] = {}
     while True:
         try:
             loadable = Loadable(variables=variables)
-            done = compile_opened(file.project, python=python, deadline_s=DEADLINE_S, loadable=loadable)
+            done = compile_opened(file.project, python_for=python_for, deadline_s=DEADLINE_S, loadable=loadable)
             return Result(file, dags=len(done.specs))
         except DagCompileError as refusal:
             missing = re.match(r"Variable\.get\('(.*)'\) finds no variable", refusal.what)
             if missing is None or missing[1] in variables or len(variables) >= MAX_VARIABLES:
-                return _refused(file, refusal, python, has_made_up=bool(variables))
+                return _refused(file, refusal, python_for, has_made_up=bool(variables))
             variables[missing[1]] = MADE_UP
+        except EnvironmentFailed as failure:
+            reason = "its packages cannot be installed here"
+            return Result(file, error=str(failure), reason=reason, verdict=Verdict.UNINSTALLED)
         except Exception as fault:  # what the corpus is there to find
             reason = f"a fault of ours: {type(fault).__name__}"
             return Result(file, error=repr(fault), reason=reason, verdict=Verdict.REFUSED)
 
 
-def _refused(file: DagFile, refusal: DagCompileError, python: str | None, *, has_made_up: bool) -> Result:
+def _refused(file: DagFile, refusal: DagCompileError, python_for: PythonFor, *, has_made_up: bool) -> Result:
     reason = _kind_of(refusal)
-    verdict = _verdict(file, refusal, reason, python, has_made_up=has_made_up)
+    verdict = _verdict(file, refusal, reason, python_for, has_made_up=has_made_up)
     return Result(file, error=str(refusal), reason=reason, verdict=verdict)
 
 
-def _verdict(file: DagFile, refusal: DagCompileError, reason: str, python: str | None, *, has_made_up: bool) -> Verdict:
+def _verdict(
+    file: DagFile, refusal: DagCompileError, reason: str, python_for: PythonFor, *, has_made_up: bool
+) -> Verdict:
     absent = HAS_NO_MODULE.match(f"{refusal.what}; {refusal.why}")
     if absent is not None and not _is_in_tree(file, absent["module"]):
-        return _verdict_without(absent["module"])
+        return _verdict_without(absent["module"], absent["why"])
     if LATER.search(f"{reason} {refusal.remedy}"):
         return Verdict.WAITS
     is_raised = refusal.what.startswith("loading it raised")
@@ -113,21 +141,22 @@ def _verdict(file: DagFile, refusal: DagCompileError, reason: str, python: str |
     if OWNERS.search(reason) or (is_raised and (has_missed or "environ" in _line_of(file, refusal))):
         return Verdict.OWNERS
     # of the file's own line, and beside what the shim refused: a fault of the second loader has no line of the file
-    is_beside = bool(refusal.others) or _is_raised_by_sdk(file, refusal, python)
+    is_beside = bool(refusal.others) or _is_raised_by_sdk(file, refusal, python_for)
     return Verdict.AIRFLOWS if is_raised and is_beside and refusal.line > 1 else Verdict.REFUSED
 
 
-def _verdict_without(module: str) -> Verdict:
+def _verdict_without(module: str, why: str) -> Verdict:
     if LATER.search(module):
         return Verdict.WAITS
-    is_airflows_own = module.startswith("airflow.") and not module.startswith("airflow.providers.")
-    return Verdict.AIRFLOWS if is_airflows_own else Verdict.ABSENT
+    if module.startswith("airflow.") and not module.startswith("airflow.providers."):
+        return Verdict.AIRFLOWS
+    return Verdict.UNPUBLISHED if why.startswith("no file") else Verdict.UNINSTALLED
 
 
-def _is_raised_by_sdk(file: DagFile, refusal: DagCompileError, python: str | None) -> bool:
+def _is_raised_by_sdk(file: DagFile, refusal: DagCompileError, python_for: PythonFor) -> bool:
     """Is it stopped at the same line where Airflow's own packages load it?"""
     try:
-        compile_opened(file.project, python=python, deadline_s=DEADLINE_S, only=Loader.SDK)
+        compile_opened(file.project, python_for=python_for, deadline_s=DEADLINE_S, only=Loader.SDK)
     except DagCompileError as error:
         return (error.path, error.line) == (refusal.path, refusal.line)
     except LeoflowError:
@@ -157,5 +186,5 @@ def _kind_of(refusal: DagCompileError) -> str:
     what = re.sub(r"^(task|dag|task group|the function|the output of task) '[^']*':?", r"a \1", refusal.what)
     what = re.sub(r"=('[^']*'|\"[^\"]*\"|\[.*\]|\{.*\}|<.*>)", "", what)
     what = re.sub(r"(directory|KeyError|setting|variable): '[^']*'$", r"\1", what)
-    why = re.sub(r"^/.*/python\S* does not have it.*", "it is not installed in the DAG's environment", refusal.why)
+    why = re.sub(r"^/.*/python\S* (does not have it, although).*", r"it \1 its package is named", refusal.why)
     return f"{what}; {why}"[:200]

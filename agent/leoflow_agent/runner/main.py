@@ -31,7 +31,6 @@ from . import (
     logs,
     mapped,
     old_spelling,
-    plugin_macros,
     project,
     real_airflow,
     real_callbacks,
@@ -168,7 +167,6 @@ class _Try:
         ti = contexts.TaskInstance(spec, task, xcoms, self._control, self._started)
         events = assets.Events(ask, contexts.moment, spec["dag_run"].get("run_type"))
         context = contexts.build(spec, dag, task, ti, events, dags.values())
-        plugin_macros.serve(context["macros"], spec["bundle_path"], spec.get("import_paths", ()))
         old_spelling.add_context_names(context, spec, self._control.ask)
         os.environ.update(contexts.environment_of(context))
         runtime.set_current_context(context)

@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
+from . import tree_package
+
 
 @contextlib.contextmanager
 def inside(bundle: str) -> Iterator[None]:
@@ -26,6 +28,10 @@ def put(bundle: str, import_paths: Sequence[str]) -> None:
     if not import_paths and bundle not in sys.path:
         sys.path.insert(1, bundle)
     for path in import_paths:
+        name, is_package, _ = path.partition("=.")
+        if is_package:
+            tree_package.put(name, bundle)
+            continue
         folder = os.path.normpath(os.path.join(bundle, path))
         if folder not in sys.path:
             sys.path.append(folder)

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -39,6 +39,11 @@ def adapt() -> None:
     runner.RuntimeTaskInstance.execution_date = property(lambda ti: ti.get_template_context()["dag_run"].execution_date)
     models.DagRun.execution_date = property(lambda run: moment(run.logical_date or run.run_after))
     models.DagRun.external_trigger = property(lambda run: str(getattr(run.run_type, "value", run.run_type)) == "manual")
+
+
+def serve_plugin_macros(folder: str, import_paths: Sequence[str]) -> None:
+    """Before the DAG file is loaded, on the real packages: what templates and files find under `macros`."""
+    _beside.serve_plugin_macros(folder, import_paths)
 
 
 # --- names of the context ----------------------------------------------------------------------------------------

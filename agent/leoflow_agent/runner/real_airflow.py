@@ -31,7 +31,6 @@ from . import (
     limits,
     module_path,
     old_spelling,
-    plugin_macros,
     real_callbacks,
     skips,
     templates,
@@ -130,8 +129,6 @@ class Try:
         real_callbacks.limit(task)
         ti = self.task_instance(runner, task)
         context = ti.get_template_context()
-        macros = importlib.import_module("airflow.sdk.execution_time.macros")
-        plugin_macros.serve(macros, self._spec["bundle_path"], self._spec.get("import_paths", ()))
         old_spelling.add_context_names(context, self._spec, self._control.ask)
         state, _, error = runner.run(ti, context, log)
         context["exception"] = error
@@ -156,6 +153,7 @@ class Try:
         folder, source = self._spec["bundle_path"], self._spec.get("source_path", "dag.py")
         if self._spec.get("import_paths"):  # else Airflow puts the folder itself there
             module_path.put(folder, self._spec["import_paths"])
+            old_spelling.serve_plugin_macros(folder, self._spec["import_paths"])
             os.environ["AIRFLOW_HOME"] = (
                 folder  # the packages have read theirs; this is what the author's files look at
             )

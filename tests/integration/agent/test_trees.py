@@ -18,6 +18,7 @@ REAL_WITHIN_S = 300
 TREE = {
     "dags/etl.py": """\
         import os
+        from airflow.macros.ours import twice as again
         from airflow.sdk import DAG, get_current_context, task
         from operators import WORD
 
@@ -28,8 +29,9 @@ TREE = {
             def run():
                 from include.helpers import END
                 home = os.path.dirname(os.path.dirname(__file__))
-                twice = get_current_context()["macros"].ours.twice
-                return [WORD, NAME, END, twice("x"), os.environ["AIRFLOW_HOME"] == home, os.getcwd() == home]
+                macros = get_current_context()["macros"]
+                words = [macros.ours.twice("x"), again("y"), macros.ds_add("2024-01-31", 1)]
+                return [WORD, NAME, END, *words, os.environ["AIRFLOW_HOME"] == home, os.getcwd() == home]
             run()
         """,
     "plugins/registered.py": """\
@@ -46,7 +48,7 @@ TREE = {
     "include/helpers.py": "END = 'from include'\n",
     "include/name.txt": "from a file",
 }
-EXPECTED = ["from plugins", "from a file", "from include", "xx", True, False]
+EXPECTED = ["from plugins", "from a file", "from include", "xx", "yy", "2024-02-01", True, False]
 
 
 def spec(world: World, **more: str) -> TrySpec:

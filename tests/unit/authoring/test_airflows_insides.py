@@ -91,6 +91,15 @@ def test_the_dags_folder_is_the_projects_and_leaves_no_trace(compiled: Compile) 
     assert spec.template_searchpath == ("sql",)
 
 
+def test_log_folders_are_below_the_home(compiled: Compile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", "/srv/airflow")
+    spec = compiled(
+        "from airflow.configuration import conf\nfrom leoflow import DAG, EmptyOperator\n"
+        "with DAG('d', description=conf.get('logging', 'BASE_LOG_FOLDER')):\n    EmptyOperator(task_id='a')\n"
+    )
+    assert spec.description == "/srv/airflow/logs"
+
+
 def test_a_function_that_wants_a_session_says_so_when_a_task_calls_it(process: StartProcess) -> None:
     task = process(
         "from airflow.utils.session import provide_session\nfrom leoflow import DAG, PythonOperator\n"

@@ -43,9 +43,9 @@ def test_caches_environments_and_excluded_files_are_no_part(tmp_path: Path) -> N
     (folder / "__pycache__/dag.cpython.pyc").write_text("1")
     for stray in folder.glob("pycache*"):
         (stray / "_x").unlink(missing_ok=True)
-    assert {path.name for _, path in bundle._files(folder, (".",), ("*.csv", "data/"), False)} >= {"dag.py"}
-    assert "HEAD" not in {path.name for _, path in bundle._files(folder, (".",), (), False)}
-    assert "pyvenv.cfg" not in {path.name for _, path in bundle._files(folder, (".",), (), False)}
+    assert {Path(path).name for _, path in bundle._files(folder, (".",), ("*.csv", "data/"), False)} >= {"dag.py"}
+    assert "HEAD" not in {Path(path).name for _, path in bundle._files(folder, (".",), (), False)}
+    assert "pyvenv.cfg" not in {Path(path).name for _, path in bundle._files(folder, (".",), (), False)}
     assert before
 
 

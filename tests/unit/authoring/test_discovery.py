@@ -112,6 +112,29 @@ def test_a_dags_folder_itself_may_be_given(tmp_path: Path) -> None:
     assert b.import_paths == (".", "team"), "what lies beside a dag.py is imported from there"
 
 
+@pytest.mark.parametrize(("clone", "name"), [("myrepo", "myrepo"), ("airflow-dags", "dags")])
+def test_a_tree_that_its_files_call_a_package_is_one(tmp_path: Path, clone: str, name: str) -> None:
+    files = {"a.py": dag("a", "import own\n"), "own.py": f"from {name}.team.parts import X\n", "team/parts.py": ""}
+    folder = plant(tmp_path / clone, files)
+    (a,) = discover(folder).projects
+    assert a.import_paths == (".", f"{name}=.")
+
+
+def test_a_folder_of_that_name_is_what_the_import_means(tmp_path: Path) -> None:
+    folder = plant(tmp_path / "myrepo", {"dags/a.py": dag("a", "import myrepo\n"), "dags/myrepo/x.py": ""})
+    (a,) = discover(folder).projects
+    assert a.import_paths == ("dags", ".")
+
+
+def test_a_dags_folder_in_a_dags_folder_has_what_its_files_import(tmp_path: Path) -> None:
+    inner = {"operators/own.py": "", "team/b.py": dag("b", "from operators.own import X\nimport redis\n")}
+    outside = {"dags/a.py": dag("a", "import operators\n"), "dags/one/dags/team/redis.py": ""}
+    plant(tmp_path, {**outside, **{f"dags/one/dags/{name}": text for name, text in inner.items()}})
+    a, b = discover(tmp_path).projects
+    assert a.import_paths == ("dags", ".")
+    assert b.import_paths == ("dags", ".", "dags/one/dags"), "a library keeps its name"
+
+
 def test_loose_files_are_found_in_folders_below(tmp_path: Path) -> None:
     plant(tmp_path, {"lessons/one/first.py": dag("first"), "lessons/two/dag.py": "", "plugins/own.py": "x = 1"})
     assert found(tmp_path) == [("lessons/one/first.py", "lessons/one/first.py"), ("lessons/two", "dag.py")]

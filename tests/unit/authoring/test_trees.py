@@ -64,6 +64,33 @@ def test_a_file_imports_from_dags_plugins_config_and_the_root(tmp_path: Path) ->
     assert spec.import_paths == ("dags", "plugins", "config", ".")
 
 
+def test_macros_of_plugins_are_imported_from_airflow_macros(tmp_path: Path) -> None:
+    plugin = "class Ours(AirflowPlugin):\n    name = 'ours'\n    macros = [twice]\n"
+    given = f"from airflow.plugins_manager import AirflowPlugin\ndef twice(x):\n    return x * 2\n{plugin}"
+    module = "from airflow.macros.ours import twice\nfrom airflow.macros import ds_add, ours\n"
+    ours = dag("ours", f"{module}assert twice(2) == ours.twice(2) == 4 and ds_add('2024-01-31', 1) == '2024-02-01'\n")
+    theirs = dag("theirs", "from airflow.macros.theirs import twice\n")
+    folder = plant(tmp_path, {"dags/ours.py": ours, "dags/theirs.py": theirs, "plugins/registered.py": given})
+    assert spec_of(folder, "ours").dag_id == "ours"
+    with pytest.raises(DagCompileError, match=r"airflow\.macros\.theirs"):
+        compiled(folder, "theirs")
+
+
+@pytest.mark.parametrize("init", [{}, {"__init__.py": "NAME = 'x'\n"}])
+def test_a_clone_that_is_its_own_package(tmp_path: Path, init: dict[str, str]) -> None:
+    etl = dag("etl", "from myrepo.dags.common import NAME\nassert NAME == 'x'\n")
+    common = "from myrepo import NAME\n" if init else "from myrepo.lib import NAME\n"
+    files = {"dags/etl.py": etl, "dags/common.py": common, "lib.py": "NAME = 'x'\n", "dags/other.py": ""}
+    folder = plant(tmp_path / "myrepo", {**files, **init})
+    assert spec_of(folder, "etl").import_paths == ("dags", ".", "myrepo=.")
+    assert bundle_of(folder, "etl", tmp_path / "bundle") == [
+        *init,
+        "dags/common.py",
+        "dags/etl.py",
+        *([] if init else ["lib.py"]),
+    ]
+
+
 def test_a_bundle_holds_what_the_file_imports_and_all_that_is_no_python(tmp_path: Path) -> None:
     folder = plant(tmp_path / "tree", ASTRO)
     assert bundle_of(folder, "etl", tmp_path / "etl") == [

@@ -43,6 +43,8 @@ class FakeInstaller(Installer):
             python = Path(command[-1]) / "bin" / "python"
             python.parent.mkdir(parents=True)
             python.touch()
+        if command[-1] == "--no-input":
+            return 2, "nothing to install"
         failed = [one for one in self._fail_on if one in command]
         if failed:
             return 1, f"line\nno matching distribution for {failed[0].split('=')[0]}"
@@ -180,6 +182,13 @@ def test_requirements_of_an_older_airflow_give_way_to_ours(
     environments(tmp_path, lock, installer).ensure(spec, told.append)
     assert tuple(installer.commands[-1][-4:]) == ("mine==1", *installed)
     assert any("without the versions of cryptography<42" in text for text in told)
+
+
+def test_requirements_give_way_where_nothing_else_is_asked_for(tmp_path: Path, lock: Path) -> None:
+    installer = FakeInstaller("cryptography<42")
+    spec = EnvironmentSpec(dependencies=("cryptography<42",), yielding=("cryptography<42",))
+    environments(tmp_path, lock, installer).ensure(spec)
+    assert installer.commands[-1][-1] == "cryptography"
 
 
 def test_what_was_written_for_us_is_installed_as_it_is_or_not_at_all(tmp_path: Path, lock: Path) -> None:

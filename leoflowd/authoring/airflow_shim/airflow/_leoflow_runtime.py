@@ -61,8 +61,10 @@ from airflow._leoflow import asset_records as _asset_records
 from airflow._leoflow import conf as _conf
 from airflow._leoflow import context as _context
 from airflow._leoflow import operators as _operators
+from airflow._leoflow import plugin_macros as _plugin_macros
 from airflow._leoflow import supervisor as _supervisor
 from airflow._leoflow import templating as _templating
+from airflow._leoflow import tree_package as _tree_package
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.dag import DAG
 from airflow._leoflow.errors import (
@@ -117,9 +119,14 @@ def put_on_path(folder: str, import_paths: Sequence[str]) -> None:
     if not import_paths and folder not in sys.path:
         sys.path.insert(1, folder)
     for path in import_paths:
+        name, is_package, _ = path.partition("=.")
+        if is_package:
+            _tree_package.put(name, folder)
+            continue
         entry = os.path.normpath(os.path.join(folder, path))
         if entry not in sys.path:
             sys.path.append(entry)
+    _plugin_macros.begin(folder, import_paths)
 
 
 def by_id(found: list[DAG]) -> dict[str, DAG]:

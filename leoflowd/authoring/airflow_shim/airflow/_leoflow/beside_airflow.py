@@ -13,7 +13,7 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -46,6 +46,11 @@ def _load(name: str) -> Any:
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def serve_plugin_macros(folder: str, import_paths: Sequence[str]) -> None:
+    """In a try; the loader of files has the shim's `put_on_path` do it."""
+    _load("plugin_macros").begin(folder, import_paths, ("airflow.macros", "airflow.sdk.execution_time.macros"))
 
 
 # --- import paths ------------------------------------------------------------------------------------------------

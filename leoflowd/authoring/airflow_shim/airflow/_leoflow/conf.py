@@ -16,6 +16,7 @@ _NOT_SET: Any = object()
 _DEFAULTS = {
     ("core", "default_timezone"): "utc",
     ("core", "load_examples"): "False",
+    ("core", "executor"): "LocalExecutor",
     ("core", "parallelism"): "32",
     ("core", "max_active_tasks_per_dag"): "16",
     ("core", "dag_concurrency"): "16",
@@ -24,10 +25,20 @@ _DEFAULTS = {
     ("operators", "default_owner"): "airflow",
     ("smtp", "smtp_mail_from"): "airflow@example.com",
     ("api", "base_url"): "http://localhost:8080",
+    ("logging", "remote_logging"): "False",
+    ("logging", "remote_base_log_folder"): "",
+    ("kubernetes", "namespace"): "default",
+    ("kubernetes_executor", "namespace"): "default",
     ("kubernetes_executor", "worker_container_repository"): "",
     ("kubernetes_executor", "worker_container_tag"): "",
     ("webserver", "base_url"): "http://localhost:8080",
 }
+_IN_HOME = {
+    ("core", "base_log_folder"): "logs",
+    ("logging", "base_log_folder"): "logs",
+    ("scheduler", "child_process_log_directory"): "logs/scheduler",
+}
+"""Folders below AIRFLOW_HOME, which DAGs that tidy up look for."""
 _TRUE, _FALSE = {"t", "true", "1"}, {"f", "false", "0"}
 
 dags_folder = ""
@@ -57,6 +68,8 @@ class Configuration:
         text = os.environ.get(_variable(section, key))
         if text is None and (section, key) == ("core", "dags_folder"):
             return dags_folder or None
+        if text is None and (section, key) in _IN_HOME:
+            return os.path.join(_home(), _IN_HOME[section, key])
         return _DEFAULTS.get((section, key)) if text is None else text
 
     def getboolean(self, section: str, key: str, **options: Any) -> bool:
@@ -115,7 +128,11 @@ def __getattr__(name: str) -> Any:
     if name == "DAGS_FOLDER":
         return conf.get("core", "dags_folder")
     if name == "AIRFLOW_HOME":
-        return os.environ.get("AIRFLOW_HOME") or os.path.dirname(dags_folder) or os.path.expanduser("~/airflow")
+        return _home()
     if name == "TIMEZONE":
         return timezone.utc
     raise AttributeError(name)
+
+
+def _home() -> str:
+    return os.environ.get("AIRFLOW_HOME") or os.path.dirname(dags_folder) or os.path.expanduser("~/airflow")

@@ -115,6 +115,9 @@ airflow.utils.dates days_ago,date_range,round_time,infer_time_unit,scale_time_un
 airflow.utils.decorators apply_defaults:leoflow:leftovers
 airflow.utils.file TemporaryDirectory:tempfile mkdirs:leoflow:leftovers
 airflow.utils.helpers chain,cross_downstream:airflow.sdk
+airflow.utils apply_defaults:leoflow:leftovers
+airflow.models.baseoperator BaseOperatorLink:airflow.sdk
+airflow.models.taskinstance Context:airflow.sdk
 ~airflow.utils.task_group airflow.sdk
 ~airflow.utils.weekday airflow.providers.standard.utils.weekday
 ~airflow.utils.dag_parsing_context airflow.sdk
@@ -325,6 +328,8 @@ sensors.sftp_sensor sftp.sensors.sftp
 """The same for Airflow 1.10's `airflow.contrib.`, whose modules went to `airflow.providers.`."""
 
 _PROVIDERS = """
+amazon.aws.hooks.dynamodb AwsDynamoDBHook=DynamoDBHook:amazon.aws.hooks.dynamodb
+amazon.aws.hooks.lambda_function AwsLambdaHook=LambdaHook:amazon.aws.hooks.lambda_function
 amazon.aws.hooks.redshift amazon.aws.hooks.redshift_cluster RedshiftSQLHook:amazon.aws.hooks.redshift_sql
 amazon.aws.operators.athena AWSAthenaOperator=AthenaOperator:amazon.aws.operators.athena
 amazon.aws.operators.aws_lambda amazon.aws.operators.lambda_function AwsLambdaInvokeFunctionOperator=LambdaInvokeFunctionOperator
