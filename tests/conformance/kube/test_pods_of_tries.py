@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 import trio
+import trio.lowlevel
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch, Placement
-from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.contract.errors import KubeUnavailable, StoreUnavailable
 from leoflowd.contract.termination import Termination, termination_text
 from leoflowd.core.pod_outcome import PodLimits
 from leoflowd.executors import pod_watcher
 from leoflowd.executors.pod_launcher import PodLauncher
 from leoflowd.executors.pod_watcher import PodWatcher
+from leoflowd.kube.objects import Pod
 from leoflowd.kube.pod_spec import selector
 from leoflowd.kube.watch import PodWatch
 from tests.conftest import PATIENCE_S
@@ -116,16 +120,24 @@ async def until(met: Callable[[], object]) -> None:
             await trio.sleep(0.01)
 
 
+async def exists(cluster: Cluster, spec: TrySpec) -> bool | None:
+    """None: the API server does not say."""
+    try:
+        return await cluster.api.fetch_pod(name_of(spec)) is not None
+    except KubeUnavailable:
+        return None
+
+
 async def appears(cluster: Cluster, spec: TrySpec) -> str:
     with trio.fail_after(PATIENCE_S):
-        while await cluster.api.fetch_pod(name_of(spec)) is None:  # noqa: ASYNC110  # in another process
+        while not await exists(cluster, spec):  # noqa: ASYNC110  # in another process
             await trio.sleep(0.01)
     return name_of(spec)
 
 
 async def goes(cluster: Cluster, spec: TrySpec) -> None:
     with trio.fail_after(PATIENCE_S):
-        while await cluster.api.fetch_pod(name_of(spec)) is not None:  # noqa: ASYNC110  # likewise
+        while await exists(cluster, spec) is not False:  # noqa: ASYNC110  # likewise
             await trio.sleep(0.01)
 
 
@@ -348,3 +360,85 @@ async def test_an_object_that_is_none_holds_up_nothing(
     again = daemon.launch("again")
     await begin(cluster, again)
     await until(lambda: daemon.watcher.statistics().running >= 1)
+
+
+MANY = 20
+
+
+async def live_through(cluster: Cluster, daemon: Daemon, spec: TrySpec, chance: random.Random) -> OutcomeKind | None:
+    """One pod's life under a kubelet and a cluster that do what clusters do; the end that has to be told, if any."""
+    name = name_of(spec)
+    await until(lambda: any(known.pod.name == name for known in daemon.watcher._pods.values()))
+    admin = cluster.admin
+    await patiently(lambda: admin.bind(name))
+    how = chance.choice(["stored", "heard by nobody", "killed", "too much memory", "evicted", "deleted", "no image"])
+    if how == "no image":
+        await patiently(lambda: admin.wait(name, "InvalidImageName", "couldn't parse image reference"))
+        await is_deleted(cluster, spec)
+        await patiently(lambda: admin.remove(name))
+        return OutcomeKind.FAILED_FOR_GOOD
+    await patiently(lambda: admin.begin(name))
+    match how:
+        case "stored":
+            await patiently(lambda: admin.end(name, 0, message=left(spec, is_stored=True)))
+            return None
+        case "heard by nobody":
+            await patiently(lambda: admin.end(name, 0, message=left(spec, outcome=success())))
+            return OutcomeKind.SUCCESS
+        case "killed":
+            await patiently(lambda: admin.end(name, 137))
+        case "too much memory":
+            await patiently(lambda: admin.end(name, 137, reason="OOMKilled"))
+            return OutcomeKind.FAILED
+        case "evicted":
+            await patiently(lambda: admin.patch_status(name, phase="Failed", reason="Evicted", message="low on memory"))
+        case _:
+            await patiently(lambda: admin.remove(name))
+    return OutcomeKind.LOST
+
+
+async def is_deleted(cluster: Cluster, spec: TrySpec) -> None:
+    """Its node is asked to let go of it."""
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            with contextlib.suppress(KubeUnavailable):
+                pod = await cluster.api.fetch_pod(name_of(spec))
+                if not isinstance(pod, Pod) or pod.facts.deleted_at is not None:
+                    return
+            await trio.sleep(0.02)
+
+
+async def patiently(act: Callable[[], Awaitable[None]]) -> None:
+    """Through restarts of the API server. What was done and not answered is done: its pod may be gone by then."""
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            try:
+                return await act()
+            except httpx.TransportError:
+                await trio.sleep(0.02)
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code in (404, 409):
+                    return None
+                await trio.sleep(0.02)
+
+
+async def test_whatever_a_cluster_does_every_try_ends_once_and_rightly(cluster: Cluster, daemon: Daemon) -> None:
+    chance = random.Random(10)
+    wanted: dict[str, OutcomeKind | None] = {}
+
+    async def live(spec: TrySpec, seed: int) -> None:
+        wanted[spec.try_id] = await live_through(cluster, daemon, spec, random.Random(seed))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(MANY):
+            if cluster.server is not None and number % 10 == 5:
+                cluster.server.faults.append(Fault(429, reason="TooManyRequests", times=2))
+            nursery.start_soon(live, daemon.launch(f"t{number}"), chance.randrange(2**32))
+            await trio.lowlevel.checkpoint()
+            if number == MANY // 2:
+                await cluster.restart()
+    told = {try_id: kind for try_id, kind in wanted.items() if kind is not None}
+    await until(lambda: len(daemon.store.told) >= len(told) and daemon.watcher.statistics().pods == 0)
+    assert dict(daemon.store.kinds()) == told
+    assert len(daemon.store.told) == len(told)
+    assert await cluster.admin.names() == []
