@@ -16,7 +16,7 @@
             inline HTTP tasks                                                     crash; contain per call
             others' pools: hints about their waits                                crash
             outboxes, scheduler, timetable clock, backfills                       crash
-            others' reports, callbacks, sweeps                                    crash
+            others' reports, callbacks, deadlines, sweeps                         crash
             api: HTTP API and UI                                                  crash; contain per request
             workspace (Lite)                           restart_on(StoreUnavailable); contain per project
     event loop: notices what stands still                                         crash
@@ -144,6 +144,7 @@ async def _lead(root: Node, leading: Node, term: Term) -> None:
             ("backfills", term.backfills),
             ("others' reports", term.reports),
             ("callbacks", term.callbacks),
+            ("deadlines", term.deadlines),
             ("sweeps", term.sweeper),
         ):
             node = leading.child(name, "crash", part.statistics, term.complaints.get(name))

@@ -35,6 +35,7 @@ from leoflowd.executors.refusals import Refusal, Refusals
 from leoflowd.scheduler.backfills import BackfillMaker
 from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
+from leoflowd.scheduler.deadlines import Deadlines
 from leoflowd.scheduler.draft import EXECUTOR, INLINE
 from leoflowd.scheduler.inbox import Inbox
 from leoflowd.scheduler.leadership import Leadership
@@ -91,12 +92,13 @@ class Led:
     def __init__(self) -> None:
         self.reports: OthersReports | None = None
         self.callbacks: Callbacks | None = None
+        self.deadlines: Deadlines | None = None
 
     def begin(self, term: Term) -> None:
-        self.reports, self.callbacks = term.reports, term.callbacks
+        self.reports, self.callbacks, self.deadlines = term.reports, term.callbacks, term.deadlines
 
     def end(self) -> None:
-        self.reports = self.callbacks = None
+        self.reports = self.callbacks = self.deadlines = None
 
     def reports_came(self) -> None:
         if self.reports is not None:
@@ -105,6 +107,10 @@ class Led:
     def callbacks_came(self) -> None:
         if self.callbacks is not None:
             self.callbacks.came()
+
+    def deadlines_came(self) -> None:
+        if self.deadlines is not None:
+            self.deadlines.came()
 
 
 async def lay_foundation(config: Config, db: Database, root: Node, stop: trio.Event, *, replica: str) -> Foundation:
@@ -165,7 +171,8 @@ def build_leadership(
 def following(base: Foundation, led: Led) -> Callable[[], Awaitable[None]]:
     """Brings what Postgres announces to whoever is concerned."""
     heard = base.hints.subscribe()
-    return lambda: follow_hints(heard, base.inbox, partial(_dag_changed, base), led.reports_came, led.callbacks_came)
+    changed = partial(_dag_changed, base)
+    return lambda: follow_hints(heard, base.inbox, changed, led.reports_came, led.callbacks_came, led.deadlines_came)
 
 
 def build_heart(base: Foundation, agents: AgentService) -> Heart:
@@ -273,6 +280,9 @@ def _term(base: Foundation, agents: AgentService, waits: WaitParts, number: int)
         backfills=base.backfills,
         reports=OthersReports(db=base.db, inbox=base.inbox, sweep_interval_s=config.sweep_interval_s),
         callbacks=callbacks,
+        deadlines=Deadlines(
+            db=base.db, sweep_interval_s=config.sweep_interval_s, now=base.now, call_back=callbacks.came
+        ),
         sweeper=sweeper,
         complaints={
             "scheduler": base.pulses.watch("scheduler", lambda: scheduler.rounds, within_s),

@@ -92,6 +92,8 @@ _TIMEZONE = dict.fromkeys(
 )
 _CRON = dict.fromkeys(("CronTriggerTimetable", "DeltaTriggerTimetable", "MultipleCronTriggerTimetable"), _T)
 _INTERVAL = {"CronDataIntervalTimetable": _T, "DeltaDataIntervalTimetable": _T}
+_DEADLINES = dict.fromkeys(("DeadlineAlert", "DeadlineReference"), "airflow._leoflow.deadlines")
+_DEADLINE_CALLBACKS = dict.fromkeys(("AsyncCallback", "SyncCallback"), "airflow._leoflow.deadlines")
 _STATES = dict.fromkeys(("DagRunState", "TaskInstanceState", "State", "TerminalTIState"), _ENUMS)
 _ERRORS = dict.fromkeys(
     """AirflowException AirflowFailException AirflowSkipException DownstreamTasksSkipped AirflowBadRequest
@@ -112,6 +114,8 @@ MODULES: dict[str, dict[str, str]] = {
         **_ASSET,
         "Metadata": _A,
         "AssetOrTimeSchedule": _AS,
+        **_DEADLINES,
+        **_DEADLINE_CALLBACKS,
         **_EDGES,
         **_DECORATORS,
         **_CRON,
@@ -167,6 +171,11 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk.io": _PATH,
     "airflow.sdk.io.path": _PATH,
     "airflow.sdk.definitions": {},
+    "airflow.sdk.definitions.callback": _DEADLINE_CALLBACKS,
+    "airflow.sdk.definitions.deadline": {
+        **_DEADLINES,
+        **dict.fromkeys(("BaseDeadlineReference", "deadline_reference"), "airflow._leoflow.deadlines"),
+    },
     "airflow.sdk.definitions.asset": {
         **_ASSETS,
         **dict.fromkeys(
