@@ -43,10 +43,10 @@ def _planned(
     specs: Sequence[DeadlineSpec], logical_date: datetime | None, durations_s: Sequence[float], now: datetime
 ) -> Iterator[NewDeadline]:
     for position, spec in enumerate(specs):
-        start = _start(spec, logical_date, durations_s, now)
-        if start is None:
-            continue
         try:
+            start = _start(spec, logical_date, durations_s, now)
+            if start is None:
+                continue
             deadline_time = start.astimezone(UTC) + timedelta(seconds=spec.interval_s)
         except OverflowError:
             continue

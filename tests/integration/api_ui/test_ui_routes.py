@@ -72,7 +72,6 @@ class TestShell:
             ("/ui/backfills?dag_id=etl_daily&active=true", "BackfillCollectionResponse"),
             ("/ui/partitioned_dag_runs", "PartitionedDagRunCollectionResponse"),
             ("/ui/dependencies?dependency_type=scheduling", "BaseGraphResponse"),
-            ("/ui/dags/etl_daily/dagRuns/good/deadlines", "DeadlineCollectionResponse"),
         ],
     )
     async def test_what_does_not_exist_yet_is_an_empty_collection(
