@@ -30,7 +30,8 @@ HEADER = """
 import json, os, signal, sys, time
 from datetime import datetime
 from datetime import timedelta
-from airflow.sdk import DAG, AsyncCallback, BaseNotifier, Connection, DeadlineAlert, DeadlineReference, SyncCallback, task
+from airflow.sdk import DAG, BaseNotifier, Connection, task
+from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference, SyncCallback
 from airflow.exceptions import AirflowSkipException
 
 def tell(context):
@@ -70,8 +71,9 @@ class LateNote(Note):
         self.notify(context)
 TEXT = {"text": "of {{ dag_run.dag_id }}"}
 DEADLINES = [DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1), callback) for callback in (
-    SyncCallback(late, kwargs=TEXT), AsyncCallback(later, kwargs={"text": "awaited"}), SyncCallback(LateNote, kwargs=TEXT),
-    AsyncCallback(LateNote, kwargs=TEXT), SyncCallback(break_, kwargs={}), SyncCallback("nowhere.at_all"))]
+    SyncCallback(late, kwargs=TEXT), AsyncCallback(later, kwargs={"text": "awaited"}),
+    SyncCallback(LateNote, kwargs=TEXT), AsyncCallback(LateNote, kwargs=TEXT),
+    SyncCallback(break_, kwargs={}), SyncCallback("nowhere.at_all"))]
 with DAG("d", on_failure_callback=tell, on_success_callback=[break_, tell], deadline=DEADLINES) as dag:
 """
 TASKS = """

@@ -275,6 +275,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.providers.http.operators.http": {"HttpOperator": _H},
     "airflow.providers.http.sensors.http": {"HttpSensor": _H},
     "airflow.providers.http.triggers.http": {"HttpTrigger": _TR, "HttpSensorTrigger": _TR},
+    "airflow.providers.smtp.operators.smtp": {"EmailOperator": "airflow._leoflow.email_operator"},
     "airflow.providers.redis.sensors.redis_key": {"RedisKeySensor": _DB},
     "airflow.settings": dict.fromkeys(("DAGS_FOLDER", "AIRFLOW_HOME", "TIMEZONE"), "airflow._leoflow.conf"),
     "airflow.timetables": {},
