@@ -282,7 +282,7 @@ def test_a_missed_deadline_calls_its_own_function(tries: dict[str, TryFacts], wh
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("one that breaks", "deadline callback break_: TypeError"),
+        ("one that breaks", "deadline callback break_: ValueError: broken"),
         ("no module", "nowhere.at_all cannot be imported"),
         ("no deadline", "no deadline number 100 any more"),
     ],

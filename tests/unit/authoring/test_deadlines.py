@@ -59,6 +59,13 @@ def test_the_artifact_says_when(compiled: Compile, argument: str, expected: tupl
     assert compiled(of(argument)).deadlines == expected
 
 
+def test_notifiers_of_providers_are_their_own_matter(compiled: Compile) -> None:
+    module = "airflow.providers.slack.notifications.slack_webhook"
+    code = of("alert(callback=AsyncCallback(SlackWebhookNotifier, kwargs={'text': 'late'}))")
+    spec = compiled(f"from {module} import SlackWebhookNotifier\n{code}", yaml="connectors: [slack]\n")
+    assert len(spec.deadlines) == 1
+
+
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
@@ -67,6 +74,7 @@ def test_the_artifact_says_when(compiled: Compile, argument: str, expected: tupl
         ("alert(reference='queued_at')", ["reference='queued_at'", "DeadlineReference"]),
         ("alert(callback=tell)", ["callback=", "SyncCallback"]),
         ("alert(callback=AsyncCallback(tell))", ["async def", "SyncCallback"]),
+        ("alert(callback=AsyncCallback(BaseNotifier))", ["async_notify", "SyncCallback"]),
         ("alert(callback=SyncCallback('no path'))", ["no path", "dotted path"]),
         ("alert(callback=SyncCallback(tell, {'context': 1}))", ["context"]),
         ("alert(callback=SyncCallback(tell, executor='celery'))", ["executor"]),
