@@ -19,7 +19,7 @@
             others' pools: hints about their waits                                crash
             asset watchers                                                        crash; contain per event
             outboxes, scheduler, timetable clock, backfills                       crash
-            others' reports, callbacks, sweeps                                    crash
+            others' reports, callbacks, deadlines, sweeps                         crash
             api: HTTP API and UI                                                  crash; contain per request
             workspace (Lite)                           restart_on(StoreUnavailable); contain per project
     event loop: notices what stands still                                         crash
@@ -193,6 +193,7 @@ async def _lead(root: Node, leading: Node, term: Term) -> None:
             ("backfills", term.backfills),
             ("others' reports", term.reports),
             ("callbacks", term.callbacks),
+            ("deadlines", term.deadlines),
             ("sweeps", term.sweeper),
         ):
             node = leading.child(name, "crash", part.statistics, term.complaints.get(name))

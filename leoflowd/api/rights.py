@@ -133,7 +133,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     # the UI's own
     (Right.READ, Object.NONE, "ui_auth: config menus me create_token teams"),
     (Right.READ, Object.FILTERED, "ui_dags: list_dags dag_stats historical_metrics_data"),
-    (Right.READ, Object.PATH, "ui_dags: latest_run deadlines"),
+    (Right.READ, Object.PATH, "ui_dags: latest_run list_deadlines"),
     (Right.READ, Object.PATH, "ui_grid: grid_runs grid_structure ti_summaries gantt"),
     (Right.READ, Object.QUERY, "ui_structure: structure_data"),
     (Right.READ, Object.PATH, "ui_calendar: calendar"),

@@ -36,6 +36,7 @@ from leoflowd.executors.refusals import Refusal, Refusals
 from leoflowd.scheduler.backfills import BackfillMaker
 from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
+from leoflowd.scheduler.deadlines import Deadlines
 from leoflowd.scheduler.draft import EXECUTOR, INLINE
 from leoflowd.scheduler.inbox import Inbox
 from leoflowd.scheduler.leadership import Leadership
@@ -92,12 +93,13 @@ class Led:
     def __init__(self) -> None:
         self.reports: OthersReports | None = None
         self.callbacks: Callbacks | None = None
+        self.deadlines: Deadlines | None = None
 
     def begin(self, term: Term) -> None:
-        self.reports, self.callbacks = term.reports, term.callbacks
+        self.reports, self.callbacks, self.deadlines = term.reports, term.callbacks, term.deadlines
 
     def end(self) -> None:
-        self.reports = self.callbacks = None
+        self.reports = self.callbacks = self.deadlines = None
 
     def reports_came(self) -> None:
         if self.reports is not None:
@@ -106,6 +108,10 @@ class Led:
     def callbacks_came(self) -> None:
         if self.callbacks is not None:
             self.callbacks.came()
+
+    def deadlines_came(self) -> None:
+        if self.deadlines is not None:
+            self.deadlines.came()
 
 
 async def lay_foundation(
@@ -189,7 +195,8 @@ def keep_reports(base: Foundation) -> Callable[[], Awaitable[None]]:
 def following(base: Foundation, led: Led) -> Callable[[], Awaitable[None]]:
     """Brings what Postgres announces to whoever is concerned."""
     heard = base.hints.subscribe()
-    return lambda: follow_hints(heard, base.inbox, partial(_dag_changed, base), led.reports_came, led.callbacks_came)
+    changed = partial(_dag_changed, base)
+    return lambda: follow_hints(heard, base.inbox, changed, led.reports_came, led.callbacks_came, led.deadlines_came)
 
 
 def build_heart(base: Foundation, agents: AgentService) -> Heart:
@@ -305,6 +312,9 @@ def _term(
         watchers=None if waits is None else waits.watchers,
         reports=OthersReports(db=base.db, inbox=base.inbox, sweep_interval_s=config.sweep_interval_s),
         callbacks=callbacks,
+        deadlines=Deadlines(
+            db=base.db, sweep_interval_s=config.sweep_interval_s, now=base.now, call_back=callbacks.came
+        ),
         sweeper=sweeper,
         complaints={
             "scheduler": base.pulses.watch("scheduler", lambda: scheduler.rounds, within_s),

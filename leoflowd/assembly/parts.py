@@ -21,6 +21,7 @@ from leoflowd.lite.workspace import Workspace
 from leoflowd.scheduler.backfills import BackfillMaker
 from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
+from leoflowd.scheduler.deadlines import Deadlines
 from leoflowd.scheduler.leadership import Leadership
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.scheduler.outbox import Outbox
@@ -87,6 +88,7 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     """None: this daemon has no trigger hosts."""
     reports: OthersReports
     callbacks: Callbacks
+    deadlines: Deadlines
     sweeper: Sweeper
     complaints: dict[str, Callable[[], str | None]]
     """By component: of what should move and stands still."""

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from leoflowd.contract.deadline_spec import MissedDeadline
+
 TaskEvent = Literal["execute", "failure", "retry", "skipped", "success"]
 """`on_<event>_callback` of a task. `execute` is called in the task's own process and is no row."""
 DagEvent = Literal["failure", "success"]
@@ -35,7 +37,7 @@ class AlertSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class CallbackCall(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done, as `TrySpec.callback`: the process runs no task. Facts are those of the end itself."""
 
-    event: Literal["failure", "retry", "skipped", "success"]
+    event: Literal["deadline", "failure", "retry", "skipped", "success"]
     of_dag: bool = False
     calls_functions: bool = False
     """The DAG file has functions for this event."""
@@ -54,6 +56,8 @@ class CallbackCall(msgspec.Struct, frozen=True, kw_only=True):
     """Of a dag run: the state of the task instance that its context has, and when that began and ended."""
     task_start_date: datetime | None = None
     task_end_date: datetime | None = None
+    deadline: MissedDeadline | None = None
+    """The one that a dag run has missed: its own functions are called."""
 
 
 class NewCallback(msgspec.Struct, frozen=True, kw_only=True):

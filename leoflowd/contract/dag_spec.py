@@ -24,6 +24,7 @@ import msgspec
 
 from leoflowd.contract.asset_spec import AssetCondition, AssetLike, check_condition
 from leoflowd.contract.callback_spec import CALLBACK_TIMEOUT_MAX_S, AlertSpec, DagEvent, TaskEvent
+from leoflowd.contract.deadline_spec import DEADLINES_MAX, DeadlineSpec
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.loading import Read
 from leoflowd.contract.partition_spec import AssetPartitions, CronPartition, check_cron_partition, check_partitions
@@ -381,6 +382,7 @@ class DagSpec(Spec, frozen=True, kw_only=True):
     callbacks: tuple[DagEvent, ...] = ()
     """Events of a dag run for which the file has functions."""
     alerts: tuple[AlertSpec, ...] = ()
+    deadlines: Annotated[tuple[DeadlineSpec, ...], msgspec.Meta(max_length=DEADLINES_MAX)] = ()
     callback_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=CALLBACK_TIMEOUT_MAX_S)] | None = None
     """How long the process of a callback may take; None: as the daemon is set."""
     environment: EnvironmentSpec = EnvironmentSpec()
@@ -477,6 +479,8 @@ def checked(spec: DagSpec) -> DagSpec:
             check_condition(spec.asset_condition, f"the schedule of dag {spec.dag_id!r}")
         if spec.partitions is not None:
             check_partitions(spec.partitions, f"the schedule of dag {spec.dag_id!r}")
+        for deadline in spec.deadlines:
+            _check_fields(deadline, f"a deadline of dag {spec.dag_id!r}")
         for tag in spec.tags:
             checked_text(tag, f"a tag of dag {spec.dag_id!r}", max_length=TAG_MAX, allow_empty=True)
     for task in spec.tasks:

@@ -233,7 +233,8 @@ def _key(views: Views, dag_run_id: int, i: int) -> tuple[int, str, int]:
 
 
 def _run_write(dag_run_id: int, draft: Draft, views: Views) -> RunWrite:
-    run = views.runs[dag_run_id].view.run
+    loaded = views.runs[dag_run_id]
+    run = loaded.view.run
     return RunWrite(
         dag_run_id=dag_run_id,
         revision=draft.revisions[dag_run_id],
@@ -241,4 +242,5 @@ def _run_write(dag_run_id: int, draft: Draft, views: Views) -> RunWrite:
         start_date=run.start_date,
         end_date=run.end_date,
         because=run.because,
+        has_deadlines=bool(loaded.version.spec.deadlines),
     )

@@ -90,6 +90,7 @@ async def follow_hints(
     look_at: Callable[[str | None], None],
     reports_came: Callable[[], None],
     callbacks_came: Callable[[], None],
+    deadlines_came: Callable[[], None],
 ) -> None:
     """Carry hints into the inbox, to the timetable clock and to the reader of reports. Hooks concern the pool alone."""
     async for hint in hints:
@@ -105,10 +106,13 @@ async def follow_hints(
                 reports_came()
             case "callbacks":
                 callbacks_came()
+            case "deadlines":
+                deadlines_came()
             case "all":  # some may have been missed
                 inbox.hint(Sweep())
                 look_at(None)
                 reports_came()
                 callbacks_came()
+                deadlines_came()
             case _:
                 pass

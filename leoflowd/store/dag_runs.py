@@ -22,6 +22,7 @@ from leoflowd.core.by_hand import plan_mark_run
 from leoflowd.core.dag_shape import TaskNode
 from leoflowd.store.dags import VersionRow, off_loop, shape_of_version
 from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
+from leoflowd.store.deadlines import insert_deadlines
 from leoflowd.store.held_runs import hold_runs, list_held, touch_runs, write_changes
 from leoflowd.store.hints import send_hint
 
@@ -95,6 +96,9 @@ async def insert_dag_run(
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(_duplicate(version.dag_id, run_id, logical_date, error)) from error
     await insert_task_instances(conn, dag_run_id, version, now)
+    if version.spec.deadlines:
+        specs = version.spec.deadlines
+        await insert_deadlines(conn, dag_run_id, specs, dag_id=version.dag_id, logical_date=logical_date, now=now)
     await send_hint(conn, "run", dag_run_id)
     return dag_run_id
 

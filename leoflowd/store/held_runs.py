@@ -141,6 +141,7 @@ def _run_write(run: HeldRun, after: RunFacts) -> RunWrite:
         start_date=after.start_date,
         end_date=after.end_date,
         because=after.because or None,
+        has_deadlines=bool(run.version.spec.deadlines),
     )
 
 

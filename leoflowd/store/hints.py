@@ -3,8 +3,9 @@
 Payloads: `run:<dag_run_id>` (its rows changed), `dag:<dag_id>` (registered, paused, deleted), `pools:`, `reports:` (a
 daemon that does not lead was told something), `variables:` and `connections:` (one was written: DAG files that read it
 while they were loaded are compiled again), `human:` (a question was answered),
-`callbacks:` (one has ended, or is to be launched again). To the pools of other daemons: `waits:<dag_run_id>` and
-`finished:<dag_id>` from the leader; `probe:`, `fire:` and `fail:<wait_id>`, `terms:<wait_id> <seconds>` from people.
+`callbacks:` (one has ended, or is to be launched again), `deadlines:` (a run with some was made). To the pools of other
+daemons: `waits:<dag_run_id>` and `finished:<dag_id>` from the leader; `probe:`, `fire:` and `fail:<wait_id>`,
+`terms:<wait_id> <seconds>` from people.
 """
 
 from __future__ import annotations

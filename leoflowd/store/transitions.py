@@ -21,7 +21,7 @@ from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
 from leoflowd.contract.values import shown_json
 from leoflowd.contract.xcoms import XCom
 from leoflowd.core.run_view import InstanceFacts
-from leoflowd.store import callbacks, hitl_details
+from leoflowd.store import callbacks, deadlines, hitl_details
 from leoflowd.store.asset_events import AssetEventWrite, insert_events
 from leoflowd.store.database import Connection, statements
 from leoflowd.store.hints import send_hint
@@ -81,6 +81,8 @@ class RunWrite(msgspec.Struct, frozen=True, kw_only=True):
     start_date: datetime | None = None
     end_date: datetime | None = None
     because: str | None = None
+    has_deadlines: bool = False
+    """Its DAG gives runs deadlines: they are met with its success, and may move when it is queued again."""
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,7 +163,17 @@ async def _write_changes(conn: Connection, batch: Batch, now: datetime) -> Curso
     changed = [run for run in batch.runs if run.state is not None]
     if changed:
         await conn.execute(_SQL.move_runs, _run_parameters(changed, now))
+        await _move_deadlines(conn, changed, now)
     return moved
+
+
+async def _move_deadlines(conn: Connection, changed: Sequence[RunWrite], now: datetime) -> None:
+    met = [run.dag_run_id for run in changed if run.has_deadlines and run.state == DagRunState.SUCCESS]
+    if met:
+        await deadlines.delete_met(conn, met)
+    again = [run.dag_run_id for run in changed if run.has_deadlines and run.state == DagRunState.QUEUED]
+    if again:
+        await deadlines.move_queued(conn, again, now)
 
 
 async def _expand(conn: Connection, expansions: Sequence[Expansion], now: datetime) -> None:

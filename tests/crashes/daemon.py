@@ -31,8 +31,10 @@ from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
 from leoflowd.core.try_tokens import try_token
 from leoflowd.executors.launches import Launches
 from leoflowd.executors.refusals import Refusal, Refusals
+from leoflowd.scheduler.backfills import BackfillMaker
 from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
+from leoflowd.scheduler.deadlines import Deadlines
 from leoflowd.scheduler.draft import EXECUTOR, INLINE
 from leoflowd.scheduler.inbox import Inbox
 from leoflowd.scheduler.leadership import Leadership
@@ -84,6 +86,7 @@ class Daemon:
         self.ready = trio.Event()
         self.scheduler: Scheduler | None = None
         self.callbacks: Callbacks | None = None
+        self.deadlines: Deadlines | None = None
         """While it leads."""
         self._folder = folder
         self._watch = watch
@@ -153,6 +156,7 @@ class Daemon:
         dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
         refusals = Refusals(lambda refusal: self._tell_refusal(inbox, refusal))
         clock = TimetableClock(db=db, now=now)
+        backfills = BackfillMaker(db=db, now=now)
         agents = AgentService(
             db=db,
             logs=LogFiles(self._folder / "logs"),
@@ -173,13 +177,21 @@ class Daemon:
 
         others = OthersReports(db=db, inbox=inbox, sweep_interval_s=self._config.sweep_interval_s)
 
+        def run_ended(dag_id: str) -> None:
+            clock.look_at(dag_id)
+            backfills.run_ended(dag_id)
+
+        def dag_changed(dag_id: str | None) -> None:
+            clock.look_at(dag_id)
+            backfills.look()
+
         async def lead(term: int) -> None:
             async with trio.open_nursery() as leading:
                 try:
                     await start_term(leading, term)
                     await trio.sleep_forever()
                 finally:
-                    self.scheduler = self.callbacks = None
+                    self.scheduler = self.callbacks = self.deadlines = None
 
         async def start_term(leading: trio.Nursery, term: int) -> None:
             inline_in, _inline_out = trio.open_memory_channel[Dispatch](0)
@@ -199,6 +211,9 @@ class Daemon:
                 others=Others(db, self.launcher),
                 launcher=self.launcher,
             )
+            deadlines = Deadlines(
+                db=db, sweep_interval_s=self._config.sweep_interval_s, now=now, call_back=callbacks.came
+            )
             scheduler = Scheduler(
                 db=db,
                 receive=inbox.receive,
@@ -206,7 +221,7 @@ class Daemon:
                 config=self._config,
                 term=term,
                 now=now,
-                run_ended=clock.look_at,
+                run_ended=run_ended,
                 waits=pools,
                 launcher=self.launcher,
                 call_back=callbacks.came,
@@ -219,10 +234,12 @@ class Daemon:
                 await start(leading, root.child(f"{executor} outbox"), outbox.run)
             await start(leading, root.child("scheduler"), scheduler.run)
             await start(leading, root.child("clock"), clock.run)
+            await start(leading, root.child("backfills"), backfills.run)
             await start(leading, root.child("others' reports"), others.run)
             await start(leading, root.child("callbacks"), callbacks.run)
+            await start(leading, root.child("deadlines"), deadlines.run)
             await start(leading, root.child("sweeps"), sweeper.run)
-            self.callbacks = callbacks
+            self.callbacks, self.deadlines = callbacks, deadlines
             self.scheduler = scheduler
 
         leadership = Leadership(
@@ -242,7 +259,8 @@ class Daemon:
         await start(nursery, root.child("refusals"), refusals.run)
         await start(nursery, root.child("agents"), agents.run)
         nursery.start_soon(_launch_all, dispatches_out, launches)
-        nursery.start_soon(follow_hints, following, inbox, clock.look_at, others.came, self._callbacks_came)
+        came = (others.came, self._callbacks_came, self._deadlines_came)
+        nursery.start_soon(follow_hints, following, inbox, dag_changed, *came)
         await start(nursery, root.child("replica"), heart.run)
         await start(nursery, root.child("pool"), pool.run)
         await start_restarting(nursery, root.child("shards"), shards.run, StoreUnavailable)
@@ -251,6 +269,10 @@ class Daemon:
     def _callbacks_came(self) -> None:
         if self.callbacks is not None:
             self.callbacks.came()
+
+    def _deadlines_came(self) -> None:
+        if self.deadlines is not None:
+            self.deadlines.came()
 
     def _pool(self, inbox: Inbox, hints: trio.MemoryReceiveChannel[Hint]) -> CheapTaskPool:
         return CheapTaskPool(

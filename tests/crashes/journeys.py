@@ -13,10 +13,11 @@ import trio
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec, XComItem
 from leoflowd.contract.asset_spec import AssetSpec
-from leoflowd.contract.dag_spec import DagSpec
+from leoflowd.contract.dag_spec import CronTimetable, DagSpec
+from leoflowd.contract.deadline_spec import DeadlineSpec
 from leoflowd.contract.wait_spec import Deferral, ProbeSpec, Resume, TriggerSpec, WaitSpec, WaitTerms
 from tests.crashes.agent import outcome
-from tests.crashes.world import World, dag, now, task
+from tests.crashes.world import START, World, dag, now, task
 
 RETRY_S = 2.0
 DAG = "d"
@@ -119,6 +120,26 @@ async def a_dag_that_waits(world: World) -> None:
     await world.register(dag("waits", task("uses"), asset_condition=ASSET))
 
 
+DEADLINES = (
+    DeadlineSpec(reference="queued_at", interval_s=0.0),
+    DeadlineSpec(reference="fixed", interval_s=0.0, at=START + timedelta(days=365)),
+)
+"""One that every run misses, and one that every success meets."""
+FIRST_DAY = START.replace(hour=0) - timedelta(days=9)
+
+
+async def a_dag_of_the_past(world: World) -> None:
+    days = CronTimetable(expression="0 0 * * *")
+    await world.register(
+        dag("past", task("back"), timetable=days, start_date=FIRST_DAY, end_date=FIRST_DAY + timedelta(days=1))
+    )
+
+
+async def create_run_and_fill_back(world: World) -> None:
+    await world.create_run(DAG)
+    await world.backfill("past", FIRST_DAY, FIRST_DAY + timedelta(days=1))
+
+
 async def another_term(world: World) -> None:
     """The leader loses its session, and its lock with it, in the middle of a chain; the standby leads on."""
     await world.create_run(DAG)
@@ -161,6 +182,18 @@ JOURNEYS = {
         ),
         comes_to={"flaky": "success 2"},
         callbacks=("flaky retry", "flaky success", "the run success"),
+    ),
+    "a missed deadline": Journey(
+        spec=dag(DAG, task("hold"), deadlines=DEADLINES),
+        comes_to={"hold": "running 1"},
+        callbacks=("the run deadline",),
+    ),
+    "backfill": Journey(
+        spec=dag(DAG, task("hold")),
+        stage=a_dag_of_the_past,
+        act=create_run_and_fill_back,
+        comes_to={"hold": "running 1", "back": "success 1"},
+        runs=3,
     ),
     "defer and fire": Journey(
         spec=dag(DAG, task("defers"), task("after", "defers"), task("hold")),

@@ -47,6 +47,7 @@ async def walk(journey: Journey, conninfo: str, folder: Path, fault: Fault | Non
                 world.release()
                 await world.until_runs(journey.runs)
                 await world.until(world.has_called_back)
+                await world.until(world.has_filled_back)
                 await world.until(world.is_idle)
                 wrong = await world.judge(journey.callbacks)
                 seen = await world.states()

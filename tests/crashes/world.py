@@ -189,7 +189,7 @@ class World:
 
         async def work(daemon: Daemon) -> bool:
             client = Client(daemon.app(), token=self._token)
-            answer = await client.call(method, f"/api/v2/dags/{path}", json=body)
+            answer = await client.call(method, f"/api/v2/{path}", json=body)
             text = await answer.get_data(as_text=False)
             assert answer.status_code < 400 or answer.status_code in (408, 503), (path, answer.status_code, text)
             return answer.status_code < 400
@@ -201,19 +201,23 @@ class World:
 
     async def create_run(self, dag_id: str) -> None:
         body = {"dag_run_id": RUN_ID, "logical_date": None}
-        await self.ask("POST", f"{dag_id}/dagRuns", body, event="trigger_dag_run")
+        await self.ask("POST", f"dags/{dag_id}/dagRuns", body, event="trigger_dag_run")
 
     async def clear(self, dag_id: str, *task_ids: str, **more: Any) -> None:
         body = {"dry_run": False, "only_failed": False, "task_ids": task_ids, "dag_run_id": RUN_ID, **more}
-        await self.ask("POST", f"{dag_id}/clearTaskInstances", body, event="clear_task_instances")
+        await self.ask("POST", f"dags/{dag_id}/clearTaskInstances", body, event="clear_task_instances")
 
     async def mark(self, dag_id: str, task_id: str, state: str) -> None:
-        path = f"{dag_id}/dagRuns/{RUN_ID}/taskInstances/{task_id}"
+        path = f"dags/{dag_id}/dagRuns/{RUN_ID}/taskInstances/{task_id}"
         await self.ask("PATCH", path, {"new_state": state}, event="patch_task_instance")
 
     async def answer(self, dag_id: str, task_id: str, option: str) -> None:
-        path = f"{dag_id}/dagRuns/{RUN_ID}/taskInstances/{task_id}/-1/hitlDetails"
+        path = f"dags/{dag_id}/dagRuns/{RUN_ID}/taskInstances/{task_id}/-1/hitlDetails"
         await self.ask("PATCH", path, {"chosen_options": [option]}, event="update_hitl_detail")
+
+    async def backfill(self, dag_id: str, first: datetime, last: datetime) -> None:
+        body = {"dag_id": dag_id, "from_date": first.isoformat(), "to_date": last.isoformat(), "max_active_runs": 1}
+        await self.ask("POST", "backfills", body, event="create_backfill")
 
     async def unwatched(self, work: Callable[[], Awaitable[None]], *, but: bool) -> None:
         """The stage: no fault happens, and nothing of it is a point. `but`: it is part of the journey after all."""
@@ -316,8 +320,13 @@ class World:
             raise AssertionError("\n".join(violation.what for violation in found)) from error
 
     async def has_called_back(self) -> bool:
-        """Whatever was called for is done."""
-        return not await self.rows(b"SELECT 1 FROM callback WHERE state IN ('queued', 'running')")
+        """Whatever was called for is done, and nothing is due that calls for more."""
+        due = b"SELECT 1 FROM deadline WHERE NOT missed AND deadline_time <= %(now)s"
+        called = b"SELECT 1 FROM callback WHERE state IN ('queued', 'running')"
+        return not await self.rows(called + b" UNION ALL " + due, now=now())
+
+    async def has_filled_back(self) -> bool:
+        return not await self.rows(b"SELECT 1 FROM backfill WHERE completed_at IS NULL")
 
     async def judge(self, callbacks: Sequence[str] = ()) -> list[str]:
         """All that is wrong; the journey is over."""

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from . import assets, because, mapped, notices, project, templates
+from . import assets, because, deadlines, mapped, notices, project, templates
 from . import context as contexts
 from .control import Control
 
@@ -159,12 +159,20 @@ class Callback:
 
     def _call_functions(self) -> list[str]:
         owner, context = self.load()
+        if self.call["event"] == "deadline":
+            return self._call_of_deadline(owner)
         functions = functions_of(owner, self.call["event"])
         if not functions:
             raise because.CannotLoad(f"{self.spec['source_path']} has no function for it any more")
         name = f"on_{self.call['event']}_callback"
         calls = ((f"{name} {name_of(one)}", functools.partial(one, context)) for one in functions)
         return [fault for what, call in calls if (fault := call_one(what, call)) is not None]
+
+    def _call_of_deadline(self, dag: Any) -> list[str]:
+        callback = deadlines.callback_of(dag, self.call["deadline"]["position"], self.spec["source_path"])
+        call = deadlines.call_of(callback, self.call, self.spec["dag_run"])
+        fault = call_one(f"deadline callback {callback.path.rpartition('.')[2]}", call)
+        return [] if fault is None else [fault]
 
     def fill(self, context: dict[str, Any]) -> None:
         """What Airflow adds to the context for this event."""

@@ -112,6 +112,7 @@ def send(
     from_email: str | None = None,
     conn_id: str | None = None,
     custom_headers: Mapping[str, Any] | None = None,
+    mime_subtype: str = "mixed",
     mime_charset: str = "utf-8",
 ) -> list[str]:
     """Whom it went to. Raises `CannotMail`, also for what the server says."""
@@ -127,6 +128,8 @@ def send(
         message["Cc"] = ", ".join(addresses(cc))
     for path in files or ():
         _attach(message, path)
+    if message.is_multipart():
+        message.set_type(f"multipart/{mime_subtype}")
     try:
         with server.open() as client:
             client.send_message(message, from_addr=sender, to_addrs=everyone)

@@ -9,13 +9,14 @@ import msgspec
 from quart import Blueprint, Response
 
 from leoflowd.api import auth
-from leoflowd.api.answers import json_answer, json_bytes
+from leoflowd.api.answers import json_bytes
 from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query, like_anywhere
 from leoflowd.api.problems import BadRequest, FieldError, Unprocessable
 from leoflowd.api.ui.ordering import read_order
 from leoflowd.contract.states import DagRunState
-from leoflowd.store import api_hitl_details, ui_dags, ui_grid
+from leoflowd.store import api_hitl_details, deadlines, ui_dags, ui_grid
+from leoflowd.store.dag_runs import fetch_dag_run
 
 blueprint = Blueprint("ui_dags", __name__, url_prefix="/ui")
 
@@ -92,9 +93,16 @@ async def latest_run(dag_id: str) -> Response:
 
 
 @blueprint.get("/dags/<dag_id>/dagRuns/<path:run_id>/deadlines")
-async def deadlines(dag_id: str, run_id: str) -> Response:
-    """Airflow's experimental deadlines; no run has one."""
-    return json_answer({"deadlines": [], "total_entries": 0})
+async def list_deadlines(dag_id: str, run_id: str) -> Response:
+    """Those that were met are gone, as in Airflow."""
+    query = Query()
+    limit, offset = query.page()
+    order_by = read_order(query, deadlines.ORDERINGS, "deadline_time")
+    query.check()
+    async with lane().connection() as conn:
+        run = await fetch_dag_run(conn, dag_id, run_id)
+        page = await deadlines.list_of_run(conn, run.id, order_by=order_by, limit=limit, offset=offset)
+    return json_bytes(page)
 
 
 @blueprint.get("/dashboard/dag_stats")

@@ -14,7 +14,7 @@ FROM (
         'state', r.state,
         'run_type', r.run_type,
         'duration', greatest(coalesce(extract(epoch FROM coalesce(r.end_date, %(now)s) - r.start_date), 0), 0),
-        'has_missed_deadline', false,
+        'has_missed_deadline', EXISTS (SELECT FROM deadline m WHERE m.dag_run_id = r.id AND m.missed),
         'has_note', r.note IS NOT NULL,
         'dag_versions', json_build_array(json_build_object(
             'id', v.id,

@@ -17,6 +17,7 @@ from typing_extensions import override
 from leoflowd.contract.agent_messages import OutcomeKind, XComInput
 from leoflowd.contract.callback_spec import AlertSpec, CallbackCall
 from leoflowd.contract.connection import ConnectionFacts
+from leoflowd.contract.deadline_spec import MissedDeadline
 from tests.conftest import REPOSITORY
 from tests.fakes.fake_control_plane import Facts, TryFacts
 
@@ -28,7 +29,9 @@ PASSWORD = "open-sesame"
 HEADER = """
 import json, os, signal, sys, time
 from datetime import datetime
+from datetime import timedelta
 from airflow.sdk import DAG, BaseNotifier, Connection, task
+from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference, SyncCallback
 from airflow.exceptions import AirflowSkipException
 
 def tell(context):
@@ -50,7 +53,28 @@ class Note(BaseNotifier):
     def notify(self, context):
         print("noted " + self.text + " " + context["task"].task_id)
 
-with DAG("d", on_failure_callback=tell, on_success_callback=[break_, tell]) as dag:
+def late(text, context):
+    run, missed = context["dag_run"], context["deadline"]
+    print("late " + json.dumps([text, run["dag_id"], run["dag_run_id"], run["state"], run["conf"], missed["id"],
+        missed["deadline_time"].isoformat()]))
+async def later(text):
+    import asyncio
+    await asyncio.sleep(0)
+    print("late " + json.dumps([text]))
+class LateNote(Note):
+    def __init__(self, text, context=None):
+        super().__init__(text)
+        self.context = context
+    def notify(self, context):
+        print("late " + json.dumps([self.text, context["dag_run"]["dag_id"]]))
+    async def async_notify(self, context):
+        self.notify(context)
+TEXT = {"text": "of {{ dag_run.dag_id }}"}
+DEADLINES = [DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1), callback) for callback in (
+    SyncCallback(late, kwargs=TEXT), AsyncCallback(later, kwargs={"text": "awaited"}),
+    SyncCallback(LateNote, kwargs=TEXT), AsyncCallback(LateNote, kwargs=TEXT),
+    SyncCallback(break_, kwargs={}), SyncCallback("nowhere.at_all"))]
+with DAG("d", on_failure_callback=tell, on_success_callback=[break_, tell], deadline=DEADLINES) as dag:
 """
 TASKS = """
 @task(on_failure_callback=[break_, tell, Note("of {{ run_id }}")], on_retry_callback=tell, on_success_callback=tell)
@@ -133,7 +157,17 @@ ALERTS = tuple(
         ("email", "smtp_default", ("team@x",)),
     )
 )
+
+
+def deadline(position: int) -> dict[str, Any]:
+    missed = MissedDeadline(id="id", deadline_time=LOGICAL_DATE, position=position)
+    return {"task_id": "", "callback": call("deadline", of_dag=True, state="running", deadline=missed)}
+
+
+LATE = ("a function", "a coroutine function", "a notifier", "an awaited notifier", "one that breaks", "no module")
 CALLS: dict[str, dict[str, Any]] = {
+    **{f"late: {what}": deadline(position) for position, what in enumerate(LATE)},
+    "late: no deadline": deadline(99),
     "failure": {"task_id": "told", "callback": call("failure")},
     "retry": {"task_id": "told", "callback": call("retry", because="Own: text"), "max_tries": 1},
     "success": {"task_id": "told", "callback": call("success", because="")},
@@ -222,6 +256,41 @@ def test_functions_see_the_end_that_they_are_called_for(told: Told) -> None:
 def test_functions_of_a_dag_see_how_the_run_ended_and_why(told: Told) -> None:
     assert told("of the run")[:7] == ["told", "failed", 1, False, "None", "task_failure", "failed"]
     assert told("a run that succeeded")[5:7] == ["success", "success"]
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        (
+            "a function",
+            ["of {{ dag_run.dag_id }}", "d", "manual__1", "running", {}, "id", LOGICAL_DATE.isoformat()],
+        ),
+        ("a coroutine function", ["awaited"]),
+        ("a notifier", ["of d", "d"]),
+        ("an awaited notifier", ["of d", "d"]),
+    ],
+)
+def test_a_missed_deadline_calls_its_own_function(tries: dict[str, TryFacts], what: str, expected: list[Any]) -> None:
+    kind, why = because(tries, f"late: {what}")
+    assert (kind, why) == (OutcomeKind.SUCCESS, "Callback of the dag run (deadline) is done.")
+    events = tries[f"late: {what}"].events
+    (line,) = [event for event in events if event.startswith("late ")]
+    assert json.loads(line.removeprefix("late ")) == expected
+    assert not [event for event in events if event.startswith("told ")]
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("one that breaks", "deadline callback break_: ValueError: broken"),
+        ("no module", "nowhere.at_all cannot be imported"),
+        ("no deadline", "no deadline number 100 any more"),
+    ],
+)
+def test_a_deadline_that_cannot_be_told_says_so(tries: dict[str, TryFacts], what: str, words: str) -> None:
+    kind, why = because(tries, f"late: {what}")
+    assert kind is OutcomeKind.FAILED
+    assert words in why
 
 
 def test_what_fails_is_logged_and_the_others_still_run(tries: dict[str, TryFacts]) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from leoflowd.contract.states import DagRunType
+from leoflowd.store.dag_runs import fetch_dag_run
 from leoflowd.store.database import Database
 from tests.integration.api.api_client import Client
 from tests.integration.api_ui.conftest import Check
@@ -72,13 +73,39 @@ class TestShell:
             ("/ui/backfills?dag_id=etl_daily&active=true", "BackfillCollectionResponse"),
             ("/ui/partitioned_dag_runs", "PartitionedDagRunCollectionResponse"),
             ("/ui/dependencies?dependency_type=scheduling", "BaseGraphResponse"),
-            ("/ui/dags/etl_daily/dagRuns/good/deadlines", "DeadlineCollectionResponse"),
         ],
     )
     async def test_what_does_not_exist_yet_is_an_empty_collection(
         self, admin: Client, check: Check, path: str, schema: str
     ) -> None:
         check(schema, await admin.get(path))
+
+    async def test_deadlines_of_a_run_are_those_that_are_open_or_missed(
+        self, admin: Client, check: Check, database: Database
+    ) -> None:
+        path = "/ui/dags/etl_daily/dagRuns/good/deadlines"
+        assert await admin.get(path) == {"deadlines": [], "total_entries": 0}
+        async with database.api.transaction() as conn:
+            run = await fetch_dag_run(conn, "etl_daily", "good")
+            await conn.execute(
+                b"INSERT INTO deadline (dag_run_id, position, deadline_time, missed, created_at)"
+                b" SELECT %(run)s, n, '2026-11-21 12:00Z'::timestamptz - make_interval(hours => n), n = 1, now()"
+                b" FROM generate_series(0, 2) AS n",
+                {"run": run.id},
+            )
+        found = await admin.get(path)
+        check("DeadlineCollectionResponse", found)
+        assert [(one["deadline_time"], one["missed"]) for one in found["deadlines"]] == [
+            ("2026-11-21T10:00:00.000000Z", False),
+            ("2026-11-21T11:00:00.000000Z", True),
+            ("2026-11-21T12:00:00.000000Z", False),
+        ]
+        page = await admin.get(f"{path}?order_by=-deadline_time&limit=1&offset=1")
+        assert (page["deadlines"], page["total_entries"]) == ([found["deadlines"][1]], 3)
+        assert (await admin.call("GET", f"{path}?order_by=missed")).status_code == 400
+        assert (await admin.call("GET", "/ui/dags/etl_daily/dagRuns/none/deadlines")).status_code == 404
+        runs = {one["run_id"]: one["has_missed_deadline"] for one in await admin.get("/ui/grid/runs/etl_daily")}
+        assert (runs["good"], runs["bad"]) == (True, False)
 
     async def test_every_connection_type_has_all_keys(self, admin: Client, check: Check) -> None:
         types = await admin.get("/ui/connections/hook_meta")

@@ -29,6 +29,7 @@ from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
 from airflow.providers.standard.sensors.weekday import DayOfWeekSensor
 from airflow.providers.standard.utils.weekday import WeekDay
 from airflow.sdk import DAG, BaseOperator, BaseSensorOperator, Label, Param, TaskGroup
+from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference, SyncCallback
 from airflow.sdk import chain, dag, literal, task, task_group
 from airflow.timetables.trigger import CronTriggerTimetable
 from airflow.utils.trigger_rule import TriggerRule
@@ -61,8 +62,21 @@ def choose():
     return "in_old.later"
 
 
+async def tell(context): ...
+
+
+def late(reference, callback):
+    return DeadlineAlert(reference=reference, interval=timedelta(hours=1), callback=callback)
+
+
 with DAG(
     "old",
+    deadline=[
+        late(DeadlineReference.DAGRUN_LOGICAL_DATE, SyncCallback(choose, kwargs={"x": 1})),
+        late(DeadlineReference.DAGRUN_QUEUED_AT, AsyncCallback(tell)),
+        late(DeadlineReference.FIXED_DATETIME(datetime(2030, 1, 1)), SyncCallback("mine.tell")),
+        late(DeadlineReference.AVERAGE_RUNTIME(3, min_runs=2), AsyncCallback("mine.tell")),
+    ],
     schedule_interval="@daily",
     start_date=datetime(2026, 1, 1),
     default_args={"owner": "me", "retries": 4, "retry_delay": timedelta(seconds=9)},

@@ -336,7 +336,7 @@ async def test_hints_reach_who_they_concern() -> None:
     ]:
         send.send_nowait(Hint(kind, value))
     send.close()
-    await follow_hints(receive, inbox, looks.append, lambda: reports.append(len(looks)), lambda: None)
+    await follow_hints(receive, inbox, looks.append, lambda: reports.append(len(looks)), lambda: None, lambda: None)
     inbox.hint(RunChanged(0))
     heard = []
     while (event := inbox.receive.receive_nowait()) != RunChanged(0):

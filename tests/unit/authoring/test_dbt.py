@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,7 +166,7 @@ def test_a_profile_is_made_of_a_connection_and_only_the_user_may_read_it(dbt_dag
     given = connection(
         host="h", login="u", password="secret", schema="db", extra='{"schema": "dw", "sslmode": "require"}'
     )
-    output = dbt_dag.profile_of(given, settings)
+    output = dbt_dag.output_of(given, "postgres")
     assert output == {
         "type": "postgres",
         "host": "h",
@@ -180,5 +181,78 @@ def test_a_profile_is_made_of_a_connection_and_only_the_user_may_read_it(dbt_dag
     file = tmp_path / "profiles.yml"
     assert file.stat().st_mode & 0o777 == 0o600
     assert '"target": "prod"' in file.read_text()
-    duckdb = settings._replace(adapter="duckdb")
-    assert dbt_dag.profile_of(connection(host="/w.db"), duckdb) == {"type": "duckdb", "path": "/w.db"}
+
+
+@pytest.mark.parametrize(
+    ("adapter", "fields", "expected"),
+    [
+        ("duckdb", {"host": "/w.db"}, {"path": "/w.db"}),
+        (
+            "redshift",
+            {"host": "h", "login": "u", "password": "p", "schema": "db", "extra": {"cluster_identifier": "c"}},
+            {"host": "h", "user": "u", "password": "p", "port": 5439, "dbname": "db", "schema": "public"},
+        ),
+        (
+            "snowflake",
+            {
+                "login": "u",
+                "password": "p",
+                "schema": "dw",
+                "extra": {
+                    "extra__snowflake__account": "a",
+                    "region": "eu",
+                    "warehouse": "w",
+                    "database": "d",
+                    "role": "r",
+                },
+            },
+            {
+                "account": "a.eu",
+                "user": "u",
+                "password": "p",
+                "schema": "dw",
+                "warehouse": "w",
+                "database": "d",
+                "role": "r",
+            },
+        ),
+        (
+            "snowflake",
+            {"login": "u", "password": "words", "extra": {"account": "a", "private_key_file": "/k.p8"}},
+            {
+                "account": "a",
+                "user": "u",
+                "private_key_passphrase": "words",
+                "private_key_path": "/k.p8",
+                "schema": "public",
+            },
+        ),
+        (
+            "bigquery",
+            {"schema": "ds", "extra": {"project": "p", "keyfile_dict": '{"type": "x"}', "num_retries": 3}},
+            {"method": "service-account-json", "keyfile_json": {"type": "x"}, "project": "p", "dataset": "ds"},
+        ),
+        (
+            "bigquery",
+            {"extra": {"project": "p", "key_path": "/k.json", "dataset": "own"}},
+            {"method": "service-account", "keyfile": "/k.json", "project": "p", "dataset": "own"},
+        ),
+        ("bigquery", {"extra": {"project": "p"}}, {"method": "oauth", "project": "p", "dataset": "public"}),
+        (
+            "databricks",
+            {
+                "host": "https://adb.net/",
+                "login": "token",
+                "password": "t",
+                "extra": {"http_path": "/sql", "catalog": "c"},
+            },
+            {"host": "adb.net", "token": "t", "http_path": "/sql", "catalog": "c", "schema": "default"},
+        ),
+    ],
+)
+def test_a_profile_of_each_adapter(
+    dbt_dag: Any, adapter: str, fields: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    connection = importlib.import_module("airflow._leoflow.services").Connection
+    given = connection(**{**fields, "extra": json.dumps(fields.get("extra", {}))})
+    assert dbt_dag.output_of(given, adapter) == {"type": adapter, **expected}

@@ -162,9 +162,30 @@ def test_what_airflow_refuses_when_it_is_made_is_refused_with_its_line(refused: 
     assert error.line == text.lstrip().count("\n")
 
 
-def test_notifiers_bring_the_packages_that_run_them(compiled: Compile) -> None:
-    line = "HITLOperator(task_id='t', subject='s', options=['a'], notifiers=[print])"
-    assert compiled(IMPORTS + f"with DAG('d'):\n    {line}\n").environment.connectors == ("standard",)
+NOTIFIED = (
+    IMPORTS
+    + """
+from airflow.sdk import BaseNotifier
+class Told(BaseNotifier):
+    def notify(self, context): context["ti"].xcom_push("told", True)
+def broken(context): raise ValueError("nobody is told")
+with DAG("d"):
+    HITLOperator(task_id="ask", subject="s", options=["a"], notifiers=Told())
+    HITLOperator(task_id="breaks", subject="s", options=["a"], notifiers=[broken])
+"""
+)
+
+
+def test_notifiers_are_called_where_the_question_is_asked(compiled: Compile, process: StartProcess) -> None:
+    assert compiled(NOTIFIED).environment.connectors == ()
+    started = process(NOTIFIED)
+    assert asked(started, "ask").subject == "s"
+    assert started.ti.pushed == {"told": True}
+
+
+def test_a_notifier_that_breaks_fails_the_task_as_in_airflow(process: StartProcess) -> None:
+    with pytest.raises(ValueError, match="nobody is told"):
+        process(NOTIFIED).run("breaks")
 
 
 # --- what becomes of an answer -----------------------------------------------------------------------------------

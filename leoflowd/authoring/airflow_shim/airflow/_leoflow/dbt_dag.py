@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 from airflow._leoflow import dbt_project
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.dag import DAG
+from airflow._leoflow.dbt_profiles import ADAPTERS, output_of
 from airflow._leoflow.dbt_project import RUNS, TESTS, Failed, Node, NothingSelected, Settings
 from airflow._leoflow.errors import AirflowException, AuthoringError
 from airflow._leoflow.operators import logged
@@ -71,7 +72,7 @@ class DbtOperator(BaseOperator):
         with tempfile.TemporaryDirectory(prefix="leoflow-dbt-") as scratch:
             output: dict[str, Any] = {}
             if self.conn_id is not None:
-                output = profile_of(Connection.get(self.conn_id), settings)
+                output = output_of(Connection.get(self.conn_id), str(settings.adapter))
                 dbt_project.write_profile(scratch, settings, output)
             kept = dbt_project.warm(self.settings, output, scratch)
             given = [*self.dbt_command, *dbt_project.arguments(settings, scratch), "--select", *self.dbt_select]
@@ -105,23 +106,6 @@ def _results(target: str) -> list[tuple[str, str, str]]:
     except FileNotFoundError:
         return []
     return [(one["unique_id"], one["status"], " ".join(str(one.get("message")).split())[:300]) for one in found]
-
-
-def profile_of(connection: Connection, settings: Settings) -> dict[str, Any]:
-    """The profile's output of a connection; what `extra` has of dbt's own names goes in as it is."""
-    extra = dict(connection.extra_dejson)
-    if settings.adapter == "duckdb":
-        found: dict[str, Any] = {"path": connection.host or connection.schema or ":memory:"}
-    else:
-        found = {
-            "host": connection.host,
-            "user": connection.login,
-            "password": connection.password,
-            "port": connection.port or 5432,
-            "dbname": connection.schema,
-            "schema": "public",
-        }
-    return {"type": settings.adapter, **found, **extra}
 
 
 # --- the DAG -----------------------------------------------------------------------------------------------------
@@ -171,11 +155,11 @@ def _settings(block: Mapping[str, Any], at: Any) -> Settings:
         )
     adapter = block.get("adapter")
     has_profiles = os.path.isfile(os.path.join(folder, "profiles.yml"))
-    if "connection" in block and adapter not in dbt_project.PLACEHOLDERS:
+    if "connection" in block and adapter not in ADAPTERS:
         raise at.error(
             "dbt.adapter",
             f"dbt.connection is set and dbt.adapter is {adapter!r}",
-            f"a profile is made of a connection for {', '.join(dbt_project.PLACEHOLDERS)}",
+            f"a profile is made of a connection for {', '.join(ADAPTERS)}",
             "set dbt.adapter to one of them, or leave the connection out and put a profiles.yml with env_var() there",
         )
     if "connection" not in block and not has_profiles:

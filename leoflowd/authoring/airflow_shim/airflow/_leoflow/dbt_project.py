@@ -19,6 +19,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from airflow._leoflow.dbt_profiles import ADAPTERS
+
 DBT = (sys.executable, "-I", "-c", "from dbt.cli.main import cli; cli()")
 PROFILE = "leoflow"
 PARTIAL_PARSE = "partial_parse.msgpack"
@@ -26,12 +28,20 @@ GRAPH = "graph.json"
 RUNS = {"model": "run", "seed": "seed", "snapshot": "snapshot"}
 """Resource type -> the dbt command that makes it."""
 TESTS = ("test", "unit_test")
-PLACEHOLDERS: dict[str, dict[str, Any]] = {
-    "duckdb": {"path": ":memory:"},
-    "postgres": {"host": "h", "user": "u", "password": "p", "port": 5432, "dbname": "d", "schema": "s"},
-}
-"""A profile for parsing, which connects to nothing. The adapters whose profile is made of a connection."""
-_OF_THE_PARSE = ("type", "path", "host", "port", "user", "dbname", "schema")
+_OF_THE_PARSE = (
+    "type",
+    "path",
+    "host",
+    "port",
+    "user",
+    "dbname",
+    "schema",
+    "account",
+    "database",
+    "project",
+    "dataset",
+    "catalog",
+)
 """What of a profile is no secret, and dbt compares."""
 _NOT_OF_THE_PROJECT = frozenset({"target", "logs", ".git", "__pycache__", ".leoflow"})
 
@@ -151,7 +161,7 @@ def _parse_into(folder: str, settings: Settings) -> None:
     """One `dbt ls`; the graph is written last, so that it is there whole or not at all."""
     with tempfile.TemporaryDirectory(prefix="leoflow-dbt-") as scratch:
         if settings.adapter is not None:
-            write_profile(scratch, settings, {"type": settings.adapter, **PLACEHOLDERS[settings.adapter]})
+            write_profile(scratch, settings, {"type": settings.adapter, **ADAPTERS[settings.adapter].placeholder})
         selected = _selected(settings, scratch)
         with open(os.path.join(scratch, "manifest.json"), encoding="utf-8") as file:
             nodes = _nodes(json.load(file), selected)

@@ -35,6 +35,7 @@ def send_email(
             "files": list(files or ()),
             "cc": get_email_address_list(cc or ()),
             "bcc": get_email_address_list(bcc or ()),
+            "mime_subtype": mime_subtype,
             "mime_charset": mime_charset,
             "conn_id": conn_id,
             "custom_headers": dict(custom_headers or {}),

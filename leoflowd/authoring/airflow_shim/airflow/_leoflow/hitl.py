@@ -15,8 +15,7 @@ from airflow._leoflow import timezone
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.branching import BranchMixIn, SkipMixin
 from airflow._leoflow.conf import conf
-from airflow._leoflow.connectors import AIRFLOW_ITSELF, has_airflow, helped_by, remedy
-from airflow._leoflow.errors import AirflowException, AuthoringError, ShimUnsupported, describe, warn
+from airflow._leoflow.errors import AirflowException, AuthoringError, describe, warn
 from airflow._leoflow.params import ParamsDict
 from airflow._leoflow.triggers import STANDARD, BaseTrigger
 
@@ -98,14 +97,6 @@ class HITLOperator(BaseOperator):
         self.validate_params()
         self.validate_defaults()
         self._check_users()
-        if self.notifiers and not has_airflow():
-            refused = ShimUnsupported(
-                f"task {self.task_id!r} has notifiers",
-                "only Airflow's own packages run them",
-                f"{remedy(AIRFLOW_ITSELF)}; or send the message in a @task before this one",
-                self._location,
-            )
-            raise helped_by(refused, AIRFLOW_ITSELF)
 
     @classmethod
     def note_mapped(cls, mapped: BaseOperator) -> None:
@@ -150,6 +141,8 @@ class HITLOperator(BaseOperator):
     def execute(self, context: Any) -> Any:
         timeout = self.response_timeout
         self.log.info("Waiting for response")
+        for notifier in self.notifiers:
+            notifier(context)
         self.defer(
             trigger=HITLTrigger(
                 subject=self.subject,

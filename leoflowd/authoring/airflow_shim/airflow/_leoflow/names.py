@@ -107,6 +107,8 @@ _TIMEZONE = dict.fromkeys(
 )
 _CRON = dict.fromkeys(("CronTriggerTimetable", "DeltaTriggerTimetable", "MultipleCronTriggerTimetable"), _T)
 _INTERVAL = {"CronDataIntervalTimetable": _T, "DeltaDataIntervalTimetable": _T}
+_DEADLINES = dict.fromkeys(("DeadlineAlert", "DeadlineReference"), "airflow._leoflow.deadlines")
+_DEADLINE_CALLBACKS = dict.fromkeys(("AsyncCallback", "SyncCallback"), "airflow._leoflow.deadlines")
 _STATES = dict.fromkeys(("DagRunState", "TaskInstanceState", "State", "TerminalTIState"), _ENUMS)
 _ERRORS = dict.fromkeys(
     """AirflowException AirflowFailException AirflowSkipException DownstreamTasksSkipped AirflowBadRequest
@@ -129,6 +131,8 @@ MODULES: dict[str, dict[str, str]] = {
         "AssetOrTimeSchedule": _AS,
         **_PARTITIONS,
         "CronPartitionTimetable": _PA,
+        **_DEADLINES,
+        **_DEADLINE_CALLBACKS,
         **_EDGES,
         **_DECORATORS,
         **_CRON,
@@ -184,6 +188,11 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk.io": _PATH,
     "airflow.sdk.io.path": _PATH,
     "airflow.sdk.definitions": {},
+    "airflow.sdk.definitions.callback": _DEADLINE_CALLBACKS,
+    "airflow.sdk.definitions.deadline": {
+        **_DEADLINES,
+        **dict.fromkeys(("BaseDeadlineReference", "deadline_reference"), "airflow._leoflow.deadlines"),
+    },
     "airflow.sdk.definitions.asset": {
         **_ASSETS,
         **dict.fromkeys(
@@ -286,6 +295,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.providers.http.operators.http": {"HttpOperator": _H},
     "airflow.providers.http.sensors.http": {"HttpSensor": _H},
     "airflow.providers.http.triggers.http": {"HttpTrigger": _TR, "HttpSensorTrigger": _TR},
+    "airflow.providers.smtp.operators.smtp": {"EmailOperator": "airflow._leoflow.email_operator"},
     "airflow.providers.redis.sensors.redis_key": {"RedisKeySensor": _DB},
     "airflow.settings": dict.fromkeys(("DAGS_FOLDER", "AIRFLOW_HOME", "TIMEZONE"), "airflow._leoflow.conf"),
     "airflow.timetables": {},

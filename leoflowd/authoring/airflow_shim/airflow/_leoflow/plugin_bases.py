@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,10 +45,18 @@ class BaseNotifier:
     def __call__(self, *args: Any) -> None:
         """With the context, its template fields rendered and in there too."""
         context = args[0]
+        self._begin(context)
+        self.notify(context)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """The same with the context that it was made with, as `AsyncCallback` makes it."""
+        self._begin(self.context)
+        return self.async_notify(self.context).__await__()
+
+    def _begin(self, context: Any) -> None:
         context.update({name: getattr(self, name, None) for name in self.template_fields})
         if self.template_fields:
             self.render_template_fields(context)
-        self.notify(context)
 
 
 class BaseOperatorLink:

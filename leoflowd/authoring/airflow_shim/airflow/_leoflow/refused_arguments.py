@@ -19,10 +19,6 @@ REFUSED_TASK_ARGUMENTS: dict[str, tuple[str, str]] = {
     "wait_for_past_depends_before_skipping": ("it is not supported yet", "remove it"),
 }
 REFUSED_DAG_ARGUMENTS: dict[str, tuple[str, str]] = {
-    "deadline": (
-        "deadline alerts are not supported yet",
-        "remove it; dagrun_timeout ends a run that takes too long, and calls on_failure_callback",
-    ),
     "access_control": ("rights are given to roles and users, not in the code", "set them in the UI"),
     "allowed_run_types": ("every type of run is allowed", "remove it"),
     "disable_bundle_versioning": ("a run keeps the version it started with", "remove it"),

@@ -13,7 +13,16 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from airflow._leoflow import asset_schedule, context, enums, mapping, partitions, sdk_assets, timetables
+from airflow._leoflow import (
+    asset_schedule,
+    context,
+    enums,
+    mapping,
+    partitions,
+    sdk_assets,
+    sdk_deadlines,
+    timetables,
+)
 from airflow._leoflow.asset_specs import as_list
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.checked_values import text_of
@@ -261,6 +270,9 @@ class _Copy:
     def _asset(self, real: Any) -> Any:
         return sdk_assets.shim_asset(real)
 
+    def _deadline(self, real: Any) -> Any:
+        return sdk_deadlines.shim_alert(real)
+
     def _dag(self, real: Any) -> Any:
         return self.dag if real is self._real else real
 
@@ -277,6 +289,7 @@ _MAKERS = {
     ("airflow.sdk.definitions.param", "ParamsDict"): _Copy._params,
     ("airflow.sdk.definitions._internal.templater", "LiteralValue"): _Copy._literal,
     **{(sdk_assets.MODULE, name): _Copy._asset for name in sdk_assets.NAMES},
+    (sdk_deadlines.MODULE, "DeadlineAlert"): _Copy._deadline,
     ("airflow.sdk.definitions.dag", "DAG"): _Copy._dag,
     ("airflow.sdk.bases.operator", "BaseOperator"): _Copy._operator,
     ("airflow.sdk.definitions.mappedoperator", "MappedOperator"): _Copy._operator,

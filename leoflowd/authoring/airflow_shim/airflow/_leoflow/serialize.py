@@ -29,6 +29,7 @@ from airflow._leoflow.connectors import has_airflow
 from airflow._leoflow.custom_timetable import timetable_spec
 from airflow._leoflow.dag import DAG
 from airflow._leoflow.dag_checks import check_dag, check_task
+from airflow._leoflow.deadlines import deadlines_of
 from airflow._leoflow.enums import TriggerRule, WeightRule
 from airflow._leoflow.errors import AuthoringError, Warned, warned
 from airflow._leoflow.mapped_group import MappedTaskGroup
@@ -108,6 +109,7 @@ def _serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
         "template_searchpath": [inside(path, project) for path in dag.template_searchpath],
         "default_args": {str(key): display(value) for key, value in sorted(dag.default_args.items())},
         "callbacks": events_of(dag, DAG_EVENTS, f"dag {dag.dag_id!r}"),
+        "deadlines": deadlines_of(dag),
         "params": params_of(dag.params.serialize("dag"), dag._location),
         "param_order": [] if list(dag.params) == sorted(dag.params) else list(dag.params),
         "tasks": [_written_down(serialize_task, task, project, f"task {task.task_id!r}") for task in in_order(dag)],
