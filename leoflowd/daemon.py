@@ -7,11 +7,14 @@
       agents: gRPC service                                                        crash; contain per stream
       process executor (Lite)                                                     crash; contain per environment
       replica: says that this daemon lives                                        crash; contain per beat
+      cheap-task pool: this daemon's share of the waits                           crash; contain per probe
+        stall watcher, trigger hosts                                              crash; contain per wait
+        shards: which waits are ours                                              restart_on(StoreUnavailable)
         leadership                                                  restart_on(StoreUnavailable, LeadershipLost)
           while not leading: reports become rows                                  with the leadership
           while leading:                                                          with the leadership
-            cheap-task pool                                                       crash; contain per probe
-              stall watcher, trigger hosts, inline HTTP tasks                     crash; contain per wait, per call
+            inline HTTP tasks                                                     crash; contain per call
+            others' pools: hints about their waits                                crash
             outboxes, scheduler, timetable clock, backfills                       crash
             others' reports, callbacks, sweeps                                    crash
             api: HTTP API and UI                                                  crash; contain per request
@@ -41,7 +44,7 @@ import trio_asyncio  # noqa: F401  # before any library that does `from asyncio 
 from leoflowd import telemetry
 from leoflowd.assembly import lite
 from leoflowd.assembly.parts import Parts, Term
-from leoflowd.cheap_tasks.parts import CheapTasks
+from leoflowd.cheap_tasks.parts import WaitParts
 from leoflowd.config import Config, ConfigRefused, LiteConfig, StoreConfig, lite_config
 from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
 from leoflowd.lite.environments import Environments
@@ -90,6 +93,7 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
                 await start_restarting(stores, root.child("hint listener"), parts.hints.run, StoreUnavailable)
                 async with _stage() as workers:
                     await _start_workers(workers, root, parts)
+                    await _start_waits(workers, root, parts.waits)
                     async with _stage() as deciders:
                         deciders.start_soon(parts.follow_hints)
                         await start_restarting(
@@ -125,9 +129,13 @@ async def _start_workspace(edge: trio.Nursery, root: Node, parts: Parts) -> None
 
 
 async def _lead(root: Node, leading: Node, term: Term) -> None:
-    """Everything that only the leader does; ends with the leadership. Waits are watched before anyone schedules."""
+    """Everything that only the leader does; ends with the leadership."""
     async with trio.open_nursery() as nursery:
-        await _start_pool(nursery, root, term.cheap)
+        calls = leading.child("inline http", statistics=term.calls.inline.statistics)
+        await start(nursery, calls, term.calls.inline.run)
+        await start_restarting(nursery, leading.child("inline changes"), term.calls.inline_life.run, StoreUnavailable)
+        node = leading.child("others' pools", statistics=term.pools.statistics)
+        await start(nursery, node, term.pools.run)
         for executor, outbox in term.outboxes.items():
             await start(nursery, leading.child(f"{executor} outbox", statistics=outbox.statistics), outbox.run)
         for name, part in (
@@ -144,13 +152,14 @@ async def _lead(root: Node, leading: Node, term: Term) -> None:
         await trio.sleep_forever()
 
 
-async def _start_pool(workers: trio.Nursery, root: Node, cheap: CheapTasks) -> None:
-    pool = root.child("cheap-task pool", statistics=cheap.summary)
-    await start(workers, pool.child("stall watcher", statistics=cheap.stalls.statistics), cheap.stalls.run)
-    await start(workers, pool.child("trigger hosts", statistics=cheap.hosts.statistics), cheap.hosts.run)
-    await start(workers, pool.child("inline http", statistics=cheap.inline.statistics), cheap.inline.run)
-    await start_restarting(workers, pool.child("inline changes"), cheap.inline_life.run, StoreUnavailable)
-    await start(workers, pool, cheap.pool.run)
+async def _start_waits(workers: trio.Nursery, root: Node, waits: WaitParts) -> None:
+    """Waits are watched before anyone schedules."""
+    pool = root.child("cheap-task pool", statistics=waits.summary)
+    await start(workers, pool.child("stall watcher", statistics=waits.stalls.statistics), waits.stalls.run)
+    await start(workers, pool.child("trigger hosts", statistics=waits.hosts.statistics), waits.hosts.run)
+    await start(workers, pool, waits.pool.run)
+    node = pool.child("shards", statistics=waits.shards.statistics)
+    await start_restarting(workers, node, waits.shards.run, StoreUnavailable)
 
 
 @contextmanager

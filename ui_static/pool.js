@@ -21,11 +21,14 @@ function rate(pool, name) {
   return seconds <= 0 ? "-" : number(Math.max(0, pool[name] - before[name]) / seconds, 1);
 }
 
+/** All waits fall into so many shards (core/pool_shards.py); each daemon shows the numbers of its own. */
+const SHARDS = 64;
+
 function showNumbers(pool) {
   const waits = Object.values(pool.waits).reduce((sum, count) => sum + count, 0);
   const served = pool.probes_made + pool.probes_saved;
   const tiles = [
-    ["waits", number(waits), `${number(pool.groups)} distinct probes`],
+    ["waits", number(waits), `${number(pool.groups)} distinct probes${pool.shards < SHARDS ? `, ${pool.shards} of ${SHARDS} shards` : ""}`],
     ["probes per second", rate(pool, "probes_made"), `${number(pool.probes_in_flight)} run, ${number(pool.ready_groups)} are due`],
     ["waits per probe", pool.probes_made ? number(served / pool.probes_made, 1) : "-", `${number(pool.probes_saved)} probes saved`],
     ["lateness, median", milliseconds(pool.lateness_p50_s), `p99 ${milliseconds(pool.lateness_p99_s)}`],
@@ -87,7 +90,7 @@ function showWaits(answer) {
 function waiting(wait) {
   const href = `leoflow/pool${location.search}#${wait.id}`; // with <base>, a bare #id would leave the page
   const name = el("a", { href, "data-key": wait.id }, `${wait.dag_id} / ${taskName(wait)}`);
-  const blocked = wait.blocked_by ?? (wait.is_paused ? "its DAG is paused" : wait.is_watched ? null : "not watched yet");
+  const blocked = wait.blocked_by ?? (wait.is_paused ? "its DAG is paused" : wait.is_elsewhere ? "watched by another daemon" : wait.is_watched ? null : "not watched yet");
   const looks = wait.due_at ?? wait.next_probe_at;
   const cells = [
     el("div", {}, name, el("div", { class: "faint" }, wait.dag_run_id)),

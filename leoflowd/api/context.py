@@ -37,8 +37,8 @@ class ApiContext:
     """(user name, role) -> what this user may do to which DAGs."""
     faults: Callable[[], tuple[Fault, ...]] = tuple
     """Components that are of no use now, and why."""
-    pool: Callable[[], Pool | None] = lambda: None
-    """The cheap-task pool, while this daemon leads; None: the daemon that leads has it."""
+    pool: Pool | None = None
+    """This daemon's share of the cheap-task pool; None: it has none."""
     secrets: SecretBox = field(default_factory=lambda: SecretBox(dict))
     """What connections are encrypted with; without a key, those with secrets are refused."""
     test_connection: Callable[[ConnectionFacts], Awaitable[tuple[bool, str]]] | None = None

@@ -25,7 +25,8 @@ from leoflowd.api.server import ApiServer
 from leoflowd.assembly.parts import Term
 from leoflowd.cheap_tasks import parts as cheap_tasks
 from leoflowd.cheap_tasks.connection_check import ConnectionCheck
-from leoflowd.cheap_tasks.pool import CheapTaskPool
+from leoflowd.cheap_tasks.everywhere import PoolEverywhere
+from leoflowd.cheap_tasks.parts import WaitParts
 from leoflowd.config import ApiConfig, Config, ConfigRefused, EgressConfig
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dag_spec import EnvironmentSpec
@@ -88,15 +89,14 @@ class Led:
     """What this daemon has only while it leads, for those who are told or ask from outside of the term."""
 
     def __init__(self) -> None:
-        self.pool: CheapTaskPool | None = None
         self.reports: OthersReports | None = None
         self.callbacks: Callbacks | None = None
 
     def begin(self, term: Term) -> None:
-        self.pool, self.reports, self.callbacks = term.cheap.pool, term.reports, term.callbacks
+        self.reports, self.callbacks = term.reports, term.callbacks
 
     def end(self) -> None:
-        self.pool = self.reports = self.callbacks = None
+        self.reports = self.callbacks = None
 
     def reports_came(self) -> None:
         if self.reports is not None:
@@ -137,14 +137,14 @@ def build_leadership(
     base: Foundation,
     led: Led,
     agents: AgentService,
+    waits: WaitParts,
     *,
-    python_for: PythonFor,
     lead: Callable[[Term], Awaitable[None]],
 ) -> Leadership:
     """`lead` runs a term's parts until it is cancelled."""
 
     async def lead_term(number: int) -> None:
-        term = _term(base, agents, number, python_for)
+        term = _term(base, agents, waits, number)
         led.begin(term)
         try:
             await lead(term)
@@ -190,24 +190,38 @@ def _run_ended(base: Foundation, dag_id: str) -> None:
     base.backfills.run_ended(dag_id)
 
 
-def _term(base: Foundation, agents: AgentService, number: int, python_for: PythonFor) -> Term:
-    """Channels between its parts are its own: what an older term ordered is void."""
-    config = base.config.scheduler
-    inline_in, inline_out = trio.open_memory_channel[Dispatch](0)
-    cheap = cheap_tasks.build(
+def build_waits(base: Foundation, python_for: PythonFor) -> WaitParts:
+    return cheap_tasks.build_waits(
         base.config,
         base.db,
-        scheduler=base.inbox,
+        ends=base.inbox,
         hints=base.hints,
         connections=connections_of(base, base.db.pool),
         variables=variables_of(base, base.db.pool),
         policy=base.policy,
-        dispatches=inline_out,
         python_for=python_for,
         shim=SHIM,
         logs=base.logs,
         now=base.now,
     )
+
+
+def _term(base: Foundation, agents: AgentService, waits: WaitParts, number: int) -> Term:
+    """Channels between its parts are its own: what an older term ordered is void."""
+    config = base.config.scheduler
+    inline_in, inline_out = trio.open_memory_channel[Dispatch](0)
+    calls = cheap_tasks.build_calls(
+        base.config,
+        base.db,
+        reports=base.inbox,
+        hints=base.hints,
+        connections=connections_of(base, base.db.pool),
+        policy=base.policy,
+        dispatches=inline_out,
+        logs=base.logs,
+        now=base.now,
+    )
+    pools = PoolEverywhere(own=waits.pool, is_alone=lambda: waits.shards.is_alone, lane=base.db.pool)
     outboxes = {
         executor: Outbox(
             db=base.db,
@@ -236,7 +250,7 @@ def _term(base: Foundation, agents: AgentService, number: int, python_for: Pytho
         term=number,
         now=base.now,
         run_ended=partial(_run_ended, base),
-        waits=cheap.pool,
+        waits=pools,
         may_launch=lambda: not base.stop.is_set(),
         launcher=base.replica,
         call_back=callbacks.came,
@@ -251,7 +265,8 @@ def _term(base: Foundation, agents: AgentService, number: int, python_for: Pytho
     )
     within_s = SWEEPS_MISSED * config.sweep_interval_s
     return Term(
-        cheap=cheap,
+        calls=calls,
+        pools=pools,
         outboxes=outboxes,
         scheduler=scheduler,
         clock=base.clock,
@@ -266,7 +281,7 @@ def _term(base: Foundation, agents: AgentService, number: int, python_for: Pytho
     )
 
 
-def build_api(base: Foundation, led: Led, config: ApiConfig) -> ApiServer:
+def build_api(base: Foundation, waits: WaitParts, config: ApiConfig) -> ApiServer:
     context = ApiContext(
         db=base.db,
         logs=base.logs,
@@ -275,7 +290,7 @@ def build_api(base: Foundation, led: Led, config: ApiConfig) -> ApiServer:
         tree=lambda: msgspec.to_builtins(base.root.view()),
         faults=base.root.faults,
         version=release(),
-        pool=lambda: led.pool,
+        pool=waits.pool,
         secrets=box_of(base.config.secrets),
         test_connection=ConnectionCheck(base.policy).check if config.test_connection else None,
     )

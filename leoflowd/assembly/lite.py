@@ -19,6 +19,7 @@ from leoflowd.assembly.foundation import (
     build_api,
     build_heart,
     build_leadership,
+    build_waits,
     connections_of,
     following,
     lay_foundation,
@@ -77,6 +78,7 @@ async def build(
     # The same for as long as the data folder lives: the agent goes on through restarts of the daemon.
     base = await lay_foundation(config, db, root, stop, replica=hashlib.sha256(host.token.encode()).hexdigest()[:16])
     led, agents = Led(), _agents(base, host)
+    waits = build_waits(base, partial(_python_for, host.environments))
     ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(config.api.ui_dir or Path(), progress=say))
     return Parts(
         hints=base.hints,
@@ -85,10 +87,11 @@ async def build(
         refusals=base.refusals,
         agents=agents,
         heart=build_heart(base, agents),
+        waits=waits,
         executor=_executor(base, host, agents),
         executor_name="process executor",
-        leadership=build_leadership(base, led, agents, python_for=partial(_python_for, host.environments), lead=lead),
-        api=build_api(base, led, msgspec.structs.replace(config.api, ui_dir=ui_dir)),
+        leadership=build_leadership(base, led, agents, waits, lead=lead),
+        api=build_api(base, waits, msgspec.structs.replace(config.api, ui_dir=ui_dir)),
         environments=host.environments,
         workspace=Workspace(
             config.lite,

@@ -10,7 +10,8 @@ import trio
 
 from leoflowd.agents.service import AgentService
 from leoflowd.api.server import ApiServer
-from leoflowd.cheap_tasks.parts import CheapTasks
+from leoflowd.cheap_tasks.everywhere import PoolEverywhere
+from leoflowd.cheap_tasks.parts import CallParts, WaitParts
 from leoflowd.contract.executors import Executor
 from leoflowd.executors.refusals import Refusals
 from leoflowd.lite.environments import Environments
@@ -47,6 +48,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     refusals: Refusals
     agents: AgentService
     heart: Heart
+    waits: WaitParts
     executor: ExecutorPart
     executor_name: str
     leadership: Leadership
@@ -59,7 +61,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 class Term(msgspec.Struct, frozen=True, kw_only=True):
     """Of the daemon that leads, made anew for each term."""
 
-    cheap: CheapTasks
+    calls: CallParts
+    pools: PoolEverywhere
     outboxes: dict[str, Outbox]
     """By executor."""
     scheduler: Scheduler

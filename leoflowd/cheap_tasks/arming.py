@@ -1,13 +1,14 @@
-"""Keeping memory and table in step: all waits at the start, what hints name, and a sweep over ids as the guarantee.
+"""Keeping memory and table in step: all waits of a share, what hints name, and a sweep over ids as the guarantee.
 
 The pool is told of new and withdrawn waits directly; this is for what it could not be told: a restart, a person who
-cleared or paused, another process. A wait that came or went while a page was read is left as memory has it, because
+cleared or paused, another daemon. A wait that came or went while a page was read is left as memory has it, because
 that is newer than the page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -18,6 +19,7 @@ from leoflowd import telemetry
 from leoflowd.cheap_tasks.records import Parked, WaitRecord
 from leoflowd.cheap_tasks.wait_table import WaitTable
 from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.core.pool_shards import IdRange, ranges_of, shard_of
 from leoflowd.store.hints import Hint
 from leoflowd.store.waits import ArmPage, ArmRow
 from leoflowd.supervision import backoff_s
@@ -37,7 +39,8 @@ T = TypeVar("T")
 
 class Arming:
     """`take` parks a row unless it is parked; `drop` forgets a wait without an end; `hook_arrived` hears of hooks,
-    `answered` that somebody answered."""
+    `answered` that somebody answered, `finished` which DAG something finished in, `asked` what somebody asked another
+    daemon to do with a wait, or that its terms have changed."""
 
     def __init__(
         self,
@@ -49,6 +52,9 @@ class Arming:
         drop: Callable[[WaitRecord], None],
         hook_arrived: Callable[[str], None],
         answered: Callable[[], None],
+        finished: Callable[[str], None],
+        asked: Callable[[str, str], None],
+        held: set[int],
         sweep_interval_s: float,
     ) -> None:
         self._table = table
@@ -58,42 +64,65 @@ class Arming:
         self._drop = drop
         self._hook_arrived = hook_arrived
         self._answered = answered
+        self._finished = finished
+        self._asked = asked
+        self._held = held
+        """Shards that are watched here."""
+        self._reading = trio.Lock()
         self._sweep_interval_s = sweep_interval_s
         self._runs: set[int] = set()
+        self._begun: set[int] = set()
         self._dags: set[str] = set()
         self._sweep_wanted = False
         self._wanted = trio.Event()
         self._left: set[int] | None = None
         """Waits that left memory since the page that is being looked at was asked for."""
 
-    def note_left(self, record: WaitRecord) -> None:
+    def note_left(self, number: int) -> None:
         if self._left is not None:
-            self._left.add(record.number)
+            self._left.add(number)
 
-    # --- the start --------------------------------------------------------------------------------------------------
+    # --- a share ----------------------------------------------------------------------------------------------------
 
-    async def arm(self) -> int:
-        """Everything that is waited for now, and how many that are. Waits for as long as Postgres does not answer."""
+    async def arm(self, shards: Collection[int]) -> int:
+        """Everything in these shards that is waited for now, and how many that are. Waits for as long as Postgres does
+        not answer."""
         armed = 0
-        self._left = set()
-        send, pages = trio.open_memory_channel[ArmPage](0)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._read_pages, send)
-            async for page in pages:  # while one is taken, the next one is read
-                await self._take_missing(page.rows)
-                armed += len(page.rows)
-        self._left = None
+        async with self._one_look():
+            send, pages = trio.open_memory_channel[ArmPage](0)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._read_pages, shards, send)
+                async for page in pages:  # while one is taken, the next one is read
+                    await self._take_missing(page.rows)
+                    armed += len(page.rows)
         return armed
 
-    async def _read_pages(self, send: trio.MemorySendChannel[ArmPage]) -> None:
-        after: UUID | None = None
+    async def _read_pages(self, shards: Collection[int], send: trio.MemorySendChannel[ArmPage]) -> None:
         async with send:
-            while True:
-                page = await self._read(partial(self._table.list_to_arm, after=after, limit=PAGE))
-                await send.send(page)
-                after = page.next_after
-                if after is None:
-                    return
+            for ids in ranges_of(shards):
+                rest: IdRange | None = ids
+                while rest is not None:
+                    page = await self._read(partial(self._table.list_to_arm, rest, limit=PAGE))
+                    await send.send(page)
+                    rest = None if page.next_after is None else IdRange(page.next_after, ids.upto)
+
+    async def release(self, shards: Collection[int]) -> None:
+        """Another daemon watches them from now on: forgotten, without an end."""
+        for place, record in enumerate(tuple(self._parked.records.values())):
+            if place % PAGE == 0:
+                await trio.lowlevel.checkpoint()
+            if shard_of(record.number) in shards and not record.is_dead:
+                self._drop(record)
+
+    @asynccontextmanager
+    async def _one_look(self) -> AsyncIterator[None]:
+        """One at a time reads the table: what leaves memory meanwhile is noted once."""
+        async with self._reading:
+            self._left = set()
+            try:
+                yield
+            finally:
+                self._left = None
 
     # --- afterwards -------------------------------------------------------------------------------------------------
 
@@ -109,6 +138,15 @@ class Arming:
                     if int(hint.value) in self._parked.runs:
                         self._runs.add(int(hint.value))
                         self._wanted.set()
+                case "waits":  # of one dag run, or any
+                    if hint.value:
+                        self._begun.add(int(hint.value))
+                    self._sweep_wanted |= not hint.value
+                    self._wanted.set()
+                case "finished":
+                    self._finished(hint.value)
+                case "probe" | "fire" | "fail" | "terms":
+                    self._asked(hint.kind, hint.value)
                 case "dag":
                     self._dags.add(hint.value)
                     self._wanted.set()
@@ -126,9 +164,11 @@ class Arming:
                 await self._wanted.wait()
                 await trio.sleep(HINTS_TOGETHER_S)
             self._wanted = trio.Event()
-            runs, dags = self._runs, self._dags
-            self._runs, self._dags = set(), set()
-            await self._look_at_runs(runs)
+            runs, begun, dags = self._runs, self._begun, self._dags
+            self._runs, self._begun, self._dags = set(), set(), set()
+            await self._look_at_runs(runs - begun)
+            for dag_run_id in sorted(begun):
+                await self._look_at_begun(dag_run_id)
             for dag_id in sorted(dags):
                 await self._look_at_dag(dag_id)
             if self._sweep_wanted or trio.current_time() >= next_sweep:
@@ -150,12 +190,18 @@ class Arming:
     async def _look_at_dag(self, dag_id: str) -> None:
         """It was paused, unpaused, registered or deleted."""
         held = await self._held_of(dag_id) if self._parked.by_dag[dag_id] else []
-        self._left = set()
-        rows = await self._read(partial(self._table.list_of_dag, dag_id))
-        current = {row.id.int for row in rows}
-        self._drop_all(record for record in held if record.number not in current)
-        await self._take_missing(rows)
-        self._left = None
+        await self._compare(held, partial(self._table.list_of_dag, dag_id))
+
+    async def _look_at_begun(self, dag_run_id: int) -> None:
+        """The scheduler of another daemon has begun waits of this run, or ended some."""
+        await self._compare(self._parked.runs.of(dag_run_id), partial(self._table.list_of_run, dag_run_id))
+
+    async def _compare(self, held: Collection[WaitRecord], read: Callable[[], Awaitable[Sequence[ArmRow]]]) -> None:
+        async with self._one_look():
+            rows = await self._read(read)
+            current = {row.id.int for row in rows}
+            self._drop_all(record for record in held if record.number not in current)
+            await self._take_missing(rows)
 
     async def _held_of(self, dag_id: str) -> list[WaitRecord]:
         """Looks at all waits, because an index would cost each of them; pausing is rare."""
@@ -170,15 +216,13 @@ class Arming:
     async def _sweep(self) -> None:
         """Every current id once: those unknown here are armed, those that no page had are dropped."""
         self._parked.sweep += 1
-        after: UUID | None = None
-        while True:
-            self._left = set()
-            page = await self._read(partial(self._table.list_current_ids_page, after=after, limit=PAGE))
-            await self._mark(page.ids)
-            after = page.next_after
-            if after is None:
-                break
-        self._left = None
+        for ids in ranges_of(self._held):
+            rest: IdRange | None = ids
+            while rest is not None:
+                async with self._one_look():
+                    page = await self._read(partial(self._table.list_current_ids_page, rest, limit=PAGE))
+                    await self._mark(page.ids)
+                rest = None if page.next_after is None else IdRange(page.next_after, ids.upto)
         for place, record in enumerate(tuple(self._parked.records.values())):
             if place % PAGE == 0:
                 await trio.lowlevel.checkpoint()
@@ -202,7 +246,7 @@ class Arming:
         for place, row in enumerate(rows):
             if place % SLICE == 0:
                 await trio.lowlevel.checkpoint()
-            if self._left is None or row.id.int not in self._left:
+            if (self._left is None or row.id.int not in self._left) and shard_of(row.id.int) in self._held:
                 self._take(row)
 
     def _drop_all(self, records: Iterable[WaitRecord]) -> None:

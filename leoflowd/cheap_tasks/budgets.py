@@ -18,7 +18,6 @@ class Budget:
     """Ask `opens_at`, then `start` exactly one probe, then say how it ended. Every `start` is ended once."""
 
     __slots__ = (
-        "_limits",
         "_throttles",
         "_tokens",
         "_tokens_at",
@@ -26,12 +25,13 @@ class Budget:
         "failures",
         "in_flight",
         "latency_mean_s",
+        "limits",
         "retry_at",
         "throttled_until",
     )
 
     def __init__(self, limits: PoolConfig, now: float) -> None:
-        self._limits = limits
+        self.limits = limits
         self._tokens = float(limits.target_burst)
         self._tokens_at = now
         self._trips = 0
@@ -52,20 +52,20 @@ class Budget:
 
     def tokens(self, now: float) -> float:
         """Probes that may start at once, as far as the rate goes."""
-        grown = self._tokens + max(0.0, now - self._tokens_at) * self._limits.target_rate
-        return min(float(self._limits.target_burst), grown)
+        grown = self._tokens + max(0.0, now - self._tokens_at) * self.limits.target_rate
+        return min(float(self.limits.target_burst), grown)
 
     def opens_at(self, now: float) -> float:
         """`now`: a probe may start. Later: not before then. Infinity: when one that runs has ended."""
         state = self.breaker(now)
-        most = 1 if state is BreakerState.HALF_OPEN else self._limits.target_concurrency
+        most = 1 if state is BreakerState.HALF_OPEN else self.limits.target_concurrency
         if self.in_flight >= most:
             return math.inf
         earliest = max(now, self.throttled_until)
         if state is BreakerState.OPEN and self.retry_at is not None:
             earliest = max(earliest, self.retry_at)
         missing = 1.0 - self.tokens(now)
-        return max(earliest, now + missing / self._limits.target_rate) if missing > 1e-9 else earliest
+        return max(earliest, now + missing / self.limits.target_rate) if missing > 1e-9 else earliest
 
     def start(self, now: float) -> None:
         assert self.opens_at(now) <= now, "a probe starts when its budget allows it"
@@ -76,7 +76,7 @@ class Budget:
     def give_back(self) -> None:
         """The probe was not made after all."""
         self.in_flight -= 1
-        self._tokens = min(float(self._limits.target_burst), self._tokens + 1.0)
+        self._tokens = min(float(self.limits.target_burst), self._tokens + 1.0)
 
     def answered(self, took_s: float) -> None:
         """Whatever the answer: somebody is there."""
@@ -90,17 +90,13 @@ class Budget:
         self._ended(took_s)
         self.failures += 1
         # What was asked before the breaker opened says nothing new when it fails now.
-        if was is BreakerState.HALF_OPEN or (
-            was is BreakerState.CLOSED and self.failures >= self._limits.breaker_after
-        ):
-            self.retry_at = now + _growing(
-                self._limits.breaker_first_s, self._limits.breaker_max_s, self._trips, jitter
-            )
+        if was is BreakerState.HALF_OPEN or (was is BreakerState.CLOSED and self.failures >= self.limits.breaker_after):
+            self.retry_at = now + _growing(self.limits.breaker_first_s, self.limits.breaker_max_s, self._trips, jitter)
             self._trips += 1
 
     def throttled(self, now: float, took_s: float, retry_after_s: float | None, jitter: float) -> float:
         """The target asks for patience: until when it is left alone. It answered, so the breaker closes."""
-        limits = self._limits
+        limits = self.limits
         throttles = self._throttles + 1
         self.answered(took_s)
         self._throttles = throttles
@@ -116,7 +112,7 @@ class Budget:
             and self.failures == 0
             and self._throttles == 0
             and self.retry_at is None
-            and self.tokens(now) >= self._limits.target_burst
+            and self.tokens(now) >= self.limits.target_burst
         )
 
     def _ended(self, took_s: float) -> None:

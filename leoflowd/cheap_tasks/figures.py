@@ -65,6 +65,7 @@ def statistics(
     figures: Figures,
     *,
     parked: Parked,
+    shards: int,
     schedule: ProbeSchedule,
     stalls: StallStatistics,
     probes_in_flight: int,
@@ -75,6 +76,7 @@ def statistics(
     quarantined = [group for group in schedule.groups.values() if group.is_quarantined]
     return PoolStatistics(
         waits=dict(parked.by_kind),
+        shards=shards,
         groups=len(schedule.groups),
         armed=figures.armed,
         armed_in_s=figures.armed_in_s,

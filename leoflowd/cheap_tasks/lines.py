@@ -50,7 +50,7 @@ class Lines:
     """All gates, and the line for the workers. `now` is Trio's clock throughout."""
 
     def __init__(self, limits: PoolConfig) -> None:
-        self._limits = limits
+        self._limits = self._own = limits
         self._gates: dict[tuple[str, str | None], Gate] = {}
         self._seated: FairQueue[ProbeGroup] = FairQueue()
         self._batches: dict[tuple[str, str | None, int, str], dict[ProbeGroup, None]] = {}
@@ -61,6 +61,18 @@ class Lines:
     def __len__(self) -> int:
         """Groups in line anywhere."""
         return len(self._seated) + sum(len(gate.line) for gate in self._with_line)
+
+    def share_out(self, share: float) -> None:
+        """This daemon watches so much of all waits, and asks no more of any target than that part of its budget."""
+        limits = self._limits
+        self._own = msgspec.structs.replace(
+            limits,
+            target_rate=max(limits.target_rate * share, 1e-3),
+            target_burst=max(1, round(limits.target_burst * share)),
+            target_concurrency=max(1, round(limits.target_concurrency * share)),
+        )
+        for gate in self._gates.values():
+            gate.budget.limits = self._own
 
     def gates(self) -> Iterator[Gate]:
         return iter(self._gates.values())
@@ -75,7 +87,7 @@ class Lines:
         if found is None:
             if len(self._gates) >= GATES_KEPT:
                 self._forget_untouched(now)
-            found = Gate(target, connection_id, Budget(self._limits, now))
+            found = Gate(target, connection_id, Budget(self._own, now))
             self._gates[target, connection_id] = found
         return found
 

@@ -1,4 +1,4 @@
-"""What the cheap-task pool is made of, put together once by `daemon.py`, which starts the parts and owns the rest."""
+"""What the cheap-task pool is made of: the share of the waits that a daemon watches, and the calls of the leader."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import trio
@@ -20,6 +20,7 @@ from leoflowd.cheap_tasks.human_answers import StoredQuestions
 from leoflowd.cheap_tasks.inline_life import InlineLife
 from leoflowd.cheap_tasks.pool import CheapTaskPool
 from leoflowd.cheap_tasks.probes import probe_running_in
+from leoflowd.cheap_tasks.shards import Shards
 from leoflowd.cheap_tasks.stall_watcher import StallWatcher
 from leoflowd.cheap_tasks.trigger_hosts import TriggerHosts
 from leoflowd.cheap_tasks.wait_table import StoredWaits
@@ -41,15 +42,12 @@ from leoflowd.store.variables import VariableBook
 log = telemetry.get_logger(__name__)
 
 
-class Scheduler(WaitEnds, Reports, Protocol):
-    """The scheduler's inbox, as the pool needs it."""
+class WaitParts(msgspec.Struct, frozen=True):
+    """Of every daemon that watches waits, whether it leads or not."""
 
-
-class CheapTasks(msgspec.Struct, frozen=True):
     pool: CheapTaskPool
     hosts: TriggerHosts
-    inline: InlineTasks
-    inline_life: InlineLife
+    shards: Shards
     stalls: StallWatcher
 
     def summary(self) -> dict[str, float]:
@@ -65,24 +63,29 @@ class CheapTasks(msgspec.Struct, frozen=True):
         }
 
 
-def build(
+class CallParts(msgspec.Struct, frozen=True):
+    """Of the daemon that leads: inline HTTP tasks, which its outbox launches."""
+
+    inline: InlineTasks
+    inline_life: InlineLife
+
+
+def build_waits(
     config: Config,
     db: Database,
     *,
-    scheduler: Scheduler,
+    ends: WaitEnds,
     hints: HintListener,
     connections: ConnectionBook,
     variables: VariableBook,
     policy: EgressPolicy,
-    dispatches: trio.MemoryReceiveChannel[Dispatch],
     python_for: Callable[[EnvironmentSpec], Awaitable[str]],
     shim: Path,
     logs: LogStore,
     now: Callable[[], datetime],
-) -> CheapTasks:
-    """`dispatches` are inline HTTP tasks; raises `leoflow_sensors.BrokenKind`."""
+) -> WaitParts:
+    """It watches nothing until its `shards` run. Raises `leoflow_sensors.BrokenKind`."""
     assert config.process is not None, "trigger hosts of a cluster are pods, which arrive with the cluster roles"
-    make_client = partial(EgressClient, policy)
     stalls = StallWatcher(stall_after_s=config.pool.stall_after_s, describe=probe_running_in)
     hosts = TriggerHosts(
         python_for=python_for,
@@ -99,30 +102,48 @@ def build(
     pool = CheapTaskPool(
         table=StoredWaits(db.pool),
         questions=StoredQuestions(db.pool),
-        ends=scheduler,
+        ends=ends,
         hints=hints.subscribe(),
         kinds=load_kinds(),
         connections=connections,
         dag_facts=ExternalFacts(db.pool),
         deliveries=partial(_deliveries, db),
         trigger_hosts=hosts,
-        make_client=make_client,
+        make_client=partial(EgressClient, policy),
         config=config.pool,
         now=now,
         stalls=stalls.statistics,
+        held=frozenset(),
     )
+    shards = Shards(conninfo=db.conninfo, share=pool, store=config.store)
+    return WaitParts(pool=pool, hosts=hosts, shards=shards, stalls=stalls)
+
+
+def build_calls(
+    config: Config,
+    db: Database,
+    *,
+    reports: Reports,
+    hints: HintListener,
+    connections: ConnectionBook,
+    policy: EgressPolicy,
+    dispatches: trio.MemoryReceiveChannel[Dispatch],
+    logs: LogStore,
+    now: Callable[[], datetime],
+) -> CallParts:
+    """`dispatches` are inline HTTP tasks."""
     inline = InlineTasks(
         dispatches=dispatches,
-        reports=scheduler,
+        reports=reports,
         connections=connections,
         find_try=partial(_find_try, db),
         logs=logs,
-        make_client=make_client,
+        make_client=partial(EgressClient, policy),
         config=config.inline,
         now=now,
     )
-    life = InlineLife(lane=db.pool, inline=inline, reports=scheduler, hints=hints.subscribe(), now=now)
-    return CheapTasks(pool=pool, hosts=hosts, inline=inline, inline_life=life, stalls=stalls)
+    life = InlineLife(lane=db.pool, inline=inline, reports=reports, hints=hints.subscribe(), now=now)
+    return CallParts(inline=inline, inline_life=life)
 
 
 def _write_log(logs: LogStore, _wait_id: str, call: TriggerCall, line: dict[str, Any]) -> None:

@@ -44,6 +44,7 @@ from leoflowd.cheap_tasks.records import (
     TermsTable,
     WaitRecord,
     WaitState,
+    number_of,
 )
 from leoflowd.cheap_tasks.schedule import ProbeSchedule
 from leoflowd.cheap_tasks.stall_watcher import StallStatistics
@@ -54,6 +55,7 @@ from leoflowd.contract.dag_facts import DagFacts
 from leoflowd.contract.human import HUMAN_KIND
 from leoflowd.contract.pool_view import PoolStatistics, WaitExplanation
 from leoflowd.contract.waits import NewWait, WaitAction, WaitEnd, WaitEnds
+from leoflowd.core.pool_shards import ALL_SHARDS, SHARDS, shard_of
 from leoflowd.store.hints import Hint
 from leoflowd.store.hitl_details import Settled
 
@@ -72,7 +74,7 @@ class CheapTaskPool:
 
     `table` is `store.waits` on a lane, `questions` `store.hitl_details`, `connections` the connection book,
     `deliveries(name)` the webhooks that arrived; `make_client` gives each worker its own HTTP client. `stalls` reads
-    the stall watcher.
+    the stall watcher. `held` are the shards that it watches from the start; `Shards` changes them.
     """
 
     def __init__(
@@ -92,12 +94,14 @@ class CheapTaskPool:
         now: Callable[[], datetime],
         stalls: Callable[[], StallStatistics] = lambda: StallStatistics(0, 0.0),
         jitter: Callable[[], float] = random.random,
+        held: Collection[int] = ALL_SHARDS,
     ) -> None:
         self._table = table
         self._trigger_hosts = trigger_hosts
         self._config = config
         self._now = now
         self._stalls = stalls
+        self._held = set(held)
         self._parked = Parked()
         self._terms = TermsTable()
         self._push = PushSources()
@@ -130,6 +134,9 @@ class CheapTaskPool:
             drop=self._drop,
             hook_arrived=self.hook_arrived,
             answered=self._answers.look,
+            finished=lambda dag_id: self.dag_finished((dag_id,)),
+            asked=self._asked,
+            held=self._held,
             sweep_interval_s=config.sweep_interval_s,
         )
         self._workers = ProbeWorkers(
@@ -151,7 +158,8 @@ class CheapTaskPool:
         """Until cancelled. Started once every wait of the table is watched, however long Postgres takes for that."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._reporter.run)
-            await self._arm()
+            if self._held:
+                await self.arm(frozenset(self._held))
             nursery.start_soon(self._push.run)
             nursery.start_soon(self._watch_clock)
             nursery.start_soon(self._answers.run)
@@ -161,22 +169,45 @@ class CheapTaskPool:
             nursery.start_soon(self._arming.reconcile)
             task_status.started()
 
-    async def _arm(self) -> None:
+    # --- its share --------------------------------------------------------------------------------------------------
+
+    def holds(self, wait_id: str) -> bool:
+        """Whether this daemon is to watch it."""
+        number = number_of(wait_id)
+        return number is not None and shard_of(number) in self._held
+
+    def take(self, shards: frozenset[int]) -> None:
+        """`shards.Share`, as the next two."""
+        self._held |= shards
+        self._schedule.lines.share_out(len(self._held) / SHARDS)
+
+    async def arm(self, shards: frozenset[int]) -> None:
         began = trio.current_time()
-        self._figures.armed = await self._arming.arm()
+        armed = await self._arming.arm(shards)
+        self._figures.armed += armed
         self._figures.armed_in_s = trio.current_time() - began
-        log.info("waits_armed", waits=self._figures.armed, seconds=round(self._figures.armed_in_s, 3))
+        log.info("waits_armed", waits=armed, seconds=round(self._figures.armed_in_s, 3))
+
+    async def give_up(self, shards: frozenset[int]) -> None:
+        """Their ends on the way are reported still: nobody minds whose report it is."""
+        self._held -= shards
+        self._schedule.lines.share_out(len(self._held) / SHARDS)
+        await self._arming.release(shards)
 
     # --- what the scheduler says ------------------------------------------------------------------------------------
 
     def register(self, waits: Sequence[NewWait]) -> None:
         for wait in waits:
-            self._intake.take_new(wait)
+            if shard_of(wait.id.int) in self._held:
+                self._intake.take_new(wait)
 
-    def withdraw(self, wait_ids: Sequence[str]) -> None:
+    def withdraw(self, wait_ids: Sequence[str], dag_run_ids: Collection[int] = ()) -> None:
         for wait_id in wait_ids:
-            record = self._parked.records.get(UUID(wait_id).int)
-            if record is not None:
+            number = UUID(wait_id).int
+            record = self._parked.records.get(number)
+            if record is None:
+                self._arming.note_left(number)  # the page that is being read may have it
+            else:
                 self._drop(record)
 
     def dag_finished(self, dag_ids: Collection[str]) -> None:
@@ -210,6 +241,7 @@ class CheapTaskPool:
         return statistics(
             self._figures,
             parked=self._parked,
+            shards=len(self._held),
             schedule=self._schedule,
             stalls=self._stalls(),
             probes_in_flight=self._workers.in_flight,
@@ -256,6 +288,9 @@ class CheapTaskPool:
         """Stored first, then applied. False: no longer waited for. Raises `StoreUnavailable`."""
         if not await self._table.set_poke_interval(wait_id, seconds):
             return False
+        return self._apply_poke_interval(wait_id, seconds)
+
+    def _apply_poke_interval(self, wait_id: str, seconds: float) -> bool:
         record = self._parked.find(wait_id)
         if record is None:
             return False
@@ -264,6 +299,14 @@ class CheapTaskPool:
             record.terms = self._terms.of(record.source.kind, changed)
             self._schedule.new_cadence(record.source, record)
         return True
+
+    def _asked(self, what: str, of: str) -> None:
+        """By a person at another daemon: a `WaitAction` for a wait, or the seconds of a new poke interval."""
+        wait_id, _, seconds = of.partition(" ")
+        if what == "terms":
+            self._apply_poke_interval(wait_id, float(seconds))
+        else:
+            self.act(wait_id, WaitAction(what))
 
     # --- waits go ---------------------------------------------------------------------------------------------------
 
@@ -283,7 +326,7 @@ class CheapTaskPool:
         else:
             self._stop_trigger(record)
             self._unpark(record, WaitState.GONE)
-        self._arming.note_left(record)
+        self._arming.note_left(record.number)
 
     def _unpark(self, record: WaitRecord, state: WaitState, *, popped: bool = False) -> None:
         self._parked.unpark(record, state, popped=popped)
@@ -292,7 +335,7 @@ class CheapTaskPool:
 
     def _committed(self, record: WaitRecord) -> None:
         self._parked.forget(record)
-        self._arming.note_left(record)
+        self._arming.note_left(record.number)
 
     def _stop_trigger(self, record: WaitRecord) -> None:
         if isinstance(record.source, HostSource):

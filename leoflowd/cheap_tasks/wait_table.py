@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
+from leoflowd.core.pool_shards import IdRange
 from leoflowd.store import waits
 from leoflowd.store.database import Lane
 from leoflowd.store.waits import ArmPage, ArmRow, IdPage
@@ -14,15 +15,17 @@ from leoflowd.store.waits import ArmPage, ArmRow, IdPage
 class WaitTable(Protocol):
     """Everything raises `StoreUnavailable`. Rows and ids are of waits that are current, in DAGs that are not paused."""
 
-    async def list_to_arm(self, *, after: UUID | None, limit: int) -> ArmPage: ...
+    async def list_to_arm(self, ids: IdRange, *, limit: int) -> ArmPage: ...
 
     async def list_of_dag(self, dag_id: str) -> Sequence[ArmRow]: ...
+
+    async def list_of_run(self, dag_run_id: int) -> Sequence[ArmRow]: ...
 
     async def list_by_ids(self, ids: Sequence[UUID]) -> Sequence[ArmRow]: ...
 
     async def list_current_ids(self, ids: Sequence[UUID]) -> frozenset[UUID]: ...
 
-    async def list_current_ids_page(self, *, after: UUID | None, limit: int) -> IdPage: ...
+    async def list_current_ids_page(self, ids: IdRange, *, limit: int) -> IdPage: ...
 
     async def set_poke_interval(self, wait_id: str, seconds: float) -> bool: ...
 
@@ -33,13 +36,17 @@ class StoredWaits:
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
 
-    async def list_to_arm(self, *, after: UUID | None, limit: int) -> ArmPage:
+    async def list_to_arm(self, ids: IdRange, *, limit: int) -> ArmPage:
         async with self._lane.connection() as conn:
-            return await waits.list_waits_to_arm(conn, after=after, limit=limit)
+            return await waits.list_waits_to_arm(conn, ids, limit=limit)
 
     async def list_of_dag(self, dag_id: str) -> Sequence[ArmRow]:
         async with self._lane.connection() as conn:
             return await waits.list_waits_of_dag(conn, dag_id)
+
+    async def list_of_run(self, dag_run_id: int) -> Sequence[ArmRow]:
+        async with self._lane.connection() as conn:
+            return await waits.list_waits_of_run(conn, dag_run_id)
 
     async def list_by_ids(self, ids: Sequence[UUID]) -> Sequence[ArmRow]:
         async with self._lane.connection() as conn:
@@ -49,9 +56,9 @@ class StoredWaits:
         async with self._lane.connection() as conn:
             return await waits.list_current_ids(conn, ids)
 
-    async def list_current_ids_page(self, *, after: UUID | None, limit: int) -> IdPage:
+    async def list_current_ids_page(self, ids: IdRange, *, limit: int) -> IdPage:
         async with self._lane.connection() as conn:
-            return await waits.list_current_ids_page(conn, after=after, limit=limit)
+            return await waits.list_current_ids_page(conn, ids, limit=limit)
 
     async def set_poke_interval(self, wait_id: str, seconds: float) -> bool:
         async with self._lane.transaction() as conn:

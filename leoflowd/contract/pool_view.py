@@ -66,12 +66,15 @@ class PoolStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Counters count from the start of the process."""
 
     waits: dict[str, int]
-    """Parked now, by kind."""
+    """Parked now, by kind; in this daemon, as everything here."""
+    shards: int
+    """Of the `core.pool_shards.SHARDS` that all waits fall into: those that this daemon watches."""
     groups: int
     """Distinct probes among them (timed kinds have none)."""
     armed: int
-    """Waits read from the store at the start."""
+    """Waits read from the store since the start: those of each share that this daemon was given."""
     armed_in_s: float
+    """The last time."""
     probes_made: int
     probes_saved: int
     """Waits that a probe served beyond its first: what coalescing spared."""
@@ -141,8 +144,11 @@ class Pool(Protocol):
 
     def statistics(self) -> PoolStatistics: ...
 
+    def holds(self, wait_id: str) -> bool:
+        """Whether this wait is in the share of this daemon; else another one watches it."""
+
     def explain(self, wait_id: str) -> WaitExplanation | None:
-        """None: the pool does not watch it (ended, its DAG is paused, or it was registered this very moment)."""
+        """None: it is not watched here: ended, of a paused DAG, registered this very moment, or of another share."""
 
     def act(self, wait_id: str, action: WaitAction) -> bool:
         """Begins it; what follows is committed by the scheduler. False: the pool does not watch this wait."""

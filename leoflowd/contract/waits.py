@@ -96,7 +96,8 @@ class Waits(Protocol):
 
     def register(self, waits: Sequence[NewWait]) -> None: ...
 
-    def withdraw(self, wait_ids: Sequence[str]) -> None: ...
+    def withdraw(self, wait_ids: Sequence[str], dag_run_ids: Collection[int]) -> None:
+        """`dag_run_ids`: whose they are."""
 
     def dag_finished(self, dag_ids: Collection[str]) -> None:
         """A dag run or task instance of these DAGs finished: whoever waits for one may look now."""

@@ -49,6 +49,8 @@ class KnownWait(msgspec.Struct, frozen=True):
 
     facts: WaitFacts
     seen: WaitExplanation | None
+    is_elsewhere: bool = False
+    """Another daemon watches it."""
 
 
 class SlotHolder(msgspec.Struct, frozen=True):
@@ -244,7 +246,7 @@ def _of_wait(wait: KnownWait, now: datetime) -> Iterator[str]:
     facts = wait.facts
     yield f"it waits for {what_is_awaited(wait)}; it began{_since(facts.registered_at, now)}"
     if wait.seen is None:
-        yield _why_unwatched(facts)
+        yield _why_unwatched(facts, is_elsewhere=wait.is_elsewhere)
     else:
         yield from _what_the_pool_sees(wait.seen, now)
     yield "it has no deadline" if facts.deadline_at is None else f"it times out at {_when(facts.deadline_at, now)}"
@@ -252,9 +254,11 @@ def _of_wait(wait: KnownWait, now: datetime) -> Iterator[str]:
         yield f"then the task goes on in a process of its own, in {facts.terms.resume.next_method}"
 
 
-def _why_unwatched(wait: WaitFacts) -> str:
+def _why_unwatched(wait: WaitFacts, *, is_elsewhere: bool) -> str:
     if wait.is_paused:
         return "its DAG is paused: nobody looks until it is unpaused"
+    if is_elsewhere:
+        return "another daemon watches it, and knows what was seen last: ask there"
     return "the cheap-task pool does not watch it yet: it was registered this moment, or the pool is starting"
 
 

@@ -40,6 +40,7 @@ class EndWait(msgspec.Struct, frozen=True):
     """Nobody waits for this any more. Lost: likewise."""
 
     wait_id: str
+    dag_run_id: int
 
 
 class DagFinished(msgspec.Struct, frozen=True):
@@ -113,7 +114,7 @@ def _ended_waits(draft: Draft, views: Views) -> Iterator[EndWait]:
     for (dag_run_id, i), before in draft.first.items():
         after = views.runs[dag_run_id].view.facts[i]
         if before.wait == "waiting" and (after.wait != "waiting" or after.id != before.id):
-            yield EndWait(before.id)
+            yield EndWait(before.id, dag_run_id)
 
 
 def _finished_dags(draft: Draft, views: Views) -> set[str]:
@@ -161,7 +162,7 @@ class Effects:
 
     def carry_out(self, effects: Iterable[Effect]) -> None:
         begun: list[NewWait] = []
-        ended: list[str] = []
+        ended: dict[str, int] = {}
         finished: set[str] = set()
         launches: dict[str, list[TryFacts]] = {}
         for effect in effects:
@@ -170,8 +171,8 @@ class Effects:
                     _answer(effect)
                 case BeginWait(wait=wait):
                     begun.append(wait)
-                case EndWait(wait_id=wait_id):
-                    ended.append(wait_id)
+                case EndWait(wait_id=wait_id, dag_run_id=dag_run_id):
+                    ended[wait_id] = dag_run_id
                 case DagFinished(dag_id=dag_id):
                     finished.add(dag_id)
                 case RunEnded(dag_id=dag_id) | AssetsCame(dag_id=dag_id):
@@ -186,11 +187,11 @@ class Effects:
         for executor, tries in launches.items():
             self._launch(executor, tries)
 
-    def _tell_pool(self, begun: list[NewWait], ended: list[str], finished: set[str]) -> None:
+    def _tell_pool(self, begun: list[NewWait], ended: dict[str, int], finished: set[str]) -> None:
         if begun:
             self._waits.register(begun)
         if ended:
-            self._waits.withdraw(ended)
+            self._waits.withdraw(list(ended), set(ended.values()))
         if finished:
             self._waits.dag_finished(finished)
 

@@ -3,10 +3,13 @@
 Payloads: `run:<dag_run_id>` (its rows changed), `dag:<dag_id>` (registered, paused, deleted), `pools:`, `reports:` (a
 daemon that does not lead was told something), `variables:` and `connections:` (one was written: DAG files that read it
 while they were loaded are compiled again), `human:` (a question was answered),
-`callbacks:` (one has ended, or is to be launched again).
+`callbacks:` (one has ended, or is to be launched again). To the pools of other daemons: `waits:<dag_run_id>` and
+`finished:<dag_id>` from the leader; `probe:`, `fire:` and `fail:<wait_id>`, `terms:<wait_id> <seconds>` from people.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import msgspec
 import trio
@@ -25,6 +28,11 @@ class Hint(msgspec.Struct, frozen=True):
 
 async def send_hint(conn: Connection, kind: str, value: object = "") -> None:
     await conn.execute(b"SELECT pg_notify('leoflow', %(payload)s)", {"payload": f"{kind}:{value}"})
+
+
+async def send_hints(conn: Connection, hints: Sequence[tuple[str, str]]) -> None:
+    payloads = [f"{kind}:{value}" for kind, value in hints]
+    await conn.execute(b"SELECT pg_notify('leoflow', p) FROM unnest(%(payloads)s::text[]) AS p", {"payloads": payloads})
 
 
 class HintListener:

@@ -12,11 +12,12 @@ import msgspec
 from leoflowd.contract.agent_messages import ResumeCall
 from leoflowd.contract.wait_spec import WaitTerms
 from leoflowd.contract.waits import NewWait, ResumeWith
+from leoflowd.core.pool_shards import IdRange
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_value, long_statement, statements
 
 _SQL = statements("waits")
 
-_FIRST = UUID(int=0)
+_FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 
 InstanceKey = tuple[int, str, int]
 """(dag_run_id, task_id, map_index)"""
@@ -93,9 +94,9 @@ class IdPage(msgspec.Struct, frozen=True):
     next_after: UUID | None
 
 
-async def list_waits_to_arm(conn: Connection, *, after: UUID | None, limit: int) -> ArmPage:
-    """The page behind `after` (None: the first one) of `limit` rows, of which dead ones are left out."""
-    cursor = await conn.execute(_SQL.list_waits_to_arm, {"after": after or _FIRST, "limit": limit})
+async def list_waits_to_arm(conn: Connection, ids: IdRange, *, limit: int) -> ArmPage:
+    """The first `limit` rows of the range, of which dead ones are left out."""
+    cursor = await conn.execute(_SQL.list_waits_to_arm, {**_bounds(ids), "limit": limit})
     rows = await cursor.fetchall()
     return ArmPage(tuple(ArmRow(*row[:-1]) for row in rows if row[-1]), _next_after(rows, limit))
 
@@ -103,6 +104,11 @@ async def list_waits_to_arm(conn: Connection, *, after: UUID | None, limit: int)
 async def list_waits_of_dag(conn: Connection, dag_id: str) -> tuple[ArmRow, ...]:
     """The same for one DAG; none while it is paused."""
     return await fetch_all(conn, _SQL.list_waits_of_dag, ArmRow, dag_id=dag_id)
+
+
+async def list_waits_of_run(conn: Connection, dag_run_id: int) -> tuple[ArmRow, ...]:
+    """The same for one dag run."""
+    return await fetch_all(conn, _SQL.list_waits_of_run, ArmRow, dag_run_id=dag_run_id)
 
 
 async def list_waits_by_ids(conn: Connection, ids: Sequence[UUID]) -> tuple[ArmRow, ...]:
@@ -115,10 +121,14 @@ async def list_current_ids(conn: Connection, ids: Sequence[UUID]) -> frozenset[U
     return frozenset(row[0] for row in await cursor.fetchall())
 
 
-async def list_current_ids_page(conn: Connection, *, after: UUID | None, limit: int) -> IdPage:
-    cursor = await conn.execute(_SQL.list_current_ids_page, {"after": after or _FIRST, "limit": limit})
+async def list_current_ids_page(conn: Connection, ids: IdRange, *, limit: int) -> IdPage:
+    cursor = await conn.execute(_SQL.list_current_ids_page, {**_bounds(ids), "limit": limit})
     rows = await cursor.fetchall()
     return IdPage(tuple(row[0] for row in rows if row[1]), _next_after(rows, limit))
+
+
+def _bounds(ids: IdRange) -> dict[str, UUID]:
+    return {"after": ids.after or _FIRST, "upto": ids.upto or _LAST}
 
 
 def _next_after(rows: Sequence[tuple[Any, ...]], limit: int) -> UUID | None:

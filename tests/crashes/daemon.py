@@ -19,8 +19,10 @@ from leoflow_sensors import load_kinds
 from leoflowd.agents.service import AgentService
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
+from leoflowd.cheap_tasks.everywhere import PoolEverywhere
 from leoflowd.cheap_tasks.human_answers import StoredQuestions
 from leoflowd.cheap_tasks.pool import CheapTaskPool
+from leoflowd.cheap_tasks.shards import Shards
 from leoflowd.cheap_tasks.wait_table import StoredWaits
 from leoflowd.config import ApiConfig, CallbacksConfig, PoolConfig, SchedulerConfig, StoreConfig
 from leoflowd.contract.agent_messages import Launch, Outcome
@@ -185,7 +187,7 @@ class Daemon:
                 executor: Outbox(db=db, dispatches=dispatches, refuse=refuse, now=now)
                 for executor, dispatches in ((EXECUTOR, dispatches_in), (INLINE, inline_in))
             }
-            pool = self._pool(inbox, self._overheard("pool", hints, leading))
+            pools = PoolEverywhere(own=pool, is_alone=lambda: shards.is_alone, lane=db.pool)
             callbacks = Callbacks(
                 db=db,
                 dispatches=dispatches_in,
@@ -205,14 +207,14 @@ class Daemon:
                 term=term,
                 now=now,
                 run_ended=clock.look_at,
-                waits=pool,
+                waits=pools,
                 launcher=self.launcher,
                 call_back=callbacks.came,
             )
             sweeper = Sweeper(
                 db=db, inbox=inbox, config=self._config, now=now, signs=agents.signs, others=Others(db, self.launcher)
             )
-            await start_restarting(leading, root.child("pool"), pool.run, StoreUnavailable)
+            await start(leading, root.child("others' pools"), pools.run)
             for executor, outbox in outboxes.items():
                 await start(leading, root.child(f"{executor} outbox"), outbox.run)
             await start(leading, root.child("scheduler"), scheduler.run)
@@ -232,6 +234,8 @@ class Daemon:
             follow=KeptReports(db=db, inbox=inbox, now=now).run,
             lead=lead,
         )
+        pool = self._pool(inbox, self._overheard("pool", hints, nursery))
+        shards = Shards(conninfo=db.conninfo, share=pool, store=STORE)
         heart = Heart(db=db, replica=self.launcher, name=self.name, heard=agents.heard, agents=lambda: 1, now=now)
         following = self._overheard("scheduler", hints, nursery)
         await start_restarting(nursery, root.child("hints"), hints.run, StoreUnavailable)
@@ -240,6 +244,8 @@ class Daemon:
         nursery.start_soon(_launch_all, dispatches_out, launches)
         nursery.start_soon(follow_hints, following, inbox, clock.look_at, others.came, self._callbacks_came)
         await start(nursery, root.child("replica"), heart.run)
+        await start(nursery, root.child("pool"), pool.run)
+        await start_restarting(nursery, root.child("shards"), shards.run, StoreUnavailable)
         await start_restarting(nursery, root.child("leadership"), leadership.run, StoreUnavailable, LeadershipLost)
 
     def _callbacks_came(self) -> None:
@@ -260,6 +266,7 @@ class Daemon:
             make_client=NoClient,
             config=PoolConfig(stall_after_s=QUIET_S),
             now=self._now,
+            held=frozenset(),
         )
 
     def _overheard(self, who: str, hints: HintListener, nursery: trio.Nursery) -> trio.MemoryReceiveChannel[Hint]:

@@ -12,11 +12,13 @@ import pytest
 
 from loadtests.lite_process import Lite, LiteError, temporary_folder, wait_until
 
-DAG_ID = "two_daemons"
+DAG_ID, POOLS_ID = "two_daemons", "two_pools"
+SENSORS = 24
 DAG = """\
 import time
 from pathlib import Path
 
+from airflow.providers.standard.sensors.filesystem import FileSensor
 from airflow.sdk import DAG, task
 
 
@@ -41,7 +43,11 @@ def total(numbers):
 
 with DAG("two_daemons", schedule=None):
     total([wait.override(task_id=f"wait_{number}")(number) for number in range(4)])
-"""
+
+with DAG("two_pools", schedule=None):
+    for number in range(SENSORS):
+        FileSensor(task_id=f"see_{number}", filepath="{{ dag_run.conf['folder'] }}/seen", poke_interval=0.5)
+""".replace("SENSORS", str(SENSORS))
 ONCE = Counter(f"{word} {number}" for word in ("started", "finished") for number in range(4))
 
 
@@ -63,8 +69,9 @@ class Pair:
     def start(self) -> None:
         self.first.start()
         with self.first.api() as api:
-            api.wait_for_dags(DAG_ID)
+            api.wait_for_dags(DAG_ID, POOLS_ID)
             api.unpause(DAG_ID)
+            api.unpause(POOLS_ID)
         self.start_second()
 
     def start_second(self) -> None:
@@ -120,21 +127,52 @@ def pair(lite_environment: dict[str, str], artifacts: Path) -> Iterator[Pair]:
 
 
 def leads(lite: Lite) -> bool:
-    """The cheap-task pool is with the leader; the other says who that is."""
     try:
         with lite.api() as api:
-            answer = api.http.get("/leoflow/api/pool")
+            tree = api.http.get("/api/v2/leoflow/tree").json()
     except LiteError:
         return False
-    if answer.status_code == 200:
-        return True
-    assert answer.status_code == 409
-    assert "the daemon that leads" in answer.json()["detail"]
-    return False
+    (leadership,) = [node for node in tree["children"] if node["name"] == "leadership"]
+    (lock,) = [node for node in leadership["children"] if node["name"] == "lock"]
+    return bool(lock["statistics"]["leading"])
 
 
 def wait_to_lead(lite: Lite) -> None:
     wait_until(lambda: leads(lite), within_s=30, what=f"{lite.data_dir.name} to lead")
+
+
+def share(lite: Lite) -> tuple[int, int]:
+    """(shards, file sensors) that this daemon watches."""
+    with lite.api() as api:
+        pool = api.http.get("/leoflow/api/pool").json()
+    return pool["shards"], pool["waits"].get("file", 0)
+
+
+def test_daemons_share_the_waits_and_the_one_that_is_left_watches_all(pair: Pair) -> None:
+    wait_until(lambda: 0 < share(pair.second)[0] < 64, within_s=30, what="the second to have its share")
+    folder = pair.root / "pools"
+    folder.mkdir()
+    with pair.first.api() as api:
+        run_id = api.trigger(POOLS_ID, conf={"folder": str(folder)})
+    wait_until(lambda: share(pair.first)[1] + share(pair.second)[1] == SENSORS, within_s=60, what="all to be watched")
+    assert share(pair.first)[0] + share(pair.second)[0] == 64
+    assert 0 < share(pair.second)[1] < SENSORS
+
+    # Asked of the one, done by the other.
+    with pair.second.api() as api:
+        waits = api.http.get("/leoflow/api/waits", params={"dag_id": POOLS_ID}).json()["waits"]
+        elsewhere = next(wait for wait in waits if wait["is_elsewhere"])
+        assert api.http.post(f"/leoflow/api/waits/{elsewhere['id']}/fire").status_code == 202
+        wait_until(
+            lambda: api.states(POOLS_ID, run_id)[elsewhere["task_id"]] == "success", within_s=30, what="it to be fired"
+        )
+
+    pair.second.kill_daemon()
+    wait_until(lambda: share(pair.first) == (64, SENSORS - 1), within_s=30, what="the first to watch all that is left")
+    (folder / "seen").touch()
+    with pair.first.api() as api:
+        assert api.wait_for_run(POOLS_ID, run_id, within_s=60)["state"] == "success"
+        assert {one["try_number"] for one in api.task_instances(POOLS_ID, run_id).values()} == {1}
 
 
 def test_leaders_that_stop_die_and_come_back_lose_and_double_nothing(pair: Pair) -> None:

@@ -21,6 +21,7 @@ NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
 STATISTICS = PoolStatistics(
     waits={"http": 3, "file": 1},
+    shards=64,
     groups=2,
     armed=4,
     armed_in_s=0.25,
@@ -78,6 +79,8 @@ class FakePool:
     acts: list[tuple[str, WaitAction]] = field(default_factory=list)
     intervals: list[tuple[str, float]] = field(default_factory=list)
     shown: PoolStatistics = STATISTICS
+    elsewhere: set[str] = field(default_factory=set)
+    """Another daemon watches these."""
     is_deaf: bool = False
     """Every wait ends between the look at it and the action."""
 
@@ -86,6 +89,9 @@ class FakePool:
 
     def statistics(self) -> PoolStatistics:
         return self.shown
+
+    def holds(self, wait_id: str) -> bool:
+        return wait_id not in self.elsewhere
 
     def explain(self, wait_id: str) -> WaitExplanation | None:
         return self.watched.get(wait_id)

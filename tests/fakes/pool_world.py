@@ -23,6 +23,7 @@ from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.contract.human import Answer
 from leoflowd.contract.wait_spec import ProbeSpec, WaitSpec, WaitTerms
 from leoflowd.contract.waits import NewWait, TriggerCall, WaitEnd, coalescing_key
+from leoflowd.core.pool_shards import IdRange
 from leoflowd.store.hints import Hint
 from leoflowd.store.hitl_details import Settled
 from leoflowd.store.waits import ArmPage, ArmRow, IdPage
@@ -148,13 +149,18 @@ class Table:
                 deadline_at=wait.deadline_at,
             )
 
-    async def list_to_arm(self, *, after: UUID | None, limit: int) -> ArmPage:
-        page = await self.list_current_ids_page(after=after, limit=limit)
-        return ArmPage(tuple(self.rows[one] for one in page.ids), page.next_after)
+    async def list_to_arm(self, ids: IdRange, *, limit: int) -> ArmPage:
+        rows = dict(self.rows)
+        page = await self.list_current_ids_page(ids, limit=limit)
+        return ArmPage(tuple(rows[one] for one in page.ids), page.next_after)
 
     async def list_of_dag(self, dag_id: str) -> Sequence[ArmRow]:
         await self._read(f"dag {dag_id}")
         return self._done([row for row in self._current() if row.dag_id == dag_id])
+
+    async def list_of_run(self, dag_run_id: int) -> Sequence[ArmRow]:
+        await self._read(f"run {dag_run_id}")
+        return self._done([row for row in self._current() if row.dag_run_id == dag_run_id])
 
     async def list_by_ids(self, ids: Sequence[UUID]) -> Sequence[ArmRow]:
         await self._read(f"{len(ids)} rows")
@@ -164,10 +170,12 @@ class Table:
         await self._read(f"{len(ids)} ids")
         return self._done(frozenset(row.id for row in self._current()) & frozenset(ids))
 
-    async def list_current_ids_page(self, *, after: UUID | None, limit: int) -> IdPage:
+    async def list_current_ids_page(self, ids: IdRange, *, limit: int) -> IdPage:
         """Dead rows take up a page too, as in Postgres."""
         await self._read("page")
-        page = sorted(one for one in self.rows if after is None or one > after)[:limit]
+        page = sorted(
+            one for one in self.rows if (ids.after is None or one > ids.after) and (ids.upto is None or one <= ids.upto)
+        )[:limit]
         current = {row.id for row in self._current()}
         return self._done(
             IdPage(tuple(one for one in page if one in current), page[-1] if len(page) == limit else None)

@@ -123,6 +123,7 @@ POOL_READINGS = (
         "counter",
         "Probes that ended in an error or a timeout",
     ),
+    Reading("shards", "leoflow_cheap_task_pool_shards", "gauge", "Shards of the waits that this daemon watches"),
     Reading("probes_in_flight", "leoflow_cheap_task_pool_probes_in_flight", "gauge", "Probes that run"),
     Reading(
         "ready_groups",
@@ -133,7 +134,10 @@ POOL_READINGS = (
     Reading("target_count", "leoflow_cheap_task_pool_targets", "gauge", "Targets that are probed"),
     Reading("quarantined_count", "leoflow_cheap_task_pool_quarantined_groups", "gauge", "Probes in quarantine"),
     Reading(
-        "armed_in_s", "leoflow_cheap_task_pool_arming_seconds", "gauge", "How long reading all waits took at the start"
+        "armed_in_s",
+        "leoflow_cheap_task_pool_arming_seconds",
+        "gauge",
+        "How long reading the waits of the last share took",
     ),
     Reading("stalls", "leoflow_cheap_task_pool_event_loop_stalls", "counter", "Times the event loop stood still"),
     Reading(
@@ -215,7 +219,7 @@ class ComponentCollector(Collector):
             yield from _of_record(READINGS.get(node["name"], ()), node.get("statistics"))
             if node["name"] == "store":
                 yield from _of_lanes(node.get("statistics") or ())
-        pool = self._context.pool()
+        pool = self._context.pool
         if pool is not None:
             yield from _of_pool(pool.statistics())
 

@@ -1,7 +1,8 @@
 """Waits and the cheap-task pool: the list, one wait explained, what a person may do with it, the pool's numbers.
 
 Blueprint `own_waits`, below `/leoflow/api`. A wait's row comes from the store; why it still waits, from the pool, when
-one runs in this process and watches it. Actions end in 202: the pool has begun, and the scheduler commits what follows.
+one runs in this process and watches it. Actions end in 202: the pool has begun, here or in the daemon that
+watches the wait, and the scheduler commits what follows.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query, cursor_collection, decode_cursor
 from leoflowd.contract.errors import Conflict
 from leoflowd.contract.human import HUMAN_KIND
-from leoflowd.contract.pool_view import Pool, WaitExplanation
+from leoflowd.contract.pool_view import Pool
 from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
 from leoflowd.contract.waits import TRIGGER_KIND, WaitAction
 from leoflowd.core.explain import KnownWait, WaitFacts, explain_wait, what_is_awaited
@@ -27,7 +28,8 @@ from leoflowd.core.rights import ALL_DAGS
 from leoflowd.core.secret_names import masked
 from leoflowd.store import api_waits
 from leoflowd.store.database import Connection
-from leoflowd.store.leadership import fetch_leader
+from leoflowd.store.hints import send_hint
+from leoflowd.store.waits import set_poke_interval
 
 blueprint = Blueprint("own_waits", __name__)
 
@@ -43,9 +45,7 @@ class WaitPatchBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 @blueprint.get("/leoflow/api/pool")
 async def get_pool() -> Response:
     """`PoolStatistics` and the moment they were taken. What is probed is named only to those who may see every DAG."""
-    async with lane().connection() as conn:
-        pool = await _pool(conn)
-    statistics = pool.statistics()
+    statistics = _pool().statistics()
     if auth.dags() != ALL_DAGS:
         statistics = msgspec.structs.replace(statistics, targets=(), quarantined=())
     return json_answer({"at": context().now(), **msgspec.structs.asdict(statistics)})
@@ -98,13 +98,15 @@ async def act_on_wait(wait_id: str, action: str) -> Response:
     """Probe now; or end the wait as if its condition were met, or as failed."""
     async with lane().transaction() as conn:
         row = await api_waits.fetch_wait(conn, wait_id, dags=auth.dags())
-        pool, seen = await _watched(conn, row)
+        pool = _watched_here(row)
         if action == WaitAction.PROBE:
-            _check_probed(row, seen)
+            _check_probed(row, pool)
         if action == WaitAction.FIRE and row["kind"] == HUMAN_KIND:
             raise Conflict(f"Wait `{row['id']}` is for a person's answer: give one under Required Actions")
         await _record(conn, f"{action}_wait", row)
-    if not pool.act(row["id"], WaitAction(action)):
+        if pool is None:
+            await send_hint(conn, action, row["id"])
+    if pool is not None and not pool.act(row["id"], WaitAction(action)):
         raise Conflict(_just_over(row))
     return json_answer({"id": row["id"], "action": action}, 202)
 
@@ -115,10 +117,15 @@ async def patch_wait(wait_id: str) -> Response:
     body = await read_body(WaitPatchBody)
     async with lane().transaction() as conn:
         row = await api_waits.fetch_wait(conn, wait_id, dags=auth.dags())
-        pool, seen = await _watched(conn, row)
-        _check_probed(row, seen)
+        pool = _watched_here(row)
+        _check_probed(row, pool)
         await _record(conn, "patch_wait", row, poke_interval_s=body.poke_interval_s)
-    if not await pool.set_poke_interval(row["id"], body.poke_interval_s):
+        is_done = pool is None and await set_poke_interval(conn, row["id"], body.poke_interval_s)
+        if is_done:
+            await send_hint(conn, "terms", f"{row['id']} {body.poke_interval_s}")
+    if pool is not None:
+        is_done = await pool.set_poke_interval(row["id"], body.poke_interval_s)
+    if not is_done:
         raise Conflict(_just_over(row))
     return json_answer({"id": row["id"], "poke_interval_s": body.poke_interval_s})
 
@@ -126,7 +133,7 @@ async def patch_wait(wait_id: str) -> Response:
 async def fetch_known_wait(conn: Connection, *, dag_run_id: int, task_id: str, map_index: int) -> KnownWait | None:
     """What a task instance waits for, as store and pool know it; None = nothing. For explain and logs."""
     facts = await api_waits.fetch_wait_of_instance(conn, dag_run_id=dag_run_id, task_id=task_id, map_index=map_index)
-    return None if facts is None else KnownWait(facts, _seen(facts.id))
+    return None if facts is None else _with_pool(facts)
 
 
 # --- rows --------------------------------------------------------------------------------------------------------
@@ -142,7 +149,8 @@ def _summary(row: dict[str, Any]) -> dict[str, Any]:
         "is_deferral": wait.facts.terms.resume is not None,
         "waits_for": what_is_awaited(wait),
         "poke_interval_s": wait.facts.terms.poke_interval_s if seen is None else seen.poke_interval_s,
-        "is_watched": seen is not None,
+        "is_watched": seen is not None or (wait.is_elsewhere and not wait.facts.is_paused),
+        "is_elsewhere": wait.is_elsewhere,
         "last_observation": None if seen is None else seen.last_observation,
         "next_probe_at": None if seen is None else seen.next_probe_at,
         "due_at": None if seen is None else seen.due_at,
@@ -159,7 +167,7 @@ def _known(row: dict[str, Any]) -> KnownWait:
         deadline_at=row["deadline_at"],
         is_paused=row["is_paused"],
     )
-    return KnownWait(facts, _seen(facts.id) if _is_waiting(row) else None)
+    return _with_pool(facts) if _is_waiting(row) else KnownWait(facts, None)
 
 
 def _is_waiting(row: dict[str, Any]) -> bool:
@@ -176,41 +184,44 @@ def _what_became_of(row: dict[str, Any]) -> str:
 # --- the pool ----------------------------------------------------------------------------------------------------
 
 
-async def _pool(conn: Connection) -> Pool:
-    """Raises `Conflict` in a daemon that does not lead."""
-    pool = context().pool()
+def _pool() -> Pool:
+    """Raises `Conflict` in a daemon without one."""
+    pool = context().pool
     if pool is None:
-        holder = (await fetch_leader(conn)).holder
-        raise Conflict(f"The cheap-task pool runs in the daemon that leads ({holder or 'none yet'}): ask that one")
+        raise Conflict("This daemon has no share of the cheap-task pool: ask one of role `all` or `scheduler`")
     return pool
 
 
-def _seen(wait_id: str) -> WaitExplanation | None:
-    pool = context().pool()
-    return None if pool is None else pool.explain(wait_id)
+def _with_pool(facts: WaitFacts) -> KnownWait:
+    pool = context().pool
+    if pool is None or not pool.holds(facts.id):
+        return KnownWait(facts, None, is_elsewhere=True)
+    return KnownWait(facts, pool.explain(facts.id))
 
 
-async def _watched(conn: Connection, row: dict[str, Any]) -> tuple[Pool, WaitExplanation]:
-    """The pool that watches this wait, and what it says of it. Raises `Conflict` when nobody does."""
-    pool = await _pool(conn)
+def _watched_here(row: dict[str, Any]) -> Pool | None:
+    """None: another daemon watches it. Raises `Conflict` when nobody does."""
     if not _is_waiting(row):
         raise Conflict(f"Nothing to do for wait `{row['id']}`: {_what_became_of(row)}")
-    seen = pool.explain(row["id"])
-    if seen is None and row["is_paused"]:
+    if row["is_paused"]:
         raise Conflict(
             f"Dag `{row['dag_id']}` is paused, so the cheap-task pool leaves its waits alone; unpause it first"
         )
-    if seen is None:
+    pool = context().pool
+    if pool is None or not pool.holds(row["id"]):
+        return None
+    if pool.explain(row["id"]) is None:
         raise Conflict(f"The cheap-task pool does not watch wait `{row['id']}` yet; try again in a moment")
-    return pool, seen
+    return pool
 
 
-def _check_probed(row: dict[str, Any], seen: WaitExplanation) -> None:
+def _check_probed(row: dict[str, Any], pool: Pool | None) -> None:
     if row["kind"] == HUMAN_KIND:
         raise Conflict("It waits for a person's answer, which is seen at once: there is nothing to probe")
     if row["kind"] == TRIGGER_KIND:
         raise Conflict("A trigger looks by itself, in its trigger host: it can be fired or failed, not probed")
-    if seen.due_at is not None:
+    seen = None if pool is None else pool.explain(row["id"])
+    if seen is not None and seen.due_at is not None:
         raise Conflict(f"It waits for a moment ({seen.due_at.isoformat()}), which is not probed")
 
 

@@ -49,8 +49,8 @@ async def health() -> Response:
         database = "unhealthy"
     alive = heartbeat is not None and context().now() - heartbeat <= HEARTBEAT_MAX_AGE
     beat = None if heartbeat is None else heartbeat.isoformat()
-    # the pool is with the leader; Airflow answers null where no triggerer is known
-    has_pool = context().pool() is not None
+    # Airflow answers null where no triggerer is known
+    has_pool = context().pool is not None
     return json_answer(
         {
             "metadatabase": {"status": database},

@@ -27,7 +27,7 @@ WHERE w.dag_run_id = u.dag_run_id AND w.task_id = u.task_id AND w.map_index = u.
 -- partial index and sort it (without statistics, after a first flood of waits), or hash the whole table (with them))
 WITH page AS MATERIALIZED (
     SELECT id, dag_run_id, dag_id, status, kind, key, probe, terms, registered_at, deadline_at FROM wait
-    WHERE id > %(after)s::uuid ORDER BY id LIMIT %(limit)s
+    WHERE id > %(after)s::uuid AND id <= %(upto)s::uuid ORDER BY id LIMIT %(limit)s
 )
 SELECT w.id, w.dag_run_id, w.dag_id, w.kind, w.key, w.probe::text AS probe, w.terms::text AS terms, w.registered_at, w.deadline_at,
     w.status = 'waiting' AND coalesce(t.state IN ('deferred', 'up_for_reschedule'), false) AND NOT d.is_paused AS is_current
@@ -43,6 +43,14 @@ JOIN dag d ON d.dag_id = w.dag_id AND NOT d.is_paused
 WHERE w.status = 'waiting' AND w.dag_id = %(dag_id)s
 ORDER BY w.id;
 
+-- name: list_waits_of_run (the scheduler of another daemon has begun some; primary key)
+SELECT w.id, w.dag_run_id, w.dag_id, w.kind, w.key, w.probe::text AS probe, w.terms::text AS terms, w.registered_at, w.deadline_at
+FROM wait w
+JOIN task_instance t ON t.id = w.id AND t.state IN ('deferred', 'up_for_reschedule')
+JOIN dag d ON d.dag_id = w.dag_id AND NOT d.is_paused
+WHERE w.status = 'waiting' AND w.dag_run_id = %(dag_run_id)s
+ORDER BY w.id;
+
 -- name: list_current_ids (which of these are still waited for; unique index on id)
 SELECT w.id FROM wait w
 JOIN task_instance t ON t.id = w.id AND t.state IN ('deferred', 'up_for_reschedule')
@@ -51,7 +59,7 @@ WHERE w.status = 'waiting' AND w.id = ANY (%(ids)s::uuid[]);
 
 -- name: list_current_ids_page (the pool's sweep; as list_waits_to_arm)
 WITH page AS MATERIALIZED (
-    SELECT id, dag_id, status FROM wait WHERE id > %(after)s::uuid ORDER BY id LIMIT %(limit)s
+    SELECT id, dag_id, status FROM wait WHERE id > %(after)s::uuid AND id <= %(upto)s::uuid ORDER BY id LIMIT %(limit)s
 )
 SELECT w.id, w.status = 'waiting' AND coalesce(t.state IN ('deferred', 'up_for_reschedule'), false) AND NOT d.is_paused AS is_current
 FROM page w JOIN dag d ON d.dag_id = w.dag_id

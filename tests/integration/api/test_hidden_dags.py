@@ -109,7 +109,7 @@ async def world(api_context: ApiContext, admin: Client) -> World:
         backfill_id = await insert_backfill(conn, BACKFILL, START)
         errors = await _column(conn, b"SELECT id FROM import_error WHERE stack_trace = 'betrayed'")
     asset_id, alias_id = await _hide_an_asset(api_context)
-    context = dataclasses.replace(api_context, pool=lambda: pool)
+    context = dataclasses.replace(api_context, pool=pool)
     app, restricted = create_app(context), create_app(dataclasses.replace(context, grants=_grants))
     ids = {
         "dag_id": DAG,
@@ -379,7 +379,7 @@ async def test_who_may_see_a_dag_but_not_touch_it_is_told_so(world: World, api_c
     def grants(username: str, role: str) -> Grants:
         return {right: ALL_DAGS if right is Right.READ else Dags(frozenset({SHOWN})) for right in Right}
 
-    app = create_app(dataclasses.replace(api_context, grants=grants, pool=lambda: world.pool))
+    app = create_app(dataclasses.replace(api_context, grants=grants, pool=world.pool))
     client = Client(app, token=world.restricted.token)
     await client.get(f"/api/v2/dags/{DAG}")
     assert (await client.call("DELETE", f"/api/v2/dags/{DAG}")).status_code == 403

@@ -71,7 +71,7 @@ def pool() -> FakePool:
 @pytest.fixture
 def api_context(api_context: ApiContext, pool: FakePool) -> ApiContext:
     config = msgspec.structs.replace(api_context.config, metrics_token=TOKEN)
-    return dataclasses.replace(api_context, pool=lambda: pool, tree=lambda: TREE, config=config)
+    return dataclasses.replace(api_context, pool=pool, tree=lambda: TREE, config=config)
 
 
 async def scrape(client: Client) -> dict[str, float]:
@@ -165,7 +165,7 @@ async def test_answers_are_counted_by_group_of_routes(anonymous: Client) -> None
 
 
 async def test_a_process_without_a_pool_shows_none(api_context: ApiContext) -> None:
-    client = Client(create_app(dataclasses.replace(api_context, pool=lambda: None)))
+    client = Client(create_app(dataclasses.replace(api_context, pool=None)))
     assert not any(name.startswith("leoflow_pool") for name in await scrape(client))
 
 

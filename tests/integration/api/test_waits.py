@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
+import trio
 import yaml
 from quart_trio import QuartTrio
 
@@ -18,7 +19,7 @@ from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.contract.wait_spec import Resume
 from leoflowd.contract.waits import ResumeWith, WaitAction
-from leoflowd.store.leadership import begin_term
+from leoflowd.store.hints import Hint, HintListener
 from leoflowd.store.waits import FiredWait, fire_waits
 from tests.conftest import unpacked_ui
 from tests.fakes.fake_pool import FakePool
@@ -39,7 +40,7 @@ def pool() -> FakePool:
 
 @pytest.fixture
 def api_context(api_context: ApiContext, pool: FakePool) -> ApiContext:
-    return dataclasses.replace(api_context, pool=lambda: pool)
+    return dataclasses.replace(api_context, pool=pool)
 
 
 @pytest.fixture
@@ -305,18 +306,35 @@ async def test_the_pool_tells_its_numbers(admin: Client) -> None:
     assert pool["quarantined"][0]["reason"] == "cut off after 30 s"
 
 
-async def test_a_daemon_that_does_not_lead_says_who_has_the_pool(
-    app: QuartTrio, admin: Client, api_context: ApiContext
-) -> None:
-    app.config["LEOFLOW_CONTEXT"] = dataclasses.replace(api_context, pool=lambda: None)
+async def test_a_daemon_without_a_share_says_so(app: QuartTrio, admin: Client, api_context: ApiContext) -> None:
+    app.config["LEOFLOW_CONTEXT"] = dataclasses.replace(api_context, pool=None)
     wait_id = await put_wait(api_context.db)
-    async with api_context.db.api.transaction() as conn:
-        await begin_term(conn, holder="elsewhere/7", now=api_context.now())
-    assert "the daemon that leads (elsewhere/7)" in await detail(admin, "GET", "/leoflow/api/pool", 409)
-    assert "the daemon that leads (elsewhere/7)" in await detail(admin, "POST", f"{WAITS}/{wait_id}/fire", 409)
-    assert (await admin.get(f"{WAITS}/{wait_id}"))["is_watched"] is False
+    assert "no share of the cheap-task pool" in await detail(admin, "GET", "/leoflow/api/pool", 409)
+    assert (await admin.get(f"{WAITS}/{wait_id}"))["is_elsewhere"] is True
     health = await admin.get("/api/v2/monitor/health")
     assert health["triggerer"] == {"status": None, "latest_triggerer_heartbeat": None}
+
+
+async def test_what_is_asked_of_a_wait_of_another_daemon_goes_there_as_a_hint(
+    admin: Client, api_context: ApiContext, pool: FakePool
+) -> None:
+    wait_id = await put_wait(api_context.db)
+    pool.elsewhere.add(wait_id)
+    listener = HintListener(api_context.db.conninfo)
+    heard = listener.subscribe()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listener.run)
+        for action in WaitAction:
+            answer = await admin.send("POST", f"{WAITS}/{wait_id}/{action}", status=202)
+            assert answer == {"id": wait_id, "action": action}
+        await admin.send("PATCH", f"{WAITS}/{wait_id}", {"poke_interval_s": 5})
+        asked = [await heard.receive() for _ in range(5)]
+        nursery.cancel_scope.cancel()
+    assert asked[1:] == [*(Hint(str(action), wait_id) for action in WaitAction), Hint("terms", f"{wait_id} 5.0")]
+    wait = await admin.get(f"{WAITS}/{wait_id}")
+    assert (wait["terms"]["poke_interval_s"], wait["is_watched"], wait["is_elsewhere"]) == (5, True, True)
+    assert "another daemon watches it" in wait["because"][1]
+    assert (pool.acts, pool.intervals) == ([], [])
 
 
 async def test_the_pool_is_the_triggerer_of_the_health_page(admin: Client) -> None:

@@ -55,7 +55,7 @@ class FakePool:
     def register(self, waits: Sequence[NewWait]) -> None:
         self.registered += waits
 
-    def withdraw(self, wait_ids: Sequence[str]) -> None:
+    def withdraw(self, wait_ids: Sequence[str], dag_run_ids: Collection[int]) -> None:
         self.withdrawn += wait_ids
 
     def dag_finished(self, dag_ids: Collection[str]) -> None:

@@ -22,6 +22,7 @@ from leoflowd.contract.wait_spec import (
     WaitTerms,
 )
 from leoflowd.contract.waits import NewWait, ResumeWith, WaitEnd
+from leoflowd.core.pool_shards import EVERY_ID, IdRange
 from leoflowd.scheduler.inbox import DagChanged, RunChanged
 from leoflowd.store import dags, task_instances, waits
 from leoflowd.store.xcoms import xcoms_of
@@ -93,7 +94,7 @@ async def test_its_row_is_what_the_pool_arms_after_a_restart(world: World) -> No
         await world.create(dag("d", sensor("wait")), logical_date=LOGICAL_DATE)
         (wait,) = await begun(world)
     async with world.db.api.connection() as conn:
-        (row,) = (await waits.list_waits_to_arm(conn, after=None, limit=10)).rows
+        (row,) = (await waits.list_waits_to_arm(conn, EVERY_ID, limit=10)).rows
     assert (row.id, row.dag_run_id, row.dag_id, row.kind, row.key) == (wait.id, wait.dag_run_id, "d", "file", wait.key)
     assert (row.registered_at, row.deadline_at) == (wait.registered_at, wait.deadline_at)
 
@@ -114,9 +115,9 @@ async def test_pages_go_on_behind_rows_that_are_dead(world: World) -> None:
             ids: list[UUID] = []
             after = None
             for _ in range(3):
-                page = await waits.list_waits_to_arm(conn, after=after, limit=2)
+                page = await waits.list_waits_to_arm(conn, IdRange(after, None), limit=2)
                 seen += [row.id for row in page.rows]
-                ids += (await waits.list_current_ids_page(conn, after=after, limit=2)).ids
+                ids += (await waits.list_current_ids_page(conn, IdRange(after, None), limit=2)).ids
                 after = page.next_after
         assert after is None
         assert seen == ids == [found[2].id, found[4].id]
