@@ -29,6 +29,7 @@ from leoflowd.cli.variable_sources import loadable_of_file, read_file, variables
 from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.contract.states import DagRunState, TriggerRule
 from leoflowd.core.dag_shape import shape_of
+from leoflowd.core.run_conf import checked_conf
 
 if TYPE_CHECKING:
     from leoflowd.authoring.compiler import Compilation
@@ -74,6 +75,10 @@ def test(
     values = read_conf(conf, conf_file)
     compiler = Compiler(out, python, data_dir, loadable_of_file(variables))
     folder, spec, interpreter = _find(compiler, target, dag_id)
+    try:
+        values = checked_conf(spec.params, values)
+    except ValueError as fault:
+        raise CommandFailed(ExitCode.INVALID, f"{fault}; give it as `--conf`") from fault
     if task_id is not None:
         spec = only_task(spec, task_id)
     if spec.alerts or any(task.email for task in spec.tasks):
