@@ -51,8 +51,10 @@ crashes: setup-dev ## break every statement and hint of each journey once (ADR 3
 corpus: setup-dev ## compile other people's DAG files as they are, write docs/compatibility.md; ARGS="FOLDER" for a folder of your own
 	$(VENV)/bin/python -m tests.corpus $(ARGS)
 
-oracle: setup-dev ## end states of generated DAGs beside Airflow's own scheduler; ARGS="--first 0 --count 300"
+oracle: setup-dev ## generated DAGs and Airflow's examples end as in Airflow; ARGS="--first 0 --count 300"
 	$(VENV)/bin/python -m tests.oracle $(ARGS)
+	$(VENV)/bin/python -m tests.oracle --first 1000 --count 100
+	$(VENV)/bin/python -m tests.oracle.examples
 
 check: setup-dev ## the whole gate besides tests: format, lint, types, import contracts, house rules
 	@$(MAKE) --no-print-directory --keep-going --jobs=$(CORES) $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(CHECKS)

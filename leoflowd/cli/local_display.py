@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from leoflowd.cli.local_run import LocalRun
@@ -106,7 +106,9 @@ class LiveDisplay(Display):
             if facts.state in FINISHED and len(self._run.view.facts) > console().height - 4:
                 continue  # a table higher than the window cannot be redrawn
             state = styled(str(facts.state), STATE_STYLES.get(facts.state, ""))
-            table.add_row(styled(self._run.name_of(instance)), state, str(facts.try_number), time_of(facts))
+            table.add_row(
+                styled(self._run.name_of(instance)), state, str(facts.try_number), time_of(facts, self._run.clock.now())
+            )
         return table
 
 
@@ -121,8 +123,8 @@ def _texts(task_id: str, line: dict[str, Any]) -> list[str]:
     return texts
 
 
-def time_of(facts: InstanceFacts) -> str:
+def time_of(facts: InstanceFacts, now: datetime) -> str:
     if facts.start_date is None:
         return ""
-    end = facts.end_date or datetime.now(UTC)
+    end = facts.end_date or now
     return seconds((end - facts.start_date).total_seconds())

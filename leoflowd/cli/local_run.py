@@ -1,14 +1,13 @@
 """A dag run in memory, for `leoflow test`: the pure core decides, `local_try` runs each task in a process of its own.
 
-Nothing is stored and no server is asked. Retry delays and moments (`local_waits`) are not waited for; a reschedule
-waits for the world and is.
+Nothing is stored and no server is asked. Time is `Clock`'s: when no process runs and nothing can be decided, it leaps
+to the next moment at which something is due, be it a retry, a poke or a timeout.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,27 +18,42 @@ from typing import Any
 import msgspec
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.local_clock import Clock, pause, shown_ahead
 from leoflowd.cli.local_human import Answers
 from leoflowd.cli.local_try import LocalTry
-from leoflowd.cli.local_waits import NOT_WAITED_FOR, end_of
+from leoflowd.cli.local_waits import LocalWait, failed_for_good
 from leoflowd.contract.agent_messages import DagRunFacts, Outcome, OutcomeKind, ResumeCall, TrySpec, XComInput
-from leoflowd.contract.dag_spec import DagSpec, TaskSpec, of_instance
+from leoflowd.contract.callback_spec import NewCallback
+from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.contract.values import conf_text
 from leoflowd.contract.wait_spec import Deferral
 from leoflowd.core.asset_events import NewEvent, events_of
+from leoflowd.core.callbacks import plan_callback, plan_dag_callback
 from leoflowd.core.choices import choice_among
-from leoflowd.core.dag_run_plan import due_moments, plan_dag_run, plan_outcome, plan_resume
+from leoflowd.core.dag_run_plan import (
+    due_moments,
+    plan_dag_run,
+    plan_outcome,
+    plan_resume,
+    run_timeout_at,
+    wait_timeout_at,
+)
 from leoflowd.core.dag_shape import shape_of
 from leoflowd.core.decisions import Decision, Expand, FinishDagRun, Queue, Start, StartDagRun
 from leoflowd.core.run_view import InstanceFacts, RunView
+from leoflowd.core.simple_templates import TemplateFault
 from leoflowd.core.transitions import apply
-from leoflowd.core.try_spec import Artifact, TryFacts, build_try_spec
+from leoflowd.core.try_spec import Artifact, TryFacts, build_callback_spec, build_try_spec
+from leoflowd.scheduler.waits import first_wait, wait_of_deferral
 
 LOOK_S = 0.5
 """How often running times are shown anew and the clock is looked at."""
+CALLBACK_TIMEOUT_S = 300.0
+"""Where the DAG names none, as a server's `callbacks.timeout_s`."""
 
 _S = TaskInstanceState
+_DUE = (_S.UP_FOR_RETRY, _S.UP_FOR_RESCHEDULE)
 Told = Callable[[str, dict[str, Any]], None]
 """task_id and a log line of it, or `{"state", "event"}`; called from several threads."""
 
@@ -58,8 +72,10 @@ class LocalRun:
         told: Told,
         variables: dict[str, str],
         answers: Answers,
+        clock: Clock,
     ) -> None:
-        now = datetime.now(UTC)
+        now = clock.now()
+        self.clock = clock
         self.spec = spec
         self.run_id = f"test__{now.isoformat(timespec='seconds')}"
         self._folder = folder
@@ -93,8 +109,12 @@ class LocalRun:
         self.asset_events: dict[int, tuple[NewEvent, ...]] = {}
         """By instance: what its success would make."""
         self._running: dict[int, LocalTry] = {}
+        self._callbacks: list[tuple[threading.Thread, LocalTry]] = []
         self._deferrals: dict[int, Deferral] = {}
         """What tasks that gave their process back wait for; a native sensor's wait is in its spec."""
+        self._waits: dict[int, LocalWait] = {}
+        self._pokes: dict[int, int] = {}
+        """How often a try has given its process back to be started again later."""
         self._resumes: dict[int, ResumeCall] = {}
         self._ended: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
 
@@ -119,11 +139,15 @@ class LocalRun:
                 refresh()
                 if self.view.state is DagRunState.RUNNING:
                     touched = self._wait(refresh)
+            for thread, _ in self._callbacks:
+                thread.join()
         finally:
-            for running in self._running.values():
+            for running in [*self._running.values(), *(one for _, one in self._callbacks)]:
                 running.kill()
             while self._running:
                 self._ended_try(*self._ended.get(), keep=False)
+            for thread, _ in self._callbacks:
+                thread.join()
 
     def document(self) -> dict[str, Any]:
         """The result as one JSON document."""
@@ -132,6 +156,7 @@ class LocalRun:
             "dag_run_id": self.run_id,
             "state": str(self.view.state),
             "because": self.because,
+            "clock_ahead_s": round(self.clock.ahead.total_seconds(), 3),
             "task_instances": [self._task_document(instance) for instance in range(len(self.view.facts))],
         }
 
@@ -156,7 +181,7 @@ class LocalRun:
     # --- deciding ---
 
     def _decide(self, touched: set[int] | None) -> None:
-        now = datetime.now(UTC)
+        now = self.clock.now()
         for decision in plan_dag_run(self.view, now, touched=touched):
             self._apply(decision, now)
 
@@ -165,6 +190,7 @@ class LocalRun:
             case FinishDagRun(state=state, because=because):
                 self.view.run = msgspec.structs.replace(self.view.run, state=state, end_date=now)
                 self.because = because
+                self._call_back(plan_dag_callback(self.view, self.spec, decision))
             case StartDagRun():
                 raise AssertionError("the run of a test starts as running")
             case Expand(node=node, count=count):
@@ -178,9 +204,12 @@ class LocalRun:
 
     def _end(self, instance: int, outcome: Outcome, now: datetime) -> set[int]:
         """The instances that this decides: its own, and those that it skips."""
+        before = self.view.facts[instance]
         decisions = plan_outcome(self.view, instance, outcome, now)
         for decision in decisions:
             self._apply(decision, now)
+        task, after = self.task_of(instance), self.view.facts[instance]
+        self._call_back(plan_callback(0, task, self.spec, before, after, decisions[0], outcome.because))
         if outcome.kind is OutcomeKind.SUCCESS:
             self._note_events(instance, outcome)
         if outcome.kind is OutcomeKind.SUCCESS and (choice := choice_among(outcome.xcoms)) is not None:
@@ -197,21 +226,64 @@ class LocalRun:
             self._told(self.name_of(instance), {"event": told, "level": "info"})
 
     def _end_waits(self) -> set[int]:
-        """No pool watches anything here; the instances that this touches."""
-        waiting = {i for i, facts in enumerate(self.view.facts) if facts.wait == "waiting"}
-        touched = set(waiting)
-        for instance in waiting:
-            now = datetime.now(UTC)
-            native = Deferral(wait=of_instance(self.task_of(instance), self.view.facts[instance].map_index).wait)
-            deferral = self._deferrals.pop(instance, native)
-            ask = partial(self._answers.of, self.task_of(instance).task_id, self.name_of(instance), now=now)
-            end = end_of(deferral, now, ask)
+        """Looks at each wait that is due; the instances whose wait has ended, and those that it touches."""
+        touched: set[int] = set()
+        for instance in [i for i, facts in enumerate(self.view.facts) if facts.wait == "waiting"]:
+            wait = self._waits.get(instance)
+            try:
+                wait = wait or self._registered(instance)
+                if wait.next_at is None or wait.next_at > self.clock.now():
+                    continue
+                end = wait.look()
+            except TemplateFault as fault:
+                end = failed_for_good(str(fault), self.clock.now())
+            if end is None:
+                continue
+            self._waits.pop(instance, None)
+            touched.add(instance)
+            now = self.clock.now()
             if isinstance(end, ResumeCall):
                 self._resumes[instance] = end
-                self._apply(plan_resume(self.view, instance, NOT_WAITED_FOR), now)
+                self._apply(plan_resume(self.view, instance, end.error or "it goes on"), now)
             else:
                 touched |= self._end(instance, end, now)
         return touched
+
+    def _registered(self, instance: int) -> LocalWait:
+        """Raises `TemplateFault`."""
+        deferral, one, now = self._deferrals.pop(instance, None), self._facts_of(instance), self.clock.now()
+        wait = first_wait(one, now) if deferral is None else wait_of_deferral(one, deferral, now)
+        ask = partial(self._answers.of, one.task.task_id, self.name_of(instance), now=now)
+        self._waits[instance] = LocalWait(wait, self.clock, ask)
+        return self._waits[instance]
+
+    def _call_back(self, called: NewCallback | None) -> None:
+        """In a process of its own, beside the run. Mails and alerts are a server's."""
+        if called is None or not called.call.calls_functions:
+            return
+        called = msgspec.structs.replace(called, call=msgspec.structs.replace(called.call, email=(), alerts=()))
+        spec = build_callback_spec(
+            called, str(uuid.uuid4()), self._run_facts(), self._artifact, timeout_s=CALLBACK_TIMEOUT_S
+        )
+        index = "" if called.map_index < 0 else f"[{called.map_index}]"
+        whose = self.spec.dag_id if called.call.of_dag else f"{called.task_id}{index}"
+        name = f"{whose} on_{called.call.event}_callback"
+
+        def log(line: dict[str, Any]) -> None:
+            self._told(name, line)
+
+        process = LocalTry(
+            self._placed(spec), log=log, pull=self._pull, push=lambda _key, _value: None, variables=self._variables
+        )
+
+        def run() -> None:
+            outcome = process.run()
+            if outcome.kind is not OutcomeKind.SUCCESS:
+                log({"event": outcome.because, "level": "error"})
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._callbacks.append((thread, process))
+        thread.start()
 
     def _start_scheduled(self) -> None:
         """Highest priority first, as far as `--parallel` and the DAG's own limit allow."""
@@ -219,7 +291,7 @@ class LocalRun:
         waiting = [i for i, facts in enumerate(self.view.facts) if facts.state is _S.SCHEDULED]
         waiting.sort(key=lambda i: (-self.view.node_of(i).weight, i))
         for instance in waiting[: max(0, limit - len(self._running))]:
-            now = datetime.now(UTC)
+            now = self.clock.now()
             facts = self.view.facts[instance]
             began = facts.start_date if facts.end_date is None else None
             self._apply(Queue(instance=instance, try_id=str(uuid.uuid4()), because="a process is free"), now)
@@ -231,6 +303,8 @@ class LocalRun:
         task, map_index, name = self.task_of(instance), self.view.facts[instance].map_index, self.name_of(instance)
         if began is None:
             self._forget_xcoms(task.task_id, map_index)
+            self._pokes.pop(instance, None)
+            self._waits.pop(instance, None)
 
         def log(line: dict[str, Any]) -> None:
             self._told(name, line)
@@ -263,36 +337,55 @@ class LocalRun:
             del self.xcoms[key]
 
     def _wait(self, refresh: Callable[[], None]) -> set[int]:
-        """Until something ended or is due; the instances it touches."""
+        """Until something ended or is due; the instances it touches. Time leaps only while no process runs."""
         while True:
-            try:
-                return self._ended_try(*self._ended.get(timeout=LOOK_S if self._running else 0.0))
-            except queue.Empty:
-                refresh()
-            due = self._make_due()
-            if due:
+            if due := self._due():
                 return due
-            if not self._running and min(due_moments(self.view), default=None) is None:
+            if self._running:
+                try:
+                    return self._ended_try(*self._ended.get(timeout=LOOK_S))
+                except queue.Empty:
+                    refresh()
+                    continue
+            moment = self._next_moment()
+            if moment is None:
                 raise CommandFailed(ExitCode.UNEXPECTED, "nothing runs and nothing is due: the DAG cannot go on")
-            if not self._running:
-                time.sleep(LOOK_S)
+            self._pass(moment)
+            refresh()
 
-    def _make_due(self) -> set[int]:
-        """Retries are due at once here; a reschedule waits for the world and keeps its time."""
-        now = datetime.now(UTC)
+    def _pass(self, moment: datetime) -> None:
+        if self.clock.is_real:
+            pause(max(0.0, min(LOOK_S, (moment - self.clock.now()).total_seconds())))
+            return
+        before = shown_ahead(self.clock.ahead)
+        self.clock.leap_to(moment)
+        if (ahead := shown_ahead(self.clock.ahead)) != before:
+            self._told("clock", {"event": f"{ahead}: nothing to do until then"})
+
+    def _next_moment(self) -> datetime | None:
+        waits = [wait.next_at for i, wait in self._waits.items() if self.view.facts[i].wait == "waiting"]
+        return min((moment for moment in (*due_moments(self.view), *waits) if moment is not None), default=None)
+
+    def _due(self) -> set[int]:
+        """The instances whose retry, reschedule, poke or timeout has come; all when the run's own has."""
+        now = self.clock.now()
         due = set()
         for instance, facts in enumerate(self.view.facts):
-            if facts.state is _S.UP_FOR_RETRY and facts.due_at is not None:
-                self.view.put(instance, msgspec.structs.replace(facts, due_at=now))
+            wait = self._waits.get(instance) if facts.wait == "waiting" else None
+            moments = (
+                facts.due_at if facts.state in _DUE else None,
+                wait_timeout_at(self.view, instance, facts),
+                None if wait is None else wait.next_at,
+            )
+            if any(moment is not None and moment <= now for moment in moments):
                 due.add(instance)
-            elif facts.state is _S.UP_FOR_RESCHEDULE and facts.due_at is not None and facts.due_at <= now:
-                due.add(instance)
-        timeout_s = self.view.dagrun_timeout_s
-        if timeout_s is not None and self.view.start_date and (now - self.view.start_date).total_seconds() >= timeout_s:
+        ends_at = run_timeout_at(self.view)
+        if ends_at is not None and ends_at <= now:
             due.update(self.view.unfinished())
         return due
 
     def _ended_try(self, instance: int, outcome: Outcome, *, keep: bool = True) -> set[int]:
+        """What its process says in real time is ours by one difference: time hardly leaps while a process runs."""
         del self._running[instance]
         if not keep or self.view.facts[instance].state not in LIVE:
             return {instance}
@@ -300,18 +393,54 @@ class LocalRun:
             self.xcoms[self.task_of(instance).task_id, self.view.facts[instance].map_index, item.key] = item.value
         if outcome.deferral is not None:
             self._deferrals[instance] = outcome.deferral
-        return self._end(instance, outcome, datetime.now(UTC))
+        outcome = self._on_our_clock(instance, outcome)
+        self.clock.leap_to(outcome.end_date)  # it may have skipped its own pokes' sleep
+        return self._end(instance, outcome, self.clock.now())
+
+    def _on_our_clock(self, instance: int, outcome: Outcome) -> Outcome:
+        ahead, again_at = self.clock.ahead, outcome.reschedule_at
+        if again_at is not None:
+            self._pokes[instance] = self._pokes.get(instance, 0) + 1
+            interval_s = (again_at - outcome.end_date).total_seconds()
+            again_at = outcome.end_date + ahead + self.clock.after(interval_s, self._pokes[instance])
+        return msgspec.structs.replace(
+            outcome,
+            start_date=outcome.start_date + ahead,
+            end_date=outcome.end_date + ahead,
+            reschedule_at=again_at,
+        )
 
     # --- what a try needs ---
 
     def _try_spec(self, instance: int, began: datetime | None) -> TrySpec:
         """As the daemon builds it, for an environment that is here."""
+        one = self._facts_of(instance)
+        pushed = [
+            XComInput(task_id=task_id, key=key, map_index=map_index, value=value)
+            for (task_id, map_index, key), value in sorted(self.xcoms.copy().items())
+            if (0, task_id) in one.wanted_xcoms or (0, task_id, map_index) in one.wanted_instances
+        ]
+        # its process counts by the real clock how long it has waited
+        return msgspec.structs.replace(
+            self._placed(build_try_spec(one, pushed, self._resumes.pop(instance, None))),
+            first_started_at=began and began - self.clock.ahead,
+            skips_sleep=not self.clock.is_real,
+        )
+
+    def _placed(self, spec: TrySpec) -> TrySpec:
+        return msgspec.structs.replace(spec, bundle_path=str(self._folder), python=str(self._python), warm=False)
+
+    def _facts_of(self, instance: int) -> TryFacts:
+        return TryFacts(dag_run_id=0, facts=self.view.facts[instance], run=self._run_facts(), artifact=self._artifact)
+
+    def _run_facts(self) -> DagRunFacts:
         start = self.view.start_date
         assert start is not None
-        run = DagRunFacts(
+        return DagRunFacts(
             dag_id=self.spec.dag_id,
             run_id=self.run_id,
             run_type="manual",
+            state=str(self.view.state),
             run_after=start,
             logical_date=start,
             data_interval_start=start,
@@ -319,19 +448,6 @@ class LocalRun:
             start_date=start,
             triggered_by="test",
             conf=conf_text(self._conf),
-        )
-        one = TryFacts(dag_run_id=0, facts=self.view.facts[instance], run=run, artifact=self._artifact)
-        pushed = [
-            XComInput(task_id=task_id, key=key, map_index=map_index, value=value)
-            for (task_id, map_index, key), value in sorted(self.xcoms.copy().items())
-            if (0, task_id) in one.wanted_xcoms or (0, task_id, map_index) in one.wanted_instances
-        ]
-        return msgspec.structs.replace(
-            build_try_spec(one, pushed, self._resumes.pop(instance, None)),
-            bundle_path=str(self._folder),
-            python=str(self._python),
-            warm=False,
-            first_started_at=began,
         )
 
     def _pull(self, question: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """`leoflow test`: run a DAG to the end here, without a server and without a database.
 
 The same pure core decides that schedules the real thing, over a view in memory; each task is the real runner in a
-process of its own, in the DAG's own environment. Retry delays are not waited for. Nothing is stored. A task that asks a
-person asks at the terminal.
+process of its own, in the DAG's own environment. Nothing is waited for that only takes time (`local_clock`). Nothing is
+stored. A task that asks a person asks at the terminal.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import click
 import msgspec
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.local_clock import Clock, shown_ahead
 from leoflowd.cli.local_compile import Compiler, data_dir_option, failure_of, faults_of, opened, python_option
 from leoflowd.cli.local_display import display_for, time_of
 from leoflowd.cli.local_human import Answers, answer_option, read_answers, terminal
@@ -28,6 +29,7 @@ from leoflowd.cli.variable_sources import loadable_of_file, read_file, variables
 from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.contract.states import DagRunState, TriggerRule
 from leoflowd.core.dag_shape import shape_of
+from leoflowd.core.run_conf import checked_conf
 
 if TYPE_CHECKING:
     from leoflowd.authoring.compiler import Compilation
@@ -45,6 +47,7 @@ PARALLEL = max(2, os.cpu_count() or 2)
 @variables_option
 @answer_option
 @click.option("--parallel", type=click.IntRange(min=1), default=PARALLEL, show_default=True, help="Tasks at once.")
+@click.option("--real-time", is_flag=True, help="Wait for retry delays, pokes, moments and timeouts as a server does.")
 @python_option
 @data_dir_option
 @output_option
@@ -59,6 +62,7 @@ def test(
     variables: Path | None,
     answers: tuple[str, ...],
     parallel: int,
+    real_time: bool,
     python: Path | None,
     data_dir: Path,
 ) -> None:
@@ -71,13 +75,17 @@ def test(
     values = read_conf(conf, conf_file)
     compiler = Compiler(out, python, data_dir, loadable_of_file(variables))
     folder, spec, interpreter = _find(compiler, target, dag_id)
+    try:
+        values = checked_conf(spec.params, values)
+    except ValueError as fault:
+        raise CommandFailed(ExitCode.INVALID, f"{fault}; give it as `--conf`") from fault
     if task_id is not None:
         spec = only_task(spec, task_id)
-    if _calls_back(spec):
-        out.note("callbacks, mails and alerts are not sent by `leoflow test`, but for on_execute_callback")
+    if spec.alerts or any(task.email for task in spec.tasks):
+        out.note("mails and alerts are not sent by `leoflow test`")
     display = display_for(out)
     with _code(folder, spec) as code:
-        _run(out, display, spec, code, interpreter, values, parallel, variables, answers)
+        _run(out, display, spec, code, interpreter, values, parallel, variables, answers, Clock(is_real=real_time))
 
 
 def _run(
@@ -90,6 +98,7 @@ def _run(
     parallel: int,
     variables: Path | None,
     answers: tuple[str, ...],
+    clock: Clock,
 ) -> None:
     run = LocalRun(
         spec,
@@ -99,6 +108,7 @@ def _run(
         parallel=parallel,
         told=display.line,
         variables=_values_in(variables),
+        clock=clock,
         answers=Answers(
             read_answers(answers, {task.task_id for task in spec.tasks}), display.paused if terminal(out) else None
         ),
@@ -166,12 +176,6 @@ def _names_of(project: Project) -> tuple[str, str]:
     return project.folder.name, Path(project.source_path).stem
 
 
-def _calls_back(spec: DagSpec) -> bool:
-    return bool(
-        spec.callbacks or spec.alerts or any({*task.callbacks} - {"execute"} or task.email for task in spec.tasks)
-    )
-
-
 def _is_path(target: str) -> bool:
     """Also for a text that is too long to be one."""
     try:
@@ -218,9 +222,11 @@ def only_task(spec: DagSpec, task_id: str) -> DagSpec:
 
 def _print_end(out: Output, run: LocalRun) -> None:
     rows = [
-        (run.name_of(i), str(facts.state), facts.try_number, time_of(facts), facts.because)
+        (run.name_of(i), str(facts.state), facts.try_number, time_of(facts, run.clock.now()), facts.because)
         for i, facts in enumerate(run.view.facts)
     ]
     echo()
     out.table(("task_id", "state", "try", "time", "because"), rows)
-    echo(f"\n{run.spec.dag_id}: {run.view.state} ({run.because})")
+    ahead = shown_ahead(run.clock.ahead)
+    passed = f"; {ahead} that were not waited for" if ahead else ""
+    echo(f"\n{run.spec.dag_id}: {run.view.state} ({run.because}){passed}")

@@ -159,6 +159,8 @@ class TrySpec(msgspec.Struct, frozen=True, kw_only=True):
     callback: CallbackCall | None = None
     """Set: the task does not run, but what its end, or its dag run's, calls for. An agent that does not know the field
     must not get it (`CALLBACKS_SINCE`)."""
+    skips_sleep: bool = False
+    """Of `leoflow test`: a sensor that pokes in its own process does not sleep in between; time seems to pass."""
 
 
 # --- host stream -------------------------------------------------------------------------------------------------

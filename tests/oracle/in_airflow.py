@@ -45,10 +45,11 @@ from airflow.serialization.serialized_objects import LazyDeserializedDAG  # noqa
 from airflow.utils.db import synchronize_log_template  # noqa: E402
 from airflow.utils.state import DagRunState, TaskInstanceState  # noqa: E402
 from airflow.utils.types import DagRunTriggeredByType, DagRunType  # noqa: E402
-from plans import choice_of, outcome_of, returned_by, sources_of  # noqa: E402
+from plans import choice_of, outcome_of, pause_of, returned_by, sources_of  # noqa: E402
 from sqlalchemy import event, update  # noqa: E402
 
 STEPS_MAX = 500
+MAY_GO_ON = (TaskInstanceState.SCHEDULED, TaskInstanceState.DEFERRED)
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 
 
@@ -112,6 +113,9 @@ def operator(task, made):
 
 
 def items(mapping, made):
+    if "zip" in mapping:
+        first, second = (items(part, made) for part in mapping["zip"])
+        return first.zip(second)
     return made[mapping["task"]].output if "task" in mapping else list(range(mapping["length"]))
 
 
@@ -131,18 +135,22 @@ def run(plan, dag, run_id, order, chance, session):
     )
     tasks = {task["id"]: task for task in plan["tasks"]}
     waiting = list(map(tuple, order))
+    paused = set()
     for _ in range(STEPS_MAX):
         passes(dag_run, session, None if order is not None and chance is None else chance)
         if dag_run.state != DagRunState.RUNNING:
             break
         ready = sorted(
-            (ti for ti in dag_run.get_task_instances(session=session) if ti.state == TaskInstanceState.SCHEDULED),
+            (ti for ti in dag_run.get_task_instances(session=session) if ti.state in MAY_GO_ON),
             key=lambda ti: (ti.task_id, ti.map_index),
         )
         if not ready:
             break
         ti = the_next(ready, waiting) if chance is None else chance.choice(ready)
-        end_a_try(plan, tasks[ti.task_id], ti, session)
+        if ti.state == TaskInstanceState.DEFERRED:
+            write(ti, TaskInstanceState.SCHEDULED, session)  # its event came
+        elif not pause(plan, tasks[ti.task_id], ti, paused, session):
+            end_a_try(plan, tasks[ti.task_id], ti, session)
         session.commit()
     found = {"": DagRunState(dag_run.state).value}
     for ti in dag_run.get_task_instances(session=session):
@@ -176,6 +184,17 @@ def the_next(ready, waiting):
     return ready[0]
 
 
+def pause(plan, task, ti, paused, session):
+    """Does the try give its process back, once, before it ends?"""
+    key = ti.task_id, ti.map_index, ti.try_number
+    kind = pause_of(plan, task, ti.map_index, ti.try_number)
+    if kind is None or key in paused:
+        return False
+    paused.add(key)
+    write(ti, {"deferred": "deferred", "reschedule": "up_for_reschedule"}[kind], session)
+    return True
+
+
 def end_a_try(plan, task, ti, session):
     """What the API server writes for a try that ended so."""
     outcome = outcome_of(plan, task, ti.map_index, ti.try_number)
@@ -183,11 +202,15 @@ def end_a_try(plan, task, ti, session):
         push(plan, task, ti, session)
     elif outcome == "failed" and task["retries"] and ti.try_number <= ti.max_tries:
         outcome = "up_for_retry"
+    write(ti, "failed" if outcome == "failed_for_good" else outcome, session)
+
+
+def write(ti, state, session):
     end = datetime.now(UTC) - timedelta(seconds=1)
     session.execute(
         update(TaskInstance)
         .where(TaskInstance.id == ti.id)
-        .values(state=TaskInstanceState(outcome), start_date=end, end_date=end)
+        .values(state=TaskInstanceState(state), start_date=end, end_date=end)
         .execution_options(synchronize_session=False)
     )
 

@@ -11,16 +11,18 @@ from typing import Any
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, XComItem
 from leoflowd.contract.dag_spec import DagSpec, MapInput, MappedSpec, TaskGroupSpec, TaskSpec
 from leoflowd.contract.states import DagRunState, TaskInstanceState, TriggerRule
+from leoflowd.contract.wait_spec import Deferral, ProbeSpec, WaitSpec
 from leoflowd.core.choices import CHOICE_KEY, choice_among
-from leoflowd.core.dag_run_plan import plan_dag_run, plan_outcome
+from leoflowd.core.dag_run_plan import plan_dag_run, plan_outcome, plan_resume
 from leoflowd.core.dag_shape import shape_of
 from leoflowd.core.decisions import Decision, Expand, FinishDagRun, Queue, Start, StartDagRun
 from leoflowd.core.run_view import InstanceFacts, RunView
 from leoflowd.core.transitions import apply, apply_to_run
-from tests.oracle.plans import Plan, choice_of, outcome_of, returned_by, sources_of
+from tests.oracle.plans import Plan, choice_of, outcome_of, pause_of, returned_by, sources_of, tasks_in
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 STEPS_MAX = 500
+_MAY_GO_ON = (TaskInstanceState.SCHEDULED, TaskInstanceState.DEFERRED)
 
 Order = list[list[Any]]
 """[task id, map index] of each try, as they ended."""
@@ -53,9 +55,13 @@ def _task_spec(task: dict[str, Any]) -> TaskSpec:
 
 
 def _mapped(mapping: dict[str, Any]) -> MappedSpec:
-    task_id = mapping.get("task")
-    one = MapInput(name="x", task_id=task_id, length=mapping.get("length"))
-    return MappedSpec(inputs=(one,), needs=() if task_id is None else (task_id,))
+    return MappedSpec(inputs=(_input(mapping, "x"),), needs=tuple(sorted(tasks_in(mapping))))
+
+
+def _input(mapping: dict[str, Any], name: str = "") -> MapInput:
+    if "zip" in mapping:
+        return MapInput(name=name, parts=tuple(map(_input, mapping["zip"])), combine="zip")
+    return MapInput(name=name, task_id=mapping.get("task"), length=mapping.get("length"))
 
 
 def run(plan: Plan, order_seed: int) -> tuple[EndState, Order]:
@@ -64,15 +70,19 @@ def run(plan: Plan, order_seed: int) -> tuple[EndState, Order]:
     view = _view(plan)
     tasks = {task["id"]: task for task in plan["tasks"]}
     order: Order = []
+    paused: set[tuple[int, int]] = set()
     _carry_out(view, plan_dag_run(view, NOW))
     for _ in range(STEPS_MAX):
-        ready = [i for i, facts in enumerate(view.facts) if facts.state is TaskInstanceState.SCHEDULED]
+        ready = [i for i, facts in enumerate(view.facts) if facts.state in _MAY_GO_ON]
         if view.state is not DagRunState.RUNNING or not ready:
             return _end_state(view), order
         position = chance.choice(ready)
         task_id = view.node_of(position).spec.task_id
         order.append([task_id, view.facts[position].map_index])
-        _end_a_try(view, position, plan, tasks[task_id])
+        if view.facts[position].state is TaskInstanceState.DEFERRED:
+            _carry_out(view, [plan_resume(view, position, "its event came")])
+        elif not _pause(view, position, plan, tasks[task_id], paused):
+            _end_a_try(view, position, plan, tasks[task_id])
     raise AssertionError(f"plan {plan['seed']} comes to no end")
 
 
@@ -84,9 +94,34 @@ def _view(plan: Plan) -> RunView:
     )
 
 
-def _end_a_try(view: RunView, position: int, plan: Plan, task: dict[str, Any]) -> None:
+def _begin(view: RunView, position: int) -> None:
     _carry_out(view, [Queue(instance=position, try_id=f"{position}/{len(view.facts)}", because="a slot is free")])
     _carry_out(view, [Start(instance=position, at=NOW, because="it began")])
+
+
+def _pause(view: RunView, position: int, plan: Plan, task: dict[str, Any], paused: set[tuple[int, int]]) -> bool:
+    """Does the try give its process back, once, before it ends?"""
+    facts = view.facts[position]
+    _begin(view, position)
+    key = position, view.facts[position].try_number
+    kind = pause_of(plan, task, facts.map_index, key[1])
+    if kind is None or key in paused:
+        return False
+    paused.add(key)
+    outcome = Outcome(
+        kind=OutcomeKind(kind),
+        because=kind,
+        start_date=NOW,
+        end_date=NOW,
+        reschedule_at=NOW if kind == "reschedule" else None,
+        deferral=Deferral(wait=WaitSpec(probe=ProbeSpec(kind="time"))) if kind == "deferred" else None,
+    )
+    _carry_out(view, plan_outcome(view, position, outcome, NOW))
+    _carry_out(view, plan_dag_run(view, NOW, touched=[position]))
+    return True
+
+
+def _end_a_try(view: RunView, position: int, plan: Plan, task: dict[str, Any]) -> None:
     facts = view.facts[position]
     kind = OutcomeKind(outcome_of(plan, task, facts.map_index, facts.try_number))
     choice = choice_of(plan, task, facts.map_index) if kind is OutcomeKind.SUCCESS else None

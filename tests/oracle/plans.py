@@ -11,7 +11,8 @@ import random
 from typing import Any
 
 Plan = dict[str, Any]
-"""`seed`, `tasks` (upstream first) and `groups`: id -> mapping. A mapping is {"task": id} or {"length": n}; a task is
+"""`seed`, `tasks` (upstream first) and `groups`: id -> mapping. A mapping is {"task": id}, {"length": n}, or
+{"zip": [{"task": id}, {"task": id}]}; a task is
 {id, ups, rule, retries, kind, mapping, group, ignores}; kinds: plain, empty, branch, short, setup, teardown."""
 
 RULES = (
@@ -22,29 +23,32 @@ RULES = (
 TASKS_MAX = 8
 MAX_LENGTH = 3
 IN_GROUP_MAX = 3
+WIDE_FROM = 1000
+"""Seeds from here on also defer, reschedule, fail for good, and map over zips; those below stay as they were."""
 
 
 def plan_of(seed: int) -> Plan:
     chance = random.Random(seed)
+    is_wide = seed >= WIDE_FROM
     tasks: list[dict[str, Any]] = []
     groups: dict[str, dict[str, Any]] = {}
     count = chance.randint(3, TASKS_MAX)
     while len(tasks) < count:
         if tasks and chance.random() < 0.2:
-            _add_group(chance, tasks, groups)
+            _add_group(chance, tasks, groups, is_wide=is_wide)
         else:
-            tasks.append(_task(chance, tasks))
+            tasks.append(_task(chance, tasks, is_wide=is_wide))
     return repaired({"seed": seed, "tasks": tasks, "groups": groups})
 
 
-def _task(chance: random.Random, before: list[dict[str, Any]]) -> dict[str, Any]:
+def _task(chance: random.Random, before: list[dict[str, Any]], *, is_wide: bool) -> dict[str, Any]:
     ups = chance.sample([task["id"] for task in before], min(len(before), chance.choice((0, 1, 1, 1, 2, 2, 3))))
     kind = chance.choices(
         ("plain", "empty", "branch", "short", "setup", "teardown"), weights=(60, 8, 10, 8, 8, 6)
     )[0]  # fmt: skip
     mapping = None
     if kind != "empty" and chance.random() < 0.25:
-        mapping = _mapping(chance, ups)
+        mapping = _mapping(chance, ups, is_wide=is_wide)
     return {
         "id": f"t{len(before)}",
         "ups": ups,
@@ -57,17 +61,21 @@ def _task(chance: random.Random, before: list[dict[str, Any]]) -> dict[str, Any]
     }
 
 
-def _mapping(chance: random.Random, ups: list[str]) -> dict[str, Any]:
+def _mapping(chance: random.Random, ups: list[str], *, is_wide: bool) -> dict[str, Any]:
+    if is_wide and ups and chance.random() < 0.4:
+        return {"zip": [{"task": chance.choice(ups)}, {"task": chance.choice(ups)}]}
     if ups and chance.random() < 0.6:
         return {"task": chance.choice(ups)}
     return {"length": chance.randint(0, MAX_LENGTH)}
 
 
-def _add_group(chance: random.Random, tasks: list[dict[str, Any]], groups: dict[str, dict[str, Any]]) -> None:
+def _add_group(
+    chance: random.Random, tasks: list[dict[str, Any]], groups: dict[str, dict[str, Any]], *, is_wide: bool
+) -> None:
     group_id = f"g{len(groups)}"
-    groups[group_id] = _mapping(chance, [task["id"] for task in tasks])
+    groups[group_id] = _mapping(chance, [task["id"] for task in tasks], is_wide=is_wide)
     for _ in range(chance.randint(1, IN_GROUP_MAX)):
-        tasks.append({**_task(chance, tasks), "mapping": None, "group": group_id})
+        tasks.append({**_task(chance, tasks, is_wide=is_wide), "mapping": None, "group": group_id})
 
 
 def repaired(plan: Plan) -> Plan:
@@ -75,7 +83,7 @@ def repaired(plan: Plan) -> Plan:
     tasks = [dict(task) for task in plan["tasks"]]
     by_id = {task["id"]: task for task in tasks}
     groups = {
-        name: mapping if mapping.get("task") in (None, *by_id) else {"length": 2}
+        name: mapping if by_id.keys() >= tasks_in(mapping) else {"length": 2}
         for name, mapping in plan["groups"].items()
         if any(task["group"] == name for task in tasks)
     }
@@ -89,13 +97,20 @@ def repaired(plan: Plan) -> Plan:
 def _repair_mapping(task: dict[str, Any], groups: dict[str, Any], by_id: dict[str, Any]) -> None:
     """What is mapped over comes before; of a group, before its first tasks."""
     group = groups.get(task["group"])
-    source = (task["mapping"] or group or {}).get("task")
+    sources = tasks_in(task["mapping"] or group)
     is_first = not any(by_id[up]["group"] == task["group"] for up in task["ups"])
-    if source is not None and (task["mapping"] is not None or (group is not None and is_first)):
-        if task["mapping"] is not None and source not in by_id:
-            task["mapping"] = {"length": 2}
-        elif source not in task["ups"]:
-            task["ups"] = sorted({*task["ups"], source})
+    if task["mapping"] is not None and not by_id.keys() >= sources:
+        task["mapping"] = {"length": 2}
+    elif task["mapping"] is not None or (group is not None and is_first):
+        task["ups"] = sorted({*task["ups"], *sources})
+
+
+def tasks_in(mapping: dict[str, Any] | None) -> set[str]:
+    """Whose outputs it takes its items from."""
+    if mapping is None:
+        return set()
+    own = {mapping["task"]} if "task" in mapping else set()
+    return own.union(*map(tasks_in, mapping.get("zip", ())))
 
 
 def _repair_rule(task: dict[str, Any], by_id: dict[str, Any]) -> None:
@@ -126,9 +141,17 @@ def without(plan: Plan, task_id: str) -> Plan:
 def outcome_of(plan: Plan, task: dict[str, Any], map_index: int, try_number: int) -> str:
     if task["kind"] == "empty":
         return "success"
-    return _choice(
-        plan, "outcome", task["id"], map_index, try_number, ("success",) * 7 + ("failed",) * 3 + ("skipped",)
-    )
+    options = ("success",) * 7 + ("failed",) * 3 + ("skipped",)
+    if plan["seed"] >= WIDE_FROM:
+        options += ("failed_for_good",)
+    return _choice(plan, "outcome", task["id"], map_index, try_number, options)
+
+
+def pause_of(plan: Plan, task: dict[str, Any], map_index: int, try_number: int) -> str | None:
+    """How the try gives its process back before it comes to that outcome: `deferred`, `reschedule`, or not at all."""
+    if plan["seed"] < WIDE_FROM or task["kind"] == "empty":
+        return None
+    return _choice(plan, "pause", task["id"], map_index, try_number, (None, None, None, "deferred", "reschedule"))
 
 
 def returned_by(plan: Plan, task: dict[str, Any], map_index: int) -> list[int] | None:
@@ -167,8 +190,7 @@ def _below(plan: Plan, task_id: str) -> list[str]:
 
 def sources_of(plan: Plan) -> set[str]:
     """Tasks whose output is mapped over."""
-    mappings = [*(task["mapping"] for task in plan["tasks"]), *plan["groups"].values()]
-    return {mapping["task"] for mapping in mappings if mapping and "task" in mapping}
+    return set().union(*map(tasks_in, (*(task["mapping"] for task in plan["tasks"]), *plan["groups"].values())))
 
 
 def _choice(plan: Plan, *what: Any) -> Any:

@@ -17,7 +17,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Collection
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from . import (
@@ -35,6 +35,7 @@ from . import (
     real_airflow,
     real_callbacks,
     secret_forms,
+    skipped_sleep,
     skips,
     templates,
     xcom,
@@ -80,9 +81,11 @@ def run_try() -> None:
 def outcome_of(spec: dict[str, Any], control: Control) -> dict[str, Any]:
     """Of the try that runs in this process, as the agent keeps it."""
     started = datetime.now(timezone.utc)
+    skips_sleep = spec.get("skips_sleep", False) and spec["kind"] == "sensor"
+    skipped = skipped_sleep.installed(spec.get("runtime", "shim")) if skips_sleep else None
     outcome = _body(spec)(spec, control, started).run()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the work is done, the outcome must get out
-    ended = datetime.now(timezone.utc)
+    ended = datetime.now(timezone.utc) + timedelta(seconds=skipped.slept_s if skipped else 0.0)
     outcome["because"] = limits.shown(control.redact(outcome["because"]))
     return {"start_date": because.moment_text(started), "end_date": because.moment_text(ended), **outcome}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -92,10 +93,12 @@ async def list_task_instances(dag_id: str, run_id: str) -> Response:
             page = await api_task_instances.list_task_instances_from(
                 conn, filters, dags=auth.dags(), order_by=order_by, limit=limit, cursor=decode_cursor(token)
             )
+            await _add_executor_configs(conn, page.rows)
             return cursor_collection("task_instances", page)
         rows, total = await api_task_instances.list_task_instances(
             conn, filters, dags=auth.dags(), order_by=order_by, limit=limit, offset=offset
         )
+        await _add_executor_configs(conn, rows)
     return _page(rows, total)
 
 
@@ -119,6 +122,7 @@ async def list_task_instances_batch(dag_id: str, run_id: str) -> Response:
             limit=min(limit or 50, 100),
             offset=offset,
         )
+        await _add_executor_configs(conn, rows)
     return _page(rows, total)
 
 
@@ -132,6 +136,7 @@ async def list_mapped(dag_id: str, run_id: str, task_id: str) -> Response:
         rows, total = await api_task_instances.list_task_instances(
             conn, filters, dags=auth.dags(), order_by=query.order_by() or ["map_index"], limit=limit, offset=offset
         )
+        await _add_executor_configs(conn, rows)
     return _page(rows, total)
 
 
@@ -205,6 +210,7 @@ async def list_extra_links(dag_id: str, run_id: str, task_id: str) -> Response:
 async def _one(dag_id: str, run_id: str, task_id: str, map_index: int) -> Response:
     async with lane().connection() as conn:
         row = await api_task_instances.fetch_task_instance(conn, dag_id, run_id, task_id, map_index)
+        await _add_executor_configs(conn, [row])
         if row["rendered_fields"] is None:
             # what the author wrote, until the task process reports what it rendered
             version = await dags.fetch_version(conn, dag_id, row["dag_version"]["version_number"])
@@ -213,18 +219,33 @@ async def _one(dag_id: str, run_id: str, task_id: str, map_index: int) -> Respon
     return json_answer(row)
 
 
+async def _add_executor_configs(conn: Connection, rows: list[dict[str, Any]]) -> None:
+    """As Airflow shows them, by the version that each try ran. Versions are remembered, and most have none."""
+    configs: dict[str, dict[str, str]] = {}
+    for row in rows:
+        version_id = str(row["dag_version"]["id"])
+        if version_id not in configs:
+            version = await dags.fetch_version_by_id(conn, uuid.UUID(version_id))
+            configs[version_id] = {
+                task.task_id: str(task.executor_config) for task in version.spec.tasks if task.executor_config
+            }
+        row["executor_config"] = configs[version_id].get(row["task_id"], "{}")
+
+
 async def _tries(dag_id: str, run_id: str, task_id: str, map_index: int) -> Response:
     async with lane().connection() as conn:
         rows = await api_task_instances.list_tries(conn, dag_id, run_id, task_id, map_index)
+        await _add_executor_configs(conn, rows)
     return collection("task_instances", rows, len(rows))
 
 
 async def _try(dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int) -> Response:
     async with lane().connection() as conn:
         rows = await api_task_instances.list_tries(conn, dag_id, run_id, task_id, map_index)
-    for row in rows:
-        if row["try_number"] == try_number:
-            return json_answer(row)
+        rows = [row for row in rows if row["try_number"] == try_number]
+        await _add_executor_configs(conn, rows)
+    if rows:
+        return json_answer(rows[0])
     raise NotFound(
         f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}`, "
         f"try_number: `{try_number}` and map_index: `{map_index}` was not found"

@@ -42,6 +42,7 @@ SPEC = DagSpec(
             template_fields=("sql",),
             template_values={"sql": "{{ ds }}"},
             execution_timeout_s=90_061.25,
+            executor_config={"pod": {"cpu": 1}},
         ),
     ),
     groups=(TaskGroupSpec(group_id="g", label="g"),),

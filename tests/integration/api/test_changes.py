@@ -197,6 +197,16 @@ async def test_a_log_says_why_it_is_empty_and_what_is_unknown(seeded: Client) ->
         assert answer.status_code == status
 
 
+async def test_executor_config_is_shown_as_airflow_shows_it(seeded: Client) -> None:
+    instances = f"{RUNS}/{OPEN}/taskInstances"
+    assert (await seeded.get(f"{instances}/load"))["executor_config"] == "{'pod': {'cpu': 1}}"
+    for path in (instances, f"{RUNS}/~/taskInstances?cursor="):
+        found = {one["task_id"]: one["executor_config"] for one in (await seeded.get(path))["task_instances"]}
+        assert (found["load"], found["extract"]) == ("{'pod': {'cpu': 1}}", "{}")
+    (one,) = (await seeded.get(f"{instances}/load/tries"))["task_instances"]
+    assert one["executor_config"] == "{'pod': {'cpu': 1}}"
+
+
 async def test_unrendered_fields_are_shown_until_the_task_reports_them(seeded: Client) -> None:
     task = await seeded.get(f"{RUNS}/{OPEN}/taskInstances/load/-1")
     assert task["rendered_fields"] == {"sql": "{{ ds }}"}

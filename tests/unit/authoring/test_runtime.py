@@ -155,6 +155,24 @@ def test_variables_and_connections_come_from_the_environment(
     assert Connection.get("api").extra_dejson == {"k": 1}
 
 
+@pytest.mark.parametrize(
+    ("fields", "uri"),
+    [
+        ({"conn_type": "my_http", "host": "http://h/x", "extra": '{"a": "b"}'}, "my-http://http://h%2Fx/?a=b"),
+        ({"conn_type": "http", "host": "http://h", "port": 5}, "http://http%3A%2F%2Fh:5"),
+        ({"conn_type": "db", "login": "u", "password": "p@:/", "schema": "s"}, "db://u:p%40%3A%2F@/s"),
+        ({"conn_type": "db", "port": 5}, "db://@:5"),
+        ({"conn_type": "db", "host": "h", "schema": "s", "extra": '{"a": 1}'}, "db://h/s?__extra__=%7B%22a%22%3A+1%7D"),
+        ({"conn_type": "db", "host": "h", "extra": '{"a": ""}'}, "db://h/?a="),
+        ({"conn_type": "db", "host": "h", "extra": "[1]"}, "db://h/?__extra__=%5B1%5D"),
+    ],
+)
+def test_the_uri_of_a_connection_is_airflows(runtime: ModuleType, fields: dict[str, Any], uri: str) -> None:
+    from airflow.sdk import Connection
+
+    assert Connection("it", **fields).get_uri() == uri
+
+
 def test_macros(runtime: ModuleType) -> None:
     from airflow import macros
 

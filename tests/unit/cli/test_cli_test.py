@@ -315,3 +315,64 @@ def test_the_events_of_assets_that_a_task_would_make_are_shown(run, leoflow, tmp
     lines = leoflow("test", str(tmp_path), "--python", sys.executable).out
     assert 'make | Would make an event of asset one with extra {"n": 0}' in lines
     assert "make | Would make an event of asset silent\n" in lines
+
+
+def test_a_conf_that_does_not_fit_the_params_is_refused_as_by_a_server(run) -> None:
+    source = RETRIES.replace('"n": 3', '"n": Param(type="integer")').replace("import dag,", "import Param, dag,")
+    assert "param n" in str(run(source).error)
+    assert run(source, "--conf", '{"n": 1}').code == 0
+
+
+WEEKS = """
+from datetime import timedelta
+from airflow.sdk import dag, task
+
+def told(name):
+    def tell(context):
+        print("TOLD", name, context["ti"].task_id, context["ti"].try_number)
+    return tell
+
+def over(context):
+    print("TOLD dag", context["reason"])
+
+EVENTS = {f"on_{event}_callback": told(event) for event in ("execute", "success", "failure", "retry", "skipped")}
+
+@dag(on_failure_callback=over, on_success_callback=over)
+def weeks():
+    @task(retries=1, retry_delay=timedelta(days=2), retry_exponential_backoff=False, **EVENTS)
+    def fails(): raise ValueError("no")
+    @task.sensor(poke_interval=3600, mode="MODE", timeout=86400 * 2, **EVENTS)
+    def never(): return False
+    @task(**EVENTS)
+    def skips():
+        from airflow.exceptions import AirflowSkipException
+        raise AirflowSkipException("no")
+    fails(), never(), skips()
+
+weeks()
+"""
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_weeks_pass_at_once_and_everybody_is_told(leoflow, tmp_path: Path, mode: str) -> None:
+    (tmp_path / "dag.py").write_text(WEEKS.replace("MODE", mode))
+    result = leoflow("test", str(tmp_path), "--python", sys.executable)
+    told = {line.partition("TOLD ")[2] for line in result.out.splitlines() if "TOLD " in line}
+    assert told == {
+        *("execute fails 1", "retry fails 1", "execute fails 2", "failure fails 2"),
+        *("execute never 1", "failure never 1"),
+        *("execute skips 1", "skipped skips 1"),
+        "dag task_failure",
+    }
+    assert "AirflowSensorTimeout" in result.out
+    assert result.out.count("Poking callable") < 25
+    assert "that were not waited for" in result.out.splitlines()[-1]
+    assert 2 <= int(result.out.splitlines()[-1].rpartition("+")[2].split(" d")[0]) < 20
+
+
+def test_the_runs_own_timeout_comes_before_a_later_retry(run) -> None:
+    source = RETRIES.replace("@dag(", "@dag(dagrun_timeout=timedelta(hours=1), ")
+    document = run(source).document
+    assert document["state"] == "failed"
+    assert by_task(document)["flaky"]["try_number"] == 1
+    assert 3600 <= document["clock_ahead_s"] + 60 < 5 * 3600

@@ -1,57 +1,125 @@
-"""`leoflow test` without a pool: moments are not waited for, and nothing else is guessed."""
+"""`leoflow test` without a pool: time is leapt over, the world is asked for real, and nothing else is guessed."""
 
 from __future__ import annotations
 
 import sys
+import uuid
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from leoflow_agent.runner import skipped_sleep
+from leoflowd.cli import local_clock
 from leoflowd.cli.failures import ExitCode
+from leoflowd.cli.local_clock import Clock, shown_ahead
 from leoflowd.cli.local_human import Answers
-from leoflowd.cli.local_waits import end_of
+from leoflowd.cli.local_waits import End, LocalWait
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, ResumeCall
 from leoflowd.contract.human import Question
-from leoflowd.contract.wait_spec import Deferral, ProbeSpec, TriggerSpec, WaitSpec
+from leoflowd.contract.wait_spec import ProbeSpec, Resume, WaitSpec, WaitTerms
+from leoflowd.contract.waits import NewWait
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def native(kind: str) -> Deferral:
-    return Deferral(wait=WaitSpec(probe=ProbeSpec(kind=kind)))
+def waiting(kind: str, clock: Clock, arguments: dict[str, Any], timeout_s: float = 604_800, **terms: Any) -> LocalWait:
+    now = clock.now()
+    probe = ProbeSpec(kind=kind, arguments=arguments)
+    spec = WaitSpec(probe=probe, terms=WaitTerms(timeout_s=timeout_s, **terms))
+    deadline = now + timedelta(seconds=timeout_s)
+    new = NewWait(id=uuid.uuid4(), dag_run_id=0, dag_id="d", spec=spec, key="", registered_at=now, deadline_at=deadline)
+    return LocalWait(new, clock, lambda _question: None)
 
 
-def test_a_moment_is_met_at_once() -> None:
-    end = end_of(native("time"), NOW)
+def ended(wait: LocalWait, clock: Clock) -> tuple[End, int]:
+    """Its end, and how many looks that took."""
+    for looks in range(1, 1000):
+        if (end := wait.look()) is not None:
+            return end, looks
+        assert wait.next_at is not None
+        clock.leap_to(wait.next_at)
+    raise AssertionError("it never ended")
+
+
+def test_a_moment_comes_as_soon_as_the_clock_leaps() -> None:
+    clock = Clock()
+    moment = clock.now() + timedelta(days=3)
+    end, looks = ended(waiting("time", clock, {"moment": moment.isoformat()}), clock)
+    assert isinstance(end, Outcome)
+    assert (end.kind, looks) == (OutcomeKind.SUCCESS, 2)
+    assert shown_ahead(clock.ahead + timedelta(seconds=30)).startswith("+3 d")
+
+
+def test_a_moment_after_the_timeout_is_not_waited_for() -> None:
+    clock = Clock()
+    moment = clock.now() + timedelta(days=3)
+    end, _ = ended(waiting("time", clock, {"moment": moment.isoformat()}, timeout_s=3600, soft_fail=True), clock)
+    assert isinstance(end, Outcome)
+    assert end.kind is OutcomeKind.SKIPPED
+    assert clock.ahead < timedelta(hours=2)
+
+
+def test_a_file_is_really_looked_for(tmp_path: Path) -> None:
+    clock = Clock()
+    wait = waiting("file", clock, {"path": str(tmp_path / "there")})
+    assert wait.look() is None
+    (tmp_path / "there").touch()
+    end = wait.look()
     assert isinstance(end, Outcome)
     assert end.kind is OutcomeKind.SUCCESS
 
 
-def test_what_only_the_world_knows_fails_for_good_and_says_what_to_do() -> None:
-    end = end_of(native("file"), NOW)
+def test_what_never_comes_ends_at_its_timeout_after_few_looks(tmp_path: Path) -> None:
+    clock = Clock()
+    end, looks = ended(waiting("file", clock, {"path": str(tmp_path / "never")}), clock)
     assert isinstance(end, Outcome)
-    assert (end.kind, "kind 'file'" in end.because, "leoflow lite" in end.because) == (
-        OutcomeKind.FAILED_FOR_GOOD,
-        True,
-        True,
-    )
+    assert (end.kind, "timed out" in end.because) == (OutcomeKind.FAILED_FOR_GOOD, True)
+    assert local_clock.EACH_POKE < looks < 25
+    assert shown_ahead(clock.ahead + timedelta(seconds=30)).startswith("+7 d")
 
 
-def test_a_trigger_that_nobody_knows_is_named() -> None:
-    end = end_of(Deferral(trigger=TriggerSpec(classpath="bells.Bell"), next_method="go_on"), NOW)
-    assert isinstance(end, Outcome)
-    assert "trigger bells.Bell" in end.because
-
-
-def test_a_trigger_of_the_clock_lets_the_task_go_on() -> None:
-    moment = {"__classname__": "datetime.datetime", "__version__": 2, "__data__": {"timestamp": 0.0, "tz": "UTC"}}
-    classpath = "airflow.providers.standard.triggers.temporal.DateTimeTrigger"
-    trigger = TriggerSpec(classpath=classpath, kwargs={"moment": moment})
-    end = end_of(Deferral(trigger=trigger, next_method="go_on", next_kwargs={"a": 1}), NOW)
+def test_a_deferral_that_times_out_goes_on_with_airflows_word(tmp_path: Path) -> None:
+    clock = Clock()
+    wait = waiting("file", clock, {"path": str(tmp_path / "never")}, resume=Resume(next_method="go_on"))
+    end, _ = ended(wait, clock)
     assert isinstance(end, ResumeCall)
-    assert (end.next_method, end.next_kwargs) == ("go_on", '{"a":1}')
+    assert (end.next_method, end.error) == ("go_on", "Trigger timeout")
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "named"),
+    [
+        ("external_task", {}, "kind 'external_task'"),
+        ("trigger", {"classpath": "bells.Bell"}, "trigger bells.Bell"),
+    ],
+)
+def test_what_nobody_watches_here_fails_for_good_and_says_what_to_do(
+    kind: str, arguments: dict[str, Any], named: str
+) -> None:
+    end = waiting(kind, Clock(), arguments).look()
+    assert isinstance(end, Outcome)
+    assert end.kind is OutcomeKind.FAILED_FOR_GOOD
+    assert named in end.because
+    assert "leoflow lite" in end.because
+
+
+def test_real_time_does_not_leap() -> None:
+    clock = Clock(is_real=True)
+    clock.leap_to(clock.now() + timedelta(days=3))
+    assert clock.ahead == timedelta()
+    assert clock.after(60, 100) == timedelta(seconds=60)
+
+
+def test_sensors_in_processes_poke_as_often_as_those_without() -> None:
+    assert skipped_sleep.EACH_POKE == local_clock.EACH_POKE
+    ours, theirs = 0.0, skipped_sleep.SkippedSleep()
+    for pokes in range(1, 20):
+        ours += Clock().after(60, pokes).total_seconds()
+        theirs.sleep(60)
+    assert theirs.slept_s == ours
 
 
 DEFERRING = """

@@ -150,13 +150,27 @@ class Connection:
         return cls(conn_id, uri=uri)
 
     def get_uri(self) -> str:
-        login = quote(self.login, safe="") if self.login else ""
-        password = f":{quote(self.password, safe='')}" if self.password else ""
-        at = "@" if login or password else ""
+        """As Airflow writes it: a protocol in the host goes in front, flat texts of `extra` are the query."""
+        kind = f"{self.conn_type.lower().replace('_', '-')}://" if self.conn_type else "//"
+        protocol, has_protocol, bare = (self.host or "").partition("://")
+        is_apart = bool(has_protocol) and protocol != self.conn_type
+        host = quote(bare if is_apart else self.host or "", safe="")
+        who = "" if self.login is None else quote(self.login, safe="")
+        who += "" if self.password is None else f":{quote(self.password, safe='')}"
+        who += "@" if who or (self.port and not host) else ""
         port = f":{self.port}" if self.port else ""
-        schema = f"/{quote(self.schema, safe='')}" if self.schema else ("/" if self.extra else "")
-        query = f"?{urlencode({'__extra__': self.extra})}" if self.extra else ""
-        return f"{self.conn_type.replace('_', '-')}://{login}{password}{at}{self.host or ''}{port}{schema}{query}"
+        schema = f"/{quote(self.schema, safe='')}" if self.schema else ""
+        query = f"{'' if schema else '/'}?{self._query()}" if self.extra else ""
+        return f"{kind}{f'{protocol}://' if is_apart else ''}{who}{host}{port}{schema}{query}"
+
+    def _query(self) -> str:
+        """What a query cannot carry as it is stands in it as the JSON text."""
+        try:
+            extra = json.loads(self.extra or "")
+        except ValueError:
+            extra = None
+        is_flat = isinstance(extra, dict) and bool(extra) and all(isinstance(one, str) for one in extra.values())
+        return urlencode(extra if is_flat else {"__extra__": self.extra})
 
     def get_password(self) -> str | None:
         return self.password
