@@ -63,6 +63,7 @@ log = telemetry.get_logger(__name__)
 
 DISK_FREE_MIN_BYTES = 32 * 1024 * 1024
 """Less is a fault: one log may take three times as much."""
+CLOSE_WITHIN_S = 2.0
 START_ATTEMPTS = 10
 """Attempts at the first statements, with backoff: about half a minute."""
 T = TypeVar("T")
@@ -314,7 +315,7 @@ async def _call_at_end(work: Callable[[], Awaitable[None]]) -> None:
     try:
         await trio.sleep_forever()
     finally:
-        with trio.CancelScope(shield=True):
+        with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
             await work()
 
 

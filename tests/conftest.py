@@ -51,6 +51,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in long)
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A whole run in CI needs a real API server at its end; building one, where there is none, begins at once."""
+    if (
+        os.environ.get("CI") == "true"
+        and not IS_WORKER
+        and session.config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    ):
+        from tests.kube.clusters import begin_build, is_built  # which asks this module for more
+
+        if not is_built():
+            begin_build(ARTIFACTS / "kube-build.txt")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Iterator[Any]:
     """What a test printed or logged goes from a worker to the one process that tells it, as UTF-8."""

@@ -89,12 +89,18 @@ class Shards:
                 await trio.sleep(SETTLE_S)
             self._is_first = True
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._arm_all, task_status)
-                while True:
-                    await self._look(connection, member)
-                    await trio.sleep(LOOK_S)
+                armed = trio.Event()
+                nursery.start_soon(self._arm_all, armed)
+                nursery.start_soon(self._look_again_and_again, connection, member)
+                await armed.wait()
+                task_status.started()
         finally:
             connection.pgconn.finish()
+
+    async def _look_again_and_again(self, connection: TrioConnection, member: int) -> None:
+        while True:
+            await self._look(connection, member)
+            await trio.sleep(LOOK_S)
 
     async def _join(self, connection: TrioConnection) -> int:
         with store_errors("cannot join those who share the waits"):
@@ -132,15 +138,12 @@ class Shards:
         self._new |= new
         self._claimed.set()
 
-    async def _arm_all(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _arm_all(self, armed: trio.Event) -> None:
         """Beside the looks: a million waits take longer to read than the server waits for a word of ours."""
-        is_started = False
         while True:
             await self._claimed.wait()
             self._claimed = trio.Event()
             new, self._new = self._new, frozenset()
             if new:
                 await self._share.arm(new)
-            if not is_started:
-                task_status.started()
-                is_started = True
+            armed.set()

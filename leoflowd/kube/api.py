@@ -24,6 +24,7 @@ from leoflowd.kube.streams import Answer, open_get
 PAGE = 500
 """Pods of one answer to a list."""
 PAGE_MAX_BYTES = 256 * 1024 * 1024
+CLOSE_WITHIN_S = 2.0
 WATCH_SLACK_S = 10.0
 """A watch whose end is this late is a connection that died."""
 
@@ -76,8 +77,7 @@ class KubeApi:
         self._request_s = request_s
 
     async def close(self) -> None:
-        with trio.CancelScope(shield=True):
-            await self._client.aclose()
+        await self._client.aclose()
 
     async def create_pod(self, pod: bytes) -> None:
         await self._call("POST", self._pods, pod)
@@ -327,4 +327,5 @@ async def open_api(credentials: Credentials, *, namespace: str, request_s: float
     try:
         yield api
     finally:
-        await api.close()
+        with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
+            await api.close()

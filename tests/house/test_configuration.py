@@ -26,7 +26,7 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
         for field in msgspec.structs.fields(section)
     }
     documented = {line.split("`")[1] for line in TEXT.splitlines() if line.startswith("| `LEOFLOW_")}
-    assert documented == fields | {"LEOFLOW_DATABASE"}
+    assert documented == fields | {"LEOFLOW_DATABASE", "LEOFLOW_ROLE", "LEOFLOW_ADMIN_PASSWORD"}
 
 
 def test_the_environment_is_read() -> None:

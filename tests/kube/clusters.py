@@ -174,14 +174,30 @@ async def _sweep(admin: Admin) -> None:
                 raise
 
 
+def is_built() -> bool:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leoflow" / "kube-1.20.2"
+    return all((cache / name).exists() for name in BUILT)
+
+
+def begin_build(told: Path) -> None:
+    """Beside the tests, which wait for it where they need it: it takes some minutes, once."""
+    told.parent.mkdir(parents=True, exist_ok=True)
+    with told.open("wb") as output:
+        subprocess.Popen(
+            ["nice", "-n", "5", str(SCRIPT), "build"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
 @contextmanager
 def real_server(folder: Path) -> Iterator[Path]:
     """A real API server until the block ends. CI builds one if there is none; elsewhere that is up to the developer."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leoflow" / "kube-1.20.2"
-    is_built = all((cache / name).exists() for name in BUILT)
-    if not is_built and os.environ.get("CI") != "true":
+    if not is_built() and os.environ.get("CI") != "true":
         missing("a real API server; `tests/kube/real.sh build` makes one in some minutes")
-    if not is_built:
+    if not is_built():
         _script("build", within_s=BUILD_WITHIN_S)
     try:
         _script("start", str(folder), str(_free_port()), str(LIFE_S))
