@@ -11,14 +11,13 @@ import trio
 from leoflowd.config import Config, ConfigRefused
 from leoflowd.contract.agent_messages import XCOM_MAX_BYTES
 from leoflowd.contract.logs import LogStore
-from leoflowd.redis.link import RedisLink
-from leoflowd.redis.live_logs import RedisTails
-from leoflowd.redis.values import RedisValues
 from leoflowd.store.log_files import LogFiles
 from leoflowd.store.value_places import LARGE, Place, ValuePlaces
 
 if TYPE_CHECKING:
     from leoflowd.objects.bucket import Bucket
+    from leoflowd.redis.link import RedisLink
+    from leoflowd.redis.live_logs import RedisTails
 
 
 class LogPart(LogStore, Protocol):
@@ -43,14 +42,25 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 def places_of(config: Config) -> Kept:
     """As it is configured; nothing is connected yet. Raises `ConfigRefused`."""
-    link = RedisLink(config.redis) if config.redis.url else None
+    link, tails = _redis(config)
     large = _bucket("LEOFLOW_XCOMS_LARGE_URL", config.xcoms.large_url, config.xcoms.timeout_s)
     return Kept(
-        logs=log_store(config, None if link is None else RedisTails(link)),
+        logs=log_store(config, tails),
         values=_value_places(config, link, large),
         redis=link,
         large=None if large is None else lambda: large.fault and f"large results stay in the database: {large.fault}",
     )
+
+
+def _redis(config: Config) -> tuple[RedisLink | None, RedisTails | None]:
+    """Its client is loaded for those who have one."""
+    if not config.redis.url:
+        return None, None
+    from leoflowd.redis.link import RedisLink
+    from leoflowd.redis.live_logs import RedisTails
+
+    link = RedisLink(config.redis)
+    return link, RedisTails(link)
 
 
 def log_store(config: Config, tails: RedisTails | None = None) -> LogPart:
@@ -65,6 +75,8 @@ def log_store(config: Config, tails: RedisTails | None = None) -> LogPart:
 def _value_places(config: Config, link: RedisLink | None, large: Bucket | None) -> ValuePlaces:
     places = []
     if link is not None:
+        from leoflowd.redis.values import RedisValues
+
         values = RedisValues(link, ttl_s=config.redis.xcom_ttl_s)
         places.append(Place("redis", config.redis.xcom_min_bytes, values))
     if large is not None:
