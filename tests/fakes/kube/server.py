@@ -44,6 +44,8 @@ class FakeApiServer:
         self.is_silent = False
         """Requests are read and never answered."""
         self.token: str | None = None
+        self.signing_keys: Json = {"keys": []}
+        """What it says that it signs the tokens of service accounts with."""
         self._scopes: set[trio.CancelScope] = set()
         self._bookmarks = 0
         self._bookmark = trio.Event()
@@ -176,6 +178,8 @@ class _Connection:
         match method, parts:
             case "GET", ["readyz"]:
                 return {}
+            case "GET", ["openid", "v1", "jwks"]:
+                return self._server.signing_keys
             case "GET", ["api", "v1", "namespaces", namespace, "pods"]:
                 return self._list(namespace, query)
             case "POST", ["api", "v1", "namespaces", namespace, "pods"]:

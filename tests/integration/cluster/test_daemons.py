@@ -44,24 +44,32 @@ class World:
         self._folder = folder
         self._begun: set[str] = set()
 
-    def config(self, role: Role, **changes: Any) -> Config:
+    def config(self, role: Role, *, certificate: Path | None = None, **changes: Any) -> Config:
         port = free_port()
         built = Config(
             database=self.db.conninfo,
             role=role,
             admin_password=PASSWORD,
             api=ApiConfig(port=free_port()),
-            agents=AgentsConfig(listen=f"127.0.0.1:{port}", log_dir=self._folder / "logs"),
+            agents=AgentsConfig(
+                listen=f"127.0.0.1:{port}",
+                log_dir=self._folder / "logs",
+                tls_cert=certificate,
+                tls_key=certificate,
+            ),
             scheduler=SchedulerConfig(sweep_interval_s=0.5),
             kubernetes=KubernetesConfig(
-                kubeconfig=self._folder / "config", namespace=NAMESPACE, agent_address=f"127.0.0.1:{port}"
+                kubeconfig=self._folder / "config",
+                namespace=NAMESPACE,
+                agent_address=f"127.0.0.1:{port}",
+                agent_ca_config_map="" if certificate is None else "ca",
             ),
         )
         return msgspec.structs.replace(built, **changes)
 
     @asynccontextmanager
-    async def daemon(self, role: Role) -> AsyncIterator[Api]:
-        """Until the block ends, as by SIGKILL: nothing is drained."""
+    async def daemon(self, role: Role, *, certificate: Path | None = None) -> AsyncIterator[Api]:
+        """Until the block ends, as by SIGKILL: nothing is drained. `certificate`: and key, of the door for agents."""
         ready, said = trio.Event(), []
 
         def hear(text: str) -> None:
@@ -70,17 +78,17 @@ class World:
                 ready.set()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(daemon.run, self.config(role), hear)
+            nursery.start_soon(daemon.run, self.config(role, certificate=certificate), hear)
             with trio.fail_after(PATIENCE_S):
                 await ready.wait()
             async with httpx.AsyncClient(base_url=said[-1].removeprefix("ready: "), timeout=PATIENCE_S) as http:
                 yield await Api.login(http)
             nursery.cancel_scope.cancel()
 
-    async def register(self) -> None:
+    async def register(self, spec: DagSpec = DAG) -> None:
         async with self.db.api.transaction() as conn:
             await register_dag(
-                conn, DAG, now=datetime.now(UTC), fileloc="", relative_fileloc="dag.py", bundle_name="pushed"
+                conn, spec, now=datetime.now(UTC), fileloc="", relative_fileloc="dag.py", bundle_name="pushed"
             )
             await conn.execute(b"UPDATE dag SET is_paused = false")
 
