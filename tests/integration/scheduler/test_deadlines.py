@@ -64,9 +64,9 @@ async def test_what_was_due_before_anybody_led_is_missed_at_once(world: World) -
     assert call.deadline.position == 1
     async with world.db.api.connection() as conn:
         (row,) = await callbacks.list_open(conn, at_most=1)
-        found = await callbacks.load_spec(conn, row, timeout_s=5.0)
+        found = await callbacks.load_dispatch(conn, row, timeout_s=5.0)
     assert found is not None
-    assert (found[0].kind, found[0].dag_run.run_id, row.dag_run_id) == (CALLBACK_KIND, "r1", run)
+    assert (found.spec.kind, found.spec.dag_run.run_id, row.dag_run_id) == (CALLBACK_KIND, "r1", run)
 
 
 async def test_the_timer_is_set_to_the_next_one_and_not_to_the_sweep(world: World) -> None:
