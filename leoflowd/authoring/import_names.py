@@ -27,6 +27,7 @@ BASE = {
     "markupsafe": "markupsafe",
     "pendulum": "pendulum",
     "dateutil": "python-dateutil",
+    "six": "six",
     "tzdata": "tzdata",
     "attr": "attrs",
     "attrs": "attrs",

@@ -293,12 +293,12 @@ def _decode(decoder: Any, content: Any) -> Any:
 
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """What httpx and a deadline raise, as `KubeUnavailable`."""
+    """What httpx, Trio's streams and a deadline raise, as `KubeUnavailable`."""
     try:
         yield
     except trio.TooSlowError as error:
         raise KubeUnavailable("the API server does not answer in time") from error
-    except (httpx.HTTPError, OSError) as error:
+    except (httpx.HTTPError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
         raise KubeUnavailable(f"the API server cannot be reached: {str(error) or type(error).__name__}") from error
 
 

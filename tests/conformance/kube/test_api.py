@@ -243,7 +243,8 @@ async def test_a_follower_misses_no_pod_through_a_restart(cluster: Cluster, nurs
     with trio.fail_after(PATIENCE_S):
         while not {before.try_id, during.try_id, after.try_id} <= known:
             await changed.wait()
-    assert watch.statistics().lists >= 2
+    if cluster.server is not None:
+        assert watch.statistics().lists >= 2  # a real one remembers from its last write on
     nursery.cancel_scope.cancel()
 
 
