@@ -115,7 +115,7 @@ airflow.utils.dates days_ago,date_range,round_time,infer_time_unit,scale_time_un
 airflow.utils.decorators apply_defaults:leoflow:leftovers
 airflow.utils.file TemporaryDirectory:tempfile mkdirs:leoflow:leftovers
 airflow.utils.helpers chain,cross_downstream:airflow.sdk
-airflow.utils apply_defaults:leoflow:leftovers
+airflow.utils apply_defaults:leoflow:leftovers chain,cross_downstream:airflow.sdk
 airflow.models.baseoperator BaseOperatorLink:airflow.sdk
 airflow.models.taskinstance Context:airflow.sdk
 ~airflow.utils.task_group airflow.sdk
