@@ -14,7 +14,7 @@ HEAD = """\
 Made by `make corpus`. Each file is compiled as it is, without a `leoflow.yaml`. Apart, and not in the share, are files
 that
 
-- *waits*: use what a later release brings (watchers and partitions of assets, deadlines, cosmos);
+- *waits*: use what a later release brings (`cosmos`);
 - *unpublished*: import a module that neither their repository nor any published package holds;
 - *uninstalled*: need packages that are not installed where this ran, or cannot be (`--build` tries);
 - *owner's*: read what only their owner has: a variable of the process, a file, the fields of a Variable. (One that is

@@ -41,7 +41,7 @@ class Verdict(enum.Enum):
     REFUSED = "refused"
 
 
-LATER = re.compile(r"\b(watchers?|partition(s|ed|ing)?|PartitionMapper|deadlines?|cosmos)\b", re.IGNORECASE)
+LATER = re.compile(r"\bcosmos\b", re.IGNORECASE)
 """What the roadmap has still to bring."""
 HAS_NO_MODULE = re.compile(
     r"^the module '(?P<module>[^']+)' is imported; "
