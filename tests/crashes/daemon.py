@@ -41,7 +41,7 @@ from leoflowd.scheduler.leadership import Leadership
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.scheduler.outbox import Outbox
 from leoflowd.scheduler.replicas import Heart, Others
-from leoflowd.scheduler.reports import KeptReports, OthersReports
+from leoflowd.scheduler.reports import KeptReports, OthersReports, follow
 from leoflowd.scheduler.sweeps import Sweeper, follow_hints
 from leoflowd.store import tries
 from leoflowd.store.database import Database
@@ -242,13 +242,18 @@ class Daemon:
             self.callbacks, self.deadlines = callbacks, deadlines
             self.scheduler = scheduler
 
+        kept = KeptReports(db=db, inbox=inbox, now=now)
+
+        async def tell_held(at: datetime) -> None:
+            await agents.tell_held(launches.tries(), at)
+
         leadership = Leadership(
             conninfo=db.conninfo,
             holder=self.name,
             config=self._config,
             store=STORE,
             now=now,
-            follow=KeptReports(db=db, inbox=inbox, now=now).run,
+            follow=lambda: follow(kept, tell_held, now),
             lead=lead,
         )
         pool = self._pool(inbox, self._overheard("pool", hints, nursery))
