@@ -6,13 +6,10 @@ and deleted in that transaction, so that two who look, or one that is killed and
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 
 from leoflowd import telemetry
-from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.core.asset_conditions import is_met
-from leoflowd.core.timetable import run_id_for
 from leoflowd.scheduler.partition_runs import start_partition_runs
 from leoflowd.store import asset_events, dag_runs
 from leoflowd.store.dags import VersionRow
@@ -37,22 +34,8 @@ async def start_asset_run(conn: Connection, version: VersionRow, now: datetime) 
     if not queued or not is_met(condition, {event.asset for event in queued}):
         return False
     newest = queued[-1]
-    unique = hashlib.sha256(f"{version.dag_id}:{newest.event_id}".encode()).hexdigest()[:8]
-    run_id = run_id_for(DagRunType.ASSET_TRIGGERED, newest.timestamp, unique=unique)
-    dag_run_id = await dag_runs.insert_dag_run(
-        conn,
-        version=version,
-        run_id=run_id,
-        run_type=DagRunType.ASSET_TRIGGERED,
-        logical_date=None,
-        data_interval_start=None,
-        data_interval_end=None,
-        run_after=newest.timestamp,
-        conf={},
-        triggered_by=TriggeredBy.ASSET,
-        triggering_user_name=None,
-        note=None,
-        now=now,
+    dag_run_id, run_id = await dag_runs.insert_asset_run(
+        conn, version, because_of=newest.event_id, run_after=newest.timestamp, now=now
     )
     await asset_events.consume_events(
         conn,

@@ -6,16 +6,13 @@ runs that wait for them, and a run is made when the condition is true of what ha
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
 from leoflowd import telemetry
 from leoflowd.contract.partition_spec import AssetPartitions
-from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.core.asset_conditions import is_met
 from leoflowd.core.partitions import mapper_for, target_key
-from leoflowd.core.timetable import run_id_for
 from leoflowd.store import asset_events, dag_runs, partition_runs
 from leoflowd.store.asset_events import QueuedEvent
 from leoflowd.store.dags import VersionRow
@@ -84,23 +81,8 @@ def _key_of(event: QueuedEvent, partitions: AssetPartitions) -> str:
 
 
 async def _make(conn: Connection, version: VersionRow, one: PendingRun, now: datetime) -> None:
-    unique = hashlib.sha256(f"{version.dag_id}:{one.id}".encode()).hexdigest()[:8]
-    run_id = run_id_for(DagRunType.ASSET_TRIGGERED, now, unique=unique)
-    dag_run_id = await dag_runs.insert_dag_run(
-        conn,
-        version=version,
-        run_id=run_id,
-        run_type=DagRunType.ASSET_TRIGGERED,
-        logical_date=None,
-        data_interval_start=None,
-        data_interval_end=None,
-        run_after=now,
-        conf={},
-        triggered_by=TriggeredBy.ASSET,
-        triggering_user_name=None,
-        note=None,
-        partition_key=one.partition_key,
-        now=now,
+    dag_run_id, run_id = await dag_runs.insert_asset_run(
+        conn, version, because_of=one.id, run_after=now, now=now, partition_key=one.partition_key
     )
     await partition_runs.take_events(conn, one.id, dag_run_id, now)
     log.info("dag_run_created", dag_id=version.dag_id, run_id=run_id, partition_key=one.partition_key)

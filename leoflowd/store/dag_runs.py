@@ -6,6 +6,7 @@ sends a hint. Lock order (ADR 22): dag, dag runs by id, task instances.
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -20,6 +21,7 @@ from leoflowd.contract.states import DagRunState, DagRunType, TriggeredBy
 from leoflowd.contract.values import conf_text
 from leoflowd.core.by_hand import plan_mark_run
 from leoflowd.core.dag_shape import TaskNode
+from leoflowd.core.timetable import run_id_for
 from leoflowd.store.dags import VersionRow, off_loop, shape_of_version
 from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
 from leoflowd.store.deadlines import insert_deadlines
@@ -207,3 +209,34 @@ async def delete_dag_run(conn: Connection, dag_run_id: int) -> None:
 async def fetch_previous_run(conn: Connection, dag_run_id: int, *, only_success: bool) -> DagRunRow | None:
     """The run before this one by logical date."""
     return await fetch_one(conn, _SQL.fetch_previous_run, DagRunRow, dag_run_id=dag_run_id, only_success=only_success)
+
+
+async def insert_asset_run(
+    conn: Connection,
+    version: VersionRow,
+    *,
+    because_of: int,
+    run_after: datetime,
+    now: datetime,
+    partition_key: str | None = None,
+) -> tuple[int, str]:
+    """A run that events of assets started: its id and run id. `because_of`, an id of its DAG's, makes that its own."""
+    unique = hashlib.sha256(f"{version.dag_id}:{because_of}".encode()).hexdigest()[:8]
+    run_id = run_id_for(DagRunType.ASSET_TRIGGERED, run_after, unique=unique)
+    dag_run_id = await insert_dag_run(
+        conn,
+        version=version,
+        run_id=run_id,
+        run_type=DagRunType.ASSET_TRIGGERED,
+        logical_date=None,
+        data_interval_start=None,
+        data_interval_end=None,
+        run_after=run_after,
+        conf={},
+        triggered_by=TriggeredBy.ASSET,
+        triggering_user_name=None,
+        note=None,
+        partition_key=partition_key,
+        now=now,
+    )
+    return dag_run_id, run_id
