@@ -106,3 +106,9 @@ def no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
         complaints: Complaints = request.getfixturevalue("complaints")
         found, complaints.found = complaints.found, []
         assert found == []
+
+
+def confirm_deletion(page: Page) -> None:
+    """Returns when the dialog is gone: while it is there, the page behind it has no rows for anybody."""
+    page.get_by_role("button", name="Yes, Delete").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)

@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints
+from tests.e2e.conftest import Complaints, confirm_deletion
 
 CONNECTION_ID = "e2e_warehouse"
 PAINTS_MS = 1000 * PATIENCE_S
@@ -75,7 +75,7 @@ def test_an_edit_changes_one_field_and_keeps_the_password(page: Page, api: Api, 
 
 def test_a_deleted_connection_leaves_the_list(page: Page, api: Api, artifacts: Path) -> None:
     row(page).get_by_label("Delete Connection").click()
-    page.get_by_role("button", name="Yes, Delete").click()
+    confirm_deletion(page)
     expect(row(page)).to_have_count(0, timeout=PAINTS_MS)
     left = api.call("GET", "/connections")["connections"]
     assert CONNECTION_ID not in {connection["connection_id"] for connection in left}

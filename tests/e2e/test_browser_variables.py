@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints
+from tests.e2e.conftest import Complaints, confirm_deletion
 
 PAINTS_MS = 1000 * PATIENCE_S
 
@@ -39,12 +39,6 @@ def stored(api: Api) -> dict[str, Any]:
     """Key -> (value as it is shown, description)."""
     rows = api.call("GET", "/variables?limit=100")["variables"]
     return {row["key"]: (row["value"], row["description"]) for row in rows}
-
-
-def confirm_deletion(page: Page) -> None:
-    """Returns when the dialog is gone: while it is there, the page behind it has no rows for anybody."""
-    page.get_by_role("button", name="Yes, Delete").click()
-    expect(page.get_by_role("dialog")).to_have_count(0, timeout=PAINTS_MS)
 
 
 def test_the_menu_leads_to_the_page(page: Page, artifacts: Path) -> None:
