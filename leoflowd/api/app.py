@@ -50,6 +50,7 @@ MODULES: tuple[str, ...] = (
     "own.watchers",
     "own.callbacks",
     "own.metrics",
+    "own.probes",
     "own.hooks",
     "ui.shell",
     "ui.backfills",
