@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import msgspec
 
@@ -424,13 +424,15 @@ def role_of(name: str) -> Role:
 
 
 def _read(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:
-    """These sections, by name, as the environment sets them."""
-    found: dict[str, dict[str, str]] = {name: {} for name in names}
+    """These sections, by name, as the environment sets them; lists are separated by commas."""
+    found: dict[str, dict[str, str | list[str]]] = {name: {} for name in names}
     for name in found:
         for field in msgspec.structs.fields(SECTIONS[name]):
             variable = f"LEOFLOW_{name}_{field.name}".upper()
             if variable in environment:
-                found[name][field.name] = environment[variable]
+                text = environment[variable]
+                is_list = get_origin(field.type) is tuple
+                found[name][field.name] = [part for part in map(str.strip, text.split(",")) if part] if is_list else text
     try:
         return {
             name: msgspec.convert(fields, SECTIONS[name], strict=False, dec_hook=_from_text)
