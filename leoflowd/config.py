@@ -431,8 +431,7 @@ def _read(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, Any
             variable = f"LEOFLOW_{name}_{field.name}".upper()
             if variable in environment:
                 text = environment[variable]
-                is_list = get_origin(field.type) is tuple
-                found[name][field.name] = [part for part in map(str.strip, text.split(",")) if part] if is_list else text
+                found[name][field.name] = _parts(text) if get_origin(field.type) is tuple else text
     try:
         return {
             name: msgspec.convert(fields, SECTIONS[name], strict=False, dec_hook=_from_text)
@@ -440,6 +439,10 @@ def _read(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, Any
         }
     except msgspec.ValidationError as error:
         raise ConfigRefused(f"a LEOFLOW_ setting is wrong: {error}") from error
+
+
+def _parts(text: str) -> list[str]:
+    return [part for part in map(str.strip, text.split(",")) if part]
 
 
 def _from_text(kind: type, value: str) -> object:

@@ -1,8 +1,8 @@
-"""`GET /livez` and `GET /readyz`: what an orchestrator asks. Blueprint `own_probes`. Without a login, and nothing secret.
+"""`GET /livez` and `GET /readyz`: what an orchestrator asks, without a login; nothing secret. Blueprint `own_probes`.
 
 `/livez` answers as long as the event loop does. `/readyz` says whether this daemon can serve: 503 when it cannot reach
-the database, else 200. Components, stores and leadership are named there, and never make a daemon unready: with Redis or
-an object store gone it is degraded, and taking it out of service would help nobody.
+the database, else 200. Components, stores and leadership are named there, and never make a daemon unready: with Redis
+or an object store gone it is degraded, and taking it out of service would help nobody.
 """
 
 from __future__ import annotations
