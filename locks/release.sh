@@ -4,10 +4,12 @@
 # to verify. What is not committed is no part of it.
 set -eu
 key=${1:-}
+parts=${PARTS:-wheel chart sbom}
 cd "$(dirname "$0")/.."
 here=$(pwd)
 python=$here/.venv/bin/python
 
+wanted() { case " $parts " in *" $1 "*) ;; *) return 1 ;; esac; }
 say() { printf 'release: %s\n' "$*" >&2; }
 
 if [ -n "$(git status --porcelain)" ]; then say "uncommitted changes are left out"; fi
@@ -22,26 +24,32 @@ version=$("$python" -c 'import tomllib, sys; print(tomllib.load(open(sys.argv[1]
 
 rm -rf dist
 mkdir dist
-say "wheel and source of $version, commit $(git rev-parse --short HEAD)"
-# Compilers of bytecode and the caller's settings have no part in it.
-(cd "$source" && env -i PATH="$PATH" HOME="$scratch" SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" \
-    "$python" -m hatchling build -d "$here/dist" >/dev/null)
-
-say "chart"
-tar -C "$source/helm" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --format=gnu \
-    -cf - leoflow | gzip -9 -n >"dist/leoflow-chart-$version.tgz"
-
-say "SBOM"
-sbom=.cache/release
-if ! [ -x $sbom/bin/cyclonedx-py ] || ! cmp -s locks/release.txt $sbom/lock.txt; then
-    "$python" -m venv --clear $sbom
-    $sbom/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps -r locks/release.txt
-    cp locks/release.txt $sbom/lock.txt
+if wanted wheel; then
+    say "wheel and source of $version, commit $(git rev-parse --short HEAD)"
+    # Compilers of bytecode and the caller's settings have no part in it.
+    (cd "$source" && env -i PATH="$PATH" HOME="$scratch" SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" \
+        "$python" -m hatchling build -d "$here/dist" >/dev/null)
 fi
-for set_name in lite daemon; do
-    $sbom/bin/cyclonedx-py requirements --output-reproducible --of JSON --pyproject pyproject.toml \
-        -o "dist/leoflow-$version-$set_name.cdx.json" "$source/locks/$set_name.txt"
-done
+
+if wanted chart; then
+    say "chart"
+    tar -C "$source/helm" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --format=gnu \
+        -cf - leoflow | gzip -9 -n >"dist/leoflow-chart-$version.tgz"
+fi
+
+if wanted sbom; then
+    say "SBOM"
+    sbom=.cache/release
+    if ! [ -x $sbom/bin/cyclonedx-py ] || ! cmp -s locks/release.txt $sbom/lock.txt; then
+        "$python" -m venv --clear $sbom
+        $sbom/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps -r locks/release.txt
+        cp locks/release.txt $sbom/lock.txt
+    fi
+    for set_name in lite daemon; do
+        $sbom/bin/cyclonedx-py requirements --output-reproducible --of JSON --pyproject pyproject.toml \
+            -o "dist/leoflow-$version-$set_name.cdx.json" "$source/locks/$set_name.txt"
+    done
+fi
 
 cd dist
 sha256sum -- * >SHA256SUMS
