@@ -94,9 +94,10 @@ $(VENV)/bin/uv:
 pin-migrations: ## pin the checksums of new migrations; part of a release
 	@locks/pin-migrations.sh
 
-docs: setup-dev ## write docs/pictures/*.svg and docs/cli.md again
+docs: setup-dev ## write docs/pictures/*.svg, docs/cli.md and stubs/ again
 	$(VENV)/bin/python docs/pictures/draw.py
 	$(VENV)/bin/python docs/cli_reference.py
+	$(VENV)/bin/python docs/author_stubs.py
 
 chromium:
 	@tests/e2e/install-chromium.sh
