@@ -104,15 +104,18 @@ async def register_dag(
     relative_fileloc: str,
     bundle_name: str = "workspace",
     parse_duration_s: float | None = None,
+    paused_at_creation: bool = False,
 ) -> Registered:
     """Make this artifact the current version of its DAG. Equal digest = same version, also when it is an old one.
+
+    `paused_at_creation`: of a DAG that is new, where its file does not say whether it begins paused.
 
     What a custom timetable says by now takes the place of what it said before (ADR 50). Whoever had deleted the DAG, or
     rolled it back, is overruled. Raises `Invalid` for what cannot be stored or scheduled.
     """
     prepared = await off_loop(lambda: prepare(spec), size=size_of(spec))
     digest = prepared.digest
-    paused = bool(spec.is_paused_upon_creation)
+    paused = paused_at_creation if spec.is_paused_upon_creation is None else spec.is_paused_upon_creation
     await conn.execute(_SQL.forget_deletions, {"dag_ids": [spec.dag_id]})
     await conn.execute(_SQL.insert_dag, {"dag_id": spec.dag_id, "paused": paused, "now": now})
     await conn.execute(_SQL.lock_dag, {"dag_id": spec.dag_id})

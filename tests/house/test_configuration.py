@@ -53,3 +53,19 @@ def test_lite_reads_where_it_may_connect_to_from_the_environment(tmp_path: Path)
 def test_a_number_that_is_too_small_is_refused() -> None:
     with pytest.raises(ConfigRefused, match="workers"):
         from_environment({"LEOFLOW_INLINE_WORKERS": "0"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        ({"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True"}, True),
+        ({"LEOFLOW_DAGS_PAUSED_AT_CREATION": "true"}, True),
+        ({"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "true", "LEOFLOW_DAGS_PAUSED_AT_CREATION": "false"}, False),
+    ],
+)
+def test_whether_new_dags_are_paused_may_be_set_as_in_airflow(
+    tmp_path: Path, environment: dict[str, str], expected: bool
+) -> None:
+    lite = lite_config(LiteConfig(workspace=tmp_path, data_dir=tmp_path), environment)
+    assert [config.dags.paused_at_creation for config in (from_environment(environment), lite)] == [expected, expected]

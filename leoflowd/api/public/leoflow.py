@@ -44,6 +44,7 @@ async def register() -> Response:
             fileloc=spec.source_path,
             relative_fileloc=spec.source_path,
             bundle_name=PUSHED,
+            paused_at_creation=context().paused_at_creation,
         )
         await record(conn, "register_dag", spec.dag_id, extra={"version_number": registered.version_number})
     return json_answer(
