@@ -59,7 +59,7 @@ class Stubs:
             path = module.replace("airflow", "airflow-stubs", 1).replace(".", "/")
             is_package = any(other.startswith(module + ".") for other in self._modules)
             found[f"{path}/__init__.pyi" if is_package else f"{path}.pyi"] = self._module(module, names)
-        for module, file in (("leoflow", "__init__"), ("leoflow.sensors", "sensors")):
+        for module, file in (("leoflow", "__init__"), ("leoflow.dbt", "dbt"), ("leoflow.sensors", "sensors")):
             found[f"leoflow-stubs/{file}.pyi"] = self._module(module, importlib.import_module(module).__all__)
         written = {}
         while self._waiting:

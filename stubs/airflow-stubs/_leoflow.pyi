@@ -3390,6 +3390,14 @@ def dag(
 def datetime_diff_for_humans(dt: Any, since: Any = None) -> str:
     """The distance between two moments in words, e.g. "5 minutes before"; needs pendulum."""
 
+def dbt_group(
+    group_id: str, *, project_dir: str, connection: str | None = None, adapter: str | None = None,
+    target: str | None = None, select: Sequence[str] = ..., exclude: Sequence[str] = ...,
+    granularity: str = 'node', tests: str = 'after', vars: Mapping[str, Any] | None = None,
+    threads: int | None = None, **group: Any,
+) -> TaskGroup:
+    """A task group of a dbt project's models, seeds, snapshots and tests, each a task, in the DAG that is open."""
+
 def deadline_reference(deadline_reference_type: Any = None) -> Callable[[type], type]: ...
 
 def ds_add(ds: str, days: int) -> str:
