@@ -16,7 +16,7 @@ from leoflowd.contract.dag_spec import CustomTimetable, DagSpec, NoTimetable
 from leoflowd.contract.errors import Invalid, NotFound
 from leoflowd.core.dag_shape import DagShape, checked_order, shape_of
 from leoflowd.core.partitions import validate_mappers
-from leoflowd.core.timetable import describe, is_partitioned, validate
+from leoflowd.core.timetable import RunSlot, describe, is_partitioned, validate
 from leoflowd.store import assets
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, long_statement, statements
 from leoflowd.store.hints import send_hint
@@ -71,6 +71,22 @@ class NextRun(msgspec.Struct, frozen=True):
     has_next: bool
     """Its row says when it runs next."""
     active_runs: int
+
+    @property
+    def last(self) -> RunSlot | None:
+        """The newest run that the timetable or a backfill started; planning goes on from there."""
+        if self.last_partition_run_after is not None:
+            at = self.last_partition_run_after
+            return RunSlot(logical_date=at, data_interval_start=at, data_interval_end=at, run_after=at)
+        start, end = self.last_data_interval_start, self.last_data_interval_end
+        if self.last_run_after is None or self.last_logical_date is None or start is None or end is None:
+            return None
+        return RunSlot(
+            logical_date=self.last_logical_date,
+            data_interval_start=start,
+            data_interval_end=end,
+            run_after=self.last_run_after,
+        )
 
 
 def shape_of_version(version_id: uuid.UUID, spec: DagSpec) -> DagShape:
