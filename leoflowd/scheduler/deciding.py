@@ -159,7 +159,9 @@ class Deciding:
             if try_id not in self._views.tries:
                 continue  # its run was set aside a moment ago
             view = self._views.runs[dag_run_id].view
-            if try_id in event.known_try_ids or executor_of(view, i) != EXECUTOR:
+            # Whether a mapped call was given to an agent hangs on its items, which a new leader may not have: the
+            # limits of silence end a process of those.
+            if try_id in event.known_try_ids or view.node_of(i).spec.http is not None:
                 continue
             facts = view.facts[i]
             if facts.launcher not in ("", event.launcher) or (facts.queued_at and facts.queued_at > event.at):

@@ -559,6 +559,28 @@ async def test_calls_mapped_over_an_output_never_see_an_agent_and_what_is_not_pl
         assert (found[1].http, found[1].spec.kind) == (None, "python")
 
 
+async def test_a_call_under_way_is_not_lost_by_a_leader_who_cannot_read_its_items(world: World) -> None:
+    async with world.leading():
+        mapped = MappedSpec(inputs=(MapInput(name="data", task_id="make"),), needs=("make",))
+        takes = MappedItem(name="data", paths=(("data",),))
+        call = task("call", "make", http=HttpCall(), mapped=mapped, mapped_items=(takes,))
+        run = await world.create(dag("d", task("make"), call), logical_date=LOGICAL_DATE)
+        ids = await world.launched_ids(1)
+        await world.end(ids["make"], return_value='["a"]')
+        (sent,), _ = await world.dispatched()
+        assert sent.http is not None
+        await world.start(sent.spec.try_id)
+        await world.settled()
+    async with world.db.api.transaction() as conn:
+        await conn.execute(b"DELETE FROM xcom")
+    async with world.leading():
+        await world.inbox.put(RunChanged(run))
+        await world.settled()
+        await world.inbox.put(attached())
+        await world.end(sent.spec.try_id)
+        assert await world.states(run) == {"make": "success", "call": "success"}
+
+
 async def test_execution_timeout_ends_a_wait_whose_sensor_would_wait_longer(world: World) -> None:
     """apache/airflow#19382, #32512, #69678: it counts while a task is deferred or rescheduled, too."""
     async with world.leading():
