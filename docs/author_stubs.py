@@ -75,7 +75,7 @@ class Stubs:
     def _module(self, module: str, names: Iterable[str]) -> str:
         found = importlib.import_module(module)
         lines = sorted({line for name in names for line in self._public(module, name, getattr(found, name))})
-        return HEAD + "".join(f"{line}\n" for line in (*(one for one in lines if _is_import(one)), *_rest(lines)))
+        return HEAD + "".join(f"{line}\n" for line in sorted(lines, key=lambda one: not _is_import(one)))
 
     def _public(self, module: str, name: str, value: Any) -> Iterator[str]:
         if isinstance(value, types.ModuleType):
@@ -207,29 +207,31 @@ class Stubs:
             yield f"{name}: Any"
 
     def _constructor(self, cls: type) -> list[str]:
-        """Its parameters without `self`; where `**kwargs` goes on to a base class, with those of that."""
+        """Its parameters without `self`; where `**kwargs` goes on to a base class, with those of that.
+
+        What is left of `**kwargs` is for old spelling where it is an operator's or a DAG's: editors should show that.
+        """
+        fields = getattr(cls, "template_fields", ())
         places: dict[str, str] = {}
         keywords: dict[str, str] = {}
-        rest: list[str] = []
+        stars: list[str] = []
         for init in _constructors(cls):
-            for parameter in list(inspect.signature(init).parameters.values())[1:]:
-                if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or parameter.name in OF_BEGIN:
+            parameters = list(inspect.signature(init).parameters.values())[1:]
+            stars = [self._parameter(one, init) for one in parameters if one.kind in _VARIADIC]
+            for one in parameters:
+                if one.kind in _VARIADIC or one.name in OF_BEGIN or one.name in places:
                     continue
-                is_place = parameter.kind is not parameter.KEYWORD_ONLY and init is vars(cls).get("__init__")
-                if parameter.name not in places:
-                    (places if is_place else keywords).setdefault(parameter.name, self._parameter(parameter, init))
-            rest = [self._parameter(one, init) for one in _variadic(init)]
+                is_place = one.kind is not one.KEYWORD_ONLY and init is vars(cls).get("__init__")
+                text = self._parameter(one, init, may_be_output=one.name in fields)
+                (places if is_place else keywords).setdefault(one.name, text)
         for name in _hidden(cls):
             keywords.setdefault(name, f"{name}: Any = ...")
-        if not hasattr(cls, "execute") and cls.__name__ != "DAG":
-            stars = [one for one in rest if one.startswith("**")]
-        else:
-            stars = []  # old spelling, which editors should show
-        places_only = [one for one in rest if not one.startswith("**") and cls.__name__ != "DAG"]
-        bar = ["*"] if keywords and not places_only else []
-        # one with a default may not come before one without
-        ordered = sorted(keywords.values(), key=lambda one: "=" in one)
-        return [*places.values(), *places_only, *bar, *ordered, *stars]
+        if hasattr(cls, "execute") or cls.__name__ == "DAG":
+            stars = []
+        positional = [one for one in stars if not one.startswith("**")]
+        bar = ["*"] if keywords and not positional else []
+        named = [one for one in stars if one.startswith("**")]
+        return [*places.values(), *positional, *bar, *keywords.values(), *named]
 
     def _def(self, name: str, function: Any, *, doc: bool) -> str:
         parameters = list(inspect.signature(function).parameters.values())
@@ -243,10 +245,13 @@ class Stubs:
         returned = self._annotation(inspect.signature(function).return_annotation, function.__globals__)
         return _signature(name, written, returned, _doc(function) if doc else "")
 
-    def _parameter(self, parameter: inspect.Parameter, function: Any) -> str:
+    def _parameter(self, parameter: inspect.Parameter, function: Any, *, may_be_output: bool = False) -> str:
+        """`may_be_output`: of a template field, which takes the output of a task in place of its value."""
         stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
-        scope = getattr(inspect.unwrap(function), "__globals__", {})
-        text = f"{stars}{parameter.name}: {self._annotation(parameter.annotation, scope)}"
+        kind = self._annotation(parameter.annotation, getattr(inspect.unwrap(function), "__globals__", {}))
+        if may_be_output and kind != "Any":
+            kind = f"{kind} | {self._need(self._ours['XComArg'])}"
+        text = f"{stars}{parameter.name}: {kind}"
         return text if parameter.default is parameter.empty else f"{text} = {_default(parameter.default)}"
 
     # -- types
@@ -298,6 +303,7 @@ class _Names(ast.NodeTransformer):
 # --- what is there -----------------------------------------------------------------------------------------------
 
 _DECORATORS = frozenset({"__call__", "python", "bash", "sensor"})
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def _every_class() -> Iterator[tuple[type, types.ModuleType]]:
@@ -344,12 +350,6 @@ def _constructors(cls: type) -> Iterator[Any]:
             yield init
             if not any(one.kind is one.VAR_KEYWORD for one in inspect.signature(init).parameters.values()):
                 return
-
-
-def _variadic(init: Any) -> Iterator[inspect.Parameter]:
-    for one in inspect.signature(init).parameters.values():
-        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
-            yield one
 
 
 def _hidden(cls: type) -> Iterator[str]:
@@ -445,10 +445,6 @@ def _default(value: Any) -> str:
 
 def _is_import(line: str) -> bool:
     return line.startswith(("from ", "import "))
-
-
-def _rest(lines: list[str]) -> list[str]:
-    return [one for one in lines if not _is_import(one)]
 
 
 def main() -> int:

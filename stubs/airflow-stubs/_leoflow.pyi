@@ -79,11 +79,12 @@ class ApprovalOperator(HITLOperator, SkipMixin):
     ignore_downstream_trigger_rules: bool
     fail_on_reject: bool
     def __init__(
-        self, *, subject: str, options: list[str], task_id: str, ignore_downstream_trigger_rules: bool = False,
-        fail_on_reject: bool = False, body: str | None = None, defaults: str | list[str] | None = None,
-        multiple: bool = False, params: Mapping[str, Any] | None = None, notifiers: Any = None,
+        self, *, ignore_downstream_trigger_rules: bool = False, fail_on_reject: bool = False,
+        subject: str | XComArg, options: list[str], body: str | None | XComArg = None,
+        defaults: str | list[str] | None = None, multiple: bool = False,
+        params: Mapping[str, Any] | None = None, notifiers: Any = None,
         assigned_users: HITLUser | list[HITLUser] | None = None, response_timeout: timedelta | None = None,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -395,10 +396,10 @@ class BaseSensorOperator(BaseOperator):
     silent_fail: bool
     never_fail: bool
     def __init__(
-        self, *, task_id: str, poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
+        self, *, poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
         soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
         max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -470,11 +471,11 @@ class BashOperator(BaseOperator):
     output_processor: Callable[[str], Any]
     skip_on_exit_code: Any
     def __init__(
-        self, *, bash_command: Any, task_id: str, env: dict[str, str] | None = None, append_env: bool = False,
+        self, *, bash_command: Any, env: dict[str, str] | None | XComArg = None, append_env: bool = False,
         output_encoding: str = 'utf-8', skip_on_exit_code: int | Container[int] | None = 99,
-        cwd: str | None = None, output_processor: Callable[[str], Any] = ..., owner: str | None = 'airflow',
-        email: Any = None, email_on_retry: bool = True, email_on_failure: bool = True,
-        retries: int | str | None = 0, retry_delay: timedelta | float = ...,
+        cwd: str | None | XComArg = None, output_processor: Callable[[str], Any] = ..., task_id: str,
+        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
         ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
@@ -507,17 +508,17 @@ class BashSensor(BaseSensorOperator):
     output_encoding: str
     retry_exit_code: int | None
     def __init__(
-        self, *, bash_command: Any, task_id: str, env: dict[str, str] | None = None,
-        output_encoding: str = 'utf-8', retry_exit_code: int | None = None,
-        poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
-        soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
-        max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        self, *, bash_command: Any, env: dict[str, str] | None | XComArg = None, output_encoding: str = 'utf-8',
+        retry_exit_code: int | None = None, poke_interval: timedelta | float = 60,
+        timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
+        exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
+        never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -542,7 +543,7 @@ class BranchDateTimeOperator(_TwoWays):
     target_upper: Any
     def __init__(
         self, *, target_lower: Any, target_upper: Any, follow_task_ids_if_true: Any,
-        follow_task_ids_if_false: Any, task_id: str, use_task_logical_date: bool = False,
+        follow_task_ids_if_false: Any, use_task_logical_date: bool = False, task_id: str,
         owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
@@ -569,8 +570,8 @@ class BranchDayOfWeekOperator(_TwoWays):
     """Is it one of these days? Today's day is that of the DAG's time zone, a logical date's that of its own."""
     week_day: Any
     def __init__(
-        self, *, week_day: Any, follow_task_ids_if_true: Any, follow_task_ids_if_false: Any, task_id: str,
-        use_task_logical_date: bool = False, owner: str | None = 'airflow', email: Any = None,
+        self, *, week_day: Any, follow_task_ids_if_true: Any, follow_task_ids_if_false: Any,
+        use_task_logical_date: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
         email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
         retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
         max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
@@ -858,15 +859,16 @@ class DateTimeSensor(NativeSensor):
     """Waits until a moment; texts are ISO, and without a zone UTC."""
     target_time: str | datetime
     def __init__(
-        self, *, target_time: str | datetime, task_id: str, poke_interval: timedelta | float = 60,
+        self, *, target_time: str | datetime | XComArg, poke_interval: timedelta | float = 60,
         timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
         exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
-        never_fail: bool = False, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -903,16 +905,16 @@ class DayOfWeekSensor(NativeSensor):
     week_day: Any
     use_task_logical_date: bool
     def __init__(
-        self, *, week_day: Any, task_id: str, use_task_logical_date: bool = False,
-        poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
-        soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
-        max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        self, *, week_day: Any, use_task_logical_date: bool = False, poke_interval: timedelta | float = 60,
+        timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
+        exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
+        never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -1025,17 +1027,18 @@ class EmailOperator(BaseOperator):
     conn_id: str
     custom_headers: Mapping[str, Any] | None
     def __init__(
-        self, *, to: str | Iterable[str], task_id: str, subject: str | None = None,
-        html_content: str | None = None, from_email: str | None = None, files: list[str] | None = None,
-        cc: str | Iterable[str] | None = None, bcc: str | Iterable[str] | None = None,
-        mime_subtype: str = 'mixed', mime_charset: str = 'utf-8', conn_id: str = 'smtp_default',
-        custom_headers: Mapping[str, Any] | None = None, owner: str | None = 'airflow', email: Any = None,
-        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
-        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
-        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
-        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
-        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
-        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        self, *, to: str | Iterable[str] | XComArg, subject: str | None | XComArg = None,
+        html_content: str | None | XComArg = None, from_email: str | None | XComArg = None,
+        files: list[str] | None | XComArg = None, cc: str | Iterable[str] | None | XComArg = None,
+        bcc: str | Iterable[str] | None | XComArg = None, mime_subtype: str | XComArg = 'mixed',
+        mime_charset: str | XComArg = 'utf-8', conn_id: str | XComArg = 'smtp_default',
+        custom_headers: Mapping[str, Any] | None | XComArg = None, task_id: str, owner: str | None = 'airflow',
+        email: Any = None, email_on_retry: bool = True, email_on_failure: bool = True,
+        retries: int | str | None = 0, retry_delay: timedelta | float = ...,
+        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
+        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
+        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
+        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -1092,12 +1095,12 @@ class ExternalPythonOperator(_ElsewhereOperator):
     python: Any
     expect_pendulum: bool
     def __init__(
-        self, *, python: Any, python_callable: Callable[..., Any], task_id: str, expect_pendulum: bool = False,
+        self, *, python: Any, expect_pendulum: bool = False, python_callable: Callable[..., Any],
         serializer: str | None = None, string_args: Iterable[str] | None = None, expect_airflow: bool = True,
         skip_on_exit_code: Any = None, env_vars: dict[str, str] | None = None, inherit_env: bool = True,
-        op_args: Collection[Any] | None = None, op_kwargs: Mapping[str, Any] | None = None,
-        templates_dict: dict[str, Any] | None = None, templates_exts: Sequence[str] | None = None,
-        show_return_value_in_logs: bool = True, owner: str | None = 'airflow', email: Any = None,
+        op_args: Collection[Any] | None | XComArg = None, op_kwargs: Mapping[str, Any] | None | XComArg = None,
+        templates_dict: dict[str, Any] | None | XComArg = None, templates_exts: Sequence[str] | None = None,
+        show_return_value_in_logs: bool = True, task_id: str, owner: str | None = 'airflow', email: Any = None,
         email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
         retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
         max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
@@ -1127,8 +1130,8 @@ class ExternalTaskMarker(EmptyOperator):
     logical_date: Any
     recursion_depth: int
     def __init__(
-        self, *, external_dag_id: str, external_task_id: str, task_id: str,
-        logical_date: Any = '{{ logical_date.isoformat() }}', recursion_depth: int = 10,
+        self, *, external_dag_id: str | XComArg, external_task_id: str | XComArg,
+        logical_date: Any = '{{ logical_date.isoformat() }}', recursion_depth: int = 10, task_id: str,
         owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
@@ -1164,15 +1167,16 @@ class ExternalTaskSensor(NativeSensor):
     execution_date_fn: Callable[..., Any] | None
     check_existence: bool
     def __init__(
-        self, *, external_dag_id: str, task_id: str, external_task_id: str | None = None,
-        external_task_ids: Collection[str] | None = None, external_task_group_id: str | None = None,
-        allowed_states: Iterable[str] | None = None, skipped_states: Iterable[str] | None = None,
-        failed_states: Iterable[str] | None = None, execution_delta: timedelta | None = None,
-        execution_date_fn: Callable[..., Any] | None = None, check_existence: bool = False,
-        poll_interval: float | None = None, poke_interval: timedelta | float = 60,
-        timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
-        exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
-        never_fail: bool = False, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        self, *, external_dag_id: str | XComArg, external_task_id: str | None | XComArg = None,
+        external_task_ids: Collection[str] | None | XComArg = None,
+        external_task_group_id: str | None | XComArg = None, allowed_states: Iterable[str] | None = None,
+        skipped_states: Iterable[str] | None = None, failed_states: Iterable[str] | None = None,
+        execution_delta: timedelta | None = None, execution_date_fn: Callable[..., Any] | None = None,
+        check_existence: bool = False, poll_interval: float | None = None,
+        poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
+        soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
+        max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -1216,11 +1220,11 @@ class FileSensor(NativeSensor):
     fs_conn_id: str
     recursive: bool
     def __init__(
-        self, *, filepath: Any, task_id: str, fs_conn_id: str = 'fs_default', recursive: bool = False,
+        self, *, filepath: Any, fs_conn_id: str | XComArg = 'fs_default', recursive: bool = False,
         poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
         soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
         max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -1263,16 +1267,17 @@ class GCSObjectExistenceSensor(_GcsSensor):
     object: str
     use_glob: bool
     def __init__(
-        self, *, object: str, bucket: str, task_id: str, use_glob: bool = False,
+        self, *, object: str | XComArg, use_glob: bool = False, bucket: str | XComArg,
         google_cloud_conn_id: str = 'google_cloud_default', poke_interval: timedelta | float = 60,
         timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
         exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
-        never_fail: bool = False, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -1296,16 +1301,17 @@ class GCSObjectsWithPrefixExistenceSensor(_GcsSensor):
     """Waits until an object with this prefix exists."""
     prefix: str
     def __init__(
-        self, *, prefix: str, bucket: str, task_id: str, google_cloud_conn_id: str = 'google_cloud_default',
-        poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
-        soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
-        max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        self, *, prefix: str | XComArg, bucket: str | XComArg,
+        google_cloud_conn_id: str = 'google_cloud_default', poke_interval: timedelta | float = 60,
+        timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
+        exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
+        never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -1328,11 +1334,11 @@ class HITLBranchOperator(HITLOperator, BranchMixIn):
     """Follows the tasks that the chosen options name, or that `options_mapping` names for them."""
     options_mapping: Any
     def __init__(
-        self, *, subject: str, options: list[str], task_id: str, options_mapping: dict[str, str] | None = None,
-        body: str | None = None, defaults: str | list[str] | None = None, multiple: bool = False,
+        self, *, options_mapping: dict[str, str] | None = None, subject: str | XComArg, options: list[str],
+        body: str | None | XComArg = None, defaults: str | list[str] | None = None, multiple: bool = False,
         params: Mapping[str, Any] | None = None, notifiers: Any = None,
         assigned_users: HITLUser | list[HITLUser] | None = None, response_timeout: timedelta | None = None,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -1360,11 +1366,11 @@ class HITLEntryOperator(HITLOperator):
     """A form to be filled in: without options there is only OK."""
     OK: str
     def __init__(
-        self, *, subject: str, options: list[str], task_id: str, body: str | None = None,
+        self, *, subject: str | XComArg, options: list[str], body: str | None | XComArg = None,
         defaults: str | list[str] | None = None, multiple: bool = False,
         params: Mapping[str, Any] | None = None, notifiers: Any = None,
         assigned_users: HITLUser | list[HITLUser] | None = None, response_timeout: timedelta | None = None,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -1397,11 +1403,11 @@ class HITLOperator(BaseOperator):
     notifiers: Any
     assigned_users: Any
     def __init__(
-        self, *, subject: str, options: list[str], task_id: str, body: str | None = None,
+        self, *, subject: str | XComArg, options: list[str], body: str | None | XComArg = None,
         defaults: str | list[str] | None = None, multiple: bool = False,
         params: Mapping[str, Any] | None = None, notifiers: Any = None,
         assigned_users: HITLUser | list[HITLUser] | None = None, response_timeout: timedelta | None = None,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -1483,14 +1489,14 @@ class HttpOperator(BaseOperator):
     deferrable: bool
     warn_on_non_idempotent: bool
     def __init__(
-        self, *, task_id: str, endpoint: str | None = None, method: str = 'POST',
-        data: dict[str, Any] | str | None = None, headers: dict[str, str] | None = None,
+        self, *, endpoint: str | None | XComArg = None, method: str = 'POST',
+        data: dict[str, Any] | str | None | XComArg = None, headers: dict[str, str] | None | XComArg = None,
         pagination_function: Callable[..., Any] | None = None,
         response_check: Callable[..., bool] | None = None, response_filter: Callable[..., Any] | None = None,
         extra_options: dict[str, Any] | None = None, request_kwargs: dict[str, Any] | None = None,
-        http_conn_id: str = 'http_default', log_response: bool = False, auth_type: Any = None,
+        http_conn_id: str | XComArg = 'http_default', log_response: bool = False, auth_type: Any = None,
         deferrable: bool = False, warn_on_non_idempotent: bool = True, retry_args: dict[str, Any] | None = None,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -1529,14 +1535,15 @@ class HttpSensor(NativeSensor):
     response_check: Callable[..., Any] | None
     extra_options: Any
     def __init__(
-        self, *, endpoint: str, task_id: str, http_conn_id: str = 'http_default', method: str = 'GET',
-        request_params: dict[str, Any] | None = None, request_kwargs: dict[str, Any] | None = None,
-        headers: dict[str, Any] | None = None, response_error_codes_allowlist: list[str] | None = None,
+        self, *, endpoint: str | XComArg, http_conn_id: str | XComArg = 'http_default', method: str = 'GET',
+        request_params: dict[str, Any] | None | XComArg = None, request_kwargs: dict[str, Any] | None = None,
+        headers: dict[str, Any] | None | XComArg = None,
+        response_error_codes_allowlist: list[str] | None = None,
         response_check: Callable[..., Any] | None = None, extra_options: dict[str, Any] | None = None,
         poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
         soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
         max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -1596,12 +1603,13 @@ class KubernetesObjectSensor(_MatchingSensor):
     status: str
     kubernetes_conn_id: str
     def __init__(
-        self, *, api_version: str, resource: str, name: str, task_id: str, namespace: str | None = None,
-        condition: str | None = None, status: str = 'True', kubernetes_conn_id: str = 'kubernetes_default',
-        json_path: str | None = None, equals: Any = ..., poke_interval: timedelta | float = 60,
-        timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
-        exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
-        never_fail: bool = False, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        self, *, api_version: str, resource: str, name: str | XComArg, namespace: str | None | XComArg = None,
+        condition: str | None = None, status: str = 'True',
+        kubernetes_conn_id: str | XComArg = 'kubernetes_default', json_path: str | None | XComArg = None,
+        equals: Any = ..., poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
+        soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
+        max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -1730,10 +1738,10 @@ class NativeSensor(BaseSensorOperator):
     waits_for_ever: bool
     deferrable: Any
     def __init__(
-        self, *, task_id: str, poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
+        self, *, poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
         soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
         max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -1782,10 +1790,10 @@ class ObjectSensor(NativeSensor):
     provider: str
     is_prefix: bool
     def __init__(
-        self, *, task_id: str, poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
+        self, *, poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
         soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
         max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -1901,15 +1909,16 @@ class PythonOperator(BaseOperator):
     templates_dict: dict[str, Any] | None
     show_return_value_in_logs: bool
     def __init__(
-        self, *, python_callable: Callable[..., Any], task_id: str, op_args: Collection[Any] | None = None,
-        op_kwargs: Mapping[str, Any] | None = None, templates_dict: dict[str, Any] | None = None,
-        templates_exts: Sequence[str] | None = None, show_return_value_in_logs: bool = True,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        self, *, python_callable: Callable[..., Any], op_args: Collection[Any] | None | XComArg = None,
+        op_kwargs: Mapping[str, Any] | None | XComArg = None,
+        templates_dict: dict[str, Any] | None | XComArg = None, templates_exts: Sequence[str] | None = None,
+        show_return_value_in_logs: bool = True, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -1936,17 +1945,18 @@ class PythonSensor(BaseSensorOperator):
     op_kwargs: Any
     templates_dict: dict[str, Any] | None
     def __init__(
-        self, *, python_callable: Callable[..., Any], task_id: str, op_args: Collection[Any] | None = None,
-        op_kwargs: Mapping[str, Any] | None = None, templates_dict: dict[str, Any] | None = None,
-        poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
-        soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
-        max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        self, *, python_callable: Callable[..., Any], op_args: Collection[Any] | None | XComArg = None,
+        op_kwargs: Mapping[str, Any] | None | XComArg = None,
+        templates_dict: dict[str, Any] | None | XComArg = None, poke_interval: timedelta | float = 60,
+        timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
+        exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
+        never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -1974,16 +1984,16 @@ class PythonVirtualenvOperator(_ElsewhereOperator):
     index_urls_from_connection_ids: Collection[str] | str | None
     venv_cache_path: Any
     def __init__(
-        self, *, python_callable: Callable[..., Any], task_id: str,
-        requirements: Iterable[str] | str | None = None, python_version: str | None = None,
+        self, *, requirements: Iterable[str] | str | None | XComArg = None, python_version: str | None = None,
         system_site_packages: bool = True, pip_install_options: list[str] | None = None,
-        index_urls: Collection[str] | str | None = None,
+        index_urls: Collection[str] | str | None | XComArg = None,
         index_urls_from_connection_ids: Collection[str] | str | None = None, venv_cache_path: Any = None,
-        serializer: str | None = None, string_args: Iterable[str] | None = None, expect_airflow: bool = True,
-        skip_on_exit_code: Any = None, env_vars: dict[str, str] | None = None, inherit_env: bool = True,
-        op_args: Collection[Any] | None = None, op_kwargs: Mapping[str, Any] | None = None,
-        templates_dict: dict[str, Any] | None = None, templates_exts: Sequence[str] | None = None,
-        show_return_value_in_logs: bool = True, owner: str | None = 'airflow', email: Any = None,
+        python_callable: Callable[..., Any], serializer: str | None = None,
+        string_args: Iterable[str] | None = None, expect_airflow: bool = True, skip_on_exit_code: Any = None,
+        env_vars: dict[str, str] | None = None, inherit_env: bool = True,
+        op_args: Collection[Any] | None | XComArg = None, op_kwargs: Mapping[str, Any] | None | XComArg = None,
+        templates_dict: dict[str, Any] | None | XComArg = None, templates_exts: Sequence[str] | None = None,
+        show_return_value_in_logs: bool = True, task_id: str, owner: str | None = 'airflow', email: Any = None,
         email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
         retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
         max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
@@ -2011,15 +2021,16 @@ class RedisKeySensor(NativeSensor):
     key: str
     redis_conn_id: str
     def __init__(
-        self, *, key: str, redis_conn_id: str, task_id: str, poke_interval: timedelta | float = 60,
+        self, *, key: str | XComArg, redis_conn_id: str, poke_interval: timedelta | float = 60,
         timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
         exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
-        never_fail: bool = False, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -2058,12 +2069,12 @@ class S3KeySensor(_S3Sensor):
     bucket_name: str | None
     wildcard_match: bool
     def __init__(
-        self, *, bucket_key: str | list[str], task_id: str, bucket_name: str | None = None,
+        self, *, bucket_key: str | list[str] | XComArg, bucket_name: str | None | XComArg = None,
         wildcard_match: bool = False, aws_conn_id: str | None = 'aws_default',
         poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
         soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
         max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -2095,16 +2106,17 @@ class S3PrefixSensor(_S3Sensor):
     bucket_name: str
     prefix: str | list[str]
     def __init__(
-        self, *, bucket_name: str, prefix: str | list[str], task_id: str, delimiter: str = '/',
+        self, *, bucket_name: str | XComArg, prefix: str | list[str] | XComArg, delimiter: str = '/',
         aws_conn_id: str | None = 'aws_default', poke_interval: timedelta | float = 60,
         timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
         exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
-        never_fail: bool = False, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -2140,16 +2152,16 @@ class ShortCircuitOperator(PythonOperator, SkipMixin):
     """Goes on only when its function answers something true."""
     ignore_downstream_trigger_rules: bool
     def __init__(
-        self, *, python_callable: Callable[..., Any], task_id: str,
-        ignore_downstream_trigger_rules: bool = True, op_args: Collection[Any] | None = None,
-        op_kwargs: Mapping[str, Any] | None = None, templates_dict: dict[str, Any] | None = None,
-        templates_exts: Sequence[str] | None = None, show_return_value_in_logs: bool = True,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        self, *, ignore_downstream_trigger_rules: bool = True, python_callable: Callable[..., Any],
+        op_args: Collection[Any] | None | XComArg = None, op_kwargs: Mapping[str, Any] | None | XComArg = None,
+        templates_dict: dict[str, Any] | None | XComArg = None, templates_exts: Sequence[str] | None = None,
+        show_return_value_in_logs: bool = True, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -2182,18 +2194,19 @@ class SqlSensor(NativeSensor):
     fail_on_empty: bool
     hook_params: Any
     def __init__(
-        self, *, conn_id: str, sql: str, task_id: str, parameters: Any = None,
+        self, *, conn_id: str, sql: str | XComArg, parameters: Any = None,
         success: Callable[[Any], bool] | None = None, failure: Callable[[Any], bool] | None = None,
         selector: Callable[[Any], Any] | None = None, fail_on_empty: bool = False,
-        hook_params: Mapping[str, Any] | None = None, poke_interval: timedelta | float = 60,
+        hook_params: Mapping[str, Any] | None | XComArg = None, poke_interval: timedelta | float = 60,
         timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
         exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
-        never_fail: bool = False, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -2450,15 +2463,16 @@ class TimeDeltaSensor(NativeSensor):
     """Waits until so long after the end of the data interval; a number means minutes, as in Airflow."""
     delta: timedelta | int
     def __init__(
-        self, *, delta: timedelta | int, task_id: str, poke_interval: timedelta | float = 60,
+        self, *, delta: timedelta | int | XComArg, poke_interval: timedelta | float = 60,
         timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
         exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
-        never_fail: bool = False, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -2495,15 +2509,16 @@ class TimeSensor(NativeSensor):
     """Waits until a time of the day, in the DAG's time zone."""
     target_time: time
     def __init__(
-        self, *, target_time: time, task_id: str, poke_interval: timedelta | float = 60,
+        self, *, target_time: time, poke_interval: timedelta | float = 60,
         timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
         exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
-        never_fail: bool = False, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -2549,14 +2564,14 @@ class TriggerDagRunOperator(BaseOperator):
     deferrable: bool
     openlineage_inject_parent_info: bool
     def __init__(
-        self, *, trigger_dag_id: str, task_id: str, trigger_run_id: str | None = None,
-        conf: dict[str, Any] | None = None, logical_date: Any = ..., run_after: Any = ...,
-        reset_dag_run: bool = False, wait_for_completion: bool = False, poke_interval: float = 60,
+        self, *, trigger_dag_id: str | XComArg, trigger_run_id: str | None | XComArg = None,
+        conf: dict[str, Any] | None | XComArg = None, logical_date: Any = ..., run_after: Any = ...,
+        reset_dag_run: bool = False, wait_for_completion: bool | XComArg = False, poke_interval: float = 60,
         allowed_states: Iterable[Any] | None = None, failed_states: Iterable[Any] | None = None,
-        skip_when_already_exists: bool = False, fail_when_dag_is_paused: bool = False, note: str | None = None,
-        deferrable: bool = False, openlineage_inject_parent_info: bool = True, owner: str | None = 'airflow',
-        email: Any = None, email_on_retry: bool = True, email_on_failure: bool = True,
-        retries: int | str | None = 0, retry_delay: timedelta | float = ...,
+        skip_when_already_exists: bool | XComArg = False, fail_when_dag_is_paused: bool = False,
+        note: str | None = None, deferrable: bool = False, openlineage_inject_parent_info: bool = True,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
         ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
@@ -2619,15 +2634,16 @@ class WaitSensor(NativeSensor):
     """Waits so long after the task began; a number means minutes, as in Airflow."""
     time_to_wait: timedelta | int
     def __init__(
-        self, *, time_to_wait: timedelta | int, task_id: str, poke_interval: timedelta | float = 60,
+        self, *, time_to_wait: timedelta | int | XComArg, poke_interval: timedelta | float = 60,
         timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
         exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
-        never_fail: bool = False, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -2652,11 +2668,11 @@ class WebhookSensor(_MatchingSensor):
     """`leoflow.sensors.WebhookSensor`: waits for a signed POST to `leoflow/hooks/<name>`."""
     name: str
     def __init__(
-        self, *, name: str, task_id: str, json_path: str | None = None, equals: Any = ...,
+        self, *, name: str | XComArg, json_path: str | None | XComArg = None, equals: Any = ...,
         poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
         soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
         max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -2817,12 +2833,12 @@ class _ElsewhereOperator(PythonOperator):
     env_vars: dict[str, str] | None
     inherit_env: bool
     def __init__(
-        self, *, python_callable: Callable[..., Any], task_id: str, serializer: str | None = None,
+        self, *, python_callable: Callable[..., Any], serializer: str | None = None,
         string_args: Iterable[str] | None = None, expect_airflow: bool = True, skip_on_exit_code: Any = None,
         env_vars: dict[str, str] | None = None, inherit_env: bool = True,
-        op_args: Collection[Any] | None = None, op_kwargs: Mapping[str, Any] | None = None,
-        templates_dict: dict[str, Any] | None = None, templates_exts: Sequence[str] | None = None,
-        show_return_value_in_logs: bool = True, owner: str | None = 'airflow', email: Any = None,
+        op_args: Collection[Any] | None | XComArg = None, op_kwargs: Mapping[str, Any] | None | XComArg = None,
+        templates_dict: dict[str, Any] | None | XComArg = None, templates_exts: Sequence[str] | None = None,
+        show_return_value_in_logs: bool = True, task_id: str, owner: str | None = 'airflow', email: Any = None,
         email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
         retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
         max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
@@ -2851,11 +2867,11 @@ class _GcsSensor(ObjectSensor):
     bucket: str
     google_cloud_conn_id: str
     def __init__(
-        self, *, bucket: str, task_id: str, google_cloud_conn_id: str = 'google_cloud_default',
+        self, *, bucket: str, google_cloud_conn_id: str = 'google_cloud_default',
         poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
         soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
         max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
+        task_id: str, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
         retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
         retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
@@ -2902,16 +2918,16 @@ class _MatchingSensor(NativeSensor):
     has_equals: Any
     equals: Any
     def __init__(
-        self, *, task_id: str, json_path: str | None = None, equals: Any = ...,
-        poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
-        soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
-        max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
-        owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        self, *, json_path: str | None = None, equals: Any = ..., poke_interval: timedelta | float = 60,
+        timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
+        exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
+        never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -2932,15 +2948,16 @@ class _MatchingSensor(NativeSensor):
 class _S3Sensor(ObjectSensor):
     aws_conn_id: str | None
     def __init__(
-        self, *, task_id: str, aws_conn_id: str | None = 'aws_default', poke_interval: timedelta | float = 60,
+        self, *, aws_conn_id: str | None = 'aws_default', poke_interval: timedelta | float = 60,
         timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
         exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
-        never_fail: bool = False, owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
-        email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
-        retry_exponential_backoff: float = 0, max_retry_delay: timedelta | float | None = None,
-        retry_policy: Any = None, start_date: Any = None, end_date: Any = None, depends_on_past: bool = False,
-        ignore_first_depends_on_past: bool = False, wait_for_past_depends_before_skipping: bool = False,
-        wait_for_downstream: bool = False, dag: DAG | None = None, params: Mapping[str, Any] | None = None,
+        never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
+        email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
+        retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
+        max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
+        end_date: Any = None, depends_on_past: bool = False, ignore_first_depends_on_past: bool = False,
+        wait_for_past_depends_before_skipping: bool = False, wait_for_downstream: bool = False,
+        dag: DAG | None = None, params: Mapping[str, Any] | None = None,
         default_args: Mapping[str, Any] | None = None, priority_weight: int = 1,
         weight_rule: Any = 'downstream', queue: str = 'default', pool: str | None = None, pool_slots: int = 1,
         execution_timeout: timedelta | None = None, on_execute_callback: Any = None,
@@ -2978,7 +2995,7 @@ class _TaskFactory:
     def __call__(self, function: Callable[..., Any], /) -> TaskDecorator: ...
     @overload
     def __call__(
-        self, *, task_id: str = ..., templates_dict: dict[str, Any] | None = None,
+        self, *, task_id: str = ..., templates_dict: dict[str, Any] | None | XComArg = None,
         templates_exts: Sequence[str] | None = None, show_return_value_in_logs: bool = True,
         owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
@@ -3005,7 +3022,7 @@ class _TaskFactory:
     def python(self, function: Callable[..., Any], /) -> TaskDecorator: ...
     @overload
     def python(
-        self, *, task_id: str = ..., templates_dict: dict[str, Any] | None = None,
+        self, *, task_id: str = ..., templates_dict: dict[str, Any] | None | XComArg = None,
         templates_exts: Sequence[str] | None = None, show_return_value_in_logs: bool = True,
         owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
@@ -3032,9 +3049,9 @@ class _TaskFactory:
     def bash(self, function: Callable[..., Any], /) -> TaskDecorator: ...
     @overload
     def bash(
-        self, *, task_id: str = ..., bash_command: Any, env: dict[str, str] | None = None,
+        self, *, task_id: str = ..., bash_command: Any, env: dict[str, str] | None | XComArg = None,
         append_env: bool = False, output_encoding: str = 'utf-8',
-        skip_on_exit_code: int | Container[int] | None = 99, cwd: str | None = None,
+        skip_on_exit_code: int | Container[int] | None = 99, cwd: str | None | XComArg = None,
         output_processor: Callable[[str], Any] = ..., owner: str | None = 'airflow', email: Any = None,
         email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
         retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
@@ -3061,7 +3078,7 @@ class _TaskFactory:
     def sensor(self, function: Callable[..., Any], /) -> TaskDecorator: ...
     @overload
     def sensor(
-        self, *, task_id: str = ..., templates_dict: dict[str, Any] | None = None,
+        self, *, task_id: str = ..., templates_dict: dict[str, Any] | None | XComArg = None,
         poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
         soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
         max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
@@ -3090,7 +3107,7 @@ class _TaskFactory:
     def branch(self, function: Callable[..., Any], /) -> TaskDecorator: ...
     @overload
     def branch(
-        self, *, task_id: str = ..., templates_dict: dict[str, Any] | None = None,
+        self, *, task_id: str = ..., templates_dict: dict[str, Any] | None | XComArg = None,
         templates_exts: Sequence[str] | None = None, show_return_value_in_logs: bool = True,
         owner: str | None = 'airflow', email: Any = None, email_on_retry: bool = True,
         email_on_failure: bool = True, retries: int | str | None = 0, retry_delay: timedelta | float = ...,
@@ -3118,7 +3135,7 @@ class _TaskFactory:
     @overload
     def short_circuit(
         self, *, task_id: str = ..., ignore_downstream_trigger_rules: bool = True,
-        templates_dict: dict[str, Any] | None = None, templates_exts: Sequence[str] | None = None,
+        templates_dict: dict[str, Any] | None | XComArg = None, templates_exts: Sequence[str] | None = None,
         show_return_value_in_logs: bool = True, owner: str | None = 'airflow', email: Any = None,
         email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
         retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
@@ -3145,13 +3162,13 @@ class _TaskFactory:
     def virtualenv(self, function: Callable[..., Any], /) -> TaskDecorator: ...
     @overload
     def virtualenv(
-        self, *, task_id: str = ..., requirements: Iterable[str] | str | None = None,
+        self, *, task_id: str = ..., requirements: Iterable[str] | str | None | XComArg = None,
         python_version: str | None = None, system_site_packages: bool = True,
-        pip_install_options: list[str] | None = None, index_urls: Collection[str] | str | None = None,
+        pip_install_options: list[str] | None = None, index_urls: Collection[str] | str | None | XComArg = None,
         index_urls_from_connection_ids: Collection[str] | str | None = None, venv_cache_path: Any = None,
         serializer: str | None = None, string_args: Iterable[str] | None = None, expect_airflow: bool = True,
         skip_on_exit_code: Any = None, env_vars: dict[str, str] | None = None, inherit_env: bool = True,
-        templates_dict: dict[str, Any] | None = None, templates_exts: Sequence[str] | None = None,
+        templates_dict: dict[str, Any] | None | XComArg = None, templates_exts: Sequence[str] | None = None,
         show_return_value_in_logs: bool = True, owner: str | None = 'airflow', email: Any = None,
         email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
         retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
@@ -3181,7 +3198,7 @@ class _TaskFactory:
         self, python: Any, *, task_id: str = ..., expect_pendulum: bool = False, serializer: str | None = None,
         string_args: Iterable[str] | None = None, expect_airflow: bool = True, skip_on_exit_code: Any = None,
         env_vars: dict[str, str] | None = None, inherit_env: bool = True,
-        templates_dict: dict[str, Any] | None = None, templates_exts: Sequence[str] | None = None,
+        templates_dict: dict[str, Any] | None | XComArg = None, templates_exts: Sequence[str] | None = None,
         show_return_value_in_logs: bool = True, owner: str | None = 'airflow', email: Any = None,
         email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
         retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
@@ -3208,13 +3225,13 @@ class _TaskFactory:
     def branch_virtualenv(self, function: Callable[..., Any], /) -> TaskDecorator: ...
     @overload
     def branch_virtualenv(
-        self, *, task_id: str = ..., requirements: Iterable[str] | str | None = None,
+        self, *, task_id: str = ..., requirements: Iterable[str] | str | None | XComArg = None,
         python_version: str | None = None, system_site_packages: bool = True,
-        pip_install_options: list[str] | None = None, index_urls: Collection[str] | str | None = None,
+        pip_install_options: list[str] | None = None, index_urls: Collection[str] | str | None | XComArg = None,
         index_urls_from_connection_ids: Collection[str] | str | None = None, venv_cache_path: Any = None,
         serializer: str | None = None, string_args: Iterable[str] | None = None, expect_airflow: bool = True,
         skip_on_exit_code: Any = None, env_vars: dict[str, str] | None = None, inherit_env: bool = True,
-        templates_dict: dict[str, Any] | None = None, templates_exts: Sequence[str] | None = None,
+        templates_dict: dict[str, Any] | None | XComArg = None, templates_exts: Sequence[str] | None = None,
         show_return_value_in_logs: bool = True, owner: str | None = 'airflow', email: Any = None,
         email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
         retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
@@ -3244,7 +3261,7 @@ class _TaskFactory:
         self, python: Any, *, task_id: str = ..., expect_pendulum: bool = False, serializer: str | None = None,
         string_args: Iterable[str] | None = None, expect_airflow: bool = True, skip_on_exit_code: Any = None,
         env_vars: dict[str, str] | None = None, inherit_env: bool = True,
-        templates_dict: dict[str, Any] | None = None, templates_exts: Sequence[str] | None = None,
+        templates_dict: dict[str, Any] | None | XComArg = None, templates_exts: Sequence[str] | None = None,
         show_return_value_in_logs: bool = True, owner: str | None = 'airflow', email: Any = None,
         email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
         retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
@@ -3289,8 +3306,8 @@ class _TwoWays(BaseBranchOperator):
     follow_task_ids_if_false: Any
     use_task_logical_date: bool
     def __init__(
-        self, *, follow_task_ids_if_true: Any, follow_task_ids_if_false: Any, task_id: str,
-        use_task_logical_date: bool = False, owner: str | None = 'airflow', email: Any = None,
+        self, *, follow_task_ids_if_true: Any, follow_task_ids_if_false: Any,
+        use_task_logical_date: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
         email_on_retry: bool = True, email_on_failure: bool = True, retries: int | str | None = 0,
         retry_delay: timedelta | float = ..., retry_exponential_backoff: float = 0,
         max_retry_delay: timedelta | float | None = None, retry_policy: Any = None, start_date: Any = None,
@@ -3327,8 +3344,8 @@ class asset(_DagArguments):
     group: str
     extra: Mapping[str, Any] | None
     def __init__(
-        self, *, schedule: Any, name: str | None = None, uri: Any = None, group: str = 'asset',
-        extra: Mapping[str, Any] | None = None, watchers: Collection[Any] = ...,
+        self, *, name: str | None = None, uri: Any = None, group: str = 'asset',
+        extra: Mapping[str, Any] | None = None, watchers: Collection[Any] = ..., schedule: Any,
         is_paused_upon_creation: bool | None = None, dag_id: str | None = None,
         dag_display_name: str | None = None, description: str | None = None,
         params: Mapping[str, Any] | None = None, on_success_callback: Any = None,

@@ -43,7 +43,7 @@ with DAG("sums", schedule="@daily", start_date=datetime(2026, 1, 1), params={"x"
     echo = BashOperator(task_id="echo", bash_command="echo", outlets=[Asset("sums")], trigger_rule="all_done")
     with TaskGroup("inside", tooltip="more"):
         hook = WebhookSensor(task_id="hook", name="orders")
-    chain(total, [each, echo], hook)
+    chain(total, [each, echo], hook, FileSensor(task_id="there", filepath="x", fs_conn_id=choose()))
     both()
     ids: list[str] = made.task_ids
     name: str = echo.task_id
