@@ -106,6 +106,7 @@ async def build(
             environments=host.environments,
             loadable=partial(fetch_loadable, db, box_of(config.secrets)),
             hints=base.hints.subscribe(),
+            paused_at_creation=config.dags.paused_at_creation,
         ),
     )
 

@@ -79,6 +79,7 @@ class Workspace:
         environments: Environments | None = None,
         loadable: Callable[[], Awaitable[Loadable]] | None = None,
         hints: trio.MemoryReceiveChannel[Hint] | None = None,
+        paused_at_creation: bool = False,
     ) -> None:
         self._root = config.workspace
         self._bundles = config.data_dir / "bundles"
@@ -93,7 +94,7 @@ class Workspace:
             self._environments, self._bundles, lambda: trio.from_thread.run(self._fetch_loadable)
         )
         self._projects: dict[str, Watched] = {}
-        self._registrations = Registrations(db, config.workspace, now)
+        self._registrations = Registrations(db, config.workspace, now, paused_at_creation=paused_at_creation)
         self._watch = FileWatch(config.workspace, self._look)
         self._threads = trio.CapacityLimiter(THREADS)
         self._look_now = trio.Event()
