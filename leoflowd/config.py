@@ -268,6 +268,9 @@ class KubernetesConfig(Section, frozen=True, kw_only=True):
     """Tells our pods from those of another Leoflow in the same namespace; at most 63 letters, digits and dashes."""
     agent_address: str = ""
     """`host:port` under which pods reach the agents' service."""
+    host_address: str = ""
+    """The same of this very daemon, such as the address of its pod: its trigger hosts come straight to it. Empty =
+    through `agent_address`, again and again until they meet it."""
     agent_ca_config_map: str = ""
     """Config map whose `ca.crt` signs the agents' service; empty = plain text, for a mesh that encrypts."""
     image: str = ""

@@ -29,10 +29,8 @@ from leoflowd.assembly.foundation import (
 )
 from leoflowd.assembly.parts import Parts, Term
 from leoflowd.assembly.places import Kept
-from leoflowd.assembly.pods import LAUNCHER, build_pods, door_of
+from leoflowd.assembly.pods import LAUNCHER, build_pods, build_trigger_hosts, door_of
 from leoflowd.config import Config, ConfigRefused
-from leoflowd.contract.dag_spec import EnvironmentSpec
-from leoflowd.contract.errors import Invalid
 from leoflowd.executors.launches import Launches
 from leoflowd.kube.api import make_api
 from leoflowd.kube.credentials import load_credentials
@@ -59,10 +57,10 @@ async def build(
     await _need_admin(db, config.admin_password)
     kube = config.kubernetes
     api = make_api(await load_credentials(kube), namespace=kube.namespace, request_s=kube.request_s)
-    door = door_of(config.agents, api, kube.namespace)
     base = await lay_foundation(config, db, kept, root, stop, replica=uuid.uuid4().hex[:16], launcher=LAUNCHER)
-    led, agents = Led(), _agents(base, door)
-    waits = build_waits(base, _no_trigger_hosts) if config.role.watches else None
+    hosts = build_trigger_hosts(base, api, policy) if config.role.watches else None
+    led, agents = Led(), _agents(base, door_of(config.agents, api, kube.namespace, hosts))
+    waits = None if hosts is None else build_waits(base, hosts)
     leadership = None
     if config.role.may_lead:
         leadership = build_leadership(
@@ -114,11 +112,3 @@ async def _need_admin(db: Database, password: str | None) -> None:
             raise ConfigRefused(
                 "there is no user yet: set LEOFLOW_ADMIN_PASSWORD, or LEOFLOW_ADMIN_PASSWORD_FILE, for the first start"
             )
-
-
-async def _no_trigger_hosts(_environment: EnvironmentSpec) -> str:
-    await trio.lowlevel.checkpoint()
-    raise Invalid(
-        "a trigger class that Leoflow does not know cannot run in a cluster yet: set deferrable=False, or use a sensor "
-        "that is a native wait"
-    )

@@ -28,9 +28,9 @@ from leoflowd.cheap_tasks import parts as cheap_tasks
 from leoflowd.cheap_tasks.connection_check import ConnectionCheck
 from leoflowd.cheap_tasks.everywhere import PoolEverywhere
 from leoflowd.cheap_tasks.parts import WaitParts
+from leoflowd.cheap_tasks.trigger_host_line import HostPlaces
 from leoflowd.config import ApiConfig, Config, ConfigRefused, EgressConfig
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
-from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.executors.refusals import Refusal, Refusals
 from leoflowd.scheduler.backfills import BackfillMaker
@@ -57,9 +57,6 @@ from leoflowd.supervision import Node, Pulses
 SWEEPS_MISSED = 3
 """A scheduler or sweeper that does nothing for so many sweep intervals is unhealthy."""
 SHIM = Path(__file__).parent.parent / "authoring" / "airflow_shim"
-
-PythonFor = Callable[[EnvironmentSpec], Awaitable[str]]
-"""The interpreter of an environment, for trigger hosts."""
 
 
 class Foundation(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,7 +218,7 @@ def _run_ended(base: Foundation, dag_id: str) -> None:
     base.backfills.run_ended(dag_id)
 
 
-def build_waits(base: Foundation, python_for: PythonFor) -> WaitParts:
+def build_waits(base: Foundation, places: HostPlaces) -> WaitParts:
     return cheap_tasks.build_waits(
         base.config,
         base.db,
@@ -230,8 +227,7 @@ def build_waits(base: Foundation, python_for: PythonFor) -> WaitParts:
         connections=connections_of(base, base.db.pool),
         variables=variables_of(base, base.db.pool),
         policy=base.policy,
-        python_for=python_for,
-        shim=SHIM,
+        places=places,
         logs=base.logs,
         now=base.now,
     )

@@ -28,6 +28,7 @@ from leoflowd.assembly.foundation import (
 )
 from leoflowd.assembly.parts import Parts, Term
 from leoflowd.assembly.places import Kept
+from leoflowd.cheap_tasks.trigger_host_process import ProcessHosts
 from leoflowd.config import Config, ConfigRefused, ProcessConfig
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.executors.launches import Launches
@@ -83,7 +84,7 @@ async def build(
     base = await lay_foundation(config, db, kept, root, stop, replica=replica)
     led, agents = Led(), _agents(base, host)
     executor = _executor(base, host, agents)
-    waits = build_waits(base, partial(_python_for, host.environments))
+    waits = build_waits(base, _trigger_hosts(base, host))
     ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(config.api.ui_dir or Path(), progress=say))
     return Parts(
         hints=base.hints,
@@ -143,6 +144,16 @@ def _executor(base: Foundation, host: Host, agents: AgentService) -> ProcessExec
         silent_s=agents.silent_s,
         silence_max_s=base.config.scheduler.agent_silence_s,
         stop_agent=lambda: agents.shut_down_hosts(grace_s=host.process.stop_grace_s, reason="Leoflow Lite was stopped"),
+    )
+
+
+def _trigger_hosts(base: Foundation, host: Host) -> ProcessHosts:
+    return ProcessHosts(
+        python_for=partial(_python_for, host.environments),
+        bundle_path=host.process.bundles.joinpath,
+        shim=SHIM,
+        logs=base.config.agents.log_dir / "trigger-hosts",
+        config=base.config.triggers,
     )
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Collection
+from functools import partial
 
 from leoflowd.agents.incoming import outcome_of
 from leoflowd.agents.service import Door
 from leoflowd.assembly.foundation import Foundation, tell_end
+from leoflowd.cheap_tasks.trigger_host_pod import PodHosts
 from leoflowd.config import LOOPBACK, AgentsConfig, ConfigRefused
 from leoflowd.contract.agent_messages import Outcome
 from leoflowd.executors.pod_launcher import PodLauncher
@@ -23,6 +25,7 @@ from leoflowd.kube.policy import PodPolicy, limits_of
 from leoflowd.kube.watch import PodWatch
 from leoflowd.store.callbacks import list_callback_tries
 from leoflowd.store.database import Database
+from leoflowd.store.replicas import list_others
 from leoflowd.store.tries import list_tries
 
 LAUNCHER = "pods"
@@ -52,8 +55,27 @@ def build_pods(base: Foundation, api: KubeApi, policy: PodPolicy) -> Pods:
     return Pods(launcher=launcher, watcher=watcher, watch=watch)
 
 
-def door_of(config: AgentsConfig, api: KubeApi, namespace: str) -> Door:
-    """Raises `ConfigRefused`: off loopback there is no plain text but on purpose."""
+def build_trigger_hosts(base: Foundation, api: KubeApi, policy: PodPolicy) -> PodHosts:
+    """Of a daemon that watches waits."""
+    return PodHosts(
+        api=api,
+        policy=policy,
+        limits=limits_of(base.config.kubernetes),
+        daemon=base.replica,
+        daemons=partial(_daemons, base),
+        config=base.config.triggers,
+        now=base.now,
+    )
+
+
+async def _daemons(base: Foundation) -> dict[str, int]:
+    async with base.db.pool.connection() as conn:
+        return {row.id: row.beat for row in await list_others(conn, base.replica)}
+
+
+def door_of(config: AgentsConfig, api: KubeApi, namespace: str, hosts: PodHosts | None) -> Door:
+    """`hosts`: of a daemon that watches waits. Raises `ConfigRefused`: off loopback there is no plain text but on
+    purpose."""
     host, colon, port = config.listen.rpartition(":")
     if not colon or not port.isdecimal():
         raise ConfigRefused(
@@ -65,7 +87,8 @@ def door_of(config: AgentsConfig, api: KubeApi, namespace: str) -> Door:
             f"LEOFLOW_AGENTS_LISTEN is {config.listen}, and LEOFLOW_AGENTS_TLS_CERT is not set: agents would send "
             "tokens and results in the clear. Name a certificate, or set LEOFLOW_AGENTS_PLAIN_TEXT if a mesh encrypts"
         )
-    return Door(host.strip("[]"), int(port), tls_of(config), PodIdentities(api, namespace=namespace))
+    identities = PodIdentities(api, namespace=namespace)
+    return Door(host.strip("[]"), int(port), tls_of(config), identities, trigger_hosts=hosts)
 
 
 def tls_of(config: AgentsConfig) -> ssl.SSLContext | None:

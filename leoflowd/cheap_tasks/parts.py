@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,11 +22,11 @@ from leoflowd.cheap_tasks.pool import CheapTaskPool
 from leoflowd.cheap_tasks.probes import probe_running_in
 from leoflowd.cheap_tasks.shards import Shards
 from leoflowd.cheap_tasks.stall_watcher import StallWatcher
+from leoflowd.cheap_tasks.trigger_host_line import HostPlaces
 from leoflowd.cheap_tasks.trigger_hosts import TriggerHosts
 from leoflowd.cheap_tasks.wait_table import StoredWaits
 from leoflowd.config import Config
 from leoflowd.contract.agent_messages import CountsAsk
-from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.logs import LogStore, TryLog
 from leoflowd.contract.waits import TriggerCall, WaitEnds
@@ -82,18 +81,14 @@ def build_waits(
     connections: ConnectionBook,
     variables: VariableBook,
     policy: EgressPolicy,
-    python_for: Callable[[EnvironmentSpec], Awaitable[str]],
-    shim: Path,
+    places: HostPlaces,
     logs: LogStore,
     now: Callable[[], datetime],
 ) -> WaitParts:
     """It watches nothing until its `shards` run. Raises `leoflow_sensors.BrokenKind`."""
     stalls = StallWatcher(stall_after_s=config.pool.stall_after_s, describe=probe_running_in)
     hosts = TriggerHosts(
-        python_for=python_for,
-        bundle_path=(Path() if config.process is None else config.process.bundles).joinpath,
-        shim=shim,
-        logs=config.agents.log_dir / "trigger-hosts",
+        places=places,
         on_event=lambda wait_id, event, end: (
             watchers.fired(wait_id, event) if wait_id.startswith(PREFIX) else pool.trigger_fired(wait_id, event, end)
         ),

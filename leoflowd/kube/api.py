@@ -90,9 +90,11 @@ class KubeApi:
                 return None
             raise
 
-    async def delete_pod(self, name: str, *, uid: str, grace_s: int | None = None) -> bool:
-        """Only the pod with this uid. False: it is gone, or another has its name."""
-        options = {"preconditions": {"uid": uid}, **({} if grace_s is None else {"gracePeriodSeconds": grace_s})}
+    async def delete_pod(self, name: str, *, uid: str = "", grace_s: int | None = None) -> bool:
+        """Only the pod with this uid; empty: whichever it is. False: it is gone, or another has its name."""
+        options: dict[str, object] = {"preconditions": {"uid": uid}} if uid else {}
+        if grace_s is not None:
+            options["gracePeriodSeconds"] = grace_s
         try:
             await self._call("DELETE", f"{self._pods}/{name}", msgspec.json.encode(options))
         except KubeRefused as refused:

@@ -18,6 +18,7 @@ class PodPolicy(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     installation: str
     agent_address: str
+    host_address: str = ""
     agent_ca_config_map: str = ""
     image: str = ""
     image_pull_policy: str = "IfNotPresent"
@@ -48,6 +49,7 @@ def policy_of(config: KubernetesConfig) -> PodPolicy:
         namespace=config.namespace,
         installation=config.installation,
         agent_address=config.agent_address,
+        host_address=config.host_address,
         agent_ca_config_map=config.agent_ca_config_map,
         image=config.image,
         image_pull_policy=config.image_pull_policy,

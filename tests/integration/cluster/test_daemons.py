@@ -41,6 +41,8 @@ class World:
     def __init__(self, database: Database, cluster: Cluster, folder: Path) -> None:
         self.db = database
         self.kubelet: Admin = cluster.admin
+        self.changes: dict[str, Any] = {}
+        """Of every daemon's settings."""
         self._folder = folder
         self._begun: set[str] = set()
 
@@ -65,7 +67,7 @@ class World:
                 agent_ca_config_map="" if certificate is None else "ca",
             ),
         )
-        return msgspec.structs.replace(built, **changes)
+        return msgspec.structs.replace(built, **{**self.changes, **changes})
 
     @asynccontextmanager
     async def daemon(self, role: Role, *, certificate: Path | None = None) -> AsyncIterator[Api]:
