@@ -40,7 +40,7 @@ from leoflowd.kube.api import KubeRefused, PodList
 from leoflowd.kube.objects import Pod, Unreadable
 from leoflowd.kube.pod_spec import HostPod, build_host_pod, host_selector
 from leoflowd.kube.policy import PodPolicy
-from leoflowd.kube.wishes import PodRefused, wishes_of
+from leoflowd.kube.wishes import image_of
 from leoflowd.supervision import backoff_s, contain
 
 log = telemetry.get_logger(__name__)
@@ -96,7 +96,7 @@ class PodHosts(HostPlaces):
     @override
     async def prepare(self, call: TriggerCall, environment: EnvironmentSpec) -> str:
         await trio.lowlevel.checkpoint()
-        return wishes_of(Placement(image=call.image), self.policy).image
+        return image_of(Placement(image=call.image), self.policy)
 
     @override
     def bundle_of(self, call: TriggerCall) -> str:
@@ -227,11 +227,7 @@ class PodHost(HostLine):
             self._judge_coming(await self._look())
 
     async def _create(self) -> None:
-        try:
-            pod = build_host_pod(self._pod, self._owner.policy)
-        except PodRefused as error:
-            self._end_with(EndKind.NOT_STARTED, str(error))
-            return
+        pod = build_host_pod(self._pod, self._owner.policy)
         attempt = 0
         while not self._is_created:
             attempt += 1

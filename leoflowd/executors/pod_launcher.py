@@ -20,11 +20,11 @@ from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import KubeUnavailable
 from leoflowd.contract.executors import Executor
 from leoflowd.core.pod_outcome import NotNeeded, PodLimits, judge
+from leoflowd.core.pod_wishes import PodRefused
 from leoflowd.kube.api import KubeRefused
 from leoflowd.kube.objects import Pod, Unreadable
 from leoflowd.kube.pod_spec import build_pod, pod_name
 from leoflowd.kube.policy import PodPolicy
-from leoflowd.kube.wishes import PodRefused
 from leoflowd.supervision import backoff_s
 
 log = telemetry.get_logger(__name__)

@@ -13,8 +13,8 @@ import msgspec
 
 from leoflowd.contract.termination import read_termination
 from leoflowd.core.pod_outcome import PodFacts, Terminated
+from leoflowd.core.pod_wishes import CONTAINER
 from leoflowd.kube.pod_spec import DAEMON, TRIGGER_HOST, TRY_ID
-from leoflowd.kube.wishes import CONTAINER
 
 OBJECT_MAX_BYTES = 4 * 1024 * 1024
 """etcd takes 1.5 MiB."""

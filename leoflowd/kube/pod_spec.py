@@ -17,8 +17,9 @@ import msgspec
 from leoflowd.contract.agent_messages import TrySpec
 from leoflowd.contract.dispatch import Placement
 from leoflowd.contract.termination import WHERE
+from leoflowd.core.pod_wishes import CONTAINER, Wishes
 from leoflowd.kube.policy import PodPolicy
-from leoflowd.kube.wishes import CONTAINER, Wishes, wishes_of
+from leoflowd.kube.wishes import allowed_wishes, image_of
 
 NAME_MAX = 63
 """A pod's name is its host name, and the value of labels."""
@@ -77,7 +78,7 @@ class HostPod(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_host_pod(host: HostPod, policy: PodPolicy) -> bytes:
-    """Raises `PodRefused`. Many tasks share it, so no task's wishes are in it."""
+    """Many tasks share it, so no task's wishes are in it."""
     asked, limit = str(host.memory_bytes // 4), str(host.memory_bytes)
     environment = {
         "LEOFLOW_TRIGGER_HOST_ID": host.id,
@@ -89,7 +90,8 @@ def build_host_pod(host: HostPod, policy: PodPolicy) -> bytes:
         environment["LEOFLOW_AGENT_TLS_NAME"] = policy.agent_address.rpartition(":")[0].strip("[]")
     pod = _pod(
         policy,
-        wishes_of(Placement(image=host.image), policy),
+        Wishes(),
+        image=host.image,
         name=host.name,
         labels={
             "app.kubernetes.io/managed-by": "leoflow",
@@ -110,7 +112,7 @@ def build_host_pod(host: HostPod, policy: PodPolicy) -> bytes:
 
 def build_pod(spec: TrySpec, placement: Placement, policy: PodPolicy) -> bytes:
     """Raises `PodRefused`."""
-    wishes = wishes_of(placement, policy)
+    wishes = allowed_wishes(placement, policy)
     requests = {**policy.requests, **wishes.requests}
     limits = {**policy.limits, **wishes.limits}
     for name, amount in wishes.requests.items():
@@ -119,6 +121,7 @@ def build_pod(spec: TrySpec, placement: Placement, policy: PodPolicy) -> bytes:
     pod = _pod(
         policy,
         wishes,
+        image=image_of(placement, policy),
         name=pod_name(spec.task_id, spec.try_id),
         labels=_labels(spec, policy),
         annotations=_annotations(spec),
@@ -133,6 +136,7 @@ def _pod(
     policy: PodPolicy,
     wishes: Wishes,
     *,
+    image: str,
     name: str,
     labels: dict[str, str],
     annotations: dict[str, str],
@@ -173,7 +177,7 @@ def _pod(
             "containers": [
                 {
                     "name": CONTAINER,
-                    "image": wishes.image,
+                    "image": image,
                     "imagePullPolicy": wishes.image_pull_policy or policy.image_pull_policy,
                     "resources": resources,
                     "env": [*wishes.env, *({"name": name, "value": value} for name, value in environment.items())],

@@ -33,6 +33,7 @@ HONOURED = {
     "tags": ("[b, a]", lambda s: s.tags == ("a", "b")),
     "python_version": ("'3.12'", lambda s: s.environment.python_version == "3.12"),
     "base_image": ("x", lambda s: True),
+    "image": ("x", lambda s: s.image == "x"),
     "dependencies": ("[requests]", lambda s: s.environment.dependencies == ("requests",)),
     "system_packages": ("[git]", lambda s: s.environment.system_packages == ("git",)),
     "dag_source": ("dag.py", lambda s: s.source_path == "dag.py"),
