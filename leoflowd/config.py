@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import socket
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +19,8 @@ from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.overriding import override
 
 LITE_PORT = 8088
+AGENT_PORT = 8089
+"""Of Lite's door for pods."""
 KEY_FILE = "secret_key"
 """In Lite's data folder, outside the database: a dump of the database alone opens no secret."""
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -268,6 +272,8 @@ class KubernetesConfig(Section, frozen=True, kw_only=True):
     """Tells our pods from those of another Leoflow in the same namespace; at most 63 letters, digits and dashes."""
     agent_address: str = ""
     """`host:port` under which pods reach the agents' service."""
+    agent_ca: str = ""
+    """PEM text of what signs that service, where there is no config map with it."""
     host_address: str = ""
     """The same of this very daemon, such as the address of its pod: its trigger hosts come straight to it. Empty =
     through `agent_address`, again and again until they meet it."""
@@ -321,6 +327,19 @@ class ProcessConfig(Section, frozen=True, kw_only=True):
     stop_grace_s: float = 5.0
 
 
+class LiteClusterConfig(Section, frozen=True, kw_only=True):
+    """Lite whose tasks run in pods: `--executor kubernetes` (ADR 66)."""
+
+    kubeconfig: Path | None = None
+    context: str = ""
+    namespace: str = "default"
+    image: str = ""
+    """For projects whose `leoflow.yaml` names none."""
+    agent_host: str = ""
+    """Of this machine as pods see it; empty = found by the way to the API server."""
+    agent_port: int = AGENT_PORT
+
+
 class LiteConfig(Section, frozen=True, kw_only=True):
     workspace: Path
     data_dir: Path
@@ -332,6 +351,8 @@ class LiteConfig(Section, frozen=True, kw_only=True):
     """From `lite.given_password`; None = made at first start and printed once."""
     run_as: str | None = None
     """User that tasks run as, where we are root; None = our own user."""
+    cluster: LiteClusterConfig | None = None
+    """None: tasks run as processes of this machine."""
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -367,6 +388,9 @@ def lite_config(lite: LiteConfig, environment: Mapping[str, str] = os.environ) -
     if not 1 <= lite.port <= 65535:
         raise ConfigRefused(f"--port {lite.port} is no port; choose 1 to 65535")
     data = lite.data_dir
+    sections = _read(environment, LITE_SECTIONS)
+    if lite.cluster is not None:
+        sections |= _read(environment, ("kubernetes",), {"kubernetes": _of_cluster(lite.cluster, data)})
     return Config(
         database=lite.postgres,
         api=ApiConfig(host=lite.host, port=lite.port, edition="LITE", ui_dir=data / "ui", bundles=data / "bundles"),
@@ -383,8 +407,22 @@ def lite_config(lite: LiteConfig, environment: Mapping[str, str] = os.environ) -
             run_as=lite.run_as,
         ),
         lite=lite,
-        **_read(environment, LITE_SECTIONS),
+        **sections,
     )
+
+
+def _of_cluster(cluster: LiteClusterConfig, data_dir: Path) -> dict[str, str]:
+    """What the environment may set otherwise, but for flags. Tags are a laptop's images; and many laptops may share a
+    cluster, whose pods are each one's own."""
+    owner = hashlib.sha256(f"{socket.gethostname()} {data_dir}".encode()).hexdigest()[:10]
+    found = {"allow_tags": "true", "installation": f"lite-{owner}", "namespace": cluster.namespace}
+    if cluster.kubeconfig is not None:
+        found["kubeconfig"] = str(cluster.kubeconfig)
+    if cluster.context:
+        found["context"] = cluster.context
+    if cluster.image:
+        found["image"] = cluster.image
+    return found
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -426,9 +464,11 @@ def role_of(name: str) -> Role:
         raise ConfigRefused(f"there is no role {name!r}; the roles are {', '.join(Role)}") from None
 
 
-def _read(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:
-    """These sections, by name, as the environment sets them."""
-    found: dict[str, dict[str, str]] = {name: {} for name in names}
+def _read(
+    environment: Mapping[str, str], names: Iterable[str], given: Mapping[str, dict[str, str]] = {}
+) -> dict[str, Any]:
+    """These sections, by name, as the environment sets them, or else as they are `given`."""
+    found: dict[str, dict[str, str]] = {name: dict(given.get(name, {})) for name in names}
     for name in found:
         for field in msgspec.structs.fields(SECTIONS[name]):
             variable = f"LEOFLOW_{name}_{field.name}".upper()

@@ -115,6 +115,10 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
 
 def _edition(config: Config) -> Callable[..., Awaitable[Parts]]:
     """Its own packages are loaded for it alone: a laptop needs no Kubernetes."""
+    if config.lite is not None and config.lite.cluster is not None:
+        from leoflowd.assembly.lite_cluster import build as build_lite_cluster
+
+        return build_lite_cluster
     if config.lite is not None:
         from leoflowd.assembly.lite import build as build_lite
 

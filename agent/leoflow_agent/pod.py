@@ -95,6 +95,7 @@ def address_of(env: Mapping[str, str]) -> Address:
         address = parse_address(
             need(env, "LEOFLOW_AGENT_ADDRESS"),
             ca_file=env.get("LEOFLOW_AGENT_CA_FILE"),
+            ca=env.get("LEOFLOW_AGENT_CA"),
             tls_name=env.get("LEOFLOW_AGENT_TLS_NAME"),
         )
     except ValueError as error:
@@ -118,7 +119,7 @@ def _termination(env: Mapping[str, str]) -> Path | None:
 def _check_encryption(address: Address, env: Mapping[str, str]) -> None:
     """The token of the try, and whatever the task reads, would cross the network for all to see."""
     is_local = address.path is not None or address.host in ("127.0.0.1", "::1", "localhost")
-    if is_local or address.ca_file is not None or env.get("LEOFLOW_AGENT_PLAIN_TEXT") == "1":
+    if is_local or address.ca_file is not None or address.ca is not None or env.get("LEOFLOW_AGENT_PLAIN_TEXT") == "1":
         return
     raise BadEnvironment(
         "LEOFLOW_AGENT_CA_FILE is not set, and the daemon is on another machine: name the CA of its certificate, or "

@@ -13,25 +13,20 @@ from functools import partial
 import trio
 
 from leoflowd import telemetry
-from leoflowd.agents.service import AgentService, Door
 from leoflowd.assembly.foundation import (
-    Foundation,
     Led,
     build_api,
     build_heart,
     build_leadership,
     build_waits,
-    connections_of,
     following,
     keep_reports,
     lay_foundation,
-    variables_of,
 )
 from leoflowd.assembly.parts import Parts, Term
 from leoflowd.assembly.places import Kept
-from leoflowd.assembly.pods import LAUNCHER, build_pods, build_trigger_hosts, door_of
+from leoflowd.assembly.pods import LAUNCHER, build_agents, build_pods, build_trigger_hosts, door_of
 from leoflowd.config import Config, ConfigRefused
-from leoflowd.executors.launches import Launches
 from leoflowd.kube.api import make_api
 from leoflowd.kube.credentials import load_credentials
 from leoflowd.kube.policy import policy_of
@@ -59,7 +54,7 @@ async def build(
     api = make_api(await load_credentials(kube), namespace=kube.namespace, request_s=kube.request_s)
     base = await lay_foundation(config, db, kept, root, stop, replica=uuid.uuid4().hex[:16], launcher=LAUNCHER)
     hosts = build_trigger_hosts(base, api, policy) if config.role.watches else None
-    led, agents = Led(), _agents(base, door_of(config.agents, api, kube.namespace, hosts))
+    led, agents = Led(), build_agents(base, door_of(config.agents, api, kube.namespace, hosts))
     waits = None if hosts is None else build_waits(base, hosts)
     leadership = None
     if config.role.may_lead:
@@ -79,27 +74,6 @@ async def build(
         keep_reports=keep_reports(base),
         api=build_api(base, waits, config.api),
         close=api.close,
-    )
-
-
-def _agents(base: Foundation, door: Door) -> AgentService:
-    return AgentService(
-        db=base.db,
-        logs=base.logs,
-        reports=base.inbox,
-        launches=Launches(),
-        refuse=base.refusals.refuse,
-        hints=base.hints.subscribe(),
-        socket=None,
-        try_secret=base.try_secret,
-        host_token="",  # no host agent comes: there is no socket
-        launcher=base.launcher,
-        now=base.now,
-        connections=connections_of(base, base.db.agents),
-        variables=variables_of(base, base.db.agents),
-        silence_max_s=base.config.scheduler.agent_silence_s,
-        callback_timeout_s=base.config.callbacks.timeout_s,
-        door=door,
     )
 
 

@@ -29,7 +29,7 @@ from leoflowd.assembly.foundation import (
 from leoflowd.assembly.parts import Parts, Term
 from leoflowd.assembly.places import Kept
 from leoflowd.cheap_tasks.trigger_host_process import ProcessHosts
-from leoflowd.config import Config, ConfigRefused, ProcessConfig
+from leoflowd.config import ApiConfig, Config, ConfigRefused, LiteConfig, ProcessConfig
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.executors.launches import Launches
 from leoflowd.executors.process import ProcessExecutor, make_host_token
@@ -69,9 +69,7 @@ async def build(
     """
     if config.lite is None or config.process is None or config.agents.socket is None:
         raise ConfigRefused("Lite needs its folders: start it with `leoflow lite`")
-    password = await set_up_admin(db, config.lite.admin_password, telemetry.utc_now())
-    if password is not None:
-        say(f"admin: user {ADMIN}, password {password}  (shown once; `leoflow lite reset-password` makes another)")
+    await introduce_admin(db, config.lite, say)
     host = Host(
         process=config.process,
         socket=config.agents.socket,
@@ -85,7 +83,6 @@ async def build(
     led, agents = Led(), _agents(base, host)
     executor = _executor(base, host, agents)
     waits = build_waits(base, _trigger_hosts(base, host))
-    ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(config.api.ui_dir or Path(), progress=say))
     return Parts(
         hints=base.hints,
         follow_hints=following(base, led),
@@ -98,16 +95,31 @@ async def build(
         executor=executor,
         keep_reports=keep_reports(base),
         leadership=build_leadership(base, led, agents, waits, waiting=executor.known_tries, lead=lead),
-        api=build_api(base, waits, msgspec.structs.replace(config.api, ui_dir=ui_dir)),
+        api=build_api(base, waits, await with_ui(config.api, say)),
         environments=host.environments,
-        workspace=Workspace(
-            config.lite,
-            db,
-            base.now,
-            environments=host.environments,
-            loadable=partial(fetch_loadable, db, box_of(config.secrets)),
-            hints=base.hints.subscribe(),
-        ),
+        workspace=build_workspace(base, config.lite, host.environments),
+    )
+
+
+async def introduce_admin(db: Database, lite: LiteConfig, say: Callable[[str], None]) -> None:
+    password = await set_up_admin(db, lite.admin_password, telemetry.utc_now())
+    if password is not None:
+        say(f"admin: user {ADMIN}, password {password}  (shown once; `leoflow lite reset-password` makes another)")
+
+
+async def with_ui(api: ApiConfig, say: Callable[[str], None]) -> ApiConfig:
+    ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(api.ui_dir or Path(), progress=say))
+    return msgspec.structs.replace(api, ui_dir=ui_dir)
+
+
+def build_workspace(base: Foundation, lite: LiteConfig, environments: Environments) -> Workspace:
+    return Workspace(
+        lite,
+        base.db,
+        base.now,
+        environments=environments,
+        loadable=partial(fetch_loadable, base.db, box_of(base.config.secrets)),
+        hints=base.hints.subscribe(),
     )
 
 

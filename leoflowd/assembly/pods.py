@@ -1,6 +1,6 @@
 """The parts of an edition whose tries run in pods: executor, watcher, and the door for their agents (ADR 59).
 
-An assembly of roles calls these; nothing of Lite does.
+Assemblies with a cluster call these: that of roles, and Lite on a cluster.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Collection
 from functools import partial
 
 from leoflowd.agents.incoming import outcome_of
-from leoflowd.agents.service import Door
-from leoflowd.assembly.foundation import Foundation, tell_end
+from leoflowd.agents.service import AgentService, Door
+from leoflowd.assembly.foundation import Foundation, connections_of, tell_end, variables_of
 from leoflowd.cheap_tasks.trigger_host_pod import PodHosts
 from leoflowd.config import LOOPBACK, AgentsConfig, ConfigRefused
 from leoflowd.contract.agent_messages import Outcome
+from leoflowd.executors.launches import Launches
 from leoflowd.executors.pod_launcher import PodLauncher
 from leoflowd.executors.pod_watcher import PodWatcher
 from leoflowd.executors.pods import Pods
@@ -71,6 +72,28 @@ def build_trigger_hosts(base: Foundation, api: KubeApi, policy: PodPolicy) -> Po
 async def _daemons(base: Foundation) -> dict[str, int]:
     async with base.db.pool.connection() as conn:
         return {row.id: row.beat for row in await list_others(conn, base.replica)}
+
+
+def build_agents(base: Foundation, door: Door) -> AgentService:
+    """For agents of pods alone."""
+    return AgentService(
+        db=base.db,
+        logs=base.logs,
+        reports=base.inbox,
+        launches=Launches(),
+        refuse=base.refusals.refuse,
+        hints=base.hints.subscribe(),
+        socket=None,
+        try_secret=base.try_secret,
+        host_token="",  # no host agent comes: there is no socket
+        launcher=base.launcher,
+        now=base.now,
+        connections=connections_of(base, base.db.agents),
+        variables=variables_of(base, base.db.agents),
+        silence_max_s=base.config.scheduler.agent_silence_s,
+        callback_timeout_s=base.config.callbacks.timeout_s,
+        door=door,
+    )
 
 
 def door_of(config: AgentsConfig, api: KubeApi, namespace: str, hosts: PodHosts | None) -> Door:

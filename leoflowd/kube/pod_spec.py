@@ -235,6 +235,8 @@ def _line(policy: PodPolicy, address: str) -> dict[str, str]:
     }
     if policy.agent_ca_config_map:
         found["LEOFLOW_AGENT_CA_FILE"] = f"{SECRETS_AT}/ca.crt"
+    elif policy.agent_ca:
+        found["LEOFLOW_AGENT_CA"] = policy.agent_ca
     else:
         found["LEOFLOW_AGENT_PLAIN_TEXT"] = "1"
     return found

@@ -20,6 +20,7 @@ class PodPolicy(msgspec.Struct, frozen=True, kw_only=True):
     agent_address: str
     host_address: str = ""
     agent_ca_config_map: str = ""
+    agent_ca: str = ""
     image: str = ""
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
@@ -51,6 +52,7 @@ def policy_of(config: KubernetesConfig) -> PodPolicy:
         agent_address=config.agent_address,
         host_address=config.host_address,
         agent_ca_config_map=config.agent_ca_config_map,
+        agent_ca=config.agent_ca,
         image=config.image,
         image_pull_policy=config.image_pull_policy,
         image_pull_secrets=_names(config.image_pull_secrets),

@@ -27,7 +27,7 @@ from leoflowd.core.timetable import ask_again_at
 from leoflowd.lite.bundles import prune_bundles
 from leoflowd.lite.environments import Environments, EnvironmentStatistics
 from leoflowd.lite.file_watch import FileWatch
-from leoflowd.lite.project_compiler import ProjectCompiler
+from leoflowd.lite.project_compiler import Pods, ProjectCompiler
 from leoflowd.lite.project_scan import list_projects_in
 from leoflowd.lite.registrations import Registrations
 from leoflowd.lite.watched_project import (
@@ -90,7 +90,10 @@ class Workspace:
         self._known = EMPTY
         """What `loadable` said last."""
         self._compile = ProjectCompiler(
-            self._environments, self._bundles, lambda: trio.from_thread.run(self._fetch_loadable)
+            self._environments,
+            self._bundles,
+            lambda: trio.from_thread.run(self._fetch_loadable),
+            pods=None if config.cluster is None else Pods(config.cluster.image),
         )
         self._projects: dict[str, Watched] = {}
         self._registrations = Registrations(db, config.workspace, now)

@@ -40,6 +40,8 @@ class Kubelet:
         self._known: set[str] = set()
         self.processes: dict[str, trio.Process] = {}
         """By pod."""
+        self.pods: dict[str, dict[str, Any]] = {}
+        """As they were when they began."""
         assert cluster.server is not None
         public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self._key.public_key()))
         cluster.server.signing_keys = {"keys": [{**public, "kid": "k", "alg": "RS256", "use": "sig"}]}
@@ -59,7 +61,7 @@ class Kubelet:
 
     async def _run_pod(self, name: str) -> None:
         await self._admin.bind(name)
-        pod = await self._admin.fetch(name)
+        pod = self.pods[name] = await self._admin.fetch(name)
         place = self._folder / name
         (place / "secrets").mkdir(parents=True)
         (place / "secrets" / "token").write_text(self._token(pod))
