@@ -300,6 +300,14 @@ class KubernetesConfig(Section, frozen=True, kw_only=True):
     """`label=value` that every pod needs, whatever its author writes."""
     grace_s: Annotated[int, msgspec.Meta(ge=1)] = 30
     """Between TERM and KILL of a pod; its agent reports within it."""
+    staging_size: str = "1Gi"
+    """Of a dag run's staging volume, where leoflow.yaml names none."""
+    staging_storage_class: str = ""
+    """Likewise; empty = the cluster's default."""
+    staging_access_mode: str = "ReadWriteMany"
+    """`ReadWriteOnce` where a class has no other: then all pods of a run need one node."""
+    staging_ttl_s: Positive = 86_400.0
+    """A staging volume is kept for so long after the end of its run, for those who clear tasks."""
     request_s: Positive = 10.0
     """For one answer of the API server."""
     watch_s: Annotated[int, msgspec.Meta(ge=5)] = 60
@@ -323,6 +331,8 @@ class ProcessConfig(Section, frozen=True, kw_only=True):
     agent_log: Path
     work: Path
     """Where the working directories of tries are made."""
+    staging: Path
+    """Where dag runs that want one have a folder of their own."""
     run_as: str | None = None
     stop_grace_s: float = 5.0
 
@@ -404,6 +414,7 @@ def lite_config(lite: LiteConfig, environment: Mapping[str, str] = os.environ) -
             venvs=data / "venvs",
             agent_log=data / "agent" / "agent.log",
             work=data / "work",
+            staging=data / "staging",
             run_as=lite.run_as,
         ),
         lite=lite,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Collection
+from datetime import timedelta
 from functools import partial
 
 from leoflowd.agents.incoming import outcome_of
@@ -15,11 +16,14 @@ from leoflowd.assembly.foundation import Foundation, connections_of, tell_end, v
 from leoflowd.cheap_tasks.trigger_host_pod import PodHosts
 from leoflowd.config import LOOPBACK, AgentsConfig, ConfigRefused
 from leoflowd.contract.agent_messages import Outcome
+from leoflowd.core.staging import RunEnd
 from leoflowd.executors.launches import Launches
 from leoflowd.executors.pod_launcher import PodLauncher
 from leoflowd.executors.pod_watcher import PodWatcher
 from leoflowd.executors.pods import Pods
+from leoflowd.executors.staging import StagingCollector
 from leoflowd.kube.api import KubeApi
+from leoflowd.kube.claims import claim_selector
 from leoflowd.kube.identity import PodIdentities
 from leoflowd.kube.pod_spec import selector
 from leoflowd.kube.policy import PodPolicy, limits_of
@@ -27,6 +31,7 @@ from leoflowd.kube.watch import PodWatch
 from leoflowd.store.callbacks import list_callback_tries
 from leoflowd.store.database import Database
 from leoflowd.store.replicas import list_others
+from leoflowd.store.staging import list_run_ends
 from leoflowd.store.tries import list_tries
 
 LAUNCHER = "pods"
@@ -53,7 +58,19 @@ def build_pods(base: Foundation, api: KubeApi, policy: PodPolicy) -> Pods:
         pending=watcher.pending,
         at_once=config.creates_at_once,
     )
-    return Pods(launcher=launcher, watcher=watcher, watch=watch)
+    collector = StagingCollector(
+        api=api,
+        selector=claim_selector(policy.installation),
+        runs=partial(_runs, base.db),
+        ttl=timedelta(seconds=config.staging_ttl_s),
+        now=base.now,
+    )
+    return Pods(launcher=launcher, watcher=watcher, watch=watch, collector=collector)
+
+
+async def _runs(db: Database, ids: Collection[int]) -> dict[int, RunEnd]:
+    async with db.agents.connection() as conn:
+        return await list_run_ends(conn, ids)
 
 
 def build_trigger_hosts(base: Foundation, api: KubeApi, policy: PodPolicy) -> PodHosts:

@@ -271,7 +271,6 @@ NEED_CLUSTER = {
     "image": "without a cluster tasks run as processes of this machine",
     "build": "Lite builds no image",
     "registry": "Lite pushes no image",
-    "staging": "in Lite all tasks share this machine's disk",
 }
 
 

@@ -14,7 +14,7 @@ import msgspec
 from leoflowd.contract.termination import read_termination
 from leoflowd.core.pod_outcome import PodFacts, Terminated
 from leoflowd.core.pod_wishes import CONTAINER
-from leoflowd.kube.pod_spec import DAEMON, TRIGGER_HOST, TRY_ID
+from leoflowd.kube.labels import DAEMON, TRIGGER_HOST, TRY_ID
 
 OBJECT_MAX_BYTES = 4 * 1024 * 1024
 """etcd takes 1.5 MiB."""

@@ -14,18 +14,18 @@ from typing import Any
 
 import msgspec
 
+from leoflowd.contract import staging
 from leoflowd.contract.agent_messages import TrySpec
 from leoflowd.contract.dispatch import Placement
 from leoflowd.contract.termination import WHERE
 from leoflowd.core.pod_wishes import CONTAINER, Wishes
+from leoflowd.kube.claims import claim_name
+from leoflowd.kube.labels import DAEMON, DAG_ID, DOMAIN, INSTALLATION, RUN_ID, TASK_ID, TRIGGER_HOST, TRY_ID
 from leoflowd.kube.policy import PodPolicy
 from leoflowd.kube.wishes import allowed_wishes, image_of
 
 NAME_MAX = 63
 """A pod's name is its host name, and the value of labels."""
-DOMAIN = "leoflow.io"
-INSTALLATION, TRY_ID = f"{DOMAIN}/installation", f"{DOMAIN}/try-id"
-TRIGGER_HOST, DAEMON = f"{DOMAIN}/trigger-host", f"{DOMAIN}/daemon"
 TOKEN_AUDIENCE = "leoflow"  # noqa: S105  # a name
 TOKEN_TTL_S = 3600
 """The kubelet writes a new one before that; the agent reads it for each connection."""
@@ -122,6 +122,7 @@ def build_pod(spec: TrySpec, placement: Placement, policy: PodPolicy) -> bytes:
         policy,
         wishes,
         image=image_of(placement, policy),
+        claim="" if placement.staging is None else claim_name(placement.staging, policy),
         name=pod_name(spec.task_id, spec.try_id),
         labels=_labels(spec, policy),
         annotations=_annotations(spec),
@@ -143,8 +144,10 @@ def _pod(
     resources: dict[str, dict[str, str]],
     environment: dict[str, str],
     grace_s: int,
+    claim: str = "",
 ) -> dict[str, Any]:
-    """What the arguments say comes after the wishes, so that nothing before it counts."""
+    """What the arguments say comes after the wishes, so that nothing before it counts. `claim`: of its staging
+    volume."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -192,12 +195,14 @@ def _pod(
                     "volumeMounts": [
                         {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108  # in the pod
                         {"name": "leoflow", "mountPath": SECRETS_AT, "readOnly": True},
+                        *([{"name": "staging", "mountPath": staging.IN_POD}] if claim else ()),
                     ],
                 }
             ],
             "volumes": [
                 {"name": "scratch", "emptyDir": {"sizeLimit": SCRATCH_LIMIT}},
                 {"name": "leoflow", "projected": {"sources": _sources(policy)}},
+                *([{"name": "staging", "persistentVolumeClaim": {"claimName": claim}}] if claim else ()),
             ],
         },
     }
@@ -208,18 +213,18 @@ def _labels(spec: TrySpec, policy: PodPolicy) -> dict[str, str]:
         "app.kubernetes.io/managed-by": "leoflow",
         INSTALLATION: policy.installation,
         TRY_ID: spec.try_id,
-        f"{DOMAIN}/dag-id": label_value(spec.dag_run.dag_id),
-        f"{DOMAIN}/run-id": label_value(spec.dag_run.run_id),
-        f"{DOMAIN}/task-id": label_value(spec.task_id),
+        DAG_ID: label_value(spec.dag_run.dag_id),
+        RUN_ID: label_value(spec.dag_run.run_id),
+        TASK_ID: label_value(spec.task_id),
     }
 
 
 def _annotations(spec: TrySpec) -> dict[str, str]:
     """For people, in full."""
     return {
-        f"{DOMAIN}/dag-id": spec.dag_run.dag_id,
-        f"{DOMAIN}/run-id": spec.dag_run.run_id,
-        f"{DOMAIN}/task-id": spec.task_id,
+        DAG_ID: spec.dag_run.dag_id,
+        RUN_ID: spec.dag_run.run_id,
+        TASK_ID: spec.task_id,
         f"{DOMAIN}/map-index": str(spec.map_index),
         f"{DOMAIN}/try-number": str(spec.try_number),
     }

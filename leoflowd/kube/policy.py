@@ -33,6 +33,9 @@ class PodPolicy(msgspec.Struct, frozen=True, kw_only=True):
     limits: dict[str, str] = {}
     node_selector: dict[str, str] = {}
     grace_s: int = 30
+    staging_size: str = "1Gi"
+    staging_storage_class: str = ""
+    staging_access_mode: str = "ReadWriteMany"
 
 
 def policy_of(config: KubernetesConfig) -> PodPolicy:
@@ -65,6 +68,9 @@ def policy_of(config: KubernetesConfig) -> PodPolicy:
         limits={"memory": config.memory_limit},
         node_selector=_selector(config.node_selector),
         grace_s=config.grace_s,
+        staging_size=config.staging_size,
+        staging_storage_class=config.staging_storage_class,
+        staging_access_mode=config.staging_access_mode,
     )
 
 

@@ -175,6 +175,23 @@ async def test_a_run_of_pods_goes_on_under_the_next_daemon_and_ends_by_what_its_
                 await trio.sleep(0.05)
 
 
+async def test_pods_of_a_run_share_a_staging_volume_whoever_leads(world: World) -> None:
+    await world.register(msgspec.structs.replace(DAG, staging={"enabled": True, "size": "2Gi"}))
+    async with world.daemon(Role.ALL) as api:
+        run_id = await api.trigger()
+        pods = [await world.next_pod("first")]
+    await world.succeed(pods[0])
+    async with world.daemon(Role.ALL) as api:
+        pods.append(await world.next_pod("second"))
+        [claim] = (await world.kubelet.call("GET", f"/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims"))["items"]
+        volumes = (await world.kubelet.fetch(pods[1]))["spec"]["volumes"]
+        assert [one["persistentVolumeClaim"]["claimName"] for one in volumes if one["name"] == "staging"] == [
+            claim["metadata"]["name"]
+        ]
+        await world.succeed(pods[1])
+        assert await api.wait_for_run(run_id) == "success"
+
+
 async def test_each_role_does_its_part_and_together_they_are_a_whole(world: World) -> None:
     async with world.daemon(Role.API) as api:
         run_id = await api.trigger()
