@@ -43,11 +43,16 @@ class World:
         self.kubelet: Admin = cluster.admin
         self.changes: dict[str, Any] = {}
         """Of every daemon's settings."""
+        self.ports: list[int] = []
+        """Where agents come in, daemon by daemon."""
+        self.service = ""
+        """The one address of all daemons, if there is one."""
         self._folder = folder
         self._begun: set[str] = set()
 
     def config(self, role: Role, *, certificate: Path | None = None, **changes: Any) -> Config:
         port = free_port()
+        self.ports.append(port)
         built = Config(
             database=self.db.conninfo,
             role=role,
@@ -63,7 +68,8 @@ class World:
             kubernetes=KubernetesConfig(
                 kubeconfig=self._folder / "config",
                 namespace=NAMESPACE,
-                agent_address=f"127.0.0.1:{port}",
+                agent_address=self.service or f"127.0.0.1:{port}",
+                host_address="" if self.service or certificate is None else f"localhost:{port}",
                 agent_ca_config_map="" if certificate is None else "ca",
             ),
         )
