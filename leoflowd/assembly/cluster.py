@@ -17,6 +17,7 @@ from leoflowd.assembly.foundation import (
     Led,
     build_api,
     build_heart,
+    build_hosts,
     build_leadership,
     build_waits,
     following,
@@ -26,7 +27,7 @@ from leoflowd.assembly.foundation import (
 from leoflowd.assembly.parts import Parts, Term
 from leoflowd.assembly.places import Kept
 from leoflowd.assembly.pods import LAUNCHER, build_agents, build_pods, build_trigger_hosts, door_of
-from leoflowd.config import Config, ConfigRefused
+from leoflowd.config import Config, ConfigRefused, Role
 from leoflowd.kube.api import make_api
 from leoflowd.kube.credentials import load_credentials
 from leoflowd.kube.policy import policy_of
@@ -53,13 +54,14 @@ async def build(
     kube = config.kubernetes
     api = make_api(await load_credentials(kube), namespace=kube.namespace, request_s=kube.request_s)
     base = await lay_foundation(config, db, kept, root, stop, replica=uuid.uuid4().hex[:16], launcher=LAUNCHER)
-    hosts = build_trigger_hosts(base, api, policy) if config.role.watches else None
+    hosts = None if config.role is Role.API else build_trigger_hosts(base, api, policy)
     led, agents = Led(), build_agents(base, door_of(config.agents, api, kube.namespace, hosts))
-    waits = None if hosts is None else build_waits(base, hosts)
+    waits = build_waits(base, hosts) if hosts is not None and config.role.watches else None
+    triggers = None if hosts is None else build_hosts(base, hosts) if waits is None else waits.triggers
     leadership = None
-    if config.role.may_lead:
+    if triggers is not None and config.role.may_lead:
         leadership = build_leadership(
-            base, led, agents, waits, lead=lead, executor=partial(build_pods, base, api, policy)
+            base, led, agents, waits, triggers, lead=lead, executor=partial(build_pods, base, api, policy)
         )
     return Parts(
         hints=base.hints,
@@ -70,6 +72,7 @@ async def build(
         agents=agents,
         heart=build_heart(base, agents),
         waits=waits,
+        triggers=triggers,
         leadership=leadership,
         keep_reports=keep_reports(base),
         api=build_api(base, waits, config.api),

@@ -27,7 +27,7 @@ from leoflowd.assembly.places import Kept, LogPart
 from leoflowd.cheap_tasks import parts as cheap_tasks
 from leoflowd.cheap_tasks.connection_check import ConnectionCheck
 from leoflowd.cheap_tasks.everywhere import PoolEverywhere
-from leoflowd.cheap_tasks.parts import WaitParts
+from leoflowd.cheap_tasks.parts import HostParts, WaitParts
 from leoflowd.cheap_tasks.trigger_host_line import HostPlaces
 from leoflowd.config import ApiConfig, Config, ConfigRefused, EgressConfig
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
@@ -153,6 +153,7 @@ def build_leadership(
     led: Led,
     agents: AgentService,
     waits: WaitParts | None,
+    triggers: HostParts,
     *,
     waiting: Callable[[], frozenset[str]] | None = None,
     lead: Callable[[Term], Awaitable[None]],
@@ -166,7 +167,7 @@ def build_leadership(
         await agents.tell_held(frozenset() if waiting is None else waiting(), at)
 
     async def lead_term(number: int) -> None:
-        term = _term(base, agents, waits, number, None if executor is None else executor())
+        term = _term(base, agents, waits, triggers, number, None if executor is None else executor())
         led.begin(term)
         try:
             await lead(term)
@@ -233,8 +234,27 @@ def build_waits(base: Foundation, places: HostPlaces) -> WaitParts:
     )
 
 
+def build_hosts(base: Foundation, places: HostPlaces) -> HostParts:
+    """Of a daemon that may lead and watches no waits."""
+    return cheap_tasks.build_hosts(
+        base.config,
+        base.db,
+        hints=base.hints,
+        connections=connections_of(base, base.db.pool),
+        variables=variables_of(base, base.db.pool),
+        places=places,
+        logs=base.logs,
+        now=base.now,
+    )
+
+
 def _term(
-    base: Foundation, agents: AgentService, waits: WaitParts | None, number: int, executor: Component | None
+    base: Foundation,
+    agents: AgentService,
+    waits: WaitParts | None,
+    triggers: HostParts,
+    number: int,
+    executor: Component | None,
 ) -> Term:
     """Channels between its parts are its own: what an older term ordered is void."""
     config = base.config.scheduler
@@ -305,7 +325,7 @@ def _term(
         scheduler=scheduler,
         clock=base.clock,
         backfills=base.backfills,
-        watchers=None if waits is None else waits.watchers,
+        watchers=triggers.watchers,
         reports=OthersReports(db=base.db, inbox=base.inbox, sweep_interval_s=config.sweep_interval_s),
         callbacks=callbacks,
         deadlines=Deadlines(

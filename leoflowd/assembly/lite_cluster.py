@@ -75,9 +75,10 @@ async def build(
         agents=agents,
         heart=build_heart(base, agents),
         waits=waits,
+        triggers=waits.triggers,
         keep_reports=keep_reports(base),
         leadership=build_leadership(
-            base, led, agents, waits, lead=lead, executor=partial(build_pods, base, api, policy)
+            base, led, agents, waits, waits.triggers, lead=lead, executor=partial(build_pods, base, api, policy)
         ),
         api=build_api(base, waits, await with_ui(config.api, say)),
         environments=environments,

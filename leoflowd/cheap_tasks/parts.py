@@ -42,13 +42,19 @@ from leoflowd.store.variables import VariableBook
 log = telemetry.get_logger(__name__)
 
 
+class HostParts(msgspec.Struct, frozen=True):
+    """Of every daemon that watches waits or may lead."""
+
+    hosts: TriggerHosts
+    watchers: AssetWatchers
+    """They run only where this daemon leads: `Term` has them."""
+
+
 class WaitParts(msgspec.Struct, frozen=True):
     """Of every daemon that watches waits, whether it leads or not."""
 
     pool: CheapTaskPool
-    hosts: TriggerHosts
-    watchers: AssetWatchers
-    """They run only where this daemon leads: `Term` has them."""
+    triggers: HostParts
     shards: Shards
     stalls: StallWatcher
 
@@ -87,21 +93,16 @@ def build_waits(
 ) -> WaitParts:
     """It watches nothing until its `shards` run. Raises `leoflow_sensors.BrokenKind`."""
     stalls = StallWatcher(stall_after_s=config.pool.stall_after_s, describe=probe_running_in)
-    hosts = TriggerHosts(
+    triggers = build_hosts(
+        config,
+        db,
+        hints=hints,
+        connections=connections,
+        variables=variables,
         places=places,
-        on_event=lambda wait_id, event, end: (
-            watchers.fired(wait_id, event) if wait_id.startswith(PREFIX) else pool.trigger_fired(wait_id, event, end)
-        ),
-        on_failure=lambda wait_id, error, traceback: (
-            watchers.failed(wait_id, error)
-            if wait_id.startswith(PREFIX)
-            else pool.trigger_failed(wait_id, error, traceback)
-        ),
-        on_ended=lambda wait_id: watchers.ended(wait_id),
-        on_log=partial(_write_log, logs),
-        ask=partial(_answer, db, connections, variables),
+        logs=logs,
         now=now,
-        config=config.triggers,
+        pool=lambda: pool,
     )
     pool = CheapTaskPool(
         table=StoredWaits(db.pool),
@@ -112,16 +113,53 @@ def build_waits(
         connections=connections,
         dag_facts=ExternalFacts(db.pool),
         deliveries=partial(_deliveries, db),
-        trigger_hosts=hosts,
+        trigger_hosts=triggers.hosts,
         make_client=partial(EgressClient, policy),
         config=config.pool,
         now=now,
         stalls=stalls.statistics,
         held=frozenset(),
     )
-    watchers = AssetWatchers(lane=db.pool, hosts=hosts, hints=hints, now=now)
     shards = Shards(conninfo=db.conninfo, share=pool, store=config.store)
-    return WaitParts(pool=pool, hosts=hosts, watchers=watchers, shards=shards, stalls=stalls)
+    return WaitParts(pool=pool, triggers=triggers, shards=shards, stalls=stalls)
+
+
+def build_hosts(
+    config: Config,
+    db: Database,
+    *,
+    hints: HintListener,
+    connections: ConnectionBook,
+    variables: VariableBook,
+    places: HostPlaces,
+    logs: LogStore,
+    now: Callable[[], datetime],
+    pool: Callable[[], CheapTaskPool] | None = None,
+) -> HostParts:
+    """`pool` is told of waits; None: this daemon watches none, and its hosts are for watchers of assets alone."""
+
+    def waits() -> CheapTaskPool:
+        assert pool is not None, "a trigger of a wait where none is watched"
+        return pool()
+
+    hosts = TriggerHosts(
+        places=places,
+        on_event=lambda wait_id, event, end: (
+            watchers.fired(wait_id, event) if wait_id.startswith(PREFIX) else waits().trigger_fired(wait_id, event, end)
+        ),
+        on_failure=lambda wait_id, error, traceback: (
+            watchers.failed(wait_id, error)
+            if wait_id.startswith(PREFIX)
+            else waits().trigger_failed(wait_id, error, traceback)
+        ),
+        on_ended=lambda wait_id: watchers.ended(wait_id),
+        on_log=partial(_write_log, logs),
+        ask=partial(_answer, db, connections, variables),
+        now=now,
+        config=config.triggers,
+    )
+    watchers = AssetWatchers(lane=db.pool, hosts=hosts, hints=hints, now=now)
+    return HostParts(hosts=hosts, watchers=watchers)
 
 
 def build_calls(

@@ -81,8 +81,9 @@ class Kubelet:
         try:
             code = await process.wait()
         finally:
-            if process.returncode is None:
-                process.kill()
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
         await self._end(name, 128 - code if code < 0 else code, said.read_text())
 
     async def _end(self, name: str, code: int, message: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from leoflowd.config import Role, TriggerHostsConfig
+from leoflowd.contract.asset_spec import AssetSpec, WatcherSpec
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.store.database import Database
 from tests.conftest import PATIENCE_S
@@ -130,6 +131,26 @@ async def test_a_host_finds_its_daemon_behind_the_address_of_several(office: Off
             assert len(office.hosts) == 1
             assert service.connections > 1
             nursery.cancel_scope.cancel()
+
+
+async def test_a_leader_that_watches_no_waits_has_hosts_for_the_watchers_of_assets(office: Office) -> None:
+    watcher = WatcherSpec(name="door", trigger="dag.Opened", arguments={"folder": str(office.door)})
+    asset = AssetSpec(name="door", uri="door", watchers=(watcher,))
+    begin = TaskSpec(task_id="begin", operator="EmptyOperator", kind="empty")
+    await office.world.register(DagSpec(dag_id=DAG_ID, image=IMAGE, tasks=(begin,), asset_condition=asset))
+    async with (
+        office.world.daemon(Role.SCHEDULER, certificate=office.certificate) as api,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(office.kubelet.run)
+        await office.wait_for_waiting(1)
+        assert (await api.get(f"/api/v2/dags/{DAG_ID}/dagRuns"))["dag_runs"] == []
+        (office.door / "open").touch()
+        with trio.fail_after(PATIENCE_S):
+            while not (found := (await api.get(f"/api/v2/dags/{DAG_ID}/dagRuns"))["dag_runs"]):  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        assert found[0]["run_type"] == "asset_triggered"
+        nursery.cancel_scope.cancel()
 
 
 class Service:
