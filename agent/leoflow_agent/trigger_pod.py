@@ -78,10 +78,8 @@ async def run_trigger_pod(config: TriggerPodConfig) -> int:
     work = asyncio.ensure_future(_seek(config))
     for number in (signal.SIGTERM, signal.SIGINT):  # the kernel keeps those from PID 1 that it does not handle
         asyncio.get_running_loop().add_signal_handler(number, work.cancel)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        return EXIT_STOPPED
+    await asyncio.wait((work,))
+    return EXIT_STOPPED if work.cancelled() else work.result()
 
 
 async def _seek(config: TriggerPodConfig) -> int:
