@@ -25,6 +25,7 @@ from leoflowd.cli.local_waits import LocalWait, failed_for_good
 from leoflowd.contract.agent_messages import DagRunFacts, Outcome, OutcomeKind, ResumeCall, TrySpec, XComInput
 from leoflowd.contract.callback_spec import NewCallback
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.contract.staging import VARIABLE
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.contract.values import conf_text
 from leoflowd.contract.wait_spec import Deferral
@@ -68,6 +69,7 @@ class LocalRun:
         folder: Path,
         python: Path,
         *,
+        staging: Path,
         conf: dict[str, Any],
         parallel: int,
         told: Told,
@@ -81,6 +83,7 @@ class LocalRun:
         self.run_id = f"test__{now.isoformat(timespec='seconds')}"
         self._folder = folder
         self._python = python
+        self._staging = staging
         self._conf = {**{name: param.get("value") for name, param in spec.params.items()}, **conf}
         self._parallel = parallel
         self._artifact = Artifact(spec=spec, shape=shape_of(spec), bundle_digest=spec.bundle_digest, version_number=1)
@@ -432,7 +435,9 @@ class LocalRun:
         )
 
     def _placed(self, spec: TrySpec) -> TrySpec:
-        return msgspec.structs.replace(spec, bundle_path=str(self._folder), python=str(self._python), warm=False)
+        env = spec.env if VARIABLE not in spec.env else {**spec.env, VARIABLE: str(self._staging)}
+        code = str(self._folder)
+        return msgspec.structs.replace(spec, env=env, bundle_path=code, python=str(self._python), warm=False)
 
     def _facts_of(self, instance: int) -> TryFacts:
         return TryFacts(

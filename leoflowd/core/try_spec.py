@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from leoflowd.contract import staging
 from leoflowd.contract.agent_messages import DagRunFacts, ResumeCall, TrySpec, XComInput
 from leoflowd.contract.callback_spec import NewCallback
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec, runtime_of
@@ -127,7 +128,7 @@ def build_try_spec(one: TryFacts, xcoms: Iterable[XComInput] = (), resume: Resum
         bundle_digest=artifact.bundle_digest,
         source_path=artifact.spec.source_path,
         import_paths=artifact.spec.import_paths,
-        env=task.env,
+        env=task.env if not artifact.spec.staging.get("enabled") else {**task.env, staging.VARIABLE: staging.IN_POD},
         execution_timeout_s=task.execution_timeout_s,
         do_xcom_push=task.do_xcom_push,
         xcoms=along or (),

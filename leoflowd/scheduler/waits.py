@@ -135,6 +135,7 @@ def _trigger_call(one: TryFacts, trigger: TriggerSpec) -> TriggerCall:
         bundle_digest=artifact.bundle_digest,
         source_path=artifact.spec.source_path,
         import_paths=artifact.spec.import_paths,
+        image=artifact.spec.image,
         dag_id=one.run.dag_id,
         run_id=one.run.run_id,
         task_id=one.task.task_id,

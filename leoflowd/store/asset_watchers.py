@@ -97,6 +97,7 @@ def _call(spec: DagSpec, watcher: WatcherSpec) -> TriggerCall:
         bundle_digest=spec.bundle_digest,
         source_path=spec.source_path,
         import_paths=spec.import_paths,
+        image=spec.image,
         dag_id=spec.dag_id,
         run_id="",
         task_id="",

@@ -42,7 +42,8 @@ class Admin:
     async def call(self, method: str, path: str, body: Json | None = None) -> Json:
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {**await self._credentials.headers(), "Content-Type": kind}
-        answer = await self._client.request(method, self._credentials.host + path, json=body, headers=headers)
+        with trio.CancelScope(shield=True):  # a connection that is cancelled while it begins is left open by httpcore
+            answer = await self._client.request(method, self._credentials.host + path, json=body, headers=headers)
         answer.raise_for_status()
         return dict(answer.json())
 
