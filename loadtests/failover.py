@@ -95,6 +95,9 @@ def main() -> int:
         pair = Pair(root, random.Random(given.seed), given.neighbour)  # noqa: S311 - repeatable, not secret
         try:
             result = {"what": given.what, "seed": given.seed, **pair.run(given.what, given.rounds, given.runs)}
+        except LiteError:
+            pair.tell()
+            raise
         finally:
             pair.end()
     text = json.dumps(result, indent=1)
@@ -134,6 +137,11 @@ class Pair:
         for lite in reversed(self._lites):
             lite.end()
         self._postgres.stop()
+
+    def tell(self) -> None:
+        """What the daemons said last."""
+        for lite in self._lites:
+            _say(f"--- {lite.data_dir.name}, up: {lite.is_up}\n{lite.output()[-8000:]}")
 
     def run(self, what: str, rounds: int, runs: int) -> dict[str, Any]:
         self._postgres.start()

@@ -94,7 +94,7 @@ def strangers(conninfo: str) -> list[str]:
     for source, writer, what, state in rows:
         if source == "leadership":
             leader = writer
-        elif writer != leader:
+        elif leader and writer != leader:  # before its first word nobody is known
             found.append(f"{writer} moved {source} {what} to {state} while {leader} led")
     return found
 
