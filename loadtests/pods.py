@@ -35,9 +35,11 @@ from typing import Any
 
 import httpx
 import msgspec
+import psutil
 import psycopg
 import trio
 
+from leoflowd.assembly.pods import live_tries
 from leoflowd.config import KubernetesConfig
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.core.history import check_history
@@ -45,6 +47,7 @@ from leoflowd.kube.api import open_api
 from leoflowd.kube.credentials import load_credentials
 from leoflowd.kube.pod_spec import selector
 from leoflowd.lite import postgres
+from leoflowd.store.database import Database
 from loadtests.history_log import install, read_history
 from loadtests.kube_admin import NAMESPACE, Admin, set_up
 from loadtests.lite_process import PASSWORD, READY_LINE, Api, free_port, temporary_folder
@@ -225,6 +228,7 @@ class Load:
         self._api_daemon, *self._schedulers = daemons
         self._conninfo = conninfo
         self._notes = folder / "notes"
+        self._db = Database(conninfo)
         self._dice = random.Random(given.seed)  # noqa: S311 - repeatable, not secret
         self._done: Counter[str] = Counter()
 
@@ -236,13 +240,15 @@ class Load:
                 admin=admin,
                 api=api,
                 selector=selector("leoflow"),
+                is_current=self._is_current,
                 story=lambda task_id, nth: _story(stormy, task_id, nth),
             )
             await nursery.start(kubelet.run)
             await trio.to_thread.run_sync(self._set_up_people)
             if given.steady:
+                before_s = self._cpu_s()
                 await self._finish(_chains(given.rate, given.steady))
-                result["steady"] = self._steady(kubelet.lived)
+                result["steady"] = self._steady(kubelet.lived, self._cpu_s() - before_s)
             if not given.no_burst:
                 began = time.time()
                 await self._finish(_fan("burst", given.width))
@@ -257,6 +263,9 @@ class Load:
             left = await _pods_left(admin)
             nursery.cancel_scope.cancel()
         return result | await trio.to_thread.run_sync(self._judge, kubelet, left)
+
+    async def _is_current(self, try_id: str) -> bool:
+        return try_id in await live_tries(self._db, [try_id])
 
     def _set_up_people(self) -> None:
         with self._people() as api:
@@ -338,7 +347,11 @@ class Load:
             ).fetchall()
         return {str(try_id): str(task_id) for try_id, task_id in rows}
 
-    def _steady(self, lived: Sequence[Lived]) -> Json:
+    def _cpu_s(self) -> float:
+        """Of the daemons that stand for leader."""
+        return sum(sum(psutil.Process(one.pid).cpu_times()[:2]) for one in self._schedulers)
+
+    def _steady(self, lived: Sequence[Lived], cpu_s: float) -> Json:
         tasks, noted = self._tries(), self._noted()
         asked = {tasks[try_id]: at for try_id, at in noted["asked"].items() if try_id in tasks}
         heard = {tasks[try_id]: at for try_id, at in noted["heard"].items() if try_id in tasks}
@@ -351,6 +364,8 @@ class Load:
             "heard_to_asked_ms": _spread([asked[task] - heard[before] for before, task in pairs if before in heard]),
             "ended_to_asked_ms": _spread([asked[task] - ended[before] for before, task in pairs]),
             "wanted_p99_ms": WANTED_P99_MS,
+            "daemon_cpu_ms_a_pod": round(1000 * cpu_s / len(lived), 1),
+            "load_average": os.getloadavg()[0],
         }
 
     def _creates(self, prefix: str) -> Json:
@@ -371,6 +386,7 @@ class Load:
             "doubled": doubled,
             "user_retries_spent_on_infrastructure": spent,
             "infrastructure_faults_without_a_cause": causeless,
+            "pods_of_tries_that_were_over": kubelet.stale,
             "pods_left": list(left),
             "changes": len(history.changes),
             "violations": violations,

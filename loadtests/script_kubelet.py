@@ -1,8 +1,9 @@
 """A kubelet that follows a script: it binds each pod, lets it live as its story says, and tells the API server its end.
 
-No process is run: where the story ends well, what the pod's agent would have left in its termination message stands
-there, and no daemon has heard it from anybody else. So a thousand pods cost a thousand times a few requests, and all
-that rests on watching is tested for each of them. `loadtests.pods` and tests/integration/cluster/test_storm.py use it.
+No process is run, but each pod asks first, as its agent would, whether its try is current. Where the story ends well,
+what that agent would have left in its termination message stands there, and no daemon has heard it otherwise. So a
+thousand pods cost a thousand times a few requests, and all that rests on watching is tested for each of them.
+`loadtests.pods` and tests/integration/cluster/test_storm.py use it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import trio
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.termination import Termination, termination_text
 from leoflowd.core.history import Started
+from leoflowd.core.pod_outcome import EXIT_STALE
 from leoflowd.kube.api import KubeApi, PodList, Seen
 from leoflowd.kube.objects import Pod
 from leoflowd.kube.watch import PodWatch
@@ -70,12 +72,22 @@ class Lived(msgspec.Struct, frozen=True):
 
 
 class ScriptKubelet:
-    """`story(task_id, nth)` is asked for each pod; `nth` counts the tries of a task from 0."""
+    """`story(task_id, nth)` is asked for each pod; `nth` counts the tries of a task from 0. `is_current(try_id)` is
+    what the daemon would answer to a pod's agent."""
 
-    def __init__(self, *, admin: Admin, api: KubeApi, selector: str, story: Callable[[str, int], Story]) -> None:
+    def __init__(
+        self,
+        *,
+        admin: Admin,
+        api: KubeApi,
+        selector: str,
+        story: Callable[[str, int], Story],
+        is_current: Callable[[str], Awaitable[bool]],
+    ) -> None:
         self._admin = admin
         self._watch = PodWatch(api, selector=selector, watch_s=WATCH_S, tell=self._see)
         self._story = story
+        self._is_current = is_current
         self._requests = trio.CapacityLimiter(REQUESTS_AT_ONCE)
         self._nursery: trio.Nursery | None = None
         self._uids: set[str] = set()
@@ -85,6 +97,8 @@ class ScriptKubelet:
         self.started: list[Started] = []
         """Each begin of what would be user code: the try, and the pod as its owner."""
         self.lived: list[Lived] = []
+        self.stale = 0
+        """Pods of tries that were over: they ran nothing."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
@@ -120,6 +134,10 @@ class ScriptKubelet:
                 return
             await trio.sleep(story.lasts_s)
         if await self._does(lambda: self._admin.begin(pod.name)):
+            if not await self._is_current(pod.try_id):
+                self.stale += 1
+                await self._does(lambda: self._admin.end(pod.name, EXIT_STALE))
+                return
             self.started.append(Started(pod.try_id, pod.uid))
             await trio.sleep(story.lasts_s)
             self._note(task_id, pod, story.fate)
