@@ -87,6 +87,7 @@ def main() -> int:
     parser.add_argument("--what", choices=list(BETWEEN_S), default="kill")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--runs", type=int, default=0, help="short runs, as fast as they end; rounds go on until then")
+    parser.add_argument("--minutes", type=float, default=60.0, help="after which no more of them are asked for")
     parser.add_argument("--neighbour", type=Path, help="a checkout of another release, for the second daemon")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save", type=Path)
@@ -94,7 +95,11 @@ def main() -> int:
     with temporary_folder("leoflow-failover-") as root:
         pair = Pair(root, random.Random(given.seed), given.neighbour)  # noqa: S311 - repeatable, not secret
         try:
-            result = {"what": given.what, "seed": given.seed, **pair.run(given.what, given.rounds, given.runs)}
+            result = {
+                "what": given.what,
+                "seed": given.seed,
+                **pair.run(given.what, given.rounds, given.runs, given.minutes * 60),
+            }
         except LiteError:
             pair.tell()
             raise
@@ -143,7 +148,7 @@ class Pair:
         for lite in self._lites:
             _say(f"--- {lite.data_dir.name}, up: {lite.is_up}\n{lite.output()[-8000:]}")
 
-    def run(self, what: str, rounds: int, runs: int) -> dict[str, Any]:
+    def run(self, what: str, rounds: int, runs: int, most_s: float) -> dict[str, Any]:
         self._postgres.start()
         first, second = self._lites
         for lite in (second, first) if self._neighbour is not None else (first, second):
@@ -152,7 +157,7 @@ class Pair:
             api.wait_for_dags(*DAG_IDS.values())
             api.unpause(*DAG_IDS.values())
         install(self._database)
-        self._load.start(short_runs=runs)
+        self._load.start(short_runs=runs, most_s=most_s)
         a_round: Callable[[], None] = {
             "kill": self._kill, "rolling": self._roll, "pause": self._pause, "postgres": self._lose_postgres
         }[what]  # fmt: skip
@@ -307,26 +312,26 @@ class Pair:
 
 
 class Load:
-    """People who start runs, in threads of their own: one steadily, and as many as they can for the short ones. Each
-    asks a daemon that answers; one whose answer was lost asks for the same run again by its id."""
+    """Somebody who starts runs, in a thread of its own: steadily, or as many as end for the short ones. Asks whichever
+    daemon answers; for a run whose answer was lost it asks again, by its id."""
 
     def __init__(self, lites: list[Lite], marks: Path) -> None:
         self._lites = lites
         self._marks = marks
         self._is_over = threading.Event()
         self._has_enough = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._thread: threading.Thread | None = None
         self.runs: list[str] = []
 
     @property
     def is_done(self) -> bool:
         return self._has_enough.is_set()
 
-    def start(self, *, short_runs: int) -> None:
-        work = [(self._steadily, ())] if not short_runs else [(self._fast, (short_runs,))]
-        self._threads = [threading.Thread(target=target, args=args, daemon=True) for target, args in work]
-        for thread in self._threads:
-            thread.start()
+    def start(self, *, short_runs: int, most_s: float) -> None:
+        until = time.monotonic() + most_s
+        work = (lambda: self._fast(short_runs, until)) if short_runs else self._steadily
+        self._thread = threading.Thread(target=work, daemon=True)
+        self._thread.start()
 
     def sleep(self, for_s: float) -> bool:
         """True: all short runs have been asked for."""
@@ -334,17 +339,17 @@ class Load:
 
     def stop(self) -> None:
         self._is_over.set()
-        for thread in self._threads:
-            thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _steadily(self) -> None:
         with People(self._lites) as people:
             while not self._is_over.wait(EVERY_S):
                 self._ask(people, DAG_IDS["long"], f"run_{len(self.runs)}")
 
-    def _fast(self, count: int) -> None:
+    def _fast(self, count: int, until: float) -> None:
         with People(self._lites) as people:
-            while len(self.runs) < count and not self._is_over.is_set():
+            while len(self.runs) < count and time.monotonic() < until and not self._is_over.is_set():
                 self._ask(people, DAG_IDS["short"], f"run_{len(self.runs)}")
                 while len(self.runs) % 10 == 0 and people.open_runs() > OPEN_MAX and not self._is_over.wait(0.1):
                     pass
