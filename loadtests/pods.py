@@ -65,6 +65,7 @@ FATES = {
 STORM_LASTS_S = (0.5, 8.0)
 CALM_LASTS_S = 1.0
 PULL_WITHIN_S = 8
+FAULTS = ("kill of the leader", "restart of the API server", "429")
 BETWEEN_S = (2.0, 8.0)
 """From one fault of the API server or of a daemon to the next."""
 CROWDED = "--feature-gates=APIPriorityAndFairness=false --max-mutating-requests-inflight=2"
@@ -298,13 +299,16 @@ class Load:
     # --- what goes wrong ------------------------------------------------------------------------------------------
 
     async def _trouble(self) -> None:
-        """As many faults as were asked for; each leaves everybody running."""
-        for _ in range(self._given.faults):
+        """As many faults as were asked for, each kind as often; each leaves everybody running."""
+        deck = [FAULTS[number % len(FAULTS)] for number in range(self._given.faults)]
+        self._dice.shuffle(deck)
+        for what in deck:
             await trio.sleep(self._dice.uniform(*BETWEEN_S))
-            what = self._dice.choice(["restart of the API server", "429", "kill of the leader"])
             _say(what)
             with trio.CancelScope(shield=True):  # half a restart would leave the cluster without an API server
                 match what:
+                    case "kill of the leader":
+                        await self._kill_leader()
                     case "restart of the API server":
                         await self._kube.restart()
                     case "429":
@@ -312,7 +316,7 @@ class Load:
                         await trio.sleep(CROWDED_S)
                         await self._kube.restart()
                     case _:
-                        await self._kill_leader()
+                        raise AssertionError(what)
             self._done[what] += 1
 
     async def _kill_leader(self) -> None:

@@ -30,6 +30,8 @@ from loadtests.kube_admin import Admin
 
 AGAIN_S = 0.1
 REQUESTS_AT_ONCE = 24
+PULL_S = 1.0
+"""For an image that comes late."""
 WATCH_S = 30
 ID_CHARS = 36
 """Of a try's id, with which the name of its pod ends."""
@@ -132,7 +134,7 @@ class ScriptKubelet:
             if story.fate is Fate.NO_IMAGE:
                 self._note(task_id, pod, story.fate)
                 return
-            await trio.sleep(story.lasts_s)
+            await trio.sleep(min(story.lasts_s, PULL_S))
         if await self._does(lambda: self._admin.begin(pod.name)):
             if not await self._is_current(pod.try_id):
                 self.stale += 1
@@ -142,6 +144,8 @@ class ScriptKubelet:
             await trio.sleep(story.lasts_s)
             self._note(task_id, pod, story.fate)
             await self._end(pod, story.fate)
+        elif story.fate is Fate.SLOW_PULL:
+            self._note(task_id, pod, Fate.NO_IMAGE)  # too slow: the daemon has given it up
 
     def _note(self, task_id: str, pod: Pod, fate: Fate) -> None:
         self.lived.append(Lived(task_id, pod.try_id, fate, time.time()))

@@ -212,6 +212,22 @@ async def test_a_listener_that_hears_nothing_asks_and_starts_again(proxy: Silent
         nursery.cancel_scope.cancel()
 
 
+async def test_a_listener_that_hears_all_the_time_speaks_too(database: Database) -> None:
+    """The server ends a session that says nothing, whatever it is told: under load each listener was cut off four
+    times a minute."""
+    listener = HintListener(database.conninfo, IMPATIENT)
+    heard = listener.subscribe()
+    spoke = b"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query = 'SELECT 1'"
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listener.run)
+        with trio.fail_after(SOON_S):
+            async with database.api.connection() as conn:
+                while not await fetch_value(conn, spoke):
+                    await send_hint(conn, "run", 1)
+                    await heard.receive()
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_leader_behind_a_silent_proxy_stops_and_leads_again(proxy: SilentProxy) -> None:
     terms = _Terms()
     leadership = Leadership(
