@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.store import migrations
 from leoflowd.store.database import Database, fetch_value
 from leoflowd.store.migrations import MigrationRefused, migrate, migrations_folder, read_migrations
 
@@ -120,6 +121,19 @@ async def test_a_schema_from_which_a_newer_release_took_something_away(
                 await migrate(conn)
         else:
             assert await migrate(conn) == 0
+
+
+async def test_an_old_postgres_is_refused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "POSTGRES_MIN", 99)
+    async with database.api.connection() as conn:
+        with pytest.raises(MigrationRefused, match=r"is PostgreSQL \d+, and Leoflow needs 99 or newer"):
+            await migrate(conn)
+
+
+def test_migration_numbers_have_no_gaps(tmp_path: Path) -> None:
+    (tmp_path / "0002_second.sql").write_text("SELECT 1")
+    with pytest.raises(MigrationRefused, match="without gaps"):
+        read_migrations(tmp_path)
 
 
 async def test_the_schema_refuses_a_running_task_without_start(database: Database) -> None:
