@@ -39,7 +39,6 @@ import psutil
 import psycopg
 import trio
 
-from leoflowd.assembly.pods import live_tries
 from leoflowd.config import KubernetesConfig
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.core.history import check_history
@@ -52,7 +51,7 @@ from loadtests.history_log import install, read_history
 from loadtests.kube_admin import NAMESPACE, Admin, set_up
 from loadtests.lite_process import PASSWORD, READY_LINE, Api, free_port, temporary_folder
 from loadtests.noting_daemon import NOTES
-from loadtests.script_kubelet import INFRASTRUCTURE, OWN, Fate, Lived, ScriptKubelet, Story, story_of
+from loadtests.script_kubelet import INFRASTRUCTURE, OWN, Fate, Hearing, Lived, ScriptKubelet, Story, story_of
 
 REPOSITORY = Path(__file__).parent.parent
 SCRIPT = REPOSITORY / "tests" / "kube" / "real.sh"
@@ -237,11 +236,13 @@ class Load:
         given, result = self._given, {"seed": self._given.seed, "cores": os.cpu_count()}
         async with self._kube.admin() as (admin, api), trio.open_nursery() as nursery:
             stormy = story_of(given.seed, fates=FATES, lasts_s=STORM_LASTS_S)
+            hearing = Hearing(self._db)
+            nursery.start_soon(hearing.run)
             kubelet = ScriptKubelet(
                 admin=admin,
                 api=api,
                 selector=selector("leoflow"),
-                is_current=self._is_current,
+                hello=hearing.hello,
                 story=lambda task_id, nth: _story(stormy, task_id, nth),
             )
             await nursery.start(kubelet.run)
@@ -264,9 +265,6 @@ class Load:
             left = await _pods_left(admin)
             nursery.cancel_scope.cancel()
         return result | await trio.to_thread.run_sync(self._judge, kubelet, left)
-
-    async def _is_current(self, try_id: str) -> bool:
-        return try_id in await live_tries(self._db, [try_id])
 
     def _set_up_people(self) -> None:
         with self._people() as api:

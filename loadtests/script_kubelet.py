@@ -1,7 +1,7 @@
 """A kubelet that follows a script: it binds each pod, lets it live as its story says, and tells the API server its end.
 
-No process is run, but each pod asks first, as its agent would, whether its try is current. Where the story ends well,
-what that agent would have left in its termination message stands there, and no daemon has heard it otherwise. So a
+No process is run, but each pod asks first, as its agent would, whether its try is current, and says that it begins.
+Where the story ends well, what that agent would have left in its termination message is there, unheard. So a
 thousand pods cost a thousand times a few requests, and all that rests on watching is tested for each of them.
 `loadtests.pods` and tests/integration/cluster/test_storm.py use it.
 """
@@ -26,6 +26,11 @@ from leoflowd.core.pod_outcome import EXIT_STALE
 from leoflowd.kube.api import KubeApi, PodList, Seen
 from leoflowd.kube.objects import Pod
 from leoflowd.kube.watch import PodWatch
+from leoflowd.scheduler.inbox import Inbox
+from leoflowd.scheduler.reports import KeptReports
+from leoflowd.store.database import Database
+from leoflowd.store.tries import list_tries
+from leoflowd.telemetry import utc_now
 from loadtests.kube_admin import Admin
 
 AGAIN_S = 0.1
@@ -74,8 +79,8 @@ class Lived(msgspec.Struct, frozen=True):
 
 
 class ScriptKubelet:
-    """`story(task_id, nth)` is asked for each pod; `nth` counts the tries of a task from 0. `is_current(try_id)` is
-    what the daemon would answer to a pod's agent."""
+    """`story(task_id, nth)` is asked for each pod; `nth` counts the tries of a task from 0. `hello(try_id)` is the
+    first word of a pod's agent; false: the try is over, and nothing is run."""
 
     def __init__(
         self,
@@ -84,12 +89,12 @@ class ScriptKubelet:
         api: KubeApi,
         selector: str,
         story: Callable[[str, int], Story],
-        is_current: Callable[[str], Awaitable[bool]],
+        hello: Callable[[str], Awaitable[bool]],
     ) -> None:
         self._admin = admin
         self._watch = PodWatch(api, selector=selector, watch_s=WATCH_S, tell=self._see)
         self._story = story
-        self._is_current = is_current
+        self._hello = hello
         self._requests = trio.CapacityLimiter(REQUESTS_AT_ONCE)
         self._nursery: trio.Nursery | None = None
         self._uids: set[str] = set()
@@ -136,7 +141,7 @@ class ScriptKubelet:
                 return
             await trio.sleep(min(story.lasts_s, PULL_S))
         if await self._does(lambda: self._admin.begin(pod.name)):
-            if not await self._is_current(pod.try_id):
+            if not await self._hello(pod.try_id):
                 self.stale += 1
                 await self._does(lambda: self._admin.end(pod.name, EXIT_STALE))
                 return
@@ -191,6 +196,27 @@ class ScriptKubelet:
                 await trio.sleep(AGAIN_S)
             else:
                 return True
+
+
+class Hearing:
+    """What agents are told, and heard saying, at a daemon that does not lead: as much as the script needs."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._inbox = Inbox()
+        self._kept = KeptReports(db=db, inbox=self._inbox, now=utc_now)
+
+    async def run(self) -> None:
+        await self._kept.run()
+
+    async def hello(self, try_id: str) -> bool:
+        """Whether it is current; if so the leader will hear that it has begun."""
+        async with self._db.agents.connection() as conn:
+            rows = await list_tries(conn, [try_id])
+        current = [row for row in rows if row.live]
+        for row in current:
+            await self._inbox.try_started(row, at=utc_now(), hostname="node-1", pid=None)
+        return bool(current)
 
 
 def story_of(seed: int, *, fates: dict[Fate, float], lasts_s: tuple[float, float]) -> Callable[[str, int], Story]:

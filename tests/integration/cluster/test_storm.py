@@ -8,13 +8,12 @@ import msgspec
 import pytest
 import trio
 
-from leoflowd.assembly.pods import live_tries
 from leoflowd.config import Role
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.executors import pod_watcher
 from leoflowd.kube.pod_spec import selector
 from leoflowd.store.database import Database
-from loadtests.script_kubelet import INFRASTRUCTURE, OWN, Fate, ScriptKubelet, Story
+from loadtests.script_kubelet import INFRASTRUCTURE, OWN, Fate, Hearing, ScriptKubelet, Story
 from tests.conftest import PATIENCE_S
 from tests.fakes.kube.server import Fault
 from tests.integration.cluster.test_daemons import DAG_ID, World
@@ -48,20 +47,19 @@ def fate_of(task_id: str, nth: int) -> Fate:
 async def test_a_storm_costs_nobody_a_retry_and_no_task_runs_twice(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def is_current(try_id: str) -> bool:
-        return try_id in await live_tries(database, [try_id])
-
     monkeypatch.setattr(pod_watcher, "TIDY_S", 0.2)
     async with fake_cluster(tmp_path) as cluster:
         assert cluster.server is not None
         world = World(database, cluster, tmp_path)
         await world.register(DAG)
+        hearing = Hearing(database)
         kubelet = ScriptKubelet(
             admin=cluster.admin, api=cluster.api, selector=selector("leoflow"),
-            story=lambda task_id, nth: Story(fate_of(task_id, nth), 0.3), is_current=is_current,
+            story=lambda task_id, nth: Story(fate_of(task_id, nth), 0.3), hello=hearing.hello,
         )  # fmt: skip
         impatient = msgspec.structs.replace(world.config(Role.ALL).kubernetes, pull_within_s=1.5)
         async with world.daemon(Role.ALL, kubernetes=impatient) as api, trio.open_nursery() as nursery:
+            nursery.start_soon(hearing.run)
             await nursery.start(kubelet.run)
             cluster.server.faults += [
                 Fault(429, reason="TooManyRequests", retry_after_s=1),
