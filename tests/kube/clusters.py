@@ -150,13 +150,14 @@ async def _open(
 
 async def _set_up(admin: Admin) -> None:
     """The namespace and the Role that the daemon runs under."""
-    await _create(admin, "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    await create(admin, "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     for one in yaml.safe_load_all((REPOSITORY / "helm" / "rbac.yaml").read_text()):
         group = "/api/v1" if one["apiVersion"] == "v1" else f"/apis/{one['apiVersion']}"
-        await _create(admin, f"{group}/namespaces/{NAMESPACE}/{one['kind'].lower()}s", one)
+        await create(admin, f"{group}/namespaces/{NAMESPACE}/{one['kind'].lower()}s", one)
 
 
-async def _create(admin: Admin, path: str, body: Json) -> None:
+async def create(admin: Admin, path: str, body: Json) -> None:
+    """If it is not there yet."""
     try:
         await admin.call("POST", path, body)
     except httpx.HTTPStatusError as error:
