@@ -118,6 +118,11 @@ def s3() -> Iterator[s3_server.S3Server]:
 
 
 @pytest.fixture
+def bucket(s3: s3_server.S3Server) -> str:
+    return s3.new_bucket()
+
+
+@pytest.fixture
 def redis(tmp_path: Path) -> Iterator[valkey.Valkey]:
     folder = tmp_path / "valkey"
     folder.mkdir()

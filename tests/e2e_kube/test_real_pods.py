@@ -6,25 +6,32 @@ Valkey, logs on an S3 server.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import httpx
 import msgspec
 import pytest
 import trio
 
-from leoflowd.config import Config, LogsConfig, RedisConfig, Role
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec, XComRef
-from leoflowd.contract.overriding import override
 from leoflowd.contract.termination import read_termination
+from leoflowd.store.dags import register_dag
 from leoflowd.store.database import Database
+from loadtests.lite_process import PASSWORD, free_port
 from tests.conftest import ARTIFACTS, PATIENCE_S
 from tests.e2e_kube.conftest import build_dag_image
 from tests.fakes.certificates import self_signed
 from tests.fakes.s3_server import S3Server
 from tests.fakes.valkey import Valkey
-from tests.integration.cluster.test_daemons import DAG_ID, World
+from tests.integration.cluster.test_daemons import DAG_ID, Api
 from tests.kube.clusters import NAMESPACE, Cluster, create
 from tests.kube.node import Engine, Node
 
@@ -101,38 +108,90 @@ TASKS = {
 }
 
 
-class Scene(World):
-    """A daemon of a cluster, and everything outside of it that the product knows."""
+class Scene:
+    """Daemons as processes of their own, configured as `docs/kubernetes.md` has it."""
 
-    def __init__(
-        self, database: Database, cluster: Cluster, folder: Path, kubeconfig: Path, *, redis: str, bucket: str
-    ) -> None:
-        """`kubeconfig`: the daemon's own, under the Role of helm/rbac.yaml."""
-        super().__init__(database, cluster, folder)
-        self.bucket = bucket
-        self._kubeconfig = kubeconfig
-        self._redis = RedisConfig(url=redis, xcom_min_bytes=1_000)
-        self._logs = LogsConfig(url=f"s3://{bucket}/logs")
+    def __init__(self, database: Database, cluster: Cluster, folder: Path, settings: dict[str, str]) -> None:
+        self.db = database
+        self.kubelet = cluster.admin
+        self._folder = folder
+        self._settings = settings
 
-    @override
-    def config(self, role: Role, *, certificate: Path | None = None, **changes: Any) -> Config:
-        built = super().config(role, certificate=certificate, redis=self._redis, logs=self._logs, **changes)
-        kubernetes = msgspec.structs.replace(built.kubernetes, kubeconfig=self._kubeconfig, agent_ca_config_map=CA)
-        return msgspec.structs.replace(built, kubernetes=kubernetes)
+    async def register(self, image: str, tasks: tuple[TaskSpec, ...]) -> None:
+        spec = DagSpec(dag_id=DAG_ID, image=image, tasks=tasks)
+        places = {"fileloc": "", "relative_fileloc": "dag.py", "bundle_name": "pushed"}
+        async with self.db.api.transaction() as conn:
+            await register_dag(conn, spec, now=datetime.now(UTC), **places)
+            await conn.execute(b"UPDATE dag SET is_paused = false")
+
+    @asynccontextmanager
+    async def daemon(self) -> AsyncIterator[Api]:
+        """Until the block ends, by SIGKILL."""
+        with self._process() as address:
+            async with httpx.AsyncClient(base_url=await address(), timeout=PATIENCE_S) as http:
+                yield await Api.login(http)
+
+    @contextmanager
+    def _process(self) -> Iterator[Callable[[], Awaitable[str]]]:
+        output = self._folder / f"daemon-{len(list(self._folder.glob('daemon-*')))}"
+        environment = {**os.environ, **self._settings, "LEOFLOW_API_PORT": str(free_port())}
+        command = [sys.executable, "-m", "leoflowd", "run"]
+        with output.open("wb") as told:
+            process = subprocess.Popen(command, env=environment, stdout=told, stderr=told, stdin=subprocess.DEVNULL)
+
+        async def address() -> str:
+            return await until(lambda: told_address(process, output))
+
+        try:
+            yield address
+        finally:
+            process.kill()
+            process.wait()
+
+
+def told_address(process: subprocess.Popen[bytes], output: Path) -> str | None:
+    found = re.search(r"^ready: (\S+)$", output.read_text(), flags=re.MULTILINE)
+    assert process.poll() is None, output.read_text()[-3000:]
+    return None if found is None else found[1]
+
+
+T = TypeVar("T")
+
+
+async def until(look: Callable[[], T]) -> T:
+    """What it gives as soon as that is something."""
+    with trio.fail_after(PATIENCE_S):
+        while not (found := look()):  # noqa: ASYNC110  # another process does it
+            await trio.sleep(0.05)
+    return found
 
 
 @pytest.fixture
 async def scene(
-    database: Database, cluster: Cluster, real_folder: Path, tmp_path: Path, redis: Valkey, s3: S3Server
+    database: Database, cluster: Cluster, real_folder: Path, tmp_path: Path, redis: Valkey, bucket: str, node: Node
 ) -> Scene:
-    _, ca = self_signed(tmp_path)
+    _, ca = self_signed(tmp_path, node.host)
     at = f"/api/v1/namespaces/{NAMESPACE}"
     await create(cluster.admin, f"{at}/serviceaccounts", {"metadata": {"name": "default"}})
     await create(cluster.admin, f"{at}/configmaps", {"metadata": {"name": CA}})
     await cluster.admin.call("PATCH", f"{at}/configmaps/{CA}", {"data": {"ca.crt": ca}})
-    return Scene(
-        database, cluster, tmp_path, real_folder / "daemon.kubeconfig", redis=redis.url, bucket=s3.new_bucket()
-    )
+    agents = f"{node.host}:{free_port()}"
+    settings = {
+        "DATABASE": database.conninfo,
+        "ADMIN_PASSWORD": PASSWORD,
+        "AGENTS_LISTEN": agents,
+        "AGENTS_TLS_CERT": str(tmp_path / "server.pem"),
+        "AGENTS_TLS_KEY": str(tmp_path / "server.pem"),
+        "AGENTS_LOG_DIR": str(tmp_path / "logs"),
+        "KUBERNETES_KUBECONFIG": str(real_folder / "daemon.kubeconfig"),  # under the Role of helm/rbac.yaml
+        "KUBERNETES_NAMESPACE": NAMESPACE,
+        "KUBERNETES_AGENT_ADDRESS": agents,
+        "KUBERNETES_AGENT_CA_CONFIG_MAP": CA,
+        "REDIS_URL": redis.url,
+        "REDIS_XCOM_MIN_BYTES": "1000",
+        "LOGS_URL": f"s3://{bucket}/logs",
+    }
+    return Scene(database, cluster, tmp_path, {f"LEOFLOW_{name}": value for name, value in settings.items()})
 
 
 @pytest.fixture
@@ -162,11 +221,12 @@ async def test_a_run_of_pods_of_a_pinned_image_is_green(
     tmp_path: Path,
     redis: Valkey,
     s3: S3Server,
+    bucket: str,
 ) -> None:
     image = image_of(WHOLE_RUN, engine, registry, base_image, tmp_path)
     engine.call("podman", "pull", "-q", image)
-    await scene.register(DagSpec(dag_id=DAG_ID, image=image, tasks=TASKS[WHOLE_RUN]))
-    async with scene.daemon(Role.ALL, certificate=tmp_path / "server.pem") as api:
+    await scene.register(image, TASKS[WHOLE_RUN])
+    async with scene.daemon() as api:
         run_id = await api.trigger()
         assert await api.wait_for_run(run_id) == "success"
         at = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
@@ -190,7 +250,7 @@ async def test_a_run_of_pods_of_a_pinned_image_is_green(
             while await scene.kubelet.names():  # noqa: ASYNC110  # in the cluster
                 await trio.sleep(0.05)
     assert len(redis.keys("")) == 1, "the large one of the two results"
-    assert any("first" in key for key in s3.keys(scene.bucket))
+    assert any("first" in key for key in s3.keys(bucket))
     tell_times(node, began)
 
 
@@ -208,8 +268,8 @@ async def test_an_end_that_no_daemon_heard_is_in_the_pod(
     scene: Scene, node: Node, engine: Engine, registry: str, base_image: str, tmp_path: Path
 ) -> None:
     image = image_of(WAITING, engine, registry, base_image, tmp_path)
-    await scene.register(DagSpec(dag_id=DAG_ID, image=image, tasks=TASKS[WAITING]))
-    async with scene.daemon(Role.ALL, certificate=tmp_path / "server.pem") as api:
+    await scene.register(image, TASKS[WAITING])
+    async with scene.daemon() as api:
         run_id = await api.trigger()
         at = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
         with trio.fail_after(PATIENCE_S):
@@ -217,17 +277,13 @@ async def test_an_end_that_no_daemon_heard_is_in_the_pod(
                 await trio.sleep(0.05)
     [name] = node.started_at
     (node.scratch(name) / "go").touch()
-    with trio.fail_after(PATIENCE_S):
-        while not node.said(name):  # noqa: ASYNC110  # in the container
-            await trio.sleep(0.05)
-        said = read_termination(node.said(name))
-        assert said is not None
-        assert said.outcome is not None
-        assert said.is_stored is False
-        await node.kill(name)
-        while name not in node.ended:  # noqa: ASYNC110  # in the container
-            await trio.sleep(0.05)
-    async with scene.daemon(Role.ALL, certificate=tmp_path / "server.pem") as api:
+    said = read_termination(await until(lambda: node.said(name)))
+    assert said is not None
+    assert said.outcome is not None
+    assert said.is_stored is False
+    await node.kill(name)
+    await until(lambda: name in node.ended)
+    async with scene.daemon() as api:
         assert await api.wait_for_run(run_id) == "success"
         [instance] = (await api.get(at))["task_instances"]
         assert instance["try_number"] == 1
@@ -239,12 +295,12 @@ async def test_a_task_that_takes_more_than_its_memory_fails_and_says_so(
     scene: Scene, node: Node, engine: Engine, registry: str, base_image: str, tmp_path: Path
 ) -> None:
     image = image_of(HUNGRY, engine, registry, base_image, tmp_path)
-    await scene.register(DagSpec(dag_id=DAG_ID, image=image, tasks=TASKS[HUNGRY]))
-    async with scene.daemon(Role.ALL, certificate=tmp_path / "server.pem") as api:
+    await scene.register(image, TASKS[HUNGRY])
+    async with scene.daemon() as api:
         run_id = await api.trigger()
         assert await api.wait_for_run(run_id) == "failed"
         at = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
         [instance] = (await api.get(at))["task_instances"]
         assert instance["try_number"] == 1
         log = msgspec.json.encode(await api.get(f"{at}/eats/logs/1")).decode()
-        print(log[-1500:])
+        assert "the kernel does that when memory runs out" in log

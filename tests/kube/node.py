@@ -78,6 +78,9 @@ class Engine:
 
 
 class Node:
+    host = "127.0.0.1"
+    """Where its pods reach this machine."""
+
     def __init__(self, admin: Admin, engine: Engine, folder: Path, *, name: str = "node-1") -> None:
         self._admin = admin
         self._engine = engine

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real Kubernetes API server with etcd, for tests: built once from Debian's source package, kept in the user's cache.
 #
-#   real.sh build                      about five minutes the first time, then nothing
+#   real.sh build [kubelet]            about five minutes the first time, then nothing; with a kubelet, some more
 #   real.sh start FOLDER PORT [LIFE_S] certificates and kubeconfigs in FOLDER, API server on 127.0.0.1:PORT, etcd beside it
 #   real.sh stop FOLDER
 #   real.sh restart-api FOLDER         the API server alone: watches break, and old resourceVersions are gone (410)
@@ -23,18 +23,20 @@ LIFE_S_DEFAULT=1800
 say() { echo "real.sh: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-build() {
+build() { # names of more programs
     mkdir -p "$CACHE"
     exec 9> "$CACHE/lock"
     flock 9 # two runs build once
-    [ -x "$ETCD" ] && [ -x "$API_SERVER" ] && return
+    local missing=()
+    for name in kube-apiserver "$@"; do [ -x "$CACHE/$name" ] || missing+=("$name"); done
+    [ -x "$ETCD" ] && [ ${#missing[@]} -eq 0 ] && return
     local work="$CACHE/build"
     rm -rf "$work"
     mkdir -p "$work"
     need_tools
     own_apt "$work/apt"
     [ -x "$ETCD" ] || take_etcd "$work"
-    [ -x "$API_SERVER" ] || build_api_server "$work"
+    [ ${#missing[@]} -eq 0 ] || build_programs "$work" "${missing[@]}"
     chmod -R u+w "$work"
     rm -rf "$work"
     say "ready: $CACHE"
@@ -76,10 +78,11 @@ take_etcd() {
     install -m 755 "$1/etcd/usr/bin/etcd" "$ETCD"
 }
 
-build_api_server() {
+build_programs() {
     local work="$1" started
+    shift
     started="$(date +%s)"
-    say "building kube-apiserver $VERSION; this takes some minutes, once"
+    say "building $* $VERSION; this takes some minutes, once"
     (
         cd "$work"
         "${APT[@]}" source --download-only kubernetes > source.log 2>&1 || { cat source.log >&2; exit 1; }
@@ -98,10 +101,12 @@ VERSION_FILE
         PATH="$(echo "$work"/go/lib/python3*/site-packages/go/bin):$PATH"
         export PATH GOPROXY=off GOFLAGS="-p=$PARALLEL" GOCACHE="$work/gocache" GOMAXPROCS="$PARALLEL"
         export KUBE_GIT_VERSION_FILE="$work/version" KUBE_VERBOSE=0
-        make -C tree WHAT=cmd/kube-apiserver > build.log 2>&1 || { tail -30 build.log >&2; exit 1; }
-    ) || die "kube-apiserver could not be built; see above and $work/build.log"
-    install -m 755 "$(find "$work/tree/_output" -name kube-apiserver -type f -path '*bin*' | head -1)" "$API_SERVER.new"
-    mv "$API_SERVER.new" "$API_SERVER"
+        make -C tree WHAT="${*/#/cmd/}" > build.log 2>&1 || { tail -30 build.log >&2; exit 1; }
+    ) || die "$* could not be built; see above and $work/build.log"
+    for name in "$@"; do
+        install -m 755 "$(find "$work/tree/_output" -name "$name" -type f -path '*bin*' | head -1)" "$CACHE/$name.new"
+        mv "$CACHE/$name.new" "$CACHE/$name"
+    done
     say "built in $(($(date +%s) - started)) s"
 }
 
@@ -188,9 +193,9 @@ end_one() {
 }
 
 case "${1:-}" in
-    build) build ;;
+    build) build "${@:2}" ;;
     start) start "$2" "$3" "${4:-}" ;;
     stop) end_one "$2/api.pid"; end_one "$2/etcd.pid" ;;
     restart-api) end_one "$2/api.pid"; start_api "$(cd "$2" && pwd)" ;;
-    *) die "usage: real.sh build | start FOLDER PORT [LIFE_S] | stop FOLDER | restart-api FOLDER" ;;
+    *) die "usage: real.sh build [kubelet] | start FOLDER PORT [LIFE_S] | stop FOLDER | restart-api FOLDER" ;;
 esac
