@@ -21,6 +21,7 @@ from tests.fakes import s3_server, valkey
 from tests.integration.conftest import database, postgres_conninfo  # noqa: F401  # fixtures
 from tests.kube.clusters import Cluster, real_cluster, real_server
 from tests.kube.node import Engine
+from tests.kube.real_node import running_node
 
 # Long, as root, with packages of the system: only when asked for.
 collect_ignore_glob = [] if os.environ.get("LEOFLOW_E2E_KUBE") else ["test_*.py"]
@@ -94,6 +95,18 @@ def debian(engine: Engine) -> str:
 def base_image(engine: Engine, registry: str, debian: str) -> str:
     """Our base image, by the digest that the registry knows."""
     return build_base(engine, f"{registry}/leoflow-base:py3.11", debian)
+
+
+@pytest.fixture(scope="session")
+def kubelet(
+    tmp_path_factory: pytest.TempPathFactory, real_folder: Path, engine: Engine, registry: str, debian: str
+) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("pause")
+    (folder / "Dockerfile").write_text(f'FROM {debian}\nENTRYPOINT ["sleep", "infinity"]\n')
+    engine.call("buildah", "bud", "--isolation=chroot", "-t", f"{registry}/pause:1", str(folder))
+    engine.call("buildah", "push", f"{registry}/pause:1")
+    with running_node(tmp_path_factory.mktemp("node"), api=real_folder, pause=f"{registry}/pause:1") as node:
+        yield node
 
 
 def build_base(engine: Engine, tag: str, base: str, *, cached: bool = True) -> str:

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# What `make e2e-kube` needs of this machine: builders, a runtime and a registry from Debian, the API server of
-# tests/kube/real.sh, and a root with Python made of Debian's packages, in the user's cache. Prints that root's path.
+# What `make e2e-kube` needs of this machine: builders, runtimes and a registry from Debian, API server and
+# kubelet of tests/kube/real.sh, and a root with Python made of Debian's packages, in the user's cache. Prints that root's path.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/leoflow/e2e-kube"
 # The last ones are what people expect of a small image: a shell, its tools, certificates, time zones.
 PACKAGES=python3,python3-venv,bash,dash,coreutils,grep,sed,findutils,libc-bin,ca-certificates,media-types,netbase,tzdata
-declare -A TOOLS=([buildah]=buildah [podman]=podman [runc]=runc [docker-registry]=docker-registry [mmdebstrap]=mmdebstrap)
+declare -A TOOLS=([buildah]=buildah [podman]=podman [runc]=runc [docker-registry]=docker-registry [mmdebstrap]=mmdebstrap
+    [containerd]=containerd [/usr/lib/cni/bridge]=containernetworking-plugins)
 
 die() { echo "e2e-kube: $*" >&2; exit 1; }
 
@@ -20,7 +21,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     "${install[@]}" >&2 || { apt-get update -q >&2 && "${install[@]}" >&2; }
 fi
 
-tests/kube/real.sh build
+tests/kube/real.sh build kubelet
 codename="$(. /etc/os-release && echo "$VERSION_CODENAME")"
 root="$CACHE/$codename/root.tar"
 if [ ! -e "$root" ]; then

