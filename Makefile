@@ -28,7 +28,7 @@ IN_WORKERS = $(if $(WORKERS),-n $(WORKERS) --dist loadfile --no-loadscope-reorde
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lite test crashes corpus oracle image e2e-kube check $(CHECKS) bench load lock pin-migrations docs clean chromium
+.PHONY: help setup setup-dev lite test crashes corpus oracle image e2e-kube check $(CHECKS) bench load lock release pin-migrations docs clean chromium
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -93,12 +93,17 @@ lock: | $(VENV)/bin/uv ## resolve the locks again from pyproject.toml; UPGRADE=1
 	$(UV_COMPILE) pyproject.toml --extra lite --extra cluster --group dev --output-file locks/dev.txt
 	$(UV_COMPILE) pyproject.toml --extra lite --group build --constraints locks/dev.txt --output-file locks/lite.txt
 	echo uv | $(UV_COMPILE) - --constraints locks/dev.txt --output-file locks/uv.txt
-	$(UV_COMPILE) locks/task-default.in --python-version 3.10 --constraints locks/dev.txt --output-file locks/task-default.txt
+	$(subst 3.11,3.10,$(UV_COMPILE)) locks/task-default.in --constraints locks/dev.txt --output-file locks/task-default.txt
 	$(UV_COMPILE) locks/agent.in --constraints locks/dev.txt --output-file locks/agent.txt
+	$(UV_COMPILE) pyproject.toml --extra cluster --constraints locks/dev.txt --output-file locks/daemon.txt
 	$(UV_COMPILE) --group load --output-file locks/load.txt
+	$(UV_COMPILE) --group release --output-file locks/release.txt
 
 $(VENV)/bin/uv:
 	@locks/install.sh lite
+
+release: setup-dev ## build what a release consists of into dist/, the same bytes for the same commit; KEY=FILE signs it
+	@locks/release.sh $(KEY)
 
 pin-migrations: ## pin the checksums of new migrations; part of a release
 	@locks/pin-migrations.sh
