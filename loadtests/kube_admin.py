@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import trio
 import yaml
 
 from leoflowd.kube.api import Body
@@ -26,7 +27,8 @@ class Admin:
         headers = {**await self._credentials.headers(), "Content-Type": kind}
         request = self._client.build_request(method, self._credentials.host + path, headers=headers, json=body)
         request.stream = Body(request.content)
-        answer = await self._client.send(request)
+        with trio.CancelScope(shield=True):  # a connection that is cancelled while it begins is left open by httpcore
+            answer = await self._client.send(request)
         answer.raise_for_status()
         return dict(answer.json())
 

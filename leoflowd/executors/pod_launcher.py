@@ -19,12 +19,14 @@ from leoflowd.contract.agent_messages import OutcomeKind
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import KubeUnavailable
 from leoflowd.contract.executors import Executor
+from leoflowd.contract.staging import Staging
 from leoflowd.core.pod_outcome import NotNeeded, PodLimits, judge
+from leoflowd.core.pod_wishes import PodRefused
 from leoflowd.kube.api import KubeRefused
+from leoflowd.kube.claims import build_claim, claim_name
 from leoflowd.kube.objects import Pod, Unreadable
 from leoflowd.kube.pod_spec import build_pod, pod_name
 from leoflowd.kube.policy import PodPolicy
-from leoflowd.kube.wishes import PodRefused
 from leoflowd.supervision import backoff_s
 
 log = telemetry.get_logger(__name__)
@@ -42,6 +44,8 @@ class Pods(Protocol):
     """`kube.api.KubeApi`."""
 
     async def create_pod(self, pod: bytes) -> None: ...
+
+    async def keep_claim(self, name: str, claim: bytes) -> bool: ...
 
     async def fetch_pod(self, name: str) -> Pod | Unreadable | None: ...
 
@@ -183,7 +187,11 @@ class PodLauncher(Executor):
         except PodRefused as error:
             self._end(spec.try_id, OutcomeKind.FAILED, str(error))
             return True
+        staging = dispatch.placement.staging
         try:
+            if staging is not None and not await self._keep_claim(staging):
+                self._dropped += 1  # collected, and not gone yet: the try comes again
+                return True
             await self._api.create_pod(pod)
         except KubeUnavailable as error:
             return self._pause(backoff_s(self._faults + 1), str(error))
@@ -192,6 +200,9 @@ class PodLauncher(Executor):
         self._created += 1
         self._went_well()
         return True
+
+    async def _keep_claim(self, staging: Staging) -> bool:
+        return await self._api.keep_claim(claim_name(staging, self._policy), build_claim(staging, self._policy))
 
     async def _after_refusal(self, dispatch: Dispatch, refused: KubeRefused) -> bool:
         match refused.status:

@@ -18,12 +18,16 @@ import yaml
 
 from leoflowd.contract.agent_messages import TrySpec
 from leoflowd.contract.dispatch import Placement
+from leoflowd.contract.staging import Staging
 from leoflowd.kube.api import KubeApi
+from leoflowd.kube.claims import build_claim, claim_name, claim_selector
 from leoflowd.kube.pod_spec import build_pod
 from tests.conftest import PATIENCE_S, REPOSITORY
 from tests.kube.clusters import fake_cluster
 from tests.kube.tries import IMAGE, POLICY, name_of, new_try, pod_of
 
+OURS = "/api/v1/namespaces/leoflow"
+STAGING = Staging(dag_run_id=1, dag_id="d", run_id="r")
 OBJECTS: list[dict[str, Any]] = list(yaml.safe_load_all((REPOSITORY / "helm" / "rbac.yaml").read_text()))
 [ROLE] = [one for one in OBJECTS if one["kind"] == "Role"]
 VERBS = (
@@ -47,7 +51,10 @@ RESOURCES = (
     ("rbac.authorization.k8s.io", "roles"), ("rbac.authorization.k8s.io", "rolebindings"),
     ("authentication.k8s.io", "tokenreviews"), ("coordination.k8s.io", "leases"),
 )  # fmt: skip
-NEEDED = frozenset({"create", "get", "list", "watch", "delete"})
+NEEDED = {
+    ("", "pods"): {"create", "get", "list", "watch", "delete"},
+    ("", "persistentvolumeclaims"): {"create", "get", "list", "delete"},
+}
 
 
 def may(verb: str, group: str, resource: str) -> bool:
@@ -61,9 +68,9 @@ def may(verb: str, group: str, resource: str) -> bool:
 
 
 @pytest.mark.parametrize(("group", "resource"), RESOURCES, ids=[f"{group}/{name}" for group, name in RESOURCES])
-def test_the_role_gives_the_verbs_of_its_pods_and_of_nothing_else(group: str, resource: str) -> None:
+def test_the_role_gives_the_verbs_of_its_pods_and_claims_and_of_nothing_else(group: str, resource: str) -> None:
     allowed = {verb for verb in VERBS if may(verb, group, resource)}
-    assert allowed == (NEEDED if (group, resource) == ("", "pods") else set())
+    assert allowed == NEEDED.get((group, resource), set())
 
 
 def test_nothing_is_granted_outside_of_the_namespace_of_the_tries() -> None:
@@ -82,15 +89,18 @@ async def test_the_client_asks_for_nothing_that_the_role_does_not_give(tmp_path:
         with trio.fail_after(PATIENCE_S):
             await every_call(cluster.api, spec)
         asked = set(cluster.server.requests)
-    pods = "/api/v1/namespaces/leoflow/pods"
+    pods = f"{OURS}/pods"
     known = {("POST", pods), ("GET", pods), ("GET", f"{pods}/{name_of(spec)}"), ("DELETE", f"{pods}/{name_of(spec)}")}
+    claims, claim = f"{OURS}/persistentvolumeclaims", claim_name(STAGING, POLICY)
+    known |= {("POST", claims), ("GET", claims), ("GET", f"{claims}/{claim}"), ("DELETE", f"{claims}/{claim}")}
     assert asked == known | {("GET", "/openid/v1/jwks")}
 
 
 async def every_call(api: KubeApi, spec: TrySpec) -> None:
     calls = {name for name in vars(KubeApi) if not name.startswith("_")}
     assert calls == {
-        "create_pod", "fetch_pod", "delete_pod", "list_pods", "watch_pods", "fetch_signing_keys", "close"
+        "create_pod", "fetch_pod", "delete_pod", "list_pods", "watch_pods", "fetch_signing_keys", "close",
+        "keep_claim", "list_claims", "delete_claim",
     }, "a new call needs its verb here, and in helm/rbac.yaml"  # fmt: skip
     await api.create_pod(pod_of(spec))
     listed = await api.list_pods("")
@@ -98,6 +108,9 @@ async def every_call(api: KubeApi, spec: TrySpec) -> None:
     async with api.watch_pods("", listed.resource_version, watch_s=5):
         pass
     await api.delete_pod(name_of(spec), uid=listed.pods[0].uid)
+    await api.keep_claim(claim_name(STAGING, POLICY), build_claim(STAGING, POLICY))
+    [claim] = await api.list_claims(claim_selector(POLICY.installation))
+    await api.delete_claim(claim)
     await api.fetch_signing_keys()
 
 
