@@ -108,9 +108,10 @@ release: setup-dev ## build what a release consists of into dist/, the same byte
 pin-migrations: ## pin the checksums of new migrations; part of a release
 	@locks/pin-migrations.sh
 
-docs: setup-dev ## write docs/pictures/*.svg and docs/cli.md again
+docs: setup-dev ## write docs/pictures/*.svg, docs/cli.md and the stubs for editors again
 	$(VENV)/bin/python docs/pictures/draw.py
 	$(VENV)/bin/python docs/cli_reference.py
+	$(VENV)/bin/python docs/author_stubs.py
 
 chromium:
 	@tests/e2e/install-chromium.sh

@@ -100,6 +100,13 @@ class SchedulerConfig(Section, frozen=True, kw_only=True):
     """Items of one output that tasks may be mapped over; a task that returns more fails."""
 
 
+class DagsConfig(Section, frozen=True, kw_only=True):
+    """What holds for DAGs that say nothing of it."""
+
+    paused_at_creation: bool = False
+    """A new DAG does not run before somebody turns it on."""
+
+
 class StoreConfig(Section, frozen=True, kw_only=True):
     """How long Postgres may take (ADR 22)."""
 
@@ -374,6 +381,7 @@ class Config(Section, frozen=True, kw_only=True):
     api: ApiConfig = ApiConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     agents: AgentsConfig = AgentsConfig()
+    dags: DagsConfig = DagsConfig()
     store: StoreConfig = StoreConfig()
     logs: LogsConfig = LogsConfig()
     redis: RedisConfig = RedisConfig()
@@ -440,6 +448,7 @@ SECTIONS: dict[str, type[Section]] = {
     "api": ApiConfig,
     "scheduler": SchedulerConfig,
     "agents": AgentsConfig,
+    "dags": DagsConfig,
     "store": StoreConfig,
     "logs": LogsConfig,
     "redis": RedisConfig,
@@ -454,8 +463,24 @@ SECTIONS: dict[str, type[Section]] = {
 }
 """What the environment may set: `LEOFLOW_<NAME>_<FIELD>`."""
 
-LITE_SECTIONS = ("store", "logs", "redis", "xcoms", "egress", "inline", "callbacks", "pool", "scheduler", "triggers")
+LITE_SECTIONS = (
+    "dags",
+    "store",
+    "logs",
+    "redis",
+    "xcoms",
+    "egress",
+    "inline",
+    "callbacks",
+    "pool",
+    "scheduler",
+    "triggers",
+)
 """What it may set in Lite too; the rest of Lite follows from its flags."""
+
+
+AIRFLOWS_NAMES = {"LEOFLOW_DAGS_PAUSED_AT_CREATION": "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION"}
+"""Airflow's variables that mean the same; ours counts where both are set."""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
@@ -484,8 +509,8 @@ def _read(
     for name in found:
         for field in msgspec.structs.fields(SECTIONS[name]):
             variable = f"LEOFLOW_{name}_{field.name}".upper()
-            if variable in environment:
-                text = environment[variable]
+            text = environment.get(variable, environment.get(AIRFLOWS_NAMES.get(variable, "")))
+            if text is not None:
                 found[name][field.name] = _parts(text) if get_origin(field.type) is tuple else text
     try:
         return {
@@ -493,7 +518,7 @@ def _read(
             for name, fields in found.items()
         }
     except msgspec.ValidationError as error:
-        raise ConfigRefused(f"a LEOFLOW_ setting is wrong: {error}") from error
+        raise ConfigRefused(f"a setting of the environment is wrong: {error}") from error
 
 
 def _parts(text: str) -> list[str]:

@@ -350,6 +350,7 @@ def build_api(base: Foundation, waits: WaitParts | None, config: ApiConfig) -> A
         version=release(),
         pool=None if waits is None else waits.pool,
         secrets=box_of(base.config.secrets),
+        paused_at_creation=base.config.dags.paused_at_creation,
         test_connection=ConnectionCheck(base.policy).check if config.test_connection else None,
     )
     return ApiServer(context, shutdown=base.stop.wait)

@@ -121,6 +121,7 @@ def build_workspace(base: Foundation, lite: LiteConfig, environments: Environmen
         environments=environments,
         loadable=partial(fetch_loadable, base.db, box_of(base.config.secrets)),
         hints=base.hints.subscribe(),
+        paused_at_creation=base.config.dags.paused_at_creation,
     )
 
 

@@ -362,7 +362,7 @@ def _with_airflow(needs: Needs, python_for: PythonFor) -> str:
 def _load_in(python: str, job: Job, needs: Needs, loader: Loader) -> Answer:
     project = job.project
     by_sdk = loader is Loader.SDK
-    deadline_s = job.deadline_s + (SDK_IMPORT_S if by_sdk or job.config.dbt else 0)
+    deadline_s = job.deadline_s + (SDK_IMPORT_S if by_sdk or "dbt" in needs.modules else 0)
     request = {
         "shim": str(SHIM),
         "sdk": by_sdk,

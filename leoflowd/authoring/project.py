@@ -157,7 +157,10 @@ TEXTS = _list_of(TEXT)
 ENV = _map_of(_expect(lambda value: isinstance(value, str), "a text; put quotes around numbers and booleans"))
 AMOUNT = _matching(QUANTITY, "a Kubernetes quantity such as 500m or 1Gi")
 AMOUNTS = _closed({"cpu": AMOUNT, "memory": AMOUNT})
-NO_DBT_GROUPS = _refused("a dbt project is a DAG of its own", "use `dbt:` in the leoflow.yaml of its folder")
+NO_DBT_GROUPS = _refused(
+    "groups of dbt are written where their DAG is",
+    "use dbt_group(...) of leoflow.dbt in the DAG file, or `dbt:` in the leoflow.yaml of the project's folder",
+)
 LATER_SECRETS = _refused(
     "scoped delivery of connections and variables arrives later",
     "until then a task reads AIRFLOW_CONN_* and AIRFLOW_VAR_* from its environment",

@@ -162,14 +162,15 @@ def _finish_task(task: dict[str, Any], config: ProjectConfig) -> dict[str, Any]:
 
 def _place(task: dict[str, Any], wanted: Any, config: ProjectConfig) -> None:
     """Who runs it, and who renders it; `execution: inline` or `process` of leoflow.yaml decides where both would do."""
-    inline_kind = task["kind"] in {"wait", "http"}
+    inline_kind = task["kind"] in {"wait", "http"} or bool(task.get("mapped_items"))
     if inline_kind and not is_simple([task.get("wait") or task.get("http"), task.get("mapped_values")]):
         drop_arguments(task)
     process_kind = task.pop("process_kind")
     if wanted == "process" and inline_kind:
         if process_kind is None:
             raise _cannot_place(task, config, "Leoflow has no code for it that a process could run", "remove it")
-        task |= {"kind": process_kind, "wait": None, "http": None, "prepare": "daemon", "mapped_values": []}
+        task |= {"kind": process_kind, "wait": None, "http": None, "prepare": "daemon"}
+        task |= {"mapped_values": [], "mapped_items": []}
     elif wanted == "process" and process_kind is None:
         raise _cannot_place(task, config, "it has nothing to run", "remove it")
     elif wanted == "inline" and task["kind"] not in {"wait", "http", "empty"}:

@@ -29,6 +29,7 @@ from leoflowd.contract.staging import VARIABLE
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.contract.values import conf_text
 from leoflowd.contract.wait_spec import Deferral
+from leoflowd.contract.xcoms import RETURN_KEY
 from leoflowd.core.asset_events import NewEvent, events_of
 from leoflowd.core.callbacks import plan_callback, plan_dag_callback
 from leoflowd.core.choices import choice_among
@@ -217,6 +218,9 @@ class LocalRun:
             self._note_events(instance, outcome)
         if outcome.kind is OutcomeKind.SUCCESS and (choice := choice_among(outcome.xcoms)) is not None:
             self.view.choose(instance, choice)
+        if outcome.kind is OutcomeKind.SUCCESS:
+            returned = self.xcoms.get((self.task_of(instance).task_id, before.map_index, RETURN_KEY))
+            self.view.keep_items(instance, returned)
         return {decision.instance for decision in decisions}
 
     def _note_events(self, instance: int, outcome: Outcome) -> None:
@@ -436,7 +440,14 @@ class LocalRun:
         return msgspec.structs.replace(spec, env=env, bundle_path=code, python=str(self._python), warm=False)
 
     def _facts_of(self, instance: int) -> TryFacts:
-        return TryFacts(dag_run_id=0, facts=self.view.facts[instance], run=self._run_facts(), artifact=self._artifact)
+        return TryFacts(
+            dag_run_id=0,
+            facts=self.view.facts[instance],
+            run=self._run_facts(),
+            artifact=self._artifact,
+            # a call is made by a process here
+            items=self.view.items_of(instance) if self.task_of(instance).wait is not None else None,
+        )
 
     def _run_facts(self) -> DagRunFacts:
         start = self.view.start_date

@@ -81,6 +81,7 @@ class Workspace:
         environments: Environments | None = None,
         loadable: Callable[[], Awaitable[Loadable]] | None = None,
         hints: trio.MemoryReceiveChannel[Hint] | None = None,
+        paused_at_creation: bool = False,
     ) -> None:
         self._root = config.workspace
         self._bundles = config.data_dir / "bundles"
@@ -99,7 +100,7 @@ class Workspace:
             pods=None if config.cluster is None else Pods(config.cluster.image),
         )
         self._projects: dict[str, Watched] = {}
-        self._registrations = Registrations(db, config.workspace, now)
+        self._registrations = Registrations(db, config.workspace, now, paused_at_creation=paused_at_creation)
         self._watch = FileWatch(config.workspace, self._look)
         self._threads = trio.CapacityLimiter(THREADS)
         self._look_now = trio.Event()

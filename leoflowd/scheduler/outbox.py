@@ -18,8 +18,8 @@ from leoflowd.contract.dispatch import Dispatch, Placement, launch_fault
 from leoflowd.contract.staging import staging_of
 from leoflowd.contract.xcoms import ValueGone, ValuesUnavailable
 from leoflowd.core.simple_templates import TemplateFault
-from leoflowd.core.try_spec import TryFacts, build_try_spec
-from leoflowd.scheduler.waits import HTTP_KIND, inline_call
+from leoflowd.core.try_spec import HTTP_KIND, TryFacts, build_try_spec
+from leoflowd.scheduler.waits import inline_call
 from leoflowd.store.database import Database
 from leoflowd.store.try_specs import list_try_specs
 
