@@ -56,6 +56,7 @@ def build_pods(base: Foundation, api: KubeApi, policy: PodPolicy) -> Pods:
         dispatches=base.dispatches_out.clone(),
         refuse=base.refusals.refuse,
         pending=watcher.pending,
+        has_pod=watcher.has_pod,
         at_once=config.creates_at_once,
     )
     collector = StagingCollector(

@@ -57,7 +57,8 @@ class LauncherStatistics(msgspec.Struct, frozen=True):
     creating: int
     created: int
     found: int
-    """That were there already: launched twice, or adopted from a daemon that is gone."""
+    """That were there already: launched twice (the scheduler's sweep does, as long as a try has not begun), or adopted
+    from a daemon that is gone."""
     refused: int
     dropped: int
     """For lack of room; their tries are launched again."""
@@ -66,7 +67,8 @@ class LauncherStatistics(msgspec.Struct, frozen=True):
 
 
 class PodLauncher(Executor):
-    """`pending` gives the ids of the tries whose pods have not begun; `refuse` reports one that can have no pod."""
+    """`pending` gives the ids of the tries whose pods have not begun; `has_pod` says of a try whether the
+    watcher knows a pod of it that is needed; `refuse` reports one that can have no pod."""
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class PodLauncher(Executor):
         dispatches: trio.MemoryReceiveChannel[Dispatch],
         refuse: Callable[[str, OutcomeKind, str], None],
         pending: Callable[[], frozenset[str]] = frozenset,
+        has_pod: Callable[[str], bool] = lambda _: False,
         at_once: int = 8,
         capacity: int = CAPACITY,
     ) -> None:
@@ -84,6 +87,7 @@ class PodLauncher(Executor):
         self._dispatches = dispatches
         self._refuse = refuse
         self._pending = pending
+        self._has_pod = has_pod
         self._at_once = at_once
         self._capacity = capacity
         self._waiting: dict[str, Dispatch] = {}
@@ -127,6 +131,9 @@ class PodLauncher(Executor):
         try_id = dispatch.spec.try_id
         if try_id in self._creating:
             return  # its agent asks for what is new
+        if self._has_pod(try_id):
+            self._found += 1  # a thousand pods without a node are launched again every few seconds
+            return
         if try_id not in self._waiting and len(self._waiting) >= self._capacity:
             self._dropped += 1
             return
@@ -149,6 +156,9 @@ class PodLauncher(Executor):
     async def _work(self) -> None:
         while True:
             try_id, dispatch = await self._take()
+            if self._has_pod(try_id):  # created, and the answer was lost; by now it may even be gone
+                self._found += 1
+                continue
             self._creating.add(try_id)
             try:
                 if not await self._create(dispatch):

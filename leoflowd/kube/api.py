@@ -189,7 +189,7 @@ class KubeApi:
     ) -> httpx.Response:
         headers = {"Content-Type": "application/json", **await self._credentials.headers()}
         request = self._client.build_request(method, url, content=body, params=params, headers=headers, timeout=None)
-        request.stream = _Body(body)
+        request.stream = Body(body)
         with _reaching(), trio.fail_after(self._request_s):
             response = await self._client.send(request)
         if response.status_code >= 300:
@@ -213,7 +213,7 @@ class KubeApi:
         raise KubeRefused(code, status.reason or "", status.message or "", after)
 
 
-class _Body(httpx.AsyncByteStream):
+class Body(httpx.AsyncByteStream):
     """Given once, without an async generator: httpx leaves its own unfinished when a connection breaks."""
 
     def __init__(self, content: bytes) -> None:

@@ -45,6 +45,7 @@ class FakeApiServer:
         """Connections are closed before they are answered."""
         self.is_silent = False
         """Requests are read and never answered."""
+        self.unanswered = 0
         self.token: str | None = None
         self.signing_keys: Json = {"keys": []}
         """What it says that it signs the tokens of service accounts with."""
@@ -124,6 +125,7 @@ class _Connection:
             if request is None:
                 return
             if self._server.is_silent:
+                self._server.unanswered += 1
                 await trio.sleep_forever()
             await self._respond(request, body)
             if self._http.our_state is not h11.DONE:

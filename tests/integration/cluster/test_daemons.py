@@ -76,7 +76,7 @@ class World:
         return msgspec.structs.replace(built, **{**self.changes, **changes})
 
     @asynccontextmanager
-    async def daemon(self, role: Role, *, certificate: Path | None = None) -> AsyncIterator[Api]:
+    async def daemon(self, role: Role, *, certificate: Path | None = None, **changes: Any) -> AsyncIterator[Api]:
         """Until the block ends, as by SIGKILL: nothing is drained. `certificate`: and key, of the door for agents."""
         ready, said = trio.Event(), []
 
@@ -86,7 +86,7 @@ class World:
                 ready.set()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(daemon.run, self.config(role, certificate=certificate), hear)
+            nursery.start_soon(daemon.run, self.config(role, certificate=certificate, **changes), hear)
             with trio.fail_after(PATIENCE_S):
                 await ready.wait()
             async with httpx.AsyncClient(base_url=said[-1].removeprefix("ready: "), timeout=PATIENCE_S) as http:
