@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -169,14 +170,12 @@ class Service:
         port = self._world.ports[self.connections % len(self._world.ports)]
         self.connections += 1
         async with await trio.open_tcp_stream("127.0.0.1", port) as server, trio.open_nursery() as nursery:
-            nursery.start_soon(_copy, client, server)
-            nursery.start_soon(_copy, server, client)
 
+            async def copy(source: trio.SocketStream, target: trio.SocketStream) -> None:
+                with contextlib.suppress(trio.BrokenResourceError):
+                    async for piece in source:
+                        await target.send_all(piece)
+                nursery.cancel_scope.cancel()
 
-async def _copy(source: trio.SocketStream, target: trio.SocketStream) -> None:
-    try:
-        async for piece in source:
-            await target.send_all(piece)
-        await target.send_eof()
-    except trio.BrokenResourceError:
-        await target.aclose()
+            nursery.start_soon(copy, client, server)
+            nursery.start_soon(copy, server, client)
