@@ -117,7 +117,9 @@ class Scene:
         self.db = database
         self.kubelet = cluster.admin
         self._folder = folder
-        self._settings = settings
+        self.settings = settings
+        self.url = ""
+        """Of the last daemon."""
 
     async def register(self, image: str, tasks: tuple[TaskSpec, ...]) -> None:
         spec = DagSpec(dag_id=DAG_ID, image=image, tasks=tasks)
@@ -130,13 +132,14 @@ class Scene:
     async def daemon(self) -> AsyncIterator[Api]:
         """Until the block ends, by SIGKILL."""
         with self._process() as address:
-            async with httpx.AsyncClient(base_url=await address(), timeout=PATIENCE_S) as http:
+            self.url = await address()
+            async with httpx.AsyncClient(base_url=self.url, timeout=PATIENCE_S) as http:
                 yield await Api.login(http)
 
     @contextmanager
     def _process(self) -> Iterator[Callable[[], Awaitable[str]]]:
         output = self._folder / f"daemon-{len(list(self._folder.glob('daemon-*')))}"
-        environment = {**os.environ, **self._settings, "LEOFLOW_API_PORT": str(free_port())}
+        environment = {**os.environ, **self.settings, "LEOFLOW_API_PORT": str(free_port())}
         command = [sys.executable, "-m", "leoflowd", "run"]
         with output.open("wb") as told:
             process = subprocess.Popen(command, env=environment, stdout=told, stderr=told, stdin=subprocess.DEVNULL)
