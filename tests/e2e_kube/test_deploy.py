@@ -1,4 +1,4 @@
-"""`leoflow deploy --trigger --wait` with each builder, and the image of the daemon: real registry, API server and node."""
+"""`leoflow deploy --trigger --wait` with each builder, and the image of the daemon: real registry, API server, node."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def daemon_image(engine: Engine, registry: str, debian: str) -> str:
 
 @pytest.fixture
 def container(engine: Engine, daemon_image: str) -> Iterator[list[str]]:
-    """A podman command for it, with a read-only root as the chart has it; as root, for Postgres' socket is not nobody's."""
+    """A podman command for it, with a read-only root as in the chart; as root, who may use the socket of Postgres."""
     name = f"leoflowd-{os.getpid()}"
     command = ["podman", "run", "-d", "--name", name, "--network=host", "--read-only", "--user=0:0"]
     yield [*command, "--volume=/tmp:/tmp", "--tmpfs=/var/log/leoflow"]
