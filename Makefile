@@ -28,7 +28,7 @@ IN_WORKERS = $(if $(WORKERS),-n $(WORKERS) --dist loadfile --no-loadscope-reorde
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lite test crashes corpus oracle image e2e-kube check $(CHECKS) bench load lock release pin-migrations docs clean chromium
+.PHONY: help setup setup-dev lite test crashes corpus oracle image image-daemon e2e-kube check $(CHECKS) bench load lock release pin-migrations docs clean chromium
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ oracle: setup-dev ## generated DAGs and Airflow's examples end as in Airflow; AR
 
 image: setup ## build the base image of task pods (docs/kubernetes.md); ARGS="--tag NAME --python 3.12 --push"
 	$(VENV)/bin/python agent/image/build.py $(ARGS)
+
+image-daemon: setup-dev ## build the image of the daemon, for the chart; the same ARGS
+	$(VENV)/bin/python helm/image/build.py $(ARGS)
 
 # Needs root, and installs builders and a runtime from Debian; not part of `make test`.
 e2e-kube: setup-dev ## runs of pods of a real image on a real API server; the first time it builds that for minutes
@@ -108,9 +111,10 @@ release: setup-dev ## build what a release consists of into dist/, the same byte
 pin-migrations: ## pin the checksums of new migrations; part of a release
 	@locks/pin-migrations.sh
 
-docs: setup-dev ## write docs/pictures/*.svg and docs/cli.md again
+docs: setup-dev ## write docs/pictures/*.svg, docs/cli.md and the stubs for editors again
 	$(VENV)/bin/python docs/pictures/draw.py
 	$(VENV)/bin/python docs/cli_reference.py
+	$(VENV)/bin/python docs/author_stubs.py
 
 chromium:
 	@tests/e2e/install-chromium.sh

@@ -21,7 +21,11 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--role", type=click.Choice([*Role]), help="What it does beside API and agents [LEOFLOW_ROLE; all].")
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    help="What it does beside API and agents [LEOFLOW_ROLE; all].",
+)
 def run(role: str | None) -> None:
     """Serve until SIGTERM. Exit code 0 after a drain, 1 when something broke."""
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import socket
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +19,8 @@ from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.overriding import override
 
 LITE_PORT = 8088
+AGENT_PORT = 8089
+"""Of Lite's door for pods."""
 KEY_FILE = "secret_key"
 """In Lite's data folder, outside the database: a dump of the database alone opens no secret."""
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -94,6 +98,13 @@ class SchedulerConfig(Section, frozen=True, kw_only=True):
     """Task instances kept in memory (about 0.6 KB each); beyond it, runs that only wait are dropped and read again."""
     max_map_length: Annotated[int, msgspec.Meta(ge=1)] = 1024
     """Items of one output that tasks may be mapped over; a task that returns more fails."""
+
+
+class DagsConfig(Section, frozen=True, kw_only=True):
+    """What holds for DAGs that say nothing of it."""
+
+    paused_at_creation: bool = False
+    """A new DAG does not run before somebody turns it on."""
 
 
 class StoreConfig(Section, frozen=True, kw_only=True):
@@ -268,6 +279,11 @@ class KubernetesConfig(Section, frozen=True, kw_only=True):
     """Tells our pods from those of another Leoflow in the same namespace; at most 63 letters, digits and dashes."""
     agent_address: str = ""
     """`host:port` under which pods reach the agents' service."""
+    agent_ca: str = ""
+    """PEM text of what signs that service, where there is no config map with it."""
+    host_address: str = ""
+    """The same of this very daemon, such as the address of its pod: its trigger hosts come straight to it. Empty =
+    through `agent_address`, again and again until they meet it."""
     agent_ca_config_map: str = ""
     """Config map whose `ca.crt` signs the agents' service; empty = plain text, for a mesh that encrypts."""
     image: str = ""
@@ -291,6 +307,14 @@ class KubernetesConfig(Section, frozen=True, kw_only=True):
     """`label=value` that every pod needs, whatever its author writes."""
     grace_s: Annotated[int, msgspec.Meta(ge=1)] = 30
     """Between TERM and KILL of a pod; its agent reports within it."""
+    staging_size: str = "1Gi"
+    """Of a dag run's staging volume, where leoflow.yaml names none."""
+    staging_storage_class: str = ""
+    """Likewise; empty = the cluster's default."""
+    staging_access_mode: str = "ReadWriteMany"
+    """`ReadWriteOnce` where a class has no other: then all pods of a run need one node."""
+    staging_ttl_s: Positive = 86_400.0
+    """A staging volume is kept for so long after the end of its run, for those who clear tasks."""
     request_s: Positive = 10.0
     """For one answer of the API server."""
     watch_s: Annotated[int, msgspec.Meta(ge=5)] = 60
@@ -314,8 +338,23 @@ class ProcessConfig(Section, frozen=True, kw_only=True):
     agent_log: Path
     work: Path
     """Where the working directories of tries are made."""
+    staging: Path
+    """Where dag runs that want one have a folder of their own."""
     run_as: str | None = None
     stop_grace_s: float = 5.0
+
+
+class LiteClusterConfig(Section, frozen=True, kw_only=True):
+    """Lite whose tasks run in pods: `--executor kubernetes` (ADR 66)."""
+
+    kubeconfig: Path | None = None
+    context: str = ""
+    namespace: str = "default"
+    image: str = ""
+    """For projects whose `leoflow.yaml` names none."""
+    agent_host: str = ""
+    """Of this machine as pods see it; empty = found by the way to the API server."""
+    agent_port: int = AGENT_PORT
 
 
 class LiteConfig(Section, frozen=True, kw_only=True):
@@ -329,6 +368,8 @@ class LiteConfig(Section, frozen=True, kw_only=True):
     """From `lite.given_password`; None = made at first start and printed once."""
     run_as: str | None = None
     """User that tasks run as, where we are root; None = our own user."""
+    cluster: LiteClusterConfig | None = None
+    """None: tasks run as processes of this machine."""
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -340,6 +381,7 @@ class Config(Section, frozen=True, kw_only=True):
     api: ApiConfig = ApiConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     agents: AgentsConfig = AgentsConfig()
+    dags: DagsConfig = DagsConfig()
     store: StoreConfig = StoreConfig()
     logs: LogsConfig = LogsConfig()
     redis: RedisConfig = RedisConfig()
@@ -364,6 +406,9 @@ def lite_config(lite: LiteConfig, environment: Mapping[str, str] = os.environ) -
     if not 1 <= lite.port <= 65535:
         raise ConfigRefused(f"--port {lite.port} is no port; choose 1 to 65535")
     data = lite.data_dir
+    sections = _read(environment, LITE_SECTIONS)
+    if lite.cluster is not None:
+        sections |= _read(environment, ("kubernetes",), {"kubernetes": _of_cluster(lite.cluster, data)})
     return Config(
         database=lite.postgres,
         api=ApiConfig(host=lite.host, port=lite.port, edition="LITE", ui_dir=data / "ui", bundles=data / "bundles"),
@@ -377,17 +422,33 @@ def lite_config(lite: LiteConfig, environment: Mapping[str, str] = os.environ) -
             venvs=data / "venvs",
             agent_log=data / "agent" / "agent.log",
             work=data / "work",
+            staging=data / "staging",
             run_as=lite.run_as,
         ),
         lite=lite,
-        **_read(environment, LITE_SECTIONS),
+        **sections,
     )
+
+
+def _of_cluster(cluster: LiteClusterConfig, data_dir: Path) -> dict[str, str]:
+    """What the environment may set otherwise, but for flags. Tags are a laptop's images; and many laptops may share a
+    cluster, whose pods are each one's own."""
+    owner = hashlib.sha256(f"{socket.gethostname()} {data_dir}".encode()).hexdigest()[:10]
+    found = {"allow_tags": "true", "installation": f"lite-{owner}", "namespace": cluster.namespace}
+    if cluster.kubeconfig is not None:
+        found["kubeconfig"] = str(cluster.kubeconfig)
+    if cluster.context:
+        found["context"] = cluster.context
+    if cluster.image:
+        found["image"] = cluster.image
+    return found
 
 
 SECTIONS: dict[str, type[Section]] = {
     "api": ApiConfig,
     "scheduler": SchedulerConfig,
     "agents": AgentsConfig,
+    "dags": DagsConfig,
     "store": StoreConfig,
     "logs": LogsConfig,
     "redis": RedisConfig,
@@ -402,8 +463,24 @@ SECTIONS: dict[str, type[Section]] = {
 }
 """What the environment may set: `LEOFLOW_<NAME>_<FIELD>`."""
 
-LITE_SECTIONS = ("store", "logs", "redis", "xcoms", "egress", "inline", "callbacks", "pool", "scheduler", "triggers")
+LITE_SECTIONS = (
+    "dags",
+    "store",
+    "logs",
+    "redis",
+    "xcoms",
+    "egress",
+    "inline",
+    "callbacks",
+    "pool",
+    "scheduler",
+    "triggers",
+)
 """What it may set in Lite too; the rest of Lite follows from its flags."""
+
+
+AIRFLOWS_NAMES = {"LEOFLOW_DAGS_PAUSED_AT_CREATION": "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION"}
+"""Airflow's variables that mean the same; ours counts where both are set."""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
@@ -423,14 +500,17 @@ def role_of(name: str) -> Role:
         raise ConfigRefused(f"there is no role {name!r}; the roles are {', '.join(Role)}") from None
 
 
-def _read(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:
-    """These sections, by name, as the environment sets them; lists are separated by commas."""
-    found: dict[str, dict[str, str | list[str]]] = {name: {} for name in names}
+def _read(
+    environment: Mapping[str, str], names: Iterable[str], given: Mapping[str, dict[str, str]] = {}
+) -> dict[str, Any]:
+    """These sections, by name, as the environment sets them, or else as they are `given`; lists are separated by
+    commas."""
+    found: dict[str, dict[str, str | list[str]]] = {name: {**given.get(name, {})} for name in names}
     for name in found:
         for field in msgspec.structs.fields(SECTIONS[name]):
             variable = f"LEOFLOW_{name}_{field.name}".upper()
-            if variable in environment:
-                text = environment[variable]
+            text = environment.get(variable, environment.get(AIRFLOWS_NAMES.get(variable, "")))
+            if text is not None:
                 found[name][field.name] = _parts(text) if get_origin(field.type) is tuple else text
     try:
         return {
@@ -438,7 +518,7 @@ def _read(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, Any
             for name, fields in found.items()
         }
     except msgspec.ValidationError as error:
-        raise ConfigRefused(f"a LEOFLOW_ setting is wrong: {error}") from error
+        raise ConfigRefused(f"a setting of the environment is wrong: {error}") from error
 
 
 def _parts(text: str) -> list[str]:

@@ -10,7 +10,7 @@
       process executor (Lite)                                                     crash; contain per environment
       replica: says that this daemon lives                                        crash; contain per beat
       cheap-task pool: this daemon's share of the waits                           crash; contain per probe
-        stall watcher, trigger hosts                                              crash; contain per wait
+        trigger hosts (of a leader without a pool too), stall watcher             crash; contain per wait
         shards: which waits are ours                                              restart_on(StoreUnavailable)
         leadership                                                  restart_on(StoreUnavailable, LeadershipLost)
           while not leading: reports become rows                                  with the leadership
@@ -47,7 +47,7 @@ import trio_asyncio  # noqa: F401  # before any library that does `from asyncio 
 from leoflowd import telemetry
 from leoflowd.assembly.parts import Parts, Term
 from leoflowd.assembly.places import Kept, places_of
-from leoflowd.cheap_tasks.parts import WaitParts
+from leoflowd.cheap_tasks.parts import HostParts, WaitParts
 from leoflowd.config import Config, ConfigRefused, LiteConfig, StoreConfig, lite_config
 from leoflowd.contract.errors import LeadershipLost, StoreUnavailable
 from leoflowd.lite.environments import Environments
@@ -97,11 +97,12 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
                 parts = await _patiently(
                     lambda: build(config, db, kept, root, stop, lead=partial(_lead, root, leading), say=say)
                 )
+                if parts.close is not None:
+                    stores.start_soon(_call_at_end, parts.close)  # after the workers, who have last words to say
                 await start_restarting(stores, root.child("hint listener"), parts.hints.run, StoreUnavailable)
                 async with _stage() as workers:
                     await _start_workers(workers, root, parts)
-                    if parts.waits is not None:
-                        await _start_waits(workers, root, parts.waits)
+                    await _start_waits(workers, root, parts.waits, parts.triggers)
                     async with _stage() as deciders:
                         deciders.start_soon(parts.follow_hints)
                         await _start_leadership(deciders, leading, parts)
@@ -115,6 +116,10 @@ async def _run_tree(config: Config, root: Node, stop: trio.Event, say: Callable[
 
 def _edition(config: Config) -> Callable[..., Awaitable[Parts]]:
     """Its own packages are loaded for it alone: a laptop needs no Kubernetes."""
+    if config.lite is not None and config.lite.cluster is not None:
+        from leoflowd.assembly.lite_cluster import build as build_lite_cluster
+
+        return build_lite_cluster
     if config.lite is not None:
         from leoflowd.assembly.lite import build as build_lite
 
@@ -143,8 +148,6 @@ async def _start_workers(workers: trio.Nursery, root: Node, parts: Parts) -> Non
     if executor is not None:
         node = root.child("process executor", statistics=executor.statistics, complaint=executor.complaint)
         await start(workers, node, executor.run)
-    if parts.close is not None:
-        workers.start_soon(_call_at_end, parts.close)
     await start(workers, root.child("replica", statistics=parts.heart.statistics), parts.heart.run)
 
 
@@ -190,7 +193,7 @@ async def _lead(root: Node, leading: Node, term: Term) -> None:
         for name, part in (
             ("scheduler", term.scheduler),
             ("timetable clock", term.clock),
-            *((("asset watchers", term.watchers),) if term.watchers is not None else ()),
+            ("asset watchers", term.watchers),
             ("backfills", term.backfills),
             ("others' reports", term.reports),
             ("callbacks", term.callbacks),
@@ -203,11 +206,14 @@ async def _lead(root: Node, leading: Node, term: Term) -> None:
         await trio.sleep_forever()
 
 
-async def _start_waits(workers: trio.Nursery, root: Node, waits: WaitParts) -> None:
-    """Waits are watched before anyone schedules."""
-    pool = root.child("cheap-task pool", statistics=waits.summary)
+async def _start_waits(workers: trio.Nursery, root: Node, waits: WaitParts | None, triggers: HostParts | None) -> None:
+    """Waits are watched before anyone schedules. A leader without waits has hosts for the watchers of assets."""
+    pool = root if waits is None else root.child("cheap-task pool", statistics=waits.summary)
+    if triggers is not None:
+        await start(workers, pool.child("trigger hosts", statistics=triggers.hosts.statistics), triggers.hosts.run)
+    if waits is None:
+        return
     await start(workers, pool.child("stall watcher", statistics=waits.stalls.statistics), waits.stalls.run)
-    await start(workers, pool.child("trigger hosts", statistics=waits.hosts.statistics), waits.hosts.run)
     await start(workers, pool, waits.pool.run)
     node = pool.child("shards", statistics=waits.shards.statistics)
     await start_restarting(workers, node, waits.shards.run, StoreUnavailable)

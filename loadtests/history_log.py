@@ -29,12 +29,14 @@ WATCHED = {
     "task_instance": "INSERT OR UPDATE OR DELETE",
     "dag_run": "INSERT OR UPDATE OR DELETE",
     "xcom": "INSERT OR UPDATE",
+    "leadership": "UPDATE",
 }
 INSTALL = """
 CREATE TABLE history_log (
     position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     transaction xid8 NOT NULL DEFAULT pg_current_xact_id(),
     source text NOT NULL,
+    writer text NOT NULL DEFAULT current_setting('application_name'),
     before jsonb,
     after jsonb
 );
@@ -65,7 +67,8 @@ def read_history(conninfo: str, *, started: Sequence[Started], unfinished: Colle
     """All of it, with the limits that hold now."""
     with psycopg.connect(conninfo) as connection:
         rows = connection.execute(
-            "SELECT transaction::text::bigint, source, before, after FROM history_log ORDER BY position"
+            "SELECT transaction::text::bigint, source, before, after FROM history_log WHERE source <> 'leadership'"
+            " ORDER BY position"
         ).fetchall()
         pools = connection.execute("SELECT name, slots, include_deferred FROM pool").fetchall()
         dags = connection.execute("SELECT dag_id, max_active_runs, max_active_tasks FROM dag").fetchall()
@@ -76,6 +79,24 @@ def read_history(conninfo: str, *, started: Sequence[Started], unfinished: Colle
         dags={dag_id: DagLimit(runs, tasks) for dag_id, runs, tasks in dags},
         unfinished=unfinished,
     )
+
+
+def strangers(conninfo: str) -> list[str]:
+    """Moves of task instances and dag runs that were written by a daemon which did not lead, as one that was frozen
+    while it led might. Each daemon's conninfo has an `application_name` of its own; nobody moved anything by hand."""
+    with psycopg.connect(conninfo) as connection:
+        rows = connection.execute(
+            "SELECT source, writer, coalesce(after ->> 'task_id', after ->> 'run_id'),"
+            " after ->> 'state' FROM history_log WHERE before IS NOT NULL AND after IS NOT NULL AND (source ="
+            " 'leadership' OR before ->> 'state' IS DISTINCT FROM after ->> 'state') ORDER BY position"
+        ).fetchall()
+    leader, found = "", []
+    for source, writer, what, state in rows:
+        if source == "leadership":
+            leader = writer
+        elif leader and writer != leader:  # before its first word nobody is known
+            found.append(f"{writer} moved {source} {what} to {state} while {leader} led")
+    return found
 
 
 def _change(transaction: int, source: str, before: Any, after: Any) -> Change:

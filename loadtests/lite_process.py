@@ -63,9 +63,13 @@ def wait_until(look: Callable[[], T | None], *, within_s: float, what: str) -> T
 class Lite:
     """One `leoflow lite`: started, killed, started again on the same folders. Use as a context manager."""
 
-    def __init__(self, *, workspace: Path, data_dir: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *, workspace: Path, data_dir: Path, env: dict[str, str] | None = None, code: Path | None = None
+    ) -> None:
+        """`code`: a checkout of another release, which runs with the packages that are installed here."""
         self.workspace = workspace
         self.data_dir = data_dir
+        self.code = code
         self.url = ""
         self._env = env or {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -99,6 +103,8 @@ class Lite:
         command = [str(Path(sys.executable).parent / "leoflow"), "lite", "--workspace", str(self.workspace)]
         command += ["--port", str(self._port), "--data-dir", str(self.data_dir)]
         env = {**os.environ, "LEOFLOW_ADMIN_PASSWORD": PASSWORD, MARK: str(self.data_dir), **self._env, **env}
+        if self.code is not None:
+            env["PYTHONPATH"] = os.pathsep.join(str(self.code / folder) for folder in ("", "agent", "sensors"))
         with self.output_path.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 command,
@@ -142,6 +148,17 @@ class Lite:
         self.processes()
         self._process.kill()
         self._process.wait(STOP_WITHIN_S)
+
+    def terminate(self) -> int:
+        """As a service manager does; answers the exit code."""
+        assert self._process is not None
+        self.processes()
+        self._process.terminate()
+        return self._process.wait(STOP_WITHIN_S)
+
+    @property
+    def is_up(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def send(self, number: int) -> None:
         """A signal to the process that the user started, and to nothing else."""

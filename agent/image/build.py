@@ -40,15 +40,15 @@ ONE_TIME = ("--timestamp", "0")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    arguments = _parser().parse_args(argv)
+    arguments = options_parser().parse_args(argv)
     arguments.base = arguments.base or f"python:{arguments.python}-slim"
-    builder = arguments.builder or _find_builder()
+    builder = arguments.builder or find_builder()
     with tempfile.TemporaryDirectory(prefix="leoflow-image-") as folder:
         context = Path(folder)
         write_context(context)
         fetch_wheels(context / "wheels", python=arguments.python, architecture=arguments.arch)
-        _build(builder, context, arguments)
-        name = _push(builder, arguments, context / "digest") if arguments.push else arguments.tag
+        run_build(builder, context, arguments)
+        name = push(builder, arguments, context / "digest") if arguments.push else arguments.tag
     sys.stdout.write(f"{name}\n")
 
 
@@ -78,17 +78,17 @@ def fetch_wheels(folder: Path, *, python: str, architecture: str) -> None:
     of_agent = (python,) if python in PYTHONS[1:] else OF_AGENTS
     for lock, versions in (("task-default.txt", (python,)), ("agent.txt", of_agent)):
         for version in versions:
-            _download(folder, REPOSITORY / "locks" / lock, version, PLATFORMS[architecture])
+            download(folder, REPOSITORY / "locks" / lock, version, PLATFORMS[architecture])
 
 
-def _download(folder: Path, lock: Path, python: str, platforms: Iterable[str]) -> None:
+def download(folder: Path, lock: Path, python: str, platforms: Iterable[str]) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--require-hashes", "--only-binary=:all:", "--python-version", python, "--dest", str(folder)]
     command += [f"--platform={platform}" for platform in platforms]
     subprocess.run([*command, "--requirement", str(lock)], check=True)  # noqa: S603  # our own words
 
 
-def _build(builder: str, context: Path, arguments: argparse.Namespace) -> None:
+def run_build(builder: str, context: Path, arguments: argparse.Namespace) -> None:
     command = [builder, "build", "--tag", arguments.tag, "--build-arg", f"BASE={arguments.base}"]
     command += ["--platform", f"linux/{arguments.arch}", *arguments.builder_option]
     if builder != "docker":
@@ -96,7 +96,7 @@ def _build(builder: str, context: Path, arguments: argparse.Namespace) -> None:
     subprocess.run([*command, str(context)], check=True, stdout=sys.stderr)  # noqa: S603  # what the caller asked for
 
 
-def _push(builder: str, arguments: argparse.Namespace, digest: Path) -> str:
+def push(builder: str, arguments: argparse.Namespace, digest: Path) -> str:
     """The name by which a registry gives out exactly this image."""
     if builder == "docker":
         subprocess.run([builder, "push", arguments.tag], check=True, stdout=sys.stderr)  # noqa: S603
@@ -112,14 +112,14 @@ def _without_tag(name: str) -> str:
     return f"{head}{slash}{tail.partition(':')[0]}"
 
 
-def _find_builder() -> str:
+def find_builder() -> str:
     for name in BUILDERS:
         if shutil.which(name):
             return name
     raise SystemExit(f"build.py: no builder of images is installed; install one of {', '.join(BUILDERS)}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def options_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Builds the base image of task pods.")
     parser.add_argument("--tag", required=True, help="name of the image, such as registry.example/leoflow-base:py3.12")
     parser.add_argument("--python", choices=PYTHONS, default="3.12", help="of the base; default %(default)s")

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from leoflow_agent import pod
+from leoflow_agent import pod, trigger_pod
 from leoflow_agent.host import HostConfig, run_host
 from leoflow_agent.reports import set_up_logging
 from leoflow_agent.running_try import FROZEN_AFTER_S, LOG_CAP_BYTES
@@ -46,7 +46,10 @@ def _host_config(arguments: argparse.Namespace) -> HostConfig:
 
 
 def _run_pod() -> int:
+    """The pod of a try, or of a trigger host: any image of a DAG is both."""
     try:
+        if trigger_pod.HOST_ID in os.environ:
+            return asyncio.run(trigger_pod.run_trigger_pod(trigger_pod.read_environment(os.environ)))
         config = pod.read_environment(os.environ)
     except (pod.BadEnvironment, OSError) as error:
         sys.stderr.write(f"leoflow_agent pod: {error}\n")
@@ -58,7 +61,7 @@ def _run_pod() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="leoflow_agent", description="Runs tries of tasks and reports them.")
     modes = parser.add_subparsers(dest="mode", required=True)
-    modes.add_parser("pod", help="one try, named by the environment (LEOFLOW_AGENT_ADDRESS, LEOFLOW_TRY_ID, ...)")
+    modes.add_parser("pod", help="one try or trigger host, named by the environment (LEOFLOW_TRY_ID, ...)")
     host = modes.add_parser("host", help="all tries of this host")
     host.add_argument("--socket", type=Path, required=True, help="Unix socket that the daemon listens on")
     host.add_argument("--spool", type=Path, required=True, help="folder for logs and outcomes until they are stored")

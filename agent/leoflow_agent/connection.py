@@ -38,16 +38,22 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     ca_file: str | None = None
     """Certificate authority of the daemon; None is plain text, for loopback and meshes only."""
+    ca: str | None = None
+    """The same as PEM text."""
+    tls_name: str | None = None
+    """The name in its certificate; None: the host."""
 
 
-def parse_address(text: str, *, ca_file: str | None = None) -> Address:
+def parse_address(
+    text: str, *, ca_file: str | None = None, ca: str | None = None, tls_name: str | None = None
+) -> Address:
     """`unix:/path`, `/path` or `host:port`."""
     if text.startswith(("unix:", "/")):
         return Address(path=text.removeprefix("unix:"))
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdigit():
         raise ValueError(f"{text!r} is no address; give host:port or unix:/path")
-    return Address(host=host.strip("[]"), port=int(port), ca_file=ca_file)
+    return Address(host=host.strip("[]"), port=int(port), ca_file=ca_file, ca=ca, tls_name=tls_name)
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -102,6 +108,11 @@ class Connections:
             yield stream
 
     @asynccontextmanager
+    async def open_trigger_host(self) -> AsyncIterator[Stream[messages.FromTriggerHost, messages.ToTriggerHost]]:
+        async with self._open(messages.TRIGGER_HOST, messages.FromTriggerHost, messages.ToTriggerHost) as stream:
+            yield stream
+
+    @asynccontextmanager
     async def open_attach(self) -> AsyncIterator[Stream[messages.FromHost, messages.ToHost]]:
         async with self._open(messages.ATTACH, messages.FromHost, messages.ToHost) as stream:
             yield stream
@@ -134,8 +145,9 @@ class Connections:
         if address.path is not None:
             return Channel(path=address.path, codec=_TolerantCodec())
         # A peer that vanished without a word is noticed by pings; on one machine the kernel tells.
-        config = Configuration(_keepalive_time=30.0, _keepalive_timeout=20.0)
-        tls = ssl.create_default_context(cafile=address.ca_file) if address.ca_file else None
+        config = Configuration(_keepalive_time=30.0, _keepalive_timeout=20.0, ssl_target_name_override=address.tls_name)
+        is_tls = address.ca_file or address.ca
+        tls = ssl.create_default_context(cafile=address.ca_file, cadata=address.ca) if is_tls else None
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
         return Channel(address.host, address.port, codec=_TolerantCodec(), ssl=tls, config=config)

@@ -64,28 +64,52 @@ class BadEnvironment(Exception):
 
 
 def read_environment(env: Mapping[str, str]) -> PodConfig:
-    token = _token(env.get("LEOFLOW_TRY_TOKEN", ""), env.get("LEOFLOW_TRY_TOKEN_FILE"))
-    if not token():
-        raise BadEnvironment("LEOFLOW_TRY_TOKEN or LEOFLOW_TRY_TOKEN_FILE must carry the token of this try")
-    try:
-        address = parse_address(_need(env, "LEOFLOW_AGENT_ADDRESS"), ca_file=env.get("LEOFLOW_AGENT_CA_FILE"))
-    except ValueError as error:
-        raise BadEnvironment(f"LEOFLOW_AGENT_ADDRESS: {error}") from error
-    _check_encryption(address, env)
+    token = token_of(env)
     return PodConfig(
-        address=address,
-        try_id=_need(env, "LEOFLOW_TRY_ID"),
+        address=address_of(env),
+        try_id=need(env, "LEOFLOW_TRY_ID"),
         token=token,
-        shim=Path(_need(env, "LEOFLOW_SHIM")),
-        spool=Path(env.get("LEOFLOW_SPOOL") or tempfile.mkdtemp(prefix="leoflow-")),
-        python=env.get("LEOFLOW_PYTHON") or shutil.which("python3") or "python3",
+        shim=Path(need(env, "LEOFLOW_SHIM")),
+        spool=spool_of(env),
+        python=python_of(env),
         log_cap_bytes=int(env.get("LEOFLOW_LOG_CAP_BYTES", LOG_CAP_BYTES)),
         termination=_termination(env),
     )
 
 
-def _token(text: str, file: str | None) -> Callable[[], str]:
-    return (lambda: Path(file).read_text().strip()) if file else (lambda: text)
+def token_of(env: Mapping[str, str]) -> Callable[[], str]:
+    """The token of the moment. Raises `BadEnvironment` when there is none now."""
+    text, file = env.get("LEOFLOW_TRY_TOKEN", ""), env.get("LEOFLOW_TRY_TOKEN_FILE")
+
+    def token() -> str:
+        return Path(file).read_text().strip() if file else text
+
+    if not token():
+        raise BadEnvironment("LEOFLOW_TRY_TOKEN or LEOFLOW_TRY_TOKEN_FILE must carry the token of this try")
+    return token
+
+
+def address_of(env: Mapping[str, str]) -> Address:
+    """Raises `BadEnvironment`."""
+    try:
+        address = parse_address(
+            need(env, "LEOFLOW_AGENT_ADDRESS"),
+            ca_file=env.get("LEOFLOW_AGENT_CA_FILE"),
+            ca=env.get("LEOFLOW_AGENT_CA"),
+            tls_name=env.get("LEOFLOW_AGENT_TLS_NAME"),
+        )
+    except ValueError as error:
+        raise BadEnvironment(f"LEOFLOW_AGENT_ADDRESS: {error}") from error
+    _check_encryption(address, env)
+    return address
+
+
+def spool_of(env: Mapping[str, str]) -> Path:
+    return Path(env.get("LEOFLOW_SPOOL") or tempfile.mkdtemp(prefix="leoflow-"))
+
+
+def python_of(env: Mapping[str, str]) -> str:
+    return env.get("LEOFLOW_PYTHON") or shutil.which("python3") or "python3"
 
 
 def _termination(env: Mapping[str, str]) -> Path | None:
@@ -95,7 +119,7 @@ def _termination(env: Mapping[str, str]) -> Path | None:
 def _check_encryption(address: Address, env: Mapping[str, str]) -> None:
     """The token of the try, and whatever the task reads, would cross the network for all to see."""
     is_local = address.path is not None or address.host in ("127.0.0.1", "::1", "localhost")
-    if is_local or address.ca_file is not None or env.get("LEOFLOW_AGENT_PLAIN_TEXT") == "1":
+    if is_local or address.ca_file is not None or address.ca is not None or env.get("LEOFLOW_AGENT_PLAIN_TEXT") == "1":
         return
     raise BadEnvironment(
         "LEOFLOW_AGENT_CA_FILE is not set, and the daemon is on another machine: name the CA of its certificate, or "
@@ -121,7 +145,7 @@ def leave_refusal(env: Mapping[str, str], because: str) -> None:
     leave(_termination(env), termination)
 
 
-def _need(env: Mapping[str, str], name: str) -> str:
+def need(env: Mapping[str, str], name: str) -> str:
     if not env.get(name):
         raise BadEnvironment(f"{name} is not set; the pod launcher sets it")
     return env[name]

@@ -34,6 +34,7 @@ from leoflowd.agents.incoming import ANSWERS
 from leoflowd.agents.log_faults import LogFaults
 from leoflowd.agents.questions import Connections, NoConnections, NoVariables, Questions, Variables
 from leoflowd.agents.streams import UNSENDABLE, AgentStream, NotUnderstood
+from leoflowd.agents.trigger_hosts import TriggerHosts, serve_trigger_host
 from leoflowd.agents.try_session import Reports, TrySession
 from leoflowd.contract import agent_messages as m
 from leoflowd.contract.agent_wire import MsgpackCodec
@@ -114,6 +115,8 @@ class Door(msgspec.Struct, frozen=True):
     """None: plain text, for loopback and for a mesh that encrypts."""
     identities: PodIdentities | None = None
     """Whose tokens are taken beside the tokens of tries."""
+    trigger_hosts: TriggerHosts | None = None
+    """Who wants the trigger hosts that come in here."""
 
 
 class AgentStatistics(msgspec.Struct, frozen=True):
@@ -313,6 +316,9 @@ class AgentService:
         return {
             m.ATTACH: Handler(self._guarded(self._attach, m.FromHost), both, m.FromHost, m.ToHost),
             m.TRY: Handler(self._guarded(self._try, m.FromTry), both, m.FromTry, m.ToTry),
+            m.TRIGGER_HOST: Handler(
+                self._guarded(self._trigger_host, m.FromTriggerHost), both, m.FromTriggerHost, m.ToTriggerHost
+            ),
         }
 
     def _guarded(
@@ -459,9 +465,22 @@ class AgentService:
             return False
         if is_try_token(self._try_secret, hello.try_id, hello.token):
             return True
-        if self._door is None or self._door.identities is None:
+        return await self._is_pod_of(hello.try_id, hello.token)
+
+    async def _is_pod_of(self, named: str, token: str) -> bool:  # asyncio
+        """A try or a trigger host: its pod is named after it."""
+        if self._door is None or self._door.identities is None or not token.isascii():
             return False
-        return bool(await trio_asyncio.trio_as_aio(self._door.identities.proves)(hello.try_id, hello.token))
+        return bool(await trio_asyncio.trio_as_aio(self._door.identities.proves)(named, token))
+
+    async def _trigger_host(self, stream: AgentStream) -> None:  # asyncio
+        hello = await stream.receive()
+        if not isinstance(hello, m.TriggerHostHello):
+            raise GRPCError(Status.FAILED_PRECONDITION, "the first message of TriggerHost is TriggerHostHello")
+        _agree(stream, hello.protocol)
+        if not await self._is_pod_of(hello.host_id, hello.token):
+            raise GRPCError(Status.PERMISSION_DENIED, "the token is not the one of this trigger host")
+        await serve_trigger_host(stream, hello.host_id, None if self._door is None else self._door.trigger_hosts)
 
     async def _converse(self, stream: AgentStream, hello: m.TryHello, row: tries.TryRow) -> None:  # asyncio
         life = self._life(hello.try_id)

@@ -41,6 +41,8 @@ class ApiContext:
     """This daemon's share of the cheap-task pool; None: it has none."""
     secrets: SecretBox = field(default_factory=lambda: SecretBox(dict))
     """What connections are encrypted with; without a key, those with secrets are refused."""
+    paused_at_creation: bool = False
+    """A new DAG begins paused, where its file says nothing of it."""
     test_connection: Callable[[ConnectionFacts], Awaitable[tuple[bool, str]]] | None = None
     """Tries a connection for a person: whether it works, and a sentence. None: this process cannot."""
 

@@ -97,7 +97,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.ACT, Object.PATH, "public_task_instance_changes: dry_run_patch dry_run_patch_mapped"),
     (Right.ACT, Object.PATH, "public_task_instance_changes: delete_task_instance clear_task_instances"),
     (Right.READ, Object.PATH, "public_logs: get_log get_external_log_url"),
-    (Right.READ, Object.PATH, "public_leoflow: explain schedule"),
+    (Right.READ, Object.PATH, "public_leoflow: explain explain_runs schedule"),
     # XCom
     (Right.READ, Object.PATH_OR_ALL, "public_xcoms: list_xcom_entries"),
     (Right.READ, Object.PATH, "public_xcoms: get_xcom_entry"),

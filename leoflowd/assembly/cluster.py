@@ -13,27 +13,21 @@ from functools import partial
 import trio
 
 from leoflowd import telemetry
-from leoflowd.agents.service import AgentService, Door
 from leoflowd.assembly.foundation import (
-    Foundation,
     Led,
     build_api,
     build_heart,
+    build_hosts,
     build_leadership,
     build_waits,
-    connections_of,
     following,
     keep_reports,
     lay_foundation,
-    variables_of,
 )
 from leoflowd.assembly.parts import Parts, Term
 from leoflowd.assembly.places import Kept
-from leoflowd.assembly.pods import LAUNCHER, build_pods, door_of
-from leoflowd.config import Config, ConfigRefused
-from leoflowd.contract.dag_spec import EnvironmentSpec
-from leoflowd.contract.errors import Invalid
-from leoflowd.executors.launches import Launches
+from leoflowd.assembly.pods import LAUNCHER, build_agents, build_pods, build_trigger_hosts, door_of
+from leoflowd.config import Config, ConfigRefused, Role
 from leoflowd.kube.api import make_api
 from leoflowd.kube.credentials import load_credentials
 from leoflowd.kube.policy import policy_of
@@ -59,14 +53,15 @@ async def build(
     await _need_admin(db, config.admin_password)
     kube = config.kubernetes
     api = make_api(await load_credentials(kube), namespace=kube.namespace, request_s=kube.request_s)
-    door = door_of(config.agents, api, kube.namespace)
     base = await lay_foundation(config, db, kept, root, stop, replica=uuid.uuid4().hex[:16], launcher=LAUNCHER)
-    led, agents = Led(), _agents(base, door)
-    waits = build_waits(base, _no_trigger_hosts) if config.role.watches else None
+    hosts = None if config.role is Role.API else build_trigger_hosts(base, api, policy)
+    led, agents = Led(), build_agents(base, door_of(config.agents, api, kube.namespace, hosts))
+    waits = build_waits(base, hosts) if hosts is not None and config.role.watches else None
+    triggers = None if hosts is None else build_hosts(base, hosts) if waits is None else waits.triggers
     leadership = None
-    if config.role.may_lead:
+    if triggers is not None and config.role.may_lead:
         leadership = build_leadership(
-            base, led, agents, waits, lead=lead, executor=partial(build_pods, base, api, policy)
+            base, led, agents, waits, triggers, lead=lead, executor=partial(build_pods, base, api, policy)
         )
     return Parts(
         hints=base.hints,
@@ -77,31 +72,11 @@ async def build(
         agents=agents,
         heart=build_heart(base, agents),
         waits=waits,
+        triggers=triggers,
         leadership=leadership,
         keep_reports=keep_reports(base),
         api=build_api(base, waits, config.api),
         close=api.close,
-    )
-
-
-def _agents(base: Foundation, door: Door) -> AgentService:
-    return AgentService(
-        db=base.db,
-        logs=base.logs,
-        reports=base.inbox,
-        launches=Launches(),
-        refuse=base.refusals.refuse,
-        hints=base.hints.subscribe(),
-        socket=None,
-        try_secret=base.try_secret,
-        host_token="",  # no host agent comes: there is no socket
-        launcher=base.launcher,
-        now=base.now,
-        connections=connections_of(base, base.db.agents),
-        variables=variables_of(base, base.db.agents),
-        silence_max_s=base.config.scheduler.agent_silence_s,
-        callback_timeout_s=base.config.callbacks.timeout_s,
-        door=door,
     )
 
 
@@ -114,11 +89,3 @@ async def _need_admin(db: Database, password: str | None) -> None:
             raise ConfigRefused(
                 "there is no user yet: set LEOFLOW_ADMIN_PASSWORD, or LEOFLOW_ADMIN_PASSWORD_FILE, for the first start"
             )
-
-
-async def _no_trigger_hosts(_environment: EnvironmentSpec) -> str:
-    await trio.lowlevel.checkpoint()
-    raise Invalid(
-        "a trigger class that Leoflow does not know cannot run in a cluster yet: set deferrable=False, or use a sensor "
-        "that is a native wait"
-    )

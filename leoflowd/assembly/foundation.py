@@ -27,10 +27,10 @@ from leoflowd.assembly.places import Kept, LogPart
 from leoflowd.cheap_tasks import parts as cheap_tasks
 from leoflowd.cheap_tasks.connection_check import ConnectionCheck
 from leoflowd.cheap_tasks.everywhere import PoolEverywhere
-from leoflowd.cheap_tasks.parts import WaitParts
+from leoflowd.cheap_tasks.parts import HostParts, WaitParts
+from leoflowd.cheap_tasks.trigger_host_line import HostPlaces
 from leoflowd.config import ApiConfig, Config, ConfigRefused, EgressConfig
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
-from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.executors.refusals import Refusal, Refusals
 from leoflowd.scheduler.backfills import BackfillMaker
@@ -57,9 +57,6 @@ from leoflowd.supervision import Node, Pulses
 SWEEPS_MISSED = 3
 """A scheduler or sweeper that does nothing for so many sweep intervals is unhealthy."""
 SHIM = Path(__file__).parent.parent / "authoring" / "airflow_shim"
-
-PythonFor = Callable[[EnvironmentSpec], Awaitable[str]]
-"""The interpreter of an environment, for trigger hosts."""
 
 
 class Foundation(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +153,7 @@ def build_leadership(
     led: Led,
     agents: AgentService,
     waits: WaitParts | None,
+    triggers: HostParts,
     *,
     waiting: Callable[[], frozenset[str]] | None = None,
     lead: Callable[[Term], Awaitable[None]],
@@ -169,7 +167,7 @@ def build_leadership(
         await agents.tell_held(frozenset() if waiting is None else waiting(), at)
 
     async def lead_term(number: int) -> None:
-        term = _term(base, agents, waits, number, None if executor is None else executor())
+        term = _term(base, agents, waits, triggers, number, None if executor is None else executor())
         led.begin(term)
         try:
             await lead(term)
@@ -221,7 +219,7 @@ def _run_ended(base: Foundation, dag_id: str) -> None:
     base.backfills.run_ended(dag_id)
 
 
-def build_waits(base: Foundation, python_for: PythonFor) -> WaitParts:
+def build_waits(base: Foundation, places: HostPlaces) -> WaitParts:
     return cheap_tasks.build_waits(
         base.config,
         base.db,
@@ -230,15 +228,33 @@ def build_waits(base: Foundation, python_for: PythonFor) -> WaitParts:
         connections=connections_of(base, base.db.pool),
         variables=variables_of(base, base.db.pool),
         policy=base.policy,
-        python_for=python_for,
-        shim=SHIM,
+        places=places,
+        logs=base.logs,
+        now=base.now,
+    )
+
+
+def build_hosts(base: Foundation, places: HostPlaces) -> HostParts:
+    """Of a daemon that may lead and watches no waits."""
+    return cheap_tasks.build_hosts(
+        base.config,
+        base.db,
+        hints=base.hints,
+        connections=connections_of(base, base.db.pool),
+        variables=variables_of(base, base.db.pool),
+        places=places,
         logs=base.logs,
         now=base.now,
     )
 
 
 def _term(
-    base: Foundation, agents: AgentService, waits: WaitParts | None, number: int, executor: Component | None
+    base: Foundation,
+    agents: AgentService,
+    waits: WaitParts | None,
+    triggers: HostParts,
+    number: int,
+    executor: Component | None,
 ) -> Term:
     """Channels between its parts are its own: what an older term ordered is void."""
     config = base.config.scheduler
@@ -309,7 +325,7 @@ def _term(
         scheduler=scheduler,
         clock=base.clock,
         backfills=base.backfills,
-        watchers=None if waits is None else waits.watchers,
+        watchers=triggers.watchers,
         reports=OthersReports(db=base.db, inbox=base.inbox, sweep_interval_s=config.sweep_interval_s),
         callbacks=callbacks,
         deadlines=Deadlines(
@@ -334,6 +350,7 @@ def build_api(base: Foundation, waits: WaitParts | None, config: ApiConfig) -> A
         version=release(),
         pool=None if waits is None else waits.pool,
         secrets=box_of(base.config.secrets),
+        paused_at_creation=base.config.dags.paused_at_creation,
         test_connection=ConnectionCheck(base.policy).check if config.test_connection else None,
     )
     return ApiServer(context, shutdown=base.stop.wait)

@@ -28,7 +28,8 @@ from leoflowd.assembly.foundation import (
 )
 from leoflowd.assembly.parts import Parts, Term
 from leoflowd.assembly.places import Kept
-from leoflowd.config import Config, ConfigRefused, ProcessConfig
+from leoflowd.cheap_tasks.trigger_host_process import ProcessHosts
+from leoflowd.config import ApiConfig, Config, ConfigRefused, LiteConfig, ProcessConfig
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.executors.launches import Launches
 from leoflowd.executors.process import ProcessExecutor, make_host_token
@@ -68,9 +69,7 @@ async def build(
     """
     if config.lite is None or config.process is None or config.agents.socket is None:
         raise ConfigRefused("Lite needs its folders: start it with `leoflow lite`")
-    password = await set_up_admin(db, config.lite.admin_password, telemetry.utc_now())
-    if password is not None:
-        say(f"admin: user {ADMIN}, password {password}  (shown once; `leoflow lite reset-password` makes another)")
+    await introduce_admin(db, config.lite, say)
     host = Host(
         process=config.process,
         socket=config.agents.socket,
@@ -83,8 +82,7 @@ async def build(
     base = await lay_foundation(config, db, kept, root, stop, replica=replica)
     led, agents = Led(), _agents(base, host)
     executor = _executor(base, host, agents)
-    waits = build_waits(base, partial(_python_for, host.environments))
-    ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(config.api.ui_dir or Path(), progress=say))
+    waits = build_waits(base, _trigger_hosts(base, host))
     return Parts(
         hints=base.hints,
         follow_hints=following(base, led),
@@ -94,19 +92,36 @@ async def build(
         agents=agents,
         heart=build_heart(base, agents),
         waits=waits,
+        triggers=waits.triggers,
         executor=executor,
         keep_reports=keep_reports(base),
-        leadership=build_leadership(base, led, agents, waits, waiting=executor.known_tries, lead=lead),
-        api=build_api(base, waits, msgspec.structs.replace(config.api, ui_dir=ui_dir)),
+        leadership=build_leadership(base, led, agents, waits, waits.triggers, waiting=executor.known_tries, lead=lead),
+        api=build_api(base, waits, await with_ui(config.api, say)),
         environments=host.environments,
-        workspace=Workspace(
-            config.lite,
-            db,
-            base.now,
-            environments=host.environments,
-            loadable=partial(fetch_loadable, db, box_of(config.secrets)),
-            hints=base.hints.subscribe(),
-        ),
+        workspace=build_workspace(base, config.lite, host.environments),
+    )
+
+
+async def introduce_admin(db: Database, lite: LiteConfig, say: Callable[[str], None]) -> None:
+    password = await set_up_admin(db, lite.admin_password, telemetry.utc_now())
+    if password is not None:
+        say(f"admin: user {ADMIN}, password {password}  (shown once; `leoflow lite reset-password` makes another)")
+
+
+async def with_ui(api: ApiConfig, say: Callable[[str], None]) -> ApiConfig:
+    ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(api.ui_dir or Path(), progress=say))
+    return msgspec.structs.replace(api, ui_dir=ui_dir)
+
+
+def build_workspace(base: Foundation, lite: LiteConfig, environments: Environments) -> Workspace:
+    return Workspace(
+        lite,
+        base.db,
+        base.now,
+        environments=environments,
+        loadable=partial(fetch_loadable, base.db, box_of(base.config.secrets)),
+        hints=base.hints.subscribe(),
+        paused_at_creation=base.config.dags.paused_at_creation,
     )
 
 
@@ -143,6 +158,16 @@ def _executor(base: Foundation, host: Host, agents: AgentService) -> ProcessExec
         silent_s=agents.silent_s,
         silence_max_s=base.config.scheduler.agent_silence_s,
         stop_agent=lambda: agents.shut_down_hosts(grace_s=host.process.stop_grace_s, reason="Leoflow Lite was stopped"),
+    )
+
+
+def _trigger_hosts(base: Foundation, host: Host) -> ProcessHosts:
+    return ProcessHosts(
+        python_for=partial(_python_for, host.environments),
+        bundle_path=host.process.bundles.joinpath,
+        shim=SHIM,
+        logs=base.config.agents.log_dir / "trigger-hosts",
+        config=base.config.triggers,
     )
 
 

@@ -13,7 +13,7 @@ from leoflowd.api.server import ApiServer
 from leoflowd.assembly.places import LogPart
 from leoflowd.cheap_tasks.asset_watchers import AssetWatchers
 from leoflowd.cheap_tasks.everywhere import PoolEverywhere
-from leoflowd.cheap_tasks.parts import CallParts, WaitParts
+from leoflowd.cheap_tasks.parts import CallParts, HostParts, WaitParts
 from leoflowd.contract.executors import Executor
 from leoflowd.executors.refusals import Refusals
 from leoflowd.lite.environments import Environments
@@ -58,6 +58,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     heart: Heart
     waits: WaitParts | None
     """None: other daemons watch them."""
+    triggers: HostParts | None
+    """The trigger hosts of a daemon that watches waits or may lead."""
     executor: ExecutorPart | None = None
     """Lite's."""
     leadership: Leadership | None
@@ -84,8 +86,7 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: Scheduler
     clock: TimetableClock
     backfills: BackfillMaker
-    watchers: AssetWatchers | None
-    """None: this daemon has no trigger hosts."""
+    watchers: AssetWatchers
     reports: OthersReports
     callbacks: Callbacks
     deadlines: Deadlines

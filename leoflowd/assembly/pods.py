@@ -1,28 +1,37 @@
 """The parts of an edition whose tries run in pods: executor, watcher, and the door for their agents (ADR 59).
 
-An assembly of roles calls these; nothing of Lite does.
+Assemblies with a cluster call these: that of roles, and Lite on a cluster.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Collection
+from datetime import timedelta
+from functools import partial
 
 from leoflowd.agents.incoming import outcome_of
-from leoflowd.agents.service import Door
-from leoflowd.assembly.foundation import Foundation, tell_end
+from leoflowd.agents.service import AgentService, Door
+from leoflowd.assembly.foundation import Foundation, connections_of, tell_end, variables_of
+from leoflowd.cheap_tasks.trigger_host_pod import PodHosts
 from leoflowd.config import LOOPBACK, AgentsConfig, ConfigRefused
 from leoflowd.contract.agent_messages import Outcome
+from leoflowd.core.staging import RunEnd
+from leoflowd.executors.launches import Launches
 from leoflowd.executors.pod_launcher import PodLauncher
 from leoflowd.executors.pod_watcher import PodWatcher
 from leoflowd.executors.pods import Pods
+from leoflowd.executors.staging import StagingCollector
 from leoflowd.kube.api import KubeApi
+from leoflowd.kube.claims import claim_selector
 from leoflowd.kube.identity import PodIdentities
 from leoflowd.kube.pod_spec import selector
 from leoflowd.kube.policy import PodPolicy, limits_of
 from leoflowd.kube.watch import PodWatch
 from leoflowd.store.callbacks import list_callback_tries
 from leoflowd.store.database import Database
+from leoflowd.store.replicas import list_others
+from leoflowd.store.staging import list_run_ends
 from leoflowd.store.tries import list_tries
 
 LAUNCHER = "pods"
@@ -47,13 +56,67 @@ def build_pods(base: Foundation, api: KubeApi, policy: PodPolicy) -> Pods:
         dispatches=base.dispatches_out.clone(),
         refuse=base.refusals.refuse,
         pending=watcher.pending,
+        has_pod=watcher.has_pod,
         at_once=config.creates_at_once,
     )
-    return Pods(launcher=launcher, watcher=watcher, watch=watch)
+    collector = StagingCollector(
+        api=api,
+        selector=claim_selector(policy.installation),
+        runs=partial(_runs, base.db),
+        ttl=timedelta(seconds=config.staging_ttl_s),
+        now=base.now,
+    )
+    return Pods(launcher=launcher, watcher=watcher, watch=watch, collector=collector)
 
 
-def door_of(config: AgentsConfig, api: KubeApi, namespace: str) -> Door:
-    """Raises `ConfigRefused`: off loopback there is no plain text but on purpose."""
+async def _runs(db: Database, ids: Collection[int]) -> dict[int, RunEnd]:
+    async with db.agents.connection() as conn:
+        return await list_run_ends(conn, ids)
+
+
+def build_trigger_hosts(base: Foundation, api: KubeApi, policy: PodPolicy) -> PodHosts:
+    """Of a daemon that watches waits."""
+    return PodHosts(
+        api=api,
+        policy=policy,
+        limits=limits_of(base.config.kubernetes),
+        daemon=base.replica,
+        daemons=partial(_daemons, base),
+        config=base.config.triggers,
+        now=base.now,
+    )
+
+
+async def _daemons(base: Foundation) -> dict[str, int]:
+    async with base.db.pool.connection() as conn:
+        return {row.id: row.beat for row in await list_others(conn, base.replica)}
+
+
+def build_agents(base: Foundation, door: Door) -> AgentService:
+    """For agents of pods alone."""
+    return AgentService(
+        db=base.db,
+        logs=base.logs,
+        reports=base.inbox,
+        launches=Launches(),
+        refuse=base.refusals.refuse,
+        hints=base.hints.subscribe(),
+        socket=None,
+        try_secret=base.try_secret,
+        host_token="",  # no host agent comes: there is no socket
+        launcher=base.launcher,
+        now=base.now,
+        connections=connections_of(base, base.db.agents),
+        variables=variables_of(base, base.db.agents),
+        silence_max_s=base.config.scheduler.agent_silence_s,
+        callback_timeout_s=base.config.callbacks.timeout_s,
+        door=door,
+    )
+
+
+def door_of(config: AgentsConfig, api: KubeApi, namespace: str, hosts: PodHosts | None) -> Door:
+    """`hosts`: of a daemon that watches waits. Raises `ConfigRefused`: off loopback there is no plain text but on
+    purpose."""
     host, colon, port = config.listen.rpartition(":")
     if not colon or not port.isdecimal():
         raise ConfigRefused(
@@ -65,7 +128,8 @@ def door_of(config: AgentsConfig, api: KubeApi, namespace: str) -> Door:
             f"LEOFLOW_AGENTS_LISTEN is {config.listen}, and LEOFLOW_AGENTS_TLS_CERT is not set: agents would send "
             "tokens and results in the clear. Name a certificate, or set LEOFLOW_AGENTS_PLAIN_TEXT if a mesh encrypts"
         )
-    return Door(host.strip("[]"), int(port), tls_of(config), PodIdentities(api, namespace=namespace))
+    identities = PodIdentities(api, namespace=namespace)
+    return Door(host.strip("[]"), int(port), tls_of(config), identities, trigger_hosts=hosts)
 
 
 def tls_of(config: AgentsConfig) -> ssl.SSLContext | None:

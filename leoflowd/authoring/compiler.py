@@ -101,6 +101,7 @@ class Job(msgspec.Struct, frozen=True):
     asked: list[tuple[ReadKind, str]]
     """What the file asked for while it was loaded, whether that succeeded or not."""
     only: Loader | None = None
+    for_pods: bool = False
 
     def reads(self) -> tuple[Read, ...]:
         return tuple(read_now(kind, key, self.loadable, os.environ) for kind, key in self.asked)
@@ -146,8 +147,10 @@ def compile_opened(
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     loadable: Loadable = EMPTY,
     only: Loader | None = None,
+    for_pods: bool = False,
 ) -> Compilation:
     """`compile_project` for a project that `discovery` has found, in this interpreter or in that of its needs.
+    `for_pods`: what a cluster would refuse at a launch is refused now, as it is for a project with an `image`.
 
     By the shim, and where the file needs more than it models, by Airflow's SDK; `only` by one of the two.
 
@@ -158,7 +161,7 @@ def compile_opened(
     source = _read_source(project)
     files = python_files(project.folder, excluded_of(project, config))
     code = code_of(project, config, files)
-    job = Job(project, config, files, code, deadline_s, memory_bytes, loadable, [], only)
+    job = Job(project, config, files, code, deadline_s, memory_bytes, loadable, [], only, for_pods)
     try:
         return _compiled(job, source, dag_id, python_for or (lambda _: python or sys.executable))
     except DagCompileError as error:
@@ -182,6 +185,7 @@ def _compiled(job: Job, source: str, dag_id: str | None, python_for: PythonFor) 
     common = {
         "environment": msgspec.structs.replace(needs.environment, preload=tuple(answer.preload)),
         "staging": config.staging,
+        "image": config.image or "",
         "source_path": project.source_path,
         "import_paths": project.import_paths,
         "source": source,
@@ -190,7 +194,8 @@ def _compiled(job: Job, source: str, dag_id: str | None, python_for: PythonFor) 
     }
     try:
         chosen = choose(answer.dags, dag_id, config, project)
-        specs = tuple(finish(raw, config, common, project) for raw in sorted(chosen, key=lambda raw: raw["dag_id"]))
+        chosen = sorted(chosen, key=lambda raw: raw["dag_id"])
+        specs = tuple(finish(raw, config, common, project, for_pods=job.for_pods) for raw in chosen)
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise odd_answer(project.source_path, f"{type(error).__name__}: {error}") from error
     return Compilation(
@@ -357,7 +362,7 @@ def _with_airflow(needs: Needs, python_for: PythonFor) -> str:
 def _load_in(python: str, job: Job, needs: Needs, loader: Loader) -> Answer:
     project = job.project
     by_sdk = loader is Loader.SDK
-    deadline_s = job.deadline_s + (SDK_IMPORT_S if by_sdk or job.config.dbt else 0)
+    deadline_s = job.deadline_s + (SDK_IMPORT_S if by_sdk or "dbt" in needs.modules else 0)
     request = {
         "shim": str(SHIM),
         "sdk": by_sdk,

@@ -9,7 +9,7 @@ from leoflowd.authoring.errors import DagCompileError
 PINNED_OF_DAG = ("start_date", "end_date", "description", "doc_md", "default_args", "params", "param_order")
 PINNED_OF_TASK = ("start_date", "end_date", "doc_md", "params")
 """Clocks and chance in these are the value of one moment: what the first loading gave holds for the version."""
-INLINE = ("wait", "http", "mapped_values", "deferral")
+INLINE = ("wait", "http", "mapped_values", "mapped_items", "deferral")
 REMEDY = "take clocks and random values inside a task, or as a template"
 
 
@@ -39,7 +39,7 @@ def _reconcile_task(one: dict[str, Any], other: dict[str, Any], dag: dict[str, A
         for task in (one, other):
             task["template_values"] = {}  # what the artifact would say of them holds for one load only
             task["deferral"] = None
-            if task["kind"] in INLINE:
+            if task["kind"] in INLINE or task.get("mapped_items"):
                 drop_arguments(task)
         _warn(dag, one, f"arguments of task {one['task_id']!r}", "evaluated again by each try")
 
@@ -62,7 +62,7 @@ def _warn(dag: dict[str, Any], node: dict[str, Any], what: str, how: str) -> Non
 
 def drop_arguments(task: dict[str, Any]) -> None:
     """A wait gets its spec from a short process; a call is made by a process."""
-    task["mapped_values"] = []
+    task["mapped_values"], task["mapped_items"] = [], []
     if task["kind"] == "wait":
         task["wait"], task["prepare"] = None, "process"
     else:

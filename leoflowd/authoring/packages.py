@@ -32,6 +32,17 @@ ALWAYS_THERE = frozenset({"standard", "common-compat"})
 BROUGHT = {"google": "google", "azure": "microsoft-azure"}
 """Namespaces of many distributions, and the provider that brings most of them."""
 PREFIX = "airflow.providers."
+DBT_GROUPS = "leoflow.dbt"
+"""The module whose groups need dbt itself."""
+
+NOT_RUN = {
+    "cosmos": (
+        "the operators of astronomer-cosmos build on insides of Airflow that a compiled DAG does not have",
+        "write dbt_group(...) of leoflow.dbt in place of DbtTaskGroup, or `dbt:` in the leoflow.yaml of the dbt "
+        "project in place of DbtDag (docs/operators.md)",
+    )
+}
+"""Packages that load and never run here: why, and what takes their place."""
 
 DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
     line.split()[0]: tuple(line.split()[1:]) for line in OTHERWISE_NAMED.strip().splitlines()
@@ -168,14 +179,25 @@ class _Search:
         if top == "airflow":
             self._add_airflow(one, module)
         elif top in OURS or top in sys.stdlib_module_names or top in GONE:
-            return
+            if DBT_GROUPS in (module, *(f"{module}.{name}" for name in one.what.names)):
+                self._add_dbt(one)
         else:
             if one.what.when != "call":
                 self.modules.add(top)
             if top not in BASE:
                 self._add_third_party(one, top)
 
+    def _add_dbt(self, one: Outside) -> None:
+        """Loading the file asks dbt what the tasks are."""
+        self.modules.add("dbt")
+        if "dbt-core" not in self.named:
+            self.inferred.setdefault("dbt-core", Inferred("dbt-core", one.what.module, one.path, one.what.line))
+
     def _add_third_party(self, one: Outside, top: str) -> None:
+        if top in NOT_RUN and one.what.when == "load":
+            what = f"the module {one.what.module!r} is imported"
+            self.unknown.setdefault(top, DagCompileError(one.path, one.what.line, what, *NOT_RUN[top]))
+            return
         for full in [f"{one.what.module}.{name}" for name in one.what.names] or [one.what.module]:
             found = distributions_of(full)
             if found is None:

@@ -35,6 +35,7 @@ class ProjectConfig(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] | None = None
     python_version: str | None = None
     base_image: str | None = None
+    image: str | None = None
     dependencies: tuple[str, ...] = ()
     connectors: tuple[str, ...] = ()
     system_packages: tuple[str, ...] = ()
@@ -156,7 +157,10 @@ TEXTS = _list_of(TEXT)
 ENV = _map_of(_expect(lambda value: isinstance(value, str), "a text; put quotes around numbers and booleans"))
 AMOUNT = _matching(QUANTITY, "a Kubernetes quantity such as 500m or 1Gi")
 AMOUNTS = _closed({"cpu": AMOUNT, "memory": AMOUNT})
-NO_DBT_GROUPS = _refused("a dbt project is a DAG of its own", "use `dbt:` in the leoflow.yaml of its folder")
+NO_DBT_GROUPS = _refused(
+    "groups of dbt are written where their DAG is",
+    "use dbt_group(...) of leoflow.dbt in the DAG file, or `dbt:` in the leoflow.yaml of the project's folder",
+)
 LATER_SECRETS = _refused(
     "scoped delivery of connections and variables arrives later",
     "until then a task reads AIRFLOW_CONN_* and AIRFLOW_VAR_* from its environment",
@@ -218,6 +222,7 @@ KEYS: dict[str, Check] = {
     "tags": TEXTS,
     "python_version": _one_of(*PYTHON_VERSIONS),
     "base_image": TEXT,
+    "image": _matching(r"\S+", "the name of an image, such as registry.example/etl@sha256:..."),
     "dependencies": TEXTS,
     "system_packages": TEXTS,
     "dag_source": RELATIVE,
@@ -266,9 +271,9 @@ OF_ONE_DAG = ("dag_id", "description", "tasks", "dbt")
 NEED_CLUSTER = {
     "base_image": "Lite builds a venv, no image",
     "system_packages": "Lite installs no system packages: install them on this machine yourself",
+    "image": "without a cluster tasks run as processes of this machine",
     "build": "Lite builds no image",
     "registry": "Lite pushes no image",
-    "staging": "in Lite all tasks share this machine's disk",
 }
 
 

@@ -14,8 +14,10 @@ from leoflowd.authoring.differences import drop_arguments
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.project import Project, ProjectConfig
 from leoflowd.contract import dag_spec
-from leoflowd.contract.dag_spec import DagSpec
+from leoflowd.contract.dag_spec import DagSpec, DagWarning
+from leoflowd.contract.dispatch import Placement
 from leoflowd.contract.errors import Invalid
+from leoflowd.core.pod_wishes import PodRefused, wishes_of
 from leoflowd.core.simple_templates import is_simple
 
 
@@ -48,7 +50,9 @@ def no_dag(project: Project) -> DagCompileError:
     )
 
 
-def finish(raw: dict[str, Any], config: ProjectConfig, common: Mapping[str, Any], project: Project) -> DagSpec:
+def finish(
+    raw: dict[str, Any], config: ProjectConfig, common: Mapping[str, Any], project: Project, *, for_pods: bool = False
+) -> DagSpec:
     _check_task_ids(raw, config)
     places = _places(raw, project)
     for warning in raw["warnings"]:
@@ -68,7 +72,7 @@ def finish(raw: dict[str, Any], config: ProjectConfig, common: Mapping[str, Any]
     if config.max_active_tasks is not None:
         overrides["max_active_tasks"] = config.max_active_tasks
     try:
-        return dag_spec.checked(msgspec.convert({**raw, **overrides, **common}, DagSpec))
+        spec = dag_spec.checked(msgspec.convert({**raw, **overrides, **common}, DagSpec))
     except Invalid as error:
         path, line = places.get(error.location, places["dag",])
         raise DagCompileError(path, line, str(error), "it could not be stored or run", "correct it") from error
@@ -82,6 +86,27 @@ def finish(raw: dict[str, Any], config: ProjectConfig, common: Mapping[str, Any]
             str(error),
             "correct that argument",
         ) from error
+    return _with_possible_pods(spec, places, is_refused=for_pods or bool(spec.image))
+
+
+def _with_possible_pods(
+    spec: DagSpec, places: Mapping[tuple[str | int, ...], tuple[str, int]], *, is_refused: bool
+) -> DagSpec:
+    """What no cluster would give a task's pod is refused here, where its line is known, and not at its first launch.
+    Without a cluster nobody looks at it, and the author is warned."""
+    warnings = []
+    for task in spec.tasks:
+        try:
+            wishes_of(Placement("", task.resources, task.execution, task.executor_config))
+        except PodRefused as refused:
+            path, line = places["tasks", task.task_id]
+            what, remedy = f"task {task.task_id!r} asks for what no pod gets", "remove it"
+            if is_refused:
+                raise DagCompileError(path, line, what, str(refused), remedy) from refused
+            warnings.append(
+                DagWarning(path=path, line=line, what=f"{what}: {refused}", remedy=f"{remedy} for a cluster")
+            )
+    return msgspec.structs.replace(spec, warnings=(*spec.warnings, *warnings))
 
 
 def _places(raw: dict[str, Any], project: Project) -> dict[tuple[str | int, ...], tuple[str, int]]:
@@ -137,14 +162,15 @@ def _finish_task(task: dict[str, Any], config: ProjectConfig) -> dict[str, Any]:
 
 def _place(task: dict[str, Any], wanted: Any, config: ProjectConfig) -> None:
     """Who runs it, and who renders it; `execution: inline` or `process` of leoflow.yaml decides where both would do."""
-    inline_kind = task["kind"] in {"wait", "http"}
+    inline_kind = task["kind"] in {"wait", "http"} or bool(task.get("mapped_items"))
     if inline_kind and not is_simple([task.get("wait") or task.get("http"), task.get("mapped_values")]):
         drop_arguments(task)
     process_kind = task.pop("process_kind")
     if wanted == "process" and inline_kind:
         if process_kind is None:
             raise _cannot_place(task, config, "Leoflow has no code for it that a process could run", "remove it")
-        task |= {"kind": process_kind, "wait": None, "http": None, "prepare": "daemon", "mapped_values": []}
+        task |= {"kind": process_kind, "wait": None, "http": None, "prepare": "daemon"}
+        task |= {"mapped_values": [], "mapped_items": []}
     elif wanted == "process" and process_kind is None:
         raise _cannot_place(task, config, "it has nothing to run", "remove it")
     elif wanted == "inline" and task["kind"] not in {"wait", "http", "empty"}:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,11 +22,11 @@ from leoflowd.cheap_tasks.pool import CheapTaskPool
 from leoflowd.cheap_tasks.probes import probe_running_in
 from leoflowd.cheap_tasks.shards import Shards
 from leoflowd.cheap_tasks.stall_watcher import StallWatcher
+from leoflowd.cheap_tasks.trigger_host_line import HostPlaces
 from leoflowd.cheap_tasks.trigger_hosts import TriggerHosts
 from leoflowd.cheap_tasks.wait_table import StoredWaits
 from leoflowd.config import Config
 from leoflowd.contract.agent_messages import CountsAsk
-from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.logs import LogStore, TryLog
 from leoflowd.contract.waits import TriggerCall, WaitEnds
@@ -43,13 +42,19 @@ from leoflowd.store.variables import VariableBook
 log = telemetry.get_logger(__name__)
 
 
+class HostParts(msgspec.Struct, frozen=True):
+    """Of every daemon that watches waits or may lead."""
+
+    hosts: TriggerHosts
+    watchers: AssetWatchers
+    """They run only where this daemon leads: `Term` has them."""
+
+
 class WaitParts(msgspec.Struct, frozen=True):
     """Of every daemon that watches waits, whether it leads or not."""
 
     pool: CheapTaskPool
-    hosts: TriggerHosts
-    watchers: AssetWatchers
-    """They run only where this daemon leads: `Term` has them."""
+    triggers: HostParts
     shards: Shards
     stalls: StallWatcher
 
@@ -82,31 +87,22 @@ def build_waits(
     connections: ConnectionBook,
     variables: VariableBook,
     policy: EgressPolicy,
-    python_for: Callable[[EnvironmentSpec], Awaitable[str]],
-    shim: Path,
+    places: HostPlaces,
     logs: LogStore,
     now: Callable[[], datetime],
 ) -> WaitParts:
     """It watches nothing until its `shards` run. Raises `leoflow_sensors.BrokenKind`."""
     stalls = StallWatcher(stall_after_s=config.pool.stall_after_s, describe=probe_running_in)
-    hosts = TriggerHosts(
-        python_for=python_for,
-        bundle_path=(Path() if config.process is None else config.process.bundles).joinpath,
-        shim=shim,
-        logs=config.agents.log_dir / "trigger-hosts",
-        on_event=lambda wait_id, event, end: (
-            watchers.fired(wait_id, event) if wait_id.startswith(PREFIX) else pool.trigger_fired(wait_id, event, end)
-        ),
-        on_failure=lambda wait_id, error, traceback: (
-            watchers.failed(wait_id, error)
-            if wait_id.startswith(PREFIX)
-            else pool.trigger_failed(wait_id, error, traceback)
-        ),
-        on_ended=lambda wait_id: watchers.ended(wait_id),
-        on_log=partial(_write_log, logs),
-        ask=partial(_answer, db, connections, variables),
+    triggers = build_hosts(
+        config,
+        db,
+        hints=hints,
+        connections=connections,
+        variables=variables,
+        places=places,
+        logs=logs,
         now=now,
-        config=config.triggers,
+        pool=lambda: pool,
     )
     pool = CheapTaskPool(
         table=StoredWaits(db.pool),
@@ -117,16 +113,53 @@ def build_waits(
         connections=connections,
         dag_facts=ExternalFacts(db.pool),
         deliveries=partial(_deliveries, db),
-        trigger_hosts=hosts,
+        trigger_hosts=triggers.hosts,
         make_client=partial(EgressClient, policy),
         config=config.pool,
         now=now,
         stalls=stalls.statistics,
         held=frozenset(),
     )
-    watchers = AssetWatchers(lane=db.pool, hosts=hosts, hints=hints, now=now)
     shards = Shards(conninfo=db.conninfo, share=pool, store=config.store)
-    return WaitParts(pool=pool, hosts=hosts, watchers=watchers, shards=shards, stalls=stalls)
+    return WaitParts(pool=pool, triggers=triggers, shards=shards, stalls=stalls)
+
+
+def build_hosts(
+    config: Config,
+    db: Database,
+    *,
+    hints: HintListener,
+    connections: ConnectionBook,
+    variables: VariableBook,
+    places: HostPlaces,
+    logs: LogStore,
+    now: Callable[[], datetime],
+    pool: Callable[[], CheapTaskPool] | None = None,
+) -> HostParts:
+    """`pool` is told of waits; None: this daemon watches none, and its hosts are for watchers of assets alone."""
+
+    def waits() -> CheapTaskPool:
+        assert pool is not None, "a trigger of a wait where none is watched"
+        return pool()
+
+    hosts = TriggerHosts(
+        places=places,
+        on_event=lambda wait_id, event, end: (
+            watchers.fired(wait_id, event) if wait_id.startswith(PREFIX) else waits().trigger_fired(wait_id, event, end)
+        ),
+        on_failure=lambda wait_id, error, traceback: (
+            watchers.failed(wait_id, error)
+            if wait_id.startswith(PREFIX)
+            else waits().trigger_failed(wait_id, error, traceback)
+        ),
+        on_ended=lambda wait_id: watchers.ended(wait_id),
+        on_log=partial(_write_log, logs),
+        ask=partial(_answer, db, connections, variables),
+        now=now,
+        config=config.triggers,
+    )
+    watchers = AssetWatchers(lane=db.pool, hosts=hosts, hints=hints, now=now)
+    return HostParts(hosts=hosts, watchers=watchers)
 
 
 def build_calls(

@@ -1,45 +1,42 @@
-"""One trigger host process, from start to end: what it says, whether it is alive, in whose code it was when it died.
+"""Trigger hosts as processes of this machine: started, looked after, and in whose code they were when they died.
 
-`trigger_hosts` decides what runs in it and what its end means. The process is the program
-`agent/leoflow_agent/trigger_host/start.py` in the author's interpreter (ADR 16): JSON lines over a socket pair, and a
-few bytes of shared memory, the marker, that name the wait whose code is running. The kernel ends it with the daemon.
+The process is the program `agent/leoflow_agent/trigger_host/start.py` in the author's interpreter (ADR 16): JSON lines
+over a socket pair, and a few bytes of shared memory, the marker, that name the wait whose code is running. The kernel
+ends it with the daemon.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
+import re
 import signal
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping
-from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import trio
+from typing_extensions import override
 
-from leoflowd import supervision
+from leoflowd.cheap_tasks.trigger_host_line import Answer, EndKind, Heard, HostEnd, HostKey, HostLine, HostPlaces
 from leoflowd.config import TriggerHostsConfig
+from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.import_paths import package_of
 from leoflowd.contract.variable import OF_PEOPLE
+from leoflowd.contract.waits import TriggerCall
 
 MARKER_BYTES = 64
 """`leoflow_agent.trigger_host.marking.SIZE`; a unit test compares them."""
-READ_BYTES = 65_536
-LINE_MAX_BYTES = 8 * 1024 * 1024
-"""Events are at most 1 MiB; whoever sends more has taken the channel for something else."""
-QUESTIONS_AT_ONCE = 16
-UNSENDABLE = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
-"""What an encoder raises about a command."""
-SECOND_LOOK_S = 1.0
-"""Before a silent host is killed: after a stall of our own its beats may only be unread."""
 EXIT_S = 1.0
 """Between the end of the channel and the end of the process."""
 REAP_S = 5.0
 """The kernel takes longer only for a process that is stuck in a device."""
+MOST_LOGS = 40
+"""Log files of hosts that are kept; hosts for single waits come and go."""
+LOG_TAIL_BYTES = 2000
 KEPT_VARIABLES = frozenset(
     (
         *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH"),
@@ -48,89 +45,6 @@ KEPT_VARIABLES = frozenset(
     )
 )
 """Nothing of ours leaks into code of authors; what theirs reads variables and connections from passes."""
-
-
-# --- what a host says --------------------------------------------------------------------------------------------
-
-
-class HostMessage(msgspec.Struct, frozen=True, kw_only=True, tag=str.lower, tag_field="type"):
-    """Base; the tag is the class name in small letters."""
-
-
-class Hello(HostMessage, frozen=True, kw_only=True):
-    pid: int
-
-
-class Beat(HostMessage, frozen=True, kw_only=True):
-    """Each second, from the event loop itself."""
-
-    rss_bytes: int
-    triggers: int
-
-
-class Event(HostMessage, frozen=True, kw_only=True):
-    wait_id: str
-    event: Any
-    """In the XCom form; with `end`, the XComs that the task ends with."""
-    end: str | None = None
-    """`success`, `failed`, `skipped`: the trigger ends its task itself."""
-
-
-class Ended(HostMessage, frozen=True, kw_only=True):
-    """A trigger that repeats has nothing more to say."""
-
-    wait_id: str
-
-
-class Failed(HostMessage, frozen=True, kw_only=True):
-    wait_id: str
-    error: str
-    traceback: tuple[str, ...]
-
-
-class Log(HostMessage, frozen=True, kw_only=True):
-    wait_id: str
-    line: dict[str, Any]
-    """In the shape of a task's log."""
-
-
-class Ask(HostMessage, frozen=True, kw_only=True):
-    request_id: int
-    wait_id: str
-    about: str
-    """`connection`, `variable`, `counts`: fields of `contract.agent_messages` asks in `question`."""
-    question: dict[str, Any]
-
-
-class Stalled(HostMessage, frozen=True, kw_only=True):
-    """The event loop does not run. `wait_id` is empty when no trigger's code is in the way."""
-
-    wait_id: str
-    blocked_s: float
-    stack: tuple[str, ...]
-    """`file.py:12 in run`, innermost first."""
-
-
-FromHost = Hello | Beat | Event | Ended | Failed | Log | Ask | Stalled
-_decoder = msgspec.json.Decoder(FromHost)
-
-
-# --- how a host ends ---------------------------------------------------------------------------------------------
-
-
-class EndKind(StrEnum):
-    IDLE = "idle"
-    MEMORY = "memory"
-    SILENT = "silent"
-    CRASHED = "crashed"
-    NOT_STARTED = "not started"
-
-
-class HostEnd(msgspec.Struct, frozen=True, kw_only=True):
-    kind: EndKind
-    culprit: str
-    """Id of the wait whose code was running when it died; empty when none was."""
-    because: str
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,43 +58,77 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     log: Path
 
 
-class HostProcess:
-    """`run` once. `heard` gets every message but questions, in order; `answer` is asked those."""
+class ProcessHosts(HostPlaces):
+    """`python_for` gives the interpreter of an environment, building it first if need be (raises LeoflowError);
+    `bundle_path` the folder of a version's code."""
 
     def __init__(
         self,
-        launch: Launch,
         *,
+        python_for: Callable[[EnvironmentSpec], Awaitable[str]],
+        bundle_path: Callable[[str], Path],
+        shim: Path,
+        logs: Path,
         config: TriggerHostsConfig,
-        heard: Callable[[FromHost], None],
-        answer: Callable[[Ask], Awaitable[dict[str, Any]]],
     ) -> None:
-        self.pid = 0
-        self._launch = launch
+        self._python_for = python_for
+        self._bundle_path = bundle_path
+        self._shim = shim
+        self._logs = logs
         self._config = config
-        self._heard = heard
-        self._answer_of = answer
-        # One entry for each wait that starts or ends: bounded by the waits.
-        self._commands, self._outbox = trio.open_memory_channel[tuple[str, bytes]](math.inf)
+
+    @override
+    async def prepare(self, call: TriggerCall, environment: EnvironmentSpec) -> str:
+        return await self._python_for(environment)
+
+    @override
+    def bundle_of(self, call: TriggerCall) -> str:
+        digest = call.bundle_digest
+        return digest if digest and comes_from_bundle(call, self._bundle_path(digest)) else ""
+
+    @override
+    def make(self, key: HostKey, heard: Heard, answer: Answer) -> HostLine:
+        launch = Launch(
+            python=key.python,
+            runtime=key.runtime,
+            shim=self._shim,
+            bundle=self._bundle_path(key.bundle) if key.bundle else None,
+            log=self._logs / f"{key.name}.log",
+        )
+        prune_logs(self._logs, keep=launch.log)
+        return HostProcess(launch, config=self._config, heard=heard, answer=answer)
+
+    @override
+    async def run(self) -> None:
+        """Nothing: the kernel ends them with the daemon."""
+        await trio.lowlevel.checkpoint()
+
+
+class HostProcess(HostLine):
+    """`heard` gets every message but questions, in order; `answer` is asked those."""
+
+    def __init__(self, launch: Launch, *, config: TriggerHostsConfig, heard: Heard, answer: Answer) -> None:
+        super().__init__(config=config, start_within_s=config.start_within_s, heard=heard, answer=answer)
+        self._launch = launch
         self._process: subprocess.Popen[bytes] | None = None
-        self._ready = trio.Event()
-        self._beat_at = 0.0
-        self._open_questions = 0
-        self._questions = trio.CapacityLimiter(QUESTIONS_AT_ONCE)
-        self._verdict: tuple[EndKind, str] | None = None
 
-    def send(self, kind: str, **fields: Any) -> None:
-        """Never waits; may be called before the process runs. Raises one of `UNSENDABLE`, and nothing is sent."""
-        self._commands.send_nowait((kind, msgspec.json.encode({"type": kind, **fields}) + b"\n"))
+    @property
+    @override
+    def where(self) -> str:
+        return f"with process id {self.pid}"
 
-    def stop(self, kind: EndKind, because: str) -> None:
-        """Ask it to end, once; it is killed when it does not."""
-        if self._verdict is None:
-            self._verdict = (kind, because)
-            self.send("stop")
+    @override
+    def log_tail(self) -> str:
+        path = self._launch.log
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
+                return file.read().decode("utf-8", "replace")
+        except OSError as error:
+            return f"its log {path} cannot be read: {error.strerror}"
 
+    @override
     async def run(self) -> HostEnd:
-        """Returns when the process has ended. Cancelling kills it."""
         ours, theirs = socket.socketpair()
         marker = os.memfd_create("leoflow-marker")
         try:
@@ -223,11 +171,7 @@ class HostProcess:
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write, stream)
-                nursery.start_soon(self._watch_silence)
-                await self._read(stream, nursery)
-                nursery.cancel_scope.cancel()
+            await self._converse(stream)
             with trio.move_on_after(EXIT_S):  # how it ends by itself says more than our kill
                 await self._exit()
         finally:
@@ -237,90 +181,7 @@ class HostProcess:
             assert self._process is not None
             self._process.poll()
 
-    async def _write(self, stream: trio.SocketStream) -> None:
-        async for kind, command in self._outbox:
-            try:
-                await stream.send_all(command)
-            except trio.BrokenResourceError:
-                return  # it died; the reader sees the end of what it said
-            if kind == "stop":
-                await trio.sleep(self._config.stop_grace_s)
-                self._kill()
-
-    async def _read(self, stream: trio.SocketStream, nursery: trio.Nursery) -> None:
-        """What a dying host said last is still in the socket, and counts."""
-        received = bytearray()
-        while True:  # noqa: ASYNC913  # `receive_some` is one
-            try:
-                piece = await stream.receive_some(READ_BYTES)
-            except trio.BrokenResourceError:
-                return
-            received += piece
-            if not piece or len(received) > LINE_MAX_BYTES:
-                return
-            *lines, rest = received.split(b"\n")
-            received = bytearray(rest)
-            try:
-                for line in lines:
-                    self._take(line, nursery)
-            except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-                self._verdict = (EndKind.CRASHED, f"what it wrote into its channel is no message: {error}")
-                return
-
-    def _take(self, line: bytes | bytearray, nursery: trio.Nursery) -> None:
-        message: FromHost = _decoder.decode(line)
-        match message:
-            case Ask():
-                self._open_questions += 1
-                nursery.start_soon(self._answer, message)
-                return
-            case Hello():
-                self._beat_at = trio.current_time()
-                self._ready.set()
-            case Beat():
-                self._beat_at = trio.current_time()
-            case Event() | Ended() | Failed() | Log() | Stalled():
-                pass
-        self._heard(message)
-
-    async def _answer(self, ask: Ask) -> None:
-        answer: dict[str, Any] = {}
-
-        async def refuse(failure: Exception) -> None:
-            answer.update(refused=f"the daemon could not answer: {failure}")
-            await trio.lowlevel.checkpoint()
-
-        try:
-            async with self._questions, supervision.contain(refuse):
-                answer = await self._answer_of(ask)
-            try:
-                self.send("answer", request_id=ask.request_id, answer=answer)
-            except UNSENDABLE as error:
-                self.send("answer", request_id=ask.request_id, answer={"refused": f"it cannot be sent: {error!r}"})
-        finally:
-            self._open_questions -= 1
-
-    async def _watch_silence(self) -> None:
-        with trio.move_on_after(self._config.start_within_s):
-            await self._ready.wait()
-        if not self._ready.is_set():
-            self._end_with(EndKind.NOT_STARTED, f"it was not ready within {self._config.start_within_s:g} s")
-            return
-        while True:
-            seen = self._beat_at
-            await trio.sleep_until(seen + self._config.host_silence_s)
-            await trio.sleep(SECOND_LOOK_S)
-            if self._open_questions:
-                # A trigger that asks synchronously holds its loop until we answer: that silence is ours.
-                self._beat_at = trio.current_time()
-            elif self._beat_at == seen:
-                break
-        self._end_with(EndKind.SILENT, f"its event loop did not run for {self._config.host_silence_s:g} s")
-
-    def _end_with(self, kind: EndKind, because: str) -> None:
-        self._verdict = (kind, because)
-        self._kill()
-
+    @override
     def _kill(self) -> None:
         """The whole group: a trigger may have started programs. Its leader is not reaped yet: the number is its own."""
         with contextlib.suppress(ProcessLookupError):
@@ -364,3 +225,27 @@ def host_environment(python: str, source: Mapping[str, str] = os.environ) -> dic
     kept = {name: value for name, value in source.items() if name in KEPT_VARIABLES or name.startswith(passed)}
     kept["PATH"] = f"{Path(python).parent}:{kept.get('PATH', '/usr/bin:/bin')}"
     return kept
+
+
+def comes_from_bundle(call: TriggerCall, bundle: Path) -> bool:
+    """Is the class defined in the project? Told by file names: nothing is imported here."""
+    module = call.classpath.rpartition(".")[0]
+    top = module.partition(".")[0]
+    if top == "airflow":
+        return False
+    # A DAG file has the name of its file, or the one that our loader or Airflow's gave it instead.
+    stem = Path(call.source_path).stem
+    if module == stem or re.fullmatch(rf"(leoflow_dag|unusual_prefix_[0-9a-f]+)_{re.escape(stem)}", module):
+        return True
+    folders = [bundle / path for path in call.import_paths or (".",)]
+    return top in map(package_of, call.import_paths) or any(
+        (folder / f"{top}.py").is_file() or (folder / top).is_dir() for folder in folders
+    )
+
+
+def prune_logs(folder: Path, *, keep: Path) -> None:
+    """The newest files stay. Another host may delete the same ones; one that cannot be deleted does no harm."""
+    with contextlib.suppress(OSError):
+        found = sorted((path for path in folder.glob("*.log*") if path != keep), key=lambda path: -path.stat().st_mtime)
+        for path in found[MOST_LOGS - 1 :]:
+            path.unlink(missing_ok=True)

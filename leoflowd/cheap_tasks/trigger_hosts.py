@@ -10,20 +10,16 @@ and a host that keeps dying gives half of its waits to another one, until the on
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import math
-import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import trio
 
 from leoflowd import supervision, telemetry
-from leoflowd.cheap_tasks.trigger_host_process import (
+from leoflowd.cheap_tasks.trigger_host_line import (
     UNSENDABLE,
     Ask,
     Beat,
@@ -34,14 +30,14 @@ from leoflowd.cheap_tasks.trigger_host_process import (
     FromHost,
     Hello,
     HostEnd,
-    HostProcess,
-    Launch,
+    HostKey,
+    HostLine,
+    HostPlaces,
     Log,
     Stalled,
 )
 from leoflowd.config import TriggerHostsConfig
 from leoflowd.contract.dag_spec import EnvironmentSpec, has_airflow
-from leoflowd.contract.import_paths import package_of
 from leoflowd.contract.waits import TriggerCall
 
 log = telemetry.get_logger(__name__)
@@ -53,25 +49,6 @@ STEADY_S = 60.0
 """A host that lived so long did not fail to live."""
 QUICK_ENDS = 3
 """So many quick ends in a row, and waits are parted from each other, or a host that does not start is given up."""
-MOST_LOGS = 40
-"""Log files of hosts that are kept; hosts for single waits come and go."""
-LOG_TAIL_BYTES = 2000
-
-
-class HostKey(msgspec.Struct, frozen=True):
-    """Waits with equal keys share one process."""
-
-    python: str
-    runtime: str
-    bundle: str
-    """Digest of the project that the class comes from; empty for installed packages."""
-    group: str = ""
-    """Empty for the host that all begin in; else why it was parted from that."""
-
-    @property
-    def name(self) -> str:
-        """Of its log file."""
-        return f"{self.runtime}-{hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]}"
 
 
 class HostView(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,8 +92,7 @@ class _Wait:
 
 
 class TriggerHosts:
-    """`python_for` gives the interpreter of an environment, building it first if need be (raises LeoflowError);
-    `bundle_path` the folder of a version's code. `ask(call, about, question)` answers what a trigger asks.
+    """`places` is where hosts run. `ask(call, about, question)` answers what a trigger asks.
 
     Exactly one of these is called for each wait that is not cancelled: `on_event(wait_id, event, end)`, where `end` is
     None or the state that the trigger ends its task with (`event` is then a mapping of XComs), or `on_failure(wait_id,
@@ -129,10 +105,7 @@ class TriggerHosts:
     def __init__(
         self,
         *,
-        python_for: Callable[[EnvironmentSpec], Awaitable[str]],
-        bundle_path: Callable[[str], Path],
-        shim: Path,
-        logs: Path,
+        places: HostPlaces,
         on_event: Callable[[str, Any, str | None], None],
         on_failure: Callable[[str, str, tuple[str, ...]], None],
         on_log: Callable[[str, TriggerCall, dict[str, Any]], None],
@@ -142,11 +115,8 @@ class TriggerHosts:
         on_ended: Callable[[str], None] = lambda wait_id: None,
     ) -> None:
         self.config = config
-        self.shim = shim
-        self.logs = logs
+        self.places = places
         self.on_log = on_log
-        self._python_for = python_for
-        self._bundle_path = bundle_path
         self._on_event = on_event
         self._on_failure = on_failure
         self._on_ended = on_ended
@@ -206,6 +176,7 @@ class TriggerHosts:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self.places.run)
             task_status.started()
             async for wait in self._arriving:
                 if self._waits.get(wait.id) is wait:
@@ -219,16 +190,16 @@ class TriggerHosts:
         except msgspec.ValidationError as error:
             self.fail(wait, f"the environment of the trigger cannot be read: {error}")
             return
-        key = msgspec.json.encode(environment, order="sorted")
+        key = msgspec.json.encode((environment, wait.call.image), order="sorted")
         if key in self._pythons:
             self._place(wait, environment, self._pythons[key])
         elif key in self._building:
             self._building[key].append(wait)
         else:
             self._building[key] = [wait]
-            self._nursery.start_soon(self._build, key, environment)
+            self._nursery.start_soon(self._build, key, wait.call, environment)
 
-    async def _build(self, key: bytes, environment: EnvironmentSpec) -> None:
+    async def _build(self, key: bytes, call: TriggerCall, environment: EnvironmentSpec) -> None:
         """Takes minutes for a new environment; triggers of other ones do not wait for it. What fails, fails its own."""
         broken = ""
 
@@ -238,7 +209,7 @@ class TriggerHosts:
             await trio.lowlevel.checkpoint()
 
         async with supervision.contain(record):
-            self._pythons[key] = await self._python_for(environment)
+            self._pythons[key] = await self.places.prepare(call, environment)
         for wait in self._still_wanted(key):
             if broken:
                 self.fail(wait, f"the environment of the trigger cannot be built: {broken}")
@@ -249,11 +220,8 @@ class TriggerHosts:
         return [wait for wait in self._building.pop(key) if self._waits.get(wait.id) is wait]
 
     def _place(self, wait: _Wait, environment: EnvironmentSpec, python: str) -> None:
-        digest = wait.call.bundle_digest
         try:
-            bundle = self._bundle_path(digest) if digest else None
-            if bundle is None or not comes_from_bundle(wait.call, bundle):
-                digest = ""
+            digest = self.places.bundle_of(wait.call)
         except (OSError, ValueError) as error:  # names that the file system does not take
             self.fail(wait, f"the trigger's class cannot be looked for: {error}")
             return
@@ -263,8 +231,7 @@ class TriggerHosts:
     def move(self, wait: _Wait, key: HostKey) -> None:
         host = self._hosts.get(key)
         if host is None:
-            bundle = self._bundle_path(key.bundle) if key.bundle else None
-            host = self._hosts[key] = _Host(self, key, bundle)
+            host = self._hosts[key] = _Host(self, key)
             self._nursery.start_soon(host.run)
         host.add(wait)
 
@@ -312,8 +279,10 @@ class TriggerHosts:
         if end.kind is EndKind.NOT_STARTED:
             if quick_ends >= QUICK_ENDS:
                 for wait in host.waits():
-                    self.fail(wait, f"its trigger host does not start: {end.because}", (host.log_tail(),))
+                    self.fail(wait, f"its trigger host does not start: {end.because}", (host.log_tail,))
             return
+        if end.kind is EndKind.LOST:
+            return  # nobody's fault: its triggers start again
         if end.kind is EndKind.MEMORY and lived_s >= STEADY_S:
             return  # it grows slowly; a restart now and then is the remedy
         suspect = host.suspect(end.culprit)
@@ -348,13 +317,13 @@ class TriggerHosts:
 class _Host:
     """The waits of one key, and the process that runs them now; started again for as long as there are any."""
 
-    def __init__(self, owner: TriggerHosts, key: HostKey, bundle: Path | None) -> None:
+    def __init__(self, owner: TriggerHosts, key: HostKey) -> None:
         self.key = key
+        self.log_tail = ""
+        """Of the last process."""
         self._owner = owner
-        self._bundle = bundle
-        self._log = owner.logs / f"{key.name}.log"
         self._waits: dict[str, _Wait] = {}
-        self._process: HostProcess | None = None
+        self._process: HostLine | None = None
         self._empty_since: float | None = None
         self._rss_bytes = 0
         self._restarts = 0
@@ -403,17 +372,9 @@ class _Host:
         )
 
     def describe(self) -> str:
-        process = "that is being started" if self._process is None else f"with process id {self._process.pid}"
+        process = "that is being started" if self._process is None else self._process.where
         others = len(self._waits) - 1
         return f"a trigger host {process} ({self.key.runtime}, {self.key.python}) beside {max(others, 0)} others"
-
-    def log_tail(self) -> str:
-        try:
-            with self._log.open("rb") as file:
-                file.seek(max(0, self._log.stat().st_size - LOG_TAIL_BYTES))
-                return file.read().decode("utf-8", "replace")
-        except OSError as error:
-            return f"its log {self._log} cannot be read: {error.strerror}"
 
     async def run(self) -> None:
         quick_ends = 0
@@ -422,7 +383,7 @@ class _Host:
             end = await self._run_process()
             if end.kind is EndKind.IDLE:
                 continue
-            lived_s = trio.current_time() - started_at
+            lived_s = 0.0 if end.kind is EndKind.NOT_STARTED else trio.current_time() - started_at
             quick_ends = quick_ends + 1 if lived_s < STEADY_S else 1
             self._restarts += 1
             self._owner.host_ended(self, end, lived_s, quick_ends)
@@ -445,20 +406,13 @@ class _Host:
         return ended
 
     async def _run_one_process(self) -> HostEnd:
-        prune_logs(self._owner.logs, keep=self._log)
-        launch = Launch(
-            python=self.key.python,
-            runtime=self.key.runtime,
-            shim=self._owner.shim,
-            bundle=self._bundle,
-            log=self._log,
-        )
-        self._process = HostProcess(launch, config=self._owner.config, heard=self._heard, answer=self._owner.answer)
+        process = self._process = self._owner.places.make(self.key, self._heard, self._owner.answer)
         for wait in self.waits():
             self._send_start(wait)
         try:
-            return await self._process.run()
+            return await process.run()
         finally:
+            self.log_tail = process.log_tail()
             self._process = None
             self._rss_bytes = 0
 
@@ -512,27 +466,3 @@ class _Host:
             self._process.stop(EndKind.MEMORY, f"it grew to {size}")
         elif self._empty_since is not None and self._empty_since + idle_s <= trio.current_time():
             self._process.stop(EndKind.IDLE, "it has no trigger")
-
-
-def comes_from_bundle(call: TriggerCall, bundle: Path) -> bool:
-    """Is the class defined in the project? Told by file names: nothing is imported here."""
-    module = call.classpath.rpartition(".")[0]
-    top = module.partition(".")[0]
-    if top == "airflow":
-        return False
-    # A DAG file has the name of its file, or the one that our loader or Airflow's gave it instead.
-    stem = Path(call.source_path).stem
-    if module == stem or re.fullmatch(rf"(leoflow_dag|unusual_prefix_[0-9a-f]+)_{re.escape(stem)}", module):
-        return True
-    folders = [bundle / path for path in call.import_paths or (".",)]
-    return top in map(package_of, call.import_paths) or any(
-        (folder / f"{top}.py").is_file() or (folder / top).is_dir() for folder in folders
-    )
-
-
-def prune_logs(folder: Path, *, keep: Path) -> None:
-    """The newest files stay. Another host may delete the same ones; one that cannot be deleted does no harm."""
-    with contextlib.suppress(OSError):
-        found = sorted((path for path in folder.glob("*.log*") if path != keep), key=lambda path: -path.stat().st_mtime)
-        for path in found[MOST_LOGS - 1 :]:
-            path.unlink(missing_ok=True)

@@ -122,7 +122,7 @@ def deploy(
     if wait and not triggers:
         raise CommandFailed(ExitCode.USAGE, "--wait waits for the runs of --trigger; add --trigger or leave it out")
     chosen = Builder(builder or BUILDERS[0], options) if dry_run else find_builder(builder, options)
-    compiler = Compiler(out, python, data_dir, loadable_of_file(variables))
+    compiler = Compiler(out, python, data_dir, loadable_of_file(variables), for_pods=True)
     found = _projects(target, everything)
     with nullcontext() if dry_run else open_client(server, token) as client:
         if client is not None:
@@ -204,6 +204,12 @@ class _Deployment:
 
         try:
             done, config = self._compiler.compiled(project), config_of(project)
+            if config.image is not None:
+                why, remedy = (
+                    "deploy builds an image and pins that",
+                    "remove it, or `leoflow push` the version as it is",
+                )
+                raise config.error("image", f"image is {config.image!r}", why, remedy)
         except DagCompileError as error:
             raise failure_of(faults_of(self._named, project, error)) from error
         if not done.specs:

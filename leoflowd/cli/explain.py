@@ -1,4 +1,4 @@
-"""`leoflow explain`: why a task instance is in its state, and what it waits for."""
+"""`leoflow explain`: why a task instance is in its state, or why a DAG does not run, and what it waits for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import server_command
 from leoflowd.cli.output import Output, echo, show_value
 
@@ -15,15 +16,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("dag_id")
-@click.argument("run_id")
-@click.argument("task_id")
+@click.argument("run_id", required=False)
+@click.argument("task_id", required=False)
 @click.option("--map-index", type=int, default=-1, show_default=True)
 @server_command
-def explain(client: Client, out: Output, dag_id: str, run_id: str, task_id: str, map_index: int) -> None:
-    """Say why a task is in its state."""
+def explain(client: Client, out: Output, dag_id: str, run_id: str | None, task_id: str | None, map_index: int) -> None:
+    """Say why a task is in its state; with DAG_ID alone, why that DAG does not run: schedule, assets, watchers."""
     from leoflowd.cli.client import segment
 
-    path = "/".join(segment(part) for part in (dag_id, run_id, task_id))
+    if run_id is not None and task_id is None:
+        raise CommandFailed(ExitCode.USAGE, "name the task too: leoflow explain DAG_ID RUN_ID TASK_ID")
+    path = "/".join(segment(part) for part in (dag_id, run_id, task_id) if part is not None)
     document = client.get(f"/api/v2/leoflow/explain/{path}", map_index=None if map_index < 0 else map_index)
     out.show(document, lambda: _print(document, indent=""))
 

@@ -17,11 +17,12 @@ from leoflowd.contract.overriding import override
 from leoflowd.contract.variable import BASE_URL
 
 if TYPE_CHECKING:
-    from leoflowd.config import LiteConfig
+    from leoflowd.config import LiteClusterConfig, LiteConfig
 
 DEFAULT_WORKSPACE = Path("~/leoflow")
 DEFAULT_DATA_DIR = Path("~/.leoflow")
 DEFAULT_PORT = 8088
+AGENT_PORT = 8089
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 data_dir_option = click.option(
@@ -71,9 +72,27 @@ Also:
     envvar="LEOFLOW_LITE_RUN_AS",
     help="User that tasks run as, instead of yours; only root may choose one. See docs/security.md.",
 )
+@click.option(
+    "--executor",
+    type=click.Choice(["process", "kubernetes"]),
+    default="process",
+    show_default=True,
+    help="Tasks run as processes of this machine, or in pods of a cluster.",
+)
+@click.option("--kubeconfig", type=click.Path(dir_okay=False, path_type=Path), help="Of the cluster; else kubectl's.")
+@click.option("--context", default="", help="Of the kubeconfig; else its current one.")
+@click.option("--namespace", default="default", show_default=True, help="Where pods are created.")
+@click.option("--image", default="", help="For projects whose leoflow.yaml names none.")
+@click.option(
+    "--agent-address",
+    metavar="HOST[:PORT]",
+    default="",
+    help=f"This machine as pods see it; else found by the way to the cluster. Port {AGENT_PORT} if none is given.",
+)
 @click.pass_obj
 def run(
     out: Output,
+    /,
     folder: Path | None,
     workspace: Path | None,
     port: int,
@@ -81,6 +100,8 @@ def run(
     data_dir: Path,
     postgres: str | None,
     run_as: str | None,
+    executor: str,
+    **pods: Any,
 ) -> None:
     """Run database, scheduler, agent and UI until Ctrl-C, and watch the projects in WORKSPACE (~/leoflow).
 
@@ -108,13 +129,48 @@ def run(
         postgres=postgres,
         admin_password=password,
         run_as=run_as or None,
+        cluster=_cluster(executor, run_as, **pods),
     )
     _refuse_taken_port(host, port)
+    if config.cluster is not None:
+        _refuse_taken_port("0.0.0.0", config.cluster.agent_port, "--agent-address HOST:PORT")  # noqa: S104
     _or_not_ready(lambda: prepare(config.data_dir, out.note))
     copied = fill_workspace(config.workspace, with_examples=chosen is None)
     if copied:
         out.note(f"new workspace {config.workspace} with {', '.join(copied)}")
     _run_daemon(config)
+
+
+def _cluster(
+    executor: str,
+    run_as: str | None,
+    *,
+    kubeconfig: Path | None,
+    context: str,
+    namespace: str,
+    image: str,
+    agent_address: str,
+) -> LiteClusterConfig | None:
+    from leoflowd.config import LiteClusterConfig
+
+    if executor == "process":
+        if kubeconfig or context or image or agent_address or namespace != "default":
+            raise CommandFailed(ExitCode.USAGE, "that is about a cluster: add --executor kubernetes")
+        return None
+    if run_as:
+        raise CommandFailed(ExitCode.USAGE, "--run-as is for processes of this machine; pods have users of their own")
+    _require_packages("kubernetes", what="Kubernetes", extra="lite,cluster")
+    host, _, port = agent_address.rpartition(":") if agent_address.count(":") == 1 else (agent_address, "", "")
+    if port and not port.isdecimal():
+        raise CommandFailed(ExitCode.USAGE, f"--agent-address {agent_address}: give HOST or HOST:PORT")
+    return LiteClusterConfig(
+        kubeconfig=None if kubeconfig is None else _absolute(kubeconfig),
+        context=context,
+        namespace=namespace,
+        image=image,
+        agent_host=host,
+        agent_port=int(port or AGENT_PORT),
+    )
 
 
 def _run_daemon(config: LiteConfig) -> None:
@@ -217,17 +273,21 @@ def _absolute(path: Path) -> Path:
 
 
 def _require_daemon() -> None:
+    _require_packages("trio", "psycopg", "watchfiles", "quart_trio", what="Lite", extra="lite")
+
+
+def _require_packages(*names: str, what: str, extra: str) -> None:
     from importlib.util import find_spec
 
-    missing = [name for name in ("trio", "psycopg", "watchfiles", "quart_trio") if find_spec(name) is None]
+    missing = [name for name in names if find_spec(name) is None]
     if missing:
         raise CommandFailed(
             ExitCode.NOT_READY,
-            f"this is the small install without Lite (missing: {', '.join(missing)}); pip install 'leoflow[lite]'",
+            f"this is the small install without {what} (missing: {', '.join(missing)}); pip install 'leoflow[{extra}]'",
         )
 
 
-def _refuse_taken_port(host: str, port: int) -> None:
+def _refuse_taken_port(host: str, port: int, other: str = "--port") -> None:
     """Say so before Postgres is started; whoever takes the port after this look makes the daemon fail instead."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -237,7 +297,7 @@ def _refuse_taken_port(host: str, port: int) -> None:
         except OSError as error:
             raise CommandFailed(
                 ExitCode.NOT_READY,
-                f"cannot listen on {host}:{port}: {error.strerror}; Lite may run already; choose another with --port",
+                f"cannot listen on {host}:{port}: {error.strerror}; Lite may run already; choose another with {other}",
             ) from error
 
 

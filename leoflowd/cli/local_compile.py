@@ -45,9 +45,12 @@ data_dir_option = click.option(
 
 class Compiler:
     """`python`: the caller's choice, relative to the caller's folder; `loadable`: what files may read while they are
-    loaded."""
+    loaded; `for_pods`: tasks run in pods, wherever that is."""
 
-    def __init__(self, out: Output, python: Path | None, data_dir: Path, loadable: Loadable) -> None:
+    def __init__(
+        self, out: Output, python: Path | None, data_dir: Path, loadable: Loadable, *, for_pods: bool = False
+    ) -> None:
+        self._for_pods = for_pods
         self._out = out
         self._loadable = loadable
         self._python = None if python is None else str(python.absolute())
@@ -60,7 +63,9 @@ class Compiler:
         from leoflowd.authoring.errors import EnvironmentFailed
 
         try:
-            return compile_opened(project, python_for=self._python_for_loading, loadable=self._loadable)
+            return compile_opened(
+                project, python_for=self._python_for_loading, loadable=self._loadable, for_pods=self._for_pods
+            )
         except EnvironmentFailed as error:
             raise CommandFailed(ExitCode.NOT_READY, str(error)) from error
 

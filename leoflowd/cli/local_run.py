@@ -25,9 +25,11 @@ from leoflowd.cli.local_waits import LocalWait, failed_for_good
 from leoflowd.contract.agent_messages import DagRunFacts, Outcome, OutcomeKind, ResumeCall, TrySpec, XComInput
 from leoflowd.contract.callback_spec import NewCallback
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.contract.staging import VARIABLE
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.contract.values import conf_text
 from leoflowd.contract.wait_spec import Deferral
+from leoflowd.contract.xcoms import RETURN_KEY
 from leoflowd.core.asset_events import NewEvent, events_of
 from leoflowd.core.callbacks import plan_callback, plan_dag_callback
 from leoflowd.core.choices import choice_among
@@ -67,6 +69,7 @@ class LocalRun:
         folder: Path,
         python: Path,
         *,
+        staging: Path,
         conf: dict[str, Any],
         parallel: int,
         told: Told,
@@ -80,6 +83,7 @@ class LocalRun:
         self.run_id = f"test__{now.isoformat(timespec='seconds')}"
         self._folder = folder
         self._python = python
+        self._staging = staging
         self._conf = {**{name: param.get("value") for name, param in spec.params.items()}, **conf}
         self._parallel = parallel
         self._artifact = Artifact(spec=spec, shape=shape_of(spec), bundle_digest=spec.bundle_digest, version_number=1)
@@ -214,6 +218,9 @@ class LocalRun:
             self._note_events(instance, outcome)
         if outcome.kind is OutcomeKind.SUCCESS and (choice := choice_among(outcome.xcoms)) is not None:
             self.view.choose(instance, choice)
+        if outcome.kind is OutcomeKind.SUCCESS:
+            returned = self.xcoms.get((self.task_of(instance).task_id, before.map_index, RETURN_KEY))
+            self.view.keep_items(instance, returned)
         return {decision.instance for decision in decisions}
 
     def _note_events(self, instance: int, outcome: Outcome) -> None:
@@ -428,10 +435,19 @@ class LocalRun:
         )
 
     def _placed(self, spec: TrySpec) -> TrySpec:
-        return msgspec.structs.replace(spec, bundle_path=str(self._folder), python=str(self._python), warm=False)
+        env = spec.env if VARIABLE not in spec.env else {**spec.env, VARIABLE: str(self._staging)}
+        code = str(self._folder)
+        return msgspec.structs.replace(spec, env=env, bundle_path=code, python=str(self._python), warm=False)
 
     def _facts_of(self, instance: int) -> TryFacts:
-        return TryFacts(dag_run_id=0, facts=self.view.facts[instance], run=self._run_facts(), artifact=self._artifact)
+        return TryFacts(
+            dag_run_id=0,
+            facts=self.view.facts[instance],
+            run=self._run_facts(),
+            artifact=self._artifact,
+            # a call is made by a process here
+            items=self.view.items_of(instance) if self.task_of(instance).wait is not None else None,
+        )
 
     def _run_facts(self) -> DagRunFacts:
         start = self.view.start_date

@@ -84,8 +84,9 @@ def test(
     if spec.alerts or any(task.email for task in spec.tasks):
         out.note("mails and alerts are not sent by `leoflow test`")
     display = display_for(out)
-    with _code(folder, spec) as code:
-        _run(out, display, spec, code, interpreter, values, parallel, variables, answers, Clock(is_real=real_time))
+    with _code(folder, spec) as code, tempfile.TemporaryDirectory(prefix="leoflow-staging-") as staging:
+        clock = Clock(is_real=real_time)
+        _run(out, display, spec, code, Path(staging), interpreter, values, parallel, variables, answers, clock)
 
 
 def _run(
@@ -93,6 +94,7 @@ def _run(
     display: Any,
     spec: DagSpec,
     code: Path,
+    staging: Path,
     interpreter: Path,
     values: Any,
     parallel: int,
@@ -104,6 +106,7 @@ def _run(
         spec,
         code,
         interpreter,
+        staging=staging,
         conf=values,
         parallel=parallel,
         told=display.line,

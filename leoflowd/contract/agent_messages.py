@@ -1,11 +1,13 @@
 """What the daemon and its agents say to each other, over gRPC (grpclib) with MessagePack bodies (ADR 0004).
 
-Two bidirectional methods of the service `leoflow.agent.v1.Agent`:
+Bidirectional methods of the service `leoflow.agent.v1.Agent`:
 
 * `Attach`: one stream per *host agent* (Lite). The agent says `HostHello`, then `HostBeat` and `LaunchRefused`; the
   daemon says `Launch` and `ShutDown`. A pod's agent does not attach: its try is in its environment.
 * `Try`: one stream per try. The agent says `TryHello` first; the daemon answers `Welcome` or `Terminate`. Then log
   chunks, rendered fields, XComs and at last one `Outcome`, which the agent keeps on disk until `OutcomeStored` arrives.
+* `TriggerHost`: one stream per trigger host that is a pod. After `TriggerHostHello` and `TriggerHostWelcome` it carries
+  what a trigger host and the daemon of one machine say over their socket (ADR 65), and at last `TriggerHostExit`.
 
 Messages of one stream are handled in order: log chunks and XComs sent before an outcome are stored before it.
 
@@ -32,6 +34,7 @@ from leoflowd.contract.wait_spec import Deferral
 SERVICE = "leoflow.agent.v1.Agent"
 ATTACH = f"/{SERVICE}/Attach"
 TRY = f"/{SERVICE}/Try"
+TRIGGER_HOST = f"/{SERVICE}/TriggerHost"
 
 PROTOCOL = 3
 """Grows with each change that a neighbour has to know of. 1: releases that did not say; they refuse unknown fields."""
@@ -560,6 +563,50 @@ class OutcomeStored(Message, frozen=True, kw_only=True):
     """The outcome is committed (or was refused as stale); forget the try."""
 
 
+# --- a trigger host's pod and the daemon that wants it ------------------------------------------------------------
+
+
+class TriggerHostHello(Message, frozen=True, kw_only=True):
+    """First message of `TriggerHost`."""
+
+    host_id: str
+    token: str
+    hostname: str
+    protocol: int = 1
+
+    @override
+    def __repr__(self) -> str:
+        return f"TriggerHostHello({self.host_id!r}, {self.hostname!r})"
+
+
+class TriggerHostWelcome(Message, frozen=True, kw_only=True):
+    """The host may begin."""
+
+    protocol: int = 1
+
+
+class TriggerHostOutput(Message, frozen=True, kw_only=True):
+    """Some bytes of what the host's process says."""
+
+    content: bytes
+
+
+class TriggerHostInput(Message, frozen=True, kw_only=True):
+    """Some bytes of what its process is told."""
+
+    content: bytes
+
+
+class TriggerHostExit(Message, frozen=True, kw_only=True):
+    """Its process has ended; the last message."""
+
+    exit_code: int
+    """Below zero: the signal that ended it."""
+    culprit: str = ""
+    """Id of the wait whose code was running."""
+    log_tail: str = ""
+
+
 FromHost = HostHello | HostBeat | LaunchRefused
 ToHost = HostWelcome | Launch | ShutDown
 FromTry = (
@@ -598,6 +645,9 @@ ToTry = (
     | OutcomeStored
 )
 
+FromTriggerHost = TriggerHostHello | TriggerHostOutput | TriggerHostExit
+ToTriggerHost = TriggerHostWelcome | TriggerHostInput
+
 SINCE: dict[type[Message], int] = {
     Refused: 2,
     DagAsk: 3,
@@ -611,6 +661,11 @@ SINCE: dict[type[Message], int] = {
     StatesAnswer: 3,
     PreviousInstanceAsk: 3,
     PreviousInstance: 3,
+    TriggerHostHello: 3,
+    TriggerHostWelcome: 3,
+    TriggerHostOutput: 3,
+    TriggerHostInput: 3,
+    TriggerHostExit: 3,
 }
 """Messages that not every neighbour knows, and the protocol that brought them; all others are as old as 1."""
 

@@ -178,6 +178,19 @@ class MappedValues(Spec, frozen=True, kw_only=True):
     values: tuple[Any, ...]
 
 
+class MappedItem(Spec, frozen=True, kw_only=True):
+    """An argument that is mapped over the output of a task: where in the `wait`, or the `http`, its item goes.
+
+    The item is taken as it is, and is no template. What is no item of these kinds is left to the instance's process.
+    """
+
+    name: str
+    paths: tuple[Annotated[tuple[str, ...], msgspec.Meta(min_length=1)], ...] = ()
+    """Keys from the top; empty where the wait does not have it."""
+    takes_objects: bool = False
+    """A JSON object may stand there as well as a text."""
+
+
 class MappedSpec(Spec, frozen=True, kw_only=True):
     """`expand(...)` or `expand_kwargs(...)`: instances are the product of the inputs, the last one varying first."""
 
@@ -248,6 +261,9 @@ class TaskSpec(Spec, frozen=True, kw_only=True):
     """Its instances come from a mapping of its own; those of a task inside a mapped group from the group's."""
     mapped_values: tuple[MappedValues, ...] = ()
     """With `mapped` over what the file names: what of `wait` or `http` each instance has for itself."""
+    mapped_items: tuple[MappedItem, ...] = ()
+    """With `mapped` over outputs: how the daemon makes an instance's `wait` or `http` of its items (ADR 70). Where
+    these are not plain, `kind` and `prepare` say how a process does."""
     env: dict[str, str] = {}
     """Extra environment from `leoflow.yaml` `tasks.<id>.env`."""
     resources: dict[str, Any] = {}

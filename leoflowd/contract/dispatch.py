@@ -9,6 +9,7 @@ import msgspec
 from leoflowd.contract.agent_messages import TrySpec
 from leoflowd.contract.agent_wire import fault_of
 from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.staging import Staging
 from leoflowd.contract.wait_spec import HttpCall
 
 ROOM_BYTES = 64 * 1024
@@ -16,12 +17,15 @@ ROOM_BYTES = 64 * 1024
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """What a version and its task ask of the pod around a try; a process has no use for it. Fields as in `TaskSpec`."""
+    """What a version and its task ask of the pod around a try; but for `staging` a process has no use for it. Fields as
+    in `TaskSpec`."""
 
     image: str = ""
     resources: dict[str, Any] = {}
     execution: dict[str, Any] = {}
     executor_config: dict[str, Any] = {}
+    staging: Staging | None = None
+    """A process has a folder of it."""
 
 
 class Dispatch(msgspec.Struct, frozen=True):

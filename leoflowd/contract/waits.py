@@ -44,6 +44,8 @@ class TriggerCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """0: stored by a release that did not need it."""
     import_paths: tuple[str, ...] = ()
     """As in the artifact."""
+    image: str = ""
+    """Of the version, for hosts that are pods."""
     repeats: bool = False
     """Of a watcher of an asset, and of no task: it goes on after its event, once that is taken."""
 

@@ -166,9 +166,12 @@ def plan_resume(view: RunView, instance: int, because: str) -> Resume:
     return Resume(instance=instance, because=because)
 
 
-def begins_with_wait(spec: TaskSpec) -> bool:
+def begins_with_wait(view: RunView, instance: int) -> bool:
     """Does a try of it go into the cheap-task pool before, or instead of, any process?"""
-    return spec.deferral is not None or (spec.kind == WAIT_KIND and spec.prepare == "daemon" and spec.wait is not None)
+    spec = view.node_of(instance).spec
+    if spec.kind != WAIT_KIND or spec.wait is None:
+        return spec.deferral is not None
+    return spec.prepare == "daemon" or view.items_of(instance) is not None
 
 
 def plan_wait(spec: TaskSpec, instance: int, because: str) -> Defer:
@@ -402,7 +405,7 @@ class _Draft:
         spec = self._view.shape.nodes[facts.node].spec
         if spec.kind == EMPTY_KIND:
             self._decide(Succeed(instance=instance, because=f"nothing to execute; {because}"))
-        elif begins_with_wait(spec):
+        elif begins_with_wait(self._view, instance):
             self._decide(plan_wait(spec, instance, because))
         else:
             self._decide(Schedule(instance=instance, because=because))

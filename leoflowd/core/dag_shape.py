@@ -47,6 +47,8 @@ class TaskNode(msgspec.Struct, frozen=True, kw_only=True):
     """Nodes whose outputs `mapped` maps over."""
     is_source: bool = False
     """Does a mapping count what it returns?"""
+    gives_items: bool = False
+    """Are the items of its output put into waits or calls by the daemon?"""
     deciders: tuple[int, ...] = ()
     """Those directly upstream that may choose to skip it."""
 
@@ -431,6 +433,8 @@ def _with_mappings(spec: DagSpec, nodes: Sequence[TaskNode], index_of: dict[str,
         for node in nodes
     ]
     expanded_by = _reversed(sources, len(nodes))
+    takers = [sources[node.index] for node in nodes if node.spec.mapped_items]
+    givers = {source for found in takers for source in found}
     return tuple(
         msgspec.structs.replace(
             node,
@@ -438,6 +442,7 @@ def _with_mappings(spec: DagSpec, nodes: Sequence[TaskNode], index_of: dict[str,
             mapped_group=mappings[node.spec.task_id][1],
             sources=tuple(sources[node.index]),
             is_source=bool(expanded_by[node.index]),
+            gives_items=node.index in givers,
             feeds=tuple(sorted({*node.feeds, *expanded_by[node.index]})),
         )
         for node in nodes

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
-from leoflowd.contract.dag_spec import MapInput, MappedSpec
+from leoflowd.contract.dag_spec import MapInput, MappedItem, MappedSpec
 
 MAX_MAP_LENGTH = 1024
 """Airflow's default of `[core] max_map_length`: items of one output that may be mapped over."""
@@ -80,6 +81,19 @@ def _note_items(one: MapInput, length_of: LengthOf, item: int, wanted: dict[str,
         item -= length
 
 
+def places_of_items(mapped: MappedSpec, length_of: LengthOf, map_index: int) -> dict[str, tuple[str, int]] | None:
+    """Argument -> (task id, item of its output), where every argument is mapped over one output; else None."""
+    places: dict[str, tuple[str, int]] = {}
+    rest = map_index
+    for one in reversed(mapped.inputs):
+        length = None if one.task_id is None else length_of(one.task_id)
+        if not length or one.task_id is None:
+            return None
+        places[one.name] = one.task_id, rest % length
+        rest //= length
+    return places
+
+
 # --- what an output counts ---------------------------------------------------------------------------------------
 
 
@@ -127,3 +141,33 @@ def returned_length(value: str | None, *, at_most: int = MAX_MAP_LENGTH) -> int:
             "return less, or raise LEOFLOW_SCHEDULER_MAX_MAP_LENGTH"
         )
     return len(items.texts)
+
+
+# --- items that the daemon takes ---------------------------------------------------------------------------------
+
+ITEMS_MAX_BYTES = 1024 * 1024
+"""Of one output: a longer one is not kept in memory, and processes ask for it."""
+
+
+def kept_items(value: str | None) -> tuple[str, ...]:
+    """The items of an output as JSON texts, to be kept while its dag run is; none when it is too long."""
+    if value is None or len(value) > ITEMS_MAX_BYTES:
+        return ()
+    items = split_items(value)
+    return () if items is None or items.is_dict else items.texts
+
+
+def plain_item(text: str, takes: MappedItem) -> str | dict[str, Any] | None:
+    """The item, if the daemon may put it into a wait or a call as it is: a text, or an object of plain JSON. None for
+    anything else, and for what is empty, which constructors replace: their class says what becomes of it."""
+    value = msgspec.json.decode(text)
+    if isinstance(value, str):
+        return value or None
+    return value if takes.takes_objects and isinstance(value, dict) and value and _is_plain(value) else None
+
+
+def _is_plain(value: Any) -> bool:
+    """Without what stands for an object of Python, in the form that XComs have."""
+    if isinstance(value, dict):
+        return all(not key.startswith("__") and _is_plain(one) for key, one in value.items())
+    return all(map(_is_plain, value)) if isinstance(value, list) else True

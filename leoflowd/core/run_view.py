@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, DagRunType, TaskInstanceState
 from leoflowd.core.choices import Choice
 from leoflowd.core.dag_shape import DagShape, TaskNode
+from leoflowd.core.expansion import kept_items, places_of_items, plain_item
 from leoflowd.core.mapped_counts import MappedCounts
 from leoflowd.core.trigger_rules import RuleVerdict, UpstreamCounts, Verdict, evaluate_task
 
@@ -77,6 +78,7 @@ class RunView:
     __slots__ = (
         "_direct",
         "_instances",
+        "_items",
         "_mapped",
         "_open",
         "_scope_open",
@@ -115,6 +117,7 @@ class RunView:
         facts: Iterable[InstanceFacts],
         past_ok: dict[int, bool] | None = None,
         choices: Mapping[tuple[int, int], Choice] | None = None,
+        returned: Mapping[int, str] | None = None,
     ) -> None:
         self.dag_run_id = dag_run_id
         self.dag_id = dag_id
@@ -133,6 +136,8 @@ class RunView:
         """
         self.choices = dict(choices or {})
         """What deciders that succeeded chose, by (node, map_index). It is asked for who waits for them only."""
+        self._items = {node: kept_items(value) for node, value in (returned or {}).items()}
+        """Of nodes that give items (`TaskNode.gives_items`), what they returned last."""
         self.absent = _absent_nodes(shape, run_type, logical_date)
         """Nodes whose own start and end dates leave this logical date out; nobody waits for them."""
         self._count()
@@ -225,6 +230,27 @@ class RunView:
         """This decider succeeded, and chose."""
         facts = self.facts[instance]
         self.choices[facts.node, facts.map_index] = choice
+
+    def keep_items(self, instance: int, value: str | None) -> None:
+        """This source succeeded, and returned this (JSON text)."""
+        node = self.node_of(instance)
+        if node.gives_items:
+            self._items[node.index] = kept_items(value)
+
+    def items_of(self, instance: int) -> dict[str, Any] | None:
+        """Argument -> what this instance of a task with `mapped_items` is mapped over; None: a process has to see."""
+        facts, node = self.facts[instance], self.node_of(instance)
+        if not node.spec.mapped_items or node.mapped is None or facts.map_index < 0:
+            return None
+        lists = {self.shape.nodes[source].spec.task_id: self._items.get(source, ()) for source in node.sources}
+        places = places_of_items(node.mapped, lambda task_id: len(lists[task_id]), facts.map_index)
+        if places is None:
+            return None
+        found: dict[str, Any] = {}
+        for takes in node.spec.mapped_items:
+            task_id, item = places[takes.name]
+            found[takes.name] = plain_item(lists[task_id][item], takes)
+        return None if None in found.values() else found
 
     def rule_verdict(self, instance: int) -> RuleVerdict:
         """May this instance run, as far as what is upstream of it is concerned?"""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
+from leoflowd.contract import staging
 from leoflowd.contract.agent_messages import DagRunFacts, ResumeCall, TrySpec, XComInput
 from leoflowd.contract.callback_spec import NewCallback
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec, runtime_of
@@ -25,6 +27,8 @@ from leoflowd.core.timetable import latest_window, neighbours
 NEIGHBOURED = (DagRunType.SCHEDULED, DagRunType.BACKFILL)
 """Runs that have one before and one after them; one that somebody asked for stands alone."""
 CALLBACK_KIND = "callback"
+HTTP_KIND = "http"
+"""`TaskSpec.kind` of inline HTTP tasks."""
 XCOM_BYTES_ALONG = 4 * 1024 * 1024
 """Upstream outputs larger than this in all are not sent with the try; the runner pulls each when it needs it."""
 
@@ -46,6 +50,8 @@ class TryFacts(msgspec.Struct, frozen=True, kw_only=True):
     run: DagRunFacts
     """With the state and the start that the dag run has now."""
     artifact: Artifact
+    items: dict[str, Any] | None = None
+    """What the daemon puts into its wait or call, by argument (`RunView.items_of`)."""
 
     @property
     def try_id(self) -> str:
@@ -70,6 +76,8 @@ class TryFacts(msgspec.Struct, frozen=True, kw_only=True):
 
         Of a mapped task that something is mapped over they may be thousands: the runner asks for those that it needs.
         """
+        if self.is_call:
+            return []
         shape = self.artifact.shape
         wanted = dict.fromkeys(ref.task_id for ref in self.task.xcom_refs if not self._is_beside(ref.task_id))
         if self.node.mapped is not None:
@@ -90,6 +98,11 @@ class TryFacts(msgspec.Struct, frozen=True, kw_only=True):
         return bool(group) and index is not None and self.artifact.shape.nodes[index].mapped_group == group
 
     @property
+    def is_call(self) -> bool:
+        """Is it made by the daemon, without an agent?"""
+        return self.task.kind == HTTP_KIND or (self.task.http is not None and self.items is not None)
+
+    @property
     def goes_on(self) -> bool:
         """It deferred, and is to be told what came of that."""
         return self.facts.wait == "fired"
@@ -99,7 +112,8 @@ def build_try_spec(one: TryFacts, xcoms: Iterable[XComInput] = (), resume: Resum
     """`xcoms`: what those of `wanted_xcoms` and `wanted_instances` pushed, each in order of map index; `resume`: if it
     goes on."""
     task, facts, artifact = one.task, one.facts, one.artifact
-    runtime = runtime_of(task.kind, artifact.spec.environment)
+    kind = HTTP_KIND if one.is_call else task.kind
+    runtime = runtime_of(kind, artifact.spec.environment)
     along = _along(one, xcoms, is_whole=runtime != "shim")
     before, after = _neighbours(one.run, artifact.spec)
     return TrySpec(
@@ -109,12 +123,12 @@ def build_try_spec(one: TryFacts, xcoms: Iterable[XComInput] = (), resume: Resum
         map_index=facts.map_index,
         try_number=facts.try_number,
         max_tries=facts.max_tries,
-        kind=task.kind,
+        kind=kind,
         operator=task.operator,
         bundle_digest=artifact.bundle_digest,
         source_path=artifact.spec.source_path,
         import_paths=artifact.spec.import_paths,
-        env=task.env,
+        env=task.env if not artifact.spec.staging.get("enabled") else {**task.env, staging.VARIABLE: staging.IN_POD},
         execution_timeout_s=task.execution_timeout_s,
         do_xcom_push=task.do_xcom_push,
         xcoms=along or (),

@@ -10,6 +10,8 @@ import msgspec
 class WatcherFacts(msgspec.Struct, frozen=True, kw_only=True):
     dag_id: str
     asset_name: str
+    name: str
+    """Of the watcher."""
     is_active: bool
     is_awaited: bool
     """A DAG that is not paused is scheduled on the asset."""

@@ -19,12 +19,14 @@ from leoflowd.contract.agent_messages import OutcomeKind
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import KubeUnavailable
 from leoflowd.contract.executors import Executor
+from leoflowd.contract.staging import Staging
 from leoflowd.core.pod_outcome import NotNeeded, PodLimits, judge
+from leoflowd.core.pod_wishes import PodRefused
 from leoflowd.kube.api import KubeRefused
+from leoflowd.kube.claims import build_claim, claim_name
 from leoflowd.kube.objects import Pod, Unreadable
 from leoflowd.kube.pod_spec import build_pod, pod_name
 from leoflowd.kube.policy import PodPolicy
-from leoflowd.kube.wishes import PodRefused
 from leoflowd.supervision import backoff_s
 
 log = telemetry.get_logger(__name__)
@@ -43,6 +45,8 @@ class Pods(Protocol):
 
     async def create_pod(self, pod: bytes) -> None: ...
 
+    async def keep_claim(self, name: str, claim: bytes) -> bool: ...
+
     async def fetch_pod(self, name: str) -> Pod | Unreadable | None: ...
 
     async def delete_pod(self, name: str, *, uid: str, grace_s: int | None = None) -> bool: ...
@@ -53,7 +57,8 @@ class LauncherStatistics(msgspec.Struct, frozen=True):
     creating: int
     created: int
     found: int
-    """That were there already: launched twice, or adopted from a daemon that is gone."""
+    """That were there already: launched twice (the scheduler's sweep does, as long as a try has not begun), or adopted
+    from a daemon that is gone."""
     refused: int
     dropped: int
     """For lack of room; their tries are launched again."""
@@ -62,7 +67,8 @@ class LauncherStatistics(msgspec.Struct, frozen=True):
 
 
 class PodLauncher(Executor):
-    """`pending` gives the ids of the tries whose pods have not begun; `refuse` reports one that can have no pod."""
+    """`pending` gives the ids of the tries whose pods have not begun; `has_pod` says of a try whether the
+    watcher knows a pod of it that is needed; `refuse` reports one that can have no pod."""
 
     def __init__(
         self,
@@ -72,6 +78,7 @@ class PodLauncher(Executor):
         dispatches: trio.MemoryReceiveChannel[Dispatch],
         refuse: Callable[[str, OutcomeKind, str], None],
         pending: Callable[[], frozenset[str]] = frozenset,
+        has_pod: Callable[[str], bool] = lambda _: False,
         at_once: int = 8,
         capacity: int = CAPACITY,
     ) -> None:
@@ -80,6 +87,7 @@ class PodLauncher(Executor):
         self._dispatches = dispatches
         self._refuse = refuse
         self._pending = pending
+        self._has_pod = has_pod
         self._at_once = at_once
         self._capacity = capacity
         self._waiting: dict[str, Dispatch] = {}
@@ -123,6 +131,9 @@ class PodLauncher(Executor):
         try_id = dispatch.spec.try_id
         if try_id in self._creating:
             return  # its agent asks for what is new
+        if self._has_pod(try_id):
+            self._found += 1  # a thousand pods without a node are launched again every few seconds
+            return
         if try_id not in self._waiting and len(self._waiting) >= self._capacity:
             self._dropped += 1
             return
@@ -145,6 +156,9 @@ class PodLauncher(Executor):
     async def _work(self) -> None:
         while True:
             try_id, dispatch = await self._take()
+            if self._has_pod(try_id):  # created, and the answer was lost; by now it may even be gone
+                self._found += 1
+                continue
             self._creating.add(try_id)
             try:
                 if not await self._create(dispatch):
@@ -173,7 +187,11 @@ class PodLauncher(Executor):
         except PodRefused as error:
             self._end(spec.try_id, OutcomeKind.FAILED, str(error))
             return True
+        staging = dispatch.placement.staging
         try:
+            if staging is not None and not await self._keep_claim(staging):
+                self._dropped += 1  # collected, and not gone yet: the try comes again
+                return True
             await self._api.create_pod(pod)
         except KubeUnavailable as error:
             return self._pause(backoff_s(self._faults + 1), str(error))
@@ -182,6 +200,9 @@ class PodLauncher(Executor):
         self._created += 1
         self._went_well()
         return True
+
+    async def _keep_claim(self, staging: Staging) -> bool:
+        return await self._api.keep_claim(claim_name(staging, self._policy), build_claim(staging, self._policy))
 
     async def _after_refusal(self, dispatch: Dispatch, refused: KubeRefused) -> bool:
         match refused.status:

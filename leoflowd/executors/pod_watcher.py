@@ -83,6 +83,8 @@ class PodWatcher:
         self._now = now
         self._pods: dict[str, _Known] = {}
         """By uid."""
+        self._uid_of: dict[str, str] = {}
+        """Try -> its newest pod."""
         self._due: dict[str, None] = {}
         """Uids to look at, the oldest first, each once."""
         self._arrived = trio.Event()
@@ -111,6 +113,11 @@ class PodWatcher:
     def pending(self) -> frozenset[str]:
         """Ids of the tries whose pods have not begun."""
         return frozenset(one.pod.try_id for one in self._pods.values() if _is_pending(one.pod.facts))
+
+    def has_pod(self, try_id: str) -> bool:
+        """One that comes or runs, or whose end is about to be stored: another one for this try would run it twice."""
+        known = self._pods.get(self._uid_of.get(try_id, ""))
+        return known is not None and not isinstance(judge(known.pod.facts, self._limits, self._now()), NotNeeded)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Started when the pods that there are have been adopted."""
@@ -148,6 +155,7 @@ class PodWatcher:
         known = self._pods.get(pod.uid)
         if known is None:
             self._pods[pod.uid] = _Known(pod, trio.current_time())
+            self._uid_of[pod.try_id] = pod.uid
         else:
             known.pod = pod
         self._look_at(pod.uid)
@@ -216,6 +224,8 @@ class PodWatcher:
         pod = known.pod
         if pod.facts.is_gone:
             self._pods.pop(pod.uid, None)
+            if self._uid_of.get(pod.try_id) == pod.uid:
+                del self._uid_of[pod.try_id]
             return
         if pod.facts.deleted_at is not None and not _has_ended(pod.facts):
             return  # its node has been told

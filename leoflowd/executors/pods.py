@@ -10,6 +10,7 @@ import trio
 
 from leoflowd.executors.pod_launcher import LauncherStatistics, PodLauncher
 from leoflowd.executors.pod_watcher import PodWatcher, WatcherStatistics
+from leoflowd.executors.staging import CollectorStatistics, StagingCollector
 from leoflowd.kube.watch import PodWatch, WatchStatistics
 
 
@@ -17,18 +18,27 @@ class PodStatistics(msgspec.Struct, frozen=True):
     launcher: LauncherStatistics
     watcher: WatcherStatistics
     watch: WatchStatistics
+    staging: CollectorStatistics
 
 
 class Pods:
     """`watch` tells the `watcher`, whose pending pods the `launcher` knows."""
 
-    def __init__(self, *, launcher: PodLauncher, watcher: PodWatcher, watch: PodWatch) -> None:
+    def __init__(
+        self, *, launcher: PodLauncher, watcher: PodWatcher, watch: PodWatch, collector: StagingCollector
+    ) -> None:
         self._launcher = launcher
         self._watcher = watcher
         self._watch = watch
+        self._collector = collector
 
     def statistics(self) -> PodStatistics:
-        return PodStatistics(self._launcher.statistics(), self._watcher.statistics(), self._watch.statistics())
+        return PodStatistics(
+            self._launcher.statistics(),
+            self._watcher.statistics(),
+            self._watch.statistics(),
+            self._collector.statistics(),
+        )
 
     def complaint(self) -> str | None:
         if self._watch.last_fault:
@@ -39,5 +49,6 @@ class Pods:
         """Launches at once; the pods that there are, are adopted as soon as the API server shows them."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watcher.run)
+            nursery.start_soon(self._collector.run)
             await nursery.start(self._launcher.run)
             task_status.started()

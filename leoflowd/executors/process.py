@@ -31,6 +31,7 @@ from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.executors import Executor
+from leoflowd.contract.staging import VARIABLE, Staging
 from leoflowd.contract.variable import OF_PEOPLE
 from leoflowd.core.try_tokens import try_token
 from leoflowd.executors.launches import Launches
@@ -285,8 +286,16 @@ class ProcessExecutor(Executor):
                 self._hand_over(dispatch, self._ready[key])
 
     def _hand_over(self, dispatch: Dispatch, python: str) -> None:
+        try:
+            folder = self._staging_folder(dispatch.placement.staging)
+        except OSError as error:
+            because = f"the staging folder of its run cannot be made: {error.filename}: {error.strerror}"
+            self._refuse(dispatch.spec.try_id, OutcomeKind.FAILED, because)
+            return
+        env = dispatch.spec.env
         spec = msgspec.structs.replace(
             dispatch.spec,
+            env=env if folder is None else {**env, VARIABLE: str(folder)},
             python=python,
             bundle_path=str(self._config.bundles / dispatch.spec.bundle_digest),
             warm=dispatch.environment.warm,
@@ -294,6 +303,15 @@ class ProcessExecutor(Executor):
         )
         if self._launches.put(Launch(spec=spec, token=try_token(self._try_secret, spec.try_id))):
             self._launched += 1
+
+    def _staging_folder(self, staging: Staging | None) -> Path | None:
+        """Of all tasks of the run, and kept for those that are cleared; `lite.workspace` removes it. Raises OSError."""
+        if staging is None:
+            return None
+        folder = self._config.staging / staging.name
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700 if self._config.run_as is None else 0o777)  # who passes the folder above is decided there
+        return folder
 
 
 EnvironmentKey = tuple[str | None, tuple[str, ...], tuple[str, ...]]

@@ -1,4 +1,4 @@
-"""The Kubernetes API over httpx: pods of one namespace, nothing more than the Role in helm/rbac.yaml allows.
+"""The Kubernetes API over httpx: pods and claims of one namespace, no more than the Role in helm/rbac.yaml allows.
 
 Every call stands under the one deadline of the settings. What the API server answers is a struct or one of two errors:
 `KubeRefused`, which says so of this request, and `KubeUnavailable`, which says nothing of it.
@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from leoflowd.contract.errors import KubeUnavailable, LeoflowError
 from leoflowd.contract.values import shown
+from leoflowd.kube.claims import Claim, read_claim
 from leoflowd.kube.credentials import Credentials
 from leoflowd.kube.objects import OBJECT_MAX_BYTES, Pod, Unreadable, read_pod
 from leoflowd.kube.streams import Answer, open_get
@@ -74,6 +75,7 @@ class KubeApi:
         self._client = client
         self._credentials = credentials
         self._pods = f"{credentials.host}/api/v1/namespaces/{namespace}/pods"
+        self._claims = f"{credentials.host}/api/v1/namespaces/{namespace}/persistentvolumeclaims"
         self._request_s = request_s
 
     async def close(self) -> None:
@@ -90,9 +92,11 @@ class KubeApi:
                 return None
             raise
 
-    async def delete_pod(self, name: str, *, uid: str, grace_s: int | None = None) -> bool:
-        """Only the pod with this uid. False: it is gone, or another has its name."""
-        options = {"preconditions": {"uid": uid}, **({} if grace_s is None else {"gracePeriodSeconds": grace_s})}
+    async def delete_pod(self, name: str, *, uid: str = "", grace_s: int | None = None) -> bool:
+        """Only the pod with this uid; empty: whichever it is. False: it is gone, or another has its name."""
+        options: dict[str, object] = {"preconditions": {"uid": uid}} if uid else {}
+        if grace_s is not None:
+            options["gracePeriodSeconds"] = grace_s
         try:
             await self._call("DELETE", f"{self._pods}/{name}", msgspec.json.encode(options))
         except KubeRefused as refused:
@@ -117,6 +121,44 @@ class KubeApi:
                     version,
                 )
             params["continue"] = page.metadata.continue_
+
+    # --- staging volumes ------------------------------------------------------------------------------------------
+
+    async def keep_claim(self, name: str, claim: bytes) -> bool:
+        """Make it, if it is not there. False: it is being deleted, and its name is not free yet."""
+        try:
+            found = read_claim((await self._call("GET", f"{self._claims}/{name}")).content)
+        except KubeRefused as refused:
+            if refused.status != 404:
+                raise
+        else:
+            return found is not None and not found.is_leaving
+        try:
+            await self._call("POST", self._claims, claim)
+        except KubeRefused as refused:
+            if refused.reason != "AlreadyExists":
+                raise
+        return True
+
+    async def list_claims(self, selector: str) -> tuple[Claim, ...]:
+        """Those that can be read."""
+        found: list[Claim | None] = []
+        params = {"labelSelector": selector, "limit": str(PAGE)}
+        while True:
+            page = _decode(_PAGE, (await self._call("GET", self._claims, params=params)).content)
+            found += [read_claim(raw) for raw in page.items or ()]
+            if not page.metadata.continue_:
+                return tuple(claim for claim in found if claim is not None)
+            params["continue"] = page.metadata.continue_
+
+    async def delete_claim(self, claim: Claim) -> None:
+        """That one, not a later one of its name."""
+        try:
+            options = msgspec.json.encode({"preconditions": {"uid": claim.uid}})
+            await self._call("DELETE", f"{self._claims}/{claim.name}", options)
+        except KubeRefused as refused:
+            if refused.status not in (404, 409):
+                raise
 
     async def fetch_signing_keys(self) -> bytes:
         """JWKS: what the cluster signs the tokens of service accounts with."""
@@ -147,7 +189,7 @@ class KubeApi:
     ) -> httpx.Response:
         headers = {"Content-Type": "application/json", **await self._credentials.headers()}
         request = self._client.build_request(method, url, content=body, params=params, headers=headers, timeout=None)
-        request.stream = _Body(body)
+        request.stream = Body(body)
         with _reaching(), trio.fail_after(self._request_s):
             response = await self._client.send(request)
         if response.status_code >= 300:
@@ -171,7 +213,7 @@ class KubeApi:
         raise KubeRefused(code, status.reason or "", status.message or "", after)
 
 
-class _Body(httpx.AsyncByteStream):
+class Body(httpx.AsyncByteStream):
     """Given once, without an async generator: httpx leaves its own unfinished when a connection breaks."""
 
     def __init__(self, content: bytes) -> None:

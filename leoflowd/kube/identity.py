@@ -35,7 +35,8 @@ class PodIdentities:
         self._lock = trio.Lock()
 
     async def proves(self, try_id: str, token: str) -> bool:
-        """Is it the token of the pod of this try? Raises `KubeUnavailable` when that cannot be found out now."""
+        """Is it the token of the pod of this try, or trigger host? Raises `KubeUnavailable` when that cannot be found
+        out now."""
         if len(token) > TOKEN_MAX or token.count(".") != 2 or not try_id:
             await trio.lowlevel.checkpoint()
             return False

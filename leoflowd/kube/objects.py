@@ -13,8 +13,8 @@ import msgspec
 
 from leoflowd.contract.termination import read_termination
 from leoflowd.core.pod_outcome import PodFacts, Terminated
-from leoflowd.kube.pod_spec import TRY_ID
-from leoflowd.kube.wishes import CONTAINER
+from leoflowd.core.pod_wishes import CONTAINER
+from leoflowd.kube.labels import DAEMON, TRIGGER_HOST, TRY_ID
 
 OBJECT_MAX_BYTES = 4 * 1024 * 1024
 """etcd takes 1.5 MiB."""
@@ -110,7 +110,10 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
     uid: str
     resource_version: str
     try_id: str
+    """Of a trigger host's pod the id of the host."""
     facts: PodFacts
+    daemon: str = ""
+    """Which one wants it, of a trigger host's pod."""
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,15 +136,17 @@ def read_pod(raw: bytes | msgspec.Raw) -> Pod | Unreadable:
 
 def _known(pod: _Pod) -> Pod:
     meta = pod.metadata
-    try_id = (meta.labels or {})[TRY_ID]
+    labels = meta.labels or {}
+    try_id = labels[TRIGGER_HOST if TRIGGER_HOST in labels else TRY_ID]
     if not _UUID.fullmatch(try_id):
-        raise ValueError(f"its label {TRY_ID} is no id of a try")
+        raise ValueError("it has no label with the id of a try or a trigger host")
     return Pod(
         name=meta.name,
         uid=meta.uid,
         resource_version=meta.resource_version,
         try_id=try_id,
         facts=_facts(pod),
+        daemon=labels.get(DAEMON, ""),
     )
 
 

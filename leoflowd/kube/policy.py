@@ -18,7 +18,9 @@ class PodPolicy(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     installation: str
     agent_address: str
+    host_address: str = ""
     agent_ca_config_map: str = ""
+    agent_ca: str = ""
     image: str = ""
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
@@ -31,6 +33,9 @@ class PodPolicy(msgspec.Struct, frozen=True, kw_only=True):
     limits: dict[str, str] = {}
     node_selector: dict[str, str] = {}
     grace_s: int = 30
+    staging_size: str = "1Gi"
+    staging_storage_class: str = ""
+    staging_access_mode: str = "ReadWriteMany"
 
 
 def policy_of(config: KubernetesConfig) -> PodPolicy:
@@ -48,7 +53,9 @@ def policy_of(config: KubernetesConfig) -> PodPolicy:
         namespace=config.namespace,
         installation=config.installation,
         agent_address=config.agent_address,
+        host_address=config.host_address,
         agent_ca_config_map=config.agent_ca_config_map,
+        agent_ca=config.agent_ca,
         image=config.image,
         image_pull_policy=config.image_pull_policy,
         image_pull_secrets=_names(config.image_pull_secrets),
@@ -61,6 +68,9 @@ def policy_of(config: KubernetesConfig) -> PodPolicy:
         limits={"memory": config.memory_limit},
         node_selector=_selector(config.node_selector),
         grace_s=config.grace_s,
+        staging_size=config.staging_size,
+        staging_storage_class=config.staging_storage_class,
+        staging_access_mode=config.staging_access_mode,
     )
 
 

@@ -1,59 +1,42 @@
-"""What an author asks of the pod of a task, taken through an allow-list: `leoflow.yaml` and `executor_config`. Pure.
+"""An author's wishes for a pod, as far as whoever runs Leoflow allows them: the settings' part of the allow-list.
 
-Whatever is not named here is refused with its path, so that an author hears of it, and so that no field of Kubernetes,
-present or future, goes past the policy. `pod_spec` writes the policy after these wishes.
+`core.pod_wishes` has said which fields there are; `pod_spec` writes the policy after these wishes.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
-
-import msgspec
 
 from leoflowd.contract.dispatch import Placement
-from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.values import shown
+from leoflowd.core import pod_wishes
+from leoflowd.core.pod_wishes import CONTAINER, PodRefused, Wishes, refused
 from leoflowd.kube.policy import PodPolicy
 
-ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-OURS = ("LEOFLOW_",)
-CONTAINER = "base"
-"""Airflow's name for the container of the task."""
 DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
 
-class PodRefused(LeoflowError):
-    """No pod can be made of this; the message says of which field, why, and what to do."""
-
-
-class Wishes(msgspec.Struct, kw_only=True):
-    image: str
-    requests: dict[str, str] = {}
-    limits: dict[str, str] = {}
-    env: list[dict[str, Any]] = []
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-    node_selector: dict[str, str] = {}
-    tolerations: list[dict[str, Any]] = []
-    affinity: dict[str, Any] = {}
-    service_account: str = ""
-    image_pull_policy: str = ""
-
-
-def wishes_of(placement: Placement, policy: PodPolicy) -> Wishes:
-    """`leoflow.yaml` first, `executor_config` over it. Raises `PodRefused`."""
-    wishes = Wishes(image=_image(placement.image or policy.image, policy))
-    _take_resources(wishes, placement.resources, "resources")
-    _take_execution(wishes, placement.execution, policy)
-    for key, value in placement.executor_config.items():
-        if key != "pod_override":
-            raise _refused(f"executor_config[{key!r}]", "only pod_override is known here")
-        _take_override(wishes, _mapping(value, "pod_override"), policy)
+def allowed_wishes(placement: Placement, policy: PodPolicy) -> Wishes:
+    """Raises `PodRefused`."""
+    wishes = pod_wishes.wishes_of(placement)
+    if wishes.service_account and wishes.service_account not in {policy.service_account, *policy.service_accounts}:
+        raise refused(
+            f"execution.service_account {shown(wishes.service_account, 100)!r}",
+            "it carries rights in the cluster; whoever runs Leoflow allows it with LEOFLOW_KUBERNETES_SERVICE_ACCOUNTS",
+        )
+    for variable in wishes.env:
+        secret = variable.get("valueFrom", {}).get("secretKeyRef", {}).get("name")
+        if secret is not None and secret not in policy.secrets:
+            raise refused(
+                f"pod_override.spec.containers[{CONTAINER!r}].env[{variable['name']!r}]",
+                f"secret {secret!r} is not one that LEOFLOW_KUBERNETES_SECRETS allows",
+            )
     return wishes
 
 
-def _image(image: str, policy: PodPolicy) -> str:
+def image_of(placement: Placement, policy: PodPolicy) -> str:
+    """Raises `PodRefused`."""
+    image = placement.image or policy.image
     if not image:
         raise PodRefused(
             "its environment cannot be built: a pod needs an image, and this version names none; push one with "
@@ -64,162 +47,4 @@ def _image(image: str, policy: PodPolicy) -> str:
     raise PodRefused(
         f"image {shown(image, 200)!r} is not pinned by digest (repository@sha256:...), so what runs could change "
         "between two tries; pin it, or allow tags with LEOFLOW_KUBERNETES_ALLOW_TAGS"
-    )
-
-
-def _take_resources(wishes: Wishes, resources: dict[str, Any], at: str) -> None:
-    for kind, amounts in resources.items():
-        if kind not in ("requests", "limits"):
-            raise _refused(f"{at}.{kind}", "only requests and limits are known here")
-        for name, amount in _mapping(amounts, f"{at}.{kind}").items():
-            # Others (huge pages, devices) are a privilege of their own.
-            if name not in ("cpu", "memory", "ephemeral-storage"):
-                raise _refused(f"{at}.{kind}.{name}", "a task may ask for cpu, memory and ephemeral-storage")
-            getattr(wishes, kind)[name] = str(amount)
-
-
-def _take_execution(wishes: Wishes, execution: dict[str, Any], policy: PodPolicy) -> None:
-    for key, value in execution.items():
-        match key:
-            case "node_selector":
-                wishes.node_selector |= _texts(value, "execution.node_selector")
-            case "tolerations":
-                wishes.tolerations += [_toleration(one, "execution.tolerations") for one in value]
-            case "image_pull_policy":
-                wishes.image_pull_policy = str(value)
-            case "service_account":
-                wishes.service_account = _service_account(str(value), policy)
-            case _:
-                raise _refused(f"execution.{key}", "it has no meaning for a pod")
-
-
-def _service_account(name: str, policy: PodPolicy) -> str:
-    if name == policy.service_account or name in policy.service_accounts:
-        return name
-    raise _refused(
-        f"execution.service_account {shown(name, 100)!r}",
-        "it carries rights in the cluster; whoever runs Leoflow allows it with LEOFLOW_KUBERNETES_SERVICE_ACCOUNTS",
-    )
-
-
-def _take_override(wishes: Wishes, override: dict[str, Any], policy: PodPolicy) -> None:
-    for key, value in override.items():
-        match key:
-            case "apiVersion" | "kind" if value in ("v1", "Pod"):
-                pass
-            case "metadata":
-                _take_metadata(wishes, _mapping(value, "pod_override.metadata"))
-            case "spec":
-                _take_spec(wishes, _mapping(value, "pod_override.spec"), policy)
-            case _:
-                raise _refused(f"pod_override.{key}")
-
-
-def _take_metadata(wishes: Wishes, metadata: dict[str, Any]) -> None:
-    for key, value in metadata.items():
-        at = f"pod_override.metadata.{key}"
-        if key not in ("labels", "annotations"):
-            raise _refused(at)
-        for name, text in _texts(value, at).items():
-            # With a domain they mean something to somebody: sandbox profiles, sidecars, roles of a cloud.
-            if "/" in name:
-                raise _refused(f"{at}[{name!r}]", "names with a domain are for whoever runs the cluster")
-            getattr(wishes, key)[name] = text
-
-
-def _take_spec(wishes: Wishes, spec: dict[str, Any], policy: PodPolicy) -> None:
-    for key, value in spec.items():
-        at = f"pod_override.spec.{key}"
-        match key:
-            case "nodeSelector":
-                wishes.node_selector |= _texts(value, at)
-            case "tolerations":
-                wishes.tolerations += [_toleration(one, at) for one in _items(value, at)]
-            case "affinity":
-                wishes.affinity = _affinity(value, at)
-            case "containers":
-                for container in _items(value, at):
-                    _take_container(wishes, _mapping(container, at), policy)
-            case _:
-                raise _refused(at)
-
-
-def _take_container(wishes: Wishes, container: dict[str, Any], policy: PodPolicy) -> None:
-    name = container.get("name")
-    if name != CONTAINER:
-        raise _refused(
-            f"pod_override.spec.containers[{shown(str(name), 100)!r}]",
-            f"a task has one container, {CONTAINER!r}; sidecars are for whoever runs the cluster",
-        )
-    for key, value in container.items():
-        at = f"pod_override.spec.containers[{CONTAINER!r}].{key}"
-        match key:
-            case "name":
-                pass
-            case "resources":
-                _take_resources(wishes, _mapping(value, at), at)
-            case "env":
-                wishes.env += [_variable(_mapping(one, at), at, policy) for one in _items(value, at)]
-            case _:
-                raise _refused(at)
-
-
-def _variable(variable: dict[str, Any], at: str, policy: PodPolicy) -> dict[str, Any]:
-    name = variable.get("name")
-    if not isinstance(name, str) or not ENV_NAME.fullmatch(name):
-        raise _refused(f"{at}[{shown(str(name), 100)!r}]", "that is no name of a variable")
-    at = f"{at}[{name!r}]"
-    if name.startswith(OURS):
-        raise _refused(at, "names that begin with LEOFLOW_ are ours")
-    match variable:
-        case {"value": str(value)} if len(variable) == 2:
-            return {"name": name, "value": value}
-        case {"valueFrom": {"secretKeyRef": {"name": str(secret), "key": str(key)}}} if len(variable) == 2:
-            if secret not in policy.secrets:
-                raise _refused(at, f"secret {secret!r} is not one that LEOFLOW_KUBERNETES_SECRETS allows")
-            return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-        case _:
-            raise _refused(at, "a variable has a value, or valueFrom.secretKeyRef with name and key")
-
-
-def _toleration(value: Any, at: str) -> dict[str, Any]:
-    toleration = _mapping(value, at)
-    for key in toleration:
-        if key not in ("key", "operator", "value", "effect", "tolerationSeconds"):
-            raise _refused(f"{at}.{key}")
-    return toleration
-
-
-def _affinity(value: Any, at: str) -> dict[str, Any]:
-    affinity = _mapping(value, at)
-    for key in affinity:
-        if key not in ("nodeAffinity", "podAffinity", "podAntiAffinity"):
-            raise _refused(f"{at}.{key}")
-    return affinity
-
-
-def _mapping(value: Any, at: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise _refused(at, "it is no mapping")
-    return value
-
-
-def _items(value: Any, at: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise _refused(at, "it is no list")
-    return value
-
-
-def _texts(value: Any, at: str) -> dict[str, str]:
-    found = _mapping(value, at)
-    for key, text in found.items():
-        if not isinstance(text, str):
-            raise _refused(f"{at}[{key!r}]", "it is no text")
-    return found
-
-
-def _refused(at: str, why: str = "it is not among the fields that an author may set") -> PodRefused:
-    return PodRefused(
-        f"{shown(at, 300)} is refused: {why}. An author may set labels, annotations, nodeSelector, tolerations, "
-        f"affinity, and resources and env of container {CONTAINER!r}; see docs/kubernetes.md"
     )

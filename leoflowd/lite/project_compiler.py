@@ -19,7 +19,7 @@ import msgspec
 from leoflowd import telemetry
 from leoflowd.authoring.bundle import copy_bundle
 from leoflowd.authoring.compiler import Compilation, compile_opened, excluded_of
-from leoflowd.authoring.errors import EnvironmentFailed
+from leoflowd.authoring.errors import DagCompileError, EnvironmentFailed
 from leoflowd.authoring.packages import Needs
 from leoflowd.authoring.project import Project, ProjectConfig, config_of, unused_in_lite
 from leoflowd.contract import dag_spec
@@ -51,13 +51,29 @@ class FilesChanged(LeoflowError):
     """The author saved while the project was compiled; the save itself leads to the next compile."""
 
 
+class Pods(msgspec.Struct, frozen=True):
+    """That tasks run in them."""
+
+    image: str
+    """For projects that name none; may be empty."""
+
+
 class ProjectCompiler:
     """Called in many threads at once. A project that waits for its environment holds up none that needs none.
 
-    `loadable` says what files may read while they are loaded; it is called in the compiler's thread, each time.
+    `loadable` says what files may read while they are loaded; it is called in the compiler's thread, each time. With
+    `pods` the environments are there for loading alone: tasks run in images.
     """
 
-    def __init__(self, environments: Environments, bundles: Path, loadable: Callable[[], Loadable]) -> None:
+    def __init__(
+        self,
+        environments: Environments,
+        bundles: Path,
+        loadable: Callable[[], Loadable],
+        *,
+        pods: Pods | None = None,
+    ) -> None:
+        self._pods = pods
         self._environments = environments
         self._bundles = bundles
         self._loadable = loadable
@@ -90,17 +106,29 @@ class ProjectCompiler:
 
     def _compilation_of(self, project: Project, attempt: Attempt) -> Compilation:
         try:
-            return compile_opened(
-                project, python_for=partial(self._python_for, project, attempt), loadable=self._loadable()
+            done = compile_opened(
+                project,
+                python_for=partial(self._python_for, project, attempt),
+                loadable=self._loadable(),
+                for_pods=self._pods is not None,
             )
         except EnvironmentFailed:
             if attempt.left is not None:  # its own cannot be had either: it may be the network
                 self._broken.pop(attempt.left, None)
             raise
+        if self._pods is not None and not self._pods.image and any(not spec.image for spec in done.specs):
+            raise DagCompileError(
+                project.source_path,
+                1,
+                "its tasks run in pods, and it names no image for them",
+                "the code of a pod's task is in its image",
+                "write `image: repository:tag` into leoflow.yaml, or start Lite with --image",
+            )
+        return done
 
     def build(self, project: Project, specs: Iterable[DagSpec]) -> None:
         """The environments of the project's tasks. Raises `EnvironmentFailed`."""
-        for spec in specs:
+        for spec in specs if self._pods is None else ():
             self._ensure(project, spec.environment)
 
     def _python_for(self, project: Project, attempt: Attempt, needs: Needs) -> str:
@@ -145,7 +173,8 @@ class ProjectCompiler:
 
     def _tell(self, project: Project, config: ProjectConfig, done: Compilation) -> None:
         """Once, not after every save, and what concerns a folder not for each of its files."""
-        unused = (f"in Lite without effect: {sentence}" for sentence in unused_in_lite(config))
+        sentences = unused_in_lite(config) if self._pods is None else ()
+        unused = (f"in Lite without effect: {sentence}" for sentence in sentences)
         inferred = (f"needs {one}" for one in done.needs.inferred)
         own = [(project.path, note) for note in (*inferred, *done.notes, *done.needs.notes)]
         shared = [(str(project.folder), note) for note in (*done.folder_notes, *unused)]

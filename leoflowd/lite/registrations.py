@@ -27,8 +27,11 @@ BUNDLE_NAME = "workspace"
 
 
 class Registrations:
-    def __init__(self, db: Database, root: Path, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, db: Database, root: Path, now: Callable[[], datetime], *, paused_at_creation: bool = False
+    ) -> None:
         self._db = db
+        self._paused_at_creation = paused_at_creation
         self._root = root
         self._now = now
         self._registered: dict[str, Registration] = {}
@@ -81,6 +84,7 @@ class Registrations:
                     relative_fileloc=item.registration.relative_fileloc,
                     bundle_name=BUNDLE_NAME,
                     parse_duration_s=item.duration_s,
+                    paused_at_creation=self._paused_at_creation,
                 )
         except Invalid as error:
             _refuse(projects, item, str(error))

@@ -18,7 +18,7 @@ from leoflowd.lite.postgres import paths_for
 
 PRIVATE = ("agent", "logs")
 """Sockets, tokens and the spool; logs of all tasks."""
-FOR_TASKS = ("bundles", "venvs", "work")
+FOR_TASKS = ("bundles", "venvs", "work", "staging")
 _LOOK = "import os, sys; sys.exit(next((path for path in sys.argv[1:] if not os.access(path, os.X_OK)), 0))"
 
 

@@ -27,9 +27,10 @@ from leoflowd.core.timetable import ask_again_at
 from leoflowd.lite.bundles import prune_bundles
 from leoflowd.lite.environments import Environments, EnvironmentStatistics
 from leoflowd.lite.file_watch import FileWatch
-from leoflowd.lite.project_compiler import ProjectCompiler
+from leoflowd.lite.project_compiler import Pods, ProjectCompiler
 from leoflowd.lite.project_scan import list_projects_in
 from leoflowd.lite.registrations import Registrations
+from leoflowd.lite.staging import dag_run_ids, prune_staging
 from leoflowd.lite.watched_project import (
     Compiled,
     Failed,
@@ -43,6 +44,7 @@ from leoflowd.lite.watched_project import (
 from leoflowd.store import dags
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
+from leoflowd.store.staging import list_run_ends
 
 log = telemetry.get_logger(__name__)
 
@@ -79,9 +81,11 @@ class Workspace:
         environments: Environments | None = None,
         loadable: Callable[[], Awaitable[Loadable]] | None = None,
         hints: trio.MemoryReceiveChannel[Hint] | None = None,
+        paused_at_creation: bool = False,
     ) -> None:
         self._root = config.workspace
         self._bundles = config.data_dir / "bundles"
+        self._staging = config.data_dir / "staging"
         self._db = db
         self._now = now
         self._environments = environments or Environments(config.data_dir)
@@ -90,10 +94,13 @@ class Workspace:
         self._known = EMPTY
         """What `loadable` said last."""
         self._compile = ProjectCompiler(
-            self._environments, self._bundles, lambda: trio.from_thread.run(self._fetch_loadable)
+            self._environments,
+            self._bundles,
+            lambda: trio.from_thread.run(self._fetch_loadable),
+            pods=None if config.cluster is None else Pods(config.cluster.image),
         )
         self._projects: dict[str, Watched] = {}
-        self._registrations = Registrations(db, config.workspace, now)
+        self._registrations = Registrations(db, config.workspace, now, paused_at_creation=paused_at_creation)
         self._watch = FileWatch(config.workspace, self._look)
         self._threads = trio.CapacityLimiter(THREADS)
         self._look_now = trio.Event()
@@ -119,6 +126,7 @@ class Workspace:
         """Watch until cancelled. Raises `StoreUnavailable`."""
         await self._registrations.load()
         await self._prune_bundles()
+        await self._prune_staging()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch.run)
             if self._hints is not None:
@@ -133,6 +141,12 @@ class Workspace:
         async with self._db.api.connection() as conn:
             needed = await dags.list_bundles_in_use(conn, now=self._now(), keep=KEEP_BUNDLES)
         await trio.to_thread.run_sync(prune_bundles, self._bundles, needed)
+
+    async def _prune_staging(self) -> None:
+        ids = await trio.to_thread.run_sync(dag_run_ids, self._staging)
+        async with self._db.api.connection() as conn:
+            runs = await list_run_ends(conn, ids)
+        await trio.to_thread.run_sync(prune_staging, self._staging, runs, self._now())
 
     def _look(self) -> None:
         self._look_now.set()

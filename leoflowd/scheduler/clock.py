@@ -130,7 +130,7 @@ class TimetableClock:
             if isinstance(version.spec.timetable, CustomTimetable):
                 version = await dags.fetch_version(conn, row.dag_id)
             spec = version.spec
-            active, last, tried = row.active_runs, _last_slot(row), 0
+            active, last, tried = row.active_runs, row.last, 0
             if not row.is_paused:
                 made = await start_asset_runs(conn, version, now, at_most=_room(spec, active))
                 self._created += made
@@ -219,18 +219,3 @@ def _room(spec: DagSpec, active: int) -> int:
 
 def _has_room(spec: DagSpec, active: int) -> bool:
     return _room(spec, active) > 0
-
-
-def _last_slot(row: NextRun) -> RunSlot | None:
-    if row.last_partition_run_after is not None:
-        at = row.last_partition_run_after
-        return RunSlot(logical_date=at, data_interval_start=at, data_interval_end=at, run_after=at)
-    start, end = row.last_data_interval_start, row.last_data_interval_end
-    if row.last_run_after is None or row.last_logical_date is None or start is None or end is None:
-        return None
-    return RunSlot(
-        logical_date=row.last_logical_date,
-        data_interval_start=start,
-        data_interval_end=end,
-        run_after=row.last_run_after,
-    )

@@ -10,7 +10,7 @@ from leoflowd import telemetry
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.states import FINISHED, LIVE, TaskInstanceState
 from leoflowd.contract.waits import WaitEnd
-from leoflowd.contract.xcoms import XCom
+from leoflowd.contract.xcoms import RETURN_KEY, XCom
 from leoflowd.core.callbacks import is_asked_for, plan_callback, plan_dag_callback
 from leoflowd.core.choices import choice_among
 from leoflowd.core.dag_run_plan import (
@@ -159,7 +159,9 @@ class Deciding:
             if try_id not in self._views.tries:
                 continue  # its run was set aside a moment ago
             view = self._views.runs[dag_run_id].view
-            if try_id in event.known_try_ids or executor_of(view.node_of(i).spec) != EXECUTOR:
+            # Whether a mapped call was given to an agent hangs on its items, which a new leader may not have: the
+            # limits of silence end a process of those.
+            if try_id in event.known_try_ids or view.node_of(i).spec.http is not None:
                 continue
             facts = view.facts[i]
             if facts.launcher not in ("", event.launcher) or (facts.queued_at and facts.queued_at > event.at):
@@ -174,11 +176,12 @@ class Deciding:
 
     def _launch_again(self, draft: Draft) -> None:
         for dag_run_id, i in self._views.tries.values():
-            facts = self._views.runs[dag_run_id].view.facts[i]
+            view = self._views.runs[dag_run_id].view
+            facts = view.facts[i]
             waited = draft.now - facts.queued_at if facts.queued_at else None
             if facts.state != _S.QUEUED or waited is None or waited.total_seconds() <= LAUNCH_AGAIN_S:
                 continue
-            if self._is_ours(facts) or executor_of(self._views.runs[dag_run_id].view.node_of(i).spec) != EXECUTOR:
+            if self._is_ours(facts) or executor_of(view, i) != EXECUTOR:
                 draft.launches.append((dag_run_id, i))
 
     def _is_ours(self, facts: InstanceFacts) -> bool:
@@ -258,9 +261,8 @@ class Deciding:
             because = f"{request.slots} slot(s) of pool {request.pool!r} were free"
             with self._aside.contained(dag_run_id, draft):
                 loaded = self._views.runs[dag_run_id]
-                spec = loaded.view.node_of(i).spec
-                if begins_with_wait(spec) and not loaded.view.facts[i].wait:
-                    self._defer(loaded, plan_wait(spec, i, because), draft)
+                if begins_with_wait(loaded.view, i) and not loaded.view.facts[i].wait:
+                    self._defer(loaded, plan_wait(loaded.view.node_of(i).spec, i, because), draft)
                     continue
                 queue = Queue(instance=i, try_id=str(uuid.uuid4()), because=because, launcher=self._launcher)
                 self._apply(dag_run_id, queue, draft)
@@ -288,6 +290,7 @@ class Deciding:
                 draft.asset_records[dag_run_id, i] = outcome.assets
             if (choice := choice_among(outcome.xcoms)) is not None:
                 view.choose(i, choice)
+            view.keep_items(i, next((item.value for item in outcome.xcoms if item.key == RETURN_KEY), None))
             draft.xcoms.extend(
                 XCom(
                     dag_run_id=dag_run_id,

@@ -13,15 +13,14 @@ import msgspec
 from leoflowd import telemetry
 from leoflowd.contract.asset_spec import AssetRecord
 from leoflowd.contract.callback_spec import NewCallback
-from leoflowd.contract.dag_spec import TaskSpec
 from leoflowd.contract.states import FINISHED, LIVE, TaskInstanceState
 from leoflowd.contract.waits import NewWait
 from leoflowd.contract.xcoms import XCom
 from leoflowd.core.asset_events import events_of, refused_records
 from leoflowd.core.run_view import InstanceFacts, RunView
+from leoflowd.core.try_spec import HTTP_KIND
 from leoflowd.scheduler.inbox import TryEnded, WaitsEnded
 from leoflowd.scheduler.views import Views
-from leoflowd.scheduler.waits import HTTP_KIND
 from leoflowd.store.asset_events import AssetEventWrite
 from leoflowd.store.run_views import LoadedRun, Quota
 from leoflowd.store.transitions import Batch, EndedTry, Expansion, InstanceWrite, RunWrite
@@ -37,9 +36,11 @@ Place = tuple[int, int]
 """A dag run's id, and the position of one of its task instances in the view."""
 
 
-def executor_of(spec: TaskSpec) -> str:
-    """Who runs the tries of this task."""
-    return INLINE if spec.kind == HTTP_KIND else EXECUTOR
+def executor_of(view: RunView, i: int) -> str:
+    """Who runs the tries of this instance."""
+    spec = view.node_of(i).spec
+    is_call = spec.kind == HTTP_KIND or (spec.http is not None and view.items_of(i) is not None)
+    return INLINE if is_call else EXECUTOR
 
 
 class Report:
@@ -172,7 +173,7 @@ def batch_of(draft: Draft, views: Views, dag_run_ids: Collection[int]) -> Batch:
                 after=after,
                 hostname=extra.hostname,
                 pid=extra.pid,
-                executor=executor_of(spec) if after.state in LIVE else None,
+                executor=executor_of(view, i) if after.state in LIVE else None,
                 rendered_fields=extra.rendered,
             )
         )

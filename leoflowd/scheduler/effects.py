@@ -137,7 +137,7 @@ def _launches(draft: Draft, views: Views) -> Iterator[Launch]:
         loaded = views.runs.get(dag_run_id)
         if loaded is not None and loaded.view.facts[i].state == TaskInstanceState.QUEUED:
             one = loaded.try_facts(i)
-            yield Launch(executor_of(one.task), one)
+            yield Launch(executor_of(loaded.view, i), one)
 
 
 # --- doing them ------------------------------------------------------------------------------------------------------

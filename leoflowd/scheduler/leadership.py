@@ -2,7 +2,8 @@
 
 A session advisory lock elects; a term in Postgres fences: every batch of the scheduler compares it, because a paused
 process cannot know that it lost. A leader that the server does not hear is cut off, so that its lock is free for the
-next one (`watching_limits`, ADR 22).
+next one (`watching_limits`, ADR 22). In the middle of a pipeline the server cuts nobody off: who has the lock does it,
+before its term, which waits for the last batch of the one before, and at each beat (ADR 68).
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Leadership:
         self._holder = holder
         self._config = config
         self._limits = watching_limits(store, speaks_every_s=max(config.leader_heartbeat_s, config.leader_retry_s))
+        self._silent_s = 2 * store.silence_s
         self._now = now
         self._follow = follow
         self._lead = lead
@@ -77,6 +79,7 @@ class Leadership:
         with store_errors("lost Postgres while standing for leader"):
             while not await leadership.try_lock(connection):  # noqa: ASYNC110  # the lock is in Postgres
                 await trio.sleep(self._config.leader_retry_s)
+            await self._end_silent(connection)
             self._term = await leadership.begin_term(connection, holder=self._holder, now=self._now())
 
     async def _lead_while_beating(self, connection: TrioConnection) -> None:
@@ -93,5 +96,11 @@ class Leadership:
             await trio.sleep(self._config.leader_heartbeat_s)
             with store_errors("the leader's connection broke"):
                 still_leading = await leadership.beat(connection, term=self._term, now=self._now())
+                await self._end_silent(connection)
             if not still_leading:
                 raise LeadershipLost(f"term {self._term} is over")
+
+    async def _end_silent(self, connection: TrioConnection) -> None:
+        ended = await leadership.end_silent_pipelines(connection, silent_s=self._silent_s)
+        if ended:
+            log.warning("silent_sessions_ended", sessions=ended, because="their process stopped within a transaction")

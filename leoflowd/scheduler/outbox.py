@@ -15,10 +15,11 @@ import trio
 
 from leoflowd.contract.agent_messages import XCOM_MAX_BYTES, TrySpec
 from leoflowd.contract.dispatch import Dispatch, Placement, launch_fault
+from leoflowd.contract.staging import staging_of
 from leoflowd.contract.xcoms import ValueGone, ValuesUnavailable
 from leoflowd.core.simple_templates import TemplateFault
-from leoflowd.core.try_spec import TryFacts, build_try_spec
-from leoflowd.scheduler.waits import HTTP_KIND, inline_call
+from leoflowd.core.try_spec import HTTP_KIND, TryFacts, build_try_spec
+from leoflowd.scheduler.waits import inline_call
 from leoflowd.store.database import Database
 from leoflowd.store.try_specs import list_try_specs
 
@@ -134,5 +135,6 @@ class Outbox:
 
 
 def _placement(one: TryFacts) -> Placement:
-    task = one.task
-    return Placement(one.artifact.spec.image, task.resources, task.execution, task.executor_config)
+    task, spec = one.task, one.artifact.spec
+    staging = staging_of(spec.staging, dag_run_id=one.dag_run_id, dag_id=one.run.dag_id, run_id=one.run.run_id)
+    return Placement(spec.image, task.resources, task.execution, task.executor_config, staging)

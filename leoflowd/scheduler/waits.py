@@ -5,6 +5,8 @@ The scheduler calls this while it decides, stores the result with the move, and 
 
 from __future__ import annotations
 
+import functools
+import operator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -29,8 +31,6 @@ from leoflowd.core.known_triggers import native_wait as known_wait
 from leoflowd.core.simple_templates import names_of, render
 from leoflowd.core.try_spec import TryFacts
 
-HTTP_KIND = "http"
-"""`TaskSpec.kind` of inline HTTP tasks."""
 DEFAULT_POKE_INTERVAL_S = 60.0
 
 
@@ -40,7 +40,10 @@ def first_wait(one: TryFacts, now: datetime) -> NewWait:
     if task.deferral is not None:
         return wait_of_deferral(one, task.deferral, now)
     assert task.wait is not None
-    return _new(one, _rendered(task.wait, _names(one, now)), now)
+    spec = _rendered(task.wait, _names(one, now))
+    if one.items is not None:
+        spec = msgspec.convert(_with_items(one, msgspec.to_builtins(spec)), WaitSpec)
+    return _new(one, spec, now)
 
 
 def wait_of_deferral(one: TryFacts, deferral: Deferral, now: datetime) -> NewWait:
@@ -65,7 +68,17 @@ def inline_call(one: TryFacts, now: datetime) -> HttpCall:
     """The rendered call of an inline HTTP task; raises `core.simple_templates.TemplateFault`."""
     task = of_instance(one.task, one.facts.map_index)
     assert task.http is not None
-    return msgspec.convert(render(msgspec.to_builtins(task.http), _names(one, now)), HttpCall)
+    call = render(msgspec.to_builtins(task.http), _names(one, now))
+    return msgspec.convert(_with_items(one, call), HttpCall)
+
+
+def _with_items(one: TryFacts, document: dict[str, Any]) -> dict[str, Any]:
+    """What it is mapped over in its places. Last, since what a task returned is no template."""
+    items = one.items or {}
+    for takes in one.task.mapped_items if items else ():
+        for *above, last in takes.paths:
+            functools.reduce(operator.getitem, above, document)[last] = items[takes.name]
+    return document
 
 
 def _rendered(spec: WaitSpec, names: dict[str, Any]) -> WaitSpec:
@@ -122,6 +135,7 @@ def _trigger_call(one: TryFacts, trigger: TriggerSpec) -> TriggerCall:
         bundle_digest=artifact.bundle_digest,
         source_path=artifact.spec.source_path,
         import_paths=artifact.spec.import_paths,
+        image=artifact.spec.image,
         dag_id=one.run.dag_id,
         run_id=one.run.run_id,
         task_id=one.task.task_id,

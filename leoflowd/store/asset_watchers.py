@@ -17,6 +17,7 @@ from leoflowd.contract.values import json_text
 from leoflowd.contract.waits import TriggerCall
 from leoflowd.core.asset_events import NewEvent
 from leoflowd.core.rights import Dags
+from leoflowd.core.watching import WatcherFacts
 from leoflowd.store.asset_events import AssetEventWrite, insert_events
 from leoflowd.store.database import Connection, execute, fetch_all, statements
 from leoflowd.store.hints import send_hint
@@ -53,6 +54,10 @@ class WatcherRow(msgspec.Struct, frozen=True, kw_only=True):
     is_active: bool
     is_awaited: bool
     """A DAG that is not paused is scheduled on the asset."""
+
+    @property
+    def facts(self) -> WatcherFacts:
+        return WatcherFacts(**{name: getattr(self, name) for name in WatcherFacts.__struct_fields__})
 
 
 class _WatchedAsset(msgspec.Struct, frozen=True):
@@ -92,6 +97,7 @@ def _call(spec: DagSpec, watcher: WatcherSpec) -> TriggerCall:
         bundle_digest=spec.bundle_digest,
         source_path=spec.source_path,
         import_paths=spec.import_paths,
+        image=spec.image,
         dag_id=spec.dag_id,
         run_id="",
         task_id="",

@@ -16,7 +16,7 @@ from leoflowd.contract.dag_spec import CustomTimetable, DagSpec, NoTimetable
 from leoflowd.contract.errors import Invalid, NotFound
 from leoflowd.core.dag_shape import DagShape, checked_order, shape_of
 from leoflowd.core.partitions import validate_mappers
-from leoflowd.core.timetable import describe, is_partitioned, validate
+from leoflowd.core.timetable import RunSlot, describe, is_partitioned, validate
 from leoflowd.store import assets
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, long_statement, statements
 from leoflowd.store.hints import send_hint
@@ -72,6 +72,22 @@ class NextRun(msgspec.Struct, frozen=True):
     """Its row says when it runs next."""
     active_runs: int
 
+    @property
+    def last(self) -> RunSlot | None:
+        """The newest run that the timetable or a backfill started; planning goes on from there."""
+        if self.last_partition_run_after is not None:
+            at = self.last_partition_run_after
+            return RunSlot(logical_date=at, data_interval_start=at, data_interval_end=at, run_after=at)
+        start, end = self.last_data_interval_start, self.last_data_interval_end
+        if self.last_run_after is None or self.last_logical_date is None or start is None or end is None:
+            return None
+        return RunSlot(
+            logical_date=self.last_logical_date,
+            data_interval_start=start,
+            data_interval_end=end,
+            run_after=self.last_run_after,
+        )
+
 
 def shape_of_version(version_id: uuid.UUID, spec: DagSpec) -> DagShape:
     """`shape_of`, once per version: versions never change. `fetch_version...` has worked it out already."""
@@ -104,15 +120,18 @@ async def register_dag(
     relative_fileloc: str,
     bundle_name: str = "workspace",
     parse_duration_s: float | None = None,
+    paused_at_creation: bool = False,
 ) -> Registered:
     """Make this artifact the current version of its DAG. Equal digest = same version, also when it is an old one.
+
+    `paused_at_creation`: of a DAG that is new, where its file does not say whether it begins paused.
 
     What a custom timetable says by now takes the place of what it said before (ADR 50). Whoever had deleted the DAG, or
     rolled it back, is overruled. Raises `Invalid` for what cannot be stored or scheduled.
     """
     prepared = await off_loop(lambda: prepare(spec), size=size_of(spec))
     digest = prepared.digest
-    paused = bool(spec.is_paused_upon_creation)
+    paused = paused_at_creation if spec.is_paused_upon_creation is None else spec.is_paused_upon_creation
     await conn.execute(_SQL.forget_deletions, {"dag_ids": [spec.dag_id]})
     await conn.execute(_SQL.insert_dag, {"dag_id": spec.dag_id, "paused": paused, "now": now})
     await conn.execute(_SQL.lock_dag, {"dag_id": spec.dag_id})

@@ -46,6 +46,7 @@ class HintListener:
     def __init__(self, conninfo: str, config: StoreConfig = STORE) -> None:
         self._conninfo = conninfo
         self._ask_every_s = config.silence_s
+        self._ask_at = 0.0
         self._limits = watching_limits(config, speaks_every_s=self._ask_every_s)
         self._receivers: list[trio.MemorySendChannel[Hint]] = []
         self._heard = 0
@@ -68,6 +69,7 @@ class HintListener:
             try:
                 connection.add_notify_handler(self._hear)
                 await connection.execute(b"LISTEN leoflow")
+                self._ask_at = trio.current_time() + self._ask_every_s
                 self._pass_on(Hint("all", ""))
                 task_status.started()
                 while True:
@@ -76,11 +78,13 @@ class HintListener:
                 connection.pgconn.finish()
 
     async def _listen(self, connection: TrioConnection) -> None:
-        """What comes within a while; if nothing does, a question: a half-open socket is as quiet as a quiet day."""
-        with trio.move_on_after(self._ask_every_s) as quiet:
+        """What comes until it is time for a question: a half-open socket is as quiet as a quiet day, and the server
+        ends a session that never speaks, however much it hears."""
+        with trio.move_on_at(self._ask_at) as wait:
             await connection.wait_heard()
-        if quiet.cancelled_caught:
+        if wait.cancelled_caught:
             await connection.execute(b"SELECT 1")
+            self._ask_at = trio.current_time() + self._ask_every_s
             while heard := connection.pgconn.notifies():  # came behind the answer: the socket has nothing to tell
                 self._pass_on(_hint(heard.extra.decode()))
         else:

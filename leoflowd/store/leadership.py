@@ -30,6 +30,12 @@ async def begin_term(conn: Connection, *, holder: str, now: datetime) -> int:
     return term
 
 
+async def end_silent_pipelines(conn: Connection, *, silent_s: float) -> int:
+    """How many sessions of ours were ended because their process stopped between two statements of a pipeline. What
+    they had locked, such as the leadership row, is free."""
+    return int(await fetch_value(conn, _SQL.end_silent_pipelines, silent_s=silent_s))
+
+
 async def beat(conn: Connection, *, term: int, now: datetime) -> bool:
     """False: another leader's term began."""
     return bool(await execute(conn, _SQL.beat, term=term, now=now))

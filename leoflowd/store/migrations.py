@@ -1,12 +1,17 @@
 """Brings the schema to the version this release needs: numbered, forward only, each file once, all or nothing.
 
 `daemon.py` runs it before anything else opens a connection; `leoflowd migrate` runs it alone. A file that was applied
-may never change: its SHA-256 is compared at every start. A schema newer than this release is refused by name.
+may never change: its SHA-256 is compared at every start.
+
+A schema that is newer than this release is none of its business: a migration only adds, so that a daemon which crashes
+in the middle of an upgrade comes back, and a rollback needs no SQL. One that takes something away is named
+`NNNN_contract_MMMM_words`: whoever does not know migration MMMM, which made the thing needless, is refused (ADR 68).
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import msgspec
@@ -20,6 +25,7 @@ POSTGRES_MIN = 13
 """Older ones have no security fixes; 13 is the oldest that cloud providers still run."""
 ADVISORY_LOCK = 0x1E0F10
 """Key of the lock that lets one process migrate at a time; `leadership` uses the next number."""
+CONTRACTS = re.compile(r"\d{4}_contract_(\d{4})_")
 
 
 class MigrationRefused(LeoflowError):
@@ -84,9 +90,16 @@ def _missing(known: tuple[Migration, ...], applied: tuple[Migration, ...]) -> tu
                 f"(sha256 {theirs.sha256[:12]}, here {ours.sha256[:12]}); applied files never change: "
                 "restore the file, or start with a new database"
             )
-    if len(applied) > len(known):
-        raise MigrationRefused(
-            f"the database is at migration {applied[-1].name}, newer than this release knows "
-            f"({known[-1].name}); run the newer release"
-        )
+    for newer in applied[len(known) :]:
+        if _needs(newer.name) > known[-1].number:
+            raise MigrationRefused(
+                f"the database is at migration {newer.name}, which took away what this release still uses "
+                f"(it ends with {known[-1].name}); run the newer release"
+            )
     return known[len(applied) :]
+
+
+def _needs(name: str) -> int:
+    """The migration that a release has to know if this one, which it does not know, was applied."""
+    found = CONTRACTS.match(name)
+    return int(found[1]) if found else 0

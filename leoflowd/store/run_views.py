@@ -13,6 +13,7 @@ import msgspec
 from leoflowd.contract.agent_messages import DagRunFacts
 from leoflowd.contract.errors import LeoflowError, NotFound
 from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState
+from leoflowd.contract.xcoms import RETURN_KEY, ValueGone, ValuesUnavailable
 from leoflowd.core.choices import CHOICE_KEY, Choice, read_choice
 from leoflowd.core.dag_shape import DagShape
 from leoflowd.core.run_view import InstanceFacts, RunView, WaitStatus
@@ -66,7 +67,13 @@ class LoadedRun(msgspec.Struct, frozen=True):
     def try_facts(self, i: int) -> TryFacts:
         """The try of the instance at this position, as the view has it now."""
         artifact = _artifact(self.version, self.view.shape)
-        return TryFacts(dag_run_id=self.view.dag_run_id, facts=self.view.facts[i], run=self.run_now, artifact=artifact)
+        return TryFacts(
+            dag_run_id=self.view.dag_run_id,
+            facts=self.view.facts[i],
+            run=self.run_now,
+            artifact=artifact,
+            items=self.view.items_of(i),
+        )
 
 
 class _RunRow(msgspec.Struct, frozen=True):
@@ -190,6 +197,7 @@ async def _load_view(conn: Connection, dag_run_id: int) -> LoadedRun | None:
         dagrun_timeout_s=version.spec.dagrun_timeout_s,
         past_ok=past_ok,
         choices=choices,
+        returned=await _returned(conn, dag_run_id, shape),
     )
     view = await off_loop(
         lambda: build(facts=[facts_of(row, shape.index_of[row.task_id], lengths) for row in known]), size=len(known)
@@ -300,6 +308,17 @@ async def _lengths(conn: Connection, dag_run_id: int, shape: DagShape) -> dict[I
     if plain:
         found |= await xcoms_of(conn).lengths(plain)
     return found
+
+
+async def _returned(conn: Connection, dag_run_id: int, shape: DagShape) -> dict[int, str]:
+    """What those tasks returned whose items the daemon puts into waits and calls. Where it cannot be read now,
+    processes ask for their items."""
+    givers = [(dag_run_id, node.spec.task_id) for node in shape.nodes if node.gives_items]
+    try:
+        found = await xcoms_of(conn).outputs(givers, key=RETURN_KEY) if givers else ()
+    except (ValuesUnavailable, ValueGone):
+        return {}
+    return {shape.index_of[xcom.task_id]: xcom.value for xcom in found}
 
 
 async def _past(conn: Connection, run: _RunRow, version: VersionRow) -> dict[int, bool]:

@@ -25,6 +25,7 @@ from leoflowd.contract.dag_spec import DagSpec, TaskSpec, XComRef
 from leoflowd.contract.termination import read_termination
 from leoflowd.store.dags import register_dag
 from leoflowd.store.database import Database
+from loadtests.kube_admin import NAMESPACE, create
 from loadtests.lite_process import PASSWORD, free_port
 from tests.conftest import ARTIFACTS, PATIENCE_S
 from tests.e2e_kube.conftest import build_dag_image
@@ -32,7 +33,7 @@ from tests.fakes.certificates import self_signed
 from tests.fakes.s3_server import S3Server
 from tests.fakes.valkey import Valkey
 from tests.integration.cluster.test_daemons import DAG_ID, Api
-from tests.kube.clusters import NAMESPACE, Cluster, create
+from tests.kube.clusters import Cluster
 from tests.kube.node import Engine, Node
 from tests.kube.real_node import RealNode
 
@@ -116,7 +117,9 @@ class Scene:
         self.db = database
         self.kubelet = cluster.admin
         self._folder = folder
-        self._settings = settings
+        self.settings = settings
+        self.url = ""
+        """Of the last daemon."""
 
     async def register(self, image: str, tasks: tuple[TaskSpec, ...]) -> None:
         spec = DagSpec(dag_id=DAG_ID, image=image, tasks=tasks)
@@ -129,13 +132,14 @@ class Scene:
     async def daemon(self) -> AsyncIterator[Api]:
         """Until the block ends, by SIGKILL."""
         with self._process() as address:
-            async with httpx.AsyncClient(base_url=await address(), timeout=PATIENCE_S) as http:
+            self.url = await address()
+            async with httpx.AsyncClient(base_url=self.url, timeout=PATIENCE_S) as http:
                 yield await Api.login(http)
 
     @contextmanager
     def _process(self) -> Iterator[Callable[[], Awaitable[str]]]:
         output = self._folder / f"daemon-{len(list(self._folder.glob('daemon-*')))}"
-        environment = {**os.environ, **self._settings, "LEOFLOW_API_PORT": str(free_port())}
+        environment = {**os.environ, **self.settings, "LEOFLOW_API_PORT": str(free_port())}
         command = [sys.executable, "-m", "leoflowd", "run"]
         with output.open("wb") as told:
             process = subprocess.Popen(command, env=environment, stdout=told, stderr=told, stdin=subprocess.DEVNULL)

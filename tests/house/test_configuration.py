@@ -63,3 +63,19 @@ def test_every_setting_can_be_given_as_text(name: str) -> None:
         text = "x,y" if isinstance(default, tuple) else "/x" if default is None else str(default)
         found = getattr(getattr(from_environment({f"LEOFLOW_{name}_{field.name}".upper(): text}), name), field.name)
         assert found == (("x", "y") if isinstance(default, tuple) else Path("/x") if default is None else default)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        ({"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True"}, True),
+        ({"LEOFLOW_DAGS_PAUSED_AT_CREATION": "true"}, True),
+        ({"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "true", "LEOFLOW_DAGS_PAUSED_AT_CREATION": "false"}, False),
+    ],
+)
+def test_whether_new_dags_are_paused_may_be_set_as_in_airflow(
+    tmp_path: Path, environment: dict[str, str], expected: bool
+) -> None:
+    lite = lite_config(LiteConfig(workspace=tmp_path, data_dir=tmp_path), environment)
+    assert [config.dags.paused_at_creation for config in (from_environment(environment), lite)] == [expected, expected]

@@ -36,7 +36,11 @@ def test_two_builds_of_a_commit_are_equal(dist: Path, tmp_path: Path) -> None:
 def test_the_wheel_holds_what_a_daemon_reads(dist: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for part in ("leoflowd/_data/migrations/0001_initial.sql", "leoflowd/_data/ui_static/", "leoflow_agent/__main__.py"):
+    for part in (
+        "leoflowd/_data/migrations/0001_initial.sql",
+        "leoflowd/_data/ui_static/",
+        "leoflow_agent/__main__.py",
+    ):
         assert any(name.startswith(part) for name in names), part
     assert not [name for name in names if name.startswith(("tests/", "loadtests/")) or "__pycache__" in name]
 

@@ -7,6 +7,7 @@ import re
 import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,13 @@ def test_the_pictures_are_what_their_program_draws() -> None:
     for name, picture in draw["PICTURES"].items():
         on_disk = (REPOSITORY / "docs" / "pictures" / name).read_text()
         assert on_disk == picture().svg(), f"docs/pictures/{name} is out of date; run make docs"
+
+
+def test_the_stubs_are_what_the_shim_says() -> None:
+    """In a process of its own: the shim takes the name `airflow`."""
+    command = [sys.executable, str(REPOSITORY / "docs" / "author_stubs.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_command_reference_is_what_the_commands_say() -> None:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jwt
 import trio
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -37,6 +38,10 @@ class Kubelet:
         self._ca = ca
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._known: set[str] = set()
+        self.processes: dict[str, trio.Process] = {}
+        """By pod."""
+        self.pods: dict[str, dict[str, Any]] = {}
+        """As they were when they began."""
         assert cluster.server is not None
         public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self._key.public_key()))
         cluster.server.signing_keys = {"keys": [{**public, "kid": "k", "alg": "RS256", "use": "sig"}]}
@@ -56,7 +61,7 @@ class Kubelet:
 
     async def _run_pod(self, name: str) -> None:
         await self._admin.bind(name)
-        pod = await self._admin.fetch(name)
+        pod = self.pods[name] = await self._admin.fetch(name)
         place = self._folder / name
         (place / "secrets").mkdir(parents=True)
         (place / "secrets" / "token").write_text(self._token(pod))
@@ -65,16 +70,31 @@ class Kubelet:
         said.touch()
         await self._admin.begin(name)
         with (place / "output").open("wb") as output:
-            ended = await trio.run_process(
+            process = self.processes[name] = await trio.lowlevel.open_process(
                 [sys.executable, "-m", "leoflow_agent", "pod"],
                 env=self._environment(pod, place, said),
                 cwd=self._project,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                check=False,
             )
-        await self._admin.end(name, ended.returncode, message=said.read_text())
+        try:
+            code = await process.wait()
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+        await self._end(name, 128 - code if code < 0 else code, said.read_text())
+
+    async def _end(self, name: str, code: int, message: str) -> None:
+        """A pod that was deleted meanwhile goes now."""
+        try:
+            await self._admin.end(name, code, message=message)
+            if (await self._admin.fetch(name))["metadata"].get("deletionTimestamp"):
+                await self._admin.remove(name)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != 404:
+                raise
 
     def _environment(self, pod: dict[str, Any], place: Path, said: Path) -> dict[str, str]:
         [container] = pod["spec"]["containers"]

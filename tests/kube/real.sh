@@ -7,6 +7,7 @@
 #   real.sh restart-api FOLDER         the API server alone: watches break, and old resourceVersions are gone (410)
 #
 # What it needs of the system: apt with a Debian archive among its sources, dpkg-source, make, jq, rsync, openssl, Python 3.
+# KUBE_API_FLAGS: more flags for the API server.
 # The archive is the one of the machine's own apt sources; Go comes as a Python package. LIFE_S is after how long
 # everything ends by itself, if nobody stops it.
 set -euo pipefail
@@ -185,7 +186,7 @@ start_api() {
         --client-ca-file="$folder/ca.crt" --service-account-key-file="$folder/accounts.pub" \
         --service-account-signing-key-file="$folder/accounts.key" \
         --service-account-issuer=https://kubernetes.default.svc --authorization-mode=Node,RBAC \
-        --disable-admission-plugins=ServiceAccount --allow-privileged=true \
+        --disable-admission-plugins=ServiceAccount --allow-privileged=true ${KUBE_API_FLAGS:-} \
         >> "$folder/api.log" 2>&1 < /dev/null 9>&- &
     echo $! > "$folder/api.pid"
     local until=$(($(date +%s) + READY_S))

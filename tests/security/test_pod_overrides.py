@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leoflowd.contract.dispatch import Placement
+from leoflowd.core.pod_wishes import PodRefused
 from leoflowd.kube.pod_spec import build_pod, label_value, pod_name
-from leoflowd.kube.wishes import PodRefused
 from tests.kube.tries import IMAGE, POLICY, new_try, pod_of
 
 SECRET = {"secretKeyRef": {"name": "db", "key": "k"}}

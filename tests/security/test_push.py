@@ -95,6 +95,13 @@ async def test_a_push_is_refused_whole_with_the_place(api_context: ApiContext, a
     await lite.send("POST", URL, SPEC, status=201)
 
 
+async def test_a_pushed_dag_that_is_new_begins_paused_where_that_is_set(api_context: ApiContext, admin: Client) -> None:
+    config = msgspec.structs.replace(api_context.config, bundles=None)
+    app = create_app(dataclasses.replace(api_context, config=config, paused_at_creation=True))
+    await Client(app, token=admin.token).send("POST", URL, SPEC, status=201)
+    assert (await admin.get("/api/v2/dags/pushed"))["is_paused"] is True
+
+
 async def test_a_link_that_is_stored_already_is_not_served(
     api_context: ApiContext, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from quart import Blueprint, Response
 from leoflowd.api import auth
 from leoflowd.api.answers import collection
 from leoflowd.api.context import context, lane
-from leoflowd.core.watching import WatcherFacts, explain_watcher
+from leoflowd.core.watching import explain_watcher
 from leoflowd.store.asset_watchers import WatcherRow, list_watchers
 
 blueprint = Blueprint("own_watchers", __name__)
@@ -25,6 +25,4 @@ async def list_asset_watchers() -> Response:
 
 
 def _shown(row: WatcherRow) -> dict[str, Any]:
-    given = msgspec.structs.asdict(row)
-    facts = WatcherFacts(**{name: given[name] for name in WatcherFacts.__struct_fields__})
-    return {**given, "because": explain_watcher(facts, context().now())}
+    return {**msgspec.structs.asdict(row), "because": explain_watcher(row.facts, context().now())}

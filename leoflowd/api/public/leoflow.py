@@ -18,9 +18,11 @@ from leoflowd.api.paging import Query
 from leoflowd.api.public import task_instances
 from leoflowd.contract.dag_spec import SCHEMA_VERSION, DagSpec
 from leoflowd.contract.errors import Conflict, NotFound
+from leoflowd.core.explain_dag import explain_dag
 from leoflowd.core.schedule import what_if
 from leoflowd.store import api_task_instances, dag_runs, ui_dags
 from leoflowd.store.api_callbacks import explain_callbacks
+from leoflowd.store.dag_facts import fetch_dag_facts
 from leoflowd.store.dags import fetch_version, register_dag
 
 blueprint = Blueprint("public_leoflow", __name__)
@@ -44,6 +46,7 @@ async def register() -> Response:
             fileloc=spec.source_path,
             relative_fileloc=spec.source_path,
             bundle_name=PUSHED,
+            paused_at_creation=context().paused_at_creation,
         )
         await record(conn, "register_dag", spec.dag_id, extra={"version_number": registered.version_number})
     return json_answer(
@@ -85,6 +88,15 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
             "wait_id": explained.wait_id,
         }
     )
+
+
+@blueprint.get("/api/v2/leoflow/explain/<dag_id>")
+async def explain_runs(dag_id: str) -> Response:
+    """Why does this DAG not run? Sentences about its schedule, its assets and their watchers."""
+    async with lane().connection() as conn:
+        spec = (await fetch_version(conn, dag_id)).spec
+        facts = await fetch_dag_facts(conn, dag_id, dags=auth.dags())
+    return json_answer({"dag_id": dag_id, "because": explain_dag(spec, facts, context().now())})
 
 
 @blueprint.get("/api/v2/leoflow/schedule/<dag_id>")

@@ -57,6 +57,7 @@ class HostOfProcesses:
             bundles=folder / "bundles",
             venvs=folder / "venvs",
             work=folder / "work",
+            staging=folder / "staging",
             agent_log=folder / "agent.log",
         )
         executor = ProcessExecutor(

@@ -55,6 +55,7 @@ class Daemon:
             dispatches=dispatches,
             refuse=lambda *refused: self.refused.append(refused),
             pending=self.watcher.pending,
+            has_pod=self.watcher.has_pod,
         )
 
     def launch(self, task_id: str = "load", **placement: object) -> TrySpec:
@@ -226,6 +227,35 @@ async def test_a_launch_that_is_repeated_makes_one_pod(cluster: Cluster, daemon:
     await until(lambda: daemon.launcher.statistics().found == 1)
     assert daemon.launcher.statistics().created == 1
     assert daemon.launcher.known_tries() == frozenset()
+
+
+async def test_a_pod_that_waits_for_a_node_is_asked_for_once(cluster: Cluster, daemon: Daemon) -> None:
+    """The scheduler's sweep launches again what is still queued: of a thousand such pods a storm of its own."""
+    spec = daemon.launch()
+    await appears(cluster, spec)
+    await until(lambda: daemon.watcher.has_pod(spec.try_id))
+    for _ in range(3):
+        daemon.launch_again(spec)
+    after = daemon.launch("after")
+    await appears(cluster, after)
+    assert daemon.launcher.statistics().found == 3
+    if cluster.server is not None:
+        assert [method for method, _ in cluster.server.requests].count("POST") == 2
+
+
+async def test_a_pod_whose_end_is_not_stored_yet_is_not_replaced(cluster: Cluster, daemon: Daemon) -> None:
+    """Its creation may not have been answered, so it is asked for again; by then somebody deleted it. Its try is lost:
+    a second pod would run it again all the same."""
+    daemon.store.failures = 10**9
+    spec = daemon.launch()
+    name = await begin(cluster, spec)
+    await until(lambda: daemon.watcher.statistics().running == 1)
+    await cluster.admin.remove(name)
+    await until(lambda: daemon.watcher.statistics().failures > 0)
+    daemon.launch_again(spec)
+    await appears(cluster, daemon.launch("after"))
+    assert await exists(cluster, spec) is False
+    assert daemon.launcher.statistics().found == 1
 
 
 async def test_a_try_that_goes_on_gets_a_pod_in_the_place_of_its_old_one(cluster: Cluster, daemon: Daemon) -> None:

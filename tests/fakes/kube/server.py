@@ -15,6 +15,7 @@ import h11
 import trio
 
 from tests.fakes.certificates import self_signed
+from tests.fakes.kube.claims import Claims
 from tests.fakes.kube.store import Event, Json, Pods, Refused, matches
 
 SOME_TIME_S = 3600.0
@@ -34,6 +35,7 @@ class Fault:
 class FakeApiServer:
     def __init__(self, port: int, ca_file: Path | None) -> None:
         self.pods = Pods()
+        self.claims = Claims()
         self.port = port
         self.ca_file = ca_file
         self.faults: list[Fault] = []
@@ -43,6 +45,7 @@ class FakeApiServer:
         """Connections are closed before they are answered."""
         self.is_silent = False
         """Requests are read and never answered."""
+        self.unanswered = 0
         self.token: str | None = None
         self.signing_keys: Json = {"keys": []}
         """What it says that it signs the tokens of service accounts with."""
@@ -122,6 +125,7 @@ class _Connection:
             if request is None:
                 return
             if self._server.is_silent:
+                self._server.unanswered += 1
                 await trio.sleep_forever()
             await self._respond(request, body)
             if self._http.our_state is not h11.DONE:
@@ -182,6 +186,14 @@ class _Connection:
                 return self._server.signing_keys
             case "GET", ["api", "v1", "namespaces", namespace, "pods"]:
                 return self._list(namespace, query)
+            case "GET", ["api", "v1", "namespaces", _, "persistentvolumeclaims"]:
+                return self._server.claims.list(query.get("labelSelector", ""))
+            case "POST", ["api", "v1", "namespaces", _, "persistentvolumeclaims"]:
+                return self._server.claims.create(body)
+            case "GET", ["api", "v1", "namespaces", _, "persistentvolumeclaims", name]:
+                return self._server.claims.get(name)
+            case "DELETE", ["api", "v1", "namespaces", _, "persistentvolumeclaims", name]:
+                return self._server.claims.delete(name, body)
             case "POST", ["api", "v1", "namespaces", namespace, "pods"]:
                 return self._pods.create(namespace, body)
             case "GET", ["api", "v1", "namespaces", namespace, "pods", name]:

@@ -47,18 +47,42 @@ def token(try_id: str, *, key: Any = KEY, kid: str = "k1", **claims: Any) -> str
     return jwt.encode({k: v for k, v in said.items() if v is not None}, key, algorithm="RS256", headers={"kid": kid})
 
 
+class Lines:
+    """Wants one trigger host."""
+
+    def __init__(self) -> None:
+        self._ends = [trio.SocketStream(trio.socket.from_stdlib_socket(one)) for one in socket.socketpair()]
+
+    def connect(self, host_id: str) -> trio.SocketStream | None:
+        return self._ends[1] if host_id == HOST else None
+
+    def exited(self, host_id: str, end: m.TriggerHostExit) -> None:
+        raise AssertionError("it says hello and no more")
+
+    def close(self) -> None:
+        for end in self._ends:
+            end.socket.close()
+
+
+HOST = "0" * 8 + "-0000" * 3 + "-" + "0" * 12
+
+
 class Behind:
     def __init__(self, service: Service, port: int, ca: str) -> None:
         self.service = service
         self.port = port
         self.ca = ca
 
-    async def first_word(self, hello: m.TryHello, *, ca: str | None = None, host: str = "127.0.0.1") -> Any:
+    async def first_word(
+        self, hello: m.TryHello | m.TriggerHostHello, *, ca: str | None = None, host: str = "127.0.0.1"
+    ) -> Any:
         """What the daemon says to it; raises what the client sees."""
         tls = ssl.create_default_context(cadata=self.ca if ca is None else ca)
         tls.set_alpn_protocols(["h2"])
         channel = Channel(host, self.port, codec=MsgpackCodec(), ssl=tls)
-        opened = StreamStreamMethod(channel, m.TRY, m.FromTry, m.ToTry).open()
+        is_try = isinstance(hello, m.TryHello)
+        how = (m.TRY, m.FromTry, m.ToTry) if is_try else (m.TRIGGER_HOST, m.FromTriggerHost, m.ToTriggerHost)
+        opened = StreamStreamMethod(channel, *how).open()
         try:
             with trio.fail_after(PATIENCE_S):
                 stream = await trio_asyncio.aio_as_trio(opened.__aenter__)()
@@ -76,8 +100,11 @@ async def behind(database: Database, tmp_path: Path) -> AsyncIterator[Behind]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     identities = PodIdentities(Cluster(), namespace="leoflow")  # type: ignore[arg-type]
-    async with serve_agents(database, tmp_path, Door("127.0.0.1", port, context, identities)) as service:
+    lines = Lines()
+    door = Door("127.0.0.1", port, context, identities, trigger_hosts=lines)
+    async with serve_agents(database, tmp_path, door) as service:
         yield Behind(service, port, ca)
+    lines.close()
 
 
 async def a_try(behind: Behind) -> str:
@@ -134,3 +161,18 @@ async def test_a_certificate_for_another_name_is_none(behind: Behind) -> None:
     try_id = await a_try(behind)
     with pytest.raises(ssl.SSLCertVerificationError):
         await behind.first_word(hello(try_id, token(try_id)), host="localhost")
+
+
+async def test_a_trigger_hosts_line_is_for_its_own_pod(behind: Behind) -> None:
+    try_id = await a_try(behind)
+
+    def hello(host_id: str, said: str) -> m.TriggerHostHello:
+        return m.TriggerHostHello(host_id=host_id, token=said, hostname="pod", protocol=m.PROTOCOL)
+
+    with pytest.raises(REFUSED) as refused:
+        await behind.first_word(hello(HOST, token(try_id)))
+    assert not isinstance(refused.value, GRPCError) or "not the one of this trigger host" in str(refused.value)
+    with pytest.raises(REFUSED) as unknown:
+        await behind.first_word(hello(try_id, token(try_id)))
+    assert not isinstance(unknown.value, GRPCError) or "wants no such trigger host" in str(unknown.value)
+    assert isinstance(await behind.first_word(hello(HOST, token(HOST))), m.TriggerHostWelcome)

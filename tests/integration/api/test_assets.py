@@ -107,6 +107,15 @@ async def test_what_is_watched_is_shown_with_the_asset_and_how_it_goes(api_conte
         "its trigger failed 2 times in a row and is started again in 4 s; last: no queue"
     }
     assert shown["trigger_id"] == min(row["id"] for row in rows)
+    explained = (await admin.get("/api/v2/leoflow/explain/c"))["because"]
+    assert explained[:2] == ["it is scheduled on 1 asset or aliases of them", "asset 'w': no event since the last run"]
+    assert [one.partition(": its trigger failed 2 times")[0] for one in explained[2:]] == [
+        "watcher 'inbox' of asset 'w'",
+        "watcher 'inbox' of asset 'w'",
+    ]
+    await admin.send("POST", "/api/v2/assets/events", {"asset_id": answer["assets"][0]["id"]})
+    assert "an event came at" in (await admin.get("/api/v2/leoflow/explain/c"))["because"][1]
+    assert (await admin.call("GET", "/api/v2/leoflow/explain/nope")).status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -78,3 +78,51 @@ def test_models_and_tests_of_a_project_are_tasks_that_dbt_runs(
     read = f"import duckdb; print(duckdb.connect({str(database)!r}).sql({query!r}).fetchall())"
     shown = subprocess.run([str(dbt_python), "-c", read], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[(30, 10)]"
+
+
+GROUP = """
+    from airflow.sdk import DAG, task
+    from leoflow.dbt import dbt_group
+
+    with DAG("shop"):
+        @task
+        def begin(): pass
+
+        @task
+        def end(): pass
+
+        models = dbt_group("models", project_dir="warehouse", connection="warehouse", adapter="duckdb", tests="none")
+        begin() >> models >> end()
+"""
+PACKAGE = {
+    "warehouse/dbt_project.yml": FILES["dbt_project.yml"],
+    "warehouse/packages.yml": "packages:\n  - local: ../shared\n",
+    "warehouse/models/one.sql": "select {{ shared.answer() }} as answer",
+    "warehouse/models/two.sql": "select answer from {{ ref('one') }}",
+    "shared/dbt_project.yml": "name: shared\nversion: '1.0'\n",
+    "shared/macros/answer.sql": "{% macro answer() %}42{% endmacro %}",
+}
+
+
+def test_a_group_of_a_dag_runs_models_whose_packages_dbt_deps_installs(
+    project: MakeProject,
+    dbt_python: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    folder = project(GROUP, files=PACKAGE)
+    database = tmp_path / "warehouse.duckdb"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "duckdb", "host": str(database)}))
+    command = ["-o", "json", "test", str(folder), "--python", str(dbt_python), "--parallel", "1"]
+    done = main(command)
+    shown = capfd.readouterr()
+    instances = json.loads(shown.out)["task_instances"]
+    assert done == 0, [one["because"] for one in instances]
+    states = {one["task_id"]: one["state"] for one in instances}
+    assert states == dict.fromkeys(("begin", "models.one", "models.two", "end"), "success")
+    read = f"import duckdb; print(duckdb.connect({str(database)!r}).sql('select answer from two').fetchall())"
+    found = subprocess.run([str(dbt_python), "-c", read], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[(42,)]"
+    assert not (folder / "warehouse" / "dbt_packages").exists()

@@ -127,7 +127,7 @@ def test_the_daemon_reads_every_setting_that_it_is_given(rendered: Rendered, var
     assert from_environment(settings).kubernetes.installation == "leoflow-leo-leoflow"
     for each in objects:
         if each["kind"] == "Deployment":
-            given = {env["name"] for env in _container(each)["env"]} - {"TZ"}
+            given = {env["name"] for env in _container(each)["env"]} - {"TZ", "POD_IP"}
             assert given | set(settings) <= known
             assert _container(each)["args"][:2] == ["run", "--role"]
             assert _container(each)["args"][2] in set(Role)

@@ -41,11 +41,18 @@ class World:
     def __init__(self, database: Database, cluster: Cluster, folder: Path) -> None:
         self.db = database
         self.kubelet: Admin = cluster.admin
+        self.changes: dict[str, Any] = {}
+        """Of every daemon's settings."""
+        self.ports: list[int] = []
+        """Where agents come in, daemon by daemon."""
+        self.service = ""
+        """The one address of all daemons, if there is one."""
         self._folder = folder
         self._begun: set[str] = set()
 
     def config(self, role: Role, *, certificate: Path | None = None, **changes: Any) -> Config:
         port = free_port()
+        self.ports.append(port)
         built = Config(
             database=self.db.conninfo,
             role=role,
@@ -61,14 +68,15 @@ class World:
             kubernetes=KubernetesConfig(
                 kubeconfig=self._folder / "config",
                 namespace=NAMESPACE,
-                agent_address=f"127.0.0.1:{port}",
+                agent_address=self.service or f"127.0.0.1:{port}",
+                host_address="" if self.service or certificate is None else f"localhost:{port}",
                 agent_ca_config_map="" if certificate is None else "ca",
             ),
         )
-        return msgspec.structs.replace(built, **changes)
+        return msgspec.structs.replace(built, **{**self.changes, **changes})
 
     @asynccontextmanager
-    async def daemon(self, role: Role, *, certificate: Path | None = None) -> AsyncIterator[Api]:
+    async def daemon(self, role: Role, *, certificate: Path | None = None, **changes: Any) -> AsyncIterator[Api]:
         """Until the block ends, as by SIGKILL: nothing is drained. `certificate`: and key, of the door for agents."""
         ready, said = trio.Event(), []
 
@@ -78,7 +86,7 @@ class World:
                 ready.set()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(daemon.run, self.config(role, certificate=certificate), hear)
+            nursery.start_soon(daemon.run, self.config(role, certificate=certificate, **changes), hear)
             with trio.fail_after(PATIENCE_S):
                 await ready.wait()
             async with httpx.AsyncClient(base_url=said[-1].removeprefix("ready: "), timeout=PATIENCE_S) as http:
@@ -127,6 +135,10 @@ class Api:
         assert answer.status_code == status, answer.text
         return answer.json()
 
+    async def patch(self, path: str, body: dict[str, Any]) -> None:
+        answer = await self._http.patch(path, json=body)
+        assert answer.status_code == 200, answer.text
+
     async def trigger(self) -> str:
         answer = await self._http.post(f"/api/v2/dags/{DAG_ID}/dagRuns", json={"logical_date": None})
         assert answer.status_code == 200, answer.text
@@ -167,6 +179,23 @@ async def test_a_run_of_pods_goes_on_under_the_next_daemon_and_ends_by_what_its_
         with trio.fail_after(PATIENCE_S):
             while await world.kubelet.names():  # noqa: ASYNC110  # in the cluster
                 await trio.sleep(0.05)
+
+
+async def test_pods_of_a_run_share_a_staging_volume_whoever_leads(world: World) -> None:
+    await world.register(msgspec.structs.replace(DAG, staging={"enabled": True, "size": "2Gi"}))
+    async with world.daemon(Role.ALL) as api:
+        run_id = await api.trigger()
+        pods = [await world.next_pod("first")]
+    await world.succeed(pods[0])
+    async with world.daemon(Role.ALL) as api:
+        pods.append(await world.next_pod("second"))
+        [claim] = (await world.kubelet.call("GET", f"/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims"))["items"]
+        volumes = (await world.kubelet.fetch(pods[1]))["spec"]["volumes"]
+        assert [one["persistentVolumeClaim"]["claimName"] for one in volumes if one["name"] == "staging"] == [
+            claim["metadata"]["name"]
+        ]
+        await world.succeed(pods[1])
+        assert await api.wait_for_run(run_id) == "success"
 
 
 async def test_each_role_does_its_part_and_together_they_are_a_whole(world: World) -> None:

@@ -81,10 +81,10 @@ def root(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def watching(root: Path, database: Database) -> AsyncIterator[Workspace]:
+async def watching(root: Path, database: Database, **settings: bool) -> AsyncIterator[Workspace]:
     data = root.parent / "data"
     config = LiteConfig(workspace=root, data_dir=data)
-    workspace = Workspace(config, database, now, environments=OwnInterpreter(data))
+    workspace = Workspace(config, database, now, environments=OwnInterpreter(data), **settings)
     async with trio.open_nursery() as nursery:
         await nursery.start(workspace.run)
         await workspace._tried_all.wait()  # a slow machine is ready earlier, with the scan still under way
@@ -107,6 +107,12 @@ async def _is_settled(workspace: Workspace) -> bool:
 async def task_count(database: Database, dag_id: str) -> int:
     async with database.api.connection() as conn:
         return len((await dags.fetch_version(conn, dag_id)).spec.tasks)
+
+
+async def test_new_dags_begin_paused_where_that_is_set(root: Path, database: Database) -> None:
+    project(root, "a", "d")
+    async with watching(root, database, paused_at_creation=True), database.api.connection() as conn:
+        assert await fetch_value(conn, b"SELECT is_paused FROM dag WHERE dag_id = 'd'") is True
 
 
 async def registered(database: Database) -> list[str]:

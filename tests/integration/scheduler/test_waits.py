@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,7 @@ from uuid import UUID
 import trio
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, ResumeCall, XComItem
-from leoflowd.contract.dag_spec import MapInput, MappedSpec, MappedValues, TaskSpec
+from leoflowd.contract.dag_spec import MapInput, MappedItem, MappedSpec, MappedValues, TaskSpec
 from leoflowd.contract.states import TaskInstanceState
 from leoflowd.contract.wait_spec import (
     Deferral,
@@ -449,6 +450,66 @@ async def test_instances_of_a_mapped_sensor_wait_each_for_its_own_without_a_proc
         assert (await world.states(run))["after"] == "queued"
 
 
+OVER_MAKE = MappedSpec(inputs=(MapInput(name="filepath", task_id="make"),), needs=("make",))
+TO_PATH = MappedItem(name="filepath", paths=(("probe", "arguments", "path"),))
+
+
+def over_make(**fields: Any) -> TaskSpec:
+    arguments = {"path": "", "day": "{{ ds }}"}
+    return sensor(
+        "wait", "make", mapped=OVER_MAKE, mapped_items=(TO_PATH,), prepare="process", arguments=arguments, **fields
+    )
+
+
+async def test_a_thousand_sensors_mapped_over_an_output_wait_without_a_process(world: World) -> None:
+    """apache/airflow#35297 and others ask for it: there each instance is a process, or a deferral that one began."""
+    paths = [f"/{number}/{{{{ ds }}}}" for number in range(1000)]
+    async with world.leading():
+        run = await world.create(dag("d", task("make"), over_make(), task("z", "wait")), logical_date=LOGICAL_DATE)
+        ids = await world.launched_ids(1)
+        await world.end(ids["make"], return_value=json.dumps(paths))
+        waits = await begun(world, 1000)
+        assert sorted(one.spec.probe.arguments["path"] for one in waits) == sorted(paths), "an item is no template"
+        assert {one.spec.probe.arguments["day"] for one in waits} == {"2024-01-01"}
+        assert world.none_launched()
+        with trio.fail_after(PATIENCE_S):
+            await world.inbox.waits_ended([end_of(one, outcome=outcome()) for one in waits])
+        await world.launched_ids(1)
+        assert (await world.states(run))["z"] == "queued"
+
+
+async def test_items_that_are_not_plain_are_left_to_a_process(world: World) -> None:
+    async with world.leading():
+        await world.create(dag("d", task("make"), over_make()), logical_date=LOGICAL_DATE)
+        ids = await world.launched_ids(1)
+        await world.end(ids["make"], return_value=json.dumps([7, "/a", {"__classname__": "x"}, ""]))
+        (wait,) = await begun(world, 1)
+        assert wait.spec.probe.arguments["path"] == "/a"
+        seen: set[int] = set()
+        with trio.fail_after(PATIENCE_S):
+            while len(seen) < 3:
+                seen |= {one.facts.map_index for one in await world.launches.receive()}
+        assert seen == {0, 2, 3}
+
+
+async def test_a_new_leader_knows_the_items(world: World) -> None:
+    async with world.leading():
+        run = await world.create(dag("d", task("make"), over_make()), logical_date=LOGICAL_DATE)
+        ids = await world.launched_ids(1)
+        await world.end(ids["make"], return_value='["/a", "/b"]')
+        first = {str(one.spec.probe.arguments["path"]): one for one in await begun(world, 2)}
+    async with world.leading():
+        async with world.db.api.transaction() as conn:
+            await task_instances.clear_instances(
+                conn, run, [("wait", 1)], now=utc_now(), because="ann cleared it", reset_dag_run=True
+            )
+        await world.inbox.put(RunChanged(run))
+
+        *_, again = await begun(world, 3)
+        assert again.spec == first["/b"].spec
+        assert world.none_launched()
+
+
 async def test_a_prepared_sensor_ends_with_its_wait(world: World) -> None:
     async with world.leading():
         run = await world.create(dag("d", sensor("wait", prepare="process"), task("after", "wait")))
@@ -479,6 +540,45 @@ async def test_an_inline_call_is_rendered_and_never_sees_an_agent(world: World) 
         await world.start(sent[0].spec.try_id)
         await world.inbox.put(attached())
         await world.end(sent[0].spec.try_id)
+
+
+async def test_calls_mapped_over_an_output_never_see_an_agent_and_what_is_not_plain_does(world: World) -> None:
+    async with world.leading():
+        mapped = MappedSpec(inputs=(MapInput(name="data", task_id="make"),), needs=("make",))
+        takes = MappedItem(name="data", paths=(("data",),), takes_objects=True)
+        call = task(
+            "call", "make", http=HttpCall(endpoint="/{{ ds }}", method="POST"), mapped=mapped, mapped_items=(takes,)
+        )
+        await world.create(dag("d", task("make"), call), logical_date=LOGICAL_DATE)
+        ids = await world.launched_ids(1)
+        await world.end(ids["make"], return_value='[{"a": "{{ ds }}"}, 7, "b"]')
+        sent, _ = await world.dispatched(3)
+        found = {one.spec.map_index: one for one in sent}
+        assert found[0].http == HttpCall(endpoint="/2024-01-01", method="POST", data={"a": "{{ ds }}"})
+        assert found[2].http == HttpCall(endpoint="/2024-01-01", method="POST", data="b")
+        assert (found[1].http, found[1].spec.kind) == (None, "python")
+
+
+async def test_a_call_under_way_is_not_lost_by_a_leader_who_cannot_read_its_items(world: World) -> None:
+    async with world.leading():
+        mapped = MappedSpec(inputs=(MapInput(name="data", task_id="make"),), needs=("make",))
+        takes = MappedItem(name="data", paths=(("data",),))
+        call = task("call", "make", http=HttpCall(), mapped=mapped, mapped_items=(takes,))
+        run = await world.create(dag("d", task("make"), call), logical_date=LOGICAL_DATE)
+        ids = await world.launched_ids(1)
+        await world.end(ids["make"], return_value='["a"]')
+        (sent,), _ = await world.dispatched()
+        assert sent.http is not None
+        await world.start(sent.spec.try_id)
+        await world.settled()
+    async with world.db.api.transaction() as conn:
+        await conn.execute(b"DELETE FROM xcom")
+    async with world.leading():
+        await world.inbox.put(RunChanged(run))
+        await world.settled()
+        await world.inbox.put(attached())
+        await world.end(sent.spec.try_id)
+        assert await world.states(run) == {"make": "success", "call": "success"}
 
 
 async def test_execution_timeout_ends_a_wait_whose_sensor_would_wait_longer(world: World) -> None:

@@ -14,7 +14,7 @@ from leoflowd.contract.dag_spec import CustomTimetable, DagSpec, DatesTimetable,
 from leoflowd.contract.errors import Invalid, NotFound
 from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.store import dag_runs, dags, run_views
-from leoflowd.store.database import Database
+from leoflowd.store.database import Database, fetch_value
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -143,3 +143,19 @@ async def test_what_a_custom_timetable_says_later_is_stored_with_the_same_versio
     async with database.api.connection() as conn:
         assert (await dags.fetch_version(conn, "d")).spec.timetable == asked(2)
     assert await register(database, dag(timetable=CustomTimetable(name="m.Other"))) != first
+
+
+@pytest.mark.parametrize(
+    ("of_file", "of_all", "expected"),
+    [(None, False, False), (None, True, True), (False, True, False), (True, False, True)],
+)
+async def test_a_new_dag_is_paused_as_its_file_says_or_as_all_are(
+    database: Database, of_file: bool | None, of_all: bool, expected: bool
+) -> None:
+    for spec, at_creation in ((dag(is_paused_upon_creation=of_file), of_all), (dag(2), not of_all)):
+        async with database.api.transaction() as conn:
+            await dags.register_dag(
+                conn, spec, now=NOW, fileloc="x", relative_fileloc="x", paused_at_creation=at_creation
+            )
+            paused = await fetch_value(conn, b"SELECT is_paused FROM dag")
+        assert paused is expected, "a new version changes nothing"

@@ -102,11 +102,25 @@ async def test_a_changed_migration_is_refused_by_name(database: Database, tmp_pa
             await migrate(conn, folder=tmp_path)
 
 
-async def test_a_newer_schema_is_refused(database: Database) -> None:
+async def test_a_schema_to_which_a_newer_release_has_added_is_worked_with(database: Database) -> None:
     async with database.api.connection() as conn:
-        await conn.execute(b"INSERT INTO schema_migration VALUES (9999, '9999_future', 'x', now())")
-        with pytest.raises(MigrationRefused, match="9999_future, newer than this release"):
-            await migrate(conn)
+        await conn.execute(b"INSERT INTO schema_migration VALUES (9998, '9998_future', 'x', now())")
+        assert await migrate(conn) == 0
+
+
+@pytest.mark.parametrize(("needed", "is_refused"), [(0, False), (1, True)], ids=["that we know", "that we do not know"])
+async def test_a_schema_from_which_a_newer_release_took_something_away(
+    database: Database, needed: int, is_refused: bool
+) -> None:
+    known = read_migrations(migrations_folder())[-1].number
+    name = f"9999_contract_{known + needed:04}_future"
+    async with database.api.connection() as conn:
+        await conn.execute(f"INSERT INTO schema_migration VALUES (9999, '{name}', 'x', now())".encode())
+        if is_refused:
+            with pytest.raises(MigrationRefused, match=f"{name}, which took away what this release still uses"):
+                await migrate(conn)
+        else:
+            assert await migrate(conn) == 0
 
 
 async def test_an_old_postgres_is_refused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

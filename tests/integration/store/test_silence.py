@@ -212,6 +212,22 @@ async def test_a_listener_that_hears_nothing_asks_and_starts_again(proxy: Silent
         nursery.cancel_scope.cancel()
 
 
+async def test_a_listener_that_hears_all_the_time_speaks_too(database: Database) -> None:
+    """The server ends a session that says nothing, whatever it is told: under load each listener was cut off four
+    times a minute."""
+    listener = HintListener(database.conninfo, IMPATIENT)
+    heard = listener.subscribe()
+    spoke = b"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query = 'SELECT 1'"
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listener.run)
+        with trio.fail_after(SOON_S):
+            async with database.api.connection() as conn:
+                while not await fetch_value(conn, spoke):
+                    await send_hint(conn, "run", 1)
+                    await heard.receive()
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_leader_behind_a_silent_proxy_stops_and_leads_again(proxy: SilentProxy) -> None:
     terms = _Terms()
     leadership = Leadership(
@@ -231,6 +247,40 @@ async def test_a_leader_behind_a_silent_proxy_stops_and_leads_again(proxy: Silen
         proxy.speak_again()
         # The old session still has the lock, until the server has not heard it for too long.
         assert await terms.begun() == first + 1
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("is_leading", [False, True], ids=["before the term", "during the term"])
+async def test_a_process_that_stops_within_a_pipeline_holds_up_no_leader(
+    proxy: SilentProxy, distant: Database, database: Database, is_leading: bool
+) -> None:
+    """Its session is active to the server: no limit on idle transactions, nor on statements, ends it. Found by freezing
+    leaders under load: of one that was frozen within a batch nobody took over until it went on."""
+    terms = _Terms()
+    leadership = Leadership(
+        conninfo=database.conninfo,
+        holder="test",
+        config=SchedulerConfig(leader_heartbeat_s=0.1, leader_retry_s=0.05),
+        store=IMPATIENT,
+        now=lambda: datetime.now(UTC),
+        follow=trio.sleep_forever,
+        lead=terms.lead,
+    )
+    async with trio.open_nursery() as nursery:
+        if is_leading:
+            await start_restarting(nursery, Node("leadership"), leadership.run, StoreUnavailable)
+            await terms.begun()
+        with pytest.raises(StoreUnavailable):
+            async with distant.api.pipelined_transaction() as batch:
+                cursor = await batch.execute(b"SELECT term FROM leadership FOR KEY SHARE")
+                await cursor.fetchone()
+                await batch.execute(b"SELECT 1 FROM dag FOR UPDATE")
+                proxy.fall_silent()
+        if not is_leading:
+            await start_restarting(nursery, Node("leadership"), leadership.run, StoreUnavailable)
+            await terms.begun()
+        async with database.api.transaction() as conn:
+            await conn.execute(b"SELECT term FROM leadership FOR UPDATE")
         nursery.cancel_scope.cancel()
 
 

@@ -16,6 +16,7 @@ import pytest
 import trio
 
 import leoflowd
+from leoflowd.cheap_tasks.trigger_host_process import ProcessHosts
 from leoflowd.cheap_tasks.trigger_hosts import TriggerHosts
 from leoflowd.config import TriggerHostsConfig
 from leoflowd.contract.dag_spec import EnvironmentSpec
@@ -79,10 +80,13 @@ class World:
 
     def make(self) -> TriggerHosts:
         return TriggerHosts(
-            python_for=self._python_for,
-            bundle_path=lambda digest: self.project,
-            shim=SHIM,
-            logs=self.folder / "logs",
+            places=ProcessHosts(
+                python_for=self._python_for,
+                bundle_path=lambda digest: self.project,
+                shim=SHIM,
+                logs=self.folder / "logs",
+                config=self.config,
+            ),
             on_event=lambda wait_id, event, end: self._ended(End(wait_id, event=event, end=end)),
             on_failure=lambda wait_id, error, lines: self._ended(End(wait_id, error=error, traceback=lines)),
             on_log=self._logged,

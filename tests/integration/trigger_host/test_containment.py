@@ -338,7 +338,8 @@ async def test_a_noisy_trigger_does_not_fill_the_log_of_its_task(world: World, r
 DAEMON = """
 import sys, trio
 from pathlib import Path
-from leoflowd.cheap_tasks.trigger_host_process import Hello, HostProcess, Launch
+from leoflowd.cheap_tasks.trigger_host_line import Hello
+from leoflowd.cheap_tasks.trigger_host_process import HostProcess, Launch
 from leoflowd.config import TriggerHostsConfig
 
 def heard(message):

@@ -256,3 +256,55 @@ def test_a_profile_of_each_adapter(
     connection = importlib.import_module("airflow._leoflow.services").Connection
     given = connection(**{**fields, "extra": json.dumps(fields.get("extra", {}))})
     assert dbt_dag.output_of(given, adapter) == {"type": adapter, **expected}
+
+
+GROUP = """
+from airflow.sdk import DAG
+from leoflow.dbt import dbt_group
+with DAG("d"):
+    dbt_group("g", project_dir="shop", {})
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files", "words"),
+    [
+        ("tests='before'", {}, ["tests is 'before'", "after, end, none"]),
+        ("granularity='model'", {}, ["granularity is 'model'", "node, level, folder"]),
+        ("adapter='duckdb'", {}, ["no dbt_project.yml in 'shop'"]),
+        ("adapter='duckdb'", {"shop/dbt_project.yml": "name: shop\n"}, ["dbt is not installed", "dbt-duckdb"]),
+        ("threads=1", {"leoflow.yaml": "connectors: [http]\n"}, ["beside operators of providers"]),
+        ("threads=1", {"shop/models/m.py": ""}, ["models in Python", "a DAG of its own"]),
+    ],
+)
+def test_a_wrong_group_is_refused_with_its_line(
+    refused: Refuse, arguments: str, files: dict[str, str], words: list[str]
+) -> None:
+    error = refused(GROUP.replace("{}", arguments), files=files)
+    assert (error.path, error.line) == ("dag.py", 4)
+    for word in ("dbt_group('g')", *words):
+        assert word in str(error)
+
+
+@pytest.mark.parametrize(
+    ("files", "lacks"),
+    [
+        ({}, False),
+        ({"packages.yml": "packages: []\n"}, False),
+        ({"packages.yml": "packages:\n  - local: x\n"}, True),
+        ({"dependencies.yml": "packages: # ours\n- git: x\n"}, True),
+        ({"packages.yml": "packages:\n- git: x\n", "dbt_packages/x/dbt_project.yml": ""}, False),
+        (
+            {
+                "packages.yml": "packages:\n- git: x\n",
+                "dbt_packages/x/y": "",
+                "dbt_project.yml": "packages-install-path: 'lib'\n",
+            },
+            True,
+        ),
+    ],
+)
+def test_packages_are_installed_where_they_are_named_and_not_there(
+    dbt_dag: Any, project: MakeProject, files: dict[str, str], lacks: bool
+) -> None:
+    assert dbt_dag.dbt_project._lacks_packages(str(project(files=files))) is lacks

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from leoflowd.contract.dag_spec import DagSpec, TaskSpec, of_instance
+from leoflowd.contract.dag_spec import DagSpec, MappedItem, TaskSpec, of_instance
 from leoflowd.contract.wait_spec import WaitSpec
 
 from .conftest import Compile, MakeProject, Refuse
@@ -115,7 +115,14 @@ def test_waits_that_are_mapped_over_values_of_the_file_need_no_process(compiled:
 @pytest.mark.parametrize(
     "code",
     [
-        "FileSensor.partial(task_id='f').expand(filepath=make())",
+        "FileSensor.partial(task_id='f').expand(filepath=make().map(str))",
+        "FileSensor.partial(task_id='f').expand(filepath=make().zip(make()))",
+        "FileSensor.partial(task_id='f').expand(filepath=add.partial(y=1).expand(x=[1]))",
+        "FileSensor.partial(task_id='f').expand_kwargs(make())",
+        "FileSensor.partial(task_id='f', filepath='x').expand(timeout=make())",
+        "FileSensor.partial(task_id='f', fs_conn_id=make()).expand(filepath=make())",
+        "FileSensor.partial(task_id='f', filepath='{{ macros.uuid.uuid4() }}').expand(fs_conn_id=make())",
+        "class Own(FileSensor): pass\n    Own.partial(task_id='f').expand(filepath=make())",
         "FileSensor.partial(task_id='f').expand(filepath=['a', make()])",
         "FileSensor.partial(task_id='f').expand(filepath=['a', '{{ macros.uuid.uuid4() }}'])",
         "FileSensor.partial(task_id='f').expand(filepath=['a', object()])",
@@ -138,6 +145,44 @@ def test_calls_that_are_mapped_over_values_of_the_file_are_made_by_the_daemon(co
     calls = [of_instance(found, map_index).http for map_index in range(2)]
     assert [(call.method, call.endpoint) for call in calls if call is not None] == [("GET", "/a"), ("GET", "/{{ ds }}")]
     assert found.kind == "http"
+
+
+def test_waits_that_are_mapped_over_outputs_say_where_the_items_go(compiled: Compile) -> None:
+    code = """
+    FileSensor.partial(task_id="one", fs_conn_id="c").expand(filepath=make())
+    FileSensor.partial(task_id="two").expand(filepath=make(), fs_conn_id=make())
+"""
+    tasks = tasks_of(compiled(IMPORTS + code))
+    one, two = tasks["one"], tasks["two"]
+    assert one.wait is not None
+    assert (one.kind, one.prepare, one.wait.probe.arguments["path"], one.wait.probe.connection_id) == (
+        "wait",
+        "process",
+        "",
+        "c",
+    )
+    path, connection = ("probe", "arguments", "path"), ("probe", "connection_id")
+    assert [(item.name, item.paths, item.takes_objects) for item in one.mapped_items] == [("filepath", (path,), False)]
+    assert {item.name: item.paths for item in two.mapped_items} == {"filepath": (path,), "fs_conn_id": (connection,)}
+
+
+def test_calls_that_are_mapped_over_outputs_say_where_the_items_go_and_how_a_process_would_make_them(
+    compiled: Compile,
+) -> None:
+    code = """
+    from airflow.providers.http.operators.http import HttpOperator
+    HttpOperator.partial(task_id="call", endpoint="/{{ ds }}").expand(data=make())
+    HttpOperator.partial(task_id="headers").expand(headers=make())
+"""
+    tasks = tasks_of(compiled(IMPORTS + code))
+    call = tasks["call"]
+    assert call.http is not None
+    assert (call.kind, call.http.endpoint, call.mapped_items) == (
+        "python",
+        "/{{ ds }}",
+        (MappedItem(name="data", paths=(("data",),), takes_objects=True),),
+    )
+    assert (tasks["headers"].kind, tasks["headers"].http) == ("python", None), "its constructor looks into them"
 
 
 def waits_of(task: TaskSpec, count: int) -> list[WaitSpec]:

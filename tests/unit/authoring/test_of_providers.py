@@ -85,6 +85,22 @@ def test_executor_config_is_kept_and_warned_of(compiled: Compile) -> None:
     ]
     spec = compiled(body(*lines))
     assert task(spec, "a").executor_config == {"pod_override": {"nodeName": "n"}}
+    assert [one.what.partition(": ")[0] for one in spec.warnings] == [
+        "task 'a' has executor_config",
+        "task 'a' asks for what no pod gets",
+    ]
+
+
+def test_what_no_cluster_would_give_is_refused_where_a_project_is_for_one(compiled: Compile, refused: Refuse) -> None:
+    asked = {"metadata": {"labels": {"team": "etl"}}, "spec": {"hostNetwork": True}}
+    text = body(f"EmptyOperator(task_id='a', executor_config={{'pod_override': {asked!r}}})")
+    yaml = "image: registry.example/etl@sha256:" + "0" * 64
+    error = refused(text, yaml=yaml)
+    line = next(at for at, one in enumerate(text.lstrip().splitlines(), 1) if "EmptyOperator(" in one)
+    assert (error.path, error.line) == ("dag.py", line)
+    assert "pod_override.spec.hostNetwork is refused" in error.why
+    spec = compiled(text.replace(", 'spec': {'hostNetwork': True}", ""), yaml=yaml)
+    assert spec.image == "registry.example/etl@sha256:" + "0" * 64
     assert [one.what for one in spec.warnings] == ["task 'a' has executor_config"]
 
 

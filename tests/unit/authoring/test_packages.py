@@ -54,7 +54,7 @@ def needs(
         ("from google.cloud.storage import Client", "google-cloud-storage"),
         ("from google.oauth2 import service_account", "google-auth"),
         ("from azure.storage.blob import BlobServiceClient", "azure-storage-blob"),
-        ("from cosmos import DbtDag", "astronomer-cosmos"),
+        ("from dagfactory import DagFactory", "dag-factory"),
     ],
 )
 def test_a_known_module_brings_its_distribution(text: str, distribution: str) -> None:
@@ -78,7 +78,9 @@ def test_what_every_environment_has_needs_nothing(module: str) -> None:
 
 
 def test_the_base_is_what_the_lock_of_the_default_environment_holds() -> None:
-    locked = {normalised(name) for name in re.findall(r"^([\w.-]+)==", default_lock().read_text(), re.MULTILINE)}
+    """Without what only an older Python has to be given."""
+    lines = [line for line in default_lock().read_text().splitlines() if "python_full_version < '3.11'" not in line]
+    locked = {normalised(found[1]) for line in lines if (found := re.match(r"([\w.-]+)==", line))}
     assert {normalised(name) for name in BASE.values()} == locked
 
 
@@ -222,7 +224,19 @@ def test_providers_of_the_requirements_come_along_where_airflow_is_needed(tmp_pa
 
 
 def test_a_package_made_for_airflow_needs_the_real_one() -> None:
-    assert needs("from cosmos import DbtDag").environment.connectors == ("standard",)
+    assert needs("from dagfactory import DagFactory").environment.connectors == ("standard",)
+
+
+def test_cosmos_is_refused_with_what_takes_its_place() -> None:
+    (error,) = needs(said("from cosmos.airflow.task_group import DbtTaskGroup", line=2)).unknown
+    assert (error.path, error.line) == ("dags/a.py", 2)
+    assert "dbt_group(...) of leoflow.dbt" in error.remedy
+
+
+@pytest.mark.parametrize("text", ["from leoflow.dbt import dbt_group", "from leoflow import dbt", "import leoflow.dbt"])
+def test_a_group_of_dbt_needs_dbt_where_its_file_is_loaded(text: str) -> None:
+    found = needs(text)
+    assert (found.environment.dependencies, found.modules) == (("dbt-core",), {"dbt"})
 
 
 def test_a_stranger_that_calls_itself_a_provider_is_not_installed() -> None:

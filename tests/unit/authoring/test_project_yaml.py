@@ -33,6 +33,7 @@ HONOURED = {
     "tags": ("[b, a]", lambda s: s.tags == ("a", "b")),
     "python_version": ("'3.12'", lambda s: s.environment.python_version == "3.12"),
     "base_image": ("x", lambda s: True),
+    "image": ("x", lambda s: s.image == "x"),
     "dependencies": ("[requests]", lambda s: s.environment.dependencies == ("requests",)),
     "system_packages": ("[git]", lambda s: s.environment.system_packages == ("git",)),
     "dag_source": ("dag.py", lambda s: s.source_path == "dag.py"),
@@ -160,4 +161,4 @@ def test_dag_id_chooses_one_of_several(project: MakeProject) -> None:
 def test_what_only_a_cluster_needs_is_said_in_lite(project: MakeProject) -> None:
     folder = project(DAG, yaml="registry: {url: r}\nstaging: {enabled: true}\ntasks: {set: {resources: {}}}\n")
     notes = unused_in_lite(read_project(folder))
-    assert [note.partition(":")[0] for note in notes] == ["registry", "staging", "tasks.set.resources"]
+    assert [note.partition(":")[0] for note in notes] == ["registry", "tasks.set.resources"]

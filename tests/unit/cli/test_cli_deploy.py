@@ -196,6 +196,7 @@ def test_a_dag_is_found_by_its_id(leoflow, server, builders: Builders, tmp_path:
     [
         (f"base_image: {BASE}\n", "registry:\n  url: registry.example.com/team"),
         ("registry:\n  url: registry.example/team\n", "base_image: registry.example.com/leoflow-base@sha256:..."),
+        (f"image: etl:dev\nbase_image: {BASE}\n", "leoflow.yaml:1"),
     ],
 )
 def test_what_is_missing_is_said_with_the_line_to_add(
@@ -205,6 +206,24 @@ def test_what_is_missing_is_said_with_the_line_to_add(
     result = deploy(leoflow, project(tmp_path / "shop", settings=settings))
     assert result.code == ExitCode.INVALID
     assert says in result.err
+    assert builders.calls() == []
+
+
+def test_what_no_pod_gets_is_refused_before_anything_is_built(
+    leoflow, server, builders: Builders, tmp_path: Path
+) -> None:
+    server(Server())
+    folder = project(tmp_path / "shop")
+    source = (folder / "dag.py").read_text()
+    asked = "executor_config={'pod_override': {'spec': {'hostNetwork': True}}}"
+    (folder / "dag.py").write_text(
+        f"{source}\n\nfrom airflow.sdk import DAG\n"
+        "from airflow.providers.standard.operators.empty import EmptyOperator\n"
+        f"with DAG('other', schedule=None):\n    EmptyOperator(task_id='a', {asked})\n"
+    )
+    result = deploy(leoflow, folder)
+    assert result.code == ExitCode.INVALID
+    assert "pod_override.spec.hostNetwork is refused" in result.err
     assert builders.calls() == []
 
 

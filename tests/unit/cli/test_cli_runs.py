@@ -258,4 +258,7 @@ def test_explain_prints_what_the_server_says(leoflow, server) -> None:
     }
     requests = server(lambda _: httpx.Response(200, json=document))
     assert "because: upstream 'a' is running" in leoflow("explain", "d", "r", "t").out
-    assert requests[0].url.path == "/api/v2/leoflow/explain/d/r/t"
+    assert "because: upstream 'a' is running" in leoflow("explain", "d").out
+    assert [one.url.path for one in requests] == ["/api/v2/leoflow/explain/d/r/t", "/api/v2/leoflow/explain/d"]
+    refused = leoflow("explain", "d", "r")
+    assert (refused.code, "name the task too" in refused.err) == (ExitCode.USAGE, True)

@@ -57,6 +57,37 @@ def test_a_dag_runs_to_the_end_with_retries_and_xcoms(run) -> None:
     assert tasks["use"]["xcoms"] == {"return_value": 4}
 
 
+STAGED = """
+import os, pathlib
+from airflow.sdk import dag, task
+
+@dag
+def staged():
+    @task
+    def write():
+        folder = pathlib.Path(os.environ["LEOFLOW_STAGING_DIR"])
+        (folder / "made").write_text("7")
+        return str(folder)
+
+    @task.bash
+    def read():
+        return 'cat "$LEOFLOW_STAGING_DIR/made"'
+
+    write() >> read()
+
+staged()
+"""
+
+
+def test_tasks_share_a_staging_folder_that_goes_with_the_run(run, tmp_path: Path) -> None:
+    (tmp_path / "leoflow.yaml").write_text("staging: {enabled: true, size: 1Gi}\n")
+    result = run(STAGED)
+    assert result.code == 0
+    tasks = by_task(result.document)
+    assert tasks["read"]["xcoms"] == {"return_value": "7"}
+    assert not Path(tasks["write"]["xcoms"]["return_value"]).exists()
+
+
 def test_lines_for_people_name_task_and_state(leoflow, run, tmp_path: Path) -> None:
     run(RETRIES)
     result = leoflow("test", str(tmp_path), "--python", sys.executable, "--conf", '{"m": 7}')

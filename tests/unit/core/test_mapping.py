@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from leoflowd.contract.agent_messages import OutcomeKind, XComItem
-from leoflowd.contract.dag_spec import MapInput, MappedSpec, TaskGroupSpec, TaskSpec
+from leoflowd.contract.dag_spec import MapInput, MappedItem, MappedSpec, TaskGroupSpec, TaskSpec
 from leoflowd.contract.states import DagRunState, TriggerRule
+from leoflowd.contract.wait_spec import ProbeSpec, WaitSpec
+from leoflowd.core import expansion
 from leoflowd.core.dag_run_plan import plan_dag_run, plan_outcome
 from leoflowd.core.dag_shape import shape_of
 from leoflowd.core.decisions import Decision, Expand, Fail, RetryAt, Succeed
+from leoflowd.core.expansion import plain_item
 from leoflowd.core.run_view import InstanceFacts, RunView
 from tests.unit.core.core_builders import (
     NOW,
@@ -407,3 +410,61 @@ def test_an_expansion_is_one_decision() -> None:
     view = view_of(mapped("m", over=over(x=3)))
     (first, *_) = plan_dag_run(view, NOW)
     assert first == Expand(node=0, count=3, because="its mapping has 3 instance(s)")
+
+
+# --- items that the daemon puts into waits -------------------------------------------------------------------------
+
+
+def waiting(*names: str, **fields: object) -> TaskSpec:
+    """A sensor that is mapped over the outputs of tasks of these names."""
+    probe = ProbeSpec(kind="file", arguments=dict.fromkeys(names, ""))
+    items = tuple(MappedItem(name=name, paths=(("probe", "arguments", name),)) for name in names)
+    return mapped(
+        "w",
+        *names,
+        over=over(*names),
+        kind="wait",
+        wait=WaitSpec(probe=probe),
+        prepare="process",
+        mapped_items=items,
+        **fields,
+    )
+
+
+def test_an_instance_takes_the_items_of_its_map_index_the_last_argument_varying_first() -> None:
+    view = view_of(task("a"), task("b"), waiting("a", "b"))
+    settle(view)
+    for name, value in (("a", ["x", "y"]), ("b", ["1", "2", "3"])):
+        view.keep_items(instances(view, name)[-1], json.dumps(value))
+        end(view, name, value)
+    found = [view.items_of(instances(view, "w")[index]) for index in range(6)]
+    assert found == [{"a": a, "b": b} for a in "xy" for b in "123"]
+    assert set(states(view, "w").values()) == {"deferred"}
+
+
+@pytest.mark.parametrize("item", ["", 7, None, True, ["x"], {"x": 1}, {"__classname__": "datetime.date"}])
+def test_an_item_that_is_no_text_is_left_to_a_process(item: object) -> None:
+    view = view_of(task("a"), waiting("a"))
+    view.keep_items(instances(view, "a")[-1], json.dumps(["x", item]))
+    end(view, "a", ["x", item])
+    assert states(view, "w") == {0: "deferred", 1: "scheduled"}
+
+
+@pytest.mark.parametrize(
+    ("item", "is_taken"),
+    [({"x": [1, {"y": None}]}, True), ("x", True), ({}, False), ([1], False), ({"x": [{"__type": "y"}]}, False)],
+)
+def test_where_an_object_may_stand_one_of_plain_json_is_taken(item: object, is_taken: bool) -> None:
+    takes = MappedItem(name="a", takes_objects=True)
+    assert plain_item(json.dumps(item), takes) == (item if is_taken else None)
+
+
+def test_a_long_output_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expansion, "ITEMS_MAX_BYTES", 20)
+    assert expansion.kept_items(json.dumps(["x" * 16])) == (json.dumps("x" * 16),)
+    assert expansion.kept_items(json.dumps(["x" * 17])) == ()
+
+
+def test_what_maps_over_no_waits_keeps_nothing() -> None:
+    view = view_of(task("a"), mapped("m", "a", over=over("a")))
+    assert [node.gives_items for node in view.shape.nodes] == [False, False]

@@ -41,6 +41,14 @@ def test_outputs_go_along_in_the_order_of_the_references() -> None:
     assert build_try_spec(one, [a, k, b0, b1]).xcoms == (b0, b1, k, a)
 
 
+def test_a_run_with_a_staging_volume_names_it_to_its_tasks() -> None:
+    one = a_try()
+    assert build_try_spec(one).env == {"A": "b"}
+    spec = msgspec.structs.replace(one.artifact.spec, staging={"enabled": True})
+    staged = msgspec.structs.replace(one, artifact=msgspec.structs.replace(one.artifact, spec=spec))
+    assert build_try_spec(staged).env == {"A": "b", "LEOFLOW_STAGING_DIR": "/staging"}
+
+
 def test_what_is_not_referred_to_stays_behind() -> None:
     one = a_try(XComRef(task_id="a"))
     assert build_try_spec(one, [pushed("a", key="other"), pushed("b")]).xcoms == ()

@@ -33,6 +33,7 @@ def test_it_says_why(fields: dict[str, Any], words: str) -> None:
     given: dict[str, Any] = {
         "dag_id": "d",
         "asset_name": "a",
+        "name": "w",
         "is_active": True,
         "is_awaited": True,
         "created_at": NOW,

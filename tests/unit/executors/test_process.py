@@ -20,7 +20,8 @@ from leoflowd.authoring.errors import EnvironmentFailed
 from leoflowd.config import ProcessConfig
 from leoflowd.contract.agent_messages import OutcomeKind
 from leoflowd.contract.dag_spec import EnvironmentSpec
-from leoflowd.contract.dispatch import Dispatch
+from leoflowd.contract.dispatch import Dispatch, Placement
+from leoflowd.contract.staging import Staging
 from leoflowd.executors import process
 from leoflowd.executors.launches import Launches
 from leoflowd.executors.process import ProcessExecutor
@@ -43,6 +44,7 @@ class Setting:
             bundles=folder / "bundles",
             venvs=folder / "venvs",
             work=folder / "work",
+            staging=folder / "staging",
             agent_log=folder / "agent.log",
         )
         self.launches = Launches()
@@ -86,6 +88,10 @@ class Setting:
         await wait_all_tasks_blocked()
         count = self.launches.statistics().waiting
         return [(await self.launches.take()).spec.try_id for _ in range(count)]
+
+
+def mode_of(path: str) -> int:
+    return Path(path).stat().st_mode & 0o777
 
 
 @contextmanager
@@ -139,6 +145,29 @@ async def test_an_environment_that_cannot_be_built_fails_its_tries_with_the_reas
     assert (try_id, kind) == ("bad", OutcomeKind.FAILED)
     assert because.startswith("its environment cannot be built: ")
     assert told in because
+
+
+async def test_tries_of_a_run_share_its_staging_folder(setting: Setting) -> None:
+    staging = Staging(dag_run_id=7, dag_id="d", run_id="r")
+    async with setting.running() as executor:
+        for try_id, wanted in (("a", staging), ("b", staging), ("c", None)):
+            executor.launch(Dispatch(try_spec(try_id), EnvironmentSpec(), placement=Placement(staging=wanted)))
+        await wait_all_tasks_blocked()
+        launches = [await setting.launches.take() for _ in range(3)]
+    folders = [launch.spec.env.get("LEOFLOW_STAGING_DIR") for launch in launches]
+    assert folders == [str(setting.config.staging / staging.name)] * 2 + [None]
+    assert mode_of(folders[0] or "") == 0o700
+
+
+async def test_a_staging_folder_that_cannot_be_made_fails_its_try(setting: Setting) -> None:
+    setting.config.staging.write_text("in the way")
+    staging = Staging(dag_run_id=7, dag_id="d", run_id="r")
+    async with setting.running() as executor:
+        executor.launch(Dispatch(try_spec("a"), EnvironmentSpec(), placement=Placement(staging=staging)))
+        await wait_all_tasks_blocked()
+    [(try_id, kind, because)] = setting.refused
+    assert (try_id, kind) == ("a", OutcomeKind.FAILED)
+    assert "staging folder" in because
 
 
 async def test_tries_of_one_slow_environment_do_not_hold_up_another(setting: Setting) -> None:

@@ -15,8 +15,14 @@ from leoflow_agent.runner import secret_forms
 from leoflow_agent.trigger_host import channel
 from leoflow_agent.trigger_host.classes import names_dag_file
 from leoflow_agent.trigger_host.watchdog import stack_of
-from leoflowd.cheap_tasks.trigger_host_process import host_environment, host_program
-from leoflowd.cheap_tasks.trigger_hosts import MOST_LOGS, HostKey, comes_from_bundle, prune_logs
+from leoflowd.cheap_tasks.trigger_host_line import HostKey
+from leoflowd.cheap_tasks.trigger_host_process import (
+    MOST_LOGS,
+    comes_from_bundle,
+    host_environment,
+    host_program,
+    prune_logs,
+)
 from leoflowd.contract.waits import TriggerCall
 
 CALL = TriggerCall(

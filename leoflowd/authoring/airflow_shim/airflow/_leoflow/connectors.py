@@ -41,6 +41,11 @@ def has_airflow() -> bool:
     return _packages is None or bool(_packages)
 
 
+def names_any() -> bool:
+    """The loader says that tasks will run under the real Airflow; never in a task's own process."""
+    return bool(_packages)
+
+
 def package_folder(module: str) -> tuple[str, ...]:
     """Where its package is installed: `airflow/providers/cncf/kubernetes`, in parts."""
     parts = module.split(".")
@@ -74,7 +79,7 @@ def is_named(module: str) -> bool:
 
 def is_missing(module: str) -> bool:
     """A task of this DAG, which runs under Airflow, could not import it, although we have a class of that name."""
-    return bool(_packages) and not is_ours(module) and not is_named(module)
+    return names_any() and not is_ours(module) and not is_named(module)
 
 
 def remedy(connector: str) -> str:

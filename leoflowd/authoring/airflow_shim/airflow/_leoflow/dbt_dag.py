@@ -1,4 +1,5 @@
-"""`dbt:` of leoflow.yaml -> a DAG whose tasks run dbt (ADR 51).
+"""`dbt:` of leoflow.yaml -> a DAG whose tasks run dbt (ADR 51); `dbt_group(...)` in a DAG file -> a group of such tasks
+(ADR 71).
 
     dag_id: shop
     dependencies: [dbt-core, dbt-duckdb]
@@ -30,14 +31,15 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from airflow._leoflow import dbt_project
+from airflow._leoflow import connectors, dbt_project
 from airflow._leoflow.base_operator import BaseOperator
 from airflow._leoflow.dag import DAG
 from airflow._leoflow.dbt_profiles import ADAPTERS, output_of
 from airflow._leoflow.dbt_project import RUNS, TESTS, Failed, Node, NothingSelected, Settings
-from airflow._leoflow.errors import AirflowException, AuthoringError
+from airflow._leoflow.errors import AirflowException, AuthoringError, Location, user_location
 from airflow._leoflow.operators import logged
 from airflow._leoflow.services import Connection
+from airflow._leoflow.task_group import TaskGroup
 
 GRANULARITIES = ("node", "level", "folder")
 TEST_TASKS = ("after", "end", "none")
@@ -120,21 +122,81 @@ class Unit(NamedTuple):
 
 def fill(dag: DAG, block: Mapping[str, Any], at: Any) -> None:
     """Make the tasks of the block; `at` is the `_At` of `declarative`. Raises `AuthoringError`."""
+    with dag:
+        _fill(block, at)
+
+
+def dbt_group(
+    group_id: str,
+    *,
+    project_dir: str,
+    connection: str | None = None,
+    adapter: str | None = None,
+    target: str | None = None,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    granularity: str = "node",
+    tests: str = "after",
+    vars: Mapping[str, Any] | None = None,  # noqa: A002  dbt's name
+    threads: int | None = None,
+    **group: Any,
+) -> TaskGroup:
+    """A task group of a dbt project's models, seeds, snapshots and tests, each a task, in the DAG that is open.
+
+    The arguments are those of `dbt:` in leoflow.yaml (docs/operators.md), `project_dir` relative to this file; others
+    are the `TaskGroup`'s. dbt-core and an adapter have to be in the DAG's environment.
+    """
+    at = _Call(f"dbt_group({group_id!r})", user_location())
+    if connectors.names_any():
+        raise at.error(
+            "", "it is beside operators of providers", "their tasks run with Airflow's packages, those of dbt without",
+            "give the dbt project a DAG of its own, or take the providers out of this one",
+        )  # fmt: skip
+    for name, value, known in (("granularity", granularity, GRANULARITIES), ("tests", tests, TEST_TASKS)):
+        if value not in known:
+            raise at.error(name, f"{name} is {value!r}", f"it must be one of {', '.join(known)}", "correct it")
+    given = {"project_dir": project_dir, "connection": connection, "adapter": adapter, "target": target}
+    more = {"select": select, "exclude": exclude, "granularity": granularity, "tests": tests, "vars": vars}
+    folder = os.path.join(os.path.dirname(at.source), project_dir)
+    if any(name.endswith(".py") for name in dbt_project.files_of(folder)):
+        raise at.error(
+            "", "the dbt project has models in Python", "a version of this DAG has only Python files that it imports",
+            "use `dbt:` in the leoflow.yaml of a DAG of its own",
+        )  # fmt: skip
+    block = {name: value for name, value in {**given, **more, "threads": threads}.items() if value is not None}
+    with TaskGroup(group_id, **group) as made:
+        _fill(block, at)
+    return made
+
+
+class _Call:
+    """Where a group is asked for, as `declarative._At` says it of a block."""
+
+    def __init__(self, who: str, location: Location) -> None:
+        self._who = who
+        self._location = location
+        self.source = location[0]
+        self.lines = {"dbt": location[1]}
+
+    def error(self, path: str, what: str, why: str, remedy: str) -> AuthoringError:
+        return AuthoringError(f"{self._who}: {what}", why, remedy, self._location)
+
+
+def _fill(block: Mapping[str, Any], at: Any) -> None:
     settings = _settings(block, at)
     nodes = _nodes(settings, at)
     units = _units(nodes, block.get("granularity", "node"))
     before = _before(units)
     order = _order(units, before, at)
-    with dag:
-        tasks = {unit.task_id: _run(unit, settings, block, at) for unit in order}
-        checks = _tests(order, before, nodes, block.get("tests", "after"))
-        tests = {task_id: _test(task_id, names, settings, block, at) for task_id, (_, names) in checks.items()}
-        for unit in order:
-            for upstream in sorted(before[unit.task_id]):
-                tasks[unit.task_id].set_upstream(tests.get(upstream + TEST, tasks[upstream]))
-        for task_id, (upstreams, _) in checks.items():
-            for upstream in sorted(upstreams):
-                tests[task_id].set_upstream(tasks[upstream])
+    tasks = {unit.task_id: _run(unit, settings, block, at) for unit in order}
+    checks = _tests(order, before, nodes, block.get("tests", "after"))
+    tests = {task_id: _test(task_id, names, settings, block, at) for task_id, (_, names) in checks.items()}
+    for unit in order:
+        for upstream in sorted(before[unit.task_id]):
+            tasks[unit.task_id].set_upstream(tests.get(upstream + TEST, tasks[upstream]))
+    for task_id, (upstreams, _) in checks.items():
+        for upstream in sorted(upstreams):
+            tests[task_id].set_upstream(tasks[upstream])
 
 
 def _settings(block: Mapping[str, Any], at: Any) -> Settings:
@@ -169,7 +231,7 @@ def _settings(block: Mapping[str, Any], at: Any) -> Settings:
             "dbt needs to know its database",
             "add `connection:` with the id of a connection and `adapter:`, or a profiles.yml",
         )
-    return Settings(
+    settings = Settings(
         folder,
         adapter if "connection" in block else None,
         block.get("target"),
@@ -178,6 +240,15 @@ def _settings(block: Mapping[str, Any], at: Any) -> Settings:
         dict(block.get("vars", {})),
         block.get("threads"),
     )
+    try:
+        return dbt_project.with_packages(settings)
+    except Failed as error:
+        raise at.error(
+            "dbt",
+            f"the packages of the dbt project are not there: {' '.join(error.lines)}",
+            "packages.yml names them, and `dbt deps` has to fetch them",
+            "correct packages.yml, or run `dbt deps` where there is a network: dbt_packages/ is part of the project",
+        ) from error
 
 
 def _nodes(settings: Settings, at: Any) -> list[Node]:

@@ -43,6 +43,9 @@ _OF_THE_PARSE = (
     "catalog",
 )
 """What of a profile is no secret, and dbt compares."""
+_NAMED_PACKAGES = re.compile(r"^packages:[ \t]*(#.*)?\n\s*-", re.MULTILINE)
+_INSTALL_PATH = re.compile(r"""^packages-install-path:\s*["']?([^"'#\n]+)""", re.MULTILINE)
+_LOCAL = re.compile(r"""(\blocal:\s*)["']?([^"'#\s]+)["']?""")
 _NOT_OF_THE_PROJECT = frozenset({"target", "logs", ".git", "__pycache__", ".leoflow"})
 
 
@@ -96,6 +99,60 @@ def nodes_of(settings: Settings) -> list[Node]:
             _parse_into(own, settings)
             return _read(os.path.join(own, GRAPH))
     return _read(graph)
+
+
+def with_packages(settings: Settings) -> Settings:
+    """The project as it is, or a copy with what its packages.yml names, by `dbt deps`: the bundle of a try is nobody's
+    to write. Raises `Failed`."""
+    if not _lacks_packages(settings.folder):
+        return settings
+    kept = os.path.join(cache(), _key(settings))
+    place = os.path.join(kept, "project")
+    try:
+        with _locked(kept):
+            if not os.path.isdir(place):
+                _install_into(place, settings)
+    except OSError as error:
+        raise Failed([f"dbt deps needs a place for the packages: {error}"]) from error
+    return settings._replace(folder=place)
+
+
+def _lacks_packages(folder: str) -> bool:
+    named = any(_NAMED_PACKAGES.search(_text(folder, name)) for name in ("packages.yml", "dependencies.yml"))
+    place = _INSTALL_PATH.search(_text(folder, "dbt_project.yml"))
+    found = os.path.join(folder, place[1].strip() if place else "dbt_packages")
+    return named and not (os.path.isdir(found) and os.listdir(found))
+
+
+def _text(folder: str, name: str) -> str:
+    try:
+        with open(os.path.join(folder, name), encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _install_into(place: str, settings: Settings) -> None:
+    with tempfile.TemporaryDirectory(prefix="leoflow-dbt-") as scratch:
+        work = os.path.join(scratch, "project")
+        shutil.copytree(settings.folder, work, ignore=lambda _, names: _NOT_OF_THE_PROJECT.intersection(names))
+        for name in ("packages.yml", "dependencies.yml"):
+            if text := _text(work, name):
+                with open(os.path.join(work, name), "w", encoding="utf-8") as file:
+                    file.write(_LOCAL.sub(lambda found: found[1] + os.path.join(settings.folder, found[2]), text))
+        command = [*DBT, "deps", "--no-use-colors", "--project-dir", work]
+        done = subprocess.run(command, env=environment(scratch), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise Failed(["dbt deps failed:", *_said(done)])
+        # a link to a package would lead into the bundle of one version
+        shutil.copytree(work, f"{place}.new", symlinks=False, dirs_exist_ok=True)
+        os.replace(f"{place}.new", place)
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What dbt printed last, without its clock."""
+    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return [re.sub(r"^\d\d:\d\d:\d\d\s+", "", line) for line in lines][-8:]
 
 
 def warm(settings: Settings, output: dict[str, Any], target: str) -> str:
@@ -179,7 +236,7 @@ def _selected(settings: Settings, scratch: str) -> set[str]:
     done = subprocess.run(command, env=environment(scratch), capture_output=True, text=True, check=False)
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     if done.returncode != 0:
-        raise Failed([re.sub(r"^\d\d:\d\d:\d\d\s+", "", line) for line in lines][-8:])
+        raise Failed(_said(done))
     unmatched = [line for line in lines if "does not match any enabled nodes" in line]
     if unmatched:
         raise NothingSelected(re.sub(r"^\d\d:\d\d:\d\d\s+", "", unmatched[0]))
@@ -224,7 +281,7 @@ def _key(settings: Settings) -> str:
     digest = hashlib.sha256()
     versions = [(name, _version(name)) for name in ("dbt-core", f"dbt-{settings.adapter}")]
     digest.update(json.dumps([settings._replace(folder="", threads=None), versions], sort_keys=True).encode())
-    for relative in sorted(_files(settings.folder)):
+    for relative in sorted(files_of(settings.folder)):
         with open(os.path.join(settings.folder, relative), "rb") as file:
             digest.update(f"{len(relative)}:{relative}".encode() + hashlib.sha256(file.read()).digest())
     return digest.hexdigest()[:32]
@@ -237,7 +294,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _files(folder: str) -> Iterator[str]:
+def files_of(folder: str) -> Iterator[str]:
     for top, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in _NOT_OF_THE_PROJECT]
         for name in files:

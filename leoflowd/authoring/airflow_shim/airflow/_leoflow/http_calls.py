@@ -171,6 +171,7 @@ class HttpSensor(NativeSensor):
     sensor_kind = "http"
     deferral_arguments = ("deferrable",)
     template_fields: Sequence[str] = ("endpoint", "request_params", "headers", "http_conn_id")
+    object_fields = ("request_params",)
 
     def __init__(
         self,
@@ -246,6 +247,8 @@ class HttpOperator(BaseOperator):
 
     kind = "http"
     template_fields: Sequence[str] = ("endpoint", "data", "headers", "http_conn_id")
+    object_fields = ("data",)
+    """Of the template fields, those that may be JSON objects and go into the call as they are."""
     template_fields_renderers = {"headers": "json", "data": "py"}
     ui_color = "#f4a460"
 

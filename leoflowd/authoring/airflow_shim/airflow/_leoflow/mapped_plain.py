@@ -1,9 +1,11 @@
-"""Waits and calls that are mapped over values which the file itself names, written down.
+"""Waits and calls that are mapped, written down, so that nobody starts a process to learn what each instance waits for.
 
-So nobody starts a process to learn what each instance waits for.
+Over values which the file itself names (`plain_form`): all instances are made here as their processes would make them
+(`MappedOperator.unmap`). What they have in common is the task's wait or call; where they differ is a column, with a
+value for each map index.
 
-All instances are made here as their processes would make them (`MappedOperator.unmap`). What they have in common is the
-task's wait or call; where they differ is a column, with a value for each map index.
+Over outputs (`item_form`): an instance is made with a mark in the place of each item. Where the marks come out is where
+the daemon puts the items (ADR 70).
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow._leoflow.base_operator import BaseOperator
-from airflow._leoflow.mapping import MappedOperator
+from airflow._leoflow.mapping import MappedOperator, closest_mapped_group
 from airflow._leoflow.templating import as_json
-from airflow._leoflow.xcom_arg import iter_outputs
+from airflow._leoflow.xcom_arg import XComArg, iter_outputs
 
 AT_MOST = 100_000
 """Instances; more of them are a large artifact, and are told by their processes what they wait for."""
@@ -49,6 +51,65 @@ def _instances(task: MappedOperator) -> Iterator[BaseOperator]:
     if length <= AT_MOST:
         for map_index in range(length):
             yield task.unmap(map_index, _pull)[0]
+
+
+MARKS = ("leoflow-item-{}", "/leoflow.items/{}?a=1&b=2#c", "{} leoflow:item")
+"""Texts of unlike kinds: a constructor that looks into them would make something else of one of them."""
+
+
+def item_form(task: MappedOperator) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+    """The wait or call without the items, and where each of these goes; None when only a process can say it."""
+    names = _names_of_outputs(task)
+    forms = []
+    try:
+        for mark in MARKS if names else ():
+            form = _form(task.instance_with({name: mark.format(name) for name in names}))
+            if form is None:
+                return None
+            forms.append(_without_marks(form, {mark.format(name): name for name in names}))
+    except Exception:  # noqa: BLE001  as above
+        return None
+    if not forms or any(form != forms[0] or form is None for form in forms):
+        return None
+    bare, paths = forms[0]  # type: ignore[misc]  # not None, as the last line says
+    objects = getattr(task.operator_class, "object_fields", ())
+    return bare, [{"name": name, "paths": paths.get(name, []), "takes_objects": name in objects} for name in names]
+
+
+def _names_of_outputs(task: MappedOperator) -> list[str]:
+    """What it is mapped over, if each is what one task returns, and a class of ours takes it as it is: none of its
+    template fields is looked at by the constructor, as a template might stand there."""
+    mapped, cls = task.expand_input, task.operator_class
+    is_ours = (cls.__module__ or "").startswith("airflow._leoflow.")
+    if mapped.kind != "expand" or not is_ours or closest_mapped_group(task.task_group) is not None:
+        return []
+    is_plain = all(type(one) is XComArg and _has_one_output(one.operator) for one in mapped.value.values())
+    return list(mapped.value) if is_plain and set(mapped.value) <= set(cls.template_fields) else []
+
+
+def _has_one_output(task: Any) -> bool:
+    return not task.is_mapped and closest_mapped_group(task.task_group) is None
+
+
+def _without_marks(
+    form: dict[str, Any], marks: dict[str, str]
+) -> tuple[dict[str, Any], dict[str, list[list[str]]]] | None:
+    """`form` with empty texts in the places of the marks, and these places; None where a mark is part of a text."""
+    places: dict[str, list[list[str]]] = {}
+    is_whole = True
+
+    def bare(value: Any, path: list[str]) -> Any:
+        nonlocal is_whole
+        if isinstance(value, dict):
+            return {key: bare(one, [*path, key]) for key, one in value.items()}
+        if isinstance(value, str) and value in marks:
+            places.setdefault(marks[value], []).append(path)
+            return ""
+        is_whole = is_whole and not any(mark in json.dumps(value) for mark in marks)
+        return value
+
+    found = bare(form, [])
+    return (found, places) if is_whole else None
 
 
 def _pull(task_id: str, key: str) -> Any:

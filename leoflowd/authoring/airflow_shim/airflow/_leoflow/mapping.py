@@ -275,6 +275,10 @@ class MappedOperator(BaseOperator):
         if map_index < 0:
             raise RuntimeError(f"can't resolve the arguments of task {self.task_id!r} without expanding it")
         mapped, from_outputs = self.expand_input.resolve(map_index, pull)
+        return self.instance_with(mapped), from_outputs
+
+    def instance_with(self, mapped: dict[str, Any]) -> BaseOperator:
+        """The operator of an instance that is mapped over these arguments."""
         arguments = dict(self.arguments)
         if self.function_arguments:
             arguments["op_kwargs"] = self._both(arguments.get("op_kwargs") or {}, mapped)
@@ -291,7 +295,7 @@ class MappedOperator(BaseOperator):
             setattr(operator, name, getattr(self, name))
         for name in ("is_setup", "is_teardown", "on_failure_fail_dagrun"):
             setattr(operator, name, getattr(self, name))
-        return operator, from_outputs
+        return operator
 
     def _both(self, shared: Mapping[str, Any], mapped: Mapping[str, Any]) -> dict[str, Any]:
         twice = sorted(set(shared) & set(mapped))

@@ -28,6 +28,8 @@ class NativeSensor(BaseSensorOperator):
 
     kind = "wait"
     sensor_kind = ""
+    object_fields: Sequence[str] = ()
+    """Of the template fields, those that may be JSON objects and go into the wait as they are."""
     deferral_arguments: Sequence[str] = ()
     """Which of Airflow's arguments about deferring this class has."""
     is_deferrable = False

@@ -33,7 +33,7 @@ from airflow._leoflow.deadlines import deadlines_of
 from airflow._leoflow.enums import TriggerRule, WeightRule
 from airflow._leoflow.errors import AuthoringError, Warned, warned
 from airflow._leoflow.mapped_group import MappedTaskGroup
-from airflow._leoflow.mapped_plain import plain_form
+from airflow._leoflow.mapped_plain import item_form, plain_form
 from airflow._leoflow.mapping import MappedOperator
 from airflow._leoflow.names import MODULES
 from airflow._leoflow.old_names import warn_of_context
@@ -269,7 +269,11 @@ def _how_its_instances_run(task: MappedOperator) -> dict[str, Any]:
     plain = plain_form(task)
     if plain is not None:
         return {**found, task.kind: plain[0], "mapped_values": plain[1]}
-    return {**found, "prepare": "process"} if task.kind == "wait" else {**found, "kind": process_kind}
+    by_process = {"prepare": "process"} if task.kind == "wait" else {"kind": process_kind}
+    with_items = item_form(task)
+    if with_items is not None:
+        by_process |= {task.kind: with_items[0], "mapped_items": with_items[1]}
+    return {**found, **by_process}
 
 
 def _first_deferral(arguments: StartTriggerArgs) -> dict[str, Any] | None:

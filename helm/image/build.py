@@ -1,0 +1,71 @@
+"""Builds the image of the daemon, from this checkout and a hashed lock, with Airflow's UI in it (ADR 64, 72).
+
+    python helm/image/build.py --tag registry.example/leoflowd:0.1.0 [--base python:3.12-slim] [--push]
+
+As `agent/image/build.py`, which it uses: wheels and UI come to this machine, the build itself needs no network, and the
+same commit is the same image. Needs the packages of `make setup`.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+from leoflowd.lite.ui_assets import prepare_ui
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+BASE = SimpleNamespace(**runpy.run_path(str(REPOSITORY / "agent" / "image" / "build.py")))
+"""The build of the base image: builders, digests, downloads by lock."""
+
+
+def main() -> None:
+    arguments = BASE.options_parser().parse_args()
+    if arguments.python == "3.10":
+        raise SystemExit("build.py: the daemon needs Python 3.11 or newer")
+    arguments.base = arguments.base or f"python:{arguments.python}-slim"
+    builder = arguments.builder or BASE.find_builder()
+    with tempfile.TemporaryDirectory(prefix="leoflow-image-") as folder:
+        context = Path(folder)
+        write_context(context, arguments.python, arguments.arch)
+        BASE.run_build(builder, context, arguments)
+        name = BASE.push(builder, arguments, context / "digest") if arguments.push else arguments.tag
+    sys.stdout.write(f"{name}\n")
+
+
+def write_context(folder: Path, python: str, architecture: str) -> None:
+    for source in (HERE / "Dockerfile", HERE / "install.sh", REPOSITORY / "agent" / "image" / "bytecode.sh"):
+        shutil.copyfile(source, folder / source.name)
+    shutil.copyfile(REPOSITORY / "locks" / "daemon.txt", folder / "daemon.txt")
+    wheels = folder / "wheels"
+    BASE.download(wheels, REPOSITORY / "locks" / "daemon.txt", python, BASE.PLATFORMS[architecture])
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leoflow" / "ui"
+    shutil.copytree(prepare_ui(cache, progress=tell), folder / "ui")
+    _own_wheel(wheels)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() or path.suffix == ".sh" else 0o644)
+
+
+def tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _own_wheel(folder: Path) -> None:
+    """Of the last commit, as a release has it."""
+    with tempfile.TemporaryDirectory() as clone:
+        subprocess.run(["git", "clone", "-q", str(REPOSITORY), clone], check=True)  # noqa: S603, S607  # ours
+        (Path(clone) / ".venv").symlink_to(REPOSITORY / ".venv")
+        env = {**os.environ, "PARTS": "wheel"}
+        subprocess.run(["sh", "locks/release.sh"], cwd=clone, env=env, check=True, stdout=sys.stderr)  # noqa: S607
+        for wheel in (Path(clone) / "dist").glob("*.whl"):
+            shutil.copyfile(wheel, folder / wheel.name)
+
+
+if __name__ == "__main__":
+    main()

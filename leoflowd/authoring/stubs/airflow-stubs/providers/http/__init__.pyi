@@ -1,0 +1,1 @@
+# Made by `make docs` from the shim's signatures; do not edit.

@@ -1,0 +1,2 @@
+# Made by `make docs` from the shim's signatures; do not edit.
+from airflow._leoflow import PartitionMapper as PartitionMapper

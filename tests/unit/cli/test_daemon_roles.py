@@ -1,0 +1,22 @@
+"""`leoflowd run --role`: the words of the manual."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from leoflowd import __main__ as program
+from leoflowd.config import Config, Role
+
+
+@pytest.mark.parametrize("role", ["all", "api", "scheduler", "pool"])
+def test_each_role_is_taken_by_its_name(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[Config] = []
+
+    async def run(config: Config) -> None:
+        ran.append(config)
+
+    monkeypatch.setattr(program.daemon, "run", run)
+    result = CliRunner().invoke(program.main, ["run", "--role", role])
+    assert result.exit_code == 0, result.output
+    assert [config.role for config in ran] == [Role(role)]
