@@ -28,7 +28,7 @@ IN_WORKERS = $(if $(WORKERS),-n $(WORKERS) --dist loadfile --no-loadscope-reorde
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lite test crashes corpus oracle check $(CHECKS) bench load lock pin-migrations docs clean chromium
+.PHONY: help setup setup-dev lite test crashes corpus oracle image e2e-kube check $(CHECKS) bench load lock release pin-migrations docs clean chromium
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -55,6 +55,14 @@ oracle: setup-dev ## generated DAGs and Airflow's examples end as in Airflow; AR
 	$(VENV)/bin/python -m tests.oracle $(ARGS)
 	$(VENV)/bin/python -m tests.oracle --first 1000 --count 100
 	$(VENV)/bin/python -m tests.oracle.examples
+
+image: setup ## build the base image of task pods (docs/kubernetes.md); ARGS="--tag NAME --python 3.12 --push"
+	$(VENV)/bin/python agent/image/build.py $(ARGS)
+
+# Needs root, and installs builders and a runtime from Debian; not part of `make test`.
+e2e-kube: setup-dev ## runs of pods of a real image on a real API server; the first time it builds that for minutes
+	root=$$(tests/e2e_kube/prepare.sh) && LEOFLOW_E2E_KUBE=1 LEOFLOW_E2E_KUBE_BASE=$$root \
+		$(VENV)/bin/python -m pytest tests/e2e_kube -s $(ARGS)
 
 check: setup-dev ## the whole gate besides tests: format, lint, types, import contracts, house rules
 	@$(MAKE) --no-print-directory --keep-going --jobs=$(CORES) $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(CHECKS)
@@ -85,16 +93,22 @@ lock: | $(VENV)/bin/uv ## resolve the locks again from pyproject.toml; UPGRADE=1
 	$(UV_COMPILE) pyproject.toml --extra lite --extra cluster --group dev --output-file locks/dev.txt
 	$(UV_COMPILE) pyproject.toml --extra lite --group build --constraints locks/dev.txt --output-file locks/lite.txt
 	echo uv | $(UV_COMPILE) - --constraints locks/dev.txt --output-file locks/uv.txt
-	$(UV_COMPILE) locks/task-default.in --constraints locks/dev.txt --output-file locks/task-default.txt
+	$(subst 3.11,3.10,$(UV_COMPILE)) locks/task-default.in --constraints locks/dev.txt --output-file locks/task-default.txt
+	$(UV_COMPILE) locks/agent.in --constraints locks/dev.txt --output-file locks/agent.txt
+	$(UV_COMPILE) pyproject.toml --extra cluster --constraints locks/dev.txt --output-file locks/daemon.txt
 	$(UV_COMPILE) --group load --output-file locks/load.txt
+	$(UV_COMPILE) --group release --output-file locks/release.txt
 
 $(VENV)/bin/uv:
 	@locks/install.sh lite
 
+release: setup-dev ## build what a release consists of into dist/, the same bytes for the same commit; KEY=FILE signs it
+	@locks/release.sh $(KEY)
+
 pin-migrations: ## pin the checksums of new migrations; part of a release
 	@locks/pin-migrations.sh
 
-docs: setup-dev ## write docs/pictures/*.svg, docs/cli.md and stubs/ again
+docs: setup-dev ## write docs/pictures/*.svg, docs/cli.md and the stubs for editors again
 	$(VENV)/bin/python docs/pictures/draw.py
 	$(VENV)/bin/python docs/cli_reference.py
 	$(VENV)/bin/python docs/author_stubs.py

@@ -1,4 +1,4 @@
-"""Writes stubs/ from the shim's own signatures: `make docs`. A test compares the files with what this answers.
+"""Writes leoflowd/authoring/stubs/ from the shim's own signatures: `make docs`. A test compares the two.
 
 They are what editors and type checkers know of `from airflow.sdk import ...` and `from leoflow import ...` (ADR 69):
 every class and function is in `airflow-stubs/_leoflow.pyi`, and each public module names its own from there. An
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "stubs"
+FOLDER = ROOT / "leoflowd" / "authoring" / "stubs"
 SHIM = ROOT / "leoflowd" / "authoring" / "airflow_shim"
 INSIDE = "airflow._leoflow"
 NEEDS_AIRFLOW = tuple(f"{INSIDE}.{name}" for name in ("sdk_", "beside_airflow", "virtualenv_script"))
@@ -53,7 +53,7 @@ class Stubs:
         self._known: dict[str, Any] = {}
 
     def files(self) -> dict[str, str]:
-        """Path below stubs/ -> text."""
+        """Path below the folder -> text."""
         found = {}
         for module, names in self._modules.items():
             path = module.replace("airflow", "airflow-stubs", 1).replace(".", "/")
@@ -455,7 +455,7 @@ def main() -> int:
     there = {str(path.relative_to(FOLDER)): path.read_text() for path in FOLDER.rglob("*") if path.is_file()}
     if "--check" in sys.argv[1:]:
         differ = sorted(path for path in files.keys() | there.keys() if files.get(path) != there.get(path))
-        sys.stdout.writelines(f"stubs/{path} differs; run `make docs`\n" for path in differ)
+        sys.stdout.writelines(f"{path} differs; run `make docs`\n" for path in differ)
         return 1 if differ else 0
     for path in there.keys() - files.keys():
         (FOLDER / path).unlink()

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import msgspec
 
@@ -449,14 +449,14 @@ def role_of(name: str) -> Role:
 
 
 def _read(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:
-    """These sections, by name, as the environment sets them."""
-    found: dict[str, dict[str, str]] = {name: {} for name in names}
+    """These sections, by name, as the environment sets them; lists are separated by commas."""
+    found: dict[str, dict[str, str | list[str]]] = {name: {} for name in names}
     for name in found:
         for field in msgspec.structs.fields(SECTIONS[name]):
             variable = f"LEOFLOW_{name}_{field.name}".upper()
-            value = environment.get(variable, environment.get(AIRFLOWS_NAMES.get(variable, "")))
-            if value is not None:
-                found[name][field.name] = value
+            text = environment.get(variable, environment.get(AIRFLOWS_NAMES.get(variable, "")))
+            if text is not None:
+                found[name][field.name] = _parts(text) if get_origin(field.type) is tuple else text
     try:
         return {
             name: msgspec.convert(fields, SECTIONS[name], strict=False, dec_hook=_from_text)
@@ -464,6 +464,10 @@ def _read(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, Any
         }
     except msgspec.ValidationError as error:
         raise ConfigRefused(f"a setting of the environment is wrong: {error}") from error
+
+
+def _parts(text: str) -> list[str]:
+    return [part for part in map(str.strip, text.split(",")) if part]
 
 
 def _from_text(kind: type, value: str) -> object:

@@ -27,15 +27,6 @@ class Ends(msgspec.Struct, frozen=True):
     stderr: int
     control: socket.socket
 
-    def has_listener(self) -> bool:
-        """Does anybody hold the other end of the socket? The kernel closes a process's ends as it kills it."""
-        try:
-            return bool(self.control.recv(1, socket.MSG_PEEK))
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-
     def close(self) -> None:
         os.close(self.stdout)
         os.close(self.stderr)

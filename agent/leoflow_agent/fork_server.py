@@ -14,9 +14,8 @@ from typing import Any
 
 import msgspec
 
-from leoflow_agent.ends import Descriptors, close_theirs, open_ends
+from leoflow_agent.ends import Descriptors, Ends, close_theirs, open_ends
 from leoflow_agent.outcomes import Exit
-from leoflow_agent.spares import Process, Spare, SpareCounts
 
 FORK_WITHIN_S = 60.0
 """A fork takes milliseconds; a server that takes longer is stopped or broken."""
@@ -32,13 +31,20 @@ class Project(msgspec.Struct, frozen=True):
     env: tuple[tuple[str, str], ...] = ()
 
 
+class Process(msgspec.Struct, frozen=True):
+    """A started try, and our ends of what it speaks through."""
+
+    pid: int
+    ended: asyncio.Future[Exit]
+    ends: Ends
+
+
 class ForkServer:
     """One warm interpreter, of ours (`ended`) or a child of one, which tells its process id in its hello."""
 
     def __init__(
         self,
         connection: socket.socket,
-        counts: SpareCounts,
         pid: int = 0,
         ended: asyncio.Future[Exit] | None = None,
     ) -> None:
@@ -53,8 +59,6 @@ class ForkServer:
         self._forks = 0
         self._starting: dict[int, asyncio.Future[tuple[int, asyncio.Future[Exit]]]] = {}
         self._running: dict[int, asyncio.Future[Exit]] = {}
-        self._counts = counts
-        self.spare = Spare(self._fork, counts)
         connection.setblocking(False)
         loop.add_reader(connection.fileno(), self._readable)
 
@@ -64,13 +68,10 @@ class ForkServer:
 
     @property
     def tries(self) -> int:
-        return len(self._running) + len(self._starting) - self.spare.is_there
+        return len(self._running) + len(self._starting)
 
     async def start_try(self) -> Process:
         """Raises ConnectionError when this server is gone, OSError and RuntimeError when only this try cannot start."""
-        return self.spare.take() or await self._fork()
-
-    async def _fork(self) -> Process:
         ends, theirs = open_ends()
         try:
             return Process(*await self._fork_with(theirs), ends)
@@ -102,7 +103,7 @@ class ForkServer:
     async def load(self, project: Project) -> ForkServer:
         """A child of it that loads this; its hello says whether it may serve. Raises ConnectionError."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        loaded = ForkServer(ours, self._counts)
+        loaded = ForkServer(ours)
         try:
             request = {**msgspec.to_builtins(project), "env": dict(project.env)}
             await self._send(json.dumps({"load": request}).encode(), [theirs.fileno()])
@@ -176,7 +177,6 @@ class ForkServer:
             return
         asyncio.get_running_loop().remove_reader(self._connection.fileno())
         self._connection.close()
-        self.spare.close()
         if not self.hello.done():
             self.hello.set_exception(ConnectionError("the fork server ended before it was ready"))
             self.hello.exception()

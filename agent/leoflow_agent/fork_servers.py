@@ -20,12 +20,11 @@ import msgspec
 
 from leoflow_agent.ends import close_theirs, open_ends
 from leoflow_agent.environment import clean_environment
-from leoflow_agent.fork_server import ForkServer, Project
+from leoflow_agent.fork_server import ForkServer, Process, Project
 from leoflow_agent.loaded_servers import LOADED_IDLE_S, LoadedServers
 from leoflow_agent.outcomes import Exit
 from leoflow_agent.processes import Children, is_frozen
 from leoflow_agent.reports import fields
-from leoflow_agent.spares import Process, SpareCounts
 from leoflow_agent.users import User
 
 log = logging.getLogger(__name__)
@@ -69,10 +68,6 @@ class Interpreters:
         self._run_as = run_as
         self._loaded = LoadedServers(idle_s=min(idle_s, LOADED_IDLE_S))
         self._servers: dict[Warmth, asyncio.Task[ForkServer | None]] = {}
-        self._spares = SpareCounts()
-
-    def statistics(self) -> SpareCounts:
-        return msgspec.structs.replace(self._spares)
 
     async def start_try(self, *, warmth: Warmth, project: Project, warm: bool) -> Process:
         """Raises `CannotStart` when the interpreter is not there, ConnectionError when its fork server just died, and
@@ -101,7 +96,7 @@ class Interpreters:
             raise
         finally:
             theirs.close()
-        server = ForkServer(ours, self._spares, pid, ended)
+        server = ForkServer(ours, pid, ended)
         try:
             hello = await asyncio.wait_for(server.hello, HELLO_WITHIN_S)
         except (TimeoutError, ConnectionError) as error:
@@ -177,7 +172,6 @@ class Interpreters:
             server = task.result()
             if server is None:
                 continue
-            server.spare.end_idle()
             if self._loaded.serves_from(server):
                 continue
             if server.tries == 0 and now - server.idle_since >= self._idle_s:

@@ -150,7 +150,6 @@ class HostAgent:
             for task in (attaching, tending, *self._work):
                 task.cancel()
             await asyncio.gather(attaching, tending, *self._work, return_exceptions=True)
-            log.info("spares", extra=fields(**msgspec.structs.asdict(self._interpreters.statistics())))
             self._interpreters.close()
             self._connections.close()
         return EXIT_OK

@@ -78,8 +78,6 @@ class LoadedServers:
                 continue
             if self._is_idle(loaded, now):
                 self._leave(project)
-            elif loaded.server is not None:
-                loaded.server.spare.end_idle()
         self._end_left()
 
     def close(self) -> None:
@@ -148,10 +146,7 @@ class LoadedServers:
         return server is not None and server.tries == 0 and now - server.idle_since >= self._idle_s
 
     def _leave(self, project: Project) -> None:
-        loaded = self._serving.pop(project)
-        if loaded.server is not None:
-            loaded.server.spare.close()
-        self._leaving.append(loaded)
+        self._leaving.append(self._serving.pop(project))
 
     def _end_left(self) -> None:
         for loaded in list(self._leaving):

@@ -20,13 +20,12 @@ import msgspec
 from leoflow_agent import framing
 from leoflow_agent.control_line import ControlLine
 from leoflow_agent.ends import Ends
-from leoflow_agent.fork_server import Project
+from leoflow_agent.fork_server import Process, Project
 from leoflow_agent.fork_servers import CannotStart, Interpreters, Warmth
 from leoflow_agent.masking import Secrets
 from leoflow_agent.outcomes import Exit, decide_outcome
 from leoflow_agent.processes import boot_id, end_group, is_group_frozen, leads_group, start_ticks
 from leoflow_agent.reports import fields
-from leoflow_agent.spares import Process
 from leoflow_agent.spool import ProcessFacts, Stop, StoredOutcome, TryFolder
 from leoflowd.contract.agent_messages import (
     AssetEventsAsk,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable
 from importlib import import_module
+from ipaddress import ip_address
 from typing import Any, cast
 
 import trio
@@ -50,6 +51,7 @@ MODULES: tuple[str, ...] = (
     "own.watchers",
     "own.callbacks",
     "own.metrics",
+    "own.probes",
     "own.hooks",
     "ui.shell",
     "ui.backfills",
@@ -151,11 +153,22 @@ async def check_address() -> None:
 
 
 def is_allowed_host(header: str, bound_host: str, allowed_hosts: tuple[str, ...]) -> bool:
-    """Loopback names, the address we listen on, what the configuration names (`*` = any)."""
+    """Loopback names, the address we listen on, what the configuration names (`*` = any); and addresses, as probes and
+    scrapers of a cluster ask: only a name can be made to mean another machine."""
     name = header.rsplit(":", 1)[0] if not header.endswith("]") else header
     name = name.strip("[]").lower()
+    if _is_address(name):
+        return True
     allowed = {*LOOPBACK, bound_host.lower(), *(host.lower() for host in allowed_hosts)}
     return "*" in allowed or name in allowed
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 async def finish_answer(answer: Response) -> Response:

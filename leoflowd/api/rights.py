@@ -62,6 +62,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.NONE, Object.NONE, "static_files: log_in login_file login_page own_file own_page ui_file"),
     # ask for a proof of their own: see own/metrics.py and own/hooks.py
     (Right.NONE, Object.NONE, "own_metrics: metrics"),
+    (Right.NONE, Object.NONE, "own_probes: livez readyz"),
     (Right.NONE, Object.NONE, "own_hooks: receive"),
     # DAGs
     (Right.READ, Object.FILTERED, "public_dags: list_dags list_stats list_tags list_warnings"),

@@ -105,6 +105,16 @@ def opened(path: Path) -> tuple[Project, ...]:
     return open_projects(path)
 
 
+def requirements_in_image(environment: EnvironmentSpec) -> tuple[tuple[str, ...], str]:
+    """What an image of it installs on top of the base's packages, and the constraints that go with that. Raises
+    `EnvironmentFailed`."""
+    from leoflowd.contract.dag_spec import has_airflow
+    from leoflowd.lite.environments import airflow_constraints, requirements_of
+
+    constraints = airflow_constraints().read_text() if has_airflow(environment) else ""
+    return requirements_of(environment), constraints
+
+
 def static_needs(project: Project) -> Needs:
     """What the project needs by its text alone: nothing is loaded or built. Raises `DagCompileError`."""
     from leoflowd.authoring.compiler import static_needs as needs_by_text

@@ -25,6 +25,7 @@ COMMANDS = {
     "compile": ("leoflowd.cli.compile", "compile_project", "Compile a project to its artifact."),
     "upgrade": ("leoflowd.cli.upgrade", "upgrade", "Rewrite DAG files to the spelling of Airflow 3."),
     "push": ("leoflowd.cli.push", "push", "Register an artifact at the server."),
+    "deploy": ("leoflowd.cli.deploy", "deploy", "Build an image of a project, push it, register its DAGs."),
     "dags": ("leoflowd.cli.dags", "dags", "List, show, delete, pause and unpause DAGs."),
     "runs": ("leoflowd.cli.runs", "runs", "Trigger, list, follow and clear dag runs."),
     "backfill": ("leoflowd.cli.backfill", "backfill", "Make runs of the past; list, pause and cancel backfills."),

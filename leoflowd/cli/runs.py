@@ -108,6 +108,15 @@ def _warn_when_paused(client: Client, out: Output, dag_id: str) -> None:
         out.note(f"DAG {dag_id!r} is paused: the run waits until `leoflow dags unpause {dag_id}`")
 
 
+def trigger_run(client: Client, out: Output, dag_id: str, *, wait: bool) -> dict[str, Any]:
+    """A run without a logical date or configuration, as it is when it has begun, or ended."""
+    run: dict[str, Any] = client.post(f"{dag_path(dag_id)}/dagRuns", {"logical_date": None, "conf": {}})
+    if not wait:
+        return run
+    _warn_when_paused(client, out, dag_id)
+    return _wait_for_end(client, out, run, None)
+
+
 def _wait_for_end(client: Client, out: Output, run: dict[str, Any], timeout: float | None) -> dict[str, Any]:
     """Look until the run is finished. An absent server is borne for `ABSENCE_S`: runs survive its restart."""
     path = f"{dag_path(run['dag_id'])}/dagRuns/{_segment(run['dag_run_id'])}"

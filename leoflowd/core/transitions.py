@@ -220,11 +220,11 @@ def clear_run(run: RunFacts, *, because: str) -> RunFacts:
 
 
 def mark_run(run: RunFacts, state: DagRunState, now: datetime, *, because: str) -> RunFacts:
-    """A person sets the state of a dag run (queued, success, failed)."""
+    """A person sets the state of a dag run (queued, success, failed). One that had ended did so when it did."""
     _check_run(run.state, state, PERSON_RUN_MOVES)
     if state is DagRunState.QUEUED:
         return RunFacts(state=state, because=because)
-    return RunFacts(state=state, start_date=run.start_date or now, end_date=now, because=because)
+    return RunFacts(state=state, start_date=run.start_date or now, end_date=run.end_date or now, because=because)
 
 
 def is_resumed(facts: InstanceFacts) -> bool:

@@ -1,4 +1,4 @@
-"""Who leads, as every replica can read it. Called by the API's health and jobs routes."""
+"""Who leads, and which schema this is, as every replica can read it. Called by the API's health routes and probes."""
 
 from __future__ import annotations
 
@@ -22,3 +22,11 @@ async def fetch_leader(conn: Connection) -> Leader:
     found = await fetch_one(conn, _SQL.fetch_leader, Leader)
     assert found is not None
     return found
+
+
+async def fetch_schema_number(conn: Connection) -> int:
+    """Of the last migration that was applied."""
+    cursor = await conn.execute(_SQL.fetch_schema_number)
+    found = await cursor.fetchone()
+    assert found is not None
+    return int(found[0])

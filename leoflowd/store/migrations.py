@@ -16,6 +16,8 @@ from leoflowd.store.database import Connection, fetch_all, statements
 
 _SQL = statements("migrations")
 
+POSTGRES_MIN = 13
+"""Older ones have no security fixes; 13 is the oldest that cloud providers still run."""
 ADVISORY_LOCK = 0x1E0F10
 """Key of the lock that lets one process migrate at a time; `leadership` uses the next number."""
 
@@ -55,6 +57,11 @@ def read_migrations(folder: Path) -> tuple[Migration, ...]:
 async def migrate(conn: Connection, *, folder: Path | None = None) -> int:
     """Apply what is missing; how many files were applied. `conn` is in autocommit mode."""
     known = read_migrations(folder or migrations_folder())
+    version = conn.info.server_version
+    if version < POSTGRES_MIN * 10_000:
+        raise MigrationRefused(
+            f"the database is PostgreSQL {version // 10_000}, and Leoflow needs {POSTGRES_MIN} or newer; upgrade it"
+        )
     async with conn.transaction():
         await conn.execute(_SQL.lock_migrations, {"key": ADVISORY_LOCK})
         await conn.execute(_SQL.create_schema_migration)

@@ -55,6 +55,16 @@ def test_a_number_that_is_too_small_is_refused() -> None:
         from_environment({"LEOFLOW_INLINE_WORKERS": "0"})
 
 
+@pytest.mark.parametrize("name", SECTIONS)
+def test_every_setting_can_be_given_as_text(name: str) -> None:
+    defaults = SECTIONS[name]()
+    for field in msgspec.structs.fields(SECTIONS[name]):
+        default = getattr(defaults, field.name)
+        text = "x,y" if isinstance(default, tuple) else "/x" if default is None else str(default)
+        found = getattr(getattr(from_environment({f"LEOFLOW_{name}_{field.name}".upper(): text}), name), field.name)
+        assert found == (("x", "y") if isinstance(default, tuple) else Path("/x") if default is None else default)
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [

@@ -33,7 +33,7 @@ def pins(lock: Path) -> dict[str, str]:
     return dict(sorted(line.split("==") for line in lines))
 
 
-@pytest.mark.parametrize("name", ["lite.txt", "dev.txt", "uv.txt", "task-default.txt"])
+@pytest.mark.parametrize("name", ["lite.txt", "dev.txt", "uv.txt", "task-default.txt", "agent.txt"])
 def test_a_lock_holds_names_versions_and_hashes_only(name: str) -> None:
     for line in (LOCKS / name).read_text().splitlines():
         assert LOCK_LINE.fullmatch(line), f"locks/{name} has a line that is no pin and no hash: {line!r}"

@@ -58,7 +58,7 @@ def run_try() -> None:
     exit_code = 70
     try:
         control = Control(CONTROL)
-        _open_outputs(control)  # first: it may be a spare, and wait for its try
+        _open_outputs(control)
         begun = control.begin()
         spec = begun["spec"]
         _prepare_process(spec, begun["work"], control)

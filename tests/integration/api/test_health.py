@@ -8,6 +8,8 @@ import pytest
 from quart_trio import QuartTrio
 
 from leoflowd.api.context import ApiContext
+from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.store.migrations import migrations_folder, read_migrations
 from leoflowd.supervision import Fault
 from tests.fakes.fake_pool import FakePool
 from tests.integration.api.api_client import Client, Clock
@@ -55,3 +57,37 @@ async def test_without_faults_all_is_healthy(app: QuartTrio, anonymous: Client, 
     health = await anonymous.get("/api/v2/monitor/health")
     assert [health[name]["status"] for name in SECTIONS] == ["healthy"] * 4
     assert health["faults"] == []
+
+
+async def test_a_probe_of_life_needs_nothing(anonymous: Client) -> None:
+    assert (await anonymous.get("/livez"))["status"] == "alive"
+
+
+async def test_ready_names_schema_and_leader(anonymous: Client, leading: ApiContext, clock: Clock) -> None:
+    ready = await anonymous.get("/readyz")
+    assert (ready["status"], ready["leader"], ready["faults"]) == ("ready", 0.0, [])
+    assert ready["schema"] == len(read_migrations(migrations_folder()))
+
+
+async def test_what_is_of_no_use_degrades_and_takes_nobody_out_of_service(
+    app: QuartTrio, anonymous: Client, leading: ApiContext
+) -> None:
+    fault = Fault(component="redis", because="it does not answer")
+    app.config["LEOFLOW_CONTEXT"] = dataclasses.replace(leading, faults=lambda: (fault,))
+    ready = await anonymous.get("/readyz")
+    assert ready["status"] == "degraded"
+    assert ready["faults"] == [{"component": "redis", "because": "it does not answer"}]
+
+
+async def test_without_the_database_nobody_is_ready(app: QuartTrio, anonymous: Client, leading: ApiContext) -> None:
+    class _Gone:
+        def connection(self) -> None:
+            raise StoreUnavailable("connection refused")
+
+    class _Database:
+        api = _Gone()
+
+    app.config["LEOFLOW_CONTEXT"] = dataclasses.replace(leading, db=_Database())
+    answer = await anonymous.call("GET", "/readyz")
+    told = await answer.get_json()
+    assert (answer.status_code, told["status"], told["because"]) == (503, "unavailable", "connection refused")

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.store import migrations
 from leoflowd.store.database import Database, fetch_value
 from leoflowd.store.migrations import MigrationRefused, migrate, migrations_folder, read_migrations
 
@@ -105,6 +106,13 @@ async def test_a_newer_schema_is_refused(database: Database) -> None:
     async with database.api.connection() as conn:
         await conn.execute(b"INSERT INTO schema_migration VALUES (9999, '9999_future', 'x', now())")
         with pytest.raises(MigrationRefused, match="9999_future, newer than this release"):
+            await migrate(conn)
+
+
+async def test_an_old_postgres_is_refused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "POSTGRES_MIN", 99)
+    async with database.api.connection() as conn:
+        with pytest.raises(MigrationRefused, match=r"is PostgreSQL \d+, and Leoflow needs 99 or newer"):
             await migrate(conn)
 
 

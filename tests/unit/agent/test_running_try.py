@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from leoflow_agent.ends import close_theirs, open_ends
+from leoflow_agent.fork_server import Process
 from leoflow_agent.outcomes import Exit
 from leoflow_agent.running_try import LogFile, RunningTry
-from leoflow_agent.spares import Process
 from leoflow_agent.spool import Spool, TryFolder
 from leoflowd.contract.agent_messages import DagRunFacts, OutcomeKind, TrySpec
 from tests.conftest import PATIENCE_S

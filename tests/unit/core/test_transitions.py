@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import datetime
 
 import msgspec
 import pytest
@@ -288,9 +289,15 @@ def test_a_finished_dag_run_does_not_finish_again() -> None:
         )
 
 
+@pytest.mark.parametrize(("ended", "expected"), [(NOW, NOW), (None, LATER)])
+def test_a_marked_dag_run_ended_when_it_did(ended: datetime | None, expected: datetime) -> None:
+    run = RunFacts(state=DagRunState.FAILED if ended else DagRunState.RUNNING, start_date=NOW, end_date=ended)
+    assert mark_run(run, DagRunState.SUCCESS, LATER, because="b").end_date == expected
+
+
 def test_a_person_may_mark_a_dag_run_but_not_as_running() -> None:
     run = RunFacts(state=DagRunState.FAILED, start_date=NOW, end_date=NOW)
-    assert mark_run(run, DagRunState.SUCCESS, LATER, because="b").end_date == LATER
+    assert mark_run(run, DagRunState.SUCCESS, LATER, because="b").state is DagRunState.SUCCESS
     with pytest.raises(IllegalMove):
         mark_run(run, DagRunState.RUNNING, LATER, because="b")
 

@@ -1,0 +1,418 @@
+"""`leoflow deploy`: compile, build an image, push it, pin its digest, register the version; the same here and in CI.
+
+A fact's walk: `leoflow.yaml` and the DAG file -> `Compilation` -> a folder with Dockerfile, packages and code
+(`authoring.image`) -> builder -> the registry's digest -> `DagSpec.image` -> the server's version -> the pod of a try.
+What a tag means later changes nothing: pods are made of the digest.
+
+No secret is shipped: the image holds code and packages, the artifact names connections, and the server has them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.image_builder import BUILDERS, Builder, find_builder
+from leoflowd.cli.local_compile import (
+    Compiler,
+    data_dir_option,
+    failure_of,
+    faults_of,
+    opened,
+    python_option,
+    requirements_in_image,
+    told_of,
+    warning_lines,
+)
+from leoflowd.cli.options import confirm, output_option
+from leoflowd.cli.output import Output, echo
+from leoflowd.cli.push import ROUTE
+from leoflowd.cli.runs import trigger_run
+from leoflowd.cli.variable_sources import loadable_of_file, variables_option
+
+if TYPE_CHECKING:
+    from leoflowd.authoring.compiler import Compilation
+    from leoflowd.authoring.project import Project, ProjectConfig
+    from leoflowd.cli.client import Client
+    from leoflowd.contract.dag_spec import DagSpec
+
+BASE_VARIABLE, REGISTRY_VARIABLE, BUILDER_VARIABLE = "LEOFLOW_BASE_IMAGE", "LEOFLOW_REGISTRY", "LEOFLOW_BUILDER"
+PLATFORM = "linux/amd64"
+SECRET_FILES = (".env", ".env.*", ".netrc", ".pgpass", ".pypirc", "*.pem", "*.key", "*.p12", "id_rsa", "id_ed25519")
+"""Names of files that hold secrets more often than not."""
+_NAME = re.compile(r"[^a-z0-9]+")
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """One project, compiled, and what its image will be called."""
+
+    project: Any
+    config: Any
+    done: Any
+    tag: str
+    base: str
+    platform: str
+
+
+@click.command()
+@click.argument("target", metavar="[PATH|DAG_ID]", default=".")
+@click.option("--all", "everything", is_flag=True, help="Every project there; one that fails does not stop the others.")
+@click.option("--registry", envvar=REGISTRY_VARIABLE, help=f"Where images go; over leoflow.yaml [{REGISTRY_VARIABLE}].")
+@click.option("--base", envvar=BASE_VARIABLE, help=f"Image to build on; over `base_image` [{BASE_VARIABLE}].")
+@click.option(
+    "--builder",
+    envvar=BUILDER_VARIABLE,
+    type=click.Choice(BUILDERS),
+    help=f"Default: the first that is installed [{BUILDER_VARIABLE}].",
+)
+@click.option(
+    "--builder-option",
+    "options",
+    multiple=True,
+    metavar="OPTION",
+    help="Handed to `build`, e.g. --builder-option=--isolation=chroot.",
+)
+@click.option("--platform", help=f"Of the nodes; over leoflow.yaml; default {PLATFORM}, also on other machines.")
+@click.option("--dag-version", default="", help="A label for people, e.g. `$(git describe --always --dirty)`.")
+@click.option("--trigger", "triggers", is_flag=True, help="Start a run of each DAG.")
+@click.option("--wait", is_flag=True, help="With --trigger: wait for their ends; exit 1 when one fails.")
+@click.option("--dry-run", is_flag=True, help="Compile, and show Dockerfile and commands; nothing is built or sent.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@python_option
+@data_dir_option
+@variables_option
+@click.option("--server", metavar="URL", help="Overrides LEOFLOW_SERVER and the saved login.")
+@click.option("--token", metavar="TOKEN", help="Overrides LEOFLOW_TOKEN and the saved login.")
+@output_option
+@click.pass_obj
+def deploy(
+    out: Output,
+    target: str,
+    everything: bool,
+    registry: str | None,
+    base: str | None,
+    builder: str | None,
+    options: tuple[str, ...],
+    platform: str | None,
+    dag_version: str,
+    triggers: bool,
+    wait: bool,
+    dry_run: bool,
+    yes: bool,
+    python: Path | None,
+    data_dir: Path,
+    variables: Path | None,
+    server: str | None,
+    token: str | None,
+) -> None:
+    """Build, push and register the DAGs of a project; of a folder of projects with --all."""
+    from leoflowd.cli.client import open_client
+
+    if wait and not triggers:
+        raise CommandFailed(ExitCode.USAGE, "--wait waits for the runs of --trigger; add --trigger or leave it out")
+    chosen = Builder(builder or BUILDERS[0], options) if dry_run else find_builder(builder, options)
+    compiler = Compiler(out, python, data_dir, loadable_of_file(variables))
+    found = _projects(target, everything)
+    with nullcontext() if dry_run else open_client(server, token) as client:
+        if client is not None:
+            confirm(out, f"Deploy {_names(found)} to {client.login.server}?", yes=yes)
+        deployment = _Deployment(out, client, chosen, compiler, registry, base, platform, dag_version, Path(target))
+        done, failed = deployment.run(found)
+        runs = [] if client is None or not triggers else list(_trigger(client, out, done, wait=wait))
+    out.show({"deployed": done, "failed": failed, "runs": runs}, lambda: _print(out, done, runs, dry_run=dry_run))
+    if failed:
+        count = f"{len(failed)} of {len(found)} projects" if len(found) > 1 else "the project"
+        raise CommandFailed(
+            ExitCode(failed[0]["code"]),
+            f"{count} failed: " + "; ".join(f"{each['project']}: {each['error']}" for each in failed),
+            failed=failed,
+        )
+    if any(run.get("state") == "failed" for run in runs):
+        raise click.exceptions.Exit(ExitCode.RUN_FAILED)
+
+
+class _Deployment:
+    """Project after project; what fails, fails alone."""
+
+    def __init__(
+        self,
+        out: Output,
+        client: Client | None,
+        builder: Builder,
+        compiler: Compiler,
+        registry: str | None,
+        base: str | None,
+        platform: str | None,
+        dag_version: str,
+        named: Path,
+    ) -> None:
+        self._out = out
+        self._client = client
+        self._builder = builder
+        self._compiler = compiler
+        self._registry = registry
+        self._base = base
+        self._platform = platform
+        self._dag_version = dag_version
+        self._named = named if named.exists() else Path()
+
+    def run(self, projects: Sequence[Project]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """What was deployed, and what failed: {project, error, code}."""
+        done: list[dict[str, Any]] = []
+        failed: list[dict[str, Any]] = []
+        for project in projects:
+            try:
+                done += self._deploy(project)
+            except CommandFailed as error:
+                if len(projects) == 1:
+                    raise
+                self._out.note(f"{project.path}: {error}")
+                failed.append({"project": project.path, "error": str(error), "code": int(error.code)})
+        return done, failed
+
+    def _deploy(self, project: Project) -> list[dict[str, Any]]:
+        plan = self._plan(project)
+        self._out.note(f"{project.path}: compiled {', '.join(spec.dag_id for spec in plan.done.specs)}")
+        with tempfile.TemporaryDirectory(prefix="leoflow-deploy-") as folder:
+            scratch = Path(folder)
+            context, dockerfile = self._write_context(plan, scratch)
+            command = self._builder.build_command(context, plan.tag, platform=plan.platform, dockerfile=dockerfile)
+            if self._client is None:
+                text = (dockerfile or context / "Dockerfile").read_text()
+                return [self._row(spec, image=plan.tag, dockerfile=text, command=command) for spec in plan.done.specs]
+            self._out.note(f"{project.path}: building an image ({plan.platform})")
+            self._builder.build(command)
+            self._out.note(f"{project.path}: pushing {plan.tag}")
+            image = self._builder.push(plan.tag, scratch)
+        return [self._register(spec, image) for spec in plan.done.specs]
+
+    def _plan(self, project: Project) -> Plan:
+        """Raises `CommandFailed` for what can be known before anything is built."""
+        from leoflowd.authoring.errors import DagCompileError
+        from leoflowd.authoring.project import config_of
+
+        try:
+            done, config = self._compiler.compiled(project), config_of(project)
+        except DagCompileError as error:
+            raise failure_of(faults_of(self._named, project, error)) from error
+        if not done.specs:
+            raise CommandFailed(ExitCode.INVALID, f"{project.path} defines no DAG")
+        for line in (*told_of(project, done), *warning_lines(self._named, project, done)):
+            self._out.note(line)
+        platforms = config.build.get("platforms") or [PLATFORM]
+        if self._platform is None and len(platforms) > 1:
+            raise CommandFailed(
+                ExitCode.INVALID,
+                f"{project.path}: build.platforms names {len(platforms)} platforms; choose one with --platform",
+            )
+        return Plan(
+            project=project,
+            config=config,
+            done=done,
+            tag=self._tag(project, config, done),
+            base=self._base_of(project, config),
+            platform=self._platform or str(platforms[0]),
+        )
+
+    def _tag(self, project: Project, config: ProjectConfig, done: Compilation) -> str:
+        registry = self._registry or config.registry.get("url")
+        if not registry:
+            raise CommandFailed(
+                ExitCode.INVALID,
+                f"{project.path}: no registry is named; add to {project.folder / 'leoflow.yaml'}:\n"
+                "registry:\n  url: registry.example.com/team\n"
+                f"or give --registry, or set {REGISTRY_VARIABLE}",
+            )
+        name = config.registry.get("image_name") or _NAME.sub("-", done.specs[0].dag_id.lower()).strip("-") or "dag"
+        # after the content, so that equal content is one tag; what runs is pinned by digest anyway
+        return f"{registry.removeprefix('https://').rstrip('/')}/{name}:{_content_of(done)}"
+
+    def _base_of(self, project: Project, config: ProjectConfig) -> str:
+        base = self._base or config.base_image
+        if not base and not config.build.get("dockerfile"):
+            raise CommandFailed(
+                ExitCode.INVALID,
+                f"{project.path}: no base image is named; build Leoflow's (`make image`), push it, and add to "
+                f"{project.folder / 'leoflow.yaml'}:\nbase_image: registry.example.com/leoflow-base@sha256:...\n"
+                f"or give --base, or set {BASE_VARIABLE}",
+            )
+        return base or ""
+
+    def _write_context(self, plan: Plan, scratch: Path) -> tuple[Path, Path | None]:
+        """The folder that is built, and the author's own Dockerfile if there is one."""
+        own = plan.config.build.get("dockerfile")
+        if own:
+            file = plan.project.folder / own
+            if not file.is_file():
+                raise CommandFailed(
+                    ExitCode.INVALID, f"{plan.project.path}: build.dockerfile names {file}, which is no file"
+                )
+            return plan.project.folder / plan.config.build.get("context", "."), file
+        from leoflowd.authoring.bundle import copy_bundle
+        from leoflowd.authoring.compiler import excluded_of
+        from leoflowd.authoring.errors import EnvironmentFailed
+        from leoflowd.authoring.image import CODE, DagImage, write_image
+
+        environment = plan.done.specs[0].environment
+        context = scratch / "context"
+        try:
+            requirements, constraints = requirements_in_image(environment)
+            image = DagImage(
+                base=plan.base,
+                requirements=requirements,
+                constraints=constraints,
+                system_packages=environment.system_packages,
+            )
+            write_image(context, image)
+        except EnvironmentFailed as error:
+            raise CommandFailed(ExitCode.INVALID, f"{plan.project.path}: {error}") from error
+        copied = copy_bundle(
+            plan.project.folder,
+            context / CODE,
+            plan.config.include_paths,
+            excluded_of(plan.project, plan.config),
+            is_shared=plan.project.in_tree,
+            modules=plan.done.modules,
+        )
+        if copied != plan.done.specs[0].bundle_digest:
+            raise CommandFailed(ExitCode.CONFLICT, f"{plan.project.path}: its files changed meanwhile; deploy again")
+        _refuse_secrets(plan.project, context / CODE)
+        return context, None
+
+    def _register(self, spec: DagSpec, image: str) -> dict[str, Any]:
+        from leoflowd.contract import dag_spec
+
+        assert self._client is not None, "a dry run registers nothing"
+        pinned = msgspec.structs.replace(spec, image=image, dag_version=self._dag_version)
+        answer = self._client.post_bytes(ROUTE, dag_spec.encode_canonical(pinned))
+        missing = [each for each in connections_in(spec) if not self._knows(each)]
+        if missing:
+            self._out.note(
+                f"{spec.dag_id}: the server has no connection {', '.join(missing)}; see `leoflow connections add`"
+            )
+        facts = {"version": answer["version_number"], "new": answer["created"], "missing_connections": missing}
+        return self._row(spec, image=image, **facts)
+
+    def _row(self, spec: DagSpec, **facts: Any) -> dict[str, Any]:
+        return {"dag_id": spec.dag_id, **facts, "connections": connections_in(spec)}
+
+    def _knows(self, connection_id: str) -> bool:
+        from leoflowd.cli.client import segment
+
+        assert self._client is not None
+        try:
+            self._client.get(f"/api/v2/connections/{segment(connection_id)}")
+        except CommandFailed as error:
+            if error.code is ExitCode.NOT_FOUND:
+                return False
+            if error.code is not ExitCode.NOT_ALLOWED:  # whoever may deploy need not see connections
+                raise
+        return True
+
+
+def connections_in(spec: DagSpec) -> list[str]:
+    """Ids of connections that the artifact names; what tasks ask for while they run is not in it."""
+    found: set[str] = set()
+    _collect(msgspec.to_builtins(spec.tasks), found)
+    return sorted(found)
+
+
+def _collect(value: Any, found: set[str]) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            is_id = isinstance(name, str) and (name.endswith("conn_id") or name == "connection_id")
+            if is_id and isinstance(inner, str) and inner and "{{" not in inner:
+                found.add(inner)
+            else:
+                _collect(inner, found)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _collect(inner, found)
+
+
+def _refuse_secrets(project: Project, code: Path) -> None:
+    """Whoever can pull the image can read it. Raises `CommandFailed`."""
+    names = sorted({path for pattern in SECRET_FILES for path in code.rglob(pattern) if path.is_file()})
+    if names:
+        shown = ", ".join(str(path.relative_to(code)) for path in names[:5])
+        raise CommandFailed(
+            ExitCode.INVALID,
+            f"{project.path}: {shown} would be in the image; files of that name hold secrets. List it under "
+            f"`exclude_paths:` in {project.folder / 'leoflow.yaml'}, and keep the secret in a connection or variable",
+        )
+
+
+def _content_of(done: Compilation) -> str:
+    text = "\n".join((done.specs[0].bundle_digest, repr(done.specs[0].environment)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _projects(target: str, everything: bool) -> tuple[Project, ...]:
+    """Of a path, or the one in this folder whose DAG has that id. Raises `CommandFailed`."""
+    path = Path(target)
+    if not path.exists() and os.sep not in target:
+        return _with_dag(target)
+    if not path.exists():
+        raise CommandFailed(ExitCode.USAGE, f"{target} does not exist")
+    found = opened(path)
+    if len(found) > 1 and not everything:
+        raise CommandFailed(
+            ExitCode.USAGE,
+            f"{target} holds {len(found)} projects ({_names(found)}); name one, or add --all for all of them",
+        )
+    return found
+
+
+def _with_dag(dag_id: str) -> tuple[Project, ...]:
+    """A project whose folder or file has that name, or whose text has that id: nothing is compiled to find it."""
+    found = opened(Path())
+    named = [each for each in found if Path(each.path).stem == dag_id or each.folder.name == dag_id]
+    quoted = re.compile(rf"""["']{re.escape(dag_id)}["']""")
+    named = named or [each for each in found if quoted.search(_text_of(each))]
+    if len(named) != 1:
+        how = "no project here has" if not named else f"{len(named)} projects here may have ({_names(named)})"
+        raise CommandFailed(ExitCode.NOT_FOUND, f"{how} the DAG {dag_id!r}; give the project's path")
+    return tuple(named)
+
+
+def _text_of(project: Project) -> str:
+    try:
+        return (project.folder / project.source_path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _names(projects: Sequence[Project]) -> str:
+    names = [project.path for project in projects]
+    return ", ".join(names) if len(names) <= 5 else f"{', '.join(names[:5])} and {len(names) - 5} more"
+
+
+def _trigger(
+    client: Client, out: Output, deployed: Sequence[dict[str, Any]], *, wait: bool
+) -> Iterator[dict[str, Any]]:
+    for each in deployed:
+        yield trigger_run(client, out, each["dag_id"], wait=wait)
+
+
+def _print(out: Output, done: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], *, dry_run: bool) -> None:
+    for each in done:
+        if dry_run:
+            echo(f"# {each['dag_id']}\n{each['dockerfile']}\n{shlex.join(each['command'])}")
+        else:
+            new = "" if each["new"] else " (as it was)"
+            echo(f"{each['dag_id']}: version {each['version']}{new}, {each['image']}")
+        if each["connections"]:
+            echo(f"{each['dag_id']}: needs the connections {', '.join(each['connections'])}")
+    for run in runs:
+        echo(f"{run['dag_id']}: run {run['dag_run_id']} {run['state']}")

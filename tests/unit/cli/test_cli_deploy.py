@@ -1,0 +1,270 @@
+"""`leoflow deploy` with builders made of a shell script, and a server made of a function."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from leoflowd.cli.failures import ExitCode
+
+DIGEST = "sha256:" + "a" * 64
+OTHER = "sha256:" + "b" * 64
+BASE = "registry.example/base@sha256:" + "c" * 64
+DAG = """\
+from airflow.providers.http.sensors.http import HttpSensor
+from airflow.sdk import DAG, task
+
+with DAG("{dag_id}", schedule=None):
+    wait = HttpSensor(task_id="wait", http_conn_id="shop_api", endpoint="x")
+
+    @task
+    def go():
+        return 1
+
+    wait >> go()
+"""
+BUILDER = """\
+#!/bin/sh
+echo "$0 $@" >> {log}
+case "$1" in
+build) for last; do :; done; find "$last" -type f | sort >> {log}; cat "$last/code/dag.py" >> {log} ;;
+push) if [ "$2" = --digestfile ]; then echo {digest} > "$3"; fi ;;
+image) echo '["elsewhere/x@{other}", "registry.example/team/shop@{digest}"]' ;;
+esac
+exit {code}
+"""
+
+
+class Builders:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._log = folder / "log"
+
+    def install(self, name: str, *, digest: str = DIGEST, code: int = 0) -> None:
+        program = self._folder / name
+        program.write_text(BUILDER.format(log=self._log, digest=digest, other=OTHER, code=code))
+        program.chmod(0o755)
+
+    def lines(self) -> list[str]:
+        return self._log.read_text().splitlines() if self._log.exists() else []
+
+    def calls(self) -> list[str]:
+        """Program and verb, in order."""
+        here = f"{self._folder}/"
+        return [" ".join(line.removeprefix(here).split()[:2]) for line in self.lines() if line.startswith(here)]
+
+
+@pytest.fixture
+def builders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Builders:
+    for name in ("LEOFLOW_REGISTRY", "LEOFLOW_BASE_IMAGE", "LEOFLOW_BUILDER"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    found = Builders(folder)
+    found.install("podman")
+    return found
+
+
+def project(folder: Path, dag_id: str = "shop", *, settings: str | None = None, source: str = DAG) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dag.py").write_text(source.format(dag_id=dag_id))
+    (folder / "leoflow.yaml").write_text(
+        f"registry:\n  url: registry.example/team\nbase_image: {BASE}\n" if settings is None else settings
+    )
+    return folder
+
+
+class Server:
+    """Knows no connection; registers what it is sent."""
+
+    def __init__(self) -> None:
+        self.registered: list[dict[str, Any]] = []
+        self.triggered: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if path == "/api/v2/leoflow/dags":
+            self.registered.append(json.loads(request.content))
+            answer = {"dag_id": self.registered[-1]["dag_id"], "version_number": len(self.registered), "created": True}
+            return httpx.Response(200, json=answer)
+        if path.endswith("/dagRuns"):
+            dag_id = path.split("/")[-2]
+            self.triggered.append(dag_id)
+            return httpx.Response(200, json={"dag_id": dag_id, "dag_run_id": "r", "state": "queued"})
+        return httpx.Response(404, json={"detail": "not there"})
+
+
+def deploy(leoflow: Any, target: Path, *options: str) -> Any:
+    return leoflow("deploy", str(target), "--builder", "podman", "--yes", *options)
+
+
+def test_what_runs_is_what_the_registry_says_was_pushed(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+    known = Server()
+    server(known)
+    result = deploy(leoflow, project(tmp_path / "shop"), "--dag-version", "v7", "--trigger")
+    assert result.code == 0, result.err
+    assert builders.calls() == ["podman build", "podman push"]
+    (artifact,) = known.registered
+    assert artifact["image"] == f"registry.example/team/shop@{DIGEST}"
+    assert artifact["dag_version"] == "v7"
+    assert known.triggered == ["shop"]
+    assert f"shop: version 1, registry.example/team/shop@{DIGEST}" in result.out
+    built = "\n".join(builders.lines())
+    assert "--platform linux/amd64" in built
+    assert 'DAG("shop"' in built
+
+
+def test_connections_are_named_and_looked_for(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+    server(Server())
+    result = deploy(leoflow, project(tmp_path / "shop"), "-o", "json")
+    (deployed,) = result.document["deployed"]
+    assert deployed["connections"] == deployed["missing_connections"] == ["shop_api"]
+
+
+def test_docker_is_asked_for_the_digest_of_this_repository(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+    known = Server()
+    server(known)
+    builders.install("docker")
+    assert deploy(leoflow, project(tmp_path / "shop"), "--builder", "docker").code == 0
+    assert builders.calls() == ["docker build", "docker push", "docker image"]
+    assert known.registered[0]["image"] == f"registry.example/team/shop@{DIGEST}"
+
+
+@pytest.mark.parametrize("program", ["podman", "docker"])
+def test_a_push_without_a_digest_registers_nothing(
+    leoflow, server, builders: Builders, tmp_path: Path, program: str
+) -> None:
+    known = Server()
+    server(known)
+    builders.install(program, digest="latest")
+    result = deploy(leoflow, project(tmp_path / "shop"), "--builder", program)
+    assert result.code == ExitCode.UNEXPECTED
+    assert known.registered == []
+
+
+def test_a_build_that_fails_registers_nothing(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+    known = Server()
+    server(known)
+    builders.install("podman", code=7)
+    result = deploy(leoflow, project(tmp_path / "shop"))
+    assert result.code == ExitCode.NOT_READY
+    assert "ended with exit code 7" in result.err
+    assert known.registered == []
+
+
+def test_one_broken_project_does_not_stop_the_others(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+    known = Server()
+    server(known)
+    project(tmp_path / "all" / "good", "good")
+    project(tmp_path / "all" / "broken", "broken", source="raise ValueError('no')  # {dag_id} DAG airflow")
+    project(tmp_path / "all" / "other", "other")
+    result = deploy(leoflow, tmp_path / "all", "--all")
+    assert result.code == ExitCode.INVALID
+    assert sorted(each["dag_id"] for each in known.registered) == ["good", "other"]
+    assert "1 of 3 projects failed: broken" in result.err
+
+
+def test_several_projects_are_deployed_on_request_only(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+    known = Server()
+    server(known)
+    project(tmp_path / "all" / "one", "one")
+    project(tmp_path / "all" / "two", "two")
+    result = deploy(leoflow, tmp_path / "all")
+    assert result.code == ExitCode.USAGE
+    assert "add --all" in result.err
+    assert known.registered == []
+
+
+def test_a_dag_is_found_by_its_id(leoflow, server, builders: Builders, tmp_path: Path, monkeypatch) -> None:
+    known = Server()
+    server(known)
+    project(tmp_path / "all" / "a", "one")
+    project(tmp_path / "all" / "b", "two")
+    monkeypatch.chdir(tmp_path / "all")
+    assert leoflow("deploy", "two", "--yes").code == 0
+    assert [each["dag_id"] for each in known.registered] == ["two"]
+    assert leoflow("deploy", "three", "--yes").code == ExitCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (f"base_image: {BASE}\n", "registry:\n  url: registry.example.com/team"),
+        ("registry:\n  url: registry.example/team\n", "base_image: registry.example.com/leoflow-base@sha256:..."),
+    ],
+)
+def test_what_is_missing_is_said_with_the_line_to_add(
+    leoflow, server, builders: Builders, tmp_path: Path, settings: str, says: str
+) -> None:
+    server(Server())
+    result = deploy(leoflow, project(tmp_path / "shop", settings=settings))
+    assert result.code == ExitCode.INVALID
+    assert says in result.err
+    assert builders.calls() == []
+
+
+@pytest.mark.parametrize("name", [".env", "deploy.pem", "keys/id_rsa"])
+def test_a_file_that_holds_secrets_is_not_shipped(
+    leoflow, server, builders: Builders, tmp_path: Path, name: str
+) -> None:
+    server(Server())
+    folder = project(tmp_path / "shop")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("PASSWORD=x")
+    result = deploy(leoflow, folder)
+    assert result.code == ExitCode.INVALID
+    assert name in result.err
+    assert builders.calls() == []
+    with (folder / "leoflow.yaml").open("a") as settings:
+        settings.write(f"exclude_paths: [{name}]\n")
+    assert deploy(leoflow, folder).code == 0
+    assert name not in "\n".join(builders.lines())
+
+
+def test_a_dry_run_builds_and_sends_nothing(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+    requests = server(Server())
+    result = leoflow("deploy", str(project(tmp_path / "shop")), "--dry-run", "--builder", "buildah")
+    assert result.code == 0, result.err
+    assert f"FROM {BASE}" in result.out
+    assert "buildah build --platform linux/amd64 --tag registry.example/team/shop:" in result.out
+    assert builders.calls() == requests == []
+
+
+def test_the_authors_own_dockerfile_is_built(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+    known = Server()
+    server(known)
+    folder = project(
+        tmp_path / "shop", settings="registry:\n  url: registry.example/team\nbuild:\n  dockerfile: Dockerfile\n"
+    )
+    (folder / "code").mkdir()
+    (folder / "code" / "dag.py").write_text("")
+    (folder / "Dockerfile").write_text("FROM mine\n")
+    assert deploy(leoflow, folder).code == 0
+    assert f"--file {folder / 'Dockerfile'} {folder}" in "\n".join(builders.lines())
+    assert known.registered[0]["image"].endswith(DIGEST)
+
+
+def test_equal_content_is_one_tag_and_other_content_another(
+    leoflow, server, builders: Builders, tmp_path: Path
+) -> None:
+    folder = project(tmp_path / "shop")
+
+    def tag() -> str:
+        return leoflow("deploy", str(folder), "--dry-run", "-o", "json").document["deployed"][0]["image"]
+
+    first = tag()
+    assert tag() == first
+    (folder / "more.py").write_text("X = 1\n")
+    assert tag() != first
+
+
+def test_without_a_builder_it_says_which_there_are(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+    server(Server())
+    result = leoflow("deploy", str(project(tmp_path / "shop")), "--yes", "--builder", "nerdctl")
+    assert result.code == ExitCode.NOT_READY
+    assert "install one of docker, podman, nerdctl, buildah" in result.err
