@@ -38,6 +38,7 @@ KNOWN = {
     1002: _IN_A_GROUP,
     1023: _MET_EARLY,
     1042: _MET_EARLY,
+    1077: _MET_EARLY,
 }
 """Seeds that differ on purpose: docs/differences.md has the reasons."""
 
