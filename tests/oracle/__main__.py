@@ -23,6 +23,9 @@ ORDERS = 3
 """In which each plan runs here."""
 _OUT_OF_A_GROUP = "what a task inside of a mapped group returns can be mapped over here, and never there"
 _IN_A_GROUP = "a branch or a short circuit inside of a mapped group skips nobody there"
+_MET_EARLY = (
+    "a rule that needs no or one upstream task only is met before what is mapped over has ended: it fails there"
+)
 KNOWN = {
     34: _OUT_OF_A_GROUP,
     64: "what follows from one step is judged from the front of the graph to its end",
@@ -31,7 +34,11 @@ KNOWN = {
     233: _OUT_OF_A_GROUP,
     253: _IN_A_GROUP,
     287: _IN_A_GROUP,
-    299: "a rule that needs one upstream task only is met before what is mapped over has ended: it fails there",
+    299: _MET_EARLY,
+    1002: _IN_A_GROUP,
+    1023: _MET_EARLY,
+    1042: _MET_EARLY,
+    1077: _MET_EARLY,
 }
 """Seeds that differ on purpose: docs/differences.md has the reasons."""
 
