@@ -21,8 +21,8 @@ from leoflowd.store.database import Connection, fetch_all, statements
 
 _SQL = statements("migrations")
 
-POSTGRES_MIN = 13
-"""Older ones have no security fixes; 13 is the oldest that cloud providers still run."""
+POSTGRES_MIN = 14
+"""The first that ends idle sessions (ADR 22); 13 has had no fixes since November 2025."""
 ADVISORY_LOCK = 0x1E0F10
 """Key of the lock that lets one process migrate at a time; `leadership` uses the next number."""
 CONTRACTS = re.compile(r"\d{4}_contract_(\d{4})_")

@@ -121,7 +121,7 @@ capabilities: {drop: [ALL]}
 
 {{- define "leoflow.checks" -}}
 {{- if and (not .Values.database.url) (not .Values.database.existingSecret) -}}
-{{- fail "no database: set database.url, or database.existingSecret to a Secret with the URL of a PostgreSQL 13 or newer" -}}
+{{- fail "no database: set database.url, or database.existingSecret to a Secret with the URL of a PostgreSQL 14 or newer" -}}
 {{- end -}}
 {{- if and .Values.redis.enabled (not .Values.redis.url) (not .Values.redis.existingSecret) -}}
 {{- fail "no Redis: set redis.url, or redis.existingSecret to a Secret with the URL of a Redis 6 or newer; or redis.enabled=false to do without" -}}
