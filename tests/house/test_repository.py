@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import re
 import runpy
 import shutil
@@ -124,3 +125,8 @@ def test_no_committed_file_names_a_registry_or_a_path_of_a_machine() -> None:
         if forbidden.search(line)
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "tests").glob("*kube/*.py")), ids=lambda path: path.stem)
+def test_what_runs_on_request_only_can_at_least_be_imported(path: Path) -> None:
+    importlib.import_module(".".join(path.relative_to(REPOSITORY).with_suffix("").parts))

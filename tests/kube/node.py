@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 import trio
 
-from tests.kube.clusters import NAMESPACE, Admin, Json
+from loadtests.kube_admin import NAMESPACE, Admin, Json
 
 LOOK_S = 0.01
 SETTINGS = """\

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import trio
 
+from loadtests.kube_admin import NAMESPACE, Admin, Json
 from tests.conftest import REPOSITORY
-from tests.kube.clusters import NAMESPACE, START_WITHIN_S, Admin, Json
+from tests.kube.clusters import START_WITHIN_S
 
 SCRIPT = REPOSITORY / "tests" / "kube" / "node.sh"
 LOOK_S = 0.01
