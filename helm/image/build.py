@@ -9,6 +9,7 @@ same commit is the same image. Needs the packages of `make setup`.
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -23,6 +24,8 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 BASE = SimpleNamespace(**runpy.run_path(str(REPOSITORY / "agent" / "image" / "build.py")))
 """The build of the base image: builders, digests, downloads by lock."""
+OF_A_PATCH = re.compile(r" ; python_full_version < '3\.1[1-9]\.\d+'")
+"""What early patches of a Python need: the base's may be one, and pip downloads for this machine's."""
 
 
 def main() -> None:
@@ -42,9 +45,9 @@ def main() -> None:
 def write_context(folder: Path, python: str, architecture: str) -> None:
     for source in (HERE / "Dockerfile", HERE / "install.sh", REPOSITORY / "agent" / "image" / "bytecode.sh"):
         shutil.copyfile(source, folder / source.name)
-    shutil.copyfile(REPOSITORY / "locks" / "daemon.txt", folder / "daemon.txt")
-    wheels = folder / "wheels"
-    BASE.download(wheels, REPOSITORY / "locks" / "daemon.txt", python, BASE.PLATFORMS[architecture])
+    lock, wheels = folder / "daemon.txt", folder / "wheels"
+    lock.write_text(OF_A_PATCH.sub("", (REPOSITORY / "locks" / "daemon.txt").read_text()))
+    BASE.download(wheels, lock, python, BASE.PLATFORMS[architecture])
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leoflow" / "ui"
     shutil.copytree(prepare_ui(cache, progress=tell), folder / "ui")
     _own_wheel(wheels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import trio
@@ -16,8 +16,6 @@ from leoflowd.cheap_tasks.everywhere import PoolEverywhere
 from leoflowd.cheap_tasks.parts import CallParts, HostParts, WaitParts
 from leoflowd.contract.executors import Executor
 from leoflowd.executors.refusals import Refusals
-from leoflowd.lite.environments import Environments
-from leoflowd.lite.workspace import Workspace
 from leoflowd.scheduler.backfills import BackfillMaker
 from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
@@ -30,6 +28,10 @@ from leoflowd.scheduler.reports import OthersReports
 from leoflowd.scheduler.sweeps import Sweeper
 from leoflowd.store.hints import HintListener
 from leoflowd.supervision import Pulses
+
+if TYPE_CHECKING:  # a cluster's daemon has none of what these import
+    from leoflowd.lite.environments import Environments
+    from leoflowd.lite.workspace import Workspace
 
 
 class Component(Protocol):

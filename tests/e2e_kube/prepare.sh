@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/leoflow/e2e-kube"
-# The last ones are what people expect of a small image: a shell, its tools, certificates, time zones.
-PACKAGES=python3,python3-venv,bash,dash,coreutils,grep,sed,findutils,libc-bin,ca-certificates,media-types,netbase,tzdata
+# As images of Python have it: the library of C++, a shell, its tools, certificates, time zones.
+PACKAGES=python3,python3-venv,libstdc++6,bash,dash,coreutils,grep,sed,findutils,libc-bin,ca-certificates,media-types,netbase,tzdata
 declare -A TOOLS=([buildah]=buildah [podman]=podman [runc]=runc [docker-registry]=docker-registry [mmdebstrap]=mmdebstrap
     [containerd]=containerd [/usr/lib/cni/bridge]=containernetworking-plugins)
 
@@ -23,7 +23,7 @@ fi
 
 tests/kube/real.sh build kubelet
 codename="$(. /etc/os-release && echo "$VERSION_CODENAME")"
-root="$CACHE/$codename/root.tar"
+root="$CACHE/$codename-2/root.tar"
 if [ ! -e "$root" ]; then
     mkdir -p "$(dirname "$root")"
     # Unpacked, not configured: seconds instead of a minute, and half the size.

