@@ -140,16 +140,17 @@ class ScriptKubelet:
                 self._note(task_id, pod, story.fate)
                 return
             await trio.sleep(min(story.lasts_s, PULL_S))
-        if await self._does(lambda: self._admin.begin(pod.name)):
-            if not await self._hello(pod.try_id):
-                self.stale += 1
-                await self._does(lambda: self._admin.end(pod.name, EXIT_STALE))
-                return
+        has_begun = await self._does(lambda: self._admin.begin(pod.name))
+        if has_begun and await self._hello(pod.try_id):
             self.started.append(Started(pod.try_id, pod.uid))
             await trio.sleep(story.lasts_s)
             self._note(task_id, pod, story.fate)
             await self._end(pod, story.fate)
-        elif story.fate is Fate.SLOW_PULL:
+            return
+        if has_begun:
+            self.stale += 1
+            await self._does(lambda: self._admin.end(pod.name, EXIT_STALE))
+        if story.fate is Fate.SLOW_PULL:
             self._note(task_id, pod, Fate.NO_IMAGE)  # too slow: the daemon has given it up
 
     def _note(self, task_id: str, pod: Pod, fate: Fate) -> None:
