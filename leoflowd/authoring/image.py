@@ -31,6 +31,8 @@ class DagImage(msgspec.Struct, frozen=True, kw_only=True):
     """Content of the file that goes with them: `lite.environments.airflow_constraints`."""
     system_packages: tuple[str, ...] = ()
     """Of the base's Debian."""
+    python_version: str | None = None
+    """That of the base, `3.12`; a base with another one fails the build. None: whatever it has."""
 
 
 def write_image(folder: Path, image: DagImage) -> None:
@@ -52,6 +54,8 @@ def dockerfile(image: DagImage) -> str:
     if not _REFERENCE.fullmatch(image.base):
         raise EnvironmentFailed(f"base image {image.base!r} is no name of an image; write repository@sha256:...")
     lines = [f"FROM {image.base}", "USER 0:0"]
+    if image.python_version is not None:
+        lines.append(_python_check(image.python_version))
     if image.system_packages:
         lines.append(_system_packages(image.system_packages))
     if image.requirements:
@@ -67,6 +71,13 @@ def dockerfile(image: DagImage) -> str:
         f"USER {USER}:{USER}",
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _python_check(version: str) -> str:
+    major, _, minor = version.partition(".")
+    said = f"python_version is {version}, and this base has another one; name a base with it"
+    check = f"import sys; sys.exit('{said}' if sys.version_info[:2] != ({int(major)}, {int(minor)}) else 0)"
+    return f'RUN ["{HOME}/env/bin/python", "-c", "{check}"]'
 
 
 def _system_packages(names: tuple[str, ...]) -> str:

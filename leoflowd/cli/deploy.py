@@ -187,7 +187,13 @@ class _Deployment:
         with tempfile.TemporaryDirectory(prefix="leoflow-deploy-") as folder:
             scratch = Path(folder)
             context, dockerfile = self._write_context(plan, scratch)
-            command = self._builder.build_command(context, plan.tag, platform=plan.platform, dockerfile=dockerfile)
+            command = self._builder.build_command(
+                context,
+                plan.tag,
+                platform=plan.platform,
+                dockerfile=dockerfile,
+                labels=plan.config.build.get("labels", {}),
+            )
             if self._client is None:
                 text = (dockerfile or context / "Dockerfile").read_text()
                 return [self._row(spec, image=plan.tag, dockerfile=text, command=command) for spec in plan.done.specs]
@@ -204,12 +210,7 @@ class _Deployment:
 
         try:
             done, config = self._compiler.compiled(project), config_of(project)
-            if config.image is not None:
-                why, remedy = (
-                    "deploy builds an image and pins that",
-                    "remove it, or `leoflow push` the version as it is",
-                )
-                raise config.error("image", f"image is {config.image!r}", why, remedy)
+            _refuse_unused(config)
         except DagCompileError as error:
             raise failure_of(faults_of(self._named, project, error)) from error
         if not done.specs:
@@ -279,6 +280,7 @@ class _Deployment:
                 requirements=requirements,
                 constraints=constraints,
                 system_packages=environment.system_packages,
+                python_version=environment.python_version,
             )
             write_image(context, image)
         except EnvironmentFailed as error:
@@ -345,6 +347,51 @@ def _collect(value: Any, found: set[str]) -> None:
     elif isinstance(value, list | tuple):
         for inner in value:
             _collect(inner, found)
+
+
+def _refuse_unused(config: ProjectConfig) -> None:
+    """What leoflow.yaml may say and an image that is built here would not have. Raises `DagCompileError`."""
+    has_own = "dockerfile" in config.build
+    unused: list[tuple[str, Any, bool, str, str]] = [
+        (
+            "image",
+            config.image,
+            config.image is not None,
+            "deploy builds an image and pins that",
+            "remove it, or `leoflow push` the version as it is",
+        ),
+        (
+            "registry.auth_method",
+            config.registry.get("auth_method"),
+            config.registry.get("auth_method") in ("env", "iam"),
+            "the builder's own login is used",
+            "log in with your builder, and remove it or write docker_config",
+        ),
+        (
+            "registry.tag_strategy",
+            config.registry.get("tag_strategy"),
+            "tag_strategy" in config.registry,
+            "tags are made of the content, and what runs is pinned by its digest",
+            "remove it; --dag-version is a label for people",
+        ),
+        (
+            "build.context",
+            config.build.get("context"),
+            "context" in config.build and not has_own,
+            "without build.dockerfile the image is made of the project",
+            "remove it, or name your Dockerfile",
+        ),
+        (
+            "base_image",
+            config.base_image,
+            config.base_image is not None and has_own,
+            "a Dockerfile of your own says in FROM what it is built on",
+            "remove one of the two",
+        ),
+    ]
+    for at, value, is_unused, why, remedy in unused:
+        if is_unused:
+            raise config.error(at, f"{at} is {value!r}", why, remedy)
 
 
 def _refuse_secrets(project: Project, code: Path) -> None:

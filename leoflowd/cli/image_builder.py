@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,8 +28,11 @@ class Builder(msgspec.Struct, frozen=True):
     options: tuple[str, ...] = ()
     """For `build`, as they are."""
 
-    def build_command(self, folder: Path, tag: str, *, platform: str, dockerfile: Path | None = None) -> list[str]:
+    def build_command(
+        self, folder: Path, tag: str, *, platform: str, dockerfile: Path | None = None, labels: Mapping[str, str] = {}
+    ) -> list[str]:
         named = [] if dockerfile is None else ["--file", str(dockerfile)]
+        named += [f"--label={name}={value}" for name, value in labels.items()]
         return [self.program, "build", "--platform", platform, "--tag", tag, *named, *self.options, str(folder)]
 
     def build(self, command: Sequence[str]) -> None:

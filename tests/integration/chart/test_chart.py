@@ -222,3 +222,70 @@ def test_every_metric_of_alerts_and_dashboard_exists(rendered: Rendered) -> None
     assert len(named) > 15
     assert named <= known
     assert f'namespace="{NAMESPACE}"' in asked[0]
+
+
+MODES = {
+    "agents.tls.mode": "none", "service.type": "NodePort", "image.pullPolicy": "Always",
+    "image.digest": "sha256:" + "1" * 64, "database.url": "postgresql://other", "redis.url": "redis://other",
+    "logs.url": "gs://other", "secrets.keys": "1:b3RoZXI=", "settings": {"LEOFLOW_OTHER": "x"},
+}  # fmt: skip
+"""What not every text is good for."""
+TEXTS = frozenset(
+    {"pullSecrets", "imagePullSecrets", "allowedServiceAccounts", "allowedSecrets", "hosts", "allowedHosts"}
+)
+MADE = re.compile(
+    r"(secretsKeys|adminPassword|metricsToken|(tls|ca)\.(crt|key)): [^\\]*|-----BEGIN.*?-----END CERTIFICATE-----"
+)
+
+
+def _leaves(values: Any, at: tuple[str, ...] = ()) -> dict[str, Any]:
+    if not isinstance(values, dict) or not values:
+        return {".".join(at): values}
+    return {name: leaf for key, value in values.items() for name, leaf in _leaves(value, (*at, key)).items()}
+
+
+def _another(at: str, value: Any) -> Any:
+    match value:
+        case _ if at in MODES:
+            return MODES[at]
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return "9m"
+        case dict():
+            return {"other": "x"}
+        case _:
+            return ["other.example"] if at.rpartition(".")[2] in TEXTS else [{"name": "other"}]
+
+
+@pytest.mark.parametrize("at", list(_leaves(yaml.safe_load((CHART / "values.yaml").read_text()))))
+def test_every_value_changes_what_is_made(chart: helm_python.Chart, at: str) -> None:
+    """In one of the variants at least: some stand in for others."""
+
+    def made(values: dict[str, Any]) -> str:
+        files = json.dumps(chart.render(values, name="leo", namespace=NAMESPACE), sort_keys=True)
+        return files if at.startswith("secrets.") else MADE.sub("", files)
+
+    def changes(variant: dict[str, Any]) -> bool:
+        values = merged(VALUES, variant)
+        before: Any = merged(chart.values, values)
+        for key in at.split("."):
+            before = (before or {}).get(key)
+        other: Any = _another(at, _leaves(chart.values)[at] if before is None else before)
+        for key in reversed(at.split(".")):
+            other = {key: other}
+        try:
+            first, second = made(values), made(merged(values, other))
+        except helm_python.HelmRenderError:
+            return False  # it asks for another one beside it
+        if at.startswith("secrets.") and at != "secrets.existingSecret":
+            return (
+                base64.b64encode(b"9m").decode() in second
+                or base64.b64encode(MODES["secrets.keys"].encode()).decode() in second
+            )
+        return first != second
+
+    scaled = {"roles": {"all": {"autoscaling": {"enabled": True}}}}
+    assert any(map(changes, (*VARIANTS.values(), scaled)))

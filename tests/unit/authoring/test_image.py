@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +55,13 @@ def test_what_is_no_name_makes_no_recipe(tmp_path: Path, wrong: DagImage) -> Non
     with pytest.raises(EnvironmentFailed):
         write_image(tmp_path, wrong)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("wanted", "code"), [(f"3.{sys.version_info.minor}", 0), ("3.9", 1)])
+def test_a_base_with_another_python_fails_the_build(wanted: str, code: int) -> None:
+    [line] = [
+        one for one in dockerfile(DagImage(base=BASE, python_version=wanted)).splitlines() if "version_info" in one
+    ]
+    _, *arguments = json.loads(line.removeprefix("RUN "))
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, "python_version is 3.9" in done.stderr) == (code, bool(code))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +288,39 @@ def test_without_a_builder_it_says_which_there_are(leoflow, server, builders: Bu
     result = leoflow("deploy", str(project(tmp_path / "shop")), "--yes", "--builder", "nerdctl")
     assert result.code == ExitCode.NOT_READY
     assert "install one of docker, podman, nerdctl, buildah" in result.err
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("image: mine:1\n", "leoflow.yaml:4: image is 'mine:1'"),
+        ("  tag_strategy: git_sha\n", "registry.tag_strategy is 'git_sha'"),
+        ("  auth_method: iam\n", "registry.auth_method is 'iam'"),
+        ("build: {context: .}\n", "build.context is '.'"),
+        ("build: {dockerfile: Dockerfile}\n", "base_image is"),
+    ],
+)
+def test_a_setting_that_the_image_would_not_have_is_refused(
+    leoflow, server, builders: Builders, tmp_path: Path, more: str, says: str
+) -> None:
+    server(Server())
+    settings = f"base_image: {BASE}\nregistry:\n  url: registry.example/team\n{more}"
+    result = deploy(leoflow, project(tmp_path / "shop", settings=settings))
+    assert result.code == ExitCode.INVALID
+    assert says in result.err
+    assert builders.calls() == []
+
+
+def test_labels_platform_and_python_are_those_of_the_project(leoflow, tmp_path: Path, builders: Builders) -> None:
+    version = f"3.{sys.version_info.minor}"
+    settings = (
+        f"base_image: {BASE}\npython_version: '{version}'\n"
+        "registry: {url: registry.example/team, image_name: named}\n"
+        "build:\n  labels: {team: data}\n  platforms: [linux/arm64]\n"
+    )
+    result = leoflow("deploy", str(project(tmp_path / "shop", settings=settings)), "--dry-run", "-o", "json")
+    assert result.code == 0, result.err
+    (planned,) = result.document["deployed"]
+    assert {"--label=team=data", "linux/arm64"} <= set(planned["command"])
+    assert planned["image"].startswith("registry.example/team/named:")
+    assert f"python_version is {version}" in planned["dockerfile"]
