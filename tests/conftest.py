@@ -41,6 +41,8 @@ WHEEL_CACHE = REPOSITORY / ".cache" / "airflow-wheels"
 DOWNLOAD_WITHIN_S = 300 * PATIENCE
 PATIENCE_S = 30.0 * PATIENCE
 """How long a test waits for what a moment brings on an idle machine."""
+BUILD = pytest.StashKey[subprocess.Popen[bytes]]()
+"""Of a real API server."""
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 """One of several processes that share the tests of a run (ADR 0027)."""
 
@@ -61,7 +63,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         from tests.kube.clusters import begin_build, is_built  # which asks this module for more
 
         if not is_built():
-            begin_build(ARTIFACTS / "kube-build.txt")
+            session.config.stash[BUILD] = begin_build(ARTIFACTS / "kube-build.txt")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if build := session.config.stash.get(BUILD, None):
+        from tests.kube.clusters import end_build
+
+        end_build(build)
 
 
 @pytest.hookimpl(wrapper=True)

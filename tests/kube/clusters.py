@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -90,22 +91,33 @@ async def _sweep(admin: Admin) -> None:
                 raise
 
 
+def build_folder() -> Path:
+    return Path(subprocess.run([str(SCRIPT), "where"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+
+
 def is_built() -> bool:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leoflow" / "kube-1.20.2-2"
-    return all((cache / name).exists() for name in BUILT)
+    return all((build_folder() / name).exists() for name in BUILT)
 
 
-def begin_build(told: Path) -> None:
-    """Beside the tests, which wait for it where they need it: it takes some minutes, once."""
+def begin_build(told: Path) -> subprocess.Popen[bytes]:
+    """Beside the tests, which wait for it where they need it: it takes some minutes, once. For `end_build`."""
     told.parent.mkdir(parents=True, exist_ok=True)
     with told.open("wb") as output:
-        subprocess.Popen(
+        return subprocess.Popen(
             ["nice", "-n", "5", str(SCRIPT), "build"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
+
+
+def end_build(build: subprocess.Popen[bytes]) -> None:
+    """What no test waited for is not finished for nobody."""
+    if not is_built():
+        with suppress(ProcessLookupError):
+            os.killpg(build.pid, signal.SIGTERM)
+    build.wait()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ NODE=node-1
 BRIDGE=leoflow0
 ADDRESS=10.231.0.1
 SUBNET=10.231.0.0/24
-KUBELET="${XDG_CACHE_HOME:-$HOME/.cache}/leoflow/kube-1.20.2-2/kubelet"
+KUBELET="$("$(dirname "$0")/real.sh" where)/kubelet"
 READY_S="${KUBE_READY_S:-90}"
 
 die() { echo "node.sh: $*" >&2; exit 1; }
