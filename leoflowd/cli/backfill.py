@@ -18,7 +18,7 @@ BACKFILLS = "/api/v2/backfills"
 COUNTS = ("runs", "to_be_made", "queued", "running", "success", "failed", "skipped")
 HEADERS = ("id", "dag_id", "from", "to", "state", "at once", *(name.replace("_", " ") for name in COUNTS))
 SHOWN = 10
-"""Logical dates of a preview that are printed for people; `-o json` prints all."""
+"""Logical dates, or partitions, of a preview that are printed for people; `-o json` prints all."""
 
 
 @click.group()
@@ -28,7 +28,13 @@ def backfill() -> None:
 
 @backfill.command("create")
 @click.argument("dag_id")
-@click.option("--from", "from_date", metavar="ISO", required=True, help="First logical date, e.g. 2026-01-01.")
+@click.option(
+    "--from",
+    "from_date",
+    metavar="ISO",
+    required=True,
+    help="First logical date, e.g. 2026-01-01; of runs with partitions, first moment of a run.",
+)
 @click.option("--to", "to_date", metavar="ISO", required=True, help="Last logical date; it is in the range.")
 @click.option("--reverse", is_flag=True, help="The newest run starts first.")
 @click.option(
@@ -146,7 +152,7 @@ def _moment(text: str) -> str:
 
 
 def _print_preview(dry: dict[str, Any], *, err: bool = False) -> None:
-    cost, dates = dry["preview"], [row["logical_date"] for row in dry["backfills"]]
+    cost, dates = dry["preview"], [row["logical_date"] or row["partition_key"] for row in dry["backfills"]]
     lines = [f"{cost['runs']} run(s), {cost['task_instances']} task instance(s), {cost['runs_at_once']} at once"]
     lines += [f"  pool {name}: up to {slots} slot(s)" for name, slots in sorted(cost["pools"].items())]
     if cost["runs_per_hour"] is not None:

@@ -18,7 +18,7 @@ from leoflowd.contract.dag_spec import ContinuousTimetable, DagSpec, NoTimetable
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.states import DagRunState
 from leoflowd.core.run_conf import checked_conf
-from leoflowd.core.timetable import RunSlot, is_partitioned, next_run
+from leoflowd.core.timetable import RunSlot, next_run
 
 SLOTS_MAX = 10_000
 """Of one backfill: a year of runs every hour. More is a slip of the finger, or can be asked for in parts."""
@@ -85,10 +85,15 @@ def skip_reason(existing: DagRunState | None, reprocess: Reprocess) -> SkipReaso
 
 
 def slots_to_run(
-    slots: Iterable[RunSlot], existing: Mapping[datetime, DagRunState], reprocess: Reprocess
+    slots: Iterable[RunSlot], existing: Mapping[datetime | str, DagRunState], reprocess: Reprocess
 ) -> tuple[RunSlot, ...]:
-    """What the backfill would run if its turn came now. `existing`: by logical date."""
-    return tuple(slot for slot in slots if skip_reason(existing.get(slot.logical_date), reprocess) is None)
+    """What the backfill would run if its turn came now. `existing`: by the slot's key."""
+    states, chosen = dict(existing), []
+    for slot in slots:
+        if skip_reason(states.get(slot.key), reprocess) is None:
+            chosen.append(slot)
+            states[slot.key] = DagRunState.QUEUED  # slots may share a partition: the first one makes its run
+    return tuple(chosen)
 
 
 # --- what it costs ---
@@ -132,16 +137,17 @@ def preview(spec: DagSpec, runs: int, *, max_active_runs: int, durations_s: Sequ
 
 
 def _check(spec: DagSpec, asked: Asked, now: datetime) -> None:
+    if spec.partitions is not None:
+        raise _invalid(
+            f"{spec.dag_id} runs when events of its assets come for a partition, not by time: make the events "
+            "(`leoflow assets emit --partition-key`), or trigger a run with partition_key for each partition that is "
+            "missing"
+        )
     if isinstance(spec.timetable, NoTimetable):
         raise _invalid(f"{spec.dag_id} has no schedule: a timetable says which runs a backfill makes")
     if isinstance(spec.timetable, ContinuousTimetable):
         raise _invalid(
             f"{spec.dag_id} runs @continuous: its runs have no moments of their own that could be made again"
-        )
-    if is_partitioned(spec):
-        raise _invalid(
-            f"{spec.dag_id} is scheduled on partitions, which leoflow does not backfill yet: trigger a run with "
-            "partition_key for each partition that is missing"
         )
     if any(task.depends_on_past for task in spec.tasks):
         if asked.reverse:

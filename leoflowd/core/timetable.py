@@ -11,6 +11,7 @@ twice means its second occurrence, a time that is missing means as much later as
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -72,6 +73,11 @@ class RunSlot(msgspec.Struct, frozen=True, kw_only=True):
     run_after: datetime
     partition_key: str | None = None
     partition_date: datetime | None = None
+
+    @property
+    def key(self) -> datetime | str:
+        """Which run of its DAG it is: by its partition or, without one, by its logical date."""
+        return self.logical_date if self.partition_key is None else self.partition_key
 
 
 def next_run(
@@ -197,6 +203,17 @@ def run_id_for(run_type: DagRunType, run_after: datetime, *, unique: str = "") -
     """Airflow's run ids. A run without logical date needs `unique` (random letters): its moment may repeat."""
     stamp = run_after.astimezone(UTC).isoformat()
     return f"{run_type.value}__{stamp}_{unique}" if unique else f"{run_type.value}__{stamp}"
+
+
+def run_id_of_slot(run_type: DagRunType, slot: RunSlot, *, asked_by: str) -> str:
+    """Run id of a run that a timetable, or a backfill of it, makes: `asked_by` has one run of each slot.
+
+    A run with a partition has no date that would be taken; that it is there already is its run id's alone to say.
+    """
+    if slot.partition_key is None:
+        return run_id_for(run_type, slot.run_after)
+    digest = hashlib.sha256(f"{asked_by}:{slot.run_after.isoformat()}".encode()).hexdigest()[:8]
+    return run_id_for(run_type, slot.run_after, unique=f"_{slot.partition_key[:100].replace('/', '-')}__{digest}")
 
 
 def describe(timetable: Timetable) -> str:

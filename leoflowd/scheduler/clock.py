@@ -7,7 +7,6 @@ Wakes for the earliest `next_run_after`, for a hint about a DAG, when events of 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -18,7 +17,7 @@ from leoflowd import telemetry
 from leoflowd.contract.dag_spec import ContinuousTimetable, CustomTimetable, DagSpec
 from leoflowd.contract.errors import Conflict, StoreUnavailable
 from leoflowd.contract.states import DagRunType, TriggeredBy
-from leoflowd.core.timetable import RunSlot, next_run, ran_out, run_id_for, time_restriction
+from leoflowd.core.timetable import RunSlot, next_run, ran_out, run_id_of_slot, time_restriction
 from leoflowd.scheduler.asset_runs import start_asset_runs
 from leoflowd.store import dag_runs, dags
 from leoflowd.store.asset_events import list_waiting_dags
@@ -185,27 +184,15 @@ def _next_slot(spec: DagSpec, last: RunSlot | None, now: datetime) -> RunSlot | 
 
 
 async def _insert_run(conn: Connection, version: VersionRow, slot: RunSlot, now: datetime) -> None:
-    """A run with a partition has no date; that there is one of a slot only is then its run id's to see."""
-    unique = ""
-    if slot.partition_key is not None:
-        digest = hashlib.sha256(f"{version.dag_id}:{slot.run_after.isoformat()}".encode()).hexdigest()[:8]
-        unique = f"_{slot.partition_key[:100].replace('/', '-')}__{digest}"
-    dated = slot.partition_key is None
-    await dag_runs.insert_dag_run(
+    await dag_runs.insert_slot_run(
         conn,
-        version=version,
-        run_id=run_id_for(DagRunType.SCHEDULED, slot.run_after, unique=unique),
+        version,
+        slot,
+        run_id=run_id_of_slot(DagRunType.SCHEDULED, slot, asked_by=version.dag_id),
         run_type=DagRunType.SCHEDULED,
-        logical_date=slot.logical_date if dated else None,
-        data_interval_start=slot.data_interval_start if dated else None,
-        data_interval_end=slot.data_interval_end if dated else None,
-        run_after=slot.run_after,
         conf={},
         triggered_by=TriggeredBy.TIMETABLE,
         triggering_user_name=None,
-        note=None,
-        partition_key=slot.partition_key,
-        partition_date=slot.partition_date,
         now=now,
     )
 

@@ -27,9 +27,9 @@ from leoflowd.core.backfills import (
     slots_to_run,
 )
 from leoflowd.core.by_hand import plan_mark_run
-from leoflowd.core.timetable import RunSlot, run_id_for
+from leoflowd.core.timetable import RunSlot, run_id_of_slot
 from leoflowd.store import api_dags, dags
-from leoflowd.store.dag_runs import insert_dag_run
+from leoflowd.store.dag_runs import insert_slot_run
 from leoflowd.store.dags import VersionRow, off_loop
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, statements
 from leoflowd.store.held_runs import hold_runs, list_held, write_changes
@@ -75,16 +75,11 @@ class _Held(msgspec.Struct, frozen=True):
 
 class _Existing(msgspec.Struct, frozen=True):
     id: int
-    logical_date: datetime
-    state: str
+    state: DagRunState
 
 
-class _Pending(msgspec.Struct, frozen=True):
+class _Pending(RunSlot, frozen=True, kw_only=True):
     sort_ordinal: int
-    logical_date: datetime
-    data_interval_start: datetime
-    data_interval_end: datetime
-    run_after: datetime
 
 
 # --- asked for -------------------------------------------------------------------------------------------------------
@@ -93,10 +88,8 @@ class _Pending(msgspec.Struct, frozen=True):
 async def dry_run(conn: Connection, new: NewBackfill, now: datetime) -> DryRun:
     """What `insert_backfill` would begin. Raises `NotFound`, `Invalid`."""
     version, slots = await _plan(conn, new, now)
-    dates = [slot.logical_date for slot in slots]
-    rows = await fetch_all(conn, _SQL.list_existing, _Existing, dag_id=new.dag_id, logical_dates=dates)
-    existing = {row.logical_date: DagRunState(row.state) for row in rows}
-    chosen = slots_to_run(slots, existing, new.asked.reprocess)
+    states = {key: run.state for key, run in (await _list_existing(conn, new.dag_id, slots)).items()}
+    chosen = slots_to_run(slots, states, new.asked.reprocess)
     cursor = await conn.execute(_SQL.list_durations, {"dag_id": new.dag_id})
     durations = [row[0] for row in await cursor.fetchall()]
     return DryRun(
@@ -139,6 +132,8 @@ async def insert_backfill(conn: Connection, new: NewBackfill, now: datetime) -> 
             "starts": [slot.data_interval_start for slot in slots],
             "ends": [slot.data_interval_end for slot in slots],
             "run_afters": [slot.run_after for slot in slots],
+            "keys": [slot.partition_key for slot in slots],
+            "partition_dates": [slot.partition_date for slot in slots],
         },
     )
     await send_hint(conn, "dag", new.dag_id)
@@ -213,7 +208,7 @@ async def make_some(conn: Connection, backfill_id: int, now: datetime) -> int:
     """Decide on its next moments, at most `MADE_AT_ONCE`; how many it were. 0: paused, over, or all are decided.
 
     As Airflow: a moment without a run gets one, and a run that is to be reprocessed is cleared and becomes one of
-    this backfill. Raises `NotFound` when the DAG is gone.
+    this backfill; of a partition that is to be reprocessed another run is made. Raises `NotFound` when the DAG is gone.
     """
     held = await _hold(conn, backfill_id)
     if held is None or held.is_paused or held.completed_at is not None:
@@ -222,19 +217,16 @@ async def make_some(conn: Connection, backfill_id: int, now: datetime) -> int:
     if not slots:
         return 0
     version = await dags.fetch_version(conn, held.dag_id)
-    dates = [slot.logical_date for slot in slots]
-    rows = await fetch_all(conn, _SQL.lock_existing, _Existing, dag_id=held.dag_id, logical_dates=dates)
-    existing = {row.logical_date: row for row in rows}
+    existing = await _list_existing(conn, held.dag_id, slots, lock=True)
     made: dict[int, int] = {}
     again: dict[int, int] = {}
     skipped: dict[int, SkipReason] = {}
     for slot in slots:
-        found = existing.get(slot.logical_date)
-        state = None if found is None else DagRunState(found.state)
-        reason = skip_reason(state, Reprocess(held.reprocess_behavior))
+        found = existing.get(slot.key)
+        reason = skip_reason(None if found is None else found.state, Reprocess(held.reprocess_behavior))
         if reason is not None:
             skipped[slot.sort_ordinal] = reason
-        elif found is not None:
+        elif found is not None and slot.partition_key is None:
             again[slot.sort_ordinal] = found.id
         else:
             dag_run_id = await _insert_run(conn, held, version, slot, now)
@@ -242,29 +234,40 @@ async def make_some(conn: Connection, backfill_id: int, now: datetime) -> int:
                 skipped[slot.sort_ordinal] = SkipReason.IN_FLIGHT
             else:
                 made[slot.sort_ordinal] = dag_run_id
+                existing[slot.key] = _Existing(dag_run_id, DagRunState.QUEUED)
     await _run_again(conn, held, again.values(), version if held.run_on_latest_version else None, now)
     await _join(conn, held, made | again, now)
     await _decide(conn, held, slots, made | again, skipped, now)
     return len(slots)
 
 
+async def _list_existing(
+    conn: Connection, dag_id: str, slots: Sequence[RunSlot], *, lock: bool = False
+) -> dict[datetime | str, _Existing]:
+    """The runs that these slots have already, by the slots' keys. `lock`: those with a date, which may run again."""
+    dates = [slot.logical_date for slot in slots if slot.partition_key is None]
+    keys = [slot.partition_key for slot in slots if slot.partition_key is not None]
+    dated = _SQL.lock_existing if lock else _SQL.list_existing
+    found: dict[datetime | str, _Existing] = {}
+    for statement, parameters in ((dated, {"logical_dates": dates}), (_SQL.list_partitions, {"keys": keys})):
+        cursor = await conn.execute(statement, {"dag_id": dag_id, **parameters})
+        found |= {key: _Existing(run, DagRunState(state)) for run, key, state in await cursor.fetchall()}
+    return found
+
+
 async def _insert_run(conn: Connection, held: _Held, version: VersionRow, slot: _Pending, now: datetime) -> int | None:
     """None: somebody made a run of this moment, or of this id, a moment ago."""
     try:
         async with conn.transaction():
-            return await insert_dag_run(
+            return await insert_slot_run(
                 conn,
-                version=version,
-                run_id=run_id_for(DagRunType.BACKFILL, slot.run_after),
+                version,
+                slot,
+                run_id=run_id_of_slot(DagRunType.BACKFILL, slot, asked_by=f"{held.dag_id}:{held.id}"),
                 run_type=DagRunType.BACKFILL,
-                logical_date=slot.logical_date,
-                data_interval_start=slot.data_interval_start,
-                data_interval_end=slot.data_interval_end,
-                run_after=slot.run_after,
                 conf=_conf(held) or {},
                 triggered_by=TriggeredBy.BACKFILL,
                 triggering_user_name=held.triggering_user_name,
-                note=None,
                 now=now,
             )
     except Conflict:

@@ -21,7 +21,7 @@ from leoflowd.contract.states import DagRunState, DagRunType, TriggeredBy
 from leoflowd.contract.values import conf_text
 from leoflowd.core.by_hand import plan_mark_run
 from leoflowd.core.dag_shape import TaskNode
-from leoflowd.core.timetable import run_id_for
+from leoflowd.core.timetable import RunSlot, run_id_for
 from leoflowd.store.dags import VersionRow, off_loop, shape_of_version
 from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
 from leoflowd.store.deadlines import insert_deadlines
@@ -103,6 +103,39 @@ async def insert_dag_run(
         await insert_deadlines(conn, dag_run_id, specs, dag_id=version.dag_id, logical_date=logical_date, now=now)
     await send_hint(conn, "run", dag_run_id)
     return dag_run_id
+
+
+async def insert_slot_run(
+    conn: Connection,
+    version: VersionRow,
+    slot: RunSlot,
+    *,
+    run_id: str,
+    run_type: DagRunType,
+    conf: dict[str, Any],
+    triggered_by: TriggeredBy,
+    triggering_user_name: str | None,
+    now: datetime,
+) -> int:
+    """The run that a timetable asks for, with a date or with a partition. Raises as `insert_dag_run`."""
+    dated = slot.partition_key is None
+    return await insert_dag_run(
+        conn,
+        version=version,
+        run_id=run_id,
+        run_type=run_type,
+        logical_date=slot.logical_date if dated else None,
+        data_interval_start=slot.data_interval_start if dated else None,
+        data_interval_end=slot.data_interval_end if dated else None,
+        run_after=slot.run_after,
+        conf=conf,
+        triggered_by=triggered_by,
+        triggering_user_name=triggering_user_name,
+        note=None,
+        partition_key=slot.partition_key,
+        partition_date=slot.partition_date,
+        now=now,
+    )
 
 
 def _duplicate(dag_id: str, run_id: str, logical_date: datetime | None, error: psycopg.errors.UniqueViolation) -> str:

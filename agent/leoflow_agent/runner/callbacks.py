@@ -51,10 +51,10 @@ def name_of(function: Any) -> str:
 
 
 def call_one(what: str, function: Callable[[], Any]) -> str | None:
-    """Why it failed; its fault is logged with its traceback."""
+    """Why it failed; its fault is logged with its traceback. `sys.exit` leaves the function alone."""
     try:
         function()
-    except Exception as error:  # noqa: BLE001  user code
+    except (Exception, SystemExit) as error:  # noqa: BLE001  user code
         _log.error("%s failed", what, exc_info=error)
         return f"{what}: {because.sentence(error)}"
     return None

@@ -81,7 +81,14 @@ async def create_backfill_dry_run() -> Response:
     new = await _read()
     async with lane().connection() as conn:
         found = await backfills.dry_run(conn, new, context().now())
-    rows = [{"logical_date": slot.logical_date, "partition_key": None, "partition_date": None} for slot in found.slots]
+    rows = [
+        {
+            "logical_date": slot.logical_date if slot.partition_key is None else None,
+            "partition_key": slot.partition_key,
+            "partition_date": slot.partition_date,
+        }
+        for slot in found.slots
+    ]
     return json_answer({"backfills": rows, "total_entries": len(rows), "preview": found.preview})
 
 

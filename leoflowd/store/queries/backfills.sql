@@ -6,10 +6,12 @@ VALUES (%(dag_id)s, %(from_date)s, %(to_date)s, %(conf)s::json, %(reprocess)s, %
 RETURNING id;
 
 -- name: insert_slots (the moments of a new backfill, in the order in which their runs start)
-INSERT INTO backfill_dag_run (backfill_id, sort_ordinal, logical_date, data_interval_start, data_interval_end, run_after)
-SELECT %(id)s, ordinality, logical_date, interval_start, interval_end, run_after
-FROM unnest(%(logical_dates)s::timestamptz[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], %(run_afters)s::timestamptz[])
-     WITH ORDINALITY AS u(logical_date, interval_start, interval_end, run_after, ordinality);
+INSERT INTO backfill_dag_run (backfill_id, sort_ordinal, logical_date, data_interval_start, data_interval_end, run_after,
+                              partition_key, partition_date)
+SELECT %(id)s, ordinality, logical_date, interval_start, interval_end, run_after, partition_key, partition_date
+FROM unnest(%(logical_dates)s::timestamptz[], %(starts)s::timestamptz[], %(ends)s::timestamptz[], %(run_afters)s::timestamptz[],
+            %(keys)s::text[], %(partition_dates)s::timestamptz[])
+     WITH ORDINALITY AS u(logical_date, interval_start, interval_end, run_after, partition_key, partition_date, ordinality);
 
 -- name: list_existing (dry run; unique index on (dag_id, logical_date))
 SELECT id, logical_date, state FROM dag_run WHERE dag_id = %(dag_id)s AND logical_date = ANY (%(logical_dates)s::timestamptz[]);
@@ -17,6 +19,11 @@ SELECT id, logical_date, state FROM dag_run WHERE dag_id = %(dag_id)s AND logica
 -- name: lock_existing (before runs of these moments are made or run again; in order of id, as everybody locks them)
 SELECT id, logical_date, state FROM dag_run WHERE dag_id = %(dag_id)s AND logical_date = ANY (%(logical_dates)s::timestamptz[])
 ORDER BY id FOR NO KEY UPDATE;
+
+-- name: list_partitions (runs of these partitions: one that is not over, or the newest; index dag_run_by_partition_key)
+SELECT DISTINCT ON (partition_key) id, partition_key, state FROM dag_run
+WHERE dag_id = %(dag_id)s AND partition_key = ANY (%(keys)s::text[])
+ORDER BY partition_key, state IN ('success', 'failed'), id DESC;
 
 -- name: list_durations (preview; index dag_run_recent)
 SELECT extract(epoch FROM end_date - start_date)::float8 FROM (
@@ -37,7 +44,8 @@ SELECT id, dag_id, dag_run_conf::text AS conf, reprocess_behavior, run_on_latest
 FROM backfill WHERE id = %(id)s FOR NO KEY UPDATE;
 
 -- name: list_pending (partial index backfill_dag_run_pending)
-SELECT sort_ordinal, logical_date, data_interval_start, data_interval_end, run_after FROM backfill_dag_run
+SELECT sort_ordinal, logical_date, data_interval_start, data_interval_end, run_after, partition_key, partition_date
+FROM backfill_dag_run
 WHERE backfill_id = %(id)s AND decided_at IS NULL ORDER BY sort_ordinal LIMIT %(limit)s;
 
 -- name: decide_slots (primary key)

@@ -45,6 +45,10 @@ def hang(context): time.sleep(600)
 def die(context): os.kill(os.getpid(), signal.SIGKILL)
 def leak(context): print("password is", Connection.get("team").password)
 def push(context): context["ti"].xcom_push("k", 1)
+def harm(context):
+    run = context["dag_run"]
+    conf = run["conf"] if isinstance(run, dict) else run.conf
+    {"raises": break_, "hangs": hang, "leaks": leak, "leaves": leave, "dies": die}[conf["how"]](context)
 class Note(BaseNotifier):
     template_fields = ("text",)
     def __init__(self, text):
@@ -74,17 +78,23 @@ DEADLINES = [DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1
     SyncCallback(late, kwargs=TEXT), AsyncCallback(later, kwargs={"text": "awaited"}),
     SyncCallback(LateNote, kwargs=TEXT), AsyncCallback(LateNote, kwargs=TEXT),
     SyncCallback(break_, kwargs={}), SyncCallback("nowhere.at_all"))]
+HARMED = [DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=1), SyncCallback(harm, kwargs={}))]
+with DAG("harmed", on_failure_callback=harm, on_success_callback=harm, deadline=HARMED):
+    @task(on_failure_callback=harm, on_retry_callback=harm, on_success_callback=harm, on_skipped_callback=harm)
+    def harmed(): ...
+    harmed()
 with DAG("d", on_failure_callback=tell, on_success_callback=[break_, tell], deadline=DEADLINES) as dag:
 """
 TASKS = """
-@task(on_failure_callback=[break_, tell, Note("of {{ run_id }}")], on_retry_callback=tell, on_success_callback=tell)
+@task(on_failure_callback=[break_, leave, tell, Note("of {{ run_id }}")],
+      on_retry_callback=tell, on_success_callback=tell)
 def told(): raise AssertionError("a callback runs no task")
 told()
-for function in (leave, hang, die, leak, push):
+for function in (hang, push):
     @task(task_id=function.__name__, on_skipped_callback=function)
     def one(): ...
     one()
-@task(on_execute_callback=[break_, hang, lambda context: print("before", context["ti"].task_id)],
+@task(on_execute_callback=[break_, leave, leak, hang, lambda context: print("before", context["ti"].task_id)],
       on_success_callback=tell)
 def begins(): print("executed")
 begins()
@@ -165,7 +175,30 @@ def deadline(position: int) -> dict[str, Any]:
 
 
 LATE = ("a function", "a coroutine function", "a notifier", "an awaited notifier", "one that breaks", "no module")
+KINDS: dict[str, dict[str, Any]] = {
+    **{f"task {event}": {"callback": call(event)} for event in ("success", "failure", "retry", "skipped")},
+    "dag success": {"callback": call("success", of_dag=True, reason="success", task_state="success")},
+    "dag failure": {"callback": call("failure", of_dag=True, reason="task_failure", task_state="failed")},
+    "deadline": deadline(0),
+}
+HARMS = {
+    "raises": (OutcomeKind.FAILED, ": ValueError: broken"),
+    "hangs": (OutcomeKind.TIMED_OUT, "longer than 1 s"),
+    "leaks": (OutcomeKind.SUCCESS, "is done."),
+    "leaves": (OutcomeKind.FAILED, "SystemExit"),
+    "dies": (OutcomeKind.FAILED, "SIGKILL"),
+}
+"""What a function may do -> how its callback ends, and a word of why."""
+
+
+def harmed(kind: dict[str, Any], how: str) -> dict[str, Any]:
+    run = {"dag_id": "harmed", "state": "running", "conf": json.dumps({"how": how})}
+    limit = {"execution_timeout_s": 1.0} if how == "hangs" else {}
+    return {"task_id": "harmed", "dag_run": run, **kind, **limit}
+
+
 CALLS: dict[str, dict[str, Any]] = {
+    **{f"{kind} {how}": harmed(own, how) for kind, own in KINDS.items() for how in HARMS},
     **{f"late: {what}": deadline(position) for position, what in enumerate(LATE)},
     "late: no deadline": deadline(99),
     "failure": {"task_id": "told", "callback": call("failure")},
@@ -179,10 +212,6 @@ CALLS: dict[str, dict[str, Any]] = {
         "task_id": "told",
         "callback": call("success", of_dag=True, reason="success", task_state="success"),
     },
-    "leave": {"callback": call("skipped")},
-    "hang": {"callback": call("skipped"), "execution_timeout_s": 1.0},
-    "die": {"callback": call("skipped")},
-    "leak": {"callback": call("skipped")},
     "push": {"callback": call("skipped")},
     "no function": {"task_id": "told", "callback": call("skipped")},
     "no task": {"task_id": "gone", "callback": call("failure")},
@@ -295,10 +324,11 @@ def test_a_deadline_that_cannot_be_told_says_so(tries: dict[str, TryFacts], what
 
 def test_what_fails_is_logged_and_the_others_still_run(tries: dict[str, TryFacts]) -> None:
     kind, why = because(tries, "failure")
-    assert (kind, why) == (OutcomeKind.FAILED, "on_failure_callback break_: ValueError: broken")
+    told = "on_failure_callback break_: ValueError: broken; on_failure_callback leave: SystemExit: 3"
+    assert (kind, why) == (OutcomeKind.FAILED, told)
     assert "noted of manual__1 told" in tries["failure"].events
     errors = [line for line in tries["failure"].lines if line.get("level") == "error"]
-    assert [error["error_detail"][0]["exc_value"] for error in errors] == ["broken"]
+    assert [error["error_detail"][0]["exc_value"] for error in errors] == ["broken", "3"]
     assert because(tries, "success")[0] is OutcomeKind.SUCCESS
 
 
@@ -307,26 +337,35 @@ def test_the_log_is_a_group_of_its_own(tries: dict[str, TryFacts]) -> None:
     assert groups == ["::group::Callback of task 'told' (success)", "::endgroup::"]
 
 
+@pytest.mark.parametrize("how", HARMS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_a_function_does_its_callback_ends_and_says_how(
+    tries: dict[str, TryFacts], kind: str, how: str
+) -> None:
+    expected, word = HARMS[how]
+    found, why = because(tries, f"{kind} {how}")
+    assert (found, word in why) == (expected, True), why
+    assert tries[f"{kind} {how}"].events[0].startswith("::group::Callback of "), "its log is readable"
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "words"),
     [
-        ("leave", OutcomeKind.FAILED, "SystemExit"),
-        ("hang", OutcomeKind.TIMED_OUT, "longer than 1 s"),
-        ("die", OutcomeKind.FAILED, "SIGKILL"),
         ("push", OutcomeKind.FAILED, "its task has ended"),
         ("no function", OutcomeKind.FAILED, "no function for it any more"),
         ("no task", OutcomeKind.FAILED, "'gone'"),
     ],
 )
-def test_whatever_it_does_there_is_an_outcome_that_says_so(
+def test_what_cannot_be_called_or_done_is_said(
     tries: dict[str, TryFacts], name: str, kind: OutcomeKind, words: str
 ) -> None:
     found, why = because(tries, name)
     assert (found, words in why) == (kind, True), why
 
 
-def test_secrets_are_masked_in_its_log(tries: dict[str, TryFacts]) -> None:
-    assert "password is ***" in tries["leak"].events
+@pytest.mark.parametrize("name", ["begins", *(f"{kind} leaks" for kind in KINDS)])
+def test_secrets_are_masked_in_its_log(tries: dict[str, TryFacts], name: str) -> None:
+    assert "password is ***" in tries[name].events
     assert not any(PASSWORD.encode() in one.log for one in tries.values())
 
 
@@ -372,8 +411,8 @@ def test_what_is_called_before_a_task_neither_fails_nor_hangs_it(tries: dict[str
     begins = tries["begins"]
     assert begins.outcome.kind is OutcomeKind.SUCCESS, begins.outcome.because
     logged = [event for event in begins.events if event.startswith("on_execute")]
-    assert logged[0] == "on_execute_callback break_ failed"
-    assert logged[1:] == ["on_execute_callback hang took longer than 0.5 s and was left; the task goes on"]
+    assert logged[:2] == ["on_execute_callback break_ failed", "on_execute_callback leave failed"]
+    assert logged[2:] == ["on_execute_callback hang took longer than 0.5 s and was left; the task goes on"]
     printed = [event for event in begins.events if event.startswith(("before", "executed", "told"))]
     assert printed == ["before begins", "executed"], "and no success is told in the process of the task"
 

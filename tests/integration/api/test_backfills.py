@@ -9,6 +9,7 @@ import pytest
 
 from leoflowd.api.context import ApiContext
 from leoflowd.contract.dag_spec import CronTimetable, DagSpec, NoTimetable, TaskSpec
+from leoflowd.contract.partition_spec import CronPartition
 from leoflowd.store.backfills import make_some
 from leoflowd.store.dags import register_dag
 from tests.integration.api.api_client import START, Client
@@ -49,6 +50,23 @@ async def test_the_dry_run_says_what_the_real_thing_then_makes(server: Client, a
     runs = (await server.get("/api/v2/dags/d/dagRuns?run_type=backfill&order_by=logical_date"))["dag_runs"]
     assert [run["logical_date"] for run in runs] == dates
     assert {run["state"] for run in runs} == {"queued"}
+
+
+async def test_partitions_have_keys_and_no_dates(server: Client, api_context: ApiContext) -> None:
+    partition = CronPartition(key_format="%Y-%m-%d")
+    timetable = CronTimetable(expression="0 3 * * *", data_interval=False, partition=partition)
+    async with api_context.db.api.transaction() as conn:
+        spec = DagSpec(dag_id="p", tasks=SPEC.tasks, timetable=timetable)
+        await register_dag(conn, spec, now=START, fileloc="x", relative_fileloc="x")
+    await server.send("POST", "/api/v2/dags/p/dagRuns", {"logical_date": None, "partition_key": "2026-11-01"})
+    dry = await server.send("POST", f"{BACKFILLS}/dry_run", BODY | {"dag_id": "p"})
+    moment = "2026-11-02T03:00:00Z"
+    assert dry["backfills"] == [{"logical_date": None, "partition_key": "2026-11-02", "partition_date": moment}]
+    made = await server.send("POST", BACKFILLS, BODY | {"dag_id": "p"})
+    await make(api_context, made["id"])
+    runs = (await server.get("/api/v2/dags/p/dagRuns?run_type=backfill"))["dag_runs"]
+    assert [(run["partition_key"], run["logical_date"]) for run in runs] == [("2026-11-02", None)]
+    assert (await server.get(f"{BACKFILLS}/{made['id']}"))["progress"]["skipped"] == 1
 
 
 async def test_the_answer_is_airflows_and_how_far_it_is(server: Client, api_context: ApiContext) -> None:

@@ -13,6 +13,7 @@ import trio
 from leoflowd.contract.agent_messages import OutcomeKind
 from leoflowd.contract.dag_spec import CronTimetable, DagSpec
 from leoflowd.contract.errors import Conflict, Invalid, NotFound
+from leoflowd.contract.partition_spec import CronPartition
 from leoflowd.contract.states import DagRunState
 from leoflowd.core.backfills import Asked, Reprocess
 from leoflowd.scheduler.backfills import BackfillMaker
@@ -108,6 +109,56 @@ async def test_its_runs_are_made_in_portions_and_each_once(world: World) -> None
         1,
     )
     assert found[0] == first
+
+
+HALVES = dag(
+    "halves",
+    task("a"),
+    timetable=CronTimetable(
+        expression="0 */12 * * *", data_interval=False, partition=CronPartition(key_format="%Y/%m/%d")
+    ),
+)
+"""Two runs a day, of one partition."""
+
+
+async def test_a_partition_gets_one_run_and_its_reprocessing_another(world: World) -> None:
+    """As Airflow: a run of a partition is not cleared, it is made once more."""
+    backfill_id = await ask(world, hours(37), spec=HALVES)
+    assert await make(world, backfill_id) == 4
+    made = b"SELECT run_id, partition_key, partition_date, logical_date, run_type, backfill_id FROM dag_run ORDER BY id"
+    first, second = await rows(world, made)
+    assert first[0].startswith("backfill__2026-01-01T00:00:00+00:00__2026-01-01__")
+    assert first[1:] == ("2026/01/01", FIRST, None, "backfill", backfill_id)
+    assert (second[1], second[2]) == ("2026/01/02", FIRST + timedelta(hours=24))
+    assert await reasons(world, backfill_id) == [None, "in flight", None, "in flight"]
+    await all_over(world)
+    second_id = await ask(world, hours(13), spec=HALVES)
+    assert await make(world, second_id) == 2
+    assert await reasons(world, second_id) == ["already exists", "already exists"]
+    await all_over(world)
+    third_id = await ask(world, hours(13, reprocess=Reprocess.FAILED), spec=HALVES)
+    assert await make(world, third_id) == 2
+    assert await reasons(world, third_id) == [None, "in flight"]
+    [again] = (await rows(world, made))[2:]
+    assert again[1:] == ("2026/01/01", FIRST, None, "backfill", third_id)
+    assert again[0] != first[0]
+
+
+async def reasons(world: World, backfill_id: int) -> list[str | None]:
+    """Why its moments got no run, in its order."""
+    async with world.db.api.connection() as conn:
+        cursor = await conn.execute(
+            b"SELECT exception_reason FROM backfill_dag_run WHERE backfill_id = %(id)s ORDER BY sort_ordinal",
+            {"id": backfill_id},
+        )
+        return [row[0] for row in await cursor.fetchall()]
+
+
+async def all_over(world: World) -> None:
+    """Its runs failed, and the backfill has ended."""
+    async with world.db.api.transaction() as conn:
+        await conn.execute(b"UPDATE dag_run SET state = 'failed', end_date = %(now)s", {"now": utc_now()})
+        await backfills.complete_finished(conn, utc_now())
 
 
 async def test_a_kill_between_decision_and_run_is_none(world: World) -> None:

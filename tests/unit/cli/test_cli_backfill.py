@@ -57,6 +57,12 @@ def test_a_dry_run_shows_what_it_costs_and_changes_nothing(leoflow, server) -> N
     assert [request.url.path for request in requests] == ["/api/v2/backfills/dry_run"]
 
 
+def test_runs_with_partitions_are_shown_by_these(leoflow, server) -> None:
+    rows = [{"logical_date": None, "partition_key": key, "partition_date": DATES[0]} for key in ("jan", "feb")]
+    server(lambda request: httpx.Response(200, json=PREVIEW | {"backfills": rows, "total_entries": 2}))
+    assert leoflow("backfill", "create", "etl", *RANGE, "--dry-run").out.splitlines()[-2:] == ["  jan", "  feb"]
+
+
 def test_what_is_asked_for_is_what_was_shown(leoflow, server) -> None:
     requests = server(serve)
     words = ("--reverse", "--reprocess", "failed", "--max-active-runs", "2", "--conf", '{"n": 1}', "--keep-version")

@@ -17,8 +17,18 @@ from leoflowd.contract.dag_spec import (
     TaskSpec,
 )
 from leoflowd.contract.errors import Invalid
+from leoflowd.contract.partition_spec import AssetPartitions, CronPartition
 from leoflowd.contract.states import DagRunState
-from leoflowd.core.backfills import SLOTS_MAX, Asked, Reprocess, SkipReason, plan_slots, preview, skip_reason
+from leoflowd.core.backfills import (
+    SLOTS_MAX,
+    Asked,
+    Reprocess,
+    SkipReason,
+    plan_slots,
+    preview,
+    skip_reason,
+    slots_to_run,
+)
 from leoflowd.core.timetable import RunSlot
 
 NOW = datetime(2026, 3, 10, 12, 30, tzinfo=UTC)
@@ -82,6 +92,7 @@ def test_every_timetable_with_moments_is_backfilled(timetable: Any, found: int) 
     [
         (spec(NoTimetable()), asked(1, 2), "d has no schedule"),
         (spec(ContinuousTimetable()), asked(1, 2), "@continuous"),
+        (spec(NoTimetable(), partitions=AssetPartitions()), asked(1, 2), "events of its assets come for a partition"),
         (spec(), asked(20, 21), "cannot be executed for future dates"),
         (spec(CronTimetable(expression="* * * * *", data_interval=True)), asked(1, 9), f"more than {SLOTS_MAX}"),
         (spec(params={"n": {"value": 1, "schema": {"type": "integer"}}}), asked(1, 2, conf={"n": "x"}), "param n"),
@@ -90,6 +101,33 @@ def test_every_timetable_with_moments_is_backfilled(timetable: Any, found: int) 
 def test_what_cannot_be_backfilled_is_refused(dag: DagSpec, what: Asked, because: str) -> None:
     with pytest.raises(Invalid, match=because):
         plan_slots(dag, what, NOW)
+
+
+def partitioned(expression: str, **partition: Any) -> DagSpec:
+    return spec(CronTimetable(expression=expression, data_interval=False, partition=CronPartition(**partition)))
+
+
+def test_partitions_are_backfilled_by_the_moments_of_their_runs() -> None:
+    """As in Airflow: the range is one of runs, and the offset decides which partition each run is for."""
+    slots = plan_slots(partitioned("0 6 * * *", offset=-1, key_format="%Y-%m-%d"), asked(1, 3), NOW)
+    assert [(slot.run_after.day, slot.partition_key, slot.partition_date) for slot in slots] == [
+        (1, "2026-02-28", datetime(2026, 2, 28, 6, tzinfo=UTC)),
+        (2, "2026-03-01", datetime(2026, 3, 1, 6, tzinfo=UTC)),
+    ]
+
+
+def test_a_partition_whose_run_is_to_come_is_left_to_the_timetable() -> None:
+    slots = plan_slots(partitioned("0 6 * * *", key_format="%Y-%m-%d"), asked(9, 20), NOW)
+    assert [slot.key for slot in slots] == ["2026-03-09", "2026-03-10"]
+
+
+def test_of_runs_of_one_partition_the_first_is_made() -> None:
+    slots = plan_slots(partitioned("0 */8 * * *", key_format="%Y-%m-%d"), asked(1, 3), NOW)
+    assert len(slots) == 7
+    chosen = slots_to_run(slots, {"2026-03-02": DagRunState.SUCCESS}, Reprocess.NONE)
+    assert [slot.run_after for slot in chosen] == [day(1), day(3)]
+    again = slots_to_run(slots, {"2026-03-02": DagRunState.FAILED}, Reprocess.FAILED)
+    assert [slot.run_after for slot in again] == [day(1), day(2), day(3)]
 
 
 def test_as_many_as_are_allowed_are_made() -> None:
