@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -41,6 +42,22 @@ class Admin:
     async def names(self) -> list[str]:
         found = await self.call("GET", f"/api/v1/namespaces/{NAMESPACE}/pods")
         return [one["metadata"]["name"] for one in found["items"]]
+
+    async def uids(self) -> list[tuple[str, str]]:
+        """Of each pod the name and the uid."""
+        found = await self.call("GET", f"/api/v1/namespaces/{NAMESPACE}/pods")
+        return [(one["metadata"]["name"], one["metadata"]["uid"]) for one in found["items"]]
+
+    async def token(self, pod: Json, audience: str) -> str:
+        """What the kubelet writes into this pod, signed by the cluster; its service account is made, if need be."""
+        accounts, account = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", pod["spec"]["serviceAccountName"]
+        made = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}}
+        with suppress(httpx.HTTPStatusError):  # it is there
+            await self.call("POST", accounts, made)
+        bound = {"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+        asked = {"spec": {"audiences": [audience], "expirationSeconds": 3600, "boundObjectRef": bound}}
+        kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
+        return str((await self.call("POST", f"{accounts}/{account}/token", {**kind, **asked}))["status"]["token"])
 
     async def bind(self, name: str, node: str = "node-1") -> None:
         target = {"apiVersion": "v1", "kind": "Node", "name": node}

@@ -19,6 +19,8 @@ import httpx
 import msgspec
 import trio
 
+from leoflowd.agents.pod_admission import REPLACED_BECAUSE, admits
+from leoflowd.assembly.foundation import tell_end
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.termination import Termination, termination_text
 from leoflowd.core.history import Started
@@ -29,7 +31,7 @@ from leoflowd.kube.watch import PodWatch
 from leoflowd.scheduler.inbox import Inbox
 from leoflowd.scheduler.reports import KeptReports
 from leoflowd.store.database import Database
-from leoflowd.store.tries import list_tries
+from leoflowd.store.tries import fetch_try
 from leoflowd.telemetry import utc_now
 from loadtests.kube_admin import Admin
 
@@ -79,8 +81,8 @@ class Lived(msgspec.Struct, frozen=True):
 
 
 class ScriptKubelet:
-    """`story(task_id, nth)` is asked for each pod; `nth` counts the tries of a task from 0. `hello(try_id)` is the
-    first word of a pod's agent; false: the try is over, and nothing is run."""
+    """`story(task_id, nth)` is asked for each pod; `nth` counts the tries of a task from 0. `hello(try_id, uid)` is the
+    first word of a pod's agent; false: the try is over, or another pod's, and nothing is run."""
 
     def __init__(
         self,
@@ -89,7 +91,7 @@ class ScriptKubelet:
         api: KubeApi,
         selector: str,
         story: Callable[[str, int], Story],
-        hello: Callable[[str], Awaitable[bool]],
+        hello: Callable[[str, str], Awaitable[bool]],
     ) -> None:
         self._admin = admin
         self._watch = PodWatch(api, selector=selector, watch_s=WATCH_S, tell=self._see)
@@ -141,7 +143,7 @@ class ScriptKubelet:
                 return
             await trio.sleep(min(story.lasts_s, PULL_S))
         has_begun = await self._does(lambda: self._admin.begin(pod.name))
-        if has_begun and await self._hello(pod.try_id):
+        if has_begun and await self._hello(pod.try_id, pod.uid):
             self.started.append(Started(pod.try_id, pod.uid))
             await trio.sleep(story.lasts_s)
             self._note(task_id, pod, story.fate)
@@ -210,14 +212,19 @@ class Hearing:
     async def run(self) -> None:
         await self._kept.run()
 
-    async def hello(self, try_id: str) -> bool:
-        """Whether it is current; if so the leader will hear that it has begun."""
+    async def hello(self, try_id: str, pod_uid: str) -> bool:
+        """Whether it is current, and this pod's; if so the leader will hear that it has begun."""
         async with self._db.agents.connection() as conn:
-            rows = await list_tries(conn, [try_id])
-        current = [row for row in rows if row.live]
-        for row in current:
-            await self._inbox.try_started(row, at=utc_now(), hostname="node-1", pid=None)
-        return bool(current)
+            row = await fetch_try(conn, try_id)
+        if row is None or not row.live:
+            return False
+        if not await admits(self._db, row, pod_uid):
+            now = utc_now()
+            lost = Outcome(kind=OutcomeKind.LOST, because=REPLACED_BECAUSE, start_date=now, end_date=now)
+            await tell_end(self._db, self._inbox, try_id, lost)
+            return False
+        await self._inbox.try_started(row, at=utc_now(), hostname="node-1", pid=None)
+        return True
 
 
 def story_of(seed: int, *, fates: dict[Fate, float], lasts_s: tuple[float, float]) -> Callable[[str, int], Story]:

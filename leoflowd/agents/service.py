@@ -32,6 +32,7 @@ from leoflowd import telemetry
 from leoflowd.agents.callbacks import CallbackReports
 from leoflowd.agents.incoming import ANSWERS
 from leoflowd.agents.log_faults import LogFaults
+from leoflowd.agents.pod_admission import REPLACED_BECAUSE, admits
 from leoflowd.agents.questions import Connections, NoConnections, NoVariables, Questions, Variables
 from leoflowd.agents.streams import UNSENDABLE, AgentStream, NotUnderstood
 from leoflowd.agents.trigger_hosts import TriggerHosts, serve_trigger_host
@@ -103,7 +104,7 @@ class LaunchSource(Protocol):
 class PodIdentities(Protocol):
     """`kube.identity.PodIdentities`."""
 
-    async def proves(self, try_id: str, token: str) -> bool: ...
+    async def pod_of(self, try_id: str, token: str) -> str: ...
 
 
 class Door(msgspec.Struct, frozen=True):
@@ -445,11 +446,14 @@ class AgentService:
         if not isinstance(hello, m.TryHello):
             raise GRPCError(Status.FAILED_PRECONDITION, "the first message of Try is TryHello")
         _agree(stream, hello.protocol)
-        if not await self._may_speak_for(hello):
-            raise GRPCError(Status.PERMISSION_DENIED, "the token is not the one of this try")
+        pod_uid = await self._prove(hello)
         row = await trio_asyncio.trio_as_aio(self._fetch_try)(hello.try_id)
         if row is None or not row.live:
             await stream.send(m.Terminate(reason="this try is no longer current", stale=True))
+            return
+        if pod_uid and not await trio_asyncio.trio_as_aio(admits)(self._db, row, pod_uid):
+            self._refuse(hello.try_id, m.OutcomeKind.LOST, REPLACED_BECAUSE)
+            await stream.send(m.Terminate(reason="this pod is not the one that has the try", stale=True))
             return
         try:
             await self._converse(stream, hello, row)
@@ -460,25 +464,27 @@ class AgentService:
                 self._refuse(hello.try_id, *verdict)
             raise
 
-    async def _may_speak_for(self, hello: m.TryHello) -> bool:  # asyncio
-        if not hello.token.isascii():
-            return False
-        if is_try_token(self._try_secret, hello.try_id, hello.token):
-            return True
-        return await self._is_pod_of(hello.try_id, hello.token)
+    async def _prove(self, hello: m.TryHello) -> str:  # asyncio
+        """The uid of the pod that speaks for the try; nothing for an agent that was given the try's own token."""
+        if hello.token.isascii() and is_try_token(self._try_secret, hello.try_id, hello.token):
+            return ""
+        pod_uid = await self._pod_of(hello.try_id, hello.token)
+        if not pod_uid:
+            raise GRPCError(Status.PERMISSION_DENIED, "the token is not the one of this try")
+        return pod_uid
 
-    async def _is_pod_of(self, named: str, token: str) -> bool:  # asyncio
+    async def _pod_of(self, named: str, token: str) -> str:  # asyncio
         """A try or a trigger host: its pod is named after it."""
         if self._door is None or self._door.identities is None or not token.isascii():
-            return False
-        return bool(await trio_asyncio.trio_as_aio(self._door.identities.proves)(named, token))
+            return ""
+        return str(await trio_asyncio.trio_as_aio(self._door.identities.pod_of)(named, token))
 
     async def _trigger_host(self, stream: AgentStream) -> None:  # asyncio
         hello = await stream.receive()
         if not isinstance(hello, m.TriggerHostHello):
             raise GRPCError(Status.FAILED_PRECONDITION, "the first message of TriggerHost is TriggerHostHello")
         _agree(stream, hello.protocol)
-        if not await self._is_pod_of(hello.host_id, hello.token):
+        if not await self._pod_of(hello.host_id, hello.token):
             raise GRPCError(Status.PERMISSION_DENIED, "the token is not the one of this trigger host")
         await serve_trigger_host(stream, hello.host_id, None if self._door is None else self._door.trigger_hosts)
 

@@ -32,6 +32,7 @@ from leoflowd.cheap_tasks.trigger_host_line import HostPlaces
 from leoflowd.config import ApiConfig, Config, ConfigRefused, EgressConfig
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dispatch import Dispatch
+from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.executors.refusals import Refusal, Refusals
 from leoflowd.scheduler.backfills import BackfillMaker
 from leoflowd.scheduler.callbacks import Callbacks
@@ -50,6 +51,7 @@ from leoflowd.store.callbacks import CallbackTry, fetch_any_try
 from leoflowd.store.connections import ConnectionBook
 from leoflowd.store.database import Database, Lane
 from leoflowd.store.hints import HintListener
+from leoflowd.store.reports import fetch_has_end
 from leoflowd.store.secret_box import box_of
 from leoflowd.store.variables import VariableBook
 from leoflowd.supervision import Node, Pulses
@@ -390,9 +392,14 @@ async def _tell_refusal(db: Database, inbox: Inbox, refusal: Refusal) -> None:
 
 
 async def tell_end(db: Database, inbox: Inbox, try_id: str, outcome: Outcome) -> None:
-    """The scheduler hears of it like of any end of a try, and commits it; one that is not current has ended already."""
+    """The scheduler hears of it like of any end of a try, and commits it; one that is not current has ended already.
+
+    What is only inferred waits for what the agent itself told another daemon. Raises `StoreUnavailable`: tell it again.
+    """
     async with db.agents.connection() as conn:
         row = await fetch_any_try(conn, try_id)
+        if row is not None and outcome.kind is OutcomeKind.LOST and await fetch_has_end(conn, try_id):
+            raise StoreUnavailable(f"the end that the agent of try {try_id} told is not decided yet; tell it again")
     if row is not None and row.live:
         if isinstance(row, CallbackTry):
             await CallbackReports(db, telemetry.utc_now).try_ended(row, outcome, None)

@@ -33,6 +33,7 @@ from leoflowd.store.database import Database
 from leoflowd.store.replicas import list_others
 from leoflowd.store.staging import list_run_ends
 from leoflowd.store.tries import list_tries
+from leoflowd.store.try_pods import fetch_pod_uid
 
 LAUNCHER = "pods"
 """The `launcher` of every replica: pods belong to the installation, not to the daemon that created them."""
@@ -57,6 +58,8 @@ def build_pods(base: Foundation, api: KubeApi, policy: PodPolicy) -> Pods:
         refuse=base.refusals.refuse,
         pending=watcher.pending,
         has_pod=watcher.has_pod,
+        has_begun=partial(_has_begun, base.db),
+        now=base.now,
         at_once=config.creates_at_once,
     )
     collector = StagingCollector(
@@ -67,6 +70,11 @@ def build_pods(base: Foundation, api: KubeApi, policy: PodPolicy) -> Pods:
         now=base.now,
     )
     return Pods(launcher=launcher, watcher=watcher, watch=watch, collector=collector)
+
+
+async def _has_begun(db: Database, try_id: str) -> bool:
+    async with db.agents.connection() as conn:
+        return await fetch_pod_uid(conn, try_id) is not None
 
 
 async def _runs(db: Database, ids: Collection[int]) -> dict[int, RunEnd]:

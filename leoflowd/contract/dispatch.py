@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -36,6 +37,8 @@ class Dispatch(msgspec.Struct, frozen=True):
     http: HttpCall | None = None
     """Set for an inline HTTP task: it goes to the cheap-task pool, not to an executor. Rendered."""
     placement: Placement = Placement()
+    queued_at: datetime | None = None
+    """None: of a callback."""
 
 
 def launch_fault(spec: TrySpec) -> str | None:

@@ -1,13 +1,16 @@
 """The executor of a cluster: one pod per try, created here; what becomes of it is `pod_watcher`'s (ADR 59).
 
-A pod is named after its try, so creating it twice is once. An API server that asks for patience (429), has no room
+A pod is named after its try, so creating it twice is once, as long as it is there. Of a try that may have had one
+before, Postgres is asked whether that pod began it (ADR 78). An API server that asks for patience (429), has no room
 (quota) or is away slows this component and nothing else: the scheduler's outbox hands over without waiting, what finds
 no room is dropped and comes again with its sweep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -17,7 +20,7 @@ from typing_extensions import override
 from leoflowd import telemetry
 from leoflowd.contract.agent_messages import OutcomeKind
 from leoflowd.contract.dispatch import Dispatch
-from leoflowd.contract.errors import KubeUnavailable
+from leoflowd.contract.errors import KubeUnavailable, StoreUnavailable
 from leoflowd.contract.executors import Executor
 from leoflowd.contract.staging import Staging
 from leoflowd.core.pod_outcome import NotNeeded, PodLimits, judge
@@ -38,6 +41,8 @@ QUOTA_PAUSE_S = 2.0
 PAUSE_MAX_S = 60.0
 """Whatever the API server asks for."""
 WORTH_A_WORD_S = 20.0
+REMEMBERED = 10_000
+"""Tries that were asked for in this term; one that is forgotten costs at most a pod that runs nothing."""
 
 
 class Pods(Protocol):
@@ -67,8 +72,9 @@ class LauncherStatistics(msgspec.Struct, frozen=True):
 
 
 class PodLauncher(Executor):
-    """`pending` gives the ids of the tries whose pods have not begun; `has_pod` says of a try whether the
-    watcher knows a pod of it that is needed; `refuse` reports one that can have no pod."""
+    """`pending` gives the ids of the tries whose pods have not begun; `has_pod` says of a try whether the watcher knows
+    a pod of it that is needed; `has_begun`, whether a pod was ever told what this try is; `refuse` reports one that can
+    have no pod."""
 
     def __init__(
         self,
@@ -79,6 +85,8 @@ class PodLauncher(Executor):
         refuse: Callable[[str, OutcomeKind, str], None],
         pending: Callable[[], frozenset[str]] = frozenset,
         has_pod: Callable[[str], bool] = lambda _: False,
+        has_begun: Callable[[str], Awaitable[bool]],
+        now: Callable[[], datetime],
         at_once: int = 8,
         capacity: int = CAPACITY,
     ) -> None:
@@ -88,11 +96,15 @@ class PodLauncher(Executor):
         self._refuse = refuse
         self._pending = pending
         self._has_pod = has_pod
+        self._has_begun = has_begun
+        self._since = now()
+        self._asked_for: OrderedDict[str, None] = OrderedDict()
         self._at_once = at_once
         self._capacity = capacity
         self._waiting: dict[str, Dispatch] = {}
         self._creating: set[str] = set()
-        self._arrived = trio.Event()
+        self._idle = trio.lowlevel.ParkingLot()
+        """Workers; each launch wakes one."""
         self._go_on_at = 0.0
         """Nothing is created before that moment."""
         self._faults = 0
@@ -138,7 +150,7 @@ class PodLauncher(Executor):
             self._dropped += 1
             return
         self._waiting[try_id] = dispatch
-        self._arrived.set()
+        self._idle.unpark()
 
     @override
     def known_tries(self) -> frozenset[str]:
@@ -176,8 +188,7 @@ class PodLauncher(Executor):
             if self._waiting:
                 try_id = next(iter(self._waiting))
                 return try_id, self._waiting.pop(try_id)
-            self._arrived = trio.Event()
-            await self._arrived.wait()
+            await self._idle.park()
 
     async def _create(self, dispatch: Dispatch) -> bool:
         """False: try again, after the pause that was set."""
@@ -189,15 +200,35 @@ class PodLauncher(Executor):
             return True
         staging = dispatch.placement.staging
         try:
+            if self._may_have_had_one(dispatch) and await self._has_begun(spec.try_id):
+                return await self._after_begin(pod_name(spec.task_id, spec.try_id), spec.try_id)
             if staging is not None and not await self._keep_claim(staging):
                 self._dropped += 1  # collected, and not gone yet: the try comes again
                 return True
             await self._api.create_pod(pod)
-        except KubeUnavailable as error:
+        except (KubeUnavailable, StoreUnavailable) as error:
             return self._pause(backoff_s(self._faults + 1), str(error))
         except KubeRefused as refused:
             return await self._after_refusal(dispatch, refused)
         self._created += 1
+        self._went_well()
+        return True
+
+    def _may_have_had_one(self, dispatch: Dispatch) -> bool:
+        """Asked for before: by us, whose request may have been done without an answer, or by the daemon that led."""
+        try_id = dispatch.spec.try_id
+        is_new = try_id not in self._asked_for and dispatch.queued_at is not None and dispatch.queued_at >= self._since
+        self._asked_for[try_id] = None
+        while len(self._asked_for) > REMEMBERED:
+            self._asked_for.popitem(last=False)
+        return not is_new
+
+    async def _after_begin(self, name: str, try_id: str) -> bool:
+        """Its pod began it. If that is not there any more, nobody will say how the try ended."""
+        if await self._api.fetch_pod(name) is None:
+            self._end(try_id, OutcomeKind.LOST, "its pod began it, and is gone without a word")
+        else:
+            self._found += 1
         self._went_well()
         return True
 
@@ -237,14 +268,14 @@ class PodLauncher(Executor):
         return True
 
     def _pause(self, pause_s: float, because: str) -> bool:
-        """All workers; False, for `_create`."""
+        """All workers; False, for `_create`. Those that fail together meet one fault."""
+        self._faults += trio.current_time() >= self._go_on_at
         self._go_on_at = max(self._go_on_at, trio.current_time() + min(pause_s, PAUSE_MAX_S))
         if self._paused_since is None:
             self._paused_since = trio.current_time()
             log.warning("pod_launches_wait", because=because)
         self._paused_because = because
         self._pauses += 1
-        self._faults += 1
         return False
 
     def _went_well(self) -> None:

@@ -87,7 +87,8 @@ class PodWatcher:
         """Try -> its newest pod."""
         self._due: dict[str, None] = {}
         """Uids to look at, the oldest first, each once."""
-        self._arrived = trio.Event()
+        self._idle = trio.lowlevel.ParkingLot()
+        """Workers; each pod that is due wakes one."""
         self._unreadable = 0
         self._complained: set[str] = set()
         self._reported = self._deleted = self._failures = 0
@@ -170,7 +171,7 @@ class PodWatcher:
 
     def _look_at(self, uid: str) -> None:
         self._due[uid] = None
-        self._arrived.set()
+        self._idle.unpark()
 
     # --- what is done --------------------------------------------------------------------------------------------
 
@@ -200,8 +201,7 @@ class PodWatcher:
                     known.changed_while_busy = True
                 elif trio.current_time() >= known.not_before:
                     return known
-            self._arrived = trio.Event()
-            await self._arrived.wait()
+            await self._idle.park()
 
     async def _handle(self, known: _Known) -> None:
         """Everything here may be done twice."""

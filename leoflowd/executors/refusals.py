@@ -28,7 +28,7 @@ ATTEMPTS = 20
 class Refusal(msgspec.Struct, frozen=True):
     try_id: str
     kind: OutcomeKind
-    """FAILED: the try failed, a retry may help. LOST: no user code has run, it costs no retry."""
+    """FAILED: the try failed, a retry may help. LOST: the cluster's or the daemon's fault, it costs no retry."""
     because: str
 
 

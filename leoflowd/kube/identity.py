@@ -34,30 +34,32 @@ class PodIdentities:
         self._asked_at = -KEYS_KEPT_S
         self._lock = trio.Lock()
 
-    async def proves(self, try_id: str, token: str) -> bool:
-        """Is it the token of the pod of this try, or trigger host? Raises `KubeUnavailable` when that cannot be found
-        out now."""
+    async def pod_of(self, try_id: str, token: str) -> str:
+        """The uid of the pod whose token it is, if that is a pod of this try, or trigger host; else nothing. Raises
+        `KubeUnavailable` when that cannot be found out now."""
         if len(token) > TOKEN_MAX or token.count(".") != 2 or not try_id:
             await trio.lowlevel.checkpoint()
-            return False
+            return ""
         try:
             key = await self._key(jwt.get_unverified_header(token).get("kid"))
             if key is None:
-                return False
+                return ""
             claims = jwt.decode(
                 token, key, algorithms=ALGORITHMS, audience=TOKEN_AUDIENCE, options={"require": ["exp", "aud"]}
             )
         except jwt.PyJWTError as error:
             log.warning("pod_token_refused", try_id=try_id, because=str(error))
-            return False
-        return self._is_of(try_id, claims.get("kubernetes.io"))
+            return ""
+        return self._uid_of(try_id, claims.get("kubernetes.io"))
 
-    def _is_of(self, try_id: str, place: Any) -> bool:
+    def _uid_of(self, try_id: str, place: Any) -> str:
         match place:
-            case {"namespace": str(namespace), "pod": {"name": str(name)}}:
-                return namespace == self._namespace and name.endswith(f"-{try_id}")
+            case {"namespace": self._namespace, "pod": {"name": str(name), "uid": str(uid)}} if name.endswith(
+                f"-{try_id}"
+            ):
+                return uid
             case _:
-                return False
+                return ""
 
     async def _key(self, kid: Any) -> Any:
         async with self._lock:

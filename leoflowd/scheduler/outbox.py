@@ -127,7 +127,7 @@ class Outbox:
         else:
             unsendable = launch_fault(spec)
             if unsendable is None:
-                return Dispatch(spec, environment, placement=_placement(one))
+                return Dispatch(spec, environment, placement=_placement(one), queued_at=one.facts.queued_at)
             because = unsendable
         self._refused += 1
         self._refuse(one.try_id, because)

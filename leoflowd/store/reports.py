@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from leoflowd.store.database import Connection, execute, fetch_all, statements
+from leoflowd.store.database import Connection, execute, fetch_all, fetch_value, statements
 from leoflowd.store.hints import send_hint
 
 _SQL = statements("reports")
@@ -29,6 +29,11 @@ async def insert_reports(conn: Connection, bodies: Sequence[str], now: datetime)
 async def list_reports(conn: Connection, *, after: int) -> tuple[ReportRow, ...]:
     """At most `AT_ONCE`, oldest first. A row may still come up behind a younger one, as transactions commit."""
     return await fetch_all(conn, _SQL.list_reports, ReportRow, after=after, at_most=AT_ONCE)
+
+
+async def fetch_has_end(conn: Connection, try_id: str) -> bool:
+    """Does one of them end this try?"""
+    return bool(await fetch_value(conn, _SQL.fetch_has_end, try_id=try_id))
 
 
 async def delete_reports(conn: Connection, ids: Collection[int]) -> int:

@@ -38,13 +38,15 @@ class Kubelet:
         self._ca = ca
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._known: set[str] = set()
+        """Uids: a pod may have the name of one before it."""
         self.processes: dict[str, trio.Process] = {}
         """By pod."""
         self.pods: dict[str, dict[str, Any]] = {}
         """As they were when they began."""
-        assert cluster.server is not None
-        public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self._key.public_key()))
-        cluster.server.signing_keys = {"keys": [{**public, "kid": "k", "alg": "RS256", "use": "sig"}]}
+        self._is_real = cluster.server is None
+        if cluster.server is not None:
+            public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self._key.public_key()))
+            cluster.server.signing_keys = {"keys": [{**public, "kid": "k", "alg": "RS256", "use": "sig"}]}
 
     @property
     def started(self) -> int:
@@ -53,18 +55,18 @@ class Kubelet:
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             while True:
-                for name in await self._admin.names():
-                    if name not in self._known:
-                        self._known.add(name)
-                        nursery.start_soon(self._run_pod, name)
+                for name, uid in await self._admin.uids():
+                    if uid not in self._known:
+                        self._known.add(uid)
+                        nursery.start_soon(self._run_pod, name, uid)
                 await trio.sleep(LOOK_S)
 
-    async def _run_pod(self, name: str) -> None:
+    async def _run_pod(self, name: str, uid: str) -> None:
         await self._admin.bind(name)
         pod = self.pods[name] = await self._admin.fetch(name)
-        place = self._folder / name
+        place = self._folder / uid
         (place / "secrets").mkdir(parents=True)
-        (place / "secrets" / "token").write_text(self._token(pod))
+        (place / "secrets" / "token").write_text(await self._token(pod))
         (place / "secrets" / "ca.crt").write_text(self._ca)
         said = place / "termination"
         said.touch()
@@ -110,11 +112,13 @@ class Kubelet:
             "HOME": str(place),
         }
 
-    def _token(self, pod: dict[str, Any]) -> str:
+    async def _token(self, pod: dict[str, Any]) -> str:
         """As the kubelet asks for it: what the pod's volume wants, for this pod alone."""
         [projected] = [one["projected"] for one in pod["spec"]["volumes"] if "projected" in one]
         [wanted] = [one["serviceAccountToken"] for one in projected["sources"] if "serviceAccountToken" in one]
         assert wanted["audience"] == TOKEN_AUDIENCE
+        if self._is_real:
+            return await self._admin.token(pod, TOKEN_AUDIENCE)
         place = {"namespace": NAMESPACE, "pod": {"name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}}
         claims = {"aud": [wanted["audience"]], "exp": time.time() + LIFE_S, "kubernetes.io": place}
         return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": "k"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -104,6 +105,8 @@ class HostOfPods:
             policy=POLICY,
             dispatches=dispatches,
             refuse=lambda *refused: self.refused.append(refused),
+            has_begun=self._has_begun,
+            now=lambda: datetime.now(UTC),
             at_once=1,
         )
         self.executor: Executor = self._launcher
@@ -115,6 +118,10 @@ class HostOfPods:
             launch(msgspec.structs.replace(dispatch, placement=_IMAGES[dispatch.environment == BROKEN]))
 
         self._launcher.launch = remembering  # type: ignore[method-assign]
+
+    async def _has_begun(self, _try_id: str) -> bool:
+        await trio.lowlevel.checkpoint()
+        return False
 
     async def take(self) -> TrySpec:
         await wait_all_tasks_blocked()

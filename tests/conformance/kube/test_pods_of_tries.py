@@ -28,7 +28,7 @@ from leoflowd.kube.watch import PodWatch
 from tests.conftest import PATIENCE_S
 from tests.fakes.kube.server import Fault
 from tests.kube.clusters import Cluster
-from tests.kube.tries import IMAGE, POLICY, name_of, new_try
+from tests.kube.tries import IMAGE, POLICY, name_of, new_try, pod_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -56,6 +56,8 @@ class Daemon:
             refuse=lambda *refused: self.refused.append(refused),
             pending=self.watcher.pending,
             has_pod=self.watcher.has_pod,
+            has_begun=store.ask_begun,
+            now=lambda: datetime.now(UTC),
         )
 
     def launch(self, task_id: str = "load", **placement: object) -> TrySpec:
@@ -64,9 +66,10 @@ class Daemon:
         self.launch_again(spec, **placement)
         return spec
 
-    def launch_again(self, spec: TrySpec, **placement: object) -> None:
+    def launch_again(self, spec: TrySpec, *, queued_at: datetime | None = None, **placement: object) -> None:
         wanted = Placement(**{"image": IMAGE, **placement})  # type: ignore[arg-type]
-        self.launcher.launch(Dispatch(spec, EnvironmentSpec(), placement=wanted))
+        queued_at = queued_at or datetime.now(UTC)
+        self.launcher.launch(Dispatch(spec, EnvironmentSpec(), placement=wanted, queued_at=queued_at))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
@@ -78,6 +81,8 @@ class Daemon:
 class Store:
     def __init__(self) -> None:
         self.live: set[str] = set()
+        self.begun: set[str] = set()
+        """Tries that a pod was told of."""
         self.told: list[tuple[str, Outcome]] = []
         self.failures = 0
 
@@ -89,6 +94,10 @@ class Store:
         if try_id in self.live:
             self.live.discard(try_id)
             self.told.append((try_id, outcome))
+
+    async def ask_begun(self, try_id: str) -> bool:
+        await trio.lowlevel.checkpoint()
+        return try_id in self.begun
 
     async def ask_live(self, try_ids: Collection[str]) -> frozenset[str]:
         await trio.lowlevel.checkpoint()
@@ -256,6 +265,46 @@ async def test_a_pod_whose_end_is_not_stored_yet_is_not_replaced(cluster: Cluste
     await appears(cluster, daemon.launch("after"))
     assert await exists(cluster, spec) is False
     assert daemon.launcher.statistics().found == 1
+
+
+async def test_a_try_that_a_pod_began_and_left_is_lost_and_gets_no_other(cluster: Cluster, daemon: Daemon) -> None:
+    """Of an earlier daemon's: it came and went while nobody watched, and the sweep launches what is still queued."""
+    spec = new_try()
+    daemon.store.live.add(spec.try_id)
+    daemon.store.begun.add(spec.try_id)
+    daemon.launch_again(spec, queued_at=NOW)
+    await until(lambda: daemon.refused)
+    after = daemon.launch("after")
+    await appears(cluster, after)
+    assert [(try_id, kind) for try_id, kind, _ in daemon.refused] == [(spec.try_id, OutcomeKind.LOST)]
+    assert await exists(cluster, spec) is False
+
+
+async def test_a_try_that_a_pod_began_and_still_has_is_left_to_it(cluster: Cluster, store: Store) -> None:
+    """The launcher knows of it before the first list is read."""
+    spec = new_try()
+    await cluster.api.create_pod(pod_of(spec))
+    store.begun.add(spec.try_id)
+    daemon = Daemon(cluster, store)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(daemon.launcher.run)
+        daemon.launch_again(spec, queued_at=NOW)
+        await until(lambda: daemon.launcher.statistics().found == 1)
+        nursery.cancel_scope.cancel()
+    assert daemon.refused == []
+    assert await exists(cluster, spec)
+
+
+async def test_only_a_try_that_may_have_had_a_pod_is_asked_about(cluster: Cluster, daemon: Daemon) -> None:
+    """Postgres has enough to do."""
+    new = daemon.launch("new")
+    daemon.store.begun.add(new.try_id)
+    old = new_try("old")
+    daemon.store.begun.add(old.try_id)
+    daemon.launch_again(old, queued_at=NOW)
+    await appears(cluster, new)
+    await until(lambda: daemon.refused)
+    assert [try_id for try_id, _, _ in daemon.refused] == [old.try_id]
 
 
 async def test_a_try_that_goes_on_gets_a_pod_in_the_place_of_its_old_one(cluster: Cluster, daemon: Daemon) -> None:

@@ -27,7 +27,7 @@ from leoflowd.store.database import Database
 from tests.conftest import PATIENCE_S
 from tests.fakes.certificates import self_signed
 from tests.integration.agents.conftest import REFUSED, Service, serve_agents
-from tests.integration.scheduler.conftest import dag, task
+from tests.integration.scheduler.conftest import dag, task, utc_now
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
@@ -41,8 +41,8 @@ class Cluster:
         return json.dumps({"keys": [{**public, "kid": "k1", "alg": "RS256", "use": "sig"}]}).encode()
 
 
-def token(try_id: str, *, key: Any = KEY, kid: str = "k1", **claims: Any) -> str:
-    place = {"namespace": claims.pop("namespace", "leoflow"), "pod": {"name": pod_name("t", try_id), "uid": "u"}}
+def token(try_id: str, *, key: Any = KEY, kid: str = "k1", uid: str = "u", **claims: Any) -> str:
+    place = {"namespace": claims.pop("namespace", "leoflow"), "pod": {"name": pod_name("t", try_id), "uid": uid}}
     said = {"aud": ["leoflow"], "exp": time.time() + 600, "kubernetes.io": place, **claims}
     return jwt.encode({k: v for k, v in said.items() if v is not None}, key, algorithm="RS256", headers={"kid": kid})
 
@@ -147,6 +147,57 @@ async def test_no_other_token_does(behind: Behind, odd: dict[str, Any]) -> None:
     with pytest.raises(REFUSED) as refused:
         await behind.first_word(hello(try_id, token(try_id, **odd)))
     assert not isinstance(refused.value, GRPCError) or "not the one of this try" in str(refused.value)
+
+
+async def test_a_second_pod_of_a_try_hears_nothing_of_it_and_the_try_is_lost(behind: Behind) -> None:
+    """The first one may have run it: it is gone, since two pods have no name together."""
+    try_id = await a_try(behind)
+    assert isinstance(await behind.first_word(hello(try_id, token(try_id, uid="first"))), m.Welcome)
+    answer = await behind.first_word(hello(try_id, token(try_id, uid="second")))
+    assert isinstance(answer, m.Terminate)
+    assert answer.stale
+    [(refused, kind, because)] = behind.service.refused
+    assert (refused, kind) == (try_id, m.OutcomeKind.LOST)
+    assert because.startswith("its pod began it and is gone")
+
+
+async def test_the_pod_that_has_a_try_may_come_again_as_often_as_it_likes(behind: Behind) -> None:
+    try_id = await a_try(behind)
+    for _ in range(2):
+        answer = await behind.first_word(hello(try_id, token(try_id)))
+        assert isinstance(answer, m.Welcome)
+        assert answer.spec is not None
+    assert behind.service.refused == []
+
+
+async def test_of_pods_that_ask_together_one_gets_the_try(behind: Behind) -> None:
+    try_id = await a_try(behind)
+    answers: list[Any] = []
+
+    async def ask(uid: str) -> None:
+        answers.append(await behind.first_word(hello(try_id, token(try_id, uid=uid))))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(ask, f"pod {number}")
+    assert sorted(type(answer) is m.Welcome for answer in answers) == [False] * 4 + [True]
+
+
+async def test_a_try_that_goes_on_begins_in_another_pod(behind: Behind) -> None:
+    """Rescheduled: its number is the same, its id is new, and the pod of before has nothing more to say."""
+    world = behind.service.world
+    try_id = await a_try(behind)
+    assert isinstance(await behind.first_word(hello(try_id, token(try_id, uid="first"))), m.Welcome)
+    row = await world.row(try_id)
+    now = utc_now()
+    again = m.Outcome(kind=m.OutcomeKind.RESCHEDULE, because="not yet", start_date=now, end_date=now, reschedule_at=now)
+    with trio.fail_after(PATIENCE_S):
+        await world.inbox.try_ended(row, again, None)
+    goes_on = (await world.launched_ids(1))["t"]
+    old = await behind.first_word(hello(try_id, token(try_id, uid="first")))
+    assert isinstance(old, m.Terminate)
+    assert isinstance(await behind.first_word(hello(goes_on, token(goes_on, uid="second"))), m.Welcome)
+    assert behind.service.refused == []
 
 
 async def test_an_agent_that_is_answered_by_somebody_else_says_nothing(behind: Behind, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from leoflowd.assembly.foundation import tell_end
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, XComItem
 from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.contract.waits import WaitEnd
@@ -57,6 +58,22 @@ async def rows(db: Database) -> int:
 
 async def none_left(world: World) -> bool:
     return await rows(world.db) == 0
+
+
+async def test_a_try_whose_end_another_daemon_heard_is_not_taken_for_lost(world: World) -> None:
+    """Its pod may be gone by the time that the leader reads what its agent said."""
+    async with world.leading(), following(world.db) as follower:
+        run = await world.create(dag("d", task("a")))
+        ids = await world.launched_ids(1)
+        row = await world.row(ids["a"])
+        with trio.fail_after(PATIENCE_S):
+            await follower.try_ended(row, outcome(), None)
+            with pytest.raises(StoreUnavailable, match="is not decided yet"):
+                await tell_end(world.db, world.inbox, ids["a"], outcome(OutcomeKind.LOST))
+            async with reading(world):
+                await world.until(lambda: none_left(world))
+            await tell_end(world.db, world.inbox, ids["a"], outcome(OutcomeKind.LOST))
+        assert await world.states(run) == {"a": "success"}
 
 
 async def test_what_a_follower_was_told_is_decided_by_the_leader(world: World) -> None:
