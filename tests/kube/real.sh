@@ -110,13 +110,13 @@ build_programs() {
 
 # The one generated file that the source lacks. Its own `make` would generate, and compile for it, everything anew.
 generate_openapi() {
-    go build -o "$1/openapi-gen" k8s.io/kubernetes/vendor/k8s.io/kube-openapi/cmd/openapi-gen
-    local tagged packages
-    tagged="$(grep -rl --include='*.go' '+k8s:openapi-gen=' vendor/k8s.io/*/ |
-        grep -v -e '/zz_generated' -e '_test.go$' -e ^vendor/k8s.io/{kube-openapi,gengo,code-generator,sample-apiserver}/)"
-    packages="$(xargs -n1 dirname <<< "$tagged" | sort -u | sed 's#^#k8s.io/kubernetes/#' | paste -sd,)"
-    "$1/openapi-gen" --logtostderr -i "$packages" -p k8s.io/kubernetes/pkg/generated/openapi -O zz_generated.openapi \
-        -h hack/boilerplate/boilerplate.generatego.txt -r "$1/violations"
+    local packages
+    go build -o "$1/openapi-gen" k8s.io/kubernetes/vendor/k8s.io/kube-openapi/cmd/openapi-gen &&
+        packages="$(grep -rl --include='*.go' '+k8s:openapi-gen=' vendor/k8s.io/*/ |
+            grep -v -e '/zz_generated' -e '_test.go$' -e '^vendor/k8s.io/\(kube-openapi\|gengo\|code-generator\|sample-apiserver\)/' |
+            xargs -n1 dirname | sort -u | sed 's#^#k8s.io/kubernetes/#' | paste -sd,)" &&
+        "$1/openapi-gen" --logtostderr -i "$packages" -p k8s.io/kubernetes/pkg/generated/openapi -O zz_generated.openapi \
+            -h hack/boilerplate/boilerplate.generatego.txt -r "$1/violations"
 }
 
 # Without the clouds' own volumes and load balancers, which are a fifth of the work and no use to anybody here.
