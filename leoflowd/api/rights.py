@@ -73,8 +73,8 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.PATH, "public_dag_versions: get_version get_source"),
     (Right.READ, Object.PATH, "public_tasks: list_tasks get_task"),
     (Right.DEPLOY, Object.BODY, "public_leoflow: register"),
-    (Right.READ, Object.PATH, "own_versions: diff"),
-    (Right.DEPLOY, Object.PATH, "own_versions: rollback"),
+    (Right.READ, Object.PATH, "own_versions: diff list_versions"),
+    (Right.DEPLOY, Object.PATH, "own_versions: rollback promote_canary"),
     # runs
     (Right.READ, Object.PATH_OR_ALL, "public_dag_runs: list_dag_runs list_dag_runs_batch"),
     (Right.READ, Object.PATH, "public_dag_runs: get_dag_run wait_dag_run"),

@@ -32,6 +32,8 @@ COMMANDS = {
     "assets": ("leoflowd.cli.assets", "assets", "List assets, events and watchers; make events and runs."),
     "connections": ("leoflowd.cli.connections", "connections", "Add, list, test and delete connections."),
     "variables": ("leoflowd.cli.variables", "variables", "List, set, delete, import and export variables."),
+    "versions": ("leoflowd.cli.versions", "versions", "List the versions of a DAG, and what became of canaries."),
+    "promote": ("leoflowd.cli.versions", "promote", "Make the canary of a DAG its current version."),
     "diff": ("leoflowd.cli.versions", "diff", "Show what differs between two versions of a DAG."),
     "rollback": ("leoflowd.cli.versions", "rollback", "Make an older version of a DAG current."),
     "test": ("leoflowd.cli.test", "test", "Run a DAG to the end here, without a server."),
