@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
+from leoflowd.contract.access_token import without_access_tokens
 from leoflowd.contract.values import shown_value
 
 _bound: contextvars.ContextVar[Mapping[str, object]] = contextvars.ContextVar("bound", default=MappingProxyType({}))
@@ -71,6 +72,9 @@ class _Lines(logging.Formatter):
 
     @override
     def format(self, record: logging.LogRecord) -> str:
+        return without_access_tokens(self._line(record))
+
+    def _line(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = getattr(record, "fields", {})
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         error = self.formatException(record.exc_info) if record.exc_info else None

@@ -47,6 +47,7 @@ MODULES: tuple[str, ...] = (
     "public.backfills",
     "public.leoflow",
     "own.versions",
+    "own.tokens",
     "own.waits",
     "own.watchers",
     "own.callbacks",

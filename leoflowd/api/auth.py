@@ -1,4 +1,4 @@
-"""Who is calling: tokens, the `_token` cookie, passwords, and the check that runs before every route.
+"""Who is calling: logins, access tokens, the `_token` cookie, passwords, and the check that runs before every route.
 
 A valid cookie wins over the Authorization header, as in Airflow 3.2; a cookie that we refuse is deleted in the answer,
 or a browser would bounce between the login and the page for ever. What a route needs is in `rights.py`, the decision in
@@ -20,10 +20,12 @@ from leoflowd.api.context import ApiContext, context
 from leoflowd.api.login_limits import LoginLimits
 from leoflowd.api.problems import NotAuthenticated
 from leoflowd.api.rights import NEEDS, SAFE_METHODS
+from leoflowd.contract.access_token import claims_to_be_one, hash_of, is_access_token
 from leoflowd.contract.errors import Invalid, NotAllowed, NotFound
 from leoflowd.contract.values import shown
-from leoflowd.core.rights import Dags, Right, User, dags_for, is_allowed
-from leoflowd.store import api_users
+from leoflowd.core.rights import TOKEN_RIGHTS, Dags, Right, User, dags_for, is_allowed, narrowed
+from leoflowd.store import access_tokens, api_users
+from leoflowd.store.access_tokens import TokenRow
 from leoflowd.store.settings import fetch_or_create_secret
 
 COOKIE = "_token"
@@ -41,6 +43,8 @@ class Caller(User, frozen=True, kw_only=True):
     """The login that this token goes back to: a token that was made with another one ends with it."""
     issued_at: datetime
     expires_at: datetime
+    access_token: TokenRow | None = None
+    """With which it was called; None: with a login."""
 
 
 class InvalidToken(NotAllowed):
@@ -155,6 +159,71 @@ async def _fetch_role(ctx: ApiContext, username: str, session: str, issued_at: d
     return found.role
 
 
+async def _fetch_user_now(ctx: ApiContext, who: Caller) -> User | None:
+    """The caller with the rights of this moment; None when the login or the access token is over."""
+    if who.access_token is not None:
+        async with ctx.db.api.connection() as conn:
+            row = await access_tokens.fetch_token_by_id(conn, who.access_token.id)
+        return None if row is None or _why_over(row, ctx.now()) else _user_of(ctx, row)
+    role = await _fetch_role(ctx, who.username, who.session, who.issued_at)
+    if role is None:
+        return None
+    return User(username=who.username, role=role, grants=ctx.grants(who.username, role))
+
+
+# --- access tokens: ADR 80 ---------------------------------------------------------------------------------------
+
+
+async def read_access_token(token: str) -> Caller:
+    """Raises `NotAuthenticated`, which says why: whoever has the token may know."""
+    if not is_access_token(token):
+        raise NotAuthenticated("The access token is not complete: it was cut or mistyped")
+    ctx, now = context(), context().now()
+    async with ctx.db.api.connection() as conn:
+        row = await access_tokens.fetch_token(conn, hash_of(token))
+        if row is None:
+            raise NotAuthenticated("The access token is not one of this server's, or it was removed with its user")
+        because = _why_over(row, now)
+        if because is not None:
+            raise NotAuthenticated(because)
+        if row.last_used_at is None or row.last_used_at < now - access_tokens.USED_AGAIN_AFTER:
+            await access_tokens.mark_used(conn, row.id, now)
+    user = _user_of(ctx, row)
+    return Caller(
+        username=user.username,
+        role=user.role,
+        grants=user.grants,
+        session=f"access token {row.id}",
+        issued_at=row.created_at,
+        expires_at=row.expires_at,
+        access_token=row,
+    )
+
+
+def _why_over(row: TokenRow, now: datetime) -> str | None:
+    """None: it is good."""
+    if row.revoked_at is not None:
+        return f"The access token `{row.name}` was revoked"
+    if row.expires_at <= now:
+        return f"The access token `{row.name}` expired at {row.expires_at:%Y-%m-%d %H:%M} UTC"
+    if row.sessions_valid_from is not None and row.created_at < row.sessions_valid_from:
+        return f"The access token `{row.name}` ended with the password of its user, which was changed"
+    return None
+
+
+def _user_of(ctx: ApiContext, row: TokenRow) -> User:
+    """A person's token has what it was made for and the person has now; a service's, what it was made for."""
+    username, role = (f"service:{row.name}", "Admin") if row.username is None else (row.username, row.role or "")
+    grants = narrowed(ctx.grants(username, role), TOKEN_RIGHTS.get(row.rights, frozenset()))
+    return User(username=username, role=role, grants=grants)
+
+
+def refuse_access_tokens(what: str) -> None:
+    """For what would outlive the token that asked for it. Raises `NotAllowed`."""
+    if caller().access_token is not None:
+        raise NotAllowed(f"An access token cannot {what}: log in with a password for that")
+
+
 class SessionWatch:
     """May whoever opened a stream still read it? Every answer that goes on for longer asks this between its parts."""
 
@@ -172,11 +241,8 @@ class SessionWatch:
         who = self._caller
         if self._ctx.now() > who.expires_at + LEEWAY:
             return False
-        role = await _fetch_role(self._ctx, who.username, who.session, who.issued_at)
-        if role is None:
-            return False
-        now = User(username=who.username, role=role, grants=self._ctx.grants(who.username, role))
-        return is_allowed(now, self._right, self._dag)
+        now = await _fetch_user_now(self._ctx, who)
+        return now is not None and is_allowed(now, self._right, self._dag)
 
     async def sleep(self, seconds: float) -> bool:
         """Sleep, however long, as long as the session is valid; whether it is at the end."""
@@ -194,6 +260,11 @@ async def revoke_token(token: str) -> None:
         ended = await read_token(token)
     except (InvalidToken, TokenExpired):
         return
+    await end_session(ended)
+
+
+async def end_session(ended: Caller) -> None:
+    """Of a login, with all tokens that were made in it."""
     ctx = context()
     longest = timedelta(seconds=max(ctx.config.token_ttl_s, ctx.config.cli_token_ttl_s))
     last = max(ended.expires_at, ctx.now() + longest) + LEEWAY
@@ -287,7 +358,8 @@ async def _identify() -> Caller:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise NotAuthenticated("Not authenticated")
-    return await read_token(token.strip())
+    token = token.strip()
+    return await (read_access_token(token) if claims_to_be_one(token) else read_token(token))
 
 
 def refuse_cross_site() -> None:

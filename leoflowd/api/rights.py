@@ -72,9 +72,9 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.PATH_OR_ALL, "public_dag_versions: list_versions"),
     (Right.READ, Object.PATH, "public_dag_versions: get_version get_source"),
     (Right.READ, Object.PATH, "public_tasks: list_tasks get_task"),
-    (Right.OPERATE, Object.BODY, "public_leoflow: register"),
-    (Right.READ, Object.PATH, "own_versions: diff"),
-    (Right.OPERATE, Object.PATH, "own_versions: rollback"),
+    (Right.DEPLOY, Object.BODY, "public_leoflow: register"),
+    (Right.READ, Object.PATH, "own_versions: diff list_versions"),
+    (Right.DEPLOY, Object.PATH, "own_versions: rollback promote_canary"),
     # runs
     (Right.READ, Object.PATH_OR_ALL, "public_dag_runs: list_dag_runs list_dag_runs_batch"),
     (Right.READ, Object.PATH, "public_dag_runs: get_dag_run wait_dag_run"),
@@ -129,6 +129,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.OPERATE, Object.NONE, "public_variables: list_variables get_variable post_variable patch_variable"),
     (Right.OPERATE, Object.NONE, "public_variables: delete_variable bulk_variables"),
     (Right.OPERATE, Object.NONE, "ui_connections: hook_meta"),
+    (Right.READ, Object.NONE, "own_tokens: whoami end_session list_tokens create_token revoke_token"),
     (Right.READ, Object.NONE, "public_leoflow: tree"),
     (Right.READ, Object.NONE, "public_plugins: list_plugins list_plugin_import_errors"),
     # the UI's own

@@ -1,16 +1,21 @@
-"""`leoflow auth login`: exchange a password for a token and save it, readable by the user alone."""
+"""`leoflow auth`: exchange a password for a token and save it, readable by the user alone; access tokens for programs.
+
+What `LEOFLOW_TOKEN` and `--token` give is no saved login: `logout` leaves it alone, `revoke-token` ends it by name.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from leoflowd.cli import login as saved_login
 from leoflowd.cli.failures import CommandFailed, ExitCode
-from leoflowd.cli.options import server_command
+from leoflowd.cli.options import confirm, server_command
 from leoflowd.cli.output import Output, echo
 
 if TYPE_CHECKING:
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def auth() -> None:
-    """Log in."""
+    """Log in and out; make and revoke access tokens."""
 
 
 @auth.command()
@@ -44,6 +49,129 @@ def login(client: Client, out: Output, username: str, password_stdin: bool) -> N
     saved_login.save(client.login.server, answer["access_token"], path)
     document = {"server": client.login.server, "username": username, "saved": str(path)}
     out.show(document, lambda: echo(f"logged in at {client.login.server} as {username}"))
+
+
+@auth.command()
+@server_command
+def logout(client: Client, out: Output) -> None:
+    """End the saved login, here and at the server: with all tokens that were made in it."""
+    path, server = saved_login.config_path(), client.login.server
+    if client.login.token and client.login.token != saved_login.saved_token(server, path):
+        raise CommandFailed(
+            ExitCode.USAGE,
+            "the token of --token or LEOFLOW_TOKEN is no saved login; end it with `leoflow auth revoke-token NAME`, "
+            "or unset it and log out again",
+        )
+    if not saved_login.forget(server, path):
+        raise CommandFailed(ExitCode.NOT_FOUND, f"there is no saved login for {server} in {path}")
+    if client.login.token:
+        _end_session(client)
+    out.show({"server": server, "saved": str(path)}, lambda: echo(f"logged out at {server}"))
+
+
+def _end_session(client: Client) -> None:
+    try:
+        client.delete("/leoflow/api/session")
+    except CommandFailed as failure:
+        if failure.code is ExitCode.NOT_ALLOWED:
+            return  # it was over already
+        raise CommandFailed(
+            failure.code, f"the saved login was removed, but may be valid at the server until it expires: {failure}"
+        ) from failure
+
+
+@auth.command()
+@server_command
+def status(client: Client, out: Output) -> None:
+    """Say who you are, where, until when, and with which rights."""
+    me = client.get("/leoflow/api/me")
+    source = _source(client)
+    document = {"server": client.login.server, "token_from": source, **me}
+    out.show(document, lambda: echo("\n".join(_status_lines(client.login.server, source, me))))
+
+
+def _source(client: Client) -> str:
+    if client.login.token == saved_login.saved_token(client.login.server, saved_login.config_path()):
+        return "the saved login"
+    return "LEOFLOW_TOKEN" if client.login.token == os.environ.get("LEOFLOW_TOKEN") else "--token"
+
+
+def _status_lines(server: str, source: str, me: dict[str, Any]) -> list[str]:
+    kind = "a login" if me["kind"] == "login" else f"the {me['kind']} access token {me['token_name']!r}"
+    role = f" ({me['role']})" if me["role"] else ""
+    return [
+        f"{server}: {me['username']}{role}",
+        f"  by {kind}, from {source}",
+        f"  until {_moment(me['expires_at'])}",
+        f"  rights: {', '.join(me['rights'])}",
+    ]
+
+
+@auth.command("create-token")
+@click.option("--name", required=True, help="What it is for: shown in lists, and the audit log names it.")
+@click.option("--expires", required=True, metavar="90d", help="90d, 12h, 30m; 366 days at most.")
+@click.option(
+    "--rights",
+    type=click.Choice(["read", "run", "deploy", "operate", "admin"]),
+    default="read",
+    show_default=True,
+    help="run: also trigger and clear; deploy: also register versions; operate: also connections, variables, pools.",
+)
+@click.option("--service", is_flag=True, help="Of no person: it outlives who makes it. For administrators.")
+@server_command
+def create_token(client: Client, out: Output, name: str, expires: str, rights: str, service: bool) -> None:
+    """Make an access token for a program, which sets it as LEOFLOW_TOKEN. It is shown once."""
+    body = {"name": name, "rights": rights, "expires_in_s": _seconds(expires), "service": service}
+    made = client.post("/leoflow/api/tokens", body)
+    out.note(f"{name}: {rights}, until {_moment(made['expires_at'])}. It is not shown again:")
+    out.show(made, lambda: echo(made["token"]))
+
+
+@auth.command()
+@server_command
+def tokens(client: Client, out: Output) -> None:
+    """List access tokens: your own; for an administrator everybody's."""
+    rows = client.get("/leoflow/api/tokens")["tokens"]
+    headers = ("name", "of", "rights", "state", "expires", "last used")
+    cells = [
+        (
+            row["name"],
+            row["username"] or "service",
+            row["rights"],
+            row["state"],
+            _moment(row["expires_at"]),
+            _moment(row["last_used_at"]) if row["last_used_at"] else "never",
+        )
+        for row in rows
+    ]
+    out.show({"tokens": rows}, lambda: out.table(headers, cells))
+
+
+@auth.command("revoke-token")
+@click.argument("name_or_id", metavar="NAME|ID")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@server_command
+def revoke_token(client: Client, out: Output, name_or_id: str, yes: bool) -> None:
+    """Refuse an access token from now on."""
+    from leoflowd.cli.client import segment
+
+    confirm(out, f"Revoke the access token {name_or_id!r} at {client.login.server}?", yes=yes)
+    revoked = client.delete(f"/leoflow/api/tokens/{segment(name_or_id)}")
+    out.show(revoked, lambda: echo(f"revoked {revoked['name']}"))
+
+
+_UNITS_S = {"d": 86_400, "h": 3600, "m": 60}
+
+
+def _seconds(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,6})([dhm])", text.strip().lower())
+    if found is None or not int(found[1]):
+        raise CommandFailed(ExitCode.USAGE, f"--expires {text!r} is no time: write 90d, 12h or 30m")
+    return int(found[1]) * _UNITS_S[found[2]]
+
+
+def _moment(text: str) -> str:
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _password(username: str, out: Output, *, from_stdin: bool) -> str:

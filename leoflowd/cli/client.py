@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.login import Login, resolve
+from leoflowd.contract.access_token import claims_to_be_one
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.values import checked_json
 
@@ -37,6 +38,9 @@ EXIT_CODES = {
     422: ExitCode.INVALID,
 }
 """Every other status that is no success is `UNEXPECTED`."""
+
+REVOKED = "Invalid JWT token"
+"""What a server says, as Airflow's, of a login that is over or was never one."""
 
 
 class Client:
@@ -159,9 +163,8 @@ class Client:
         status = response.status_code
         code = EXIT_CODES.get(status, ExitCode.UNEXPECTED)
         detail = _detail(response)
-        if status == 401:
-            advice = "the login is missing or over" if self.login.token else "you are not logged in"
-            message = f"{advice} at {self.login.server}; run `leoflow auth login`, or set LEOFLOW_TOKEN"
+        if status == 401 or (status == 403 and detail == REVOKED):
+            message = f"{_why_not_in(self.login, detail)}; run `leoflow auth login`, or set LEOFLOW_TOKEN"
         elif code is ExitCode.UNEXPECTED:
             message = f"{self.login.server} answered {method} {path} with {status}: {detail}"
         else:
@@ -187,6 +190,17 @@ def _headers(login: Login) -> dict[str, str]:
     if login.token and not (login.token.isascii() and login.token.isprintable()):
         raise CommandFailed(ExitCode.USAGE, "the token is none: it holds other characters than tokens have")
     return {"authorization": f"Bearer {login.token}"} if login.token else {}
+
+
+def _why_not_in(login: Login, detail: str) -> str:
+    """`detail`: what the server says of the token that it refused."""
+    if not login.token:
+        return f"you are not logged in at {login.server}"
+    if detail == REVOKED:
+        return f"{login.server} does not accept the login any more: it was revoked, or the password was changed"
+    if claims_to_be_one(login.token):
+        return f"{login.server}: {detail}"
+    return f"the login is missing or over at {login.server}"
 
 
 def _reason(error: httpx.RequestError) -> str:

@@ -54,6 +54,14 @@ SECRET_FILES = (".env", ".env.*", ".netrc", ".pgpass", ".pypirc", "*.pem", "*.ke
 _NAME = re.compile(r"[^a-z0-9]+")
 
 
+def _percent(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,2} ?%?", value.strip()) is None:
+        raise click.BadParameter(f"{value!r} is no share: write 10%, in whole percent, at most 99%")
+    return int(value.strip().rstrip("% "))
+
+
 class Plan(msgspec.Struct, frozen=True):
     """One project, compiled, and what its image will be called."""
 
@@ -87,6 +95,19 @@ class Plan(msgspec.Struct, frozen=True):
 @click.option("--dag-version", default="", help="A label for people, e.g. `$(git describe --always --dirty)`.")
 @click.option("--trigger", "triggers", is_flag=True, help="Start a run of each DAG.")
 @click.option("--wait", is_flag=True, help="With --trigger: wait for their ends; exit 1 when one fails.")
+@click.option(
+    "--canary",
+    callback=_percent,
+    metavar="10%",
+    help="A share of the new runs, until `leoflow promote`.",
+)
+@click.option(
+    "--rollback-above",
+    callback=_percent,
+    metavar="20%",
+    help="Of a canary: back when more of its runs failed [20%].",
+)
+@click.option("--after", type=click.IntRange(1, 10_000), help="Of a canary: judged from so many ended runs on [10].")
 @click.option("--dry-run", is_flag=True, help="Compile, and show Dockerfile and commands; nothing is built or sent.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @python_option
@@ -108,6 +129,9 @@ def deploy(
     dag_version: str,
     triggers: bool,
     wait: bool,
+    canary: int | None,
+    rollback_above: int | None,
+    after: int | None,
     dry_run: bool,
     yes: bool,
     python: Path | None,
@@ -121,13 +145,16 @@ def deploy(
 
     if wait and not triggers:
         raise CommandFailed(ExitCode.USAGE, "--wait waits for the runs of --trigger; add --trigger or leave it out")
+    route = _route(canary, rollback_above, after)
     chosen = Builder(builder or BUILDERS[0], options) if dry_run else find_builder(builder, options)
     compiler = Compiler(out, python, data_dir, loadable_of_file(variables), for_pods=True)
     found = _projects(target, everything)
     with nullcontext() if dry_run else open_client(server, token) as client:
         if client is not None:
             confirm(out, f"Deploy {_names(found)} to {client.login.server}?", yes=yes)
-        deployment = _Deployment(out, client, chosen, compiler, registry, base, platform, dag_version, Path(target))
+        deployment = _Deployment(
+            out, client, chosen, compiler, registry, base, platform, dag_version, Path(target), route
+        )
         done, failed = deployment.run(found)
         runs = [] if client is None or not triggers else list(_trigger(client, out, done, wait=wait))
     out.show({"deployed": done, "failed": failed, "runs": runs}, lambda: _print(out, done, runs, dry_run=dry_run))
@@ -140,6 +167,15 @@ def deploy(
         )
     if any(run.get("state") == "failed" for run in runs):
         raise click.exceptions.Exit(ExitCode.RUN_FAILED)
+
+
+def _route(canary: int | None, rollback_above: int | None, after: int | None) -> str:
+    """Where versions are registered, with the terms of a canary."""
+    if canary is None and (rollback_above is not None or after is not None):
+        raise CommandFailed(ExitCode.USAGE, "--rollback-above and --after are a canary's; add --canary 10%")
+    terms = {"canary": canary, "rollback_above": rollback_above, "after": after}
+    query = "&".join(f"{name}={value}" for name, value in terms.items() if value is not None)
+    return f"{ROUTE}?{query}" if query else ROUTE
 
 
 class _Deployment:
@@ -156,6 +192,7 @@ class _Deployment:
         platform: str | None,
         dag_version: str,
         named: Path,
+        route: str,
     ) -> None:
         self._out = out
         self._client = client
@@ -165,6 +202,7 @@ class _Deployment:
         self._base = base
         self._platform = platform
         self._dag_version = dag_version
+        self._route = route
         self._named = named if named.exists() else Path()
 
     def run(self, projects: Sequence[Project]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -303,13 +341,16 @@ class _Deployment:
 
         assert self._client is not None, "a dry run registers nothing"
         pinned = msgspec.structs.replace(spec, image=image, dag_version=self._dag_version)
-        answer = self._client.post_bytes(ROUTE, dag_spec.encode_canonical(pinned))
+        answer = self._client.post_bytes(self._route, dag_spec.encode_canonical(pinned))
         missing = [each for each in connections_in(spec) if not self._knows(each)]
         if missing:
             self._out.note(
                 f"{spec.dag_id}: the server has no connection {', '.join(missing)}; see `leoflow connections add`"
             )
         facts = {"version": answer["version_number"], "new": answer["created"], "missing_connections": missing}
+        facts["canary"] = answer.get("canary")
+        if self._route != ROUTE and facts["canary"] is None:
+            self._out.note(f"{spec.dag_id}: no canary: its first version, or the one that is current already")
         return self._row(spec, image=image, **facts)
 
     def _row(self, spec: DagSpec, **facts: Any) -> dict[str, Any]:
@@ -464,7 +505,8 @@ def _print(out: Output, done: Sequence[dict[str, Any]], runs: Sequence[dict[str,
             echo(f"# {each['dag_id']}\n{each['dockerfile']}\n{shlex.join(each['command'])}")
         else:
             new = "" if each["new"] else " (as it was)"
-            echo(f"{each['dag_id']}: version {each['version']}{new}, {each['image']}")
+            share = f", canary of {each['canary']['share']} % of the new runs" if each["canary"] else ""
+            echo(f"{each['dag_id']}: version {each['version']}{new}{share}, {each['image']}")
         if each["connections"]:
             echo(f"{each['dag_id']}: needs the connections {', '.join(each['connections'])}")
     for run in runs:

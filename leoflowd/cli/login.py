@@ -47,6 +47,22 @@ def save(server: str, token: str, path: Path) -> None:
     _write(path, content)
 
 
+def forget(server: str, path: Path) -> bool:
+    """Remove the token of this server, and the server as the default one; was there one?"""
+    content = _read(path)
+    logins: dict[str, Any] = content.get("logins") or {}
+    if logins.pop(server, None) is None and content.get("server") != server:
+        return False
+    if content.get("server") == server:
+        del content["server"]
+    _write(path, content)
+    return True
+
+
+def saved_token(server: str, path: Path) -> str | None:
+    return (_read(path).get("logins") or {}).get(server)
+
+
 def _normal(url: str) -> str:
     url = url.rstrip("/")
     if not url.startswith(("http://", "https://")):

@@ -1,4 +1,4 @@
-"""`leoflow diff` and `leoflow rollback`: two versions of a DAG compared, and an older one made current."""
+"""`leoflow versions`, `diff`, `rollback`, `promote`: listed, compared, an older one or a canary made current."""
 
 from __future__ import annotations
 
@@ -78,3 +78,46 @@ def rollback(client: Client, out: Output, dag_id: str, version_number: int, yes:
     confirm(out, f"Make version {version_number} of DAG {dag_id!r} current?", yes=yes)
     done = client.post(f"{_path(dag_id)}/rollback", {"version_number": version_number})
     out.show(done, lambda: echo(f"{dag_id}: version {done['rolled_back_from']} -> {done['version_number']}"))
+
+
+@click.command()
+@click.argument("dag_id")
+@server_command
+def versions(client: Client, out: Output, dag_id: str) -> None:
+    """List the versions of DAG_ID, newest first: which is current, which is a canary, and how its runs ended."""
+    rows = client.get(f"{_path(dag_id)}/versions")["versions"]
+    cells = [
+        (row["version_number"], row["created_at"][:16].replace("T", " "), _standing(row), row["label"], row["image"])
+        for row in rows
+    ]
+    headers = ("version", "created (UTC)", "standing", "label", "image")
+    out.show({"dag_id": dag_id, "versions": rows}, lambda: out.table(headers, cells))
+
+
+def _standing(row: dict[str, Any]) -> str:
+    """Current, or what it is or was as a canary."""
+    canary = row["canary"]
+    parts = ["current"] if row["is_current"] else []
+    if canary is not None and canary["outcome"] is None:
+        ended = canary["succeeded"] + canary["failed"]
+        parts.append(
+            f"canary of {canary['share']} %: {canary['runs']} runs, {canary['failed']} of {ended} ended failed "
+            f"(back above {canary['rollback_above']} % from {canary['after']} on)"
+        )
+    elif canary is not None and canary["outcome"] != "promoted":
+        parts.append(f"canary, {canary['outcome'].replace('_', ' ')}: {canary['because']}")
+    return "; ".join(parts)
+
+
+@click.command()
+@click.argument("dag_id")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@server_command
+def promote(client: Client, out: Output, dag_id: str, yes: bool) -> None:
+    """Make the canary of DAG_ID its current version: all new runs are of it.
+
+    Runs that exist keep their version. `leoflow rollback` goes back, and also ends a canary that was not promoted.
+    """
+    confirm(out, f"Make the canary of DAG {dag_id!r} its current version?", yes=yes)
+    done = client.post(f"{_path(dag_id)}/promote", None)
+    out.show(done, lambda: echo(f"{dag_id}: version {done['promoted_over']} -> {done['version_number']}"))

@@ -17,6 +17,8 @@ class Right(Enum):
     READ = auto()
     ACT = auto()
     """Trigger, pause, clear, mark, note, delete: whatever touches DAGs, runs and task instances."""
+    DEPLOY = auto()
+    """Register versions, roll back, promote: what runs is decided here, and nothing secret is shown."""
     OPERATE = auto()
     """Pools, waits, connections, variables, assets; reading the secrets-bearing ones too."""
     ADMIN = auto()
@@ -49,9 +51,18 @@ Grants = Mapping[Right, Dags]
 ROLES: Mapping[str, frozenset[Right]] = {
     "Viewer": frozenset({Right.READ}),
     "User": frozenset({Right.READ, Right.ACT}),
-    "Op": frozenset({Right.READ, Right.ACT, Right.OPERATE}),
-    "Admin": frozenset({Right.READ, Right.ACT, Right.OPERATE, Right.ADMIN}),
+    "Op": frozenset({Right.READ, Right.ACT, Right.DEPLOY, Right.OPERATE}),
+    "Admin": frozenset({Right.READ, Right.ACT, Right.DEPLOY, Right.OPERATE, Right.ADMIN}),
 }
+
+TOKEN_RIGHTS: Mapping[str, frozenset[Right]] = {
+    "read": ROLES["Viewer"],
+    "run": ROLES["User"],
+    "deploy": frozenset({Right.READ, Right.ACT, Right.DEPLOY}),
+    "operate": ROLES["Op"],
+    "admin": ROLES["Admin"],
+}
+"""What an access token was made for -> the rights that it has at most."""
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +76,11 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 def grants_of_role(username: str, role: str) -> Grants:
     """What a role gives: its rights, on all DAGs. A role that is not known gives nothing."""
     return dict.fromkeys(ROLES.get(role, ()), ALL_DAGS)
+
+
+def narrowed(grants: Grants, rights: frozenset[Right]) -> Grants:
+    """Of these grants, those of these rights."""
+    return {right: dags for right, dags in grants.items() if right in rights}
 
 
 def only(dag_id: str) -> Dags:

@@ -13,7 +13,7 @@ from leoflowd.core.silence import Signs, SilenceLimits, lost_because
 from leoflowd.scheduler.draft import EXECUTOR
 from leoflowd.scheduler.inbox import DagChanged, Inbox, RunChanged, Sweep, TryLost
 from leoflowd.scheduler.replicas import Others
-from leoflowd.store import tries, waits, webhooks
+from leoflowd.store import canaries, tries, waits, webhooks
 from leoflowd.store.database import Database
 from leoflowd.store.hints import Hint
 
@@ -55,6 +55,7 @@ class Sweeper:
             for lost in await self._silent_tries():
                 self._lost += 1
                 await self._inbox.put(lost)
+            await self._judge_canaries()
             self._sweeps += 1
             if self._now() - swept_rows >= HOUSEKEEPING:
                 swept_rows = self._now()
@@ -65,6 +66,13 @@ class Sweeper:
         async with self._db.scheduler.connection() as conn:
             self._deleted += await waits.delete_dead_waits(conn)
             self._deleted += await webhooks.delete_old_deliveries(conn, now - DELIVERIES_KEPT)
+
+    async def _judge_canaries(self) -> None:
+        """Those that get no new run now have an end too."""
+        async with self._db.scheduler.connection() as conn:
+            for dag_id in await canaries.list_live(conn):
+                async with conn.transaction():
+                    await canaries.settle(conn, dag_id, self._now())
 
     async def _silent_tries(self) -> list[TryLost]:
         """Tries that Postgres believes to live and nobody spoke of for too long."""

@@ -20,7 +20,7 @@ from leoflowd.contract.values import checked_moment, checked_text, conf_text
 from leoflowd.core.run_conf import checked_conf
 from leoflowd.core.timetable import manual_interval, run_id_for
 from leoflowd.store import api_dags, dags
-from leoflowd.store.dag_runs import insert_dag_run
+from leoflowd.store.dag_runs import insert_dag_run, version_of_new_run
 from leoflowd.store.database import Connection, fetch_one, fetch_value, statements
 from leoflowd.store.event_log import insert_event
 from leoflowd.store.tries import TryRow
@@ -75,6 +75,7 @@ async def insert_asked_run(conn: Connection, asked: AskedRun, now: datetime) -> 
     )
     run_id = asked.run_id or usual
     _check_run_id(run_id)
+    version, _ = await version_of_new_run(conn, version, run_id, now)  # whose params the conf has to fit
     interval = asked.data_interval
     if interval is None and asked.logical_date is not None:
         interval = _interval(version, asked.logical_date)

@@ -22,7 +22,8 @@ from leoflowd.contract.values import conf_text
 from leoflowd.core.by_hand import plan_mark_run
 from leoflowd.core.dag_shape import TaskNode
 from leoflowd.core.timetable import RunSlot, run_id_for
-from leoflowd.store.dags import VersionRow, off_loop, shape_of_version
+from leoflowd.store.canaries import Canary, canary_of_run, give_run
+from leoflowd.store.dags import VersionRow, fetch_version_by_id, off_loop, shape_of_version
 from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_value, statements
 from leoflowd.store.deadlines import insert_deadlines
 from leoflowd.store.held_runs import hold_runs, list_held, touch_runs, write_changes
@@ -73,8 +74,11 @@ async def insert_dag_run(
 ) -> int:
     """A queued run with all its task instances; returns its `dag_run.id`.
 
+    It is of the canary of its DAG instead of `version` when its id is among those (ADR 81).
+
     Raises `Conflict` when the DAG has a run of this id or this logical date, `Invalid` for a conf that cannot be kept.
     """
+    version, canary = await version_of_new_run(conn, version, run_id, now)
     try:
         dag_run_id: int = await fetch_value(
             conn,
@@ -97,6 +101,8 @@ async def insert_dag_run(
         )
     except psycopg.errors.UniqueViolation as error:
         raise Conflict(_duplicate(version.dag_id, run_id, logical_date, error)) from error
+    if canary is not None:
+        await give_run(conn, canary, dag_run_id)
     await insert_task_instances(conn, dag_run_id, version, now)
     if version.spec.deadlines:
         specs = version.spec.deadlines
@@ -136,6 +142,15 @@ async def insert_slot_run(
         partition_date=slot.partition_date,
         now=now,
     )
+
+
+async def version_of_new_run(
+    conn: Connection, version: VersionRow, run_id: str, now: datetime
+) -> tuple[VersionRow, Canary | None]:
+    """Of this DAG's current version, or of the canary that this run is one of; asking again in the transaction answers
+    the same."""
+    canary = await canary_of_run(conn, version.dag_id, run_id, now)
+    return (version if canary is None else await fetch_version_by_id(conn, canary.dag_version_id)), canary
 
 
 def _duplicate(dag_id: str, run_id: str, logical_date: datetime | None, error: psycopg.errors.UniqueViolation) -> str:

@@ -17,7 +17,7 @@ from leoflowd.contract.errors import Invalid, NotFound
 from leoflowd.core.dag_shape import DagShape, checked_order, shape_of
 from leoflowd.core.partitions import validate_mappers
 from leoflowd.core.timetable import RunSlot, describe, is_partitioned, validate
-from leoflowd.store import assets
+from leoflowd.store import assets, canaries
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_one, fetch_value, long_statement, statements
 from leoflowd.store.hints import send_hint
 
@@ -130,11 +130,19 @@ async def register_dag(
     rolled it back, is overruled. Raises `Invalid` for what cannot be stored or scheduled.
     """
     prepared = await off_loop(lambda: prepare(spec), size=size_of(spec))
-    digest = prepared.digest
     paused = paused_at_creation if spec.is_paused_upon_creation is None else spec.is_paused_upon_creation
     await conn.execute(_SQL.forget_deletions, {"dag_ids": [spec.dag_id]})
     await conn.execute(_SQL.insert_dag, {"dag_id": spec.dag_id, "paused": paused, "now": now})
     await conn.execute(_SQL.lock_dag, {"dag_id": spec.dag_id})
+    registered = await insert_version(conn, spec, prepared, now)
+    where = Whereabouts(fileloc, relative_fileloc, bundle_name, parse_duration_s)
+    await make_current(conn, registered.version_id, spec, prepared, where, now)
+    return registered
+
+
+async def insert_version(conn: Connection, spec: DagSpec, prepared: Prepared, now: datetime) -> Registered:
+    """The version of this artifact, new or known; what is current stays. The caller has locked the dag row."""
+    digest = prepared.digest
     known = await fetch_one(conn, _SQL.fetch_version_by_digest, _KnownVersion, dag_id=spec.dag_id, digest=digest)
     if known is None:
         version_id = uuid.uuid4()
@@ -155,8 +163,6 @@ async def register_dag(
         if isinstance(spec.timetable, CustomTimetable):
             timetable = msgspec.json.encode(spec.timetable).decode()
             await conn.execute(_SQL.update_look_ahead, {"id": version_id, "timetable": timetable})
-    where = Whereabouts(fileloc, relative_fileloc, bundle_name, parse_duration_s)
-    await make_current(conn, version_id, spec, prepared, where, now)
     return Registered(version_id, number, known is None)
 
 
@@ -173,6 +179,7 @@ async def make_current(
     conn: Connection, version_id: uuid.UUID, spec: DagSpec, prepared: Prepared, where: Whereabouts, now: datetime
 ) -> None:
     """From now on new runs are of this version, and lists show what it says. The caller has locked the dag row."""
+    await canaries.overtake(conn, spec.dag_id, version_id, now)
     await conn.execute(
         _SQL.update_dag_current,
         {

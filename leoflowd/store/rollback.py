@@ -7,10 +7,12 @@ from datetime import datetime
 import msgspec
 
 from leoflowd.contract.errors import Conflict, NotFound
+from leoflowd.store import canaries
 from leoflowd.store.dags import (
     VersionRow,
     Whereabouts,
     fetch_version,
+    fetch_version_by_id,
     make_current,
     off_loop,
     prepare,
@@ -32,8 +34,12 @@ class _Current(msgspec.Struct, frozen=True):
     parse_duration_s: float | None
 
 
-async def roll_back(conn: Connection, dag_id: str, version_number: int, now: datetime) -> tuple[VersionRow, int]:
+async def roll_back(
+    conn: Connection, dag_id: str, version_number: int, now: datetime, *, by: str
+) -> tuple[VersionRow, int]:
     """Make this version current: (the version, the number of the one that was). Runs that exist keep theirs.
+
+    The version that is current already is the only one again when the DAG has a canary, which ends.
 
     The digest that the file gave stays noted, so that whoever compiles it again unchanged leaves the decision alone; it
     is forgotten when the version of the file itself is made current. Raises `NotFound`, `Conflict`, `Invalid`.
@@ -42,6 +48,11 @@ async def roll_back(conn: Connection, dag_id: str, version_number: int, now: dat
     if current is None or current.is_stale:
         raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
     if current.version_number == version_number:
+        canary = await canaries.settle(conn, dag_id, now)
+        if canary is not None:
+            await canaries.end(conn, dag_id, because=f"rolled back by {by}", now=now)
+            was = await fetch_version_by_id(conn, canary.dag_version_id)
+            return await fetch_version(conn, dag_id), was.version_number
         raise Conflict(f"Version {version_number} of Dag `{dag_id}` is the current one already")
     version = await fetch_version(conn, dag_id, version_number)
     spec = msgspec.structs.replace(version.spec, source=version.source)

@@ -1,4 +1,4 @@
-"""Versions of a DAG: what differs between two, and an older one made current. Blueprint `own_versions`."""
+"""Versions of a DAG: listed, compared, an older one or a canary made current. Blueprint `own_versions`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Annotated
 import msgspec
 from quart import Blueprint, Response
 
-from leoflowd.api.answers import json_answer
+from leoflowd.api.answers import collection, json_answer
 from leoflowd.api.audit import record
+from leoflowd.api.auth import caller
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query
 from leoflowd.contract.dag_spec import DagSpec
-from leoflowd.contract.errors import Conflict
+from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.core.version_diff import diff_versions
-from leoflowd.store import dags
+from leoflowd.store import canaries, dags
+from leoflowd.store.canary_versions import promote
 from leoflowd.store.dags import VersionRow
 from leoflowd.store.rollback import roll_back
 
@@ -49,10 +51,31 @@ async def rollback(dag_id: str) -> Response:
     """Makes that version current, until the DAG's file gives something else; also forward again."""
     body = await read_body(RollbackBody)
     async with lane().transaction() as conn:
-        version, was = await roll_back(conn, dag_id, body.version_number, context().now())
+        version, was = await roll_back(conn, dag_id, body.version_number, context().now(), by=caller().username)
         check_code_is_here(version.spec)
         numbers = {"version_number": version.version_number, "rolled_back_from": was}
         await record(conn, "rollback_dag", dag_id, extra=numbers)
+    return json_answer({"dag_id": dag_id, **numbers})
+
+
+@blueprint.get("/api/v2/leoflow/dags/<dag_id>/versions")
+async def list_versions(dag_id: str) -> Response:
+    """Newest first: which is current, and of each the last canary that it was, with how its runs ended."""
+    async with lane().connection() as conn:
+        rows = await canaries.list_versions(conn, dag_id)
+    if not rows:
+        raise NotFound(f"The Dag with ID: `{dag_id}` was not found")
+    return collection("versions", rows, len(rows))
+
+
+@blueprint.post("/api/v2/leoflow/dags/<dag_id>/promote")
+async def promote_canary(dag_id: str) -> Response:
+    """All new runs are of the canary from now on. Without a body."""
+    async with lane().transaction() as conn:
+        version, was = await promote(conn, dag_id, context().now(), by=caller().username)
+        check_code_is_here(version.spec)
+        numbers = {"version_number": version.version_number, "promoted_over": was}
+        await record(conn, "promote_dag", dag_id, extra=numbers)
     return json_answer({"dag_id": dag_id, **numbers})
 
 

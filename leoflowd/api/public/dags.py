@@ -16,6 +16,7 @@ from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query, like_anywhere
 from leoflowd.api.problems import BadRequest
 from leoflowd.contract.dag_spec import is_link
+from leoflowd.contract.errors import Conflict
 from leoflowd.contract.states import DagRunState
 from leoflowd.core.rights import only
 from leoflowd.store import api_dag_versions, api_dags, api_records, assets, dags
@@ -121,6 +122,9 @@ async def get_dag_details(dag_id: str) -> Response:
 
 @blueprint.post("/api/v2/dags/<dag_id>/favorite")
 async def favorite_dag(dag_id: str) -> Response:
+    token = auth.caller().access_token
+    if token is not None and token.username is None:
+        raise Conflict("A service has no favorites")
     async with lane().transaction() as conn:
         await api_dags.insert_favorite(conn, dag_id, auth.caller().username)
     return no_content()

@@ -17,11 +17,13 @@ from leoflowd.api.own.versions import check_code_is_here
 from leoflowd.api.paging import Query
 from leoflowd.api.public import task_instances
 from leoflowd.contract.dag_spec import SCHEMA_VERSION, DagSpec
-from leoflowd.contract.errors import Conflict, NotFound
+from leoflowd.contract.errors import Conflict, Invalid, NotFound
+from leoflowd.core.canary import CanaryTerms
 from leoflowd.core.explain_dag import explain_dag
 from leoflowd.core.schedule import what_if
-from leoflowd.store import api_task_instances, dag_runs, ui_dags
+from leoflowd.store import api_task_instances, canaries, dag_runs, ui_dags
 from leoflowd.store.api_callbacks import explain_callbacks
+from leoflowd.store.canary_versions import register_canary
 from leoflowd.store.dag_facts import fetch_dag_facts
 from leoflowd.store.dags import fetch_version, register_dag
 
@@ -33,24 +35,37 @@ PUSHED = "pushed"
 
 @blueprint.post("/api/v2/leoflow/dags")
 async def register() -> Response:
-    """Register a compiled `dag.json`: 201 for a new version, 200 for one that is known (it becomes the current one)."""
+    """Register a compiled `dag.json`: 201 for a new version, 200 for one that is known (it becomes the current one).
+
+    With `canary`, percent, it gets that share of the new runs instead, until more than `rollback_above` percent of
+    them failed when `after` of them ended. A DAG that is new has nothing to compare it with: it becomes current.
+    """
+    terms = _canary_terms(Query())
     spec = await read_body(DagSpec, ARTIFACT_MAX_BYTES, within_s=ARTIFACT_WITHIN_S, check=False)
     auth.check_dag(spec.dag_id)
     _check_spec(spec)
     check_code_is_here(spec)
+    by, now = auth.caller().username, context().now()
     async with lane().transaction() as conn:
-        registered = await register_dag(
-            conn,
-            spec,
-            now=context().now(),
-            fileloc=spec.source_path,
-            relative_fileloc=spec.source_path,
-            bundle_name=PUSHED,
-            paused_at_creation=context().paused_at_creation,
-        )
-        await record(conn, "register_dag", spec.dag_id, extra={"version_number": registered.version_number})
+        registered = None if terms is None else await register_canary(conn, spec, terms, by=by, now=now)
+        is_canary = registered is not None
+        if registered is None:
+            registered = await register_dag(
+                conn,
+                spec,
+                now=now,
+                fileloc=spec.source_path,
+                relative_fileloc=spec.source_path,
+                bundle_name=PUSHED,
+                paused_at_creation=context().paused_at_creation,
+            )
+            because = f"{by} deployed version {registered.version_number}"
+            await canaries.end(conn, spec.dag_id, because=because, now=now)
+        facts = {"version_number": registered.version_number, "canary": terms if is_canary else None}
+        await record(conn, "register_dag", spec.dag_id, extra=facts)
     return json_answer(
         {
+            "canary": terms if is_canary else None,
             "dag_id": spec.dag_id,
             "version_id": registered.version_id,
             "version_number": registered.version_number,
@@ -117,6 +132,24 @@ async def schedule(dag_id: str) -> Response:
 @blueprint.get("/api/v2/leoflow/tree")
 async def tree() -> Response:
     return json_answer(msgspec.to_builtins(context().tree()))
+
+
+def _canary_terms(query: Query) -> CanaryTerms | None:
+    """Raises `Unprocessable`, `Invalid`."""
+    names = {"share": "canary", "rollback_above": "rollback_above", "after": "after"}
+    given = {field: query.integer(name) for field, name in names.items()}
+    query.check()
+    given = {field: value for field, value in given.items() if value is not None}
+    if not given:
+        return None
+    if "share" not in given:
+        raise Invalid(
+            "rollback_above and after are a canary's: name its share with canary", location=("query", "canary")
+        )
+    try:
+        return msgspec.convert(given, CanaryTerms)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"no canary can be like this: {error}", location=("query", "canary")) from error
 
 
 def _check_spec(spec: DagSpec) -> None:

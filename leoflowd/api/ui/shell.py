@@ -72,6 +72,7 @@ async def me() -> Response:
 @blueprint.post("/auth/token")
 async def create_token() -> Response:
     """A further token for the user who is logged in, e.g. for a script; it ends with the login that asked for it."""
+    auth.refuse_access_tokens("ask for a login's token")
     body = await read_body(TokenBody)
     caller, api = auth.caller(), context().config
     ttl_s = {"api": api.token_ttl_s, "cli": api.cli_token_ttl_s}[body.token_type]

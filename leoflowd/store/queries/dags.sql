@@ -105,6 +105,7 @@ WHERE dag_id = %(dag_id)s;
 -- name: list_bundles_in_use
 SELECT DISTINCT v.bundle_digest FROM dag_version v
 WHERE v.id IN (SELECT current_version_id FROM dag)
+   OR v.id IN (SELECT dag_version_id FROM canary WHERE ended_at IS NULL)
    OR (v.dag_id, v.digest) IN (SELECT dag_id, rolled_back_from FROM dag)
    OR v.id IN (SELECT dag_version_id FROM dag_run WHERE state IN ('queued', 'running') OR updated_at >= %(since)s);
 

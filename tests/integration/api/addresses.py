@@ -28,6 +28,7 @@ NOWHERE: Mapping[str, str] = {
     "variable_key": "nope",
     "pool_name": "none",
     "name": "tree",
+    "token": "none",
 }
 """A value for each part of a path, of things that do not exist."""
 

@@ -324,3 +324,54 @@ def test_labels_platform_and_python_are_those_of_the_project(leoflow, tmp_path: 
     assert {"--label=team=data", "linux/arm64"} <= set(planned["command"])
     assert planned["image"].startswith("registry.example/team/named:")
     assert f"python_version is {version}" in planned["dockerfile"]
+
+
+# --- canaries ----------------------------------------------------------------------------------------------------
+
+
+class CanaryServer(Server):
+    """Answers with the terms it was given; the first version of a DAG is none."""
+
+    def __init__(self, *, is_first: bool = False) -> None:
+        super().__init__()
+        self.is_first = is_first
+        self.queries: list[dict[str, str]] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        answer = super().__call__(request)
+        if request.url.path != "/api/v2/leoflow/dags":
+            return answer
+        self.queries.append(dict(request.url.params))
+        canary = None if self.is_first else {"share": int(self.queries[-1].get("canary", 0))}
+        return httpx.Response(200, json=answer.json() | {"canary": canary})
+
+
+def test_a_canary_is_registered_with_its_terms(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+    known = CanaryServer()
+    server(known)
+    options = ("--canary", "10%", "--rollback-above", "25", "--after", "7")
+    result = deploy(leoflow, project(tmp_path / "shop"), *options)
+    assert result.code == 0, result.err
+    assert known.queries == [{"canary": "10", "rollback_above": "25", "after": "7"}]
+    assert "canary of 10 % of the new runs" in result.out
+
+
+def test_a_canary_that_could_be_none_is_said_to_be_none(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+    server(CanaryServer(is_first=True))
+    result = deploy(leoflow, project(tmp_path / "shop"), "--canary", "10%")
+    assert "no canary" in result.err
+    assert "canary" not in result.out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--canary", "100%"), ("--canary", "x"), ("--canary", "1.5"), ("--after", "3"), ("--rollback-above", "3")],
+)
+def test_terms_that_are_none_are_wrong_usage(
+    leoflow, server, builders: Builders, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    known = CanaryServer()
+    server(known)
+    assert deploy(leoflow, project(tmp_path / "shop"), *options).code == ExitCode.USAGE
+    assert not known.queries
+    assert builders.calls() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -102,3 +103,111 @@ def test_a_wrong_password_exits_5_and_names_the_reset(leoflow, server, monkeypat
 def test_login_without_a_person_and_without_a_password_is_wrong_usage(leoflow, server) -> None:
     server(lambda _: httpx.Response(500))
     assert leoflow("auth", "login", "-o", "json").error["exit_code"] == ExitCode.USAGE
+
+
+# --- logout, status, access tokens -------------------------------------------------------------------------------
+
+ME = {
+    "username": "anna",
+    "role": "Op",
+    "rights": ["act", "read"],
+    "kind": "login",
+    "token_name": None,
+    "issued_at": "2026-11-21T03:00:00Z",
+    "expires_at": "2026-11-22T03:00:00Z",
+}
+PAT = "leoflow_pat_" + "0" * 36
+
+
+def test_logout_ends_the_login_here_and_there(leoflow, server, home: Path) -> None:
+    login.save("http://h:1", "jwt", home / "config.yaml")
+    requests = server(lambda _: httpx.Response(204))
+    assert leoflow("auth", "logout").code == 0
+    assert (requests[0].method, requests[0].url.path) == ("DELETE", "/leoflow/api/session")
+    assert requests[0].headers["authorization"] == "Bearer jwt"
+    assert yaml.safe_load((home / "config.yaml").read_text()) == {"logins": {}}
+    assert leoflow("auth", "logout").code == ExitCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, ExitCode.OK), (500, ExitCode.UNEXPECTED)])
+def test_the_saved_login_goes_whatever_the_server_says(leoflow, server, home: Path, status: int, code: int) -> None:
+    login.save("http://h:1", "jwt", home / "config.yaml")
+    server(lambda _: httpx.Response(status, json={"detail": "Token Expired"}))
+    result = leoflow("auth", "logout")
+    assert result.code == code
+    assert "jwt" not in (home / "config.yaml").read_text()
+    assert ("may be valid" in result.err) == (code != ExitCode.OK)
+
+
+def test_logout_leaves_a_token_of_the_environment_alone(
+    leoflow, server, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login.save("http://h:1", "jwt", home / "config.yaml")
+    monkeypatch.setenv("LEOFLOW_TOKEN", PAT)
+    requests = server(lambda _: httpx.Response(204))
+    result = leoflow("auth", "logout")
+    assert (result.code, requests) == (ExitCode.USAGE, [])
+    assert "revoke-token" in result.err
+    assert "jwt" in (home / "config.yaml").read_text()
+
+
+def test_status_says_who_where_and_until_when(leoflow, server, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    login.save("http://h:1", "jwt", home / "config.yaml")
+    server(lambda _: httpx.Response(200, json=ME))
+    out = leoflow("auth", "status").out
+    for told in ("http://h:1: anna (Op)", "the saved login", "until 2026-11-22 03:00 UTC", "act, read"):
+        assert told in out
+    monkeypatch.setenv("LEOFLOW_TOKEN", PAT)
+    service = {"username": "service:ci", "role": None, "kind": "service", "token_name": "ci"}
+    server(lambda _: httpx.Response(200, json=ME | service))
+    assert "by the service access token 'ci', from LEOFLOW_TOKEN" in leoflow("auth", "status").out
+
+
+@pytest.mark.parametrize(("expires", "seconds"), [("90d", 7_776_000), ("12h", 43_200), ("30M", 1800)])
+def test_a_token_is_the_only_thing_on_stdout(leoflow, server, expires: str, seconds: int) -> None:
+    """So `TOKEN=$(leoflow auth create-token ...)` works."""
+    made = {"id": "1", "name": "ci", "rights": "deploy", "expires_at": "2026-11-22T03:00:00Z", "token": PAT}
+    requests = server(lambda _: httpx.Response(201, json=made))
+    result = leoflow("auth", "create-token", "--name", "ci", "--expires", expires, "--rights", "deploy")
+    assert (result.code, result.out) == (0, f"{PAT}\n")
+    assert "not shown again" in result.err
+    sent = {"name": "ci", "rights": "deploy", "expires_in_s": seconds, "service": False}
+    assert json.loads(requests[0].content) == sent
+
+
+@pytest.mark.parametrize("expires", ["", "90", "0d", "-1d", "90w", "1e3d", "9999999d"])
+def test_a_time_that_is_none_is_wrong_usage(leoflow, server, expires: str) -> None:
+    requests = server(lambda _: httpx.Response(201, json={}))
+    assert leoflow("auth", "create-token", "--name", "ci", "--expires", expires).code == ExitCode.USAGE
+    assert requests == []
+
+
+def test_tokens_are_listed_and_revoked_by_name(leoflow, server) -> None:
+    row = {"name": "ci", "username": None, "rights": "deploy", "state": "valid", "last_used_at": None}
+    row |= {"expires_at": "2026-11-22T03:00:00Z"}
+    requests = server(lambda request: httpx.Response(200, json={"tokens": [row]} if request.method == "GET" else row))
+    out = leoflow("auth", "tokens").out
+    for told in ("ci", "service", "deploy", "valid", "never"):
+        assert told in out
+    assert leoflow("auth", "revoke-token", "my ci").code == ExitCode.USAGE
+    assert leoflow("auth", "revoke-token", "my ci", "--yes").code == 0
+    assert requests[-1].url.raw_path == b"/leoflow/api/tokens/my%20ci"
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "detail", "told"),
+    [
+        ("jwt", 403, "Invalid JWT token", "revoked"),
+        ("jwt", 401, "Token Expired", "over"),
+        (PAT, 401, "The access token `ci` was revoked", "`ci` was revoked"),
+    ],
+)
+def test_whoever_is_not_let_in_any_more_hears_what_to_do(
+    leoflow, server, monkeypatch: pytest.MonkeyPatch, token: str, status: int, detail: str, told: str
+) -> None:
+    monkeypatch.setenv("LEOFLOW_TOKEN", token)
+    server(lambda _: httpx.Response(status, json={"detail": detail}))
+    result = leoflow("tree")
+    assert result.code == ExitCode.NOT_ALLOWED
+    assert told in result.err
+    assert "run `leoflow auth login`" in result.err

@@ -57,3 +57,46 @@ def test_a_rollback_is_asked_twice(leoflow, server) -> None:
     result = leoflow("rollback", "etl", "1", "--yes")
     assert (result.code, result.out.strip()) == (0, "etl: version 2 -> 1")
     assert json.loads(requests[0].content) == {"version_number": 1}
+
+
+CANARY: dict[str, Any] = {
+    "share": 10,
+    "rollback_above": 20,
+    "after": 10,
+    "started_by": "ana",
+    "started_at": "x",
+    "outcome": None,
+    "because": None,
+    "ended_at": None,
+    "runs": 9,
+    "succeeded": 4,
+    "failed": 1,
+}
+ROW: dict[str, Any] = {"version_number": 2, "label": "v7", "image": None, "created_at": "2026-11-21T03:00:00Z"}
+
+
+def test_versions_say_which_is_current_and_what_became_of_a_canary(leoflow, server) -> None:
+    back = CANARY | {"outcome": "rolled_back", "because": "3 of its 10 ended runs failed"}
+    rows = [
+        ROW | {"version_number": 4, "is_current": False, "canary": CANARY},
+        ROW | {"version_number": 3, "is_current": False, "canary": back},
+        ROW | {"is_current": True, "canary": CANARY | {"outcome": "promoted"}},
+    ]
+    requests = server(lambda request: httpx.Response(200, json={"versions": rows}))
+    lines = leoflow("versions", "etl").out.splitlines()
+    assert requests[0].url.path == "/api/v2/leoflow/dags/etl/versions"
+    assert "canary of 10 %: 9 runs, 1 of 5 ended failed (back above 20 % from 10 on)" in lines[1]
+    assert "canary, rolled back: 3 of its 10 ended runs failed" in lines[2]
+    assert "current" in lines[3]
+    assert "canary" not in lines[3]
+    assert leoflow("versions", "etl", "-o", "json").document == {"dag_id": "etl", "versions": rows}
+
+
+def test_a_promotion_is_asked_twice(leoflow, server) -> None:
+    answer = {"dag_id": "etl", "version_number": 2, "promoted_over": 1}
+    requests = server(lambda request: httpx.Response(200, json=answer))
+    assert leoflow("promote", "etl").code == ExitCode.USAGE
+    assert not requests
+    result = leoflow("promote", "etl", "--yes")
+    assert (result.code, result.out.strip()) == (0, "etl: version 1 -> 2")
+    assert (requests[0].method, requests[0].url.path) == ("POST", "/api/v2/leoflow/dags/etl/promote")
