@@ -33,6 +33,7 @@ from leoflowd.authoring.project import Project, ProjectConfig, airflow_packages,
 from leoflowd.authoring.project_settings import choose, finish, no_dag
 from leoflowd.authoring.reading import check_name, read_file
 from leoflowd.authoring.requirements import Requirements, read_requirements
+from leoflowd.authoring.secret_references import settle
 from leoflowd.authoring.yaml_lines import read_yaml
 from leoflowd.contract.dag_spec import SOURCE_MAX, DagSpec
 from leoflowd.contract.loading import EMPTY, Loadable, Read, ReadKind, read_now
@@ -382,6 +383,7 @@ def _load_in(python: str, job: Job, needs: Needs, loader: Loader) -> Answer:
         job.asked[:] = error.asked
         raise
     job.asked[:] = answer.reads
+    settle(answer.dags, answer.references, project.folder)
     return answer
 
 

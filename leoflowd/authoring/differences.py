@@ -10,7 +10,7 @@ PINNED_OF_DAG = ("start_date", "end_date", "description", "doc_md", "default_arg
 PINNED_OF_TASK = ("start_date", "end_date", "doc_md", "params")
 """Clocks and chance in these are the value of one moment: what the first loading gave holds for the version."""
 INLINE = ("wait", "http", "mapped_values", "mapped_items", "deferral")
-REMEDY = "take clocks and random values inside a task, or as a template"
+REMEDY = "take clocks and random values inside a task, or as a template; what a secret goes into may stay as it is"
 
 
 def reconcile(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
@@ -76,7 +76,7 @@ def not_deterministic(first: Any, second: Any, shown: str) -> DagCompileError:
         line,
         f"loading the file twice gave two different DAGs (first difference: {where})",
         "a version must mean the same each time it is loaded",
-        "do not use the clock, random values, or the order of a set for ids and dependencies; sort sets",
+        "do not use the clock, random values, secrets, or the order of a set for ids and dependencies; sort sets",
     )
 
 

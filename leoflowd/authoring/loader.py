@@ -32,6 +32,7 @@ REALLY_EXIT = os._exit
 WRITE_JSON = json.dumps
 FIX_IT = "correct that line; the output above has the traceback"
 READS = "airflow._leoflow.loading"
+REFERENCES = "airflow._leoflow.secret_references"
 SDK_FILE = "airflow._leoflow.sdk_file"
 
 
@@ -60,9 +61,18 @@ def main() -> None:
         faults = error.faults if isinstance(error, Refused) else [_of_file(error, request)]
         answer = {"errors": faults, **_reads()}
     if os.getpid() == OUR_PID:
-        _send(answer_fd, WRITE_JSON(answer, sort_keys=True).encode())
+        _send(answer_fd, _written(answer).encode())
     # not sys.exit: threads and atexit handlers of the file must not keep us
     REALLY_EXIT(0)
+
+
+def _written(answer: dict[str, Any]) -> str:
+    """As JSON, with references to secrets in the spelling that artifacts have."""
+    given = _references()
+    text = WRITE_JSON({**answer, "references": sorted(given.values())}, sort_keys=True)
+    for spelled, canonical in given.items():
+        text = text.replace(WRITE_JSON(spelled)[1:-1], WRITE_JSON(canonical)[1:-1])
+    return text
 
 
 def guard(child: int, prctl: Callable[..., int]) -> NoReturn:
@@ -156,6 +166,7 @@ def _load(request: dict[str, Any]) -> dict[str, Any]:
     runtime: Any = importlib.import_module("airflow._leoflow_runtime")
     importlib.import_module("airflow._leoflow.connectors").allow(request["packages"])
     importlib.import_module(READS).begin(request["loadable"])
+    importlib.import_module(REFERENCES).begin(request["folder"], request["spelling"])
     importlib.import_module("airflow._leoflow.custom_timetable").begin(request["now"])
     sys.dont_write_bytecode = True  # only the author's own modules are imported from here on
     folder, source_path = request["folder"], request["source_path"]
@@ -206,6 +217,12 @@ def _reads() -> dict[str, Any]:
     """What was read so far, whether loading succeeds or not: a change of it calls for another try."""
     module: Any = sys.modules.get(READS)
     return {} if module is None else {"reads": module.reads()}
+
+
+def _references() -> dict[str, str]:
+    """What was given in the place of secrets, as it is spelled here and in artifacts."""
+    module: Any = sys.modules.get(REFERENCES)
+    return {} if module is None else module.given()
 
 
 class Refused(Exception):
@@ -286,7 +303,8 @@ def _of_file(error: BaseException, request: dict[str, Any]) -> dict[str, Any]:
     """What stopped the file; `needs_more` if it may be what the shim does not model, and the real SDK has."""
     final = SyntaxError | SystemExit | Exited | MemoryError | KeyboardInterrupt
     is_elsewhere = isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("airflow")
-    return {**_explained(error, request), "needs_more": not isinstance(error, final) and not is_elsewhere}
+    is_final = isinstance(error, final) or is_elsewhere or getattr(error, "holds_for_both", False)
+    return {**_explained(error, request), "needs_more": not is_final}
 
 
 def _explained(error: BaseException, request: dict[str, Any]) -> dict[str, Any]:
@@ -334,6 +352,9 @@ def explain(error: BaseException, folder: str, source_path: str) -> dict[str, An
         what, why, remedy = "the file does not exist", "there is nothing to load", "create it, or correct `dag_source`"
     elif isinstance(error, KeyboardInterrupt):
         what, why, remedy = "loading it was interrupted", "someone pressed Ctrl-C", "compile again"
+    elif _references():
+        secrets = ", ".join(sorted(_references().values()))
+        remedy += f"; a secret that it reads is known in tasks only, and text or JSON of this form here: {secrets}"
     module = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
     return {**_place(path, line, folder, what, why, remedy), "module": module}
 

@@ -62,6 +62,8 @@ class Answer(msgspec.Struct):
     reads: list[tuple[ReadKind, str]] = []
     modules: list[str] = []
     """Files of the project that were imported, relative to its folder."""
+    references: list[str] = []
+    """What stands for secrets that were read, as in `{{ var.value.api_token }}`."""
     errors: list[Fault] = []
 
 
@@ -69,12 +71,12 @@ ready(Answer)  # projects are compiled side by side
 
 
 def load_twice(request: Mapping[str, Any], python: str, deadline_s: float, project: Project) -> Answer:
-    encoded = json.dumps(request).encode()
     shown = project.source_path
     loadings: list[Loading] = []
     try:
-        for _ in range(2):
-            loadings.append(Loading(encoded, python, project.folder, shown))  # noqa: PERF401 - ended if the second fails
+        for spelling in range(2):
+            encoded = json.dumps({**request, "spelling": spelling}).encode()
+            loadings.append(Loading(encoded, python, project.folder, shown))
         _read_until_done(loadings, time.monotonic() + deadline_s, deadline_s)
         one, other = loadings
         if one.answer == other.answer:  # nearly always; reading both would be a third of our own work

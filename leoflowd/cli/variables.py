@@ -63,11 +63,11 @@ def get_variable(client: Client, out: Output, key: str) -> None:
 @server_command
 def set_variable(client: Client, out: Output, key: str, value: str | None, description: str | None) -> None:
     """Store VALUE under KEY, whether it exists or not; without VALUE, or with -, it is read from stdin."""
-    from leoflowd.core.masking import is_sensitive
+    from leoflowd.core.secret_names import is_secret
 
     if value in (None, STDIN):
         value = sys.stdin.read().rstrip("\r\n")
-    elif is_sensitive(key):
+    elif is_secret(key):
         out.note(
             "warning: other users of this machine may see a secret in an argument; next time let it come from stdin"
         )

@@ -14,9 +14,6 @@ import msgspec
 
 from leoflowd.core.secret_names import MASK, is_secret
 
-FURTHER_NAMES = ("auth_header", "bearer", "connection_string", "dsn", "proxies", "proxy", "service_key", "webhook_url")
-"""Beside `secret_names`: what else Airflow's `DEFAULT_SENSITIVE_FIELDS` has. A name that contains one is sensitive."""
-
 PLACES = (
     "account",
     "addr",
@@ -43,16 +40,11 @@ DEPTH_MAX = 32
 """Levels of an `extra`: far more than any hook reads, far fewer than Python's stack has."""
 
 
-def is_sensitive(name: str) -> bool:
-    lowered = name.lower()
-    return is_secret(name) or any(part in lowered for part in FURTHER_NAMES)
-
-
 def masked(value: Any, *, sensitive: bool = False) -> Any:
     """JSON in which everything under a sensitive name is `***`; null and empty text stay, for they hide nothing."""
     match value:
         case dict():
-            return {name: masked(inner, sensitive=sensitive or is_sensitive(name)) for name, inner in value.items()}
+            return {name: masked(inner, sensitive=sensitive or is_secret(name)) for name, inner in value.items()}
         case list():
             return [masked(inner, sensitive=sensitive) for inner in value]
         case _:
@@ -69,7 +61,7 @@ def unmasked(value: Any, stored: Any, *, sensitive: bool = False) -> Any:
         case dict():
             known = stored if isinstance(stored, dict) else {}
             return {
-                name: unmasked(inner, known.get(name), sensitive=sensitive or is_sensitive(name))
+                name: unmasked(inner, known.get(name), sensitive=sensitive or is_secret(name))
                 for name, inner in value.items()
             }
         case list():
@@ -107,7 +99,7 @@ def without_secrets(value: Any) -> Any:
     """The same JSON without what `masked` would hide."""
     match value:
         case dict():
-            return {name: without_secrets(inner) for name, inner in value.items() if not is_sensitive(name)}
+            return {name: without_secrets(inner) for name, inner in value.items() if not is_secret(name)}
         case list():
             return [without_secrets(inner) for inner in value]
         case _:
@@ -118,7 +110,7 @@ def stands_for_secrets(value: Any, *, sensitive: bool = False) -> bool:
     """Is there a `***` in it that `unmasked` would fill in?"""
     match value:
         case dict():
-            return any(stands_for_secrets(v, sensitive=sensitive or is_sensitive(name)) for name, v in value.items())
+            return any(stands_for_secrets(v, sensitive=sensitive or is_secret(name)) for name, v in value.items())
         case list():
             return any(stands_for_secrets(inner, sensitive=sensitive) for inner in value)
         case _:
@@ -135,7 +127,7 @@ def is_deeper_than(value: Any, levels: int) -> bool:
 
 def masked_text(text: str, name: str) -> str:
     """The text as it may be shown: `***` under a sensitive name, and for such names inside when it is JSON."""
-    if is_sensitive(name):
+    if is_secret(name):
         return MASK if text else text
     value = _parsed(text)
     if value is None:
@@ -153,12 +145,12 @@ def unmasked_text(text: str, stored: str | None, name: str) -> str:
     """
     if text == MASK and stored is not None and masked_text(stored, name) == MASK:
         return stored
-    value = text if is_sensitive(name) else _parsed(text)
+    value = text if is_secret(name) else _parsed(text)
     if value is None or is_deeper_than(value, DEPTH_MAX):
         return text
-    if not stands_for_secrets(value, sensitive=is_sensitive(name)):
+    if not stands_for_secrets(value, sensitive=is_secret(name)):
         return text
-    return json.dumps(unmasked(value, _parsed(stored or ""), sensitive=is_sensitive(name)))
+    return json.dumps(unmasked(value, _parsed(stored or ""), sensitive=is_secret(name)))
 
 
 def _parsed(text: str) -> Any:

@@ -18,6 +18,14 @@ SECRET_NAMES = (
     "authorization",
     "keyfile_dict",
     "service_account",
+    "auth_header",
+    "bearer",
+    "connection_string",
+    "dsn",
+    "proxies",
+    "proxy",
+    "service_key",
+    "webhook_url",
 )
 """Parts of names, in lower case; `-` counts as `_` (HTTP headers)."""
 

@@ -110,16 +110,27 @@ def _try_in(file: DagFile, python_for: PythonFor) -> Result:
             done = compile_opened(file.project, python_for=python_for, deadline_s=DEADLINE_S, loadable=loadable)
             return Result(file, dags=len(done.specs))
         except DagCompileError as refusal:
-            missing = re.match(r"Variable\.get\('(.*)'\) finds no variable", refusal.what)
-            if missing is None or missing[1] in variables or len(variables) >= MAX_VARIABLES:
+            missing = _missing_in(refusal) - variables.keys()
+            if not missing or len(variables) >= MAX_VARIABLES:
                 return _refused(file, refusal, python_for, has_made_up=bool(variables))
-            variables[missing[1]] = MADE_UP
+            variables |= dict.fromkeys(missing, MADE_UP)
         except EnvironmentFailed as failure:
             reason = "its packages cannot be installed here"
             return Result(file, error=str(failure), reason=reason, verdict=Verdict.UNINSTALLED)
         except Exception as fault:  # what the corpus is there to find
             reason = f"a fault of ours: {type(fault).__name__}"
             return Result(file, error=repr(fault), reason=reason, verdict=Verdict.REFUSED)
+
+
+def _missing_in(refusal: DagCompileError) -> set[str]:
+    """The variables that it wants: the first that was read, and those that the files' text names."""
+    found: set[str] = set()
+    for one in (refusal, *refusal.others):
+        named = re.match(
+            r"Variable\.get\('(?P<name>.*)'\) finds no variable|\d+ variables are read .*: (?P<all>.*)", one.what
+        )
+        found |= set((named["name"] or named["all"]).split(", ")) if named else set()
+    return found
 
 
 def _refused(file: DagFile, refusal: DagCompileError, python_for: PythonFor, *, has_made_up: bool) -> Result:

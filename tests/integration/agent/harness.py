@@ -36,6 +36,22 @@ from airflow.providers.standard.operators.bash import BashOperator
 with DAG("d", params={"p": 1}) as dag:
 """
 
+KEEPS_A_SECRET = """
+        class Keeps(BaseOperator):
+            template_fields = ("header",)
+
+            def __init__(self, token, header, **kwargs):
+                super().__init__(**kwargs)
+                self.token, self.header = token, header
+
+            def execute(self, context):
+                print("with", self.token, self.header)
+                return [self.token[::-1], self.header]
+
+        Keeps(task_id="run", token=TOKEN, header=f"Bearer {TOKEN}")
+        """
+"""What the file reads as TOKEN, in a field that is a template, and in one that is none."""
+
 
 @dataclass
 class World:

@@ -29,7 +29,7 @@ from leoflowd.core.human import event_of
 from leoflowd.core.known_triggers import native_wait
 from tests.fakes.fake_control_plane import Facts, TryFacts
 
-from .harness import World, agent_and_plane, appears, in_world, run_one, run_tries
+from .harness import KEEPS_A_SECRET, World, agent_and_plane, appears, in_world, run_one, run_tries
 
 WITHIN_S = 300
 """The first try imports all of Airflow."""
@@ -456,6 +456,20 @@ def test_a_file_reads_what_is_stored_now_while_it_is_loaded(airflow_python: Path
         runtime="airflow",
     )
     assert ended.xcoms["return_value"] == "eu", ended.events
+
+
+def test_what_a_file_reads_of_secrets_reaches_fields_that_are_no_templates(airflow_python: Path) -> None:
+    ended = run_one(
+        KEEPS_A_SECRET,
+        header=HEADER.replace("\nwith DAG", "\nTOKEN = Variable.get('api_token')\n\nwith DAG"),
+        facts=Facts(variables={"api_token": "t0ken-value"}),
+        kind="operator",
+        within_s=WITHIN_S,
+        python=str(airflow_python),
+        runtime="airflow",
+    )
+    assert ended.xcoms["return_value"] == ["eulav-nek0t", "Bearer t0ken-value"], ended.events
+    assert "t0ken-value" not in ended.log.decode()
 
 
 def test_a_connection_that_nobody_stored_fails_the_task(tries: dict[str, TryFacts]) -> None:

@@ -7,9 +7,19 @@ import json
 from leoflowd.contract.agent_messages import OutcomeKind
 from leoflowd.contract.connection import ConnectionFacts
 from tests.fakes.fake_control_plane import Facts
-from tests.integration.agent.harness import HEADER, World, agent_and_plane, in_world, run_one, run_tries, until
+from tests.integration.agent.harness import (
+    HEADER,
+    KEEPS_A_SECRET,
+    World,
+    agent_and_plane,
+    in_world,
+    run_one,
+    run_tries,
+    until,
+)
 
 READS = HEADER.replace("\nwith DAG", '\nfrom airflow.sdk import Variable\nREGION = Variable.get("region")\nwith DAG')
+TOKEN = 'TOKEN = Variable.get("api_token")'
 
 
 def _facts(**variables: str) -> Facts:
@@ -139,6 +149,22 @@ def test_a_file_that_swallows_every_error_reads_anew_too():
             await until(lambda: "version_not_loaded" in world.agent_log)
         assert found == ["eu"] * 4
         assert "asks the daemon" in world.agent_log
+
+    in_world(test)
+
+
+def test_what_a_file_reads_of_secrets_reaches_fields_that_are_no_templates():
+    """Also in a try of a version that is in demand, which is forked from a process that has loaded the file."""
+    header = HEADER.replace("\nwith DAG", "\nfrom airflow.sdk import BaseOperator, Variable\n" + TOKEN + "\nwith DAG")
+
+    async def test(world: World) -> None:
+        world.facts = Facts(variables={"api_token": "t0ken-value"})
+        world.project(KEEPS_A_SECRET, header=header)
+        async with agent_and_plane(world) as plane:
+            ended = [(await run_tries(world, plane, world.spec(kind="operator")))[0] for _ in range(4)]
+        assert [one.xcoms["return_value"] for one in ended] == [["eulav-nek0t", "Bearer t0ken-value"]] * 4
+        assert all("with *** Bearer ***" in one.events for one in ended)
+        assert all(one.rendered == {"header": "Bearer ***"} for one in ended)
 
     in_world(test)
 

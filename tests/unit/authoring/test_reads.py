@@ -96,39 +96,6 @@ def test_json_is_read_without_its_secrets(load: Load) -> None:
     assert became(load('Variable.get("limits", deserialize_json=True)["rows"]')) == "3"
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        'Variable.get("api_token")',
-        'Variable.get("api_token", "fallback")',
-        'Variable.get("limits")',
-        'Variable.get("limits", deserialize_json=True)["auth"]["token"]',
-        'Variable.get("limits", deserialize_json=True)["auth"].get("token", "fallback")',
-        'Variable.get("limits", deserialize_json=True)["proxy"]',
-        'Connection.get("api").password',
-        'BaseHook.get_connection("api").get_uri()',
-        'Connection.get("open").extra_dejson',
-    ],
-)
-def test_a_secret_is_never_read_while_the_file_is_loaded(refuse: Refuse, value: str) -> None:
-    error = refuse(value)
-    assert "artifact" in error.why
-    assert "in the task" in error.remedy or "deserialize_json" in error.remedy
-
-
-@pytest.mark.parametrize(
-    ("value", "environment"),
-    [
-        ('Variable.get("db_password")', {"AIRFLOW_VAR_DB_PASSWORD": "hunter2"}),
-        ('Variable.get("x", deserialize_json=True)["token"]', {"AIRFLOW_VAR_X": '{"token": "hunter2"}'}),
-        ('Connection.get("x").password', {"AIRFLOW_CONN_X": "http://u:hunter2@h"}),
-        ('Connection.get("x").extra', {"AIRFLOW_CONN_X": "http://h?token=hunter2"}),
-    ],
-)
-def test_nor_is_one_of_the_environment(refuse: Refuse, value: str, environment: dict[str, str]) -> None:
-    assert "artifact" in refuse(value, **environment).why
-
-
 def test_the_rest_of_a_connection_may_be_read(load: Load) -> None:
     value = '(lambda c: f"{c.conn_type} {c.host}:{c.port} {c.extra_dejson}")(Connection.get("api"))'
     assert became(load(value)) == "http h.example:80 {'region': 'eu'}"

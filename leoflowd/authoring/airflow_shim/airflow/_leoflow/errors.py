@@ -62,6 +62,9 @@ class AuthoringError(Exception):
     connector = ""
     """The provider whose package would help; the compiler then takes it into the environment and loads again."""
 
+    holds_for_both = False
+    """Loading the file with Airflow's own packages would come to the same."""
+
     def __init__(self, what: str, why: str, remedy: str, location: Location | None = None) -> None:
         super().__init__(f"{what}; {why}; {remedy}")
         self.what = what

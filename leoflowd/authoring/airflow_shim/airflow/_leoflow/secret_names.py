@@ -17,6 +17,14 @@ SECRET_NAMES = (
     "authorization",
     "keyfile_dict",
     "service_account",
+    "auth_header",
+    "bearer",
+    "connection_string",
+    "dsn",
+    "proxies",
+    "proxy",
+    "service_key",
+    "webhook_url",
 )
 """`leoflowd.core.secret_names.SECRET_NAMES`; a unit test compares them."""
 

@@ -1,6 +1,6 @@
 """Connections as a task sees them: `AIRFLOW_CONN_*` of its environment first, then what the daemon stores.
 
-While a file is compiled, what the compiler was given takes the place of the daemon, and reading a secret is an error.
+While a file is compiled, what the compiler was given takes the place of the daemon, and references that of secrets.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import logging
 import re
-from typing import Any
+from typing import Any, cast
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from airflow._leoflow import loading, supervisor
 from airflow._leoflow.errors import AirflowException, AirflowNotFoundException, AuthoringError
 from airflow._leoflow.secret_names import secrets_in
-from airflow._leoflow.variables import INTO_THE_ARTIFACT, refuse_backend
+from airflow._leoflow.secret_references import json_reference, reference
+from airflow._leoflow.variables import refuse_backend
 
 
 class Connection:
@@ -180,7 +181,9 @@ class Connection:
 
 
 class _LoadedConnection(Connection):
-    """While a file is compiled. What is secret of it is not there, and asking for that is an error."""
+    """While a file is compiled. A reference stands for what is secret of it, or made of that."""
+
+    _secret: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, conn_id: str, found: Connection | None) -> _LoadedConnection:
@@ -199,25 +202,29 @@ class _LoadedConnection(Connection):
                 f"add it with `leoflow connections add {conn_id}`, or as AIRFLOW_CONN_{conn_id.upper()}",
             )
         loaded = cls._from_facts(conn_id, facts)
-        for name in secret:
-            del loaded.__dict__[name]
-        loaded.__dict__["_withheld"] = secret
         assert isinstance(loaded, cls)
+        loaded._secret = tuple(secret)
+        for name in secret:
+            setattr(loaded, name, reference("conn", conn_id, name))
         return loaded
 
-    def __getattr__(self, name: str) -> Any:
-        """Only for what is not there."""
-        if name not in self.__dict__.get("_withheld", ()):
-            raise AttributeError(f"a connection has no attribute {name!r}")
-        raise AuthoringError(
-            f"{name} of connection {self.conn_id!r} is read while the file is loaded, and is a secret",
-            INTO_THE_ARTIFACT,
-            f"read it in the task, or write {{{{ conn.{self.conn_id}.{name} }}}} in a template",
-        )
+    @property
+    def extra_dejson(self) -> dict[str, Any]:
+        if "extra" not in self._secret:
+            return super().extra_dejson
+        return cast("dict[str, Any]", json_reference("conn", self.conn_id, "extra_dejson"))
+
+    def get_uri(self) -> str:
+        return reference("conn", self.conn_id, call="get_uri") if self._secret else super().get_uri()
+
+    def as_json(self) -> str:
+        return reference("conn", self.conn_id, call="as_json") if self._secret else super().as_json()
 
 
 class ConnectionNotGiven(AuthoringError, AirflowNotFoundException):
     """There is none, while a file is compiled."""
+
+    holds_for_both = True
 
 
 def _normalized_type(conn_type: str) -> str:

@@ -1,6 +1,7 @@
 """`Variable`: the environment, then what the daemon stores; while a file is compiled, what the compiler was given.
 
-A secret is read in tasks only: while a file is compiled it would end in the artifact, so that it is an error there.
+The value of a secret is read in tasks only: while a file is compiled it would end in the artifact, so that a reference
+to it is given then (`secret_references.py`).
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from airflow._leoflow import loading, supervisor
 from airflow._leoflow.errors import AirflowException, AirflowNotFoundException, AuthoringError, ShimUnsupported
 from airflow._leoflow.params import NOTSET
 from airflow._leoflow.secret_names import names_a_secret, secrets_in
+from airflow._leoflow.secret_references import json_reference, reference
 
 _log = logging.getLogger("airflow.task")
 _BACKENDS = ("AIRFLOW__WORKERS__SECRETS_BACKEND", "AIRFLOW__SECRETS__BACKEND")
-INTO_THE_ARTIFACT = "what is read then ends in the DAG's artifact, which everyone may see who may see the DAG"
 
 
 class VariableNotFound(AirflowNotFoundException, KeyError):
@@ -29,6 +30,8 @@ class VariableNotFound(AirflowNotFoundException, KeyError):
 
 class VariableNotGiven(AuthoringError, VariableNotFound):
     """The same while a file is compiled."""
+
+    holds_for_both = True
 
 
 class Variable:
@@ -140,49 +143,23 @@ def _not_found(key: str) -> Exception:
 
 
 def _told(key: str, text: str, deserialize_json: bool) -> Any:
-    if text == loading.MASK or (text and names_a_secret(key)):
-        raise _secret(key)
-    hidden = _secrets(key, text)
-    if not deserialize_json:
-        if hidden or json.dumps(loading.MASK) in text:
-            raise _secret(key, "read it with deserialize_json=True: only its secret fields are withheld then")
-        return text
-    return _guarded(json.loads(text), key)
+    """The value; what stands for it, or for parts of its JSON, where that is a secret."""
+    is_secret = text == loading.MASK or (text and names_a_secret(key))
+    if deserialize_json:
+        return json_reference("var.json", key) if is_secret else _told_json(json.loads(text), key)
+    if is_secret or _secrets(key, text) or json.dumps(loading.MASK) in text:
+        return reference("var.value", key)
+    return text
 
 
-def _secret(key: str, remedy: str | None = None) -> AuthoringError:
-    return AuthoringError(
-        f"Variable.get({key!r}) reads a secret while the file is loaded",
-        INTO_THE_ARTIFACT,
-        remedy or f"call it in the task, or write {{{{ var.value.{key} }}}} in a template",
-    )
-
-
-class _Guarded(dict):  # type: ignore[type-arg]
-    """JSON of a variable without its secrets: to read one of them is an error."""
-
-    def __init__(self, values: dict[str, Any], key: str) -> None:
-        self._key = key
-        self._withheld = {name for name, value in values.items() if _is_withheld(name, value)}
-        super().__init__((name, _guarded(value, key)) for name, value in values.items() if name not in self._withheld)
-
-    def __missing__(self, name: str) -> Any:
-        if name in self._withheld:
-            raise _secret(self._key, f"read its field {name!r} in the task")
-        raise KeyError(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self or name in self._withheld else default
-
-
-def _is_withheld(name: str, value: Any) -> bool:
-    """Names here, or what the compiler has put in the place of a secret: it knows more names."""
-    return (
-        bool(value and names_a_secret(name)) or value == loading.MASK or (type(value) is list and loading.MASK in value)
-    )
-
-
-def _guarded(value: Any, key: str) -> Any:
+def _told_json(value: Any, *path: str | int) -> Any:
     if isinstance(value, dict):
-        return _Guarded(value, key)
-    return [_guarded(item, key) for item in value] if isinstance(value, list) else value
+        return {name: _told_item(name, item, *path) for name, item in value.items()}
+    return [_told_json(item, *path, at) for at, item in enumerate(value)] if isinstance(value, list) else value
+
+
+def _told_item(name: str, value: Any, *path: str | int) -> Any:
+    """The compiler may have put `***` in its place: it knows more names."""
+    if (value and names_a_secret(name)) or value == loading.MASK or (type(value) is list and loading.MASK in value):
+        return json_reference("var.json", *path, name)
+    return _told_json(value, *path, name)
