@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
-from leoflowd.cli.login import Login, resolve
+from leoflowd.cli.login import Login, config_path, resolve
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.values import checked_json
 
@@ -128,8 +128,8 @@ class Client:
         except httpx.RequestError as error:
             raise CommandFailed(
                 ExitCode.UNREACHABLE,
-                f"cannot reach the server {self.login.server}: {_reason(error)}; start it with `leoflow lite`, "
-                "or name another with --server or LEOFLOW_SERVER",
+                f"cannot reach the server {self.login.server}{_whence(self.login)}: {_reason(error)}; start it with "
+                "`leoflow lite`, or name another with --server or LEOFLOW_SERVER",
                 server=self.login.server,
             ) from error
         except httpx.InvalidURL as error:
@@ -187,6 +187,11 @@ def _headers(login: Login) -> dict[str, str]:
     if login.token and not (login.token.isascii() and login.token.isprintable()):
         raise CommandFailed(ExitCode.USAGE, "the token is none: it holds other characters than tokens have")
     return {"authorization": f"Bearer {login.token}"} if login.token else {}
+
+
+def _whence(login: Login) -> str:
+    """A server that is gone for good would be asked for ever, if nobody said why it is asked."""
+    return f" of the saved login ({config_path()}; `leoflow auth login --server URL` saves another)" * login.is_saved
 
 
 def _reason(error: httpx.RequestError) -> str:
