@@ -25,6 +25,8 @@ KEY_FILE = "secret_key"
 """In Lite's data folder, outside the database: a dump of the database alone opens no secret."""
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+OWN_MACHINE = "127.0.0.0/8, [::1]"
+"""What Lite on a laptop lets sensors and inline HTTP tasks ask, beyond the internet, unless it is told otherwise."""
 
 
 class Role(StrEnum):
@@ -406,7 +408,9 @@ def lite_config(lite: LiteConfig, environment: Mapping[str, str] = os.environ) -
     if not 1 <= lite.port <= 65535:
         raise ConfigRefused(f"--port {lite.port} is no port; choose 1 to 65535")
     data = lite.data_dir
-    sections = _read(environment, LITE_SECTIONS)
+    # whoever writes DAGs here runs anything here: what they probe of this very machine is no news to them (ADR 83)
+    is_private = lite.host in LOOPBACK and lite.cluster is None
+    sections = _read(environment, LITE_SECTIONS, {"egress": {"allow": OWN_MACHINE}} if is_private else {})
     if lite.cluster is not None:
         sections |= _read(environment, ("kubernetes",), {"kubernetes": _of_cluster(lite.cluster, data)})
     return Config(

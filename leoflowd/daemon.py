@@ -71,7 +71,7 @@ T = TypeVar("T")
 
 async def run(config: Config | LiteConfig, announce: Callable[[str], None] | None = None) -> None:
     """The whole life of the process; `announce` gets the few lines meant for the person who started it."""
-    telemetry.configure()
+    telemetry.configure(as_json=False if isinstance(config, LiteConfig) else None)  # a person started Lite, and reads
     config = lite_config(config) if isinstance(config, LiteConfig) else config
     say = announce or _write_line
     root, stop = Node("leoflowd"), trio.Event()

@@ -88,7 +88,7 @@ class _Lines(logging.Formatter):
 
 
 def configure(*, level: str = "INFO", as_json: bool | None = None) -> None:
-    """Send logs to stderr; JSON unless stderr is a terminal."""
+    """Send logs to stderr: JSON, or short text for a person; None: text on a terminal alone."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(as_json=not sys.stderr.isatty() if as_json is None else as_json))
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -47,6 +47,16 @@ export function repeat(work, seconds) {
   round();
 }
 
+/** "14:05:09" in the zone that is chosen in the Airflow UI around us, or else the browser's. */
+export function clock(moment) {
+  const options = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+  try {
+    return moment.toLocaleTimeString("en-GB", { ...options, timeZone: JSON.parse(localStorage.getItem("timezone")) ?? undefined });
+  } catch {
+    return moment.toLocaleTimeString("en-GB", options); // a zone that this browser does not know, or no storage
+  }
+}
+
 /** "3 min ago" for an ISO time. */
 export function ago(iso) {
   return `${span((Date.now() - Date.parse(iso)) / 1000)} ago`;

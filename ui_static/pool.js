@@ -1,6 +1,6 @@
 // The pool, live: its numbers, who waits for what, one wait with its actions. Reads /leoflow/api/pool and .../waits.
 "use strict";
-import { ago, el, getJson, repeat, show, until } from "./page.js";
+import { ago, clock, el, getJson, repeat, show, until } from "./page.js";
 import { act, setPokeInterval } from "./waits.js";
 
 const byId = (id) => document.getElementById(id);
@@ -186,7 +186,7 @@ async function refresh() {
     showNumbers(pool);
     showWatchers(watched.watchers);
     if (`${wanted}` === `${query()}`) showWaits(waits); // else the filters changed meanwhile, and another answer follows
-    byId("updated").textContent = `Updated ${new Date().toLocaleTimeString()}.`;
+    byId("updated").textContent = `Updated ${clock(new Date())}.`;
     problem.textContent = "";
   } catch (error) {
     problem.textContent = error.message;

@@ -1,6 +1,6 @@
 // The daemon's components: state, restarts, statistics. Reads GET /api/v2/leoflow/tree every two seconds.
 "use strict";
-import { ago, el, getJson, repeat } from "./page.js";
+import { ago, clock, el, getJson, repeat } from "./page.js";
 
 const STATES = {
   running: ["good", "●"],
@@ -61,7 +61,7 @@ async function refresh() {
     const answer = await getJson("api/v2/leoflow/tree");
     const roots = Array.isArray(answer) ? answer : [answer.tree ?? answer];
     document.getElementById("tree").replaceChildren(...roots.map(node));
-    document.getElementById("updated").textContent = `Updated ${new Date().toLocaleTimeString()}.`;
+    document.getElementById("updated").textContent = `Updated ${clock(new Date())}.`;
     problem.textContent = "";
   } catch (error) {
     problem.textContent = `The daemon does not tell: ${error.message}`;

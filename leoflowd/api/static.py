@@ -49,6 +49,13 @@ HASHED = "assets/"
 """Files below it carry a hash of their content in their name."""
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
+UI_PAGES = frozenset(
+    (
+        *("", "auth", "dags", "dag_runs", "task_instances", "assets", "xcoms", "required_actions", "events", "jobs"),
+        *("variables", "pools", "connections", "configs", "providers", "plugins", "plugin", "security", "deadlines"),
+    )
+)
+"""How the paths of the UI's own pages begin, those of its next release included."""
 PACK_ABOVE_BYTES = 1024
 _KEY = "LEOFLOW_STATIC"
 
@@ -213,9 +220,16 @@ async def _file(name: str) -> Response:
 
 
 async def page_fallback() -> Response | None:
-    """What `app` answers to a GET that no route serves: the UI's index page, or None where that would mislead."""
+    """What `app` answers to a GET that no route serves: the UI's index page, or None where that would mislead.
+
+    A program that asks for something that is not here (`/openapi.json`, `/metrics.txt`) is told so, in JSON: a page
+    with status 200 would be a riddle. Whoever accepts HTML in so many words is a browser, whose pages the UI knows.
+    """
     path = request.path
-    if path == "/health" or path.startswith(("/leoflow/", "/static/", "/auth/static/")):
+    first = path.split("/", 2)[1]
+    if path == "/health" or "." in first or path.startswith(("/leoflow/", "/static/", "/auth/static/")):
+        return None
+    if first not in UI_PAGES and "text/html" not in request.headers.get("Accept", "").lower():
         return None
     if path.startswith("/auth/"):
         return await login_page()
@@ -248,13 +262,13 @@ async def log_in() -> Response:
     form = await read_form()
     target, username, password = form.get("next", ""), form.get("username", ""), form.get("password", "")
     if not username or not password:
-        return await _login_form(target, "Enter a user name and a password.", 400)
+        return await _login_form(target, "Enter a user name and a password.", 400, username)
     try:
         user = await auth.log_in(username, password)
     except NotAuthenticated:
-        return await _login_form(target, "Wrong user name or password.", 401)
+        return await _login_form(target, "Wrong user name or password.", 401, username)
     except TooManyRequests as error:
-        answer = await _login_form(target, str(error), 429)
+        answer = await _login_form(target, str(error), 429, username)
         answer.headers["Retry-After"] = str(error.retry_after_s)
         return answer
     ctx = context()
@@ -281,7 +295,8 @@ def _checked_next(target: str) -> str:
     return target if target and is_safe_next(target, request.host) else context().config.base_path
 
 
-async def _login_form(target: str, message: str, status: int) -> Response:
+async def _login_form(target: str, message: str, status: int, username: str = "") -> Response:
+    """The form; after a refusal with the user name that was given, and never the password."""
     config = context().config
     page = (await _site(context())).pages["login"]
     fields = {
@@ -289,6 +304,7 @@ async def _login_form(target: str, message: str, status: int) -> Response:
         "{{ message }}": message,
         "{{ instance_name }}": config.instance_name,
         "{{ edition }}": config.edition,
+        "{{ username }}": username,  # last: nothing that somebody typed is filled in further
     }
     for placeholder, value in fields.items():
         page = page.replace(placeholder, html.escape(value))

@@ -29,7 +29,7 @@ from leoflowd.assembly.foundation import (
 from leoflowd.assembly.parts import Parts, Term
 from leoflowd.assembly.places import Kept
 from leoflowd.cheap_tasks.trigger_host_process import ProcessHosts
-from leoflowd.config import ApiConfig, Config, ConfigRefused, LiteConfig, ProcessConfig
+from leoflowd.config import OWN_MACHINE, ApiConfig, Config, ConfigRefused, LiteConfig, ProcessConfig
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.executors.launches import Launches
 from leoflowd.executors.process import ProcessExecutor, make_host_token
@@ -70,6 +70,8 @@ async def build(
     if config.lite is None or config.process is None or config.agents.socket is None:
         raise ConfigRefused("Lite needs its folders: start it with `leoflow lite`")
     await introduce_admin(db, config.lite, say)
+    if config.egress.allow == OWN_MACHINE:
+        say(f"sensors may ask this machine's own servers ({OWN_MACHINE}); LEOFLOW_EGRESS_ALLOW= shuts them out")
     host = Host(
         process=config.process,
         socket=config.agents.socket,

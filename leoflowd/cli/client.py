@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
-from leoflowd.cli.login import Login, resolve
+from leoflowd.cli.login import Login, config_path, resolve
 from leoflowd.contract.access_token import claims_to_be_one
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.values import checked_json
@@ -132,8 +132,8 @@ class Client:
         except httpx.RequestError as error:
             raise CommandFailed(
                 ExitCode.UNREACHABLE,
-                f"cannot reach the server {self.login.server}: {_reason(error)}; start it with `leoflow lite`, "
-                "or name another with --server or LEOFLOW_SERVER",
+                f"cannot reach the server {self.login.server}{_whence(self.login)}: {_reason(error)}; start it with "
+                "`leoflow lite`, or name another with --server or LEOFLOW_SERVER",
                 server=self.login.server,
             ) from error
         except httpx.InvalidURL as error:
@@ -201,6 +201,11 @@ def _why_not_in(login: Login, detail: str) -> str:
     if claims_to_be_one(login.token):
         return f"{login.server}: {detail}"
     return f"the login is missing or over at {login.server}"
+
+
+def _whence(login: Login) -> str:
+    """A server that is gone for good would be asked for ever, if nobody said why it is asked."""
+    return f" of the saved login ({config_path()}; `leoflow auth login --server URL` saves another)" * login.is_saved
 
 
 def _reason(error: httpx.RequestError) -> str:

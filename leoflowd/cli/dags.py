@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from leoflowd.cli.options import confirm, server_command
+from leoflowd.cli.options import confirm, for_each, server_command
 from leoflowd.cli.output import Output, echo
 
 if TYPE_CHECKING:
@@ -111,7 +111,9 @@ def unpause_dags(client: Client, out: Output, dag_ids: tuple[str, ...]) -> None:
 
 
 def _set_paused(client: Client, out: Output, dag_ids: tuple[str, ...], *, paused: bool) -> None:
-    changed = [client.patch(dag_path(dag_id), {"is_paused": paused}) for dag_id in dag_ids]
+    changed, failure = for_each(dag_ids, lambda dag_id: client.patch(dag_path(dag_id), {"is_paused": paused}))
     document = {"dags": [{"dag_id": dag["dag_id"], "is_paused": dag["is_paused"]} for dag in changed]}
     word = "paused" if paused else "unpaused"
-    out.show(document, lambda: echo("\n".join(f"{word} {dag_id}" for dag_id in dag_ids)))
+    out.show(document, lambda: [echo(f"{word} {dag['dag_id']}") for dag in changed])
+    if failure is not None:
+        raise failure

@@ -24,6 +24,8 @@ class Login:
 
     server: str
     token: str | None = field(repr=False)
+    is_saved: bool = field(default=False, compare=False)
+    """The server is that of the saved login: nobody named it in this call."""
 
 
 def config_path(environ: Mapping[str, str] = os.environ) -> Path:
@@ -35,8 +37,10 @@ def resolve(server: str | None, token: str | None, environ: Mapping[str, str] = 
     """Flag, environment, saved login, default; in this order, for server and token each."""
     saved = _read(config_path(environ))
     logins: dict[str, Any] = saved.get("logins") or {}
-    url = _normal(server or environ.get("LEOFLOW_SERVER") or saved.get("server") or DEFAULT_SERVER)
-    return Login(url, token or environ.get("LEOFLOW_TOKEN") or logins.get(url))
+    named = server or environ.get("LEOFLOW_SERVER")
+    url = _normal(named or saved.get("server") or DEFAULT_SERVER)
+    is_saved = not named and bool(saved.get("server"))
+    return Login(url, token or environ.get("LEOFLOW_TOKEN") or logins.get(url), is_saved)
 
 
 def save(server: str, token: str, path: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from leoflowd.cli.client import Client
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def _set_output(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
@@ -53,6 +55,37 @@ def server_command(function: Callable[Concatenate[Client, Output, P], None]) -> 
                 raise client.odd_answer(error) from error
 
     return command
+
+
+def given_moment(text: str, option: str) -> datetime:
+    """The date, or date and time, that a person gave with `option`; without a zone it is UTC."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise CommandFailed(
+            ExitCode.USAGE, f"{option} {text!r} is no ISO date or time; write 2026-03-29 or 2026-03-29T06:00+02:00"
+        ) from error
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+def for_each(names: Iterable[str], do: Callable[[str], T]) -> tuple[list[T], CommandFailed | None]:
+    """What was done, in order, and one failure that names every other name: the bad one hinders no good one.
+
+    A server that is away, or that does not know who asks, would say the same of each: that ends it at once.
+    """
+    done: list[T] = []
+    failed: dict[str, CommandFailed] = {}
+    for name in names:
+        try:
+            done.append(do(name))
+        except CommandFailed as failure:
+            if failure.code not in (ExitCode.NOT_FOUND, ExitCode.CONFLICT, ExitCode.INVALID):
+                raise
+            failed[name] = failure
+    if not failed:
+        return done, None
+    code = next(iter(failed.values())).code
+    return done, CommandFailed(code, "; ".join(f"{name}: {why}" for name, why in failed.items()), failed=list(failed))
 
 
 def confirm(out: Output, question: str, *, yes: bool) -> None:

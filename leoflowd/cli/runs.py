@@ -12,7 +12,7 @@ import click
 
 from leoflowd.cli.dags import dag_path
 from leoflowd.cli.failures import CommandFailed, ExitCode
-from leoflowd.cli.options import confirm, server_command
+from leoflowd.cli.options import confirm, given_moment, server_command
 from leoflowd.cli.output import Output, echo, seconds
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.values import parsed_json
@@ -44,7 +44,7 @@ def runs() -> None:
 @click.option("--conf", metavar="JSON", help="The run's configuration, a JSON object.")
 @click.option("--conf-file", type=click.Path(dir_okay=False, path_type=Path), help="The same, from a file; - is stdin.")
 @click.option("--run-id", help="Name of the run; the server makes one otherwise.")
-@click.option("--logical-date", metavar="ISO", help="Logical date, e.g. 2026-01-31T00:00:00Z; none otherwise.")
+@click.option("--logical-date", metavar="ISO", help="2026-01-31, or 2026-01-31T06:00, in UTC unless it names a zone.")
 @click.option("--note", help="A note for people.")
 @click.option("--wait", is_flag=True, help="Wait for the end: exit 0 on success, 1 on failure.")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: exit 8 after this long.")
@@ -64,7 +64,10 @@ def trigger(
     """Start a run of DAG_ID."""
     if timeout is not None and not wait:
         raise CommandFailed(ExitCode.USAGE, "--timeout limits --wait; add --wait or leave it out")
-    body: dict[str, Any] = {"logical_date": logical_date, "conf": read_conf(conf, conf_file)}
+    body: dict[str, Any] = {
+        "logical_date": logical_date and given_moment(logical_date, "--logical-date").isoformat(),
+        "conf": read_conf(conf, conf_file),
+    }
     body |= {"dag_run_id": run_id} if run_id else {}
     body |= {"note": note} if note else {}
     run = client.post(f"{dag_path(dag_id)}/dagRuns", body)
@@ -286,9 +289,9 @@ def print_log(lines: list[dict[str, Any]]) -> None:
     stdout = sys.stdout
     colour = stdout.isatty()
     for line in lines:
-        moment = (line.get("timestamp") or "")[:23]
+        at = (line.get("timestamp") or "")[:23]
         level = line.get("level") or ""
-        head = f"{moment:23}  {level:7.7}  " if moment or level else ""
+        head = f"{at:23}  {level:7.7}  " if at or level else ""
         echo(head + str(line.get("event", "")), keep_colour=colour)
         for error in line.get("error_detail") or ():
             _print_exception(error)

@@ -10,7 +10,7 @@ import click
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.local_compile import Compiler, data_dir_option, python_option
-from leoflowd.cli.options import output_option
+from leoflowd.cli.options import given_moment, output_option
 from leoflowd.cli.output import Output, echo
 from leoflowd.cli.variable_sources import loadable_of_file, variables_option
 
@@ -45,23 +45,13 @@ def schedule(
 
     What exists as a path is compiled; anything else is a DAG of the server.
     """
-    moment = None if since is None else _moment(since)
+    moment = None if since is None else given_moment(since, "--from")
     if Path(dag).exists():
         compiler = Compiler(out, python, data_dir, loadable_of_file(variables))
         document = _of_file(compiler, out, Path(dag), dag_id, count, moment, zone)
     else:
         document = _of_server(server, token, dag, {"next": count, "from": moment and moment.isoformat(), "zone": zone})
     out.show(document, lambda: _print(out, document))
-
-
-def _moment(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise CommandFailed(
-            ExitCode.USAGE, f"--from {text!r} is no ISO date or time; write 2026-03-29 or 2026-03-29T06:00+02:00"
-        ) from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
 def _of_file(

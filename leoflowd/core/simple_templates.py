@@ -295,7 +295,10 @@ def _look_up(path: _Path, names: Mapping[str, Any]) -> Any:
     if not _is_known(path):
         raise TemplateFault(f"the daemon does not know {path}; its task must be rendered in a process")
     if path.root not in names:
-        raise TemplateFault(f"the dag run has no {path.root}: it was started without a logical date")
+        raise TemplateFault(
+            f"the dag run has no {path.root}: it was started without a logical date. Start it with one "
+            "(`leoflow runs trigger --logical-date`), or use a name that each run has, such as dag_run.run_after"
+        )
     value = names[path.root]
     for step in path.steps:
         try:

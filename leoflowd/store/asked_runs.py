@@ -34,7 +34,7 @@ EVENT = "trigger_dag_run"
 
 
 class CannotRun(LeoflowError):
-    """The DAG does not import, the conf does not fit its params, or the run id is not possible."""
+    """The conf does not fit its params, or the run id is not possible."""
 
 
 class AskedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,12 +103,10 @@ async def insert_asked_run(conn: Connection, asked: AskedRun, now: datetime) -> 
 
 
 async def fetch_runnable_version(conn: Connection, dag_id: str) -> dags.VersionRow:
-    """The current version. Raises `NotFound`, also for a DAG whose project is gone, and `CannotRun`."""
+    """The version in force, also while its file has import errors. Raises `NotFound`, also when the project is gone."""
     dag = await api_dags.fetch_dag(conn, dag_id)
     if dag["is_stale"]:
         raise NotFound(f"Dag with dag_id: '{dag_id}' not found")
-    if dag["has_import_errors"]:
-        raise CannotRun(f"Dag with dag_id: '{dag_id}' has import errors and cannot be triggered")
     return await dags.fetch_version(conn, dag_id)
 
 

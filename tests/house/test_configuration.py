@@ -7,10 +7,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from leoflow_sensors.egress_policy import EgressRefused, check_addresses, destination_of, parse_policy
 from leoflowd.config import (
     LITE_PORT,
+    OWN_MACHINE,
     SECTIONS,
     ConfigRefused,
+    LiteClusterConfig,
     LiteConfig,
     from_environment,
     lite_config,
@@ -48,6 +51,37 @@ def test_lite_reads_where_it_may_connect_to_from_the_environment(tmp_path: Path)
     environment = {"LEOFLOW_EGRESS_ALLOW": "127.0.0.1", "LEOFLOW_INLINE_WORKERS": "3", "LEOFLOW_API_PORT": "1"}
     config = lite_config(LiteConfig(workspace=tmp_path, data_dir=tmp_path), environment)
     assert (config.egress.allow, config.inline.workers, config.api.port) == ("127.0.0.1", 3, LITE_PORT)
+
+
+@pytest.mark.parametrize(
+    ("host", "environment", "allowed"),
+    [
+        ("127.0.0.1", {}, OWN_MACHINE),
+        ("::1", {"LEOFLOW_INLINE_WORKERS": "3"}, OWN_MACHINE),
+        ("127.0.0.1", {"LEOFLOW_EGRESS_ALLOW": ""}, ""),
+        ("0.0.0.0", {}, ""),
+    ],
+)
+def test_lite_may_ask_its_own_machine_while_only_that_may_ask_lite(
+    tmp_path: Path, host: str, environment: dict[str, str], allowed: str
+) -> None:
+    assert (
+        lite_config(LiteConfig(workspace=tmp_path, data_dir=tmp_path, host=host), environment).egress.allow == allowed
+    )
+
+
+def test_lite_with_pods_opens_nothing_of_its_machine(tmp_path: Path) -> None:
+    cluster = LiteClusterConfig(image="i@sha256:" + "0" * 64)
+    lite = LiteConfig(workspace=tmp_path, data_dir=tmp_path, cluster=cluster)
+    assert lite_config(lite, {}).egress.allow == ""
+
+
+def test_the_rule_for_the_own_machine_opens_loopback_and_nothing_else() -> None:
+    policy, target = parse_policy(OWN_MACHINE), destination_of("http://x:8000/")
+    check_addresses(policy, target, ["127.0.0.1", "127.8.9.1", "::1"])
+    for closed in ("10.0.0.1", "192.168.1.1", "169.254.169.254", "fe80::1", "0.0.0.0"):
+        with pytest.raises(EgressRefused):
+            check_addresses(policy, target, [closed])
 
 
 def test_a_number_that_is_too_small_is_refused() -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import traceback
 from datetime import datetime, timezone
+from typing import Any
 
 from . import limits, logs
 
 LENGTH = 500
+
+
+_DATED = re.compile(
+    r"(?:UndefinedError: '|KeyError: |NameError: name '|TypeError: .*missing .* required .*')"
+    r"(?P<name>ds|ds_nodash|ts|ts_nodash|ts_nodash_with_tz|logical_date|execution_date|data_interval_(?:start|end)"
+    r"|(?:prev|next)_ds|(?:prev|next)_ds_nodash|yesterday_ds|tomorrow_ds)(?:'|$)"
+)
+"""What fails when a name is missing that only a run with a logical date has: templates, `context[...]`, arguments."""
 
 
 class CannotLoad(Exception):
@@ -21,6 +31,18 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, KeyError) and error.args:
         text = logs.clean(str(error.args[0]))
     return limits.shown(f"{type(error).__name__}: {text}" if text else type(error).__name__, LENGTH)
+
+
+def remedy(sentence: str, dag_run: dict[str, Any]) -> str:
+    """What to do about a name that a run without a logical date does not have; "" when that is not what failed."""
+    found = _DATED.match(sentence) if dag_run.get("logical_date") is None else None
+    if found is None:
+        return ""
+    return (
+        f"this dag run was started without a logical date, and so has no {found['name']}: start it with one "
+        "(`leoflow runs trigger --logical-date`, or the date of the UI's dialog), or use what each run has, such as "
+        "{{ dag_run.run_after | ds }}"
+    )
 
 
 def where(error: BaseException, folder: str) -> str:

@@ -86,6 +86,9 @@ def outcome_of(spec: dict[str, Any], control: Control) -> dict[str, Any]:
     outcome = _body(spec)(spec, control, started).run()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the work is done, the outcome must get out
     ended = datetime.now(timezone.utc) + timedelta(seconds=skipped.slept_s if skipped else 0.0)
+    if remedy := because.remedy(outcome["because"], spec["dag_run"]):
+        _log.error("%s", remedy)
+        outcome["because"] += f" ({remedy})"
     outcome["because"] = limits.shown(control.redact(outcome["because"]))
     return {"start_date": because.moment_text(started), "end_date": because.moment_text(ended), **outcome}
 

@@ -89,3 +89,12 @@ def test_names_of_the_task_are_there_as_in_airflow() -> None:
         PreviousInstanceAsk(request_id=facts.states[1].request_id, logical_date=LOGICAL_DATE, state="success", **one),
         PreviousInstanceAsk(request_id=facts.states[2].request_id, logical_date=FEBRUARY, map_index=3, **one),
     ]
+
+
+def test_a_run_without_a_logical_date_says_why_ds_is_undefined() -> None:
+    task = 'BashOperator(task_id="run", bash_command="echo {{ ds }}")\n'
+    no_date = {"logical_date": None, "data_interval_start": None, "data_interval_end": None}
+    ran = run_one(task, dag_run=no_date, kind="bash", operator="BashOperator")
+    assert ran.outcome.kind is OutcomeKind.FAILED
+    assert "'ds' is undefined (this dag run was started without a logical date" in ran.outcome.because
+    assert any("--logical-date" in event for event in ran.events), "the log says it as well"

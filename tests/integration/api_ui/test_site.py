@@ -79,6 +79,23 @@ class TestFiles:
         assert answer.headers["Cache-Control"] == "no-cache"
         assert '<base href="/" />' in await text(answer)
 
+    @pytest.mark.parametrize(
+        ("path", "accept", "is_page"),
+        [
+            ("/openapi.json", "text/html", False),
+            ("/robots.txt", "*/*", False),
+            ("/graphql", "*/*", False),
+            ("/graphql", "text/html,*/*;q=0.8", True),
+            ("/dags/with.dots/runs/a.json", "*/*", True),
+        ],
+    )
+    async def test_a_program_that_asks_for_what_is_not_here_gets_no_page(
+        self, anonymous: Client, path: str, accept: str, is_page: bool
+    ) -> None:
+        answer = await anonymous.call("GET", path, headers={"Accept": accept})
+        expected = (200, "text/html; charset=utf-8") if is_page else (404, "application/json")
+        assert (answer.status_code, answer.content_type) == expected
+
     @pytest.mark.parametrize("path", ["/api/v2/none", "/api/v1/dags", "/ui/none", "/health"])
     async def test_what_looks_like_an_api_is_never_the_index(self, anonymous: Client, path: str) -> None:
         answer = await anonymous.call("GET", path)
@@ -126,6 +143,12 @@ class TestLogin:
         page = await text(answer)
         assert "Wrong user name or password." in page
         assert 'name="next" value="/dags"' in page
+
+    async def test_a_refused_login_keeps_the_user_name_and_not_the_password(self, browser: Client) -> None:
+        for password in ("wrong-password", ""):
+            page = await text(await self.post(browser, username='an"na', password=password))
+            assert 'value="an&quot;na"' in page
+            assert "wrong-password" not in page
 
     async def test_empty_fields(self, browser: Client) -> None:
         assert (await self.post(browser, username="admin", password="")).status_code == 400

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import pytest
 
-from leoflow_agent.runner import templates
+from leoflow_agent.runner import because, templates
 
 
 def _render(
@@ -50,6 +50,27 @@ def test_an_undefined_name_is_an_error_unless_the_dag_says_otherwise():
     with pytest.raises(jinja2.UndefinedError):
         _render("{{ missing }}")
     assert _render("{{ missing }}", dag={"template_undefined": jinja2.Undefined}) == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        ("UndefinedError: 'ds' is undefined", "ds"),
+        ("UndefinedError: 'data_interval_start' is undefined", "data_interval_start"),
+        ("KeyError: logical_date", "logical_date"),
+        ("TypeError: load() missing 1 required positional argument: 'ds_nodash'", "ds_nodash"),
+    ],
+)
+def test_a_name_that_is_missing_for_want_of_a_logical_date_says_what_to_do(error: str, name: str) -> None:
+    told = because.remedy(error, {"logical_date": None})
+    assert f"has no {name}:" in told
+    assert "--logical-date" in told
+    assert because.remedy(error, {"logical_date": "2026-01-01T00:00:00Z"}) == ""
+
+
+@pytest.mark.parametrize("error", ["UndefinedError: 'dss' is undefined", "KeyError: ds of mine", "ValueError: ds"])
+def test_other_errors_get_no_such_advice(error: str) -> None:
+    assert because.remedy(error, {"logical_date": None}) == ""
 
 
 def test_pythons_internals_are_out_of_reach():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import httpx
@@ -12,6 +13,7 @@ import pytest
 
 from leoflowd.cli import main as cli_main
 from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.login import save
 
 
 def test_exit_codes_are_never_renumbered() -> None:
@@ -117,6 +119,16 @@ def test_a_server_that_is_not_there_exits_6_and_says_how_to_start_one(leoflow, s
     result = leoflow("tree")
     assert result.code == ExitCode.UNREACHABLE
     assert "leoflow lite" in result.err
+
+
+def test_a_saved_server_that_is_gone_is_said_to_be_the_saved_one(leoflow, server, home: Path) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("Connection refused", request=request)
+
+    server(refuse)
+    save("http://127.0.0.1:9", "t", home / "config.yaml")
+    assert "of the saved login" in leoflow("tree").err
+    assert "saved login" not in leoflow("tree", "--server", "http://127.0.0.1:10").err
 
 
 def test_an_answer_that_is_no_json_exits_10(leoflow, server) -> None:

@@ -66,7 +66,7 @@ def test_trigger_sends_what_airflow_wants_and_prints_the_run(leoflow, server) ->
     )
     assert (result.code, result.out) == (0, "manual__1\tqueued\n")
     body = json.loads(requests[0].read())
-    assert body == {"logical_date": "2026-01-01T00:00:00Z", "conf": {"a": 1}, "dag_run_id": "r"}
+    assert body == {"logical_date": "2026-01-01T00:00:00+00:00", "conf": {"a": 1}, "dag_run_id": "r"}
     assert requests[0].url.path == "/api/v2/dags/etl/dagRuns"
 
 
@@ -222,6 +222,49 @@ def test_pause_patches_each_dag(leoflow, server) -> None:
         ("PATCH", "/api/v2/dags/a", b'{"is_paused":true}'),
         ("PATCH", "/api/v2/dags/b", b'{"is_paused":true}'),
     ]
+
+
+def test_one_dag_that_is_not_there_hinders_no_other_one(leoflow, server) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        dag_id = request.url.path.rpartition("/")[2]
+        if dag_id == "nope":
+            return httpx.Response(404, json={"detail": "The DAG with ID: `nope` was not found"})
+        return httpx.Response(200, json={"dag_id": dag_id, "is_paused": True})
+
+    server(answer)
+    result = leoflow("dags", "pause", "nope", "a")
+    assert (result.code, result.out) == (ExitCode.NOT_FOUND, "paused a\n")
+    assert result.err == "error: nope: The DAG with ID: `nope` was not found\n"
+    told = leoflow("dags", "unpause", "a", "nope", "-o", "json")
+    assert told.document == {"dags": [{"dag_id": "a", "is_paused": True}]}
+    assert told.error["failed"] == ["nope"]
+
+
+def test_a_refusal_that_is_not_about_one_dag_is_told_once(leoflow, server) -> None:
+    requests = server(lambda _: httpx.Response(401, json={"detail": "?"}))
+    assert leoflow("dags", "pause", "a", "b").code == ExitCode.NOT_ALLOWED
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("2026-01-31", "2026-01-31T00:00:00+00:00"),
+        ("2026-01-31T06:00:00Z", "2026-01-31T06:00:00+00:00"),
+        ("2026-01-31T06:00+02:00", "2026-01-31T06:00:00+02:00"),
+    ],
+)
+def test_a_logical_date_is_utc_unless_it_names_a_zone(leoflow, server, given: str, sent: str) -> None:
+    requests = server(lambda _: httpx.Response(200, json=RUN))
+    assert leoflow("runs", "trigger", "etl", "--logical-date", given).code == 0
+    assert json.loads(requests[0].read())["logical_date"] == sent
+
+
+def test_a_logical_date_that_is_none_is_wrong_usage(leoflow, server) -> None:
+    requests = server(lambda _: httpx.Response(200, json=RUN))
+    result = leoflow("runs", "trigger", "etl", "--logical-date", "yesterday")
+    assert (result.code, requests) == (ExitCode.USAGE, [])
+    assert "--logical-date 'yesterday' is no ISO date" in result.err
 
 
 def test_delete_needs_yes_and_accepts_a_null_body(leoflow, server) -> None:
