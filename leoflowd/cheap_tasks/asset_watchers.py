@@ -212,7 +212,7 @@ class AssetWatchers:
             await trio.lowlevel.checkpoint()
 
         async with contain(record):
-            await self._patiently(partial(self._commit, fired))
+            await self._patiently(partial(self._commit, fired, self._now()))
         if refused:
             self._hosts.cancel(PREFIX + fired.key)
             await self._fail(fired.key, running, refused)
@@ -221,9 +221,10 @@ class AssetWatchers:
             running.has_fired, running.failures = True, 0
             self._hosts.go_on(PREFIX + fired.key)
 
-    async def _commit(self, fired: _Fired) -> None:
+    async def _commit(self, fired: _Fired, at: datetime) -> None:
+        """`at` stays the same when it is tried again: what was committed, and not answered, is known by it."""
         async with self._lane.transaction() as conn:
-            made = await asset_watchers.insert_watched_event(conn, fired.key, fired.payload, self._now())
+            made = await asset_watchers.insert_watched_event(conn, fired.key, fired.payload, at)
         log.info("watcher_fired", key=fired.key, events=made)
 
     async def _fail(self, key: str, running: _Running, error: str) -> None:

@@ -119,7 +119,8 @@ async def list_watched(conn: Connection) -> tuple[Watched, ...]:
 async def insert_watched_event(conn: Connection, key: str, payload: object, now: datetime) -> int:
     """An event of each active asset that this trigger watches for, as Airflow writes it; how many.
 
-    `conn` is in a transaction. Raises `Invalid` for a payload that no event may have.
+    Once for each `now`: who does not know whether it is stored says it again (ADR 77). `conn` is in a transaction.
+    Raises `Invalid` for a payload that no event may have.
     """
     extra = json_text({"from_trigger": True, "payload": payload}, "the event of the trigger", max_bytes=EXTRA_MAX_BYTES)
     assets = await fetch_all(conn, _SQL.mark_fired, _WatchedAsset, key=key, now=now)

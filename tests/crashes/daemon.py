@@ -7,6 +7,7 @@ arrangement of parts in the product is repeated here and nowhere else in this su
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from leoflow_sensors import load_kinds
 from leoflowd.agents.service import AgentService
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
+from leoflowd.cheap_tasks.asset_watchers import AssetWatchers
 from leoflowd.cheap_tasks.everywhere import PoolEverywhere
 from leoflowd.cheap_tasks.human_answers import StoredQuestions
 from leoflowd.cheap_tasks.pool import CheapTaskPool
@@ -50,6 +52,7 @@ from leoflowd.store.hints import Hint, HintListener
 from leoflowd.store.log_files import LogFiles
 from leoflowd.supervision import Node, start, start_restarting
 from tests.crashes.agent import HOST_TOKEN, SECRET
+from tests.crashes.source import Source, SourceHosts
 from tests.crashes.watched import LATE_S, Watch, Way, told_by
 from tests.fakes.pool_world import Connections, NoClient, TriggerHosts, no_deliveries
 
@@ -77,6 +80,7 @@ class Daemon:
         folder: Path,
         watch: Watch,
         silence_s: float,
+        source: Source,
         now: Callable[[], datetime],
     ) -> None:
         self.name = name
@@ -89,6 +93,7 @@ class Daemon:
         self.deadlines: Deadlines | None = None
         """While it leads."""
         self._folder = folder
+        self._source = source
         self._watch = watch
         self._now = now
         self._db = Database(make_conninfo(conninfo, application_name=name), STORE)
@@ -177,6 +182,10 @@ class Daemon:
 
         others = OthersReports(db=db, inbox=inbox, sweep_interval_s=self._config.sweep_interval_s)
 
+        triggers = SourceHosts(self._source, fired=lambda wait_id, event: watchers.fired(wait_id, event))
+        ear = _Ear(self, hints)
+        watchers = AssetWatchers(lane=db.pool, hosts=triggers, hints=ear, now=now)
+
         def run_ended(dag_id: str) -> None:
             clock.look_at(dag_id)
             backfills.run_ended(dag_id)
@@ -239,6 +248,8 @@ class Daemon:
             await start(leading, root.child("callbacks"), callbacks.run)
             await start(leading, root.child("deadlines"), deadlines.run)
             await start(leading, root.child("sweeps"), sweeper.run)
+            ear.nursery = leading
+            await start(leading, root.child("asset watchers"), watchers.run)
             self.callbacks, self.deadlines = callbacks, deadlines
             self.scheduler = scheduler
 
@@ -302,7 +313,7 @@ class Daemon:
         send, receive = trio.open_memory_channel[Hint](1024)
 
         async def listen() -> None:
-            with heard:
+            with heard, suppress(trio.BrokenResourceError):  # whoever heard may have ended before
                 async for hint in heard:
                     pass_on(hint)
 
@@ -332,6 +343,19 @@ class Daemon:
             now = self._now()
             end = Outcome(kind=refusal.kind, because=refusal.because, start_date=now, end_date=now)
             await inbox.try_ended(row, end, None)
+
+
+class _Ear:
+    """What the watchers of assets subscribe to: once in each term, whose nursery listens."""
+
+    def __init__(self, daemon: Daemon, hints: HintListener) -> None:
+        self.nursery: trio.Nursery | None = None
+        self._daemon = daemon
+        self._hints = hints
+
+    def subscribe(self) -> trio.MemoryReceiveChannel[Hint]:
+        assert self.nursery is not None
+        return self._daemon._overheard("watchers", self._hints, self.nursery)
 
 
 async def _launch_all(dispatches: trio.MemoryReceiveChannel[Dispatch], launches: Launches) -> None:

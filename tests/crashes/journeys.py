@@ -12,9 +12,10 @@ import msgspec
 import trio
 
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind, TrySpec, XComItem
-from leoflowd.contract.asset_spec import AssetSpec
+from leoflowd.contract.asset_spec import AssetSpec, WatcherSpec
 from leoflowd.contract.dag_spec import CronTimetable, DagSpec
 from leoflowd.contract.deadline_spec import DeadlineSpec
+from leoflowd.contract.partition_spec import AllowedKey, AssetPartitions, CronPartition
 from leoflowd.contract.wait_spec import Deferral, ProbeSpec, Resume, TriggerSpec, WaitSpec, WaitTerms
 from tests.crashes.agent import outcome
 from tests.crashes.world import START, World, dag, now, task
@@ -65,6 +66,10 @@ class Journey(msgspec.Struct, frozen=True, kw_only=True):
     """Before `hold` is released: task id -> state and number of its try."""
     runs: int = 1
     """That there are in the end."""
+    partitions: tuple[str, ...] = ()
+    """Of those runs, sorted."""
+    heard: int = 0
+    """Messages of the source, each of which is one event: but a daemon that is killed may be told again (ADR 56)."""
     callbacks: tuple[str, ...] = ()
     """Each is called once, and done: as `Agent.called` names them, sorted."""
     begins_with_the_daemon: bool = False
@@ -118,6 +123,42 @@ ASSET = AssetSpec(name="made", uri="s3://bucket/made")
 
 async def a_dag_that_waits(world: World) -> None:
     await world.register(dag("waits", task("uses"), asset_condition=ASSET))
+
+
+TRIGGER = WatcherSpec(name="queue", trigger="mine.QueueTrigger", arguments={})
+WATCHED = AssetSpec(name="heard", uri="queue://heard", watchers=(TRIGGER,))
+
+
+async def create_run_and_hear(world: World) -> None:
+    await world.create_run(DAG)
+    world.source.messages += ["one"]
+    await world.register(dag("waits", task("uses"), asset_condition=WATCHED))
+
+
+HOURS = CronTimetable(
+    expression="0 * * * *", data_interval=False, partition=CronPartition(offset=-1, key_format="%Y-%m-%dT%H")
+)
+FIRST_HOUR = START.replace(minute=0, second=0) - timedelta(days=9)
+KEYS = tuple((FIRST_HOUR + timedelta(hours=hour)).strftime("%Y-%m-%dT%H") for hour in (-1, 0))
+
+
+async def a_dag_that_waits_for_partitions(world: World) -> None:
+    of_days = AssetPartitions(default=AllowedKey(keys=KEYS))
+    await world.register(dag("waits", task("uses"), asset_condition=ASSET, partitions=of_days))
+
+
+async def create_run_and_run_partitions(world: World) -> None:
+    await world.create_run(DAG)
+    await world.register(
+        dag(
+            "hours",
+            task("makes", outlets=(ASSET,)),
+            timetable=HOURS,
+            start_date=FIRST_HOUR,
+            end_date=FIRST_HOUR + timedelta(hours=1),
+            catchup=True,
+        )
+    )
 
 
 DEADLINES = (
@@ -210,6 +251,21 @@ JOURNEYS = {
         stage=a_dag_that_waits,
         comes_to={"makes": "success 1", "uses": "success 1"},
         runs=2,
+    ),
+    "event of a watcher": Journey(
+        spec=dag(DAG, task("hold")),
+        act=create_run_and_hear,
+        comes_to={"hold": "running 1", "uses": "success 1"},
+        runs=2,
+        heard=1,
+    ),
+    "partitions": Journey(
+        spec=dag(DAG, task("hold")),
+        stage=a_dag_that_waits_for_partitions,
+        act=create_run_and_run_partitions,
+        comes_to={"hold": "running 1", "makes": "success 1", "uses": "success 1"},
+        runs=5,
+        partitions=tuple(sorted(KEYS * 2)),
     ),
     "clear": Journey(
         spec=dag(DAG, task("first"), task("long"), task("hold")),

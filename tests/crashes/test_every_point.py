@@ -45,11 +45,14 @@ async def walk(journey: Journey, conninfo: str, folder: Path, fault: Fault | Non
                 await world.check_views()
                 world.watch.is_on = False
                 world.release()
-                await world.until_runs(journey.runs)
+                was_killed = fault is not None and fault.way in (Way.KILLED, Way.KILLED_AFTER)
+                await world.until_runs(journey.runs, or_more=journey.heard > 0 and was_killed)
                 await world.until(world.has_called_back)
                 await world.until(world.has_filled_back)
                 await world.until(world.is_idle)
                 wrong = await world.judge(journey.callbacks)
+                wrong += await world.judge_partitions(journey.partitions)
+                wrong += await world.judge_heard(journey.heard, or_more=was_killed)
                 seen = await world.states()
         except* (AssertionError, trio.TooSlowError) as group:
             wrong += [told(group), *world.crashes]

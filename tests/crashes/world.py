@@ -27,6 +27,7 @@ from leoflowd.store.database import Database
 from loadtests.history_log import read_history
 from tests.crashes.agent import Agent, Script
 from tests.crashes.daemon import QUIET_S, SILENT_S, STORE, Daemon, Killed, views_of
+from tests.crashes.source import Source
 from tests.crashes.watched import STANDBY, Fault, Point, Watch
 from tests.integration.api.api_client import PASSWORD, Client
 
@@ -79,6 +80,7 @@ class World:
         self.watch = Watch(fault)
         self.watch.kill = self._kill
         self.sites = [Site(name, folder, script) for name in ((FIRST, STANDBY) if has_standby else (FIRST,))]
+        self.source = Source()
         self.crashes: list[str] = []
         self.expected: dict[str, str] = {}
         """What the journey says that became of it: `task_id` -> state and number of the last try."""
@@ -125,6 +127,7 @@ class World:
                 conninfo=self.conninfo,
                 folder=self._folder,
                 watch=self.watch,
+                source=self.source,
                 silence_s=QUIET_S if len(self.sites) == 1 else SILENT_S,
                 now=now,
             )
@@ -270,17 +273,18 @@ class World:
         except trio.TooSlowError as error:
             raise AssertionError(f"waited in vain for {expected}, there is {seen}") from error
 
-    async def until_runs(self, count: int, state: str = "success") -> None:
-        """So many runs there are, and all have come to this state."""
+    async def until_runs(self, count: int, *, or_more: bool = False) -> None:
+        """So many runs there are, and all have succeeded."""
 
         async def met() -> bool:
-            return await self.rows(b"SELECT state FROM dag_run") == [(state,)] * count
+            states = [row[0] for row in await self.rows(b"SELECT state FROM dag_run")]
+            return set(states) == {"success"} and (len(states) == count or (or_more and len(states) > count))
 
         try:
             await self.until(met)
         except trio.TooSlowError as error:
             runs = await self.rows(b"SELECT id, state, because FROM dag_run")
-            raise AssertionError(f"{count} runs did not end as {state}: {runs}, {await self.states()}") from error
+            raise AssertionError(f"{count} runs did not succeed: {runs}, {await self.states()}") from error
 
     async def until(self, met: Callable[[], Awaitable[bool]]) -> None:
         with trio.fail_after(WITHIN_S):
@@ -344,6 +348,22 @@ class World:
         )
         wrong += [f"XCom {key!r} of {task_id!r} is {value}, its try is {own}" for task_id, key, value, own in xcoms]
         return wrong
+
+    async def judge_partitions(self, expected: Sequence[str]) -> list[str]:
+        """Of all runs that have one, sorted; and what was queued for them has been taken."""
+        found = await self.rows(b"SELECT partition_key FROM dag_run WHERE partition_key IS NOT NULL ORDER BY 1")
+        keys = [row[0] for row in found]
+        wrong = [] if keys == list(expected) else [f"there are runs of the partitions {keys}, not of {list(expected)}"]
+        waits = await self.rows(
+            b"SELECT event_id FROM asset_queue UNION ALL SELECT id FROM partition_run WHERE dag_run_id IS NULL"
+        )
+        return [*wrong, *(f"event or partition {row[0]} still waits for a run" for row in waits)]
+
+    async def judge_heard(self, expected: int, *, or_more: bool) -> list[str]:
+        ((count,),) = await self.rows(b"SELECT count(*) FROM asset_event WHERE extra ->> 'from_trigger' = 'true'")
+        is_right = count == expected or (or_more and count > expected)
+        left = [f"{message!r} was never heard" for message in self.source.messages]
+        return left if is_right else [*left, f"watchers made {count} events, not {expected}"]
 
 
 def told(error: BaseException) -> str:

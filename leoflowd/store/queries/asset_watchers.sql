@@ -26,10 +26,11 @@ WHERE EXISTS (SELECT FROM asset_use u JOIN dag s ON s.dag_id = u.dag_id AND NOT 
               WHERE u.asset_id = a.id AND u.kind = 'schedule')
 ORDER BY w.key, d.is_paused, w.dag_id;
 
--- name: mark_fired (its assets, each once: those that get the event; index on key)
+-- name: mark_fired (its assets, each once: those that get the event. A watcher that fired at this very moment has it already; index
+-- on key)
 WITH fired AS (
     UPDATE asset_watcher SET events = events + 1, fired_at = %(now)s, failures = 0, error = NULL, retry_at = NULL
-    WHERE key = %(key)s RETURNING asset_id
+    WHERE key = %(key)s AND fired_at IS DISTINCT FROM %(now)s RETURNING asset_id
 )
 SELECT DISTINCT a.name, a.uri FROM fired f JOIN asset a ON a.id = f.asset_id AND a.is_active ORDER BY 1, 2;
 

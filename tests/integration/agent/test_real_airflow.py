@@ -196,6 +196,10 @@ def assets(inlet_events, outlet_events, triggering_asset_events, dag_run):
     seen = [inlet_events[one_asset].limit(5)[-1], inlet_events[an_alias][0], triggering_asset_events[one_asset][0]]
     return [[event.extra, event.asset.uri, event.source_task_id] for event in [*seen, *dag_run.consumed_asset_events]]
 assets()
+@task
+def partition(dag_run, logical_date=None):
+    return [dag_run.partition_key, dag_run.logical_date, logical_date]
+partition()
 @task(outlets=[Asset("x")])
 def grown(): return Asset("y")
 grown()
@@ -301,6 +305,14 @@ SPECS: dict[str, dict[str, Any]] = {
     "old_functions": {"kind": "python"},
     "assets": {"kind": "python", "dag_run": {"run_type": "asset_triggered"}},
     "grown": {"kind": "python"},
+    "partition": {
+        "kind": "python",
+        "dag_run": {
+            "run_type": "scheduled",
+            "partition_key": "2026-01-02T05",
+            **dict.fromkeys(("logical_date", "data_interval_start", "data_interval_end")),
+        },
+    },
 }
 """Name of a try -> what is special about it; its first word is the task."""
 
@@ -397,6 +409,10 @@ def test_a_task_sees_events_of_assets_and_says_something_of_its_outlets(
         (False, "one", "s3://b/one", None, 5),
         (False, None, None, "al", None),
     ]
+
+
+def test_a_task_knows_the_partition_of_its_run(tries: dict[str, TryFacts]) -> None:
+    assert tries["partition"].xcoms["return_value"] == ["2026-01-02T05", None, None], tries["partition"].events
 
 
 def test_an_outlet_that_came_while_the_task_ran_is_told_of(tries: dict[str, TryFacts]) -> None:

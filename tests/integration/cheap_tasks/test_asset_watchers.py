@@ -166,6 +166,19 @@ async def test_its_event_is_one_of_each_asset_and_waits_for_the_dags(world: Worl
     assert await world.rows(b"SELECT events, fired_at FROM asset_watcher") == [(1, START)] * 2
 
 
+async def test_an_event_whose_commit_was_not_answered_is_said_again_and_made_once(world: World) -> None:
+    await world.register(consumer("c", watched("a", FILE)))
+    key = asset_watchers.trigger_key(FILE)
+
+    async def say(at: datetime) -> int:
+        async with world.db.pool.transaction() as conn:
+            return await asset_watchers.insert_watched_event(conn, key, "x", at)
+
+    assert [await say(START), await say(START)] == [1, 0]
+    assert await say(START + timedelta(microseconds=1)) == 1
+    assert await world.rows(b"SELECT count(*) FROM asset_event") == [(2,)]
+
+
 async def test_it_starts_again_after_its_end_and_after_a_restart_of_the_daemon(world: World) -> None:
     await world.register(consumer("c", watched("a", FILE)))
     async with world.watching() as watchers:

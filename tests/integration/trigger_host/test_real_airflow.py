@@ -179,6 +179,19 @@ async def test_a_shared_stream_of_a_real_provider_deletes_each_file_once(world: 
     assert list(flags.iterdir()) == []
 
 
+async def test_a_watcher_of_a_real_provider_goes_on_when_its_event_is_taken(world: World, running: Running) -> None:
+    flag = world.folder / "flag"
+    flag.touch()
+    call = call_of(world, f"{STANDARD}.file.FileDeleteTrigger", filepath=str(flag), poke_interval=0.05)
+    async with running() as hosts:
+        hosts.start("w1", msgspec.structs.replace(call, repeats=True))
+        end = await world.end_of("w1")
+        assert (end.event, end.error, flag.exists()) == (True, "", False)
+        hosts.go_on("w1")
+        await world.until(lambda: len(world.ends) == 2)
+    assert [one.end for one in world.ends] == [None, "ended"]
+
+
 async def test_a_variable_is_asked_of_the_daemon_and_only_a_secret_one_hidden(world: World, running: Running) -> None:
     (world.project / "mine.py").write_text(
         "from airflow.sdk import Variable\n"
