@@ -114,6 +114,7 @@ def _set_paused(client: Client, out: Output, dag_ids: tuple[str, ...], *, paused
     changed, failure = for_each(dag_ids, lambda dag_id: client.patch(dag_path(dag_id), {"is_paused": paused}))
     document = {"dags": [{"dag_id": dag["dag_id"], "is_paused": dag["is_paused"]} for dag in changed]}
     word = "paused" if paused else "unpaused"
-    out.show(document, lambda: [echo(f"{word} {dag['dag_id']}") for dag in changed])
+    lines = [f"{word} {dag['dag_id']}" for dag in changed]
+    out.show(document, lambda: echo("\n".join(lines)) if lines else None)
     if failure is not None:
         raise failure

@@ -28,6 +28,9 @@ NOWHERE: Mapping[str, str] = {
     "variable_key": "nope",
     "pool_name": "none",
     "name": "tree",
+    "file_token": "bm93aGVyZQ",
+    "section": "none",
+    "option": "none",
 }
 """A value for each part of a path, of things that do not exist."""
 
