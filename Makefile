@@ -116,10 +116,11 @@ release: setup-dev ## build what a release consists of into dist/, the same byte
 pin-migrations: ## pin the checksums of new migrations; part of a release
 	@locks/pin-migrations.sh
 
-docs: setup-dev ## write docs/pictures/*.svg, docs/cli.md and the stubs for editors again
+docs: setup-dev ## write docs/pictures/*.svg, docs/cli.md, docs/api-compatibility.md and the stubs for editors again
 	$(VENV)/bin/python docs/pictures/draw.py
 	$(VENV)/bin/python docs/cli_reference.py
 	$(VENV)/bin/python docs/author_stubs.py
+	$(VENV)/bin/python docs/api_compatibility.py
 
 chromium:
 	@tests/e2e/install-chromium.sh

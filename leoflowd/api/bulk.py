@@ -82,7 +82,7 @@ async def carry_out(body: BulkBody[B], things: Things[B]) -> Response:
                 async with conn.transaction():
                     result.success += await _carry_out(conn, action, things)
             except LeoflowError as error:
-                result.errors.append({"error": str(error), "status_code": _status(error)})
+                result.errors.append({"error": str(error), "status_code": status_of(error)})
         audited = {name: sorted(result.success) for name, result in results.items()}
         await record(conn, f"bulk_{things.plural}", extra=audited)
     return json_answer({name: results.get(name) for name in ("create", "update", "delete")})
@@ -135,7 +135,8 @@ def _listed(names: Collection[str]) -> str:
     return "{" + ", ".join(repr(name) for name in sorted(names)) + "}"
 
 
-def _status(error: LeoflowError) -> int:
+def status_of(error: LeoflowError) -> int:
+    """Of an error inside of an answer that is itself a 200."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 

@@ -5,9 +5,10 @@ Routes reach it through `context()`. It holds no state of a request; who is call
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from quart import current_app
 
@@ -43,6 +44,10 @@ class ApiContext:
     """What connections are encrypted with; without a key, those with secrets are refused."""
     paused_at_creation: bool = False
     """A new DAG begins paused, where its file says nothing of it."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Sections of the configuration by name, secrets and all: `public.settings` masks them."""
+    reparse: Callable[[str], bool] | None = None
+    """Has the workspace compile the file of this DAG again; False: no file of it has such a DAG. None: no workspace."""
     test_connection: Callable[[ConnectionFacts], Awaitable[tuple[bool, str]]] | None = None
     """Tries a connection for a person: whether it works, and a sentence. None: this process cannot."""
 

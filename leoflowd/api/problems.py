@@ -171,7 +171,9 @@ def route_not_found(path: str) -> Response:
             {"error": "/api/v1 has been removed in Airflow 3, please use its upgraded version /api/v2"}, 404
         )
     if path.startswith("/api"):
-        return json_answer({"error": "API route not found"}, 404)
+        # `error` is Airflow's whole answer; `detail` is what its UI and clients show
+        detail = f"{request.method} {path} is not there: docs/api-compatibility.md lists what of Airflow's API is"
+        return json_answer({"error": "API route not found", "detail": detail}, 404)
     if path == "/health":
         return json_answer({"error": "/health has moved to /api/v2/monitor/health"}, 404)
     return json_answer({"detail": "Not Found"}, 404)

@@ -69,6 +69,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.PATH, "public_dags: get_dag get_dag_details favorite_dag unfavorite_dag"),
     (Right.ACT, Object.FILTERED, "public_dags: patch_dags"),
     (Right.ACT, Object.PATH, "public_dags: patch_dag delete_dag"),
+    (Right.OPERATE, Object.BODY, "public_dags: reparse_dag_file"),
     (Right.READ, Object.PATH_OR_ALL, "public_dag_versions: list_versions"),
     (Right.READ, Object.PATH, "public_dag_versions: get_version get_source"),
     (Right.READ, Object.PATH, "public_tasks: list_tasks get_task"),
@@ -96,6 +97,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.ACT, Object.PATH, "public_task_instance_changes: patch_task_instance patch_mapped_task_instance"),
     (Right.ACT, Object.PATH, "public_task_instance_changes: dry_run_patch dry_run_patch_mapped"),
     (Right.ACT, Object.PATH, "public_task_instance_changes: delete_task_instance clear_task_instances"),
+    (Right.ACT, Object.PATH_OR_ALL, "public_task_instances_bulk: bulk_task_instances"),
     (Right.READ, Object.PATH, "public_logs: get_log get_external_log_url"),
     (Right.READ, Object.PATH, "public_leoflow: explain explain_runs schedule"),
     # XCom
@@ -121,7 +123,9 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.FILTERED, "public_records: list_event_logs get_event_log list_import_errors get_import_error"),
     # what belongs to no DAG
     (Right.READ, Object.NONE, "public_pools: list_pools get_pool"),
-    (Right.OPERATE, Object.NONE, "public_pools: create_pool update_pool delete_pool"),
+    (Right.OPERATE, Object.NONE, "public_pools: create_pool update_pool delete_pool bulk_pools"),
+    (Right.READ, Object.NONE, "public_monitor: list_jobs"),
+    (Right.ADMIN, Object.NONE, "public_config: get_config get_config_value"),
     (Right.OPERATE, Object.NONE, "public_connections: list_connections get_connection post_connection"),
     (Right.OPERATE, Object.NONE, "public_connections: patch_connection delete_connection bulk_connections"),
     (Right.OPERATE, Object.NONE, "public_connections: create_default_connections test_connection"),
@@ -131,7 +135,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.OPERATE, Object.NONE, "ui_connections: hook_meta"),
     (Right.READ, Object.NONE, "own_tokens: whoami end_session list_tokens create_token revoke_token"),
     (Right.READ, Object.NONE, "public_leoflow: tree"),
-    (Right.READ, Object.NONE, "public_plugins: list_plugins list_plugin_import_errors"),
+    (Right.READ, Object.NONE, "public_plugins: list_plugins list_plugin_import_errors list_providers"),
     # the UI's own
     (Right.READ, Object.NONE, "ui_auth: config menus me create_token teams"),
     (Right.READ, Object.FILTERED, "ui_dags: list_dags dag_stats historical_metrics_data"),

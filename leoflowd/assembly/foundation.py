@@ -29,7 +29,7 @@ from leoflowd.cheap_tasks.connection_check import ConnectionCheck
 from leoflowd.cheap_tasks.everywhere import PoolEverywhere
 from leoflowd.cheap_tasks.parts import HostParts, WaitParts
 from leoflowd.cheap_tasks.trigger_host_line import HostPlaces
-from leoflowd.config import ApiConfig, Config, ConfigRefused, EgressConfig
+from leoflowd.config import SECTIONS, ApiConfig, Config, ConfigRefused, EgressConfig
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import StoreUnavailable
@@ -341,7 +341,14 @@ def _term(
     )
 
 
-def build_api(base: Foundation, waits: WaitParts | None, config: ApiConfig) -> ApiServer:
+def build_api(
+    base: Foundation,
+    waits: WaitParts | None,
+    config: ApiConfig,
+    *,
+    reparse: Callable[[str], bool] | None = None,
+) -> ApiServer:
+    """`reparse`: what a workspace does when somebody asks for a DAG's file to be compiled again."""
     context = ApiContext(
         db=base.db,
         logs=base.logs,
@@ -353,6 +360,8 @@ def build_api(base: Foundation, waits: WaitParts | None, config: ApiConfig) -> A
         pool=None if waits is None else waits.pool,
         secrets=box_of(base.config.secrets),
         paused_at_creation=base.config.dags.paused_at_creation,
+        settings={name: getattr(base.config, name) for name in SECTIONS},
+        reparse=reparse,
         test_connection=ConnectionCheck(base.policy).check if config.test_connection else None,
     )
     return ApiServer(context, shutdown=base.stop.wait)

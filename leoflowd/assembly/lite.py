@@ -85,6 +85,7 @@ async def build(
     led, agents = Led(), _agents(base, host)
     executor = _executor(base, host, agents)
     waits = build_waits(base, _trigger_hosts(base, host))
+    workspace = build_workspace(base, config.lite, host.environments)
     return Parts(
         hints=base.hints,
         follow_hints=following(base, led),
@@ -98,9 +99,9 @@ async def build(
         executor=executor,
         keep_reports=keep_reports(base),
         leadership=build_leadership(base, led, agents, waits, waits.triggers, waiting=executor.known_tries, lead=lead),
-        api=build_api(base, waits, await with_ui(config.api, say)),
+        api=build_api(base, waits, await with_ui(config.api, say), reparse=workspace.reparse),
         environments=host.environments,
-        workspace=build_workspace(base, config.lite, host.environments),
+        workspace=workspace,
     )
 
 

@@ -65,6 +65,7 @@ async def build(
     led, agents = Led(), build_agents(base, door_of(config.agents, api, policy.namespace, hosts))
     waits = build_waits(base, hosts)
     environments = Environments(lite.data_dir)
+    workspace = build_workspace(base, lite, environments)
     say(f"tasks run in pods of namespace {policy.namespace}, which reach this machine at {policy.agent_address}")
     return Parts(
         hints=base.hints,
@@ -80,9 +81,9 @@ async def build(
         leadership=build_leadership(
             base, led, agents, waits, waits.triggers, lead=lead, executor=partial(build_pods, base, api, policy)
         ),
-        api=build_api(base, waits, await with_ui(config.api, say)),
+        api=build_api(base, waits, await with_ui(config.api, say), reparse=workspace.reparse),
         environments=environments,
-        workspace=build_workspace(base, lite, environments),
+        workspace=workspace,
         close=api.close,
     )
 

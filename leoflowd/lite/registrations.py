@@ -42,6 +42,11 @@ class Registrations:
     def dag_count(self) -> int:
         return len(self._registered)
 
+    def file_of(self, dag_id: str) -> str | None:
+        """Relative to the workspace; None: no file of it has such a DAG."""
+        known = self._registered.get(dag_id)
+        return None if known is None else known.relative_fileloc
+
     @property
     def error_count(self) -> int:
         return len(self._errors)

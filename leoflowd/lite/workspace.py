@@ -122,6 +122,15 @@ class Workspace:
             environments=self._environments.statistics(),
         )
 
+    def reparse(self, dag_id: str) -> bool:
+        """Have the file of this DAG compiled again, whether it changed or not. False: none of ours has such a DAG."""
+        fileloc = self._registrations.file_of(dag_id)
+        owners = [one for one in self._projects.values() if fileloc is not None and one.files.owns(fileloc)]
+        for project in owners:
+            project.tried_signature = None
+            self._look()
+        return bool(owners)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch until cancelled. Raises `StoreUnavailable`."""
         await self._registrations.load()

@@ -7,7 +7,7 @@ from typing import Any
 
 from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.store.api_lists import Column, Json, Listing, fetch_row, list_page
-from leoflowd.store.database import Connection, execute, statements
+from leoflowd.store.database import Connection, execute, fetch_value, statements
 
 _SQL = statements("api_pools")
 
@@ -37,6 +37,12 @@ async def fetch_pool(conn: Connection, name: str) -> Json:
     if row is None:
         raise NotFound(f"The Pool with name: `{name}` was not found")
     return row
+
+
+async def lock_pool(conn: Connection, name: str) -> str | None:
+    """Its name, locked until the transaction ends; None: there is none."""
+    found: str | None = await fetch_value(conn, _SQL.lock_pool, name=name)
+    return found
 
 
 async def insert_pool(

@@ -61,12 +61,12 @@ NO_IMPORT_ERROR_FILTERS: dict[str, Any] = {"id": None, "filename_ilike": None, "
 
 DAG_WARNINGS = DagListing(
     file="api_dag_warnings",
-    key=("dag_id", "position"),
+    key=("dag_id", "warning_type", "position"),
     sortable={
         "dag_id": Column("d.dag_id", "text"),
         "position": Column("w.position", "int8"),
-        "warning_type": Column("d.dag_id", "text"),
-        "message": Column("w.warning->>'what'", "text"),
+        "warning_type": Column("w.warning_type", "text"),
+        "message": Column("w.message", "text"),
         "timestamp": Column("v.created_at", "timestamptz"),
     },
 )

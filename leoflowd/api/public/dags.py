@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query, like_anywhere
 from leoflowd.api.problems import BadRequest
 from leoflowd.contract.dag_spec import is_link
-from leoflowd.contract.errors import Conflict
+from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.contract.states import DagRunState
 from leoflowd.core.rights import only
 from leoflowd.store import api_dag_versions, api_dags, api_records, assets, dags
@@ -85,6 +86,31 @@ async def delete_dag(dag_id: str) -> Response:
         await dags.delete_dag(conn, dag_id)
         await record(conn, "delete_dag", dag_id)
     return json_answer(None)
+
+
+@blueprint.put("/api/v2/parseDagFile/<file_token>")
+async def reparse_dag_file(file_token: str) -> Response:
+    """201 with `null`: the workspace compiles the DAG's file again, also when nothing in it changed."""
+    dag_id = _dag_of_token(file_token)
+    auth.check_dag(dag_id)
+    reparse = context().reparse
+    if reparse is None:
+        raise NotFound(
+            "There are no DAG files here to be parsed: `leoflow deploy` or `leoflow push` brings a new version"
+        )
+    if not reparse(dag_id):
+        raise NotFound(f"No file of the workspace has a DAG `{dag_id}`: it came by `leoflow push`, or its file is gone")
+    async with lane().transaction() as conn:
+        await record(conn, "reparse_dag_file", dag_id)
+    return json_answer(None, 201)
+
+
+def _dag_of_token(file_token: str) -> str:
+    """A DAG's `file_token` is its id in base64. Raises `NotFound`."""
+    try:
+        return base64.urlsafe_b64decode(file_token + "=" * (-len(file_token) % 4)).decode()
+    except ValueError as error:
+        raise NotFound("File not found: the token is none that this server gave") from error
 
 
 @blueprint.get("/api/v2/dags/<dag_id>/details")

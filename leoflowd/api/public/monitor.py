@@ -7,9 +7,11 @@ from datetime import timedelta
 import trio
 from quart import Blueprint, Response
 
-from leoflowd.api.answers import json_answer
-from leoflowd.api.context import context
+from leoflowd.api.answers import collection, json_answer
+from leoflowd.api.context import context, lane
+from leoflowd.api.paging import Query
 from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.store import api_jobs
 from leoflowd.store.api_monitor import fetch_leader
 
 blueprint = Blueprint("public_monitor", __name__)
@@ -69,6 +71,24 @@ async def health() -> Response:
             "faults": faults,
         }
     )
+
+
+@blueprint.get("/api/v2/jobs")
+async def list_jobs() -> Response:
+    """A row for each daemon, with its last beat: our scheduler, waits and API are parts of one process."""
+    query = Query()
+    filters = {
+        "is_alive": query.boolean("is_alive"),
+        **{name: query.text(name) for name in ("job_state", "job_type", "hostname", "executor_class")},
+        **query.range("start_date"),
+        **query.range("end_date"),
+    }
+    limit, offset = query.page()
+    async with lane().connection() as conn:
+        rows, total = await api_jobs.list_jobs(
+            conn, filters, now=context().now(), order_by=query.order_by() or ["id"], limit=limit, offset=offset
+        )
+    return collection("jobs", rows, total)
 
 
 def _word(is_healthy: bool) -> str:

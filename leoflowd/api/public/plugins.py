@@ -1,4 +1,4 @@
-"""Plugins: the one that holds our own pages (`own.plugins` says which). Blueprint `public_plugins`."""
+"""Plugins: the one that holds our own pages (`own.plugins` says which); providers. Blueprint `public_plugins`."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ async def list_plugins() -> Response:
 @blueprint.get("/api/v2/plugins/importErrors")
 async def list_plugin_import_errors() -> Response:
     return empty_collection("import_errors")
+
+
+@blueprint.get("/api/v2/providers")
+async def list_providers() -> Response:
+    """Empty: no provider is installed in the daemon. Those of a DAG are in its own environment."""
+    return empty_collection("providers")

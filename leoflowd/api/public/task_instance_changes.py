@@ -7,7 +7,7 @@ transaction that locks the dag runs first.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -182,40 +182,50 @@ async def _patch(dag_id: str, run_id: str, task_id: str, map_index: int | None, 
     """`map_index` None = every map index of the task. A dry run answers what a mark would change."""
     body = await read_body(PatchBody)
     mask = Query().texts("update_mask")
+    async with lane().transaction() as conn:
+        changed = await change_instances(conn, dag_id, run_id, task_id, map_index, body, mask, dry_run=dry_run)
+        return await _answer(conn, changed)
+
+
+async def change_instances(
+    conn: Connection,
+    dag_id: str,
+    run_id: str,
+    task_id: str,
+    map_index: int | None,
+    body: PatchBody,
+    mask: Collection[str] | None,
+    *,
+    dry_run: bool = False,
+) -> Sequence[Instance]:
+    """What was marked or noted, or with `dry_run` would be marked. Raises `NotFound` when there is no such instance."""
     state = _asked(body.new_state, "new_state", mask)
     note = _asked(body.note, "note", mask)
-    async with lane().transaction() as conn:
-        run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
-        run_ids = await _runs_to_mark(conn, run, body) if isinstance(state, str) else [run_id]
-        if not dry_run:
-            run_ids = [locked.run_id for locked in await dag_runs.lock_dag_runs(conn, dag_id, run_ids)]
-        own = [
-            i
-            for i in await _instances(conn, dag_id, [run_id])
-            if i.task_id == task_id and map_index in (None, i.map_index)
-        ]
-        if not own:
-            raise NotFound(
-                f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and "
-                f"map_index: `{map_index}` was not found"
-            )
-        touched: Sequence[Instance] = own
-        if isinstance(state, str):
-            touched = await _mark(
-                conn, run, run_ids, body, task_id, map_index, TaskInstanceState(state), dry_run=dry_run
-            )
-        if dry_run:
-            return await _answer(conn, touched if isinstance(state, str) else [])
-        if note is not msgspec.UNSET:
-            for i in own:
-                await task_instances.set_note(conn, run.id, (task_id, i.map_index), note, context().now())
-        await record(
-            conn, "patch_task_instance", dag_id, run_id=run_id, task_id=task_id, map_index=map_index, extra=body
+    run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
+    run_ids = await _runs_to_mark(conn, run, body) if isinstance(state, str) else [run_id]
+    if not dry_run:
+        run_ids = [locked.run_id for locked in await dag_runs.lock_dag_runs(conn, dag_id, run_ids)]
+    own = [
+        i for i in await _instances(conn, dag_id, [run_id]) if i.task_id == task_id and map_index in (None, i.map_index)
+    ]
+    if not own:
+        raise NotFound(
+            f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and "
+            f"map_index: `{map_index}` was not found"
         )
-        return await _answer(conn, touched or own)
+    touched: Sequence[Instance] = own
+    if isinstance(state, str):
+        touched = await _mark(conn, run, run_ids, body, task_id, map_index, TaskInstanceState(state), dry_run=dry_run)
+    if dry_run:
+        return touched if isinstance(state, str) else []
+    if note is not msgspec.UNSET:
+        for i in own:
+            await task_instances.set_note(conn, run.id, (task_id, i.map_index), note, context().now())
+    await record(conn, "patch_task_instance", dag_id, run_id=run_id, task_id=task_id, map_index=map_index, extra=body)
+    return touched or own
 
 
-def _asked(value: Any, name: str, mask: list[str] | None) -> Any:
+def _asked(value: Any, name: str, mask: Collection[str] | None) -> Any:
     return value if mask is None or name in mask else msgspec.UNSET
 
 
@@ -268,9 +278,14 @@ async def delete_task_instance(dag_id: str, run_id: str, task_id: str) -> Respon
     async with lane().transaction() as conn:
         run = await dag_runs.lock_dag_run(conn, dag_id, run_id)
         await api_task_instances.fetch_task_instance(conn, dag_id, run_id, task_id, map_index)
-        await task_instances.delete_instance(conn, run.id, (task_id, map_index), context().now())
-        await record(conn, "delete_task_instance", dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
+        await remove_instance(conn, run, task_id, map_index)
     return json_answer(None)
+
+
+async def remove_instance(conn: Connection, run: DagRunRow, task_id: str, map_index: int) -> None:
+    """Of a run that is locked."""
+    await task_instances.delete_instance(conn, run.id, (task_id, map_index), context().now())
+    await record(conn, "delete_task_instance", run.dag_id, run_id=run.run_id, task_id=task_id, map_index=map_index)
 
 
 # --- shared ------------------------------------------------------------------------------------------------------

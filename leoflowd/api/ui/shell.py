@@ -20,10 +20,11 @@ blueprint = Blueprint("ui_auth", __name__, url_prefix="/ui")
 
 FALLBACK_PAGE_LIMIT = 50
 
-MENU = ("Dags", "Assets", "Required Actions", "Audit Log", "XComs", "Pools", "Plugins", "Docs")
-"""Airflow's names. A page joins with its routes: not yet Jobs, ..."""
+MENU = ("Dags", "Assets", "Required Actions", "Audit Log", "XComs", "Pools", "Plugins", "Jobs", "Docs")
+"""Airflow's names, all but Providers: that page would always be empty."""
 OPERATORS_MENU = ("Connections", "Variables")
-"""Pages whose every route needs OPERATE: others would only see that they may not."""
+ADMINS_MENU = ("Config",)
+"""Pages whose every route needs OPERATE, or ADMIN: others would only see that they may not."""
 
 
 class TokenBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +60,8 @@ def build_config(api: ApiConfig, *, has_connection_test: bool) -> dict[str, Any]
 
 @blueprint.get("/auth/menus")
 async def menus() -> Response:
-    items = (*MENU, *(OPERATORS_MENU if is_allowed(auth.caller(), Right.OPERATE, None) else ()))
+    menus = ((Right.READ, MENU), (Right.OPERATE, OPERATORS_MENU), (Right.ADMIN, ADMINS_MENU))
+    items = [item for right, names in menus if is_allowed(auth.caller(), right, None) for item in names]
     return json_answer({"authorized_menu_items": items, "extra_menu_items": []})
 
 

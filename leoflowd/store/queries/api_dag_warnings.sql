@@ -1,12 +1,22 @@
 -- name: columns
--- One DAGWarningResponse. Of Airflow's three types it is the one for what is found in a DAG's code.
-d.dag_id, d.dag_display_name, 'runtime varying value' AS warning_type, v.created_at AS timestamp,
-format('%%s:%%s: %%s; %%s', w.warning->>'path', w.warning->>'line', w.warning->>'what', w.warning->>'remedy') AS message
+-- One DAGWarningResponse. Of Airflow's three types: what is found in a DAG's code, and pools that nobody has made.
+d.dag_id, d.dag_display_name, w.warning_type, v.created_at AS timestamp, w.message
 
 -- name: source
 -- The artifact of each current version has them. The UI asks for one DAG.
 FROM dag d JOIN dag_version v ON v.id = d.current_version_id
-CROSS JOIN LATERAL jsonb_array_elements(v.spec->'warnings') WITH ORDINALITY AS w (warning, position)
+CROSS JOIN LATERAL (
+    SELECT 'runtime varying value' AS warning_type, position,
+           format('%%s:%%s: %%s; %%s', f.warning->>'path', f.warning->>'line', f.warning->>'what', f.warning->>'remedy') AS message
+    FROM jsonb_array_elements(v.spec->'warnings') WITH ORDINALITY AS f (warning, position)
+    UNION ALL
+    SELECT 'non-existent pool', min(position),
+           format('pool %%L does not exist, and these tasks wait for it: %%s; create it under Admin, Pools, or name another',
+                  t.task->>'pool', string_agg(t.task->>'task_id', ', ' ORDER BY position))
+    FROM jsonb_array_elements(v.spec->'tasks') WITH ORDINALITY AS t (task, position)
+    WHERE t.task->>'pool' IS NOT NULL AND NOT EXISTS (SELECT FROM pool p WHERE p.name = t.task->>'pool')
+    GROUP BY t.task->>'pool'
+) w
 
 -- name: visible
 d.dag_id = ANY (%(visible)s)
@@ -14,4 +24,4 @@ d.dag_id = ANY (%(visible)s)
 -- name: filters
 NOT d.is_stale
 AND (%(dag_id)s::text IS NULL OR d.dag_id = %(dag_id)s)
-AND (%(warning_type)s::text IS NULL OR %(warning_type)s = 'runtime varying value')
+AND (%(warning_type)s::text IS NULL OR w.warning_type = %(warning_type)s)

@@ -22,6 +22,9 @@ FROM pool p LEFT JOIN (
 AND (%(pool_name_ilike)s::text[] IS NULL OR p.name ILIKE ANY (%(pool_name_ilike)s))
 AND (%(pool_name_like)s::text[] IS NULL OR p.name LIKE ANY (%(pool_name_like)s))
 
+-- name: lock_pool
+SELECT name FROM pool WHERE name = %(name)s FOR UPDATE;
+
 -- name: insert_pool
 INSERT INTO pool (name, slots, description, include_deferred)
 VALUES (%(name)s, %(slots)s, %(description)s, %(include_deferred)s) ON CONFLICT (name) DO NOTHING;

@@ -29,6 +29,9 @@ NOWHERE: Mapping[str, str] = {
     "pool_name": "none",
     "name": "tree",
     "token": "none",
+    "file_token": "bm93aGVyZQ",
+    "section": "none",
+    "option": "none",
 }
 """A value for each part of a path, of things that do not exist."""
 

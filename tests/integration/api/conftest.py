@@ -10,7 +10,7 @@ from quart_trio import QuartTrio
 from leoflowd.api import auth
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
-from leoflowd.config import ApiConfig
+from leoflowd.config import ApiConfig, RedisConfig
 from leoflowd.core.rights import ROLES
 from leoflowd.store.api_users import ensure_admin
 from leoflowd.store.database import Database
@@ -35,6 +35,7 @@ async def api_context(database: Database, clock: Clock, tmp_path: Path) -> ApiCo
         now=clock,
         tree=lambda: {"name": "daemon", "children": []},
         version="0.1.0",
+        settings={"redis": RedisConfig(url="redis://ann:canary@cache:6379/0")},
     )
 
 

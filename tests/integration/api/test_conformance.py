@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
 from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -16,6 +19,7 @@ from tests.integration.api.api_client import Client
 from tests.integration.api.api_seed import BROKEN, DAG, DONE, OPEN
 from tests.integration.api.wait_seed import put_question, put_wait
 
+REPOSITORY = Path(__file__).parents[3]
 DOCUMENT = "v2-rest-api-generated.yaml"
 
 D = f"/api/v2/dags/{DAG}"
@@ -79,6 +83,11 @@ READS: tuple[tuple[str, str], ...] = (
     ("/api/v2/pools/{pool_name}", "/api/v2/pools/default_pool"),
     ("/api/v2/plugins", "/api/v2/plugins"),
     ("/api/v2/plugins/importErrors", "/api/v2/plugins/importErrors"),
+    ("/api/v2/providers", "/api/v2/providers"),
+    ("/api/v2/jobs", "/api/v2/jobs?is_alive=true&order_by=-latest_heartbeat"),
+    ("/api/v2/config", "/api/v2/config"),
+    ("/api/v2/config", "/api/v2/config?section=redis"),
+    ("/api/v2/config/section/{section}/option/{option}", "/api/v2/config/section/redis/option/url"),
     ("/api/v2/backfills", f"/api/v2/backfills?dag_id={DAG}"),
 )
 
@@ -132,6 +141,25 @@ WRITES: tuple[tuple[str, str, str, Any, int], ...] = (
         "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
         f"{T}/xcomEntries/text",
         {"value": {"a": None}},
+        200,
+    ),
+    (
+        "patch",
+        "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances",
+        f"{R}/taskInstances",
+        {
+            "actions": [
+                {"action": "update", "entities": [{"task_id": "extract", "new_state": "failed"}, {"task_id": "nope"}]},
+                {"action": "delete", "entities": ["load"]},
+            ]
+        },
+        200,
+    ),
+    (
+        "patch",
+        "/api/v2/pools",
+        "/api/v2/pools",
+        {"actions": [{"action": "create", "entities": [{"name": "new", "slots": 1}]}]},
         200,
     ),
     ("post", "/api/v2/backfills/dry_run", "/api/v2/backfills/dry_run", BACKFILL, 200),
@@ -207,3 +235,28 @@ async def test_datetimes_are_utc_with_z(seeded: Client) -> None:
     run = await seeded.get(R)
     assert run["run_after"] == "2026-11-19T03:00:00Z"
     assert run["dag_versions"][0]["created_at"].endswith("Z")
+
+
+def _page() -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(REPOSITORY / "docs" / "api_compatibility.py")))
+
+
+def test_the_page_of_what_is_there_is_current() -> None:
+    page = _page()
+    documents = unpacked_ui() / "openapi"
+    assert page.FILE.read_text() == page.page(documents), "run `make docs`"
+
+
+def test_every_operation_answers_or_says_why_not_and_nothing_else_is_told() -> None:
+    page = _page()
+    documented = {one for name in page.DOCUMENTS for one in page.operations(unpacked_ui() / "openapi" / name)}
+    served = set(page.served())
+    missing = {one for one in documented if not page.is_served(one, served)}
+    assert missing == set(page.NOT_THERE)
+    assert set(page.NOTES) <= documented
+
+
+async def test_an_operation_that_is_not_there_says_so_in_a_detail(seeded: Client) -> None:
+    answer = await seeded.call("PUT", f"{T}/state-store/key")
+    assert answer.status_code == 404
+    assert "is not there" in msgspec.json.decode(await answer.get_data(as_text=False))["detail"]

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.api.api_client import Client
+from leoflowd.api.context import ApiContext
+from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.store.dags import register_dag
+from tests.integration.api.api_client import START, Client
 from tests.integration.api.api_seed import BROKEN, DAG, DONE, OPEN
 
 RUNS = f"/api/v2/dags/{DAG}/dagRuns"
@@ -180,6 +183,19 @@ async def test_warnings_of_a_dag_say_where_and_what_to_do(seeded: Client) -> Non
     (warning,) = (await seeded.get(f"/api/v2/dagWarnings?dag_id={DAG}"))["dag_warnings"]
     assert warning["dag_id"] == DAG
     assert warning["message"] == "dag.py:3: days_ago is gone; write a fixed date"
+
+
+async def test_a_pool_that_nobody_has_made_is_a_warning_until_it_is_made(
+    seeded: Client, api_context: ApiContext
+) -> None:
+    tasks = tuple(TaskSpec(task_id=name, operator="EmptyOperator", pool="gpu") for name in ("a", "b"))
+    async with api_context.db.api.transaction() as conn:
+        await register_dag(conn, DagSpec(dag_id="hungry", tasks=tasks), now=START, fileloc="/f", relative_fileloc="f")
+    (warning,) = (await seeded.get("/api/v2/dagWarnings?warning_type=non-existent+pool"))["dag_warnings"]
+    assert warning["dag_id"] == "hungry"
+    assert warning["message"].startswith("pool 'gpu' does not exist, and these tasks wait for it: a, b;")
+    await seeded.send("POST", "/api/v2/pools", {"name": "gpu", "slots": 1}, status=201)
+    assert (await seeded.get("/api/v2/dagWarnings?dag_id=hungry"))["dag_warnings"] == []
 
 
 @pytest.mark.parametrize("query", ["dag_id=other", "dag_id=nobody", "warning_type=non-existent+pool"])
