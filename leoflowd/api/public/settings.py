@@ -23,8 +23,10 @@ blueprint = Blueprint("public_config", __name__)
 TEXT = "text/plain"
 _KEYS = frozenset({"secrets.keys"})
 """Secrets whose names do not promise one."""
-_LOGIN = re.compile(r"(?<=//)[^/@]*@")
+_LOGIN = re.compile(r"(?<=//)[^\s,?#]*@")
 """Of an address: user and password."""
+_PART = re.compile(r"(?i)(\w*(?:password|passwd|secret|token|_key)\w*\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&,;]+)")
+"""Of a query, or of a connection string of libpq."""
 
 
 @blueprint.get("/api/v2/config")
@@ -58,7 +60,7 @@ def _shown(name: str, value: Any) -> str:
     if name in _KEYS or is_secret(name):
         return MASK
     text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return _LOGIN.sub(f"{MASK}@", text)
+    return _PART.sub(rf"\1{MASK}", _LOGIN.sub(f"{MASK}@", text))
 
 
 def _answer(sections: Mapping[str, Mapping[str, str]]) -> Response:

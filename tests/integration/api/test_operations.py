@@ -52,6 +52,22 @@ def test_no_secret_of_any_section_is_shown() -> None:
     assert "canary" not in str(shown_settings(tokens))
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("postgresql://leo:can/ary@h/db", "postgresql://***@h/db"),
+        (
+            "postgresql://h/db?user=leo&password=canary&sslmode=require",
+            "postgresql://h/db?user=leo&password=***&sslmode=require",
+        ),
+        ("host=h password='can ary' dbname=db", "host=h password=*** dbname=db"),
+        ("s3://a:canary@one, s3://b:canary@two", "s3://***@one, s3://***@two"),
+    ],
+)
+def test_a_secret_within_an_address_is_not_shown(given: str, shown: str) -> None:
+    assert shown_settings({"redis": RedisConfig(url=given)})["redis"]["url"] == shown
+
+
 async def test_a_setting_that_does_not_exist_is_not_found(seeded: Client) -> None:
     await seeded.send("GET", "/api/v2/config?section=core", status=404)
     await seeded.send("GET", "/api/v2/config/section/redis/option/none", status=404)
