@@ -31,6 +31,8 @@ SIGNS = (
     *("include", "requirements.txt", "airflow_settings.yaml", "airflow.cfg", "Dockerfile", ".astro", "packages.txt"),
 )
 """What lies beside `dags/` in Airflow's own, Astro's and Composer's layouts."""
+SRC = "src"
+OF_A_PACKAGE = ("pyproject.toml", "setup.cfg", "setup.py")
 NO_PROJECTS = frozenset({DAGS, *BESIDE, "include", "tests"})
 """Folders of a tree that are not searched for projects of their own."""
 MAX_DEPTH = 5
@@ -110,7 +112,13 @@ class _Tree(msgspec.Struct, frozen=True):
         own = file.parent.relative_to(self.root).as_posix()
         if file.name in SOURCE_NAMES and own != first:
             found.append(own)  # such a folder is a project of its own elsewhere, and imports what lies beside it
-        return tuple(dict.fromkeys([*found, ".", *self._nearer(file, found)]))
+        return tuple(dict.fromkeys([*found, ".", *self._own_package(), *self._nearer(file, found)]))
+
+    def _own_package(self) -> list[str]:
+        """Where the package lies that images of this repository install beside its DAGs."""
+        folder = self.root / self.base
+        is_package = (folder / SRC).is_dir() and any(_is_there(folder / name) for name in OF_A_PACKAGE)
+        return [self.base + SRC] if is_package else []
 
     def _nearer(self, file: Path, found: list[str]) -> list[str]:
         """Folders around the file that have what it imports and nothing else has: a dags folder in a dags folder, as a

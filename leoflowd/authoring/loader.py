@@ -33,6 +33,7 @@ WRITE_JSON = json.dumps
 FIX_IT = "correct that line; the output above has the traceback"
 READS = "airflow._leoflow.loading"
 REFERENCES = "airflow._leoflow.secret_references"
+OLD_ARGUMENTS = "leoflow_moved"
 SDK_FILE = "airflow._leoflow.sdk_file"
 
 
@@ -345,6 +346,8 @@ def explain(error: BaseException, folder: str, source_path: str) -> dict[str, An
     elif isinstance(error, ModuleNotFoundError):
         what, why = f"the module {error.name!r} is imported", "it is not installed in the DAG's environment"
         remedy = "name its package in requirements.txt or in `dependencies:` of leoflow.yaml, or correct the name"
+    elif type(error).__module__ == OLD_ARGUMENTS and hasattr(error, "argument") and hasattr(error, "remedy"):
+        what, why, remedy = f"{error.argument} is given", "there is no such argument any more", error.remedy
     elif isinstance(error, KeyError) and _is_of_environment(error):
         what, why = f"the environment variable {error.args[0]!r} is read", "it is not set where the file is loaded"
         remedy = f"start Leoflow with it, as in `{error.args[0]}=... leoflow lite`, or read it with a default"

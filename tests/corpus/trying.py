@@ -10,6 +10,7 @@ import enum
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -43,6 +44,9 @@ class Verdict(enum.Enum):
 
 LATER = re.compile(r"\bcosmos\b", re.IGNORECASE)
 """What the roadmap has still to bring."""
+REMOVED = "Airflow 3 has removed it"
+ON_AIRFLOWS_PATH = ("dags", "plugins", "config")
+"""And the root, which images often put there. What lies deeper is imported by a path that only its owner sets."""
 HAS_NO_MODULE = re.compile(
     r"^the module '(?P<module>[^']+)' is imported; "
     r"(?P<why>it is not installed|.* does not have it, although|no file of the project has this name)"
@@ -143,8 +147,14 @@ def _verdict(
     file: DagFile, refusal: DagCompileError, reason: str, python_for: PythonFor, *, has_made_up: bool
 ) -> Verdict:
     absent = HAS_NO_MODULE.match(f"{refusal.what}; {refusal.why}")
-    if absent is not None and not _is_in_tree(file, absent["module"]):
-        return _verdict_without(absent["module"], absent["why"])
+    if absent is not None and not _is_on_path(file, absent["module"]):
+        return (
+            Verdict.AIRFLOWS
+            if _is_in_tree(file, absent["module"])
+            else _verdict_without(absent["module"], absent["why"])
+        )
+    if REMOVED in refusal.why:
+        return Verdict.AIRFLOWS
     if LATER.search(f"{reason} {refusal.remedy}"):
         return Verdict.WAITS
     is_raised = refusal.what.startswith("loading it raised")
@@ -176,12 +186,22 @@ def _is_raised_by_sdk(file: DagFile, refusal: DagCompileError, python_for: Pytho
 
 
 def _is_in_tree(file: DagFile, module: str) -> bool:
-    """A module that the repository holds, and that we do not find, is a refusal of ours."""
-    inside = module.replace(".", "/")
+    return any(_places_of(file, module))
+
+
+def _is_on_path(file: DagFile, module: str) -> bool:
+    """One that lies where Airflow would find it, and that we do not find, is a refusal of ours."""
     folder = file.project.folder
-    return not module.startswith("airflow.") and any(
-        any(folder.glob(f"**/{path}")) for path in (f"{inside}.py", f"{inside}/__init__.py")
-    )
+    return any(place == folder or place.name in ON_AIRFLOWS_PATH for place in _places_of(file, module))
+
+
+def _places_of(file: DagFile, module: str) -> Iterator[Path]:
+    """Folders of the repository from which it could be imported."""
+    if not module.startswith("airflow."):
+        inside = module.replace(".", "/")
+        for path in (f"{inside}.py", f"{inside}/__init__.py"):
+            for found in file.project.folder.glob(f"**/{path}"):
+                yield Path(str(found).removesuffix(f"/{path}"))
 
 
 def _line_of(file: DagFile, refusal: DagCompileError) -> str:

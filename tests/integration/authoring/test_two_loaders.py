@@ -337,6 +337,7 @@ def test_a_file_of_yaml_is_never_airflows_to_load(project: MakeProject, airflow_
     [
         ("Variable.get('password').split()", "a secret is taken apart while the file is loaded"),
         ("settings.Session().execute('select 1')", "database access via the ORM is not allowed"),
+        ("DAG('d', schedule_interval='@daily', schedule='@hourly')", "schedule_interval is given"),
     ],
 )
 def test_what_airflow_refuses_as_well_has_its_line(

@@ -76,6 +76,18 @@ def test_an_argument_given_by_both_names_must_agree() -> None:
         moved.modern_arguments(rules, {"old": 1, "new": 2})
 
 
+def test_none_under_one_of_two_names_says_nothing() -> None:
+    rules = moved.Rules(rename={"old": "new", "older": "new"})
+    for given in (
+        {"old": None, "new": 1},
+        {"old": 1, "older": None},
+        {"old": None, "older": 1},
+        {"new": None, "old": 1},
+    ):
+        assert moved.modern_arguments(rules, given)[0] == {"new": 1}, given
+    assert moved.modern_arguments(rules, {"old": None})[0] == {"new": None}
+
+
 def test_what_the_call_says_wins_over_default_args() -> None:
     rules = moved.Rules(rename={"old": "new"})
     assert moved.modern_arguments(rules, {"new": 1}, {"old": 2})[0] == {"new": 1}

@@ -64,6 +64,24 @@ def test_a_file_imports_from_dags_plugins_config_and_the_root(tmp_path: Path) ->
     assert spec.import_paths == ("dags", "plugins", "config", ".")
 
 
+@pytest.mark.parametrize(("beside", "is_found"), [("pyproject.toml", True), ("setup.py", True), ("README.md", False)])
+def test_a_package_that_images_install_beside_the_dags_is_found(tmp_path: Path, beside: str, is_found: bool) -> None:
+    files = {
+        "dags/etl.py": dag("etl", "from company.tables import NAMES\n"),
+        "src/company/__init__.py": "",
+        "src/company/tables.py": "from company.words import NAMES\n",
+        "src/company/words.py": "NAMES = ['a']\n",
+        "src/company/other.py": "1 / 0\n",
+        beside: "",
+    }
+    folder = plant(tmp_path / "clone", files)
+    assert ("src" in project_of(folder, "etl").import_paths) is is_found
+    if is_found:
+        found = bundle_of(folder, "etl", tmp_path / "bundle")
+        assert {f"src/company/{name}.py" for name in ("__init__", "tables", "words")} <= set(found)
+        assert "src/company/other.py" not in found
+
+
 def test_macros_of_plugins_are_imported_from_airflow_macros(tmp_path: Path) -> None:
     plugin = "class Ours(AirflowPlugin):\n    name = 'ours'\n    macros = [twice]\n"
     given = f"from airflow.plugins_manager import AirflowPlugin\ndef twice(x):\n    return x * 2\n{plugin}"

@@ -206,6 +206,7 @@ class AsyncCallback(Callback):
 class AuthoringError(Exception):
     """A DAG that we cannot accept. `location` defaults to the author's line that led here."""
     connector: str
+    holds_for_both: bool
     what: str
     why: str
     remedy: str

@@ -595,7 +595,10 @@ def modern_arguments(
         if old in arguments:
             value = arguments.pop(old)
             for name in names:
-                if arguments.setdefault(name, value) != value:
+                if value is not None or name not in arguments:  # None was how that age left out one of two
+                    known = arguments.get(name)
+                    arguments[name] = value if known is None else known
+                if value is not None and arguments[name] != value:
                     raise Refused(old, f"{name} is given as well, with another value; keep one of them")
             remarks.append(f"{old} is called {' and '.join(names)} now")
     for old, (name, values) in rules.values.items():
