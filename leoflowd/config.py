@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_origin
 import msgspec
 
 from leoflowd.contract.errors import LeoflowError
+from leoflowd.contract.otel_settings import OtelSettings, otel_settings
 from leoflowd.contract.overriding import override
 
 LITE_PORT = 8088
@@ -395,6 +396,8 @@ class Config(Section, frozen=True, kw_only=True):
     triggers: TriggerHostsConfig = TriggerHostsConfig()
     pool: PoolConfig = PoolConfig()
     kubernetes: KubernetesConfig = KubernetesConfig()
+    traces: OtelSettings | None = None
+    """From OpenTelemetry's own variables; None: nothing is traced."""
     process: ProcessConfig | None = None
     lite: LiteConfig | None = None
 
@@ -430,6 +433,7 @@ def lite_config(lite: LiteConfig, environment: Mapping[str, str] = os.environ) -
             run_as=lite.run_as,
         ),
         lite=lite,
+        traces=_traces(environment),
         **sections,
     )
 
@@ -492,8 +496,16 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Config:
     return Config(
         database=environment.get("LEOFLOW_DATABASE"),
         role=role_of(environment.get("LEOFLOW_ROLE", Role.ALL)),
+        traces=_traces(environment),
         **_read(environment, SECTIONS),
     )
+
+
+def _traces(environment: Mapping[str, str]) -> OtelSettings | None:
+    try:
+        return otel_settings(environment)
+    except ValueError as error:
+        raise ConfigRefused(str(error)) from error
 
 
 def role_of(name: str) -> Role:

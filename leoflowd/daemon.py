@@ -140,6 +140,8 @@ async def _start_places(stores: trio.Nursery, root: Node, kept: Kept) -> None:
 
 async def _start_workers(workers: trio.Nursery, root: Node, parts: Parts) -> None:
     await start(workers, root.child("event loop", complaint=parts.pulses.complaint), parts.pulses.run)
+    if parts.traces is not None:
+        await start(workers, root.child("traces", statistics=parts.traces.statistics), parts.traces.run)
     await start(workers, root.child("refusals", statistics=parts.refusals.statistics), parts.refusals.run)
     logs, agents, executor = parts.logs, parts.agents, parts.executor
     await start(workers, root.child("logs", statistics=logs.statistics, complaint=logs.complaint), logs.run)

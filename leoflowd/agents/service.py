@@ -45,6 +45,7 @@ from leoflowd.contract.logs import LogStore
 from leoflowd.contract.values import shown
 from leoflowd.contract.xcoms import ValueGone
 from leoflowd.core.silence import Signs
+from leoflowd.core.traces import Traceparent, untraced
 from leoflowd.core.try_tokens import is_try_token
 from leoflowd.store import tries
 from leoflowd.store.callbacks import CallbackTry, fetch_any_try, fetch_row, list_callback_tries, load_dispatch
@@ -160,6 +161,7 @@ class AgentService:
         variables: Variables | None = None,
         silence_max_s: float = 60.0,
         callback_timeout_s: float = 60.0,
+        traceparent: Traceparent = untraced,
         door: Door | None = None,
     ) -> None:
         self._db = db
@@ -167,6 +169,7 @@ class AgentService:
         self._reports = reports
         self._callback_reports = CallbackReports(db, now)
         self._callback_timeout_s = callback_timeout_s
+        self._traceparent = traceparent
         self._launches = launches
         self._refuse = refuse
         self._hints = hints
@@ -620,7 +623,9 @@ class AgentService:
 
     async def _spec_of(self, conn: Connection, row: tries.TryRow) -> m.TrySpec | None:
         if not isinstance(row, CallbackTry):
-            return await fetch_try_spec(conn, row)
+            spec = await fetch_try_spec(conn, row)
+            traceparent = self._traceparent(row.dag_run_id, str(row.id))
+            return None if spec is None else msgspec.structs.replace(spec, traceparent=traceparent)
         open_row = await fetch_row(conn, str(row.id))
         found = None if open_row is None else await load_dispatch(conn, open_row, timeout_s=self._callback_timeout_s)
         return None if found is None else found.spec

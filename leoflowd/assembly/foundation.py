@@ -5,6 +5,7 @@ What an edition adds (an executor, environments, a workspace) it builds itself: 
 
 from __future__ import annotations
 
+import hmac
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -33,6 +34,7 @@ from leoflowd.config import SECTIONS, ApiConfig, Config, ConfigRefused, EgressCo
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.core.traces import TraceIds, Traceparent, untraced
 from leoflowd.executors.refusals import Refusal, Refusals
 from leoflowd.scheduler.backfills import BackfillMaker
 from leoflowd.scheduler.callbacks import Callbacks
@@ -46,6 +48,8 @@ from leoflowd.scheduler.outbox import Outbox
 from leoflowd.scheduler.replicas import Heart, Others
 from leoflowd.scheduler.reports import KeptReports, OthersReports, follow
 from leoflowd.scheduler.sweeps import Sweeper, follow_hints
+from leoflowd.scheduler.trace_export import TraceExport
+from leoflowd.scheduler.tracing import Tracing
 from leoflowd.store import settings
 from leoflowd.store.callbacks import CallbackTry, fetch_any_try
 from leoflowd.store.connections import ConnectionBook
@@ -79,11 +83,18 @@ class Foundation(msgspec.Struct, frozen=True, kw_only=True):
     clock: TimetableClock
     backfills: BackfillMaker
     try_secret: bytes
+    traces: TraceExport | None
+    """None: nothing is traced."""
+    trace_ids: TraceIds | None
     replica: str
     launcher: str
     name: str
     """Host and process, for people."""
     now: Callable[[], datetime]
+
+    @property
+    def traceparent(self) -> Traceparent:
+        return untraced if self.trace_ids is None else self.trace_ids.traceparent
 
 
 class Led:
@@ -127,6 +138,7 @@ async def lay_foundation(
     `StoreUnavailable`."""
     dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
     inbox = Inbox()
+    try_secret, otel = await _try_secret(db), config.traces
     return Foundation(
         config=config,
         db=db,
@@ -142,7 +154,9 @@ async def lay_foundation(
         pulses=Pulses(root),
         clock=TimetableClock(db=db, now=telemetry.utc_now),
         backfills=BackfillMaker(db=db, now=telemetry.utc_now),
-        try_secret=await _try_secret(db),
+        try_secret=try_secret,
+        traces=None if otel is None else TraceExport(otel, version=release()),
+        trace_ids=None if otel is None else TraceIds(hmac.digest(try_secret, b"traces", "sha256"), otel.ratio),
         replica=replica,
         launcher=replica if launcher is None else launcher,
         name=f"{socket.gethostname()}/{os.getpid()}",
@@ -260,6 +274,9 @@ def _term(
 ) -> Term:
     """Channels between its parts are its own: what an older term ordered is void."""
     config = base.config.scheduler
+    tracing = None
+    if base.traces is not None and base.trace_ids is not None:
+        tracing = Tracing(base.trace_ids, base.traces.offer, base.now)
     inline_in, inline_out = trio.open_memory_channel[Dispatch](0)
     calls = cheap_tasks.build_calls(
         base.config,
@@ -283,6 +300,7 @@ def _term(
             dispatches=dispatches,
             refuse=lambda try_id, because: base.refusals.refuse(try_id, OutcomeKind.FAILED, because),
             now=base.now,
+            tracing=tracing,
         )
         for executor, dispatches in ((EXECUTOR, base.dispatches_in), (INLINE, inline_in))
     }
@@ -309,6 +327,7 @@ def _term(
         may_launch=lambda: not base.stop.is_set(),
         launcher=base.launcher,
         call_back=callbacks.came,
+        tracing=tracing,
     )
     sweeper = Sweeper(
         db=base.db,

@@ -92,6 +92,7 @@ async def build(
         pulses=base.pulses,
         refusals=base.refusals,
         logs=base.logs,
+        traces=base.traces,
         agents=agents,
         heart=build_heart(base, agents),
         waits=waits,
@@ -145,6 +146,7 @@ def _agents(base: Foundation, host: Host) -> AgentService:
         variables=variables_of(base, base.db.agents),
         silence_max_s=base.config.scheduler.agent_silence_s,
         callback_timeout_s=base.config.callbacks.timeout_s,
+        traceparent=base.traceparent,
     )
 
 

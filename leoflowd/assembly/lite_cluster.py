@@ -73,6 +73,7 @@ async def build(
         pulses=base.pulses,
         refusals=base.refusals,
         logs=base.logs,
+        traces=base.traces,
         agents=agents,
         heart=build_heart(base, agents),
         waits=waits,

@@ -26,6 +26,7 @@ from leoflowd.scheduler.outbox import Outbox
 from leoflowd.scheduler.replicas import Heart
 from leoflowd.scheduler.reports import OthersReports
 from leoflowd.scheduler.sweeps import Sweeper
+from leoflowd.scheduler.trace_export import TraceExport
 from leoflowd.store.hints import HintListener
 from leoflowd.supervision import Pulses
 
@@ -72,6 +73,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     environments: Environments | None = None
     """Lite's, as is the next one."""
     workspace: Workspace | None = None
+    traces: TraceExport | None = None
+    """None: nothing is traced."""
     close: Callable[[], Awaitable[None]] | None = None
     """At the very end."""
 

@@ -119,6 +119,7 @@ def build_agents(base: Foundation, door: Door) -> AgentService:
         silence_max_s=base.config.scheduler.agent_silence_s,
         callback_timeout_s=base.config.callbacks.timeout_s,
         door=door,
+        traceparent=base.traceparent,
     )
 
 

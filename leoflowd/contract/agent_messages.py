@@ -162,6 +162,8 @@ class TrySpec(msgspec.Struct, frozen=True, kw_only=True):
     callback: CallbackCall | None = None
     """Set: the task does not run, but what its end, or its dag run's, calls for. An agent that does not know the field
     must not get it (`CALLBACKS_SINCE`)."""
+    traceparent: str = ""
+    """`TRACEPARENT` of the task's process (W3C); empty: its dag run is not traced, and the variable is not set."""
     skips_sleep: bool = False
     """Of `leoflow test`: a sensor that pokes in its own process does not sleep in between; time seems to pass."""
 

@@ -39,6 +39,7 @@ from leoflowd.scheduler.inbox import (
     WaitsEnded,
 )
 from leoflowd.scheduler.reading import Reading
+from leoflowd.scheduler.tracing import Tracing
 from leoflowd.scheduler.views import Views
 from leoflowd.store.database import Database
 from leoflowd.store.run_views import LoadedRun, Quota
@@ -84,6 +85,7 @@ class Scheduler:
         may_launch: Callable[[], bool] = lambda: True,
         launcher: str = "",
         call_back: Callable[[], None] = lambda: None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._receive = receive
         self._config = config
@@ -94,6 +96,7 @@ class Scheduler:
         self._deciding = Deciding(self._views, self._aside, may_launch, launcher, config.max_map_length)
         self._committing = Committing(db, self._views, self._aside, term)
         self._effects = Effects(offers, waits, run_ended, call_back)
+        self._tracing = tracing
         self._term = term
         self._later: list[Event] = []
         """Events about runs that somebody changed meanwhile, to be decided again."""
@@ -161,6 +164,8 @@ class Scheduler:
                 raise
             self._put_off(events, draft)
             self._effects.carry_out(effects_of(draft, self._views, self._aside))
+            if self._tracing is not None:
+                self._tracing.step_committed(draft, self._views)
             await self._aside.write_reasons(draft)
             follow_up = self._follow_up(draft)
             if not follow_up:

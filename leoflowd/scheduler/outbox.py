@@ -19,6 +19,7 @@ from leoflowd.contract.staging import staging_of
 from leoflowd.contract.xcoms import ValueGone, ValuesUnavailable
 from leoflowd.core.simple_templates import TemplateFault
 from leoflowd.core.try_spec import HTTP_KIND, TryFacts, build_try_spec
+from leoflowd.scheduler.tracing import Tracing
 from leoflowd.scheduler.waits import inline_call
 from leoflowd.store.database import Database
 from leoflowd.store.try_specs import list_try_specs
@@ -49,12 +50,14 @@ class Outbox:
         refuse: Callable[[str, str], None],
         now: Callable[[], datetime],
         capacity: int = CAPACITY,
+        tracing: Tracing | None = None,
     ) -> None:
         self._db = db
         self._dispatches = dispatches
         self._refuse = refuse
         self._now = now
         self._capacity = capacity
+        self._tracing = tracing
         self._waiting: dict[str, TryFacts] = {}
         self._arrived = trio.Event()
         self._dispatched = self._refused = self._dropped = 0
@@ -93,6 +96,8 @@ class Outbox:
             if dispatch is not None:
                 await self._dispatches.send(dispatch)
                 self._dispatched += 1
+                if self._tracing is not None:
+                    self._tracing.dispatched(one)
 
     async def _readable(self, tries: Sequence[TryFacts]) -> list[tuple[TryFacts, TrySpec]]:
         """All of them, but for those whose values cannot be read: now (the scheduler's sweep brings them again, as it
@@ -119,6 +124,8 @@ class Outbox:
     def _dispatch(self, one: TryFacts, spec: TrySpec) -> Dispatch | None:
         """None: it cannot be launched, and that is reported."""
         environment = one.artifact.spec.environment
+        if self._tracing is not None:
+            spec = msgspec.structs.replace(spec, traceparent=self._tracing.traceparent(one.dag_run_id, one.try_id))
         if spec.kind == HTTP_KIND:
             try:
                 return Dispatch(spec, environment, inline_call(one, self._now()))

@@ -112,6 +112,8 @@ def _prepare_process(spec: dict[str, Any], work: str, control: Control) -> None:
         backseat.take_it()
     limits.take_xcoms_of(spec.get("xcom_max_bytes"))
     os.environ.update(spec.get("env", {}))
+    if spec.get("traceparent"):
+        os.environ["TRACEPARENT"] = spec["traceparent"]
     control.hide(secret_forms.of_environment(os.environ))
     os.chdir(work)
     sys.argv = [spec.get("source_path", "dag.py")]

@@ -69,6 +69,11 @@ READINGS: Mapping[str, tuple[Reading, ...]] = {
         Reading("waiting", "leoflow_callbacks_open", "gauge", "Callbacks that are not done, at the last look"),
     ),
     "sweeps": (Reading("lost_tries", "leoflow_sweeps_lost_tries", "counter", "Tries whose agent fell silent"),),
+    "traces": (
+        Reading("sent", "leoflow_traces_spans_sent", "counter", "Spans that the OTLP receiver took"),
+        Reading("dropped", "leoflow_traces_spans_dropped", "counter", "Spans without room, or refused by the receiver"),
+        Reading("failures", "leoflow_traces_failures", "counter", "Requests that the OTLP receiver did not take"),
+    ),
     "process outbox": (
         Reading("dispatched", "leoflow_process_outbox_dispatched", "counter", "Tries handed to the process executor"),
         Reading("dropped", "leoflow_process_outbox_dropped", "counter", "Launches without room, to be repeated"),

@@ -22,6 +22,7 @@ from leoflowd.lite.workspace import WorkspaceStatistics
 from leoflowd.scheduler.clock import ClockStatistics
 from leoflowd.scheduler.leadership import LeaderStatistics
 from leoflowd.scheduler.loop import SchedulerStatistics
+from leoflowd.scheduler.trace_export import TraceStatistics
 from leoflowd.store.database import LaneStatistics
 from tests.fakes.fake_pool import STATISTICS, FakePool
 from tests.integration.api.api_client import Client
@@ -57,6 +58,7 @@ STRUCTS = {
     "agents": AgentStatistics,
     "process executor": ProcessStatistics,
     "workspace": WorkspaceStatistics,
+    "traces": TraceStatistics,
 }
 """The others answer with plain dicts."""
 FAR = {"client": ("10.1.2.3", 40000)}

@@ -22,6 +22,7 @@ from leoflowd.scheduler.effects import Offer
 from leoflowd.scheduler.inbox import HostAttached, Inbox, RunChanged
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.scheduler.outbox import Outbox
+from leoflowd.scheduler.tracing import Tracing
 from leoflowd.store import dag_runs, dags, leadership, tries
 from leoflowd.store.database import Database
 from tests.conftest import PATIENCE_S
@@ -75,6 +76,7 @@ class World:
         self._offered, self.launches = trio.open_memory_channel[list[TryFacts]](room)
         self._scope = trio.CancelScope()
         self.scheduler: Scheduler | None = None
+        self.tracing: Tracing | None = None
 
     @asynccontextmanager
     async def leading(self, holder: str = "test", launcher: str = "", **config: Any) -> AsyncIterator[Scheduler]:
@@ -90,6 +92,7 @@ class World:
             run_ended=self.ended.append,
             waits=self.pool,
             launcher=launcher,
+            tracing=self.tracing,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(scheduler.run)
