@@ -1,4 +1,5 @@
-// Why a task instance is in its state, and what it waits for. Reads GET /api/v2/leoflow/explain/<dag>/<run>/<task>.
+// Why a task instance is in its state, and what it waits for. Reads GET /api/v2/leoflow/explain/<dag>/<run>/<task>,
+// or of a run or DAG the same with less in its path.
 // While it waits in the pool the buttons act on its wait.
 "use strict";
 import { el, getJson, repeat, show } from "./page.js";
@@ -18,12 +19,15 @@ let waitId = null;
 async function refresh() {
   const problem = document.getElementById("problem");
   try {
-    const path = ["dag_id", "run_id", "task_id"].map((name) => encodeURIComponent(subject[name] ?? "")).join("/");
+    // a task instance, a run, or a DAG: whatever the page that we are a tab of is about
+    const named = ["dag_id", "run_id", "task_id"].filter((name) => subject[name] !== undefined);
+    const path = named.map((name) => encodeURIComponent(subject[name])).join("/");
     const mapped = subject.map_index === undefined ? "" : `?map_index=${encodeURIComponent(subject.map_index)}`;
     const answer = await getJson(`api/v2/leoflow/explain/${path}${mapped}`);
     show(document.getElementById("answer"), el("ol", {}, ...answer.because.map((sentence) => el("li", {}, sentence))));
-    if (answer.wait_id !== waitId) done.textContent = "";
-    waitId = answer.wait_id;
+    const wait = answer.wait_id ?? null;
+    if (wait !== waitId) done.textContent = "";
+    waitId = wait;
     actions.hidden = waitId === null;
     document.getElementById("wait").href = `leoflow/pool#${waitId}`;
     problem.textContent = "";

@@ -46,6 +46,8 @@ class ApiContext:
     """A new DAG begins paused, where its file says nothing of it."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Sections of the configuration by name, secrets and all: `public.settings` masks them."""
+    is_building: Callable[[str], bool] = lambda try_id: False
+    """Does this try wait, in this daemon, for its environment to be built?"""
     reparse: Callable[[str], bool] | None = None
     """Has the workspace compile the file of this DAG again; False: no file of it has such a DAG. None: no workspace."""
     test_connection: Callable[[ConnectionFacts], Awaitable[tuple[bool, str]]] | None = None

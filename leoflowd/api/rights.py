@@ -99,7 +99,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.ACT, Object.PATH, "public_task_instance_changes: delete_task_instance clear_task_instances"),
     (Right.ACT, Object.PATH_OR_ALL, "public_task_instances_bulk: bulk_task_instances"),
     (Right.READ, Object.PATH, "public_logs: get_log get_external_log_url"),
-    (Right.READ, Object.PATH, "public_leoflow: explain explain_runs schedule"),
+    (Right.READ, Object.PATH, "public_leoflow: explain explain_dag_run explain_runs schedule"),
     # XCom
     (Right.READ, Object.PATH_OR_ALL, "public_xcoms: list_xcom_entries"),
     (Right.READ, Object.PATH, "public_xcoms: get_xcom_entry"),

@@ -366,8 +366,10 @@ def build_api(
     config: ApiConfig,
     *,
     reparse: Callable[[str], bool] | None = None,
+    is_building: Callable[[str], bool] = lambda try_id: False,
 ) -> ApiServer:
-    """`reparse`: what a workspace does when somebody asks for a DAG's file to be compiled again."""
+    """`reparse`: what a workspace does when somebody asks for a DAG's file to be compiled again; `is_building`: does a
+    try wait for its environment?"""
     context = ApiContext(
         db=base.db,
         logs=base.logs,
@@ -381,6 +383,7 @@ def build_api(
         paused_at_creation=base.config.dags.paused_at_creation,
         settings={name: getattr(base.config, name) for name in SECTIONS},
         reparse=reparse,
+        is_building=is_building,
         test_connection=ConnectionCheck(base.policy).check if config.test_connection else None,
     )
     return ApiServer(context, shutdown=base.stop.wait)

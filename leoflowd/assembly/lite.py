@@ -100,7 +100,9 @@ async def build(
         executor=executor,
         keep_reports=keep_reports(base),
         leadership=build_leadership(base, led, agents, waits, waits.triggers, waiting=executor.known_tries, lead=lead),
-        api=build_api(base, waits, await with_ui(config.api, say), reparse=workspace.reparse),
+        api=build_api(
+            base, waits, await with_ui(config.api, say), reparse=workspace.reparse, is_building=executor.is_building_for
+        ),
         environments=host.environments,
         workspace=workspace,
     )

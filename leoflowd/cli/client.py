@@ -6,12 +6,13 @@ Used through `options.server_command`. httpx is imported when a client is opened
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.failures import CommandFailed, ExitCode, did_you_mean
 from leoflowd.cli.login import Login, config_path, resolve
 from leoflowd.contract.access_token import claims_to_be_one
 from leoflowd.contract.errors import Invalid
@@ -24,6 +25,8 @@ TIMEOUT_S = 30.0
 ANSWER_MAX_BYTES = 64 * 1024 * 1024
 PAGE = 100
 """Rows per request; the API gives no more at once."""
+
+_NO_DAG = re.compile(r"\bdag with (?:dag_)?id: [`'](.+?)[`'] (?:was )?not found", re.IGNORECASE)
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -168,8 +171,21 @@ class Client:
         elif code is ExitCode.UNEXPECTED:
             message = f"{self.login.server} answered {method} {path} with {status}: {detail}"
         else:
-            message = detail
+            message = detail + (self._near_dag(detail) if status == 404 else "")
         return CommandFailed(code, message, status=status, server=self.login.server)
+
+    def _near_dag(self, detail: str) -> str:
+        """For a DAG that does not exist: one that is spelt nearly so. A server that does not say loses nothing."""
+        asked = _NO_DAG.search(detail)
+        if asked is None:
+            return ""
+        import httpx
+
+        try:
+            answer = self._read_whole("GET", "/api/v2/dags", params={"limit": PAGE, "order_by": "dag_id"})
+            return did_you_mean(asked[1], [str(row["dag_id"]) for row in answer.json()["dags"]])
+        except (httpx.HTTPError, CommandFailed, LookupError, TypeError, ValueError, RecursionError):
+            return ""
 
 
 @contextmanager

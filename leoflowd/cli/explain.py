@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import server_command
 from leoflowd.cli.output import Output, echo, show_value
 
@@ -21,14 +20,24 @@ if TYPE_CHECKING:
 @click.option("--map-index", type=int, default=-1, show_default=True)
 @server_command
 def explain(client: Client, out: Output, dag_id: str, run_id: str | None, task_id: str | None, map_index: int) -> None:
-    """Say why a task is in its state; with DAG_ID alone, why that DAG does not run: schedule, assets, watchers."""
+    """Say why a task is in its state, what a run waits for or why it failed, or why a DAG does not run at all."""
     from leoflowd.cli.client import segment
 
-    if run_id is not None and task_id is None:
-        raise CommandFailed(ExitCode.USAGE, "name the task too: leoflow explain DAG_ID RUN_ID TASK_ID")
     path = "/".join(segment(part) for part in (dag_id, run_id, task_id) if part is not None)
     document = client.get(f"/api/v2/leoflow/explain/{path}", map_index=None if map_index < 0 else map_index)
-    out.show(document, lambda: _print(document, indent=""))
+    out.show(document, lambda: _print_answer(document))
+
+
+def _print_answer(document: dict[str, Any]) -> None:
+    """A sentence a line, and what else the server told."""
+    sentences = document.get("because")
+    if not isinstance(sentences, list):
+        _print(document, indent="")
+        return
+    for sentence in sentences:
+        echo(f"- {sentence}")
+    if document.get("wait_id"):
+        echo(f"`leoflow waits show {document['wait_id']}` tells more of its wait")
 
 
 def _print(value: Any, indent: str) -> None:

@@ -6,6 +6,7 @@ the numbers: a code is never reused, and new ones are added at the end.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
 
@@ -66,3 +67,11 @@ class CommandFailed(LeoflowError):
                 **self.facts,
             }
         }
+
+
+def did_you_mean(asked: str, known: Iterable[str]) -> str:
+    """` Did you mean 'list'?`, or nothing when nothing is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(asked, list(known), n=2, cutoff=0.6)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

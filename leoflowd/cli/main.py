@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 import click
 
-from leoflowd.cli.failures import EXIT_CODE_HELP, CommandFailed, ExitCode
-from leoflowd.cli.options import output_option
+from leoflowd.cli.failures import EXIT_CODE_HELP, CommandFailed, ExitCode, did_you_mean
+from leoflowd.cli.options import SERVER_VARIABLE, output_option, server_before_option
 from leoflowd.cli.output import Output, echo, json_line
 from leoflowd.contract.overriding import override
 
@@ -51,6 +52,10 @@ COMMANDS = {
 """name -> module, attribute, one line for `--help`; the order is the order shown."""
 
 
+LOCAL = frozenset({"lite", "setup", "init", "upgrade", "test", "doctor", "version", "completion"})
+"""Commands that ask no server."""
+
+
 class LazyGroup(click.Group):
     """The root: knows the names of its commands without importing them."""
 
@@ -63,8 +68,10 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, attribute, _ = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(module), attribute)
+        command: click.Command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
+        if isinstance(command, click.Group) and cmd_name not in LOCAL:
+            _take_before(command)
         return command
 
     @override
@@ -73,11 +80,24 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
 
 
+def _take_before(group: click.Group) -> None:
+    """`leoflow dags -o json --server URL list` means the same as with both behind `list`."""
+    if not any("--server" in parameter.opts for parameter in group.params):
+        server_before_option(output_option(group))
+
+
 @click.group(cls=LazyGroup, epilog=EXIT_CODE_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @output_option
+@server_before_option
 @click.version_option(package_name="leoflow", message="%(prog)s %(version)s")
-def root() -> None:
+@click.pass_context
+def root(context: click.Context) -> None:
     """Standard Airflow DAGs on a control plane that never imports Airflow."""
+    name = context.invoked_subcommand
+    if name in LOCAL and SERVER_VARIABLE in context.meta:
+        raise CommandFailed(
+            ExitCode.USAGE, f"`leoflow {name}` works on this machine and asks no server: leave out --server"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,10 +142,19 @@ def _report(out: Output, arguments: Sequence[str], failure: CommandFailed) -> in
 
 
 def _usage(error: click.ClickException) -> CommandFailed:
-    message = error.format_message()
+    message = error.format_message() + _near_miss(error)
     if isinstance(error, click.UsageError) and error.ctx is not None:
         message += f" See `{error.ctx.command_path} --help`."
     return CommandFailed(ExitCode.USAGE, message)
+
+
+def _near_miss(error: click.ClickException) -> str:
+    """For a command that does not exist: one that is spelt nearly so. click does this for options."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None or not isinstance(context.command, click.Group):
+        return ""
+    asked = re.search(r"No such command '(.*)'", error.format_message())
+    return "" if asked is None else did_you_mean(asked[1], context.command.list_commands(context))
 
 
 def _asks_for_json(arguments: Sequence[str]) -> bool:

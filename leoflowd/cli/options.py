@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from leoflowd.cli.output import Output, clean
 
 if TYPE_CHECKING:
     from leoflowd.cli.client import Client
+
+SERVER_VARIABLE = "LEOFLOW_SERVER"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +38,32 @@ output_option = click.option(
     help="json: one JSON document on stdout, errors as JSON on stderr.",
 )
 """`-o json`; it acts on the call's `Output` and is no argument of the command."""
+
+
+def _set_server(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    """As if LEOFLOW_SERVER were set, while this command runs: each command resolves its server by that already."""
+    if value is None:
+        return
+    before = os.environ.get(SERVER_VARIABLE)
+    os.environ[SERVER_VARIABLE] = value
+    context.meta[SERVER_VARIABLE] = value
+
+    def restore() -> None:
+        os.environ.pop(SERVER_VARIABLE, None)
+        if before is not None:
+            os.environ[SERVER_VARIABLE] = before
+
+    context.call_on_close(restore)
+
+
+server_before_option = click.option(
+    "--server",
+    metavar="URL",
+    expose_value=False,
+    callback=_set_server,
+    help="Which server; may stand before or after the command.",
+)
+"""`--server` of a group: for whichever command follows."""
 
 
 def server_command(function: Callable[Concatenate[Client, Output, P], None]) -> Callable[..., None]:

@@ -41,6 +41,8 @@ _SGR = re.compile(r"\x1b\[[0-9;]*m")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?", re.DOTALL)
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """C0 but tab and line feed, C1, and what turns the direction of writing round, so that a text reads as another one."""
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)")
+"""What the API calls a moment; a table shows it in UTC to the second, and `-o json` as it came."""
 _UNWRITABLE = re.compile("[\ud800-\udfff]")
 _RESET = "\x1b[0m"
 
@@ -113,6 +115,8 @@ def console(file: TextIO | None = None) -> Console:
 
 def _cell(header: str, value: Any) -> Any:
     text = show_value(value)
+    if isinstance(value, str) and (found := _MOMENT.fullmatch(value)):
+        text = f"{found[1]} {found[2]}"
     return styled(text, STATE_STYLES.get(text, "") if header == "state" else "")
 
 

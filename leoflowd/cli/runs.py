@@ -28,6 +28,8 @@ ABSENCE_S = 60.0
 """How long a server may be away (restart, upgrade) while we wait for a run that survives it."""
 
 HEADERS = ("run_id", "state", "type", "run after", "start", "end", "duration")
+LIST_HEADERS = ("run_id", "state", "start (UTC)", "duration")
+"""For a terminal of 80 columns; `runs status` and `-o json` have the rest."""
 TASK_HEADERS = ("task_id", "state", "try", "start", "duration", "operator", "note")
 
 
@@ -175,9 +177,15 @@ def list_runs(client: Client, out: Output, dag_id: str, states: tuple[str, ...],
         rows.append(row)
         if len(rows) == limit:
             break
-    headers = ("dag_id", *HEADERS) if dag_id == "~" else HEADERS
-    lines = [((run["dag_id"],) if dag_id == "~" else ()) + _run_row(run) for run in rows]
+    headers = ("dag_id", *LIST_HEADERS) if dag_id == "~" else LIST_HEADERS
+    lines = [((run["dag_id"],) if dag_id == "~" else ()) + _list_row(run) for run in rows]
     out.show({"dag_runs": rows, "total_entries": len(rows)}, lambda: out.table(headers, lines))
+
+
+def _list_row(run: dict[str, Any]) -> tuple[Any, ...]:
+    """A run that has not begun shows when it may."""
+    start = run["start_date"] or run["run_after"] or ""
+    return run["dag_run_id"], run["state"], start[5:16].replace("T", " "), seconds(run["duration"])
 
 
 def _run_row(run: dict[str, Any]) -> tuple[Any, ...]:

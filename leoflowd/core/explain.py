@@ -18,6 +18,9 @@ from leoflowd.contract.states import FINISHED, DagRunState, TaskInstanceState
 from leoflowd.contract.values import shown
 from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
 from leoflowd.contract.waits import TRIGGER_KIND
+from leoflowd.core.explain_causes import causes, open_upstream
+from leoflowd.core.explain_run import RunLimit, what_holds_up
+from leoflowd.core.human_times import ago, when
 from leoflowd.core.pool_slots import UNLIMITED
 from leoflowd.core.run_view import SET_ASIDE, RunView
 from leoflowd.core.secret_names import masked
@@ -92,30 +95,33 @@ def explain_instance(
     wait: KnownWait | None = None,
     is_paused: bool = False,
     run_after: datetime | None = None,
+    limit: RunLimit | None = None,
+    is_building: bool = False,
 ) -> tuple[str, ...]:
-    """Sentences, the state first, then what holds up the whole run, then what holds up this task.
+    """Sentences, the state first, then what holds up the whole run, then what holds up this task, or decided its end.
 
     `slots`: what a scheduled instance competes with; `launcher`: who was given a queued one; `wait`: what it waits
-    for; `is_paused`: its DAG; `run_after`: when its run may begin.
+    for; `is_paused`: its DAG; `run_after`: when its run may begin; `limit`: what a queued run competes with;
+    `is_building`: the environment of a queued one is not there yet.
     """
     facts = view.facts[instance]
     first = f"task {view.node_of(instance).spec.task_id!r} is in state {facts.state}"
     sentences = [f"{first}: {facts.because}" if facts.because else first]
-    if is_paused and view.state in (DagRunState.QUEUED, DagRunState.RUNNING) and facts.state not in FINISHED:
-        sentences.append(f"dag {view.dag_id!r} is paused: nothing of it is started until it is unpaused")
-    if view.run.because.startswith(SET_ASIDE):
-        sentences.append(f"the dag run itself is {view.run.because}")
-    elif view.state is DagRunState.QUEUED and run_after is not None and now < run_after:
-        sentences.append(f"the dag run itself is queued: it may begin at {_when(run_after, now)} (its run_after)")
-    elif view.state is DagRunState.QUEUED:
-        sentences.append(
-            "the dag run itself is queued: it begins when max_active_runs of its dag (or backfill) allows it"
-        )
-    elif view.state is not DagRunState.RUNNING:
+    held_up = what_holds_up(view, now, is_paused=is_paused, run_after=run_after, limit=limit)
+    sentences.extend(held_up if facts.state not in FINISHED else ())
+    sentences.extend(causes(view, instance))
+    if view.state in (DagRunState.SUCCESS, DagRunState.FAILED):
         sentences.append(f"the dag run is over ({view.state}); clear the task to run it again")
-    else:
-        sentences.extend(_of_state(view, instance, now, slots, launcher, wait, is_paused=is_paused))
+    elif view.state is DagRunState.RUNNING and not view.run.because.startswith(SET_ASIDE):
+        is_held = is_paused and facts.state is _S.SCHEDULED
+        sentences.extend(() if is_held else _of_state(view, instance, now, slots, launcher, wait, is_building))
     return tuple(sentences)
+
+
+def explain_try(try_number: int, state: str | None, because: str) -> str:
+    """How an earlier try ended. One that was tried again is archived while it waits for that: it had failed."""
+    ended = "failed" if state in (None, _S.UP_FOR_RETRY, _S.SCHEDULED, _S.QUEUED, _S.RESTARTING) else state
+    return f"try {try_number} ended in state {ended}" + (f": {because}" if because else "")
 
 
 def explain_wait(wait: KnownWait, now: datetime) -> tuple[str, ...]:
@@ -177,8 +183,7 @@ def _of_state(
     slots: SlotUse | None,
     launcher: LauncherFacts | None,
     wait: KnownWait | None,
-    *,
-    is_paused: bool,
+    is_building: bool,
 ) -> Iterator[str]:
     facts = view.facts[instance]
     match facts.state:
@@ -187,15 +192,17 @@ def _of_state(
         case _S.NONE | _S.UP_FOR_RETRY | _S.UP_FOR_RESCHEDULE:
             yield from _why_not_scheduled(view, instance, now)
         case _S.SCHEDULED:
-            if not is_paused:
-                why = None if slots is None else why_no_slot(view.node_of(instance).spec, view.max_active_tasks, slots)
-                yield f"it waits for a slot: {why}" if why else "it waits for a slot"
+            why = None if slots is None else why_no_slot(view.node_of(instance).spec, view.max_active_tasks, slots)
+            yield f"it waits for a slot: {why}" if why else "it waits for a slot"
         case _S.QUEUED:
             yield f"try {facts.try_number} was handed to the executor{_since(facts.queued_at, now)} and has not begun"
-            if launcher is not None and view.node_of(instance).spec.kind != "http":  # those need no agent
+            if is_building:
+                yield "its environment is being built (packages are installed): it begins when that is there"
+            elif launcher is not None and view.node_of(instance).spec.kind != "http":  # those need no agent
                 yield from _of_launcher(launcher, now)
         case _S.RUNNING:
-            yield f"try {facts.try_number} is running{_since(facts.start_date, now)}"
+            begun = f", begun{_since(facts.start_date, now)}" if facts.start_date is not None else ""
+            yield f"try {facts.try_number} is running{begun}"
         case _S.RESTARTING:
             yield "it was cleared while it ran: it starts again when the old try is gone"
         case _S.DEFERRED:
@@ -223,23 +230,13 @@ def _why_not_scheduled(view: RunView, instance: int, now: datetime) -> Iterator[
     ruling = view.rule_verdict(instance)
     yield f"upstream: {ruling.because}"
     if ruling.verdict is Verdict.WAIT:
-        yield from _unfinished_upstream(view, instance)
+        yield from open_upstream(view, instance, now)
     if facts.due_at is not None and now < facts.due_at:
-        wait_s = (facts.due_at - now).total_seconds()
-        yield f"it may go on from {facts.due_at.isoformat(sep=' ', timespec='seconds')} on, in {wait_s:.0f} s"
+        yield f"it may go on {when(facts.due_at, now)}"
     if not view.is_past_ok(facts.node):
         yield "depends_on_past: its instance in the previous dag run (or what follows it there) has not succeeded"
     if ruling.verdict is Verdict.RUN and view.is_past_ok(facts.node) and (facts.due_at is None or now >= facts.due_at):
         yield "nothing is in its way: it is scheduled at the next decision"
-
-
-def _unfinished_upstream(view: RunView, instance: int) -> Iterator[str]:
-    node = view.node_of(instance)
-    needed = sorted({*node.upstream, *node.indirect_setups, *node.scope} - view.absent)
-    open_ids = [view.shape.nodes[up].spec.task_id for up in needed if not view.is_node_done(up)]
-    if open_ids:
-        more = f" and {len(open_ids) - 5} more" if len(open_ids) > 5 else ""
-        yield f"not done yet: {', '.join(open_ids[:5])}{more}"
 
 
 def _of_wait(wait: KnownWait, now: datetime) -> Iterator[str]:
@@ -249,7 +246,10 @@ def _of_wait(wait: KnownWait, now: datetime) -> Iterator[str]:
         yield _why_unwatched(facts, is_elsewhere=wait.is_elsewhere)
     else:
         yield from _what_the_pool_sees(wait.seen, now)
-    yield "it has no deadline" if facts.deadline_at is None else f"it times out at {_when(facts.deadline_at, now)}"
+    due_at = None if wait.seen is None else wait.seen.due_at
+    if due_at is not None and facts.deadline_at is not None and facts.deadline_at <= due_at:
+        yield "that moment is beyond its timeout: it times out first"
+    yield "it has no deadline" if facts.deadline_at is None else f"it times out {when(facts.deadline_at, now)}"
     if facts.terms.resume is not None:
         yield f"then the task goes on in a process of its own, in {facts.terms.resume.next_method}"
 
@@ -269,18 +269,12 @@ def _what_the_pool_sees(seen: WaitExplanation, now: datetime) -> Iterator[str]:
     if seen.is_probing:
         yield "it is probed at this moment"
     elif seen.due_at is not None:
-        yield f"it comes true at {_when(seen.due_at, now)}"
+        yield f"it comes true {when(seen.due_at, now)}"
     elif seen.next_probe_at is not None:
-        yield f"the next probe is at {_when(seen.next_probe_at, now)}"
+        yield f"the next probe is {when(seen.next_probe_at, now)}"
     if seen.shared_with:
         yield f"one probe serves it and {seen.shared_with} other waits"
 
 
-def _when(moment: datetime, now: datetime) -> str:
-    seconds = (moment - now).total_seconds()
-    away = f"in {seconds:.0f} s" if seconds >= 0 else f"{-seconds:.0f} s ago"
-    return f"{moment.isoformat(sep=' ', timespec='seconds')}, {away}"
-
-
 def _since(moment: datetime | None, now: datetime) -> str:
-    return "" if moment is None else f" {(now - moment).total_seconds():.0f} s ago"
+    return "" if moment is None else f" {ago(moment, now)}"

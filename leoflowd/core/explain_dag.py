@@ -12,6 +12,7 @@ import msgspec
 
 from leoflowd.contract.dag_spec import ContinuousTimetable, CustomTimetable, DagSpec, NoTimetable
 from leoflowd.core.asset_conditions import named_in
+from leoflowd.core.human_times import when
 from leoflowd.core.timetable import RunSlot, describe, next_run, ran_out, time_restriction
 from leoflowd.core.watching import WatcherFacts, explain_watcher
 
@@ -67,13 +68,10 @@ def _of_timetable(spec: DagSpec, facts: DagFacts, now: datetime) -> Iterator[str
     start, end = time_restriction(spec)
     slot = next_run(spec.timetable, last=facts.last, start_date=start, end_date=end, catchup=spec.catchup, now=now)
     if slot is not None:
-        late = "" if slot.run_after > now else ", which is due"
-        yield f"its next run is of {slot.run_after.isoformat(sep=' ', timespec='seconds')}{late}"
+        is_due = slot.run_after <= now
+        yield f"its next run {'is due: it was to begin' if is_due else 'begins'} {when(slot.run_after, now)}"
     elif ran_out(spec.timetable, now):
         assert isinstance(spec.timetable, CustomTimetable)
-        asked = (
-            "" if spec.timetable.valid_until is None else f" up to {spec.timetable.valid_until:%Y-%m-%d %H:%M:%S} UTC"
-        )
         asked = f"{spec.timetable.valid_until:%Y-%m-%d %H:%M:%S} UTC"
         yield (
             f"its timetable {spec.timetable.name} was asked up to {asked} when it was compiled, and that has passed: "

@@ -128,7 +128,9 @@ def apply(facts: InstanceFacts, node: TaskNode, decision: Decision, now: datetim
     """The facts after this decision; raises IllegalMove when the table does not allow it."""
     match decision:
         case Schedule():
-            return _moved(facts, node, _S.SCHEDULED, decision.because, scheduled_at=now, queued_at=None, due_at=None)
+            # of a try that failed the reason stays until the next one begins: the archive is to have that
+            because = facts.because if facts.state is _S.UP_FOR_RETRY else decision.because
+            return _moved(facts, node, _S.SCHEDULED, because, scheduled_at=now, queued_at=None, due_at=None)
         case Queue():
             return _queued(facts, node, decision, now)
         case Defer():

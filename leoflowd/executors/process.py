@@ -241,6 +241,10 @@ class ProcessExecutor(Executor):
                 env=_agent_environment(),
             )
 
+    def is_building_for(self, try_id: str) -> bool:
+        """Does this try wait for its environment?"""
+        return any(try_id in waiting for waiting in self._building.values())
+
     @override
     def launch(self, dispatch: Dispatch) -> None:
         key = environment_key(dispatch.environment)

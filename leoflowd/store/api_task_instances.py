@@ -18,6 +18,7 @@ from leoflowd.contract.errors import NotFound
 from leoflowd.contract.human import HUMAN_KIND
 from leoflowd.contract.waits import TRIGGER_KIND
 from leoflowd.core.explain import SlotHolder, SlotUse
+from leoflowd.core.explain_run import RunLimit
 from leoflowd.core.known_triggers import HITL_TRIGGER
 from leoflowd.core.rights import Dags, only
 from leoflowd.core.secret_names import masked
@@ -174,6 +175,11 @@ async def fetch_slot_use(
     )
     assert counts is not None, "an aggregate has a row"
     return SlotUse(holders=holders, **msgspec.structs.asdict(counts))
+
+
+async def fetch_run_limit(conn: Connection, dag_run_id: int) -> RunLimit | None:
+    """What a queued run competes with; None: there is no such run."""
+    return await fetch_one(conn, _SQL.fetch_run_limit, RunLimit, dag_run_id=dag_run_id)
 
 
 async def list_states(conn: Connection, dag_run_ids: Sequence[int]) -> tuple[InstanceState, ...]:

@@ -33,6 +33,13 @@ VIEWS = (
         url_route="leoflow-explain",
         destination="task_instance",
     ),
+    View(
+        name="Explain",
+        page="leoflow/explain?dag_id={DAG_ID}&run_id={RUN_ID}",
+        url_route="leoflow-explain-run",
+        destination="dag_run",
+    ),
+    View(name="Explain", page="leoflow/explain?dag_id={DAG_ID}", url_route="leoflow-explain-dag", destination="dag"),
 )
 
 

@@ -19,6 +19,7 @@ from leoflowd.api.public import task_instances
 from leoflowd.contract.dag_spec import SCHEMA_VERSION, DagSpec
 from leoflowd.contract.errors import Conflict, Invalid, NotFound
 from leoflowd.core.canary import CanaryTerms
+from leoflowd.core.explain import explain_try
 from leoflowd.core.explain_dag import explain_dag
 from leoflowd.core.schedule import what_if
 from leoflowd.store import api_task_instances, canaries, dag_runs, ui_dags
@@ -92,7 +93,7 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
             f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and "
             f"map_index: `{map_index}` was not found"
         )
-    before = (f"try {row['try_number']} ended in state {row['state']}: {row['because']}" for row in earlier)
+    before = (explain_try(row["try_number"], row["state"], row["because"]) for row in earlier)
     return json_answer(
         {
             "dag_id": dag_id,
@@ -103,6 +104,14 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
             "wait_id": explained.wait_id,
         }
     )
+
+
+@blueprint.get("/api/v2/leoflow/explain/<dag_id>/<run_id>")
+async def explain_dag_run(dag_id: str, run_id: str) -> Response:
+    """What does this run wait for, or why did it fail? Sentences, the state first."""
+    async with lane().connection() as conn:
+        because = await task_instances.explain_whole(conn, await dag_runs.fetch_dag_run(conn, dag_id, run_id))
+    return json_answer({"dag_id": dag_id, "dag_run_id": run_id, "because": because})
 
 
 @blueprint.get("/api/v2/leoflow/explain/<dag_id>")

@@ -18,6 +18,7 @@ from leoflowd.api.paging import Query, cursor_collection, decode_cursor, every, 
 from leoflowd.contract.errors import NotFound
 from leoflowd.contract.states import TaskInstanceState
 from leoflowd.core.explain import explain_instance
+from leoflowd.core.explain_run import RunLimit, explain_run, to_tell_of
 from leoflowd.core.group_tree import list_group_members
 from leoflowd.core.run_view import RunView
 from leoflowd.core.xcom_display import link_name, link_url
@@ -25,7 +26,7 @@ from leoflowd.store import api_task_instances, api_xcoms, dag_runs, dags
 from leoflowd.store.dag_runs import DagRunRow
 from leoflowd.store.database import Connection
 from leoflowd.store.replicas import fetch_launcher
-from leoflowd.store.run_views import load_view
+from leoflowd.store.run_views import LoadedRun, load_view
 
 blueprint = Blueprint("public_task_instances", __name__)
 
@@ -274,17 +275,41 @@ async def explain(conn: Connection, run: DagRunRow, task_id: str, map_index: int
     instance = None if loaded is None else _position(loaded.view, task_id, map_index)
     if loaded is None or instance is None:
         return Explained()
-    facts, pool = loaded.view.facts[instance], loaded.view.node_of(instance).spec.pool
+    return await _explain(conn, run, loaded, instance, await api_task_instances.fetch_run_limit(conn, run.id))
+
+
+async def explain_whole(conn: Connection, run: DagRunRow) -> tuple[str, ...]:
+    """`core.explain_run` of a dag run, from the same rows."""
+    loaded = await load_view(conn, run.id)
+    if loaded is None:
+        return ()
+    limit = await api_task_instances.fetch_run_limit(conn, run.id)
+    told = {i: (await _explain(conn, run, loaded, i, limit)).because for i in to_tell_of(loaded.view)}
+    return explain_run(
+        loaded.view,
+        context().now(),
+        instances=told,
+        is_paused=loaded.is_paused,
+        run_after=run.run_after,
+        limit=limit,
+    )
+
+
+async def _explain(
+    conn: Connection, run: DagRunRow, loaded: LoadedRun, instance: int, limit: RunLimit | None
+) -> Explained:
+    view, facts = loaded.view, loaded.view.facts[instance]
+    task = view.node_of(instance).spec
     slots = launcher = None
     if facts.state is TaskInstanceState.SCHEDULED:
         slots = await api_task_instances.fetch_slot_use(
-            conn, dags=auth.dags(), dag_id=run.dag_id, dag_run_id=run.id, task_id=task_id, pool=pool
+            conn, dags=auth.dags(), dag_id=run.dag_id, dag_run_id=run.id, task_id=task.task_id, pool=task.pool
         )
     elif facts.state is TaskInstanceState.QUEUED:
         launcher = await fetch_launcher(conn, facts.launcher)
-    wait = await fetch_known_wait(conn, dag_run_id=run.id, task_id=task_id, map_index=map_index)
+    wait = await fetch_known_wait(conn, dag_run_id=run.id, task_id=task.task_id, map_index=facts.map_index)
     because = explain_instance(
-        loaded.view,
+        view,
         instance,
         context().now(),
         slots=slots,
@@ -292,6 +317,8 @@ async def explain(conn: Connection, run: DagRunRow, task_id: str, map_index: int
         wait=wait,
         is_paused=loaded.is_paused,
         run_after=run.run_after,
+        limit=limit,
+        is_building=context().is_building(facts.id),
     )
     return Explained(because, None if wait is None else wait.facts.id)
 

@@ -117,6 +117,13 @@ SELECT try_number, state, because FROM task_instance_history
 WHERE dag_run_id = %(dag_run_id)s AND task_id = %(task_id)s AND map_index = %(map_index)s
 ORDER BY try_number;
 
+-- name: fetch_run_limit
+-- explain: the limit of a queued run and the runs that count against it, the oldest first. Index dag_run_active.
+SELECT coalesce(b.max_active_runs, d.max_active_runs, 0) AS max_active_runs, r.backfill_id IS NOT NULL AS is_backfill,
+       ARRAY(SELECT o.run_id FROM dag_run o WHERE o.dag_id = r.dag_id AND o.state = 'running'
+             AND o.backfill_id IS NOT DISTINCT FROM r.backfill_id ORDER BY o.run_after, o.id LIMIT 1000) AS running
+FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id LEFT JOIN backfill b ON b.id = r.backfill_id WHERE r.id = %(dag_run_id)s;
+
 -- name: list_slot_holders
 -- explain: slots of a pool by the DAG whose instances hold them, most first; DAGs that are not visible together. Partial
 -- index task_instance_live; for a pool that counts what is deferred, its waits by task_instance_state.

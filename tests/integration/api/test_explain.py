@@ -11,7 +11,7 @@ from leoflowd.api.context import ApiContext
 from leoflowd.core.rights import Right, only
 from leoflowd.store.replicas import beat
 from tests.integration.api.api_client import START, Client
-from tests.integration.api.api_seed import DAG, DONE, OPEN
+from tests.integration.api.api_seed import BROKEN, DAG, DONE, OPEN
 from tests.integration.api.wait_seed import put_wait
 
 LOAD = f"/api/v2/leoflow/explain/{DAG}/{OPEN}/load"
@@ -131,3 +131,39 @@ async def test_the_schedule_of_a_dag_goes_on_after_its_last_run(seeded: Client) 
     assert found["runs"][0]["run_after"] < found["runs"][1]["run_after"]
     await seeded.send("GET", f"/api/v2/leoflow/schedule/{DAG}?zone=Nowhere", status=422)
     await seeded.send("GET", "/api/v2/leoflow/schedule/nothing", status=404)
+
+
+async def test_a_queued_run_names_the_runs_that_have_its_place(seeded: Client, api_context: ApiContext) -> None:
+    await change(api_context, b"UPDATE dag SET max_active_runs = 1")
+    started = await seeded.send("POST", f"/api/v2/dags/{DAG}/dagRuns", {"logical_date": None})
+    run_id = started["dag_run_id"]
+    told = (await seeded.get(f"/api/v2/leoflow/explain/{DAG}/{run_id}"))["because"]
+    said = f"1 runs of dag '{DAG}' are running ('{OPEN}'), and max_active_runs is 1: one has to end first"
+    assert f"the dag run itself is queued: {said}" in told
+    task = (await seeded.get(f"/api/v2/leoflow/explain/{DAG}/{run_id}/load"))["because"]
+    assert f"the dag run itself is queued: {said}" in task
+
+
+async def test_a_run_is_explained_by_its_tasks(seeded: Client) -> None:
+    told = (await seeded.get(f"/api/v2/leoflow/explain/{DAG}/{OPEN}"))["because"]
+    assert told[0].startswith(f"dag run '{OPEN}' is running")
+    assert any(one.startswith("task 'extract' is in state running") for one in told)
+    await seeded.send("GET", f"/api/v2/leoflow/explain/{DAG}/never", status=404)
+
+
+async def test_a_failed_upstream_is_named_with_its_reason(seeded: Client, api_context: ApiContext) -> None:
+    await change(api_context, b"UPDATE task_instance SET because = 'exit code 7' WHERE state = 'failed'")
+    told = (await seeded.get(f"/api/v2/leoflow/explain/{DAG}/{BROKEN}/load"))["because"]
+    assert "it began with task 'g.transform', which is failed: exit code 7" in told
+
+
+async def test_a_try_whose_environment_is_being_built_says_so(seeded: Client, api_context: ApiContext) -> None:
+    await change(
+        api_context,
+        b"UPDATE task_instance t SET state = 'queued', try_number = 1 FROM dag_run r"
+        b" WHERE r.id = dag_run_id AND task_id = 'load' AND run_id = %(open)s",
+    )
+    building = dataclasses.replace(api_context, is_building=lambda try_id: True)
+    told = (await Client(create_app(building), token=seeded.token).get(LOAD))["because"]
+    assert any("its environment is being built" in one for one in told)
+    assert not any("environment" in one for one in (await seeded.get(LOAD))["because"])

@@ -26,7 +26,7 @@ from tests.fakes.fake_pool import FakePool
 from tests.integration.api.api_client import START, Client, Clock
 from tests.integration.api.api_seed import DAG, OPEN, seed
 from tests.integration.api.test_conformance import DOCUMENT
-from tests.integration.api.wait_seed import TIMEOUT_S, end_wait, put_wait
+from tests.integration.api.wait_seed import end_wait, put_wait
 
 WAITS = "/leoflow/api/waits"
 INSTANCE = f"/api/v2/dags/{DAG}/dagRuns/{OPEN}/taskInstances/load"
@@ -160,9 +160,9 @@ async def test_one_wait_is_explained(admin: Client, api_context: ApiContext, poo
         "it waits for GET https://api.example/ready; it began 30 s ago",
         "the last probe saw HTTP 404 Not Found",
         "the breaker of api.example is open",
-        "the next probe is at 2026-11-21 03:00:40+00:00, in 10 s",
+        "the next probe is in 10 s, 03:00:40 UTC",
         "one probe serves it and 2 other waits",
-        f"it times out at 2026-11-21 03:10:00+00:00, in {TIMEOUT_S - 30:.0f} s",
+        "it times out in 9 min 30 s, 03:10:00 UTC",
     ]
     assert wait["explanation"]["probes"][0]["summary"] == "HTTP 404 Not Found"
     assert wait["probe"] == {"kind": "http", "arguments": {"endpoint": "/ready"}}

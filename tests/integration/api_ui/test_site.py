@@ -202,5 +202,10 @@ async def test_our_pages_join_the_ui_as_external_views(app: QuartTrio) -> None:
     views = {view["url_route"]: view for view in plugin["external_views"]}
     assert views["leoflow-tree"]["destination"] == "nav"
     assert (views["leoflow-waits"]["destination"], views["leoflow-waits"]["category"]) == ("nav", None)
+    assert views["leoflow-explain-run"]["href"] == "/leoflow/explain?dag_id={DAG_ID}&run_id={RUN_ID}"
+    assert (views["leoflow-explain-run"]["destination"], views["leoflow-explain-dag"]["destination"]) == (
+        "dag_run",
+        "dag",
+    )
     assert views["leoflow-explain"]["href"].startswith("/leoflow/explain?dag_id={DAG_ID}&")
     assert all(value is not None for view in views.values() for key, value in view.items() if key != "category")

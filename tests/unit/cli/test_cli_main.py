@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -183,3 +184,76 @@ def test_completion_prints_a_script_and_completes_commands(
     monkeypatch.setenv("COMP_WORDS", "leoflow ru")
     monkeypatch.setenv("COMP_CWORD", "1")
     assert leoflow().out.strip() == "plain,runs"
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [(("dag", "list"), "Did you mean 'dags'?"), (("dags", "lst"), "Did you mean 'list'?"), (("zzz",), "")],
+)
+def test_a_command_that_does_not_exist_names_one_that_is_near(leoflow, words: tuple[str, ...], near: str) -> None:
+    result = leoflow(*words)
+    assert result.code == ExitCode.USAGE
+    assert near in result.err
+    assert ("Did you mean" in result.err) is bool(near)
+
+
+def test_a_dag_that_does_not_exist_names_one_that_is_near(leoflow, server) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/v2/dags":
+            return httpx.Response(200, json={"dags": [{"dag_id": "sales_etl"}, {"dag_id": "other"}]})
+        return httpx.Response(404, json={"detail": "The Dag with ID: `sale_etl` was not found"})
+
+    server(answer)
+    result = leoflow("dags", "show", "sale_etl")
+    assert result.code == ExitCode.NOT_FOUND
+    assert result.err == "error: The Dag with ID: `sale_etl` was not found Did you mean 'sales_etl'?\n"
+
+
+def test_a_server_that_will_not_list_its_dags_still_says_not_found(leoflow, server) -> None:
+    server(lambda _: httpx.Response(404, json={"detail": "The Dag with ID: `x` was not found"}))
+    assert leoflow("dags", "show", "x").err == "error: The Dag with ID: `x` was not found\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--server", "http://elsewhere", "dags", "list"),
+        ("dags", "--server", "http://elsewhere", "list"),
+        ("dags", "list", "--server", "http://elsewhere"),
+    ],
+)
+def test_the_server_may_be_named_before_or_after_the_command(leoflow, server, words: tuple[str, ...]) -> None:
+    requests = server(lambda _: httpx.Response(200, json={"dags": [], "total_entries": 0}))
+    assert leoflow(*words, "-o", "json").code == 0
+    assert requests[0].url.host == "elsewhere"
+    leoflow("dags", "list")
+    assert requests[1].url.host == "127.0.0.1", "it was for that call alone"
+
+
+def test_json_may_be_asked_for_between_group_and_command(leoflow, server) -> None:
+    server(lambda _: httpx.Response(200, json={"dags": [], "total_entries": 0}))
+    assert leoflow("dags", "-o", "json", "list").document == {"dags": [], "total_entries": 0}
+
+
+def test_a_server_for_a_command_that_asks_none_is_refused(leoflow) -> None:
+    result = leoflow("--server", "http://x", "version")
+    assert (result.code, "asks no server" in result.err) == (ExitCode.USAGE, True)
+
+
+def test_every_command_that_asks_a_server_takes_its_address_and_every_command_prints_json() -> None:
+    """`lite` itself runs until it is ended; everything else that is not local takes --server."""
+    for path, command in _leaves(cli_main.root, ()):
+        options = {name for parameter in command.params for name in parameter.opts}
+        assert "-o" in options or path == ("lite", "run"), path
+        assert ("--server" in options) or path[0] in cli_main.LOCAL, path
+
+
+def _leaves(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        child = command.get_command(context, name)
+        assert child is not None
+        yield from _leaves(child, (*path, name))

@@ -31,7 +31,7 @@ def sentences(now: datetime = NOW, *, facts: dict[str, Any] | None = None, **see
 
 
 def test_what_and_since_when_come_first_and_then_why_still() -> None:
-    assert sentences(NOW + seconds(90))[:2] == ("it waits for file /in.csv; it began 90 s ago", "no such file")
+    assert sentences(NOW + seconds(90))[:2] == ("it waits for file /in.csv; it began 1 min 30 s ago", "no such file")
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_what_and_since_when_come_first_and_then_why_still() -> None:
     [
         ({"blocked_by": "the budget of x is used up"}, "the budget of x is used up"),
         ({"is_probing": True}, "it is probed at this moment"),
-        ({"due_at": NOW + seconds(60)}, "it comes true at 2026-05-04 12:01:00+00:00, in 60 s"),
-        ({"next_probe_at": NOW + seconds(5)}, "the next probe is at 2026-05-04 12:00:05+00:00, in 5 s"),
-        ({"next_probe_at": NOW - seconds(5)}, "the next probe is at 2026-05-04 11:59:55+00:00, 5 s ago"),
+        ({"due_at": NOW + seconds(60)}, "it comes true in 1 min, 12:01:00 UTC"),
+        ({"next_probe_at": NOW + seconds(5)}, "the next probe is in 5 s, 12:00:05 UTC"),
+        ({"next_probe_at": NOW - seconds(5)}, "the next probe is 5 s ago, 11:59:55 UTC"),
         ({"shared_with": 7}, "one probe serves it and 7 other waits"),
     ],
 )
@@ -56,7 +56,13 @@ def test_a_wait_alone_on_its_probe_does_not_speak_of_others() -> None:
 def test_the_deadline_is_told_and_its_absence_too() -> None:
     assert "it has no deadline" in sentences()
     told = sentences(facts={"deadline_at": NOW + seconds(30)})
-    assert "it times out at 2026-05-04 12:00:30+00:00, in 30 s" in told
+    assert "it times out in 30 s, 12:00:30 UTC" in told
+
+
+@pytest.mark.parametrize(("deadline_s", "is_said"), [(59, True), (61, False)])
+def test_a_moment_beyond_its_timeout_says_which_comes_first(deadline_s: float, is_said: bool) -> None:
+    told = sentences(facts={"deadline_at": NOW + seconds(deadline_s)}, due_at=NOW + seconds(60))
+    assert ("that moment is beyond its timeout: it times out first" in told) is is_said
 
 
 def test_a_deferral_says_how_it_goes_on() -> None:
@@ -97,7 +103,7 @@ def test_a_waiting_instance_is_explained_by_its_wait(state: S) -> None:
 
 def test_a_process_that_was_rescheduled_is_explained_by_its_time() -> None:
     view = view_of(task("a"), facts={"a": {"state": S.UP_FOR_RESCHEDULE, "due_at": NOW + seconds(30)}})
-    assert any("it may go on from" in sentence for sentence in explain_instance(view, 0, NOW))
+    assert any("it may go on in" in sentence for sentence in explain_instance(view, 0, NOW))
 
 
 @pytest.mark.parametrize("name", ["password", "X-Api-Key", "Authorization", "client_secret", "AWS_ACCESS_KEY_ID"])
