@@ -18,6 +18,9 @@ from leoflowd.authoring.bundle import DEPTH_MAX, is_excluded, is_named
 from leoflowd.authoring.module_facts import Facts, Import
 from leoflowd.contract.import_paths import package_of
 
+DBT_PROJECT = "dbt_project.yml"
+DBT_GROUPS = "leoflow.dbt"
+"""The module whose groups run dbt projects."""
 TREES = 64
 """Remembered: two for each folder and way to import."""
 
@@ -46,12 +49,17 @@ def closure_of(
     facts_of: Callable[[str], Facts],
     *,
     for_tasks: Iterable[str] = (),
+    dbt_projects: Collection[str] = (),
 ) -> Closure:
     """`sources`: where the project begins; `files`: all Python files of the tree; `facts_of(path)`: what one says;
-    `for_tasks`: files that tasks may import although nothing says so."""
+    `for_tasks`: files that tasks may import although nothing says so; `dbt_projects`: folders, each with a slash, whose
+    Python files dbt runs for whoever makes a group of it."""
     tree = _tree(frozenset(files), tuple(import_paths))
     begin = [*sources, *for_tasks]
     reached = _reach(begin, tree, facts_of)
+    if dbt_projects and any(asks_for_dbt(one) for path in reached for one in facts_of(path).imports):
+        begin += sorted(path for path in files if path.startswith(tuple(dbt_projects)))
+        reached = _reach(begin, tree, facts_of)
     if any(facts_of(path).changes_the_path for path in reached):
         tree = _tree(frozenset(files), tuple(import_paths), everywhere=True)
         reached = _reach(begin, tree, facts_of)
@@ -67,6 +75,11 @@ def closure_of(
         is_whole=any(facts_of(path).imports_anything for path in reached),
         outside=tuple(sorted(outside, key=lambda one: (one.path, one.what.line))),
     )
+
+
+def asks_for_dbt(one: Import) -> bool:
+    """Is it an import of what makes groups of dbt projects?"""
+    return DBT_GROUPS in (one.module, *(f"{one.module}.{name}" for name in one.names))
 
 
 def python_files(folder: Path, exclude: tuple[str, ...]) -> frozenset[str]:

@@ -15,13 +15,13 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 
 from leoflowd.authoring.bundle import bundle_digest
-from leoflowd.authoring.closure import Closure, Outside, closure_of, python_files
+from leoflowd.authoring.closure import DBT_PROJECT, Closure, Outside, closure_of, python_files
 from leoflowd.authoring.discovery import open_projects
 from leoflowd.authoring.errors import DagCompileError, EnvironmentFailed
 from leoflowd.authoring.import_names import BASE, PROVIDERS
@@ -237,7 +237,14 @@ def code_of(project: Project, config: ProjectConfig, files: frozenset[str]) -> C
         project.import_paths or (".",),
         lambda path: facts_of(project.folder / path),
         for_tasks=plugins_with_macros(project, files),
+        dbt_projects=_dbt_projects(project.folder, files),
     )
+
+
+def _dbt_projects(folder: Path, files: Iterable[str]) -> list[str]:
+    """Folders of the tree that are some and have Python files."""
+    around = {parent.as_posix() for file in files for parent in PurePosixPath(file).parents}
+    return [f"{name}/" if name != "." else "" for name in around if (folder / name / DBT_PROJECT).is_file()]
 
 
 def plugins_with_macros(project: Project, files: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import msgspec
 
-from leoflowd.authoring.closure import Outside
+from leoflowd.authoring.closure import Outside, asks_for_dbt
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.import_names import BASE, NEEDING_AIRFLOW, OTHERWISE_NAMED, PROVIDERS
 from leoflowd.authoring.project import ProjectConfig
@@ -32,9 +32,6 @@ ALWAYS_THERE = frozenset({"standard", "common-compat"})
 BROUGHT = {"google": "google", "azure": "microsoft-azure"}
 """Namespaces of many distributions, and the provider that brings most of them."""
 PREFIX = "airflow.providers."
-DBT_GROUPS = "leoflow.dbt"
-"""The module whose groups need dbt itself."""
-
 NOT_RUN = {
     "cosmos": (
         "the operators of astronomer-cosmos build on insides of Airflow that a compiled DAG does not have",
@@ -179,7 +176,7 @@ class _Search:
         if top == "airflow":
             self._add_airflow(one, module)
         elif top in OURS or top in sys.stdlib_module_names or top in GONE:
-            if DBT_GROUPS in (module, *(f"{module}.{name}" for name in one.what.names)):
+            if asks_for_dbt(one.what):
                 self._add_dbt(one)
         else:
             if one.what.when != "call":

@@ -15,7 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from leoflowd import telemetry
-from leoflowd.authoring.closure import closure_of
+from leoflowd.authoring.closure import DBT_PROJECT, closure_of
 from leoflowd.authoring.compiler import LEFT_BY_AIRFLOW, plugins_with_macros
 from leoflowd.authoring.discovery import SKIPPED_FOLDERS, discover
 from leoflowd.authoring.module_facts import facts_of
@@ -63,6 +63,7 @@ class _Folder:
             if not name.startswith(inside) and not any(fnmatch(name.rpartition("/")[2], pattern) for pattern in left)
         }
         self._modules = frozenset(name for name in self._files if name.endswith(".py"))
+        self._dbt_projects = [name.removesuffix(DBT_PROJECT) for name in self._files if _is_dbt_project(name)]
         self._others = _digest(facts for name, facts in self._files.items() if name not in self._modules)
         self._all = _digest(self._files.values())
 
@@ -75,11 +76,16 @@ class _Folder:
             project.import_paths,
             lambda path: facts_of(project.folder / path),
             for_tasks=plugins_with_macros(project, self._modules),
+            dbt_projects=self._dbt_projects,
         )
         if code.is_whole:
             return self._all
         own = sorted((code.modules | beyond) & self._modules)
         return _digest([self._others.encode(), *(self._files[name] for name in own)])
+
+
+def _is_dbt_project(name: str) -> bool:
+    return name.rpartition("/")[2] == DBT_PROJECT
 
 
 def _digest(parts: Iterable[bytes]) -> str:

@@ -1,4 +1,5 @@
-"""The Assets pages of the unmodified Airflow UI: list, an asset's graph and events, an event that starts a run.
+"""The Assets pages of the unmodified Airflow UI: list, graph, events and queued events, an event that starts a
+run, the calendar.
 
 One visit, top to bottom; what was clicked is then looked for in the database.
 The DAGs come as artifacts and have empty tasks, so that no environment is made for them.
@@ -23,6 +24,7 @@ from tests.e2e.conftest import Complaints
 
 PAINTS_MS = 1000 * PATIENCE_S
 RAW, CLEAN = AssetSpec(name="e2e_raw", uri="s3://e2e/raw"), AssetSpec(name="e2e_clean", uri="s3://e2e/clean")
+NEVER = AssetSpec(name="e2e_never", uri="s3://e2e/never")
 
 
 def dag(dag_id: str, **fields: Any) -> DagSpec:
@@ -44,10 +46,12 @@ def rows(lite: Lite) -> Any:
 
 @pytest.fixture(scope="module")
 def page(page: Page, api: Api, complaints: Complaints) -> Page:
-    """The shared tab, logged in, with two DAGs: one makes `e2e_raw`, the other waits for it and makes `e2e_clean`."""
+    """The shared tab, logged in, with three DAGs: one makes `e2e_raw`, one waits for it and makes `e2e_clean`, and one
+    waits for it and for what nobody makes."""
     for spec in (
         dag("e2e_makes_raw", outlets=(RAW,)),
         dag("e2e_waits", outlets=(CLEAN,), asset_condition=AllOf(of=(RAW,)), timetable_summary="Asset"),
+        dag("e2e_patient", asset_condition=AllOf(of=(RAW, NEVER)), timetable_summary="Asset"),
     ):
         api.call("POST", "/leoflow/dags", json=msgspec.to_builtins(spec))
     complaints.is_logging_in = True
@@ -120,3 +124,30 @@ def test_the_graph_of_the_dag_shows_what_starts_it(page: Page, artifacts: Path) 
     page.get_by_role("button", name=re.compile("Graph")).first.click()
     expect(page.locator(".react-flow").get_by_text("only")).to_be_visible(timeout=PAINTS_MS)
     page.screenshot(path=artifacts / "assets-5-dag.png")
+
+
+def test_what_is_queued_is_shown_to_whom_it_waits_for(page: Page, rows: Any, artifacts: Path) -> None:
+    of_it = "SELECT DISTINCT a.name FROM asset_queue q JOIN asset a ON a.id = q.asset_id WHERE q.dag_id = 'e2e_patient'"
+    queued = rows(of_it)
+    assert queued == [(RAW.name,)]
+    page.goto("/dags/e2e_patient")
+    page.get_by_role("button", name="1 of 2 assets updated").click()
+    waiting = page.get_by_role("dialog")
+    expect(waiting.get_by_text(RAW.name)).to_be_visible(timeout=PAINTS_MS)
+    expect(waiting.get_by_text(NEVER.name)).to_be_visible(timeout=PAINTS_MS)
+    page.screenshot(path=artifacts / "assets-6-queued.png")
+
+
+def test_the_calendar_counts_runs_by_day_and_hour(page: Page, rows: Any, artifacts: Path) -> None:
+    dated = rows("SELECT dag_id FROM dag_run WHERE logical_date IS NOT NULL AND dag_id LIKE 'e2e_%'")
+    assert dated == [("e2e_makes_raw",)], "what an asset starts has no date, and no place in a calendar"
+    page.goto("/dags/e2e_makes_raw/calendar")
+    with_runs = page.locator("[data-testid=calendar-cell][data-has-data=true]")
+    for granularity in ("Daily", "Hourly"):
+        page.get_by_role("button", name=granularity, exact=True).click()
+        expect(with_runs).to_have_count(1, timeout=PAINTS_MS)
+        with_runs.hover()
+        expect(page.get_by_test_id("calendar-tooltip")).to_contain_text(
+            re.compile("1.*success|success.*1", re.IGNORECASE)
+        )
+        page.screenshot(path=artifacts / f"assets-7-calendar-{granularity.lower()}.png")

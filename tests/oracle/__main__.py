@@ -26,6 +26,7 @@ _IN_A_GROUP = "a branch or a short circuit inside of a mapped group skips nobody
 _MET_EARLY = (
     "a rule that needs no or one upstream task only is met before what is mapped over has ended: it fails there"
 )
+_BY_ADDRESS = "its rule skips it, and what it maps over failed: there the address of two classes in memory decides"
 KNOWN = {
     34: _OUT_OF_A_GROUP,
     64: "what follows from one step is judged from the front of the graph to its end",
@@ -39,6 +40,8 @@ KNOWN = {
     1023: _MET_EARLY,
     1042: _MET_EARLY,
     1077: _MET_EARLY,
+    2001: _BY_ADDRESS,
+    2002: _OUT_OF_A_GROUP,
 }
 """Seeds that differ on purpose: docs/differences.md has the reasons."""
 

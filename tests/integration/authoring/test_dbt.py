@@ -94,11 +94,16 @@ GROUP = """
         models = dbt_group("models", project_dir="warehouse", connection="warehouse", adapter="duckdb", tests="none")
         begin() >> models >> end()
 """
+PYTHON_MODEL = """
+def model(dbt, session):
+    return dbt.ref("one").project("answer * 2 as answer")
+"""
 PACKAGE = {
     "warehouse/dbt_project.yml": FILES["dbt_project.yml"],
     "warehouse/packages.yml": "packages:\n  - local: ../shared\n",
     "warehouse/models/one.sql": "select {{ shared.answer() }} as answer",
-    "warehouse/models/two.sql": "select answer from {{ ref('one') }}",
+    "warehouse/models/doubled.py": PYTHON_MODEL,
+    "warehouse/models/two.sql": "select answer from {{ ref('doubled') }}",
     "shared/dbt_project.yml": "name: shared\nversion: '1.0'\n",
     "shared/macros/answer.sql": "{% macro answer() %}42{% endmacro %}",
 }
@@ -121,8 +126,8 @@ def test_a_group_of_a_dag_runs_models_whose_packages_dbt_deps_installs(
     instances = json.loads(shown.out)["task_instances"]
     assert done == 0, [one["because"] for one in instances]
     states = {one["task_id"]: one["state"] for one in instances}
-    assert states == dict.fromkeys(("begin", "models.one", "models.two", "end"), "success")
+    assert states == dict.fromkeys(("begin", "models.one", "models.doubled", "models.two", "end"), "success")
     read = f"import duckdb; print(duckdb.connect({str(database)!r}).sql('select answer from two').fetchall())"
     found = subprocess.run([str(dbt_python), "-c", read], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[(42,)]"
+    assert found.stdout.strip() == "[(84,)]"
     assert not (folder / "warehouse" / "dbt_packages").exists()

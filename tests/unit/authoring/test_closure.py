@@ -133,3 +133,22 @@ def test_a_file_that_is_no_python_has_no_imports(tmp_path: Path, text: str) -> N
 
 def test_a_warning_of_the_text_is_not_ours(tmp_path: Path) -> None:
     assert modules(tmp_path, {**LIBRARY, "dags/a.py": "import near\nx = '\\d'\n"}) == ["dags/near.py"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("from leoflow.dbt import dbt_group", ["dbt/models/deep/m.py"]),
+        ("from leoflow import dbt", ["dbt/models/deep/m.py"]),
+        ("import leoflow.dbt", ["dbt/models/deep/m.py"]),
+        ("import shop", ["dags/shop.py", "dbt/models/deep/m.py"]),
+        ("import leoflow", []),
+    ],
+)
+def test_models_in_python_belong_to_whoever_makes_groups_of_dbt(tmp_path: Path, text: str, expected: list[str]) -> None:
+    files = {"dags/a.py": text, "dags/shop.py": "from leoflow.dbt import dbt_group", "dbt/models/deep/m.py": ""}
+    plant(tmp_path, files)
+    found = closure_of(
+        ["dags/a.py"], files.keys(), PATHS, lambda path: facts_of(tmp_path / path), dbt_projects=["dbt/"]
+    )
+    assert sorted(found.modules - {"dags/a.py"}) == expected

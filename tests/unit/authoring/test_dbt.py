@@ -274,7 +274,6 @@ with DAG("d"):
         ("adapter='duckdb'", {}, ["no dbt_project.yml in 'shop'"]),
         ("adapter='duckdb'", {"shop/dbt_project.yml": "name: shop\n"}, ["dbt is not installed", "dbt-duckdb"]),
         ("threads=1", {"leoflow.yaml": "connectors: [http]\n"}, ["beside operators of providers"]),
-        ("threads=1", {"shop/models/m.py": ""}, ["models in Python", "a DAG of its own"]),
     ],
 )
 def test_a_wrong_group_is_refused_with_its_line(

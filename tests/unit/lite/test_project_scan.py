@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from leoflowd.authoring.closure import python_files
+from leoflowd.authoring.compiler import code_of
+from leoflowd.authoring.discovery import discover
+from leoflowd.authoring.project import config_of
 from leoflowd.lite.project_scan import list_projects_in
 from tests.fakes.dag_trees import plant
 
@@ -97,3 +101,38 @@ def test_a_project_of_its_own_in_a_tree_is_nobody_elses_business(tmp_path: Path)
     before = signatures(tmp_path)
     (tmp_path / "dags" / "own" / "y.sql").write_text("select 1")
     assert [name for name, signature in signatures(tmp_path).items() if signature != before[name]] == ["own"]
+
+
+def test_a_model_in_python_is_the_business_of_those_who_make_groups_of_dbt(tmp_path: Path) -> None:
+    plant(
+        tmp_path,
+        {
+            "dags/shop.py": "# airflow dag\nfrom leoflow.dbt import dbt_group\n",
+            "dags/other.py": "# airflow dag\n",
+            "dbt/dbt_project.yml": "name: shop\n",
+            "dbt/models/m.py": "",
+        },
+    )
+    before = signatures(tmp_path)
+    assert {"shop", "other"} <= before.keys()
+    (tmp_path / "dbt" / "models" / "m.py").write_text("x = 1\n")
+    after = signatures(tmp_path)
+    assert [name for name in before if after[name] != before[name]] == ["shop"]
+
+
+def test_whoever_compiles_takes_the_same_files(tmp_path: Path) -> None:
+    plant(
+        tmp_path,
+        {
+            "dags/shop.py": "# airflow dag\nfrom leoflow.dbt import dbt_group\n",
+            "dbt/dbt_project.yml": "name: shop\n",
+            "dbt/models/m.py": "import polars\n",
+        },
+    )
+    (project,) = [one for one in discover(tmp_path).projects if one.source_path == "dags/shop.py"]
+    config = config_of(project)
+    found = code_of(project, config, python_files(project.folder, ()))
+    assert found.modules == {"dags/shop.py", "dbt/models/m.py"}
+    assert ("dbt/models/m.py", "polars", "call") in {
+        (one.path, one.what.module, one.what.when) for one in found.outside
+    }

@@ -157,12 +157,6 @@ def dbt_group(
             raise at.error(name, f"{name} is {value!r}", f"it must be one of {', '.join(known)}", "correct it")
     given = {"project_dir": project_dir, "connection": connection, "adapter": adapter, "target": target}
     more = {"select": select, "exclude": exclude, "granularity": granularity, "tests": tests, "vars": vars}
-    folder = os.path.join(os.path.dirname(at.source), project_dir)
-    if any(name.endswith(".py") for name in dbt_project.files_of(folder)):
-        raise at.error(
-            "", "the dbt project has models in Python", "a version of this DAG has only Python files that it imports",
-            "use `dbt:` in the leoflow.yaml of a DAG of its own",
-        )  # fmt: skip
     block = {name: value for name, value in {**given, **more, "threads": threads}.items() if value is not None}
     with TaskGroup(group_id, **group) as made:
         _fill(block, at)
