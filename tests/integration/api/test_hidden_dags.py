@@ -321,6 +321,7 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ("public_backfills.cancel_backfill", "PUT", f"{backfill}/cancel", None),
         ("public_backfills.create_backfill", "POST", "/api/v2/backfills", ASKED),
         ("own_versions.rollback", "POST", f"/api/v2/leoflow/dags/{DAG}/rollback", {"version_number": 1}),
+        ("own_versions.promote_canary", "POST", f"/api/v2/leoflow/dags/{DAG}/promote", None),
         ("public_dags.delete_dag", "DELETE", dag, None),
     ]
 
