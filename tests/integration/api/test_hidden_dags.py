@@ -17,11 +17,12 @@ from leoflowd.contract.asset_spec import AliasSpec, AssetSpec, WatcherSpec
 from leoflowd.contract.callback_spec import CallbackCall, NewCallback
 from leoflowd.core.asset_events import NewEvent
 from leoflowd.core.backfills import Asked
+from leoflowd.core.canary import CanaryTerms
 from leoflowd.core.rights import ALL_DAGS, Dags, Grants, Right, grants_of_role
-from leoflowd.store import asset_events, assets
+from leoflowd.store import asset_events, assets, canaries
 from leoflowd.store.backfills import NewBackfill, insert_backfill
 from leoflowd.store.callbacks import insert_callbacks, list_open, mark_ended
-from leoflowd.store.dags import put_import_error
+from leoflowd.store.dags import fetch_version, put_import_error
 from leoflowd.store.database import Connection
 from leoflowd.store.event_log import insert_event
 from leoflowd.store.partition_runs import Received, receive_events
@@ -109,6 +110,8 @@ async def world(api_context: ApiContext, admin: Client) -> World:
         await insert_event(conn, now=START, event="trigger_dag_run", owner=None, dag_id=SHOWN, extra=extra)
         events = await _column(conn, b"SELECT id FROM event_log WHERE event = 'seeded'")
         backfill_id = await insert_backfill(conn, BACKFILL, START)
+        first = await fetch_version(conn, DAG, 1)
+        await canaries.start(conn, DAG, first.id, CanaryTerms(share=1), by="betrayed", now=START)
         errors = await _column(conn, b"SELECT id FROM import_error WHERE stack_trace = 'betrayed'")
     asset_id, alias_id = await _hide_an_asset(api_context)
     context = dataclasses.replace(api_context, pool=pool)
@@ -276,6 +279,7 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
     asset, waiting = f"/api/v2/assets/{ids['asset_id']}", f"{dag}/assets/{ids['asset_id']}/queuedEvents"
     event = ("public_assets.create_asset_event", "POST", "/api/v2/assets/events", {"asset_id": int(ids["asset_id"])})
     return [
+        ("own_versions.promote_canary", "POST", f"/api/v2/leoflow/dags/{DAG}/promote", None),
         event,
         ("public_assets.delete_asset_queued_events", "DELETE", f"{asset}/queuedEvents", None),
         event,
@@ -331,6 +335,7 @@ async def _rows(world: World, context: ApiContext) -> list[Any]:
         return [
             await _column(conn, statement)
             for statement in (
+                b"SELECT c::text FROM canary c",
                 b"SELECT d::text FROM dag d WHERE dag_id = 'etl'",
                 b"SELECT v.id FROM dag_version v WHERE dag_id = 'etl' ORDER BY v.id",
                 b"SELECT r::text FROM dag_run r WHERE dag_id = 'etl' ORDER BY r.id",
