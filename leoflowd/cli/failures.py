@@ -70,8 +70,8 @@ class CommandFailed(LeoflowError):
 
 
 def did_you_mean(asked: str, known: Iterable[str]) -> str:
-    """` Did you mean 'list'?`, or nothing when nothing is near."""
+    """` (did you mean 'list'?)`, or nothing when nothing is near."""
     from difflib import get_close_matches
 
     near = get_close_matches(asked, list(known), n=2, cutoff=0.6)
-    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
