@@ -16,7 +16,7 @@ from leoflowd.store.api_lists import DagListing, Listing
 
 OF_ONE_DAG = frozenset({"dag_id", "dag_run_id", "dag_run_ids", "keys", "key", "run"})
 """A parameter of this name says which DAG: the caller was asked about it before."""
-OF_NO_DAG = frozenset({"api_pools", "api_users", "api_monitor", "api_lists"})
+OF_NO_DAG = frozenset({"api_pools", "api_jobs", "api_users", "api_monitor", "api_lists", "connections", "variables"})
 """Modules without anything of a DAG, and the machinery of lists itself."""
 
 
@@ -48,8 +48,8 @@ def test_every_list_with_a_dag_in_it_is_one_of_dags() -> None:
     for module in pkgutil.iter_modules(store.__path__):
         loaded = import_module(f"leoflowd.store.{module.name}")
         for name, found in inspect.getmembers(loaded, lambda value: isinstance(value, DagListing | Listing)):
-            has_no_dag = module.name in ("api_pools", "connections", "variables")
-            assert isinstance(found, Listing if has_no_dag else DagListing), f"{module.name}.{name}"
+            kind = Listing if module.name in OF_NO_DAG else DagListing
+            assert isinstance(found, kind), f"{module.name}.{name}"
 
 
 @pytest.mark.parametrize("read", [api_lists.list_page, api_lists.list_cursor_page, api_lists.fetch_row])
