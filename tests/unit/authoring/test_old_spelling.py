@@ -207,7 +207,7 @@ from airflow.contrib.operators.bigquery_operator import BigQueryOperator
 from airflow.operators.postgres_operator import PostgresOperator
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.slack.operators.slack_webhook import SlackWebhookOperator
-from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
+from airflow.providers.google.cloud.operators.bigquery import BigQueryCreateEmptyTableOperator, BigQueryCreateExternalTableOperator, BigQueryInsertJobOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from {SQL} import SQLExecuteQueryOperator
 with DAG('d', default_args={{'postgres_conn_id': 'mine'}}):
@@ -249,6 +249,23 @@ def test_old_arguments_of_partial_become_todays_and_are_named(compiled: Compile)
         ("SlackWebhookOperator(task_id='a', http_conn_id='h', webhook_token=None)", {"slack_webhook_conn_id": "h"}),
         ("BigQueryInsertJobOperator(task_id='a', bigquery_conn_id='b')", {"gcp_conn_id": "b"}),
         (
+            "BigQueryCreateEmptyTableOperator(task_id='a', dataset_id='d', table_id='t', schema_fields=[1], cluster_fields=['x'])",
+            {
+                "dataset_id": "d",
+                "table_id": "t",
+                "table_resource": {"schema": {"fields": [1]}, "clustering": {"fields": ["x"]}},
+            },
+        ),
+        (
+            "BigQueryCreateExternalTableOperator(task_id='a', table_resource={'tableReference': {'projectId': 'p', 'datasetId': 'd', 'tableId': 't'}})",
+            {
+                "project_id": "p",
+                "dataset_id": "d",
+                "table_id": "t",
+                "table_resource": {"tableReference": {"projectId": "p", "datasetId": "d", "tableId": "t"}},
+            },
+        ),
+        (
             "BigQueryOperator(task_id='a', bql='s', use_legacy_sql=False, destination_dataset_table='p.d.t', bigquery_conn_id='b')",
             {
                 "gcp_conn_id": "b",
@@ -288,6 +305,7 @@ def test_a_subclass_of_an_old_class_passes_old_arguments_up(compiled: Compile) -
             ["'a'", "runtime_parameters", "hook_params"],
         ),
         ("BigQueryOperator(task_id='a', sql=['s', 't'])", ["sql", "each"]),
+        ("BigQueryCreateExternalTableOperator(task_id='a', bucket='b')", ["bucket", "externalDataConfiguration"]),
         ("KubernetesPodOperator(task_id='a', resources={'memory': 1})", ["resources", "container_resources"]),
         ("BigQueryOperator(task_id='a', sql='s', destination_dataset_table='{{ t }}')", ["destinationTable"]),
         (
@@ -421,3 +439,11 @@ def test_an_sql_operator_becomes_the_one_that_there_is(compiled: Compile, line: 
         yaml=YAML,
     )
     assert (one(spec).module, one(spec).operator) == (SQL, "SQLExecuteQueryOperator")
+
+
+def test_a_run_of_the_whole_dag_at_the_end_of_its_file_is_left_out(compiled: Compile) -> None:
+    text = "from airflow.sdk import DAG, task\ndag = DAG('e')\ndag.test()\ndag.cli()\n"
+    assert {warning.what: warning.line for warning in compiled(text).warnings} == {
+        "dag 'e' calls .test(), which has no effect": 3,
+        "dag 'e' calls .cli(), which has no effect": 4,
+    }

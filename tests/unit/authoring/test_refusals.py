@@ -43,7 +43,6 @@ with DAG("d") as dag:
         ("    import airflow.nonsense", 5, ["airflow.nonsense"]),
         ("    import surely_not_there", 5, ["surely_not_there", "dependencies"]),
         ("    with task(print)() as x: ...", 5, ["with"]),
-        ("    dag.test()", 5, ["leoflow test"]),
         ("    1 / 0", 5, ["ZeroDivisionError"]),
         ("    def f(:", 5, ["not valid Python"]),
     ],

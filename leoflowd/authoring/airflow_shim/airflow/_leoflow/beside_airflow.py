@@ -225,3 +225,4 @@ def _adapt_dags() -> None:
         self.fileloc = sys._getframe(1).f_code.co_filename
 
     dags.DAG.__init__ = __init__
+    dags.DAG.test = dags.DAG.cli = lambda *_, **__: None  # each loading, and each try, would run the whole DAG

@@ -16,10 +16,10 @@ from airflow._leoflow import asset_schedule, context, old_names
 from airflow._leoflow.errors import (
     AuthoringError,
     Location,
-    ShimUnsupported,
     TaskAlreadyInTaskGroup,
     TaskNotFound,
     user_location,
+    warn,
 )
 from airflow._leoflow.ids import near_miss, validate_id
 from airflow._leoflow.params import NOTSET, DagParam, ParamsDict
@@ -209,14 +209,11 @@ class DAG:
             context.registered_dags.append(self)
 
     def test(self, *_: Any, **__: Any) -> None:
-        raise ShimUnsupported(
-            f"dag {self.dag_id!r} calls .test()", "a DAG file only describes the DAG", "run `leoflow test FOLDER`"
-        )
+        """Left out in tries as well: each would run the whole DAG."""
+        warn(f"dag {self.dag_id!r} calls .test(), which has no effect", "run `leoflow test FOLDER`", dag_id=self.dag_id)
 
     def cli(self) -> None:
-        raise ShimUnsupported(
-            f"dag {self.dag_id!r} calls .cli()", "a DAG file only describes the DAG", "use the `leoflow` command"
-        )
+        warn(f"dag {self.dag_id!r} calls .cli(), which has no effect", "use the `leoflow` command", dag_id=self.dag_id)
 
     def __repr__(self) -> str:
         return f"<DAG: {self.dag_id}>"

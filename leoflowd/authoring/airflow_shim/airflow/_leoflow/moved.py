@@ -373,6 +373,8 @@ amazon.aws.sensors.s3_prefix amazon.aws.sensors.s3
 amazon.aws.sensors.sqs SQSSensor=SqsSensor:amazon.aws.sensors.sqs
 cncf.kubernetes.operators.kubernetes_pod cncf.kubernetes.operators.pod
 google.cloud.operators.bigquery BigQueryExecuteQueryOperator=BigQueryInsertJobOperator:google.cloud.operators.bigquery
+google.cloud.operators.bigquery BigQueryCreateEmptyTableOperator=BigQueryCreateTableOperator:google.cloud.operators.bigquery
+google.cloud.operators.bigquery BigQueryCreateExternalTableOperator=BigQueryCreateTableOperator:google.cloud.operators.bigquery
 google.cloud.operators.gcs GCSDeleteObjectOperator=GCSDeleteObjectsOperator:google.cloud.operators.gcs
 http.operators.http SimpleHttpOperator=HttpOperator:http.operators.http
 jdbc.operators.jdbc JdbcOperator=SQLExecuteQueryOperator:common.sql.operators.sql
@@ -546,6 +548,17 @@ RULES: Mapping[str, Rules] = {
         make="bigquery_job",
         refuse=dict.fromkeys(("cluster_fields", "encryption_configuration"), "use BigQueryInsertJobOperator"),
     ),
+    "airflow.providers.google.cloud.operators.bigquery.BigQueryCreateEmptyTableOperator": Rules(
+        make="bigquery_empty_table",
+        refuse={"materialized_view": 'pass table_resource={"materializedView": ...}'},
+    ),
+    "airflow.providers.google.cloud.operators.bigquery.BigQueryCreateExternalTableOperator": Rules(
+        make="bigquery_external_table",
+        refuse=dict.fromkeys(
+            ("bucket", "source_objects", "destination_project_dataset_table"),
+            'pass table_resource={"tableReference": ..., "externalDataConfiguration": ...}',
+        ),
+    ),
     "airflow.providers.cncf.kubernetes.operators.pod.KubernetesPodOperator": _POD,
     "airflow.providers.google.cloud.operators.kubernetes_engine.GKEStartPodOperator": _POD,
     "airflow.providers.ssh.operators.ssh.SSHOperator": Rules(rename={"timeout": ("conn_timeout", "cmd_timeout")}),
@@ -660,6 +673,40 @@ def _bigquery_job(arguments: dict[str, Any]) -> tuple[dict[str, Any], list[str]]
     return {**arguments, "configuration": configuration}, ["sql and its options are part of configuration now"]
 
 
+_TABLE_PARTS = {
+    "time_partitioning": "timePartitioning",
+    "labels": "labels",
+    "view": "view",
+    "encryption_configuration": "encryptionConfiguration",
+}
+
+
+def _bigquery_empty_table(arguments: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """`BigQueryCreateEmptyTableOperator(schema_fields=...)` as `BigQueryCreateTableOperator(table_resource={...})`."""
+    parts = {new: value for old, new in _TABLE_PARTS.items() if (value := arguments.pop(old, None)) is not None}
+    fields, clusters = arguments.pop("schema_fields", None), arguments.pop("cluster_fields", None)
+    if fields is not None:
+        parts["schema"] = {"fields": fields}
+    if clusters is not None:
+        parts["clustering"] = {"fields": clusters}
+    given = arguments.get("table_resource")
+    return {**arguments, "table_resource": parts if given is None else given}, [
+        "the table is told by table_resource now"
+    ]
+
+
+def _bigquery_external_table(arguments: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """`BigQueryCreateExternalTableOperator(table_resource=...)`, whose place in BigQuery has arguments of its own now."""
+    resource = arguments.get("table_resource")
+    place = resource.get("tableReference") if isinstance(resource, Mapping) else None
+    if not isinstance(place, Mapping) or not {"datasetId", "tableId"} <= place.keys():
+        raise Refused("no table_resource with a tableReference", "pass dataset_id and table_id beside table_resource")
+    found = {**arguments, "dataset_id": place["datasetId"], "table_id": place["tableId"]}
+    if "projectId" in place:
+        found["project_id"] = place["projectId"]
+    return found, ["tableReference is dataset_id, table_id and project_id now"]
+
+
 def _table_reference(table: str) -> dict[str, str]:
     parts = str(table).replace(":", ".").split(".")
     if "{" in str(table) or not 2 <= len(parts) <= 3:
@@ -689,7 +736,12 @@ def _pod_resources(arguments: dict[str, Any]) -> tuple[dict[str, Any], list[str]
 
 
 _POD_RESOURCES = {"ephemeral_storage": "ephemeral-storage", "gpu": "nvidia.com/gpu"}
-MAKERS = {"bigquery_job": _bigquery_job, "pod_resources": _pod_resources}
+MAKERS = {
+    "bigquery_job": _bigquery_job,
+    "bigquery_empty_table": _bigquery_empty_table,
+    "bigquery_external_table": _bigquery_external_table,
+    "pod_resources": _pod_resources,
+}
 
 
 def modern_dag(positional: tuple[Any, ...], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], bool]:

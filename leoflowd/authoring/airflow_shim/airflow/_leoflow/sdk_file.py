@@ -26,6 +26,8 @@ def begin(folder: str, beside: Any) -> None:
     global _folder
     _folder = folder + os.sep
     beside.adapt()
+    dag: Any = importlib.import_module("airflow.sdk.definitions.dag").DAG
+    dag.test, dag.cli = DAG.test, DAG.cli
     sdk_calls.begin(folder)
     for name in ("airflow.sdk.definitions.variable", "airflow.models.variable"):
         _take_over(importlib.import_module(name).Variable, Variable, ("get", "set", "delete", "setdefault"))
