@@ -108,7 +108,7 @@ async def reparse_dag_file(file_token: str) -> Response:
 def _dag_of_token(file_token: str) -> str:
     """A DAG's `file_token` is its id in base64. Raises `NotFound`."""
     try:
-        return base64.urlsafe_b64decode(file_token + "=" * (-len(file_token) % 4)).decode()
+        return base64.b64decode(file_token + "=" * (-len(file_token) % 4), altchars=b"-_", validate=True).decode()
     except ValueError as error:
         raise NotFound("File not found: the token is none that this server gave") from error
 

@@ -35,6 +35,7 @@ async def api_context(database: Database, clock: Clock, tmp_path: Path) -> ApiCo
         now=clock,
         tree=lambda: {"name": "daemon", "children": []},
         version="0.1.0",
+        reparse=lambda dag_id: True,
         settings={"redis": RedisConfig(url="redis://ann:canary@cache:6379/0")},
     )
 

@@ -30,6 +30,7 @@ from tests.fakes.fake_pool import STATISTICS, FakePool
 from tests.integration.api.addresses import NOWHERE, addresses
 from tests.integration.api.api_client import START, Client
 from tests.integration.api.api_seed import DAG, DONE, OPEN, SPEC, seed
+from tests.integration.api.test_operations import token_of
 from tests.integration.api.wait_seed import put_question, put_wait
 
 SHOWN = "other"
@@ -290,6 +291,13 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ("public_dags.patch_dags", "PATCH", "/api/v2/dags?dag_id_pattern=%25", {"is_paused": False}),
         ("public_dags.favorite_dag", "POST", f"{dag}/favorite", None),
         ("public_dags.unfavorite_dag", "POST", f"{dag}/unfavorite", None),
+        ("public_dags.reparse_dag_file", "PUT", f"/api/v2/parseDagFile/{token_of(DAG)}", None),
+        (
+            "public_task_instances_bulk.bulk_task_instances",
+            "PATCH",
+            f"{run}/taskInstances",
+            {"actions": [{"action": "update", "entities": [{"task_id": "extract", "note": "bulk"}]}]},
+        ),
         ("public_leoflow.register", "POST", "/api/v2/leoflow/dags", msgspec.structs.replace(WITH_ASSETS, doc_md="new")),
         (
             "public_hitl_details.update_hitl_detail",

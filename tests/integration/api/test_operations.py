@@ -182,8 +182,9 @@ async def test_a_file_is_parsed_again_when_somebody_asks(
     assert asked == ["etl ü"]
 
 
-async def test_a_cluster_has_no_files_to_parse_and_says_what_to_do(seeded: Client) -> None:
-    answer = await seeded.send("PUT", f"/api/v2/parseDagFile/{token_of(DAG)}", status=404)
+async def test_a_cluster_has_no_files_to_parse_and_says_what_to_do(seeded: Client, api_context: ApiContext) -> None:
+    cluster = Client(create_app(_with(api_context, reparse=None)), token=seeded.token)
+    answer = await cluster.send("PUT", f"/api/v2/parseDagFile/{token_of(DAG)}", status=404)
     assert "leoflow deploy" in answer["detail"]
     await seeded.send("PUT", "/api/v2/parseDagFile/%21%21", status=404)
 
