@@ -183,7 +183,41 @@ def test_the_tabs_of_the_task_page_paint(page: Page, api: Api, artifacts: Path, 
     page.screenshot(path=artifacts / f"task{tab.replace('/', '-')}.png")
 
 
-@pytest.mark.parametrize("path", ["/", "/dags", "/dag_runs", "/task_instances"])
+def test_the_button_has_the_file_compiled_again(page: Page, api: Api, artifacts: Path) -> None:
+    asked = {"event": "reparse_dag_file", "dag_id": DAG_ID}
+    assert api.call("GET", "/eventLogs", params=asked)["total_entries"] == 0
+    page.goto(f"/dags/{DAG_ID}")
+    page.get_by_role("button", name="Reparse Dag").click()
+    expect(page.get_by_text("Dag should reparse soon.")).to_be_visible()
+    page.screenshot(path=artifacts / "9-reparsed.png")
+    assert api.call("GET", "/eventLogs", params=asked)["total_entries"] == 1
+
+
+def test_dag_run_and_task_explain_themselves(page: Page, api: Api, artifacts: Path) -> None:
+    run = f"/dags/{DAG_ID}/runs/{newest_run(api)}"
+    for path, said in (
+        (f"/dags/{DAG_ID}/plugin/leoflow-explain-dag", "has no schedule"),
+        (f"{run}/plugin/leoflow-explain-run", "is success"),
+        (f"{run}/tasks/last/plugin/leoflow-explain", "is in state success"),
+    ):
+        page.goto(path)
+        expect(page.frame_locator("iframe").get_by_text(said).first).to_be_visible()
+        page.screenshot(path=artifacts / f"explain-{path.rpartition('-')[2]}.png")
+
+
+def test_the_jobs_are_the_daemons(page: Page, artifacts: Path) -> None:
+    paints(page, "/jobs")
+    expect(page.get_by_text("SchedulerJob").first).to_be_visible()
+    page.screenshot(path=artifacts / "jobs.png")
+
+
+def test_the_settings_are_shown_by_section(page: Page, artifacts: Path) -> None:
+    paints(page, "/configs")
+    expect(page.get_by_text("paused_at_creation").first).to_be_visible()
+    page.screenshot(path=artifacts / "configs.png")
+
+
+@pytest.mark.parametrize("path", ["/", "/dags", "/dag_runs", "/task_instances", "/pools", "/plugins", "/providers"])
 def test_the_pages_of_the_shell_paint(page: Page, path: str) -> None:
     paints(page, path)
 
