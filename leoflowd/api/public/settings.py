@@ -57,7 +57,7 @@ def shown_settings(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 def _shown(name: str, value: Any) -> str:
     if value in (None, "", ()):
         return ""
-    if name in _KEYS or is_secret(name):
+    if not isinstance(value, int | float) and (name in _KEYS or is_secret(name)):
         return MASK
     text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return _PART.sub(rf"\1{MASK}", _LOGIN.sub(f"{MASK}@", text))

@@ -13,7 +13,7 @@ import pytest
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.api.public.settings import shown_settings
-from leoflowd.config import SECTIONS, RedisConfig, SecretsConfig, XComsConfig
+from leoflowd.config import SECTIONS, ApiConfig, RedisConfig, SecretsConfig, XComsConfig
 from leoflowd.store.replicas import beat
 from tests.integration.api.api_client import START, Client
 from tests.integration.api.api_seed import BROKEN, DAG, DONE, OPEN
@@ -66,6 +66,10 @@ def test_no_secret_of_any_section_is_shown() -> None:
 )
 def test_a_secret_within_an_address_is_not_shown(given: str, shown: str) -> None:
     assert shown_settings({"redis": RedisConfig(url=given)})["redis"]["url"] == shown
+
+
+def test_how_long_a_token_lives_is_no_secret() -> None:
+    assert shown_settings({"api": ApiConfig(token_ttl_s=60)})["api"]["token_ttl_s"] == "60"
 
 
 async def test_a_setting_that_does_not_exist_is_not_found(seeded: Client) -> None:
