@@ -121,12 +121,15 @@ generate_openapi() {
 
 # Without the clouds' own volumes and load balancers, which are a fifth of the work and no use to anybody here.
 compile() {
-    local work="$1" of
+    local work="$1" told=()
     shift
     mkdir -p "$work/programs"
-    of=k8s.io/kubernetes/vendor/k8s.io/component-base/version
-    go build -tags providerless -o "$work/programs/" -ldflags "-s -w -X $of.gitVersion=v$VERSION -X $of.gitTreeState=clean
-        -X $of.gitMajor=${VERSION%%.*} -X $of.gitMinor=$(cut -d. -f2 <<< "$VERSION") -X $of.gitCommit=debian" "${@/#/k8s.io/kubernetes/cmd/}"
+    for of in component-base client-go/pkg; do # the API server tells the first, its aggregator the second
+        of="k8s.io/kubernetes/vendor/k8s.io/$of/version"
+        told+=("-X $of.gitVersion=v$VERSION" "-X $of.gitMajor=${VERSION%%.*}" "-X $of.gitMinor=$(cut -d. -f2 <<< "$VERSION")"
+            "-X $of.gitTreeState=clean" "-X $of.gitCommit=debian")
+    done
+    go build -tags providerless -o "$work/programs/" -ldflags "-s -w ${told[*]}" "${@/#/k8s.io/kubernetes/cmd/}"
 }
 
 # Since Go 1.18 the caller brings the iterator of a map. This library, which encodes JSON, knows the function of before: a
