@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import os
 from pathlib import Path
 
 import pytest
@@ -10,37 +10,27 @@ import pytest
 from tests.kube import clusters
 
 
-@pytest.fixture
-def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the programs would be."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = clusters.build_folder()
-    folder.mkdir(parents=True)
-    return folder
-
-
-def test_a_finished_build_is_collected(tmp_path: Path, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    programs = " ".join(str(built / name) for name in clusters.BUILT)
-    monkeypatch.setattr(clusters, "SCRIPT", script(tmp_path, f"touch {programs}; echo built"))
+def test_a_finished_build_is_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_does(f"touch {' '.join(clusters.BUILT)}; echo built", tmp_path, monkeypatch)
     build = clusters.begin_build(tmp_path / "told.txt")
-    while not clusters.is_built():
-        time.sleep(0.01)
+    os.waitid(os.P_PID, build.pid, os.WEXITED | os.WNOWAIT)  # it is over, and nobody has asked how it ended
+    assert clusters.is_built()
     clusters.end_build(build)
     assert build.returncode == 0
     assert (tmp_path / "told.txt").read_text() == "built\n"
 
 
-def test_one_that_nobody_waited_for_ends_with_the_tests(
-    tmp_path: Path, built: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(clusters, "SCRIPT", script(tmp_path, "sleep 600"))
+def test_one_that_nobody_waited_for_ends_with_the_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_does("sleep 600", tmp_path, monkeypatch)
     build = clusters.begin_build(tmp_path / "told.txt")
+    assert not clusters.is_built()
     clusters.end_build(build)
     assert build.returncode != 0
 
 
-def script(folder: Path, does: str) -> Path:
-    path = folder / "build.sh"
-    path.write_text(f"#!/bin/sh\n{does}\n")
-    path.chmod(0o755)
-    return path
+def build_does(what: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the place of the script: programs are looked for in `folder`, where the build begins."""
+    script = folder / "build.sh"
+    script.write_text(f"#!/bin/sh\ncd {folder}\ncase $1 in where) echo {folder} ;; build) {what} ;; esac\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(clusters, "SCRIPT", script)
