@@ -142,19 +142,20 @@ def _report(out: Output, arguments: Sequence[str], failure: CommandFailed) -> in
 
 
 def _usage(error: click.ClickException) -> CommandFailed:
-    message = error.format_message() + _near_miss(error)
+    message = _near_miss(error) or error.format_message()
     if isinstance(error, click.UsageError) and error.ctx is not None:
         message += f" See `{error.ctx.command_path} --help`."
     return CommandFailed(ExitCode.USAGE, message)
 
 
 def _near_miss(error: click.ClickException) -> str:
-    """For a command that does not exist: one that is spelt nearly so. click does this for options."""
+    """For a command that does not exist: one that is spelt nearly so, said alike for groups that click knows whole and
+    those that are loaded late. click does this for options."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is None or not isinstance(context.command, click.Group):
         return ""
-    asked = re.search(r"No such command '(.*)'", error.format_message())
-    return "" if asked is None else did_you_mean(asked[1], context.command.list_commands(context))
+    asked = re.match(r"No such command '([^']*)'\.", error.format_message())
+    return "" if asked is None else asked[0] + did_you_mean(asked[1], context.command.list_commands(context))
 
 
 def _asks_for_json(arguments: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import redis
 import trio
@@ -179,6 +180,9 @@ def _parts(url: str) -> dict[str, Any]:
         if "cast to integer" not in str(error) and "out of range" not in str(error):
             raise
         raise ValueError("its port is no port; does its password hold a character that has to be encoded?") from None
+    database = "" if "path" in found else urlsplit(url).path.strip("/")
+    if database and not database.isdecimal():  # which the client takes for none
+        raise ValueError(f"the database {database!r} is no number")
     return found
 
 
