@@ -182,7 +182,7 @@ def _parts(url: str) -> dict[str, Any]:
         raise ValueError("its port is no port; does its password hold a character that has to be encoded?") from None
     database = "" if "path" in found else urlsplit(url).path.strip("/")
     if database and not database.isdecimal():  # which the client takes for none
-        raise ValueError(f"the database {database!r} is no number")
+        raise ValueError("its database is no number; does its password hold a character that has to be encoded?")
     return found
 
 

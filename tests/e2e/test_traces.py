@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from loadtests.lite_process import Lite, temporary_folder, wait_until
-from tests.conftest import PATIENCE_S, REPOSITORY
+from tests.conftest import PATIENCE_S
+from tests.fakes.otlp_receiver import received, receiving
 
 DAG = """\
 import os
@@ -47,15 +44,8 @@ def root() -> Iterator[Path]:
 @pytest.fixture
 def receiver(root: Path) -> Iterator[tuple[str, Path]]:
     file = root / "spans"
-    command = [sys.executable, "-m", "tests.fakes.otlp_receiver", str(file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip(), file
-        process.kill()
-
-
-def spans(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    with receiving(file) as address:
+        yield address, file
 
 
 def test_one_trace_joins_all_of_a_run_over_a_kill_of_the_daemon(
@@ -72,7 +62,7 @@ def test_one_trace_joins_all_of_a_run_over_a_kill_of_the_daemon(
             api.unpause("traced")
             run_id = api.trigger("traced", conf={"go": str(root / "go")})
             wait_until(
-                lambda: {"decision", "dispatch"} <= {span["name"] for span in spans(file)},
+                lambda: {"decision", "dispatch"} <= {span["name"] for span in received(file)},
                 within_s=PATIENCE_S,
                 what="the spans of a task that runs",
             )
@@ -85,11 +75,11 @@ def test_one_trace_joins_all_of_a_run_over_a_kill_of_the_daemon(
             names = ["agent"] * 2 + ["dag run traced"] + ["decision"] * 2 + ["dispatch"] * 2 + ["hold", "last"]
             expected = [*names, "task", "task"]
             wait_until(
-                lambda: sorted(span["name"] for span in spans(file)) == expected,
+                lambda: sorted(span["name"] for span in received(file)) == expected,
                 within_s=PATIENCE_S,
                 what="all spans of the run",
             )
-    found = spans(file)
+    found = received(file)
     assert len({span["trace"] for span in found}) == 1
     by_id = {span["id"]: span for span in found}
     assert len(by_id) == len(found)

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from typing_extensions import override
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -57,6 +62,20 @@ def spans_of(request: ExportTraceServiceRequest) -> list[dict[str, Any]]:
         for in_scope in of.scope_spans
         for span in in_scope.spans
     ]
+
+
+@contextmanager
+def receiving(file: Path) -> Iterator[str]:
+    """Its address; what it gets is in `file`."""
+    command = [sys.executable, "-m", __name__, str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.kill()
+
+
+def received(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from leoflowd.api.answers import json_answer
 from leoflowd.api.audit import record
 from leoflowd.api.auth import caller
 from leoflowd.api.bodies import read_body
+from leoflowd.api.bulk import StrictBody
 from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query, path_integer
 from leoflowd.api.problems import BadRequest
@@ -52,7 +53,7 @@ class ClearBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     prevent_running_task: bool = False
 
 
-class PatchBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PatchBody(StrictBody, frozen=True, kw_only=True):
     new_state: Literal["success", "failed", "skipped"] | msgspec.UnsetType | None = msgspec.UNSET
     note: Annotated[str, msgspec.Meta(max_length=1000)] | msgspec.UnsetType | None = msgspec.UNSET
     include_upstream: bool = False

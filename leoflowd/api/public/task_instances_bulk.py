@@ -5,15 +5,13 @@ Each entity is one transaction, done or refused by itself: a request over many r
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 import msgspec
 from quart import Blueprint, Response
 
 from leoflowd.api import auth, bulk
 from leoflowd.api.answers import json_answer
 from leoflowd.api.bodies import read_body
-from leoflowd.api.bulk import BulkActionResponse, BulkBody, BulkCreate, BulkDelete, BulkUpdate, StrictBody
+from leoflowd.api.bulk import BulkActionResponse, BulkBody, BulkCreate, BulkDelete, BulkUpdate
 from leoflowd.api.context import lane
 from leoflowd.api.paging import every
 from leoflowd.api.problems import BadRequest
@@ -25,18 +23,12 @@ from leoflowd.store import api_task_instances, dag_runs
 blueprint = Blueprint("public_task_instances_bulk", __name__)
 
 
-class BulkTaskInstanceBody(StrictBody, frozen=True, kw_only=True):
+class BulkTaskInstanceBody(PatchBody, frozen=True, kw_only=True):
     task_id: str
     map_index: int | None = None
     """None: every one of the task."""
     dag_id: str | None = None
     dag_run_id: str | None = None
-    new_state: Literal["success", "failed", "skipped"] | msgspec.UnsetType | None = msgspec.UNSET
-    note: Annotated[str, msgspec.Meta(max_length=1000)] | msgspec.UnsetType | None = msgspec.UNSET
-    include_upstream: bool = False
-    include_downstream: bool = False
-    include_future: bool = False
-    include_past: bool = False
 
 
 Entity = str | BulkTaskInstanceBody
@@ -92,9 +84,8 @@ async def _carry_out(
     async with lane().transaction() as conn:
         if isinstance(action, BulkUpdate):
             assert isinstance(entity, BulkTaskInstanceBody)
-            body = PatchBody(**{name: getattr(entity, name) for name in PatchBody.__struct_fields__})
             changed = await change_instances(
-                conn, place.dag_id, place.run_id, place.task_id, place.map_index, body, action.update_mask
+                conn, place.dag_id, place.run_id, place.task_id, place.map_index, entity, action.update_mask
             )
             return [place.named(one.map_index) for one in changed]
         run = await dag_runs.lock_dag_run(conn, place.dag_id, place.run_id)

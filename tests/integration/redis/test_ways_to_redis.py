@@ -126,6 +126,7 @@ async def test_a_master_that_no_sentinel_knows_is_said(tmp_path: Path) -> None:
         ({"url": "redis://host/0?ssl_ca_certs=/ca.pem"}, "ssl_ca_certs"),
         ({"url": "rediss://host/0?ssl_ca_certs=/not/there.pem"}, "there is no such file"),
         ({"url": "redis://:pa/ss@host"}, "its port is no port"),
+        ({"url": "redis://leo/secret@host"}, "its database is no number"),
         ({"url": "redis://host/1", "cluster": True}, "has none but 0"),
         ({"url": "unix:///run/redis.sock", "cluster": True}, "over TCP"),
         ({"url": "unix:///run/redis.sock", "sentinels": "a:1"}, "names a socket"),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +20,8 @@ from leoflowd.scheduler.outbox import Outbox
 from leoflowd.scheduler.trace_export import TraceExport
 from leoflowd.scheduler.tracing import Tracing
 from loadtests.lite_process import free_port
-from tests.conftest import PATIENCE_S, REPOSITORY
+from tests.conftest import PATIENCE_S
+from tests.fakes.otlp_receiver import received, receiving
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
 
 IDS = TraceIds(b"s")
@@ -131,15 +129,8 @@ async def test_a_run_that_is_not_sampled_is_told_nothing_of(world: World) -> Non
 def receiver(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """Its address, and where it writes what it got."""
     file = tmp_path / "spans"
-    command = [sys.executable, "-m", "tests.fakes.otlp_receiver", str(file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip(), file
-        process.kill()
-
-
-def lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    with receiving(file) as address:
+        yield address, file
 
 
 def spans(count: int) -> list[Span]:
@@ -167,7 +158,7 @@ async def test_a_receiver_gets_them_in_batches_with_its_key(receiver: tuple[str,
         export.offer(spans(7))
         await until(lambda: export.statistics().sent == 7)
         nursery.cancel_scope.cancel()
-    got = lines(file)
+    got = received(file)
     assert [one["name"] for one in got] == [f"n{n}" for n in range(1, 8)]
     assert {(one["path"], one["key"], one["service"]) for one in got} == {("/v1/traces", "k", "leoflow")}
 
@@ -180,7 +171,7 @@ async def test_what_is_left_at_the_end_is_sent(receiver: tuple[str, Path]) -> No
         export.offer(spans(2))
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert len(lines(file)) == 2
+    assert len(received(file)) == 2
 
 
 async def test_a_receiver_that_is_not_there_costs_spans_and_nothing_else() -> None:
@@ -213,5 +204,5 @@ async def test_a_receiver_that_says_nothing_delays_no_task(world: World, receive
             assert await world.run_state(run) == "success"
             assert export.statistics().sent == 0
         deaf.unlink()
-        await until(lambda: {one["name"] for one in lines(file)} >= {"dag run d", "t0", "t9", "agent", "task"})
+        await until(lambda: {one["name"] for one in received(file)} >= {"dag run d", "t0", "t9", "agent", "task"})
         nursery.cancel_scope.cancel()

@@ -44,6 +44,7 @@ def test_settings_of_the_environment_are_those_of_lite_too(tmp_path: Path) -> No
         ({"LEOFLOW_REDIS_URL": "http://redis"}, "LEOFLOW_REDIS_URL cannot be used"),
         ({"LEOFLOW_REDIS_URL": "redis://h", "LEOFLOW_REDIS_SENTINELS": "one, two:26379"}, "list of host:port"),
         ({"LEOFLOW_REDIS_URL": "redis://h/name", "LEOFLOW_REDIS_SENTINELS": "one:1"}, "is no number"),
+        ({"LEOFLOW_REDIS_URL": "redis://h/name"}, "is no number"),
         ({"LEOFLOW_XCOMS_LARGE_MAX_BYTES": "7000000"}, "setting of the environment is wrong"),
     ],
 )
