@@ -1,13 +1,14 @@
 """A real OTLP receiver over HTTP, in a process of its own: writes each span that it decodes as a JSON line.
 
-`python -m tests.fakes.otlp_receiver FILE`; the address is the first line of its output. `FILE.deaf`, while it is there,
-makes it take requests and answer none.
+`python -m tests.fakes.otlp_receiver FILE [CERTIFICATE]`, with which it speaks TLS; the address is the first line of its
+output. `FILE.deaf`, while it is there, makes it take requests and answer none.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import ssl
 import subprocess
 import sys
 import time
@@ -65,9 +66,9 @@ def spans_of(request: ExportTraceServiceRequest) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def receiving(file: Path) -> Iterator[str]:
+def receiving(file: Path, *certificate: Path) -> Iterator[str]:
     """Its address; what it gets is in `file`."""
-    command = [sys.executable, "-m", __name__, str(file)]
+    command = [sys.executable, "-m", __name__, str(file), *map(str, certificate)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
@@ -80,6 +81,11 @@ def received(file: Path) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    sys.stdout.write(f"http://127.0.0.1:{server.server_port}\n")
+    scheme = "http"
+    if len(sys.argv) > 2:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(sys.argv[2])
+        server.socket, scheme = context.wrap_socket(server.socket, server_side=True), "https"
+    sys.stdout.write(f"{scheme}://127.0.0.1:{server.server_port}\n")
     sys.stdout.flush()
     server.serve_forever()

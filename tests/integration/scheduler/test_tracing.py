@@ -21,6 +21,7 @@ from leoflowd.scheduler.trace_export import TraceExport
 from leoflowd.scheduler.tracing import Tracing
 from loadtests.lite_process import free_port
 from tests.conftest import PATIENCE_S
+from tests.fakes.certificates import self_signed
 from tests.fakes.otlp_receiver import received, receiving
 from tests.integration.scheduler.conftest import World, dag, task, utc_now
 
@@ -150,7 +151,12 @@ async def until(met: Any) -> None:
 async def test_a_receiver_gets_them_in_batches_with_its_key(receiver: tuple[str, Path]) -> None:
     url, file = receiver
     settings = OtelSettings(
-        url=f"{url}/v1/traces", headers={"api-key": "k"}, delay_s=0.01, batch_max=3, is_compressed=True
+        url=f"{url}/v1/traces",
+        headers={"api-key": "k"},
+        resource={"service.name": "mine"},
+        delay_s=0.01,
+        batch_max=3,
+        is_compressed=True,
     )
     export = TraceExport(settings, version="1")
     async with trio.open_nursery() as nursery:
@@ -160,7 +166,7 @@ async def test_a_receiver_gets_them_in_batches_with_its_key(receiver: tuple[str,
         nursery.cancel_scope.cancel()
     got = received(file)
     assert [one["name"] for one in got] == [f"n{n}" for n in range(1, 8)]
-    assert {(one["path"], one["key"], one["service"]) for one in got} == {("/v1/traces", "k", "leoflow")}
+    assert {(one["path"], one["key"], one["service"]) for one in got} == {("/v1/traces", "k", "mine")}
 
 
 async def test_what_is_left_at_the_end_is_sent(receiver: tuple[str, Path]) -> None:
@@ -172,6 +178,22 @@ async def test_what_is_left_at_the_end_is_sent(receiver: tuple[str, Path]) -> No
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert len(received(file)) == 2
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_whom_the_receivers_certificate_is_trusted_by(tmp_path: Path, is_named: bool) -> None:
+    _, ca = self_signed(tmp_path)
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text(ca)
+    with receiving(tmp_path / "spans", tmp_path / "server.pem") as url:
+        named = str(ca_file) if is_named else None
+        export = TraceExport(OtelSettings(url=f"{url}/v1/traces", ca_file=named, delay_s=0.01), version="1")
+        async with trio.open_nursery() as nursery:
+            await nursery.start(export.run)
+            export.offer(spans(1))
+            await until(lambda: export.statistics().sent or export.statistics().failures)
+            nursery.cancel_scope.cancel()
+    assert len(received(tmp_path / "spans")) == is_named
 
 
 async def test_a_receiver_that_is_not_there_costs_spans_and_nothing_else() -> None:
