@@ -3,9 +3,10 @@
 
 VENV   := .venv
 # For flake8-async: what runs on our event loops. Not the shim, the examples, the loader, the runner, locust, and the trigger
-# host, whose streams have Airflow's shape: async generators.
+# host, whose streams have Airflow's shape: async generators; nor files in which nothing is async.
 ASYNC_FILES = $(shell find leoflowd agent sensors loadtests -name '*.py' \
-	-not -path '*/airflow_shim/*' -not -path '*/examples/*' -not -path '*/runner/*' -not -path '*/trigger_host/*' -not -path '*/locustfiles/*' -not -name loader.py)
+	-not -path '*/airflow_shim/*' -not -path '*/examples/*' -not -path '*/runner/*' -not -path '*/trigger_host/*' -not -path '*/locustfiles/*' -not -name loader.py \
+	-exec grep -lE 'async|trio' {} +)
 ASYNC_CHANGED = $(if $(filter Makefile locks/dev.txt,$?),$(ASYNC_FILES),$?)
 UV_COMPILE = $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --universal --python-version 3.11 $(if $(UPGRADE),--upgrade)
@@ -23,6 +24,8 @@ CHECKS := check-async check-types check-format check-lint check-imports check-ho
 # The whole suite in one process more than there are cores: end-to-end tests mostly wait. A file stays with one worker,
 # in the order of collection, so that the long ones come first. ADR 0027.
 WORKERS ?= $(if $(ARGS),,$(shell expr $(CORES) + 1))
+# `make check` has the house rules, which look at the files alone.
+ALL_TESTS = $(if $(ARGS),,--ignore=tests/house)
 IN_WORKERS = $(if $(WORKERS),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
 
 # Set on some build machines; it would make every start import from source.
@@ -44,7 +47,7 @@ lite: setup ## run Leoflow Lite; ARGS="--workspace DIR --port N --data-dir DIR"
 	@exec $(VENV)/bin/leoflow lite $(ARGS)
 
 test: setup-dev chromium ## run all tests; ARGS="tests/unit -k word" for some, in one process unless WORKERS=3
-	$(VENV)/bin/python -m pytest --junitxml=tests/artifacts/junit.xml $(IN_WORKERS) $(ARGS)
+	$(VENV)/bin/python -m pytest --junitxml=tests/artifacts/junit.xml $(IN_WORKERS) $(ALL_TESTS) $(ARGS)
 
 crashes: setup-dev ## break every statement and hint of each journey once (ADR 34); ARGS="-k retry" for some
 	LEOFLOW_CRASHES=all $(VENV)/bin/python -m pytest tests/crashes -n $(shell expr $(CORES) + 1) $(ARGS)
@@ -72,7 +75,7 @@ check: setup-dev ## the whole gate besides tests: format, lint, types, import co
 	@$(MAKE) --no-print-directory --keep-going --jobs=$(CORES) $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(CHECKS)
 
 check-async: .cache/checked-async
-# It takes a minute of CPU, and looks at each file alone: only at what changed since it was content.
+# It takes minutes of CPU, and looks at each file alone: only at what changed since it was content.
 .cache/checked-async: $(ASYNC_FILES) Makefile locks/dev.txt
 	@mkdir -p $(@D) && touch $@.begun
 	@echo "flake8-async, $(words $(ASYNC_CHANGED)) of $(words $(ASYNC_FILES)) files"
