@@ -101,8 +101,8 @@ load: setup-dev ## run the locust scenarios headless (locust in an environment o
 	$(VENV)/bin/python -m loadtests.locust_headless --locust .cache/locust/bin/locust $(ARGS)
 
 lock: | $(VENV)/bin/uv ## resolve the locks again from pyproject.toml; UPGRADE=1 takes the newest versions
-	$(UV_COMPILE) pyproject.toml --extra lite --extra cluster --group dev --output-file locks/dev.txt
-	$(UV_COMPILE) pyproject.toml --extra lite --group build --constraints locks/dev.txt --output-file locks/lite.txt
+	$(UV_COMPILE) pyproject.toml --extra lite --extra cluster --extra mcp --extra top --group dev --output-file locks/dev.txt
+	$(UV_COMPILE) pyproject.toml --extra lite --extra mcp --extra top --group build --constraints locks/dev.txt --output-file locks/lite.txt
 	echo uv | $(UV_COMPILE) - --constraints locks/dev.txt --output-file locks/uv.txt
 	$(subst 3.11,3.10,$(UV_COMPILE)) locks/task-default.in --constraints locks/dev.txt --output-file locks/task-default.txt
 	$(UV_COMPILE) locks/agent.in --constraints locks/dev.txt --output-file locks/agent.txt

@@ -44,6 +44,7 @@ COMMANDS = {
     "actions": ("leoflowd.cli.actions", "actions", "List and answer what tasks ask people."),
     "explain": ("leoflowd.cli.explain", "explain", "Say why a task is in its state, or why a DAG does not run."),
     "schedule": ("leoflowd.cli.schedule", "schedule", "Show when a DAG would run."),
+    "mcp": ("leoflowd.cli.mcp", "mcp", "Serve editors and chat programs over MCP; reads only, unless allowed."),
     "auth": ("leoflowd.cli.auth", "auth", "Log in and out; make and revoke access tokens."),
     "doctor": ("leoflowd.cli.doctor", "doctor", "Check this machine."),
     "version": ("leoflowd.cli.version", "version", "Print the version."),
