@@ -47,14 +47,50 @@ export function repeat(work, seconds) {
   round();
 }
 
-/** "14:05:09" in the zone that is chosen in the Airflow UI around us, or else the browser's. */
-export function clock(moment) {
-  const options = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const DAY = { year: "numeric", month: "2-digit", day: "2-digit" };
+
+/** The zone that is chosen in the Airflow UI around us; undefined: the browser's. */
+export function chosenZone() {
   try {
-    return moment.toLocaleTimeString("en-GB", { ...options, timeZone: JSON.parse(localStorage.getItem("timezone")) ?? undefined });
+    const timeZone = JSON.parse(localStorage.getItem("timezone")) ?? undefined;
+    new Intl.DateTimeFormat("en-GB", { timeZone });
+    return timeZone;
   } catch {
-    return moment.toLocaleTimeString("en-GB", options); // a zone that this browser does not know, or no storage
+    return undefined; // a zone that this browser does not know, or no storage
   }
+}
+
+/** "14:05:09" in the chosen zone. */
+export function clock(at) {
+  return at.toLocaleTimeString("en-GB", { ...TIME, timeZone: chosenZone() });
+}
+
+/** "2026-03-29 14:05:09" in the chosen zone, for an ISO time. */
+export function moment(iso) {
+  const at = new Date(iso);
+  return `${at.toLocaleDateString("sv-SE", { ...DAY, timeZone: chosenZone() })} ${clock(at)}`;
+}
+
+/** "1.5 s", "3 min 05 s", "2 h 07 min" for seconds; nothing for null. */
+export function spanOf(seconds) {
+  if (seconds === null) return "";
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  const [minutes, rest] = [Math.floor(Math.round(seconds) / 60), Math.round(seconds) % 60];
+  const two = (number) => String(number).padStart(2, "0");
+  return minutes < 60 ? `${minutes} min ${two(rest)} s` : `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
+}
+
+/** A table of rows of texts or elements; the first cell of a row is its head. */
+export function table(heads, rows, caption) {
+  const cells = ([first, ...rest]) => [el("th", { scope: "row" }, first), ...rest.map((cell) => el("td", {}, cell))];
+  return el(
+    "table",
+    {},
+    el("caption", { class: "unseen" }, caption),
+    el("thead", {}, el("tr", {}, ...heads.map((head) => (head ? el("th", { scope: "col" }, head) : el("td"))))),
+    el("tbody", {}, ...rows.map((row) => el("tr", {}, ...cells(row)))),
+  );
 }
 
 /** "3 min ago" for an ISO time. */

@@ -49,6 +49,7 @@ MODULES: tuple[str, ...] = (
     "public.backfills",
     "public.leoflow",
     "own.versions",
+    "own.run_diff",
     "own.tokens",
     "own.waits",
     "own.watchers",

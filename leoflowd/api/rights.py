@@ -80,6 +80,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.PATH_OR_ALL, "public_dag_runs: list_dag_runs list_dag_runs_batch"),
     (Right.READ, Object.PATH, "public_dag_runs: get_dag_run wait_dag_run"),
     (Right.ACT, Object.PATH, "public_dag_runs: trigger_dag_run patch_dag_run delete_dag_run clear_dag_run"),
+    (Right.READ, Object.PATH, "own_run_diff: diff"),
     # backfills
     (Right.READ, Object.QUERY, "public_backfills: list_backfills"),
     (Right.READ, Object.FILTERED, "public_backfills: get_backfill"),

@@ -28,7 +28,7 @@ COMMANDS = {
     "push": ("leoflowd.cli.push", "push", "Register an artifact at the server."),
     "deploy": ("leoflowd.cli.deploy", "deploy", "Build an image of a project, push it, register its DAGs."),
     "dags": ("leoflowd.cli.dags", "dags", "List, show, delete, pause and unpause DAGs."),
-    "runs": ("leoflowd.cli.runs", "runs", "Trigger, list, follow and clear dag runs."),
+    "runs": ("leoflowd.cli.runs", "runs", "Trigger, list, follow, compare and clear dag runs."),
     "backfill": ("leoflowd.cli.backfill", "backfill", "Make runs of the past; list, pause and cancel backfills."),
     "assets": ("leoflowd.cli.assets", "assets", "List assets, events and watchers; make events and runs."),
     "connections": ("leoflowd.cli.connections", "connections", "Add, list, test and delete connections."),

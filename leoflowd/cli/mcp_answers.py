@@ -130,11 +130,22 @@ def diff_lists(found: Mapping[str, Any]) -> dict[str, Any]:
     """A diff of versions with its tables as lists, so that `told` can shorten them."""
     answer = dict(found)
     for name in ("dag", "environment"):
-        answer[name] = _changes(answer[name])
+        answer[name] = _changes(found[name])
     answer["tasks_changed"] = [
         {"task_id": task_id, "changes": _changes(changes)} for task_id, changes in found["tasks_changed"].items()
     ]
     return answer
+
+
+def run_diff_lists(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A diff of runs, its source line by line."""
+    code = found["version"]
+    answer = {name: value for name, value in found.items() if name != "version"}
+    answer |= {name: _changes(found[name]) for name in ("params", "conf")}
+    answer["tasks"] = [{k: v for k, v in task.items() if v is not None} for task in found["tasks"]]
+    if code is None:
+        return {**answer, "code": "both runs are of one version"}
+    return answer | {f"code_{name}": value for name, value in diff_lists(code).items()}
 
 
 def _changes(changes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

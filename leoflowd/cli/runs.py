@@ -14,6 +14,7 @@ from leoflowd.cli.dags import dag_path
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import confirm, given_moment, server_command
 from leoflowd.cli.output import Output, echo, seconds
+from leoflowd.cli.run_diff import diff
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.values import parsed_json
 
@@ -35,8 +36,10 @@ TASK_HEADERS = ("task_id", "state", "try", "start", "duration", "operator", "not
 
 @click.group()
 def runs() -> None:
-    """Trigger, list, follow and clear dag runs."""
+    """Trigger, list, follow, compare and clear dag runs."""
 
+
+runs.add_command(diff)
 
 # --- trigger -----------------------------------------------------------------------------------------------------
 

@@ -32,22 +32,26 @@ def _path(dag_id: str) -> str:
 def diff(client: Client, out: Output, dag_id: str, before: int | None, after: int | None) -> None:
     """Show what differs between two versions of DAG_ID: the current one and the one before it, or those named."""
     found = client.get(f"{_path(dag_id)}/diff", **{"from": before, "to": after})
-    out.show(found, lambda: echo("\n".join(_lines(found))))
+    out.show(found, lambda: echo("\n".join([_title(found), *diff_lines(found)])))
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
-    lines = [f"{found['dag_id']}: version {found['from_version']} -> {found['to_version']}"]
+def _title(found: dict[str, Any]) -> str:
+    return f"{found['dag_id']}: version {found['from_version']} -> {found['to_version']}"
+
+
+def diff_lines(found: dict[str, Any]) -> list[str]:
+    """What differs between two versions, as `core.version_diff` found it."""
     if found["is_empty"]:
-        return [*lines, "  no difference"]
-    lines += [f"+ task {task_id}" for task_id in found["tasks_added"]]
+        return ["  no difference"]
+    lines = [f"+ task {task_id}" for task_id in found["tasks_added"]]
     lines += [f"- task {task_id}" for task_id in found["tasks_removed"]]
     for task_id, changes in found["tasks_changed"].items():
-        lines += [f"~ task {task_id}", *_changes(changes)]
+        lines += [f"~ task {task_id}", *change_lines(changes)]
     lines += [f"+ edge {up} >> {down}" for up, down in found["edges_added"]]
     lines += [f"- edge {up} >> {down}" for up, down in found["edges_removed"]]
     for name, title in (("dag", "~ dag"), ("environment", "~ environment")):
         if found[name]:
-            lines += [title, *_changes(found[name])]
+            lines += [title, *change_lines(found[name])]
     if found["source"]:
         lines += ["", *found["source"]]
     elif found["code_changed"]:
@@ -55,7 +59,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _changes(changes: dict[str, list[Any]]) -> list[str]:
+def change_lines(changes: dict[str, list[Any]]) -> list[str]:
     return [f"    {name}: {_short(was)} -> {_short(now)}" for name, (was, now) in changes.items()]
 
 

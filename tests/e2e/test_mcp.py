@@ -33,7 +33,7 @@ with DAG("nightly", schedule=None, params={"broken": True}):
 """
 READING = {
     "list_dags", "list_runs", "explain", "list_task_instances", "read_log", "list_waits", "explain_wait",
-    "list_versions", "diff_versions", "show_schedule",
+    "diff_runs", "list_versions", "diff_versions", "show_schedule",
 }  # fmt: skip
 WRITING = {"trigger_run", "preview_clear", "clear_task_instances", "pause_dag"}
 
@@ -147,6 +147,9 @@ async def test_runs_are_triggered_and_dags_paused(lite: Lite, api: Api, token: s
     async with connected(lite, token, "--allow-writes") as client:
         run = await answer(client, "trigger_run", dag_id="nightly", conf={"broken": False}, note="once more")
         assert api.wait_for_run("nightly", run["dag_run_id"])["state"] == "success"
+        found = await answer(client, "diff_runs", dag_id="nightly", dag_run_id=failed_run, other=run["dag_run_id"])
+        assert found["params"] == [{"field": "broken", "was": False, "is": True}]
+        assert found["tasks"][0]["after"]["states"] == {"failed": 1}
         assert (await answer(client, "pause_dag", dag_id="nightly", is_paused=True))["is_paused"] is True
         waiting = await answer(client, "trigger_run", dag_id="nightly")
         assert "paused" in waiting["hint"]

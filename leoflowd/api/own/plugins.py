@@ -39,6 +39,12 @@ VIEWS = (
         url_route="leoflow-explain-run",
         destination="dag_run",
     ),
+    View(
+        name="Compare",
+        page="leoflow/run-diff?dag_id={DAG_ID}&run_id={RUN_ID}",
+        url_route="leoflow-run-diff",
+        destination="dag_run",
+    ),
     View(name="Explain", page="leoflow/explain?dag_id={DAG_ID}", url_route="leoflow-explain-dag", destination="dag"),
 )
 

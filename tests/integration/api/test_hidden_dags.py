@@ -42,6 +42,7 @@ QUERIES = {
     "public_backfills.list_backfills": f"?dag_id={DAG}",
     "public_dag_runs.wait_dag_run": "?interval=1",
     "own_versions.diff": "?from=1&to=1",
+    "own_run_diff.diff": f"?other={OPEN}",
     "ui_dags.historical_metrics_data": "?start_date=2026-11-01T00:00:00Z",
     "public_dags.list_dags": "?exclude_stale=false",
 }

@@ -207,5 +207,6 @@ async def test_our_pages_join_the_ui_as_external_views(app: QuartTrio) -> None:
         "dag_run",
         "dag",
     )
+    assert views["leoflow-run-diff"]["href"] == "/leoflow/run-diff?dag_id={DAG_ID}&run_id={RUN_ID}"
     assert views["leoflow-explain"]["href"].startswith("/leoflow/explain?dag_id={DAG_ID}&")
     assert all(value is not None for view in views.values() for key, value in view.items() if key != "category")

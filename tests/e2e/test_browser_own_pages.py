@@ -1,0 +1,92 @@
+"""A real browser on our own pages inside the unmodified UI: two runs compared.
+
+The tests of this module are one visit: they share a tab and build on each other, top to bottom.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import FrameLocator, Page, expect
+
+from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite
+from tests.e2e.conftest import Complaints
+
+DAG_ID = "e2e_own_pages"
+DAG = """\
+from airflow.sdk import DAG, task
+
+with DAG("e2e_own_pages", schedule="0 6 * * *", params={"broken": False}):
+    @task
+    def load(params=None):
+        print("loading")
+        if params["broken"]:
+            raise KeyError("price")
+
+    @task
+    def report():
+        print("reported")
+
+    load() >> report()
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(lite: Lite, api: Api) -> tuple[str, str]:
+    """A run that succeeded, and a later one that failed."""
+    project = lite.workspace / DAG_ID
+    project.mkdir()
+    (project / "dag.py").write_text(DAG)
+    api.wait_for_dags(DAG_ID)
+    api.unpause(DAG_ID)
+    good = api.trigger(DAG_ID)
+    assert api.wait_for_run(DAG_ID, good)["state"] == "success"
+    bad = api.trigger(DAG_ID, conf={"broken": True})
+    assert api.wait_for_run(DAG_ID, bad)["state"] == "failed"
+    return good, bad
+
+
+def log_in(page: Page, complaints: Complaints) -> None:
+    complaints.is_logging_in = True
+    page.goto("/auth/login")
+    page.locator("input[name=username]").fill(USERNAME)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("button[type=submit]").click()
+    page.wait_for_url(re.compile("/(dags)?$"))
+    complaints.is_logging_in = False
+
+
+def row(frame: FrameLocator, table: str, head: str) -> list[str]:
+    """The cells of one row, as they are read."""
+    found = frame.get_by_role("table", name=table).get_by_role("row").filter(has=frame.locator(f"th:text-is('{head}')"))
+    return found.locator("td").all_inner_texts()
+
+
+def test_the_tab_of_a_run_compares_it_with_the_last_good_one(
+    page: Page, complaints: Complaints, runs: tuple[str, str], artifacts: Path
+) -> None:
+    good, bad = runs
+    log_in(page, complaints)
+    page.goto(f"/dags/{DAG_ID}/runs/{bad}")
+    page.get_by_role("link", name="Compare").click()
+    frame = page.frame_locator("iframe[title='Compare']")
+    expect(frame.get_by_role("columnheader", name=good)).to_be_visible()
+    assert row(frame, "The two runs", "State") == ["success", "failed"]
+    assert row(frame, "Params", "broken") == ["false", "true"]
+    load = row(frame, "Tasks of both runs", "load")
+    assert [load[0].split(), load[1]] == [["success", "→", "to", "failed"], "1"]
+    expect(frame.get_by_text("Both runs are of one version.")).to_be_visible()
+    page.screenshot(path=artifacts / "run-diff.png")
+
+
+def test_another_run_is_chosen_with_the_keyboard(page: Page, runs: tuple[str, str]) -> None:
+    good, bad = runs
+    page.goto(f"/dags/{DAG_ID}/runs/{good}/plugin/leoflow-run-diff")
+    frame = page.frame_locator("iframe[title='Compare']")
+    expect(frame.get_by_text("No run succeeded before this one")).to_be_visible()
+    frame.get_by_label("Compared with").focus()
+    page.keyboard.press("ArrowDown")
+    expect(frame.get_by_role("columnheader", name=bad)).to_be_visible()
+    assert row(frame, "The two runs", "State") == ["failed", "success"]
