@@ -50,6 +50,8 @@ MODULES: tuple[str, ...] = (
     "public.leoflow",
     "own.versions",
     "own.tokens",
+    "own.users",
+    "own.roles",
     "own.waits",
     "own.watchers",
     "own.callbacks",
