@@ -53,7 +53,7 @@ NOTES: Mapping[Operation, str] = {
         f"{_RUN.removesuffix('/{dag_run_id}')}",
     ): "A DAG whose file has an import error is run in the version in force.",
     ("GET", f"{_TASK}/externalLogUrl/{{try_number}}"): "400: logs are shown here, and nowhere else.",
-    ("GET", "/ui/teams"): "403: there are no teams, and `multi_team` is off.",
+    ("GET", "/ui/teams"): "The caller's [teams](access.md), of an administrator all; `multi_team` is off.",
     ("GET", "/api/v2/dagWarnings"): "Code whose result varies, and pools that do not exist. `asset conflict` is no "
     "warning here: such a file is refused when it compiles.",
 }

@@ -51,6 +51,8 @@ MODULES: tuple[str, ...] = (
     "own.versions",
     "own.run_diff",
     "own.tokens",
+    "own.users",
+    "own.roles",
     "own.waits",
     "own.watchers",
     "own.callbacks",

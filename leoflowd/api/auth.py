@@ -19,11 +19,11 @@ from quart import Response, current_app, g, request
 from leoflowd.api.context import ApiContext, context
 from leoflowd.api.login_limits import LoginLimits
 from leoflowd.api.problems import NotAuthenticated
-from leoflowd.api.rights import NEEDS, SAFE_METHODS
+from leoflowd.api.rights import LOGIN_ONLY, NEEDS, SAFE_METHODS
 from leoflowd.contract.access_token import claims_to_be_one, hash_of, is_access_token
 from leoflowd.contract.errors import Invalid, NotAllowed, NotFound
 from leoflowd.contract.values import shown
-from leoflowd.core.rights import TOKEN_RIGHTS, Dags, Right, User, dags_for, is_allowed, narrowed
+from leoflowd.core.rights import ADMIN, TOKEN_RIGHTS, Dags, Right, User, dags_for, grants_of, is_allowed, narrowed
 from leoflowd.store import access_tokens, api_users
 from leoflowd.store.access_tokens import TokenRow
 from leoflowd.store.settings import fetch_or_create_secret
@@ -35,6 +35,8 @@ ISSUER = "leoflow"
 LEEWAY = timedelta(seconds=10)
 LOOK_AGAIN_S = 5.0
 """How long an open stream may outlive the session that opened it."""
+SERVICE_PREFIX = "service:"
+"""Of the names of services in the audit log: no user is called so."""
 _STATE = "LEOFLOW_AUTH"
 
 
@@ -90,13 +92,12 @@ def caller() -> Caller:
 # --- tokens ------------------------------------------------------------------------------------------------------
 
 
-async def issue_token(username: str, role: str, ttl_s: int, *, session: str | None = None) -> str:
+async def issue_token(username: str, ttl_s: int, *, session: str | None = None) -> str:
     """`session`: of the caller who asks for a further token; None begins one."""
     now = context().now()
     jti = uuid.uuid4().hex
     claims = {
         "sub": username,
-        "role": role,
         "jti": jti,
         "sid": session or jti,
         "iss": ISSUER,
@@ -109,7 +110,7 @@ async def issue_token(username: str, role: str, ttl_s: int, *, session: str | No
 
 
 async def read_token(token: str) -> Caller:
-    """Raises `TokenExpired` or `InvalidToken`. The role is the user's present one, not the one in the token."""
+    """Raises `TokenExpired` or `InvalidToken`. The token names the user; the roles are those of this moment."""
     now = context().now()
     try:
         claims = jwt.decode(
@@ -137,38 +138,37 @@ async def read_token(token: str) -> Caller:
         raise TokenExpired
     if now + LEEWAY < not_before:
         raise InvalidToken
-    role = await _fetch_role(context(), username, session, issued_at)
-    if role is None:
+    user = await _fetch_user(context(), username, session, issued_at)
+    if user is None:
         raise InvalidToken
     return Caller(
         username=username,
-        role=role,
-        grants=context().grants(username, role),
+        roles=user.roles,
+        grants=user.grants,
         session=session,
         issued_at=issued_at,
         expires_at=expires_at,
     )
 
 
-async def _fetch_role(ctx: ApiContext, username: str, session: str, issued_at: datetime) -> str | None:
-    """The user's present role; None when the session was ended: by logout, a new password, the user's removal."""
+async def _fetch_user(ctx: ApiContext, username: str, session: str, issued_at: datetime) -> User | None:
+    """With the present rights; None when the session was ended: by logout, a new password, the user's end."""
     async with ctx.db.api.connection() as conn:
         found = await api_users.fetch_session(conn, username=username, session=session)
-    if found is None or found.is_revoked or issued_at < found.sessions_valid_from - timedelta(milliseconds=1):
+    if found is None or found.is_revoked or found.is_disabled:
         return None
-    return found.role
+    if issued_at < found.sessions_valid_from - timedelta(milliseconds=1):
+        return None
+    return User(username=username, roles=tuple(found.roles), grants=api_users.held_grants(found.roles, found.grants))
 
 
 async def _fetch_user_now(ctx: ApiContext, who: Caller) -> User | None:
     """The caller with the rights of this moment; None when the login or the access token is over."""
-    if who.access_token is not None:
-        async with ctx.db.api.connection() as conn:
-            row = await access_tokens.fetch_token_by_id(conn, who.access_token.id)
-        return None if row is None or _why_over(row, ctx.now()) else _user_of(ctx, row)
-    role = await _fetch_role(ctx, who.username, who.session, who.issued_at)
-    if role is None:
-        return None
-    return User(username=who.username, role=role, grants=ctx.grants(who.username, role))
+    if who.access_token is None:
+        return await _fetch_user(ctx, who.username, who.session, who.issued_at)
+    async with ctx.db.api.connection() as conn:
+        row = await access_tokens.fetch_token_by_id(conn, who.access_token.id)
+    return None if row is None or _why_over(row, ctx.now()) else _user_of(row)
 
 
 # --- access tokens: ADR 80 ---------------------------------------------------------------------------------------
@@ -188,10 +188,10 @@ async def read_access_token(token: str) -> Caller:
             raise NotAuthenticated(because)
         if row.last_used_at is None or row.last_used_at < now - access_tokens.USED_AGAIN_AFTER:
             await access_tokens.mark_used(conn, row.id, now)
-    user = _user_of(ctx, row)
+    user = _user_of(row)
     return Caller(
         username=user.username,
-        role=user.role,
+        roles=user.roles,
         grants=user.grants,
         session=f"access token {row.id}",
         issued_at=row.created_at,
@@ -206,22 +206,21 @@ def _why_over(row: TokenRow, now: datetime) -> str | None:
         return f"The access token `{row.name}` was revoked"
     if row.expires_at <= now:
         return f"The access token `{row.name}` expired at {row.expires_at:%Y-%m-%d %H:%M} UTC"
+    if row.is_disabled:
+        return f"The user of the access token `{row.name}` is disabled"
     if row.sessions_valid_from is not None and row.created_at < row.sessions_valid_from:
-        return f"The access token `{row.name}` ended with the password of its user, which was changed"
+        because = "which was changed, or while he was disabled"
+        return f"The access token `{row.name}` ended with the password of its user, {because}"
     return None
 
 
-def _user_of(ctx: ApiContext, row: TokenRow) -> User:
+def _user_of(row: TokenRow) -> User:
     """A person's token has what it was made for and the person has now; a service's, what it was made for."""
-    username, role = (f"service:{row.name}", "Admin") if row.username is None else (row.username, row.role or "")
-    grants = narrowed(ctx.grants(username, role), TOKEN_RIGHTS.get(row.rights, frozenset()))
-    return User(username=username, role=role, grants=grants)
-
-
-def refuse_access_tokens(what: str) -> None:
-    """For what would outlive the token that asked for it. Raises `NotAllowed`."""
-    if caller().access_token is not None:
-        raise NotAllowed(f"An access token cannot {what}: log in with a password for that")
+    rights = TOKEN_RIGHTS.get(row.rights, frozenset())
+    if row.username is None:
+        return User(username=f"{SERVICE_PREFIX}{row.name}", roles=(), grants=narrowed(grants_of((ADMIN,), ()), rights))
+    grants = api_users.held_grants(row.roles or (), row.grants or ())
+    return User(username=row.username, roles=tuple(row.roles or ()), grants=narrowed(grants, rights))
 
 
 class SessionWatch:
@@ -296,9 +295,22 @@ async def log_in(username: str, password: str) -> api_users.UserRow:
     password_hash = user.password_hash if user is not None else api_users.DUMMY_HASH
     with state.limits.attempt(client_address(), username, ctx.now()):
         right = await trio.to_thread.run_sync(api_users.verify_password, password_hash, password, limiter=state.hashing)
-        if user is None or not right:
+        if user is None or not right or user.disabled_at is not None:
             raise NotAuthenticated("Invalid credentials")
     return user
+
+
+async def check_own_password(password: str) -> None:
+    """Of the caller; guesses count as those at the login do. Raises `NotAllowed`, `TooManyRequests`."""
+    try:
+        await log_in(caller().username, password)
+    except NotAuthenticated:
+        raise NotAllowed("This is not your current password") from None
+
+
+async def hash_password(password: str) -> str:
+    """In a thread, and no more of them at a time than logins. Raises `Invalid`."""
+    return await trio.to_thread.run_sync(api_users.hash_password, password, limiter=_state().hashing)
 
 
 def client_address() -> str:
@@ -324,6 +336,11 @@ async def authenticate_request() -> None:
     g.caller = await _identify()
     g.right, g.dag = need.right, need.dag_of(request)
     check_dag(g.dag)
+    if request.endpoint in LOGIN_ONLY and g.caller.access_token is not None:
+        raise NotAllowed(
+            "An access token cannot do this, since what it makes or changes here would outlive it: "
+            "log in with a password for that"
+        )
 
 
 def check_dag(dag_id: str | None) -> None:

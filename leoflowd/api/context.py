@@ -16,7 +16,6 @@ from leoflowd.config import ApiConfig
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.logs import LogStore
 from leoflowd.contract.pool_view import Pool
-from leoflowd.core.rights import Grants, grants_of_role
 from leoflowd.store.database import Database, Lane
 from leoflowd.store.secret_box import SecretBox
 from leoflowd.supervision import Fault
@@ -34,8 +33,6 @@ class ApiContext:
     tree: Callable[[], object]
     """JSON-ready tree of the daemon's components with state, restarts and statistics."""
     version: str
-    grants: Callable[[str, str], Grants] = grants_of_role
-    """(user name, role) -> what this user may do to which DAGs."""
     faults: Callable[[], tuple[Fault, ...]] = tuple
     """Components that are of no use now, and why."""
     pool: Pool | None = None

@@ -124,17 +124,21 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.FILTERED, "public_records: list_event_logs get_event_log list_import_errors get_import_error"),
     # what belongs to no DAG
     (Right.READ, Object.NONE, "public_pools: list_pools get_pool"),
-    (Right.OPERATE, Object.NONE, "public_pools: create_pool update_pool delete_pool bulk_pools"),
+    (Right.SETTINGS, Object.NONE, "public_pools: create_pool update_pool delete_pool bulk_pools"),
     (Right.READ, Object.NONE, "public_monitor: list_jobs"),
     (Right.ADMIN, Object.NONE, "public_config: get_config get_config_value"),
-    (Right.OPERATE, Object.NONE, "public_connections: list_connections get_connection post_connection"),
-    (Right.OPERATE, Object.NONE, "public_connections: patch_connection delete_connection bulk_connections"),
-    (Right.OPERATE, Object.NONE, "public_connections: create_default_connections test_connection"),
+    (Right.SETTINGS, Object.NONE, "public_connections: list_connections get_connection post_connection"),
+    (Right.SETTINGS, Object.NONE, "public_connections: patch_connection delete_connection bulk_connections"),
+    (Right.SETTINGS, Object.NONE, "public_connections: create_default_connections test_connection"),
     (Right.ADMIN, Object.NONE, "public_connections: reseal_connections"),
-    (Right.OPERATE, Object.NONE, "public_variables: list_variables get_variable post_variable patch_variable"),
-    (Right.OPERATE, Object.NONE, "public_variables: delete_variable bulk_variables"),
-    (Right.OPERATE, Object.NONE, "ui_connections: hook_meta"),
+    (Right.SETTINGS, Object.NONE, "public_variables: list_variables get_variable post_variable patch_variable"),
+    (Right.SETTINGS, Object.NONE, "public_variables: delete_variable bulk_variables"),
+    (Right.SETTINGS, Object.NONE, "ui_connections: hook_meta"),
     (Right.READ, Object.NONE, "own_tokens: whoami end_session list_tokens create_token revoke_token"),
+    (Right.READ, Object.NONE, "own_users: change_own_password"),
+    (Right.ADMIN, Object.NONE, "own_users: list_users get_user create_user patch_user delete_user"),
+    (Right.ADMIN, Object.NONE, "own_roles: list_roles get_role create_role put_role delete_role"),
+    (Right.ADMIN, Object.NONE, "own_roles: list_teams get_team create_team patch_team delete_team"),
     (Right.READ, Object.NONE, "public_leoflow: tree"),
     (Right.READ, Object.NONE, "public_plugins: list_plugins list_plugin_import_errors list_providers"),
     # the UI's own
@@ -161,3 +165,11 @@ def _needs() -> dict[str, Need]:
 
 NEEDS: Mapping[str, Need] = _needs()
 """Route id -> what it needs."""
+
+LOGIN_ONLY = frozenset(
+    {"own_tokens.create_token", "ui_auth.create_token", "own_users.change_own_password"}
+    | {f"own_users.{verb}_user" for verb in ("create", "patch", "delete")}
+    | {f"own_roles.{verb}" for verb in ("create_role", "put_role", "delete_role")}
+    | {f"own_roles.{verb}_team" for verb in ("create", "patch", "delete")}
+)
+"""Not with an access token, whatever its rights: what it made or changed here would be there when it is not."""

@@ -272,7 +272,7 @@ async def log_in() -> Response:
         answer.headers["Retry-After"] = str(error.retry_after_s)
         return answer
     ctx = context()
-    token = await auth.issue_token(user.username, user.role, ctx.config.token_ttl_s)
+    token = await auth.issue_token(user.username, ctx.config.token_ttl_s)
     async with ctx.db.api.transaction() as conn:
         await insert_event(conn, now=ctx.now(), event="login", owner=user.username)
     answer = Response(b"", 303, headers={"Location": _checked_next(target), "Cache-Control": "no-store"})

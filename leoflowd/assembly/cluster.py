@@ -82,11 +82,14 @@ async def build(
 
 
 async def _need_admin(db: Database, password: str | None) -> None:
-    """A password in the log of a pod would be read by many: the first one is given."""
+    """A password in the log of a pod would be read by many: the first one is given. Whom administrators deleted later
+    does not come back with the next start."""
     async with db.api.transaction() as conn:
+        if await api_users.fetch_has_users(conn):
+            return
         if password is not None:
             await api_users.ensure_admin(conn, ADMIN, password, telemetry.utc_now())
-        elif await api_users.fetch_user(conn, ADMIN) is None:
+        else:
             raise ConfigRefused(
                 "there is no user yet: set LEOFLOW_ADMIN_PASSWORD, or LEOFLOW_ADMIN_PASSWORD_FILE, for the first start"
             )

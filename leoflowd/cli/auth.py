@@ -98,13 +98,36 @@ def _source(client: Client) -> str:
 
 def _status_lines(server: str, source: str, me: dict[str, Any]) -> list[str]:
     kind = "a login" if me["kind"] == "login" else f"the {me['kind']} access token {me['token_name']!r}"
-    role = f" ({me['role']})" if me["role"] else ""
+    roles = f" ({', '.join(me['roles'])})" if me["roles"] else ""
+    teams = [f"  teams: {', '.join(me['teams'])}"] if me["teams"] else []
     return [
-        f"{server}: {me['username']}{role}",
+        f"{server}: {me['username']}{roles}",
         f"  by {kind}, from {source}",
         f"  until {_moment(me['expires_at'])}",
         f"  rights: {', '.join(me['rights'])}",
+        *teams,
     ]
+
+
+@auth.command("change-password")
+@click.option("--password-stdin", is_flag=True, help="Read the current and the new password from stdin, a line each.")
+@server_command
+def change_password(client: Client, out: Output, password_stdin: bool) -> None:
+    """Give yourself a new password, which ends all your logins and personal tokens, and log in with it."""
+    from leoflowd.cli.passwords import ask_new, read_lines
+
+    me = client.get("/leoflow/api/me")
+    if password_stdin:
+        current, new = read_lines("the current password", "the new one")
+    else:
+        current = _password(me["username"], out, from_stdin=False)
+        new = ask_new(f"New password of {me['username']}", out)
+    client.post("/leoflow/api/me/password", {"current_password": current, "new_password": new})
+    client.forget_token()
+    answer = client.post("/auth/token", {"username": me["username"], "password": new})
+    saved_login.save(client.login.server, answer["access_token"], saved_login.config_path())
+    document = {"server": client.login.server, "username": me["username"]}
+    out.show(document, lambda: echo(f"changed the password of {me['username']}; all other logins and tokens are over"))
 
 
 @auth.command("create-token")

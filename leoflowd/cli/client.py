@@ -83,8 +83,8 @@ class Client:
     def patch(self, path: str, body: Any) -> Any:
         return self._call("PATCH", path, json=body)
 
-    def put(self, path: str) -> Any:
-        return self._call("PUT", path)
+    def put(self, path: str, body: Any = None) -> Any:
+        return self._call("PUT", path, json=body)
 
     def delete(self, path: str) -> Any:
         return self._call("DELETE", path)

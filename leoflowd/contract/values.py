@@ -83,6 +83,18 @@ def checked_text(text: str, what: str, *, max_length: int, allow_empty: bool = F
     return text
 
 
+def checked_name(text: str, what: str, *, max_length: int, location: tuple[str | int, ...] = ()) -> str:
+    """A name that people give, and that stands in paths and lists. Raises `Invalid`."""
+    try:
+        checked_text(text, what, max_length=max_length)
+    except Invalid as error:
+        raise Invalid(str(error), location=location) from error
+    if not text.isprintable() or text != text.strip() or "/" in text or text in (".", ".."):
+        because = "has a slash, characters that do not print, or spaces around it, or is only dots"
+        raise Invalid(f"{what} {shown(text)!r} {because}", location=location)
+    return text
+
+
 def checked_json(value: Any, what: str) -> Any:
     """The value itself, if JSON carries it exactly. Raises `Invalid` naming `what` and the place in it."""
     _check(value, what, DEPTH_MAX)

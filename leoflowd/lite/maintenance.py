@@ -15,7 +15,8 @@ import trio
 
 from leoflowd.config import KEY_FILE, SecretsConfig
 from leoflowd.contract.errors import Conflict, NotFound
-from leoflowd.lite.passwords import ADMIN, generate_password
+from leoflowd.contract.passwords import generate_password
+from leoflowd.lite.passwords import ADMIN
 from leoflowd.lite.postgres import EmbeddedPostgres, paths_for
 from leoflowd.store import api_users, connections, dags, variables, workspace
 from leoflowd.store.database import STORE, Database, lane_limits, migration_limits
@@ -25,11 +26,15 @@ from leoflowd.store.trio_connection import TrioConnection
 
 
 async def reset_password(data_dir: Path, postgres: str | None, password: str | None, now: datetime) -> str:
-    """Give the admin this password or a new one, end all its sessions; returns the password."""
+    """Give the admin this password or a new one, end all its sessions; returns the password.
+
+    He is an administrator again, if somebody had disabled him or taken the role: nobody is locked out of what he owns.
+    """
     chosen = password or generate_password()
     async with _database(data_dir, postgres) as db, db.api.transaction() as conn:
         if not await api_users.ensure_admin(conn, ADMIN, chosen, now):
             await api_users.reset_password(conn, ADMIN, chosen, now)
+            await api_users.mark_admin(conn, ADMIN)
     return chosen
 
 

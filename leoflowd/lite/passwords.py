@@ -5,24 +5,15 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import datetime
 
 import trio
 
+from leoflowd.contract.passwords import generate_password
 from leoflowd.store import api_users
 from leoflowd.store.database import Connection, Database
 
 ADMIN = "admin"
-ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
-"""Without i, l, o, 0, 1: read from a terminal and typed into a phone."""
-GROUPS = 4
-GROUP_LENGTH = 5
-
-
-def generate_password() -> str:
-    """A new password, 99 bits in four groups: `k7mqw-3xp9t-ndh4c-zv2ba`."""
-    return "-".join("".join(secrets.choice(ALPHABET) for _ in range(GROUP_LENGTH)) for _ in range(GROUPS))
 
 
 async def set_up_admin(db: Database, given: str | None, now: datetime) -> str | None:

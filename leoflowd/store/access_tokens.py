@@ -24,7 +24,7 @@ KEPT_FOR = timedelta(days=30)
 
 
 class TokenRow(msgspec.Struct, frozen=True):
-    """`role`, `sessions_valid_from`: of its user now; None for a service's."""
+    """`roles` and what follows: of its user now; None for a service's."""
 
     id: uuid.UUID
     name: str
@@ -34,7 +34,9 @@ class TokenRow(msgspec.Struct, frozen=True):
     expires_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
-    role: str | None
+    roles: list[str] | None
+    grants: list[dict[str, Any]] | None
+    is_disabled: bool | None
     sessions_valid_from: datetime | None
 
 

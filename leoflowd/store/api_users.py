@@ -1,19 +1,28 @@
-"""Users, the hashes of their passwords, revoked sessions. Called by `api.auth`; for the one admin by Lite and its CLI.
+"""Users, the hashes of their passwords, revoked sessions. Called by `api.auth`, `api.own.users`; of the admin by Lite.
+
+Whoever changes users calls `lock_users` first in his transaction: so the last administrator is the last one, whoever
+else demotes the other one at the same moment.
 
 Hashing is argon2id and costs ~50 ms of CPU on purpose: `hash_password` and `verify_password` belong into a thread.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
+import psycopg
 import trio
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from typing_extensions import override
 
-from leoflowd.contract.errors import Invalid, NotFound
+from leoflowd.contract.errors import Conflict, Invalid, NotFound
+from leoflowd.contract.values import shown
+from leoflowd.core.rights import Grants, Held, grants_of
+from leoflowd.store.api_lists import Json, list_rows
 from leoflowd.store.database import Connection, execute, fetch_one, fetch_value, statements
 
 _SQL = statements("api_users")
@@ -30,6 +39,7 @@ class UserRow(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     created_at: datetime
     sessions_valid_from: datetime
+    disabled_at: datetime | None
 
     @override
     def __repr__(self) -> str:
@@ -38,8 +48,10 @@ class UserRow(msgspec.Struct, frozen=True, kw_only=True):
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     username: str
-    role: str
+    roles: list[str]
+    grants: list[dict[str, Any]]
     sessions_valid_from: datetime
+    is_disabled: bool
     is_revoked: bool
 
 
@@ -60,9 +72,18 @@ async def fetch_user(conn: Connection, username: str) -> UserRow | None:
     return await fetch_one(conn, _SQL.fetch_user, UserRow, username=username)
 
 
+async def fetch_has_users(conn: Connection) -> bool:
+    return bool(await fetch_value(conn, _SQL.fetch_has_users))
+
+
 async def fetch_session(conn: Connection, *, username: str, session: str) -> SessionRow | None:
     """None when the user is gone."""
     return await fetch_one(conn, _SQL.fetch_session, SessionRow, username=username, jti=session)
+
+
+def held_grants(roles: Sequence[str], rows: Sequence[dict[str, Any]]) -> Grants:
+    """Of `user_access`."""
+    return grants_of(roles, msgspec.convert(rows, tuple[Held, ...]))
 
 
 async def insert_revoked_session(conn: Connection, *, session: str, expires_at: datetime, now: datetime) -> None:
@@ -82,8 +103,92 @@ async def ensure_admin(conn: Connection, username: str, password: str, now: date
     return created == 1
 
 
+async def mark_admin(conn: Connection, username: str) -> None:
+    """Whatever became of this user: he has the role Admin, and may log in."""
+    await execute(conn, _SQL.mark_admin, username=username)
+
+
 async def reset_password(conn: Connection, username: str, password: str, now: datetime) -> None:
     """A new password; ends all sessions. Raises `NotFound`."""
     password_hash = await trio.to_thread.run_sync(hash_password, password)
     if not await execute(conn, _SQL.mark_password, username=username, password_hash=password_hash, now=now):
         raise NotFound(f"there is no user {username!r}; `leoflow lite` creates the admin at its first start")
+
+
+# --- those who share a server --------------------------------------------------------------------------------------
+
+
+async def list_users(conn: Connection) -> list[Json]:
+    """By name: username, roles, teams, is_disabled, created_at."""
+    return await list_rows(conn, _SQL.list_users, username=None)
+
+
+async def fetch_shown_user(conn: Connection, username: str) -> Json:
+    """As in the list. Raises `NotFound`."""
+    found = await list_rows(conn, _SQL.list_users, username=username)
+    if not found:
+        raise NotFound(f"There is no user `{shown(username, 100)}`")
+    return found[0]
+
+
+async def list_teams_of(conn: Connection, username: str) -> list[str]:
+    return [row["team"] for row in await list_rows(conn, _SQL.list_teams_of_user, username=username)]
+
+
+async def lock_users(conn: Connection) -> None:
+    await execute(conn, _SQL.lock_users)
+
+
+async def need_admin(conn: Connection) -> None:
+    """After a change. Raises `Conflict` when nobody would be left to undo it."""
+    if not await fetch_value(conn, _SQL.fetch_has_admin):
+        raise Conflict(
+            "This would leave no enabled user with the role Admin, and nobody could change users any more; "
+            "make another administrator first"
+        )
+
+
+async def insert_user(
+    conn: Connection, *, username: str, password_hash: str, roles: Sequence[str], now: datetime
+) -> None:
+    """Raises `Conflict`: names that differ only in case are one name, as in Airflow."""
+    values = {"username": username, "password_hash": password_hash, "role": roles[0], "now": now}
+    try:
+        created = await execute(conn, _SQL.insert_user, **values)
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise _no_such_role(roles[:1]) from error
+    if not created:
+        raise Conflict(f"There is a user `{username}` already, maybe in other letters of upper and lower case")
+    await set_roles(conn, username, roles)
+
+
+async def set_roles(conn: Connection, username: str, roles: Sequence[str]) -> None:
+    """`roles`: at least one, each once. Raises `Invalid` for a role that there is not."""
+    try:
+        await execute(conn, _SQL.mark_role, username=username, role=roles[0])
+        await execute(conn, _SQL.delete_further_roles, username=username)
+        await execute(conn, _SQL.insert_further_roles, username=username, roles=list(roles[1:]))
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise _no_such_role(roles) from error
+
+
+def _no_such_role(roles: Sequence[str]) -> Invalid:
+    names = ", ".join(f"`{shown(role, 100)}`" for role in roles)
+    return Invalid(f"Not all of these are roles: {names}; `leoflow roles list` has them", location=("body", "roles"))
+
+
+async def set_password(conn: Connection, username: str, password_hash: str, now: datetime) -> None:
+    """Ends its sessions and personal tokens."""
+    await execute(conn, _SQL.mark_password, username=username, password_hash=password_hash, now=now)
+
+
+async def set_disabled(conn: Connection, username: str, now: datetime, *, disabled: bool) -> None:
+    """Disabling ends its sessions and personal tokens."""
+    if disabled:
+        await execute(conn, _SQL.mark_disabled, username=username, now=now)
+    else:
+        await execute(conn, _SQL.mark_enabled, username=username)
+
+
+async def delete_user(conn: Connection, username: str) -> None:
+    await execute(conn, _SQL.delete_user, username=username)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -14,10 +13,11 @@ from leoflowd.api import auth
 from leoflowd.api.context import ApiContext
 from leoflowd.api.login_limits import FAILURES_MAX, HASHES_MAX, HASHES_OF_ONE_MAX, LoginLimits
 from leoflowd.api.problems import TooManyRequests
-from leoflowd.core.rights import Right, only
+from leoflowd.store import roles
 from leoflowd.store.api_users import reset_password
 from tests.integration.api.api_client import PASSWORD, START, Client, Clock
 from tests.integration.api.api_seed import DAG, OPEN
+from tests.integration.api.people import grants_of, somebody_with
 from tests.security.door import end_of_answer, head, listening
 
 LOGIN = {"username": "admin", "password": PASSWORD}
@@ -160,14 +160,12 @@ async def test_an_open_stream_ends_when_its_dag_is_hidden(
     seeded: Client, api_context: ApiContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth, "LOOK_AGAIN_S", 0.1)
-    shown = {Right.READ: only(DAG)}
-    async with (
-        listening(dataclasses.replace(api_context, grants=lambda username, role: dict(shown))) as door,
-        await door.open() as stream,
-    ):
-        await stream.send_all(head("GET", WAIT, Authorization=f"Bearer {seeded.token}"))
+    ana = await somebody_with(seeded.app, api_context.db, {"read": f"dag:{DAG}"})
+    async with listening(api_context) as door, await door.open() as stream:
+        await stream.send_all(head("GET", WAIT, Authorization=f"Bearer {ana.token}"))
         first = await stream.receive_some()
         while b'"state"' not in first:
             first += await stream.receive_some()
-        shown[Right.READ] = only("other")
+        async with api_context.db.api.transaction() as conn:
+            await roles.replace_role(conn, name="role of ana", description="", grants=grants_of({"read": "dag:other"}))
         await end_of_answer(stream)

@@ -19,10 +19,11 @@ from leoflowd.api.audit import record
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
 from leoflowd.contract.access_token import ALPHABET, PERSONAL, RANDOM_LENGTH, SERVICE, compose, hash_of
-from leoflowd.contract.errors import Conflict, Invalid, NotAllowed, NotFound
-from leoflowd.contract.values import checked_text, shown
+from leoflowd.contract.errors import Conflict, NotAllowed, NotFound
+from leoflowd.contract.values import checked_name, shown
 from leoflowd.core.rights import TOKEN_RIGHTS, Right, is_allowed
 from leoflowd.store import access_tokens
+from leoflowd.store.api_users import list_teams_of
 
 blueprint = Blueprint("own_tokens", __name__)
 
@@ -44,10 +45,13 @@ async def whoami() -> Response:
     """By what the request was let in, until when, and with which rights."""
     who = auth.caller()
     token = who.access_token
+    async with lane().connection() as conn:
+        teams = await list_teams_of(conn, who.username)
     return json_answer(
         {
             "username": who.username,
-            "role": who.role if token is None or token.username is not None else None,
+            "roles": who.roles,
+            "teams": teams,
             "rights": sorted(right.name.lower() for right in who.grants),
             "kind": "login" if token is None else "personal" if token.username is not None else "service",
             "token_name": None if token is None else token.name,
@@ -81,9 +85,8 @@ async def list_tokens() -> Response:
 @blueprint.post(TOKENS)
 async def create_token() -> Response:
     """201, and the only answer that holds the token."""
-    auth.refuse_access_tokens("make access tokens")
     body = await read_body(TokenBody)
-    _check_name(body.name)
+    checked_name(body.name, "the name", max_length=NAME_MAX, location=("body", "name"))
     who, now = auth.caller(), context().now()
     if body.service and not is_allowed(who, Right.ADMIN, None):
         raise NotAllowed("Only an administrator makes tokens of services; a personal one needs no such right")
@@ -113,8 +116,8 @@ async def create_token() -> Response:
 @blueprint.delete(f"{TOKENS}/<token>")
 async def revoke_token(token: str) -> Response:
     """By id or name; from the next request on it is refused."""
-    if not is_allowed(auth.caller(), Right.ADMIN, None):
-        auth.refuse_access_tokens("revoke others; it ends itself with DELETE /leoflow/api/session")
+    if auth.caller().access_token is not None and not is_allowed(auth.caller(), Right.ADMIN, None):
+        raise NotAllowed("An access token cannot revoke others; it ends itself with DELETE /leoflow/api/session")
     return json_answer(await _revoke(token, _whose()))
 
 
@@ -138,13 +141,3 @@ def _whose() -> str | None:
     """Whose tokens the caller may see and end; None: everybody's."""
     who = auth.caller()
     return None if is_allowed(who, Right.ADMIN, None) else who.username
-
-
-def _check_name(name: str) -> None:
-    try:
-        checked_text(name, "the name", max_length=NAME_MAX)
-    except Invalid as error:
-        raise Invalid(str(error), location=("body", "name")) from error
-    if not name.isprintable() or name != name.strip() or "/" in name:
-        because = f"the name {shown(name)!r} has a slash, characters that do not print, or spaces around it"
-        raise Invalid(because, location=("body", "name"))

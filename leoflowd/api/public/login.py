@@ -102,7 +102,7 @@ async def _token_answer(body: LoginBody, ttl_s: int) -> Response:
     ctx = context()
     async with ctx.db.api.transaction() as conn:
         await insert_event(conn, now=ctx.now(), event="login", owner=user.username)
-    return json_answer({"access_token": await auth.issue_token(user.username, user.role, ttl_s)}, 201)
+    return json_answer({"access_token": await auth.issue_token(user.username, ttl_s)}, 201)
 
 
 def is_safe_next(target: str, host: str) -> bool:

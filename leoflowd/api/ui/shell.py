@@ -8,13 +8,15 @@ import msgspec
 from quart import Blueprint, Response
 
 from leoflowd.api import auth
-from leoflowd.api.answers import json_answer
+from leoflowd.api.answers import collection, json_answer
 from leoflowd.api.bodies import read_body
-from leoflowd.api.context import context
+from leoflowd.api.context import context, lane
+from leoflowd.api.paging import Query
 from leoflowd.api.ui.theme import build_theme
 from leoflowd.config import ApiConfig
-from leoflowd.contract.errors import NotAllowed
 from leoflowd.core.rights import Right, is_allowed
+from leoflowd.store import roles
+from leoflowd.store.api_users import list_teams_of
 
 blueprint = Blueprint("ui_auth", __name__, url_prefix="/ui")
 
@@ -22,9 +24,9 @@ FALLBACK_PAGE_LIMIT = 50
 
 MENU = ("Dags", "Assets", "Required Actions", "Audit Log", "XComs", "Pools", "Plugins", "Jobs", "Docs")
 """Airflow's names, all but Providers: that page would always be empty."""
-OPERATORS_MENU = ("Connections", "Variables")
+SETTINGS_MENU = ("Connections", "Variables")
 ADMINS_MENU = ("Config",)
-"""Pages whose every route needs OPERATE, or ADMIN: others would only see that they may not."""
+"""Pages whose every route needs SETTINGS, or ADMIN: others would only see that they may not."""
 
 
 class TokenBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +62,7 @@ def build_config(api: ApiConfig, *, has_connection_test: bool) -> dict[str, Any]
 
 @blueprint.get("/auth/menus")
 async def menus() -> Response:
-    menus = ((Right.READ, MENU), (Right.OPERATE, OPERATORS_MENU), (Right.ADMIN, ADMINS_MENU))
+    menus = ((Right.READ, MENU), (Right.SETTINGS, SETTINGS_MENU), (Right.ADMIN, ADMINS_MENU))
     items = [item for right, names in menus if is_allowed(auth.caller(), right, None) for item in names]
     return json_answer({"authorized_menu_items": items, "extra_menu_items": []})
 
@@ -74,14 +76,21 @@ async def me() -> Response:
 @blueprint.post("/auth/token")
 async def create_token() -> Response:
     """A further token for the user who is logged in, e.g. for a script; it ends with the login that asked for it."""
-    auth.refuse_access_tokens("ask for a login's token")
     body = await read_body(TokenBody)
     caller, api = auth.caller(), context().config
     ttl_s = {"api": api.token_ttl_s, "cli": api.cli_token_ttl_s}[body.token_type]
-    token = await auth.issue_token(caller.username, caller.role, ttl_s, session=caller.session)
+    token = await auth.issue_token(caller.username, ttl_s, session=caller.session)
     return json_answer({"access_token": token, "token_type": body.token_type, "expires_in_seconds": ttl_s})
 
 
 @blueprint.get("/teams")
 async def teams() -> Response:
-    raise NotAllowed("Multi-team mode is not configured in this Leoflow: there are no teams to list")
+    """The caller's; all of them for an administrator. Ours bound who may do what to which DAGs; Airflow's multi-team
+    mode, of which `config` says that it is off, gives connections, variables and pools to teams as well."""
+    who, query = auth.caller(), Query()
+    limit, offset = query.page()
+    async with lane().connection() as conn:
+        names = await (
+            roles.list_team_names(conn) if is_allowed(who, Right.ADMIN, None) else list_teams_of(conn, who.username)
+        )
+    return collection("teams", [{"name": name} for name in names[offset : offset + limit]], len(names))

@@ -1,12 +1,12 @@
 -- name: fetch_token (every request with an access token: unique index on the hash, primary key of app_user)
-SELECT t.id, t.name, t.username, t.rights, t.created_at, t.expires_at, t.last_used_at, t.revoked_at, u.role,
-       u.sessions_valid_from
-FROM access_token t LEFT JOIN app_user u ON u.username = t.username WHERE t.secret_hash = %(secret_hash)s;
+SELECT t.id, t.name, t.username, t.rights, t.created_at, t.expires_at, t.last_used_at, t.revoked_at, u.roles,
+       u.grants, u.is_disabled, u.sessions_valid_from
+FROM access_token t LEFT JOIN user_access u ON u.username = t.username WHERE t.secret_hash = %(secret_hash)s;
 
 -- name: fetch_token_by_id (streams that go on)
-SELECT t.id, t.name, t.username, t.rights, t.created_at, t.expires_at, t.last_used_at, t.revoked_at, u.role,
-       u.sessions_valid_from
-FROM access_token t LEFT JOIN app_user u ON u.username = t.username WHERE t.id = %(id)s;
+SELECT t.id, t.name, t.username, t.rights, t.created_at, t.expires_at, t.last_used_at, t.revoked_at, u.roles,
+       u.grants, u.is_disabled, u.sessions_valid_from
+FROM access_token t LEFT JOIN user_access u ON u.username = t.username WHERE t.id = %(id)s;
 
 -- name: mark_used (at most once a minute)
 UPDATE access_token SET last_used_at = %(now)s
@@ -29,7 +29,7 @@ VALUES (%(id)s, %(name)s, %(username)s, %(secret_hash)s, %(rights)s, %(created_b
 -- name: list_tokens
 SELECT t.id, t.name, CASE WHEN t.username IS NULL THEN 'service' ELSE 'personal' END AS kind, t.username, t.rights,
        t.created_by, t.created_at, t.expires_at, t.last_used_at, t.revoked_at,
-       CASE WHEN t.revoked_at IS NOT NULL OR t.created_at < u.sessions_valid_from THEN 'revoked'
+       CASE WHEN t.revoked_at IS NOT NULL OR t.created_at < u.sessions_valid_from OR u.disabled_at IS NOT NULL THEN 'revoked'
             WHEN t.expires_at <= %(now)s THEN 'expired' ELSE 'valid' END AS state
 FROM access_token t LEFT JOIN app_user u ON u.username = t.username
 WHERE %(username)s::text IS NULL OR t.username = %(username)s ORDER BY t.created_at DESC, t.id;

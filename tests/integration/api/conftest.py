@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from quart_trio import QuartTrio
 
-from leoflowd.api import auth
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.config import ApiConfig, RedisConfig
@@ -15,8 +14,9 @@ from leoflowd.core.rights import ROLES
 from leoflowd.store.api_users import ensure_admin
 from leoflowd.store.database import Database
 from leoflowd.store.log_files import LogFiles
-from tests.integration.api.api_client import PASSWORD, START, Client, Clock
+from tests.integration.api.api_client import PASSWORD, Client, Clock
 from tests.integration.api.api_seed import seed
+from tests.integration.api.people import logged_in, put_user
 
 
 @pytest.fixture
@@ -61,12 +61,9 @@ async def admin(anonymous: Client) -> Client:
 async def clients(app: QuartTrio, api_context: ApiContext) -> dict[str, Client]:
     """Role -> a client of a user who has it."""
     async with api_context.db.api.transaction() as conn:
-        for role in ROLES:
-            await conn.execute(
-                b"INSERT INTO app_user VALUES (%(role)s, 'x', %(role)s, %(now)s, %(now)s)", {"role": role, "now": START}
-            )
-    async with app.app_context():
-        return {role: Client(app, token=await auth.issue_token(role, role, 3600)) for role in ROLES}
+        for role in ROLES.keys() - {"Admin"}:
+            await put_user(conn, role, [role])
+    return {role: await logged_in(app, "admin" if role == "Admin" else role) for role in ROLES}
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
-from leoflowd.core.rights import Right, only
 from leoflowd.store.replicas import beat
 from tests.integration.api.api_client import START, Client
 from tests.integration.api.api_seed import BROKEN, DAG, DONE, OPEN
+from tests.integration.api.people import somebody_with
 from tests.integration.api.wait_seed import put_wait
 
 LOAD = f"/api/v2/leoflow/explain/{DAG}/{OPEN}/load"
@@ -56,8 +56,7 @@ async def test_a_full_pool_is_named_with_who_holds_its_slots(scheduled: Client, 
 
 async def test_a_dag_that_is_hidden_is_not_named_as_a_holder(scheduled: Client, api_context: ApiContext) -> None:
     await change(api_context, b"UPDATE pool SET slots = 8")
-    context = dataclasses.replace(api_context, grants=lambda username, role: {Right.READ: only(DAG)})
-    said = await why(Client(create_app(context), token=scheduled.token))
+    said = await why(await somebody_with(scheduled.app, api_context.db, {"read": f"dag:{DAG}"}))
     assert "(7 by DAGs that you may not see, 1 by dag 'etl')" in said
 
 

@@ -18,8 +18,8 @@ from leoflowd.contract.callback_spec import CallbackCall, NewCallback
 from leoflowd.core.asset_events import NewEvent
 from leoflowd.core.backfills import Asked
 from leoflowd.core.canary import CanaryTerms
-from leoflowd.core.rights import ALL_DAGS, Dags, Grants, Right, grants_of_role
-from leoflowd.store import asset_events, assets, canaries
+from leoflowd.core.rights import Right
+from leoflowd.store import asset_events, assets, canaries, roles
 from leoflowd.store.backfills import NewBackfill, insert_backfill
 from leoflowd.store.callbacks import insert_callbacks, list_open, mark_ended
 from leoflowd.store.dags import fetch_version, put_import_error
@@ -30,6 +30,7 @@ from tests.fakes.fake_pool import STATISTICS, FakePool
 from tests.integration.api.addresses import NOWHERE, addresses
 from tests.integration.api.api_client import START, Client
 from tests.integration.api.api_seed import DAG, DONE, OPEN, SPEC, seed
+from tests.integration.api.people import logged_in, put_role, put_user, somebody_with
 from tests.integration.api.test_operations import token_of
 from tests.integration.api.wait_seed import put_question, put_wait
 
@@ -88,12 +89,24 @@ class World(msgspec.Struct, frozen=True):
     pool: FakePool
 
 
-def _grants(username: str, role: str) -> Grants:
-    return {right: Dags(frozenset({SHOWN})) for right in grants_of_role(username, role)}
+WAYS = ("dag:other", "dag:oth*", "tag:shown", "team:sales", "my-teams")
+"""In which a role can be about `SHOWN` and not about `DAG`."""
+
+
+async def _put_ana(conn: Connection, dags: str) -> None:
+    """Everything a role of one's own can give, on `SHOWN` alone."""
+    await conn.execute(b"UPDATE dag SET tags = '{shown}' WHERE dag_id = 'other'")
+    await roles.insert_team(conn, "sales", START)
+    await roles.insert_team(conn, "others", START)
+    await roles.add_to_team(conn, "others", usernames=["admin"], patterns=["*"])
+    await put_role(conn, "on some", {"operate": dags})
+    await put_role(conn, "clerk", {"settings": "all"})
+    await put_user(conn, "ana", ["on some", "clerk"])
+    await roles.add_to_team(conn, "sales", usernames=["ana"], patterns=["other", "nothing_*"])
 
 
 @pytest.fixture
-async def world(api_context: ApiContext, admin: Client) -> World:
+async def world(api_context: ApiContext, admin: Client, request: pytest.FixtureRequest) -> World:
     await seed(api_context)
     db, pool = api_context.db, FakePool()
     pool.shown = msgspec.structs.replace(
@@ -104,6 +117,7 @@ async def world(api_context: ApiContext, admin: Client) -> World:
     for run_id, task_id in ((DONE, "extract"), (OPEN, "load")):
         await put_question(db, run_id=run_id, task_id=task_id, subject="betrayed")
     async with db.api.transaction() as conn:
+        await _put_ana(conn, getattr(request, "param", "my-teams"))
         callback_id = await _put_callback(conn)
         await put_import_error(
             conn, filename=f"{DAG}/dag.py", bundle_name="workspace", stack_trace="betrayed", now=START
@@ -117,7 +131,8 @@ async def world(api_context: ApiContext, admin: Client) -> World:
         errors = await _column(conn, b"SELECT id FROM import_error WHERE stack_trace = 'betrayed'")
     asset_id, alias_id = await _hide_an_asset(api_context)
     context = dataclasses.replace(api_context, pool=pool)
-    app, restricted = create_app(context), create_app(dataclasses.replace(context, grants=_grants))
+    app = create_app(context)
+    restricted = await logged_in(app, "ana")
     ids = {
         "dag_id": DAG,
         "run_id": DONE,
@@ -133,7 +148,7 @@ async def world(api_context: ApiContext, admin: Client) -> World:
         "asset_id": asset_id,
         "asset_alias_id": alias_id,
     }
-    return World(app, Client(app, token=admin.token), Client(restricted, token=admin.token), ids, pool)
+    return World(app, Client(app, token=admin.token), restricted, ids, pool)
 
 
 async def _hide_an_asset(api_context: ApiContext) -> tuple[str, str]:
@@ -188,6 +203,7 @@ def _betrayal(body: bytes) -> list[bytes]:
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("world", WAYS, indirect=True)
 async def test_no_read_knows_a_hidden_dag(world: World) -> None:
     """The answer is that for a DAG that does not exist, to the byte."""
     named = dict(_reads(world, dag_id="nowhere"))
@@ -204,6 +220,7 @@ async def test_no_read_knows_a_hidden_dag(world: World) -> None:
             assert status == 200, (endpoint, body)
 
 
+@pytest.mark.parametrize("world", WAYS, indirect=True)
 async def test_no_list_shows_anything_of_a_hidden_dag(world: World) -> None:
     for endpoint, path in _reads(world, dag_id="~", run_id="~", task_id="~"):
         if NEEDS[endpoint].object not in (Object.FILTERED, Object.PATH_OR_ALL):
@@ -258,6 +275,7 @@ async def test_a_file_that_never_gave_a_dag_is_for_those_who_see_everything(worl
     assert names(await world.restricted.get("/api/v2/importErrors")) == set()
 
 
+@pytest.mark.parametrize("world", WAYS, indirect=True)
 async def test_what_may_be_seen_is_there(world: World) -> None:
     """The wall lets through what it should."""
     assert [dag["dag_id"] for dag in (await world.restricted.get("/api/v2/dags"))["dags"]] == [SHOWN]
@@ -373,6 +391,7 @@ async def test_the_list_of_writes_is_whole(app: QuartTrio) -> None:
     assert {endpoint for endpoint, *_ in _writes(dict(NOWHERE))} == writes - is_a_read
 
 
+@pytest.mark.parametrize("world", WAYS, indirect=True)
 async def test_no_write_reaches_a_hidden_dag(world: World, api_context: ApiContext) -> None:
     before = await _rows(world, api_context)
     for endpoint, method, path, body in _writes(world.ids):
@@ -395,11 +414,7 @@ async def test_whoever_sees_it_does_all_of_these_writes(world: World) -> None:
 
 
 async def test_who_may_see_a_dag_but_not_touch_it_is_told_so(world: World, api_context: ApiContext) -> None:
-    def grants(username: str, role: str) -> Grants:
-        return {right: ALL_DAGS if right is Right.READ else Dags(frozenset({SHOWN})) for right in Right}
-
-    app = create_app(dataclasses.replace(api_context, grants=grants, pool=world.pool))
-    client = Client(app, token=world.restricted.token)
+    client = await somebody_with(world.app, api_context.db, {"read": "all", "operate": f"dag:{SHOWN}"}, "bob")
     await client.get(f"/api/v2/dags/{DAG}")
     assert (await client.call("DELETE", f"/api/v2/dags/{DAG}")).status_code == 403
     assert (await client.call("DELETE", f"/api/v2/dags/{SHOWN}")).status_code == 200

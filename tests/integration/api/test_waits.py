@@ -14,7 +14,6 @@ import trio
 import yaml
 from quart_trio import QuartTrio
 
-from leoflowd.api import auth
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.contract.wait_spec import Resume
@@ -25,6 +24,7 @@ from tests.conftest import unpacked_ui
 from tests.fakes.fake_pool import FakePool
 from tests.integration.api.api_client import START, Client, Clock
 from tests.integration.api.api_seed import DAG, OPEN, seed
+from tests.integration.api.people import logged_in, put_user
 from tests.integration.api.test_conformance import DOCUMENT
 from tests.integration.api.wait_seed import end_wait, put_wait
 
@@ -50,12 +50,10 @@ async def app(api_context: ApiContext) -> QuartTrio:
 
 
 async def as_role(app: QuartTrio, api_context: ApiContext, role: str) -> Client:
+    name = f"a {role}"
     async with api_context.db.api.transaction() as conn:
-        await conn.execute(
-            b"INSERT INTO app_user VALUES (%(role)s, 'x', %(role)s, %(now)s, %(now)s)", {"role": role, "now": START}
-        )
-    async with app.app_context():
-        return Client(app, token=await auth.issue_token(role, role, 3600))
+        await put_user(conn, name, [role])
+    return await logged_in(app, name)
 
 
 async def detail(client: Client, method: str, path: str, status: int, json: Any = None) -> Any:

@@ -76,4 +76,4 @@ async def seeded(database: Database) -> Seeded:
 async def admin(app: QuartTrio, seeded: Seeded) -> Client:
     """Logged in without the cost of a password; the database is seeded."""
     async with app.app_context():
-        return Client(app, token=await auth.issue_token("admin", "Admin", 3600))
+        return Client(app, token=await auth.issue_token("admin", 3600))

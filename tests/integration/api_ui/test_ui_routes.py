@@ -62,10 +62,9 @@ class TestShell:
         answer = await admin.call("GET", "/ui/nothing/here")
         assert (answer.status_code, answer.content_type) == (404, "application/json")
 
-    async def test_teams_are_refused_with_a_text(self, admin: Client) -> None:
-        answer = await admin.call("GET", "/ui/teams")
-        assert answer.status_code == 403
-        assert "teams" in (await answer.get_json())["detail"]
+    async def test_teams_are_listed_though_the_mode_is_off(self, admin: Client) -> None:
+        assert await admin.get("/ui/teams") == {"teams": [], "total_entries": 0}
+        assert (await admin.get("/ui/config"))["multi_team"] is False
 
     @pytest.mark.parametrize(
         ("path", "schema"),

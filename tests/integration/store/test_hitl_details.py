@@ -168,8 +168,8 @@ async def test_only_those_who_are_named_may_answer(world: World, admin: Client, 
                     {"name": name, "role": role, "now": START},
                 )
         async with admin.app.app_context():
-            anna = Client(admin.app, token=await auth.issue_token("anna", "User", 3600))
-            vera = Client(admin.app, token=await auth.issue_token("vera", "Viewer", 3600))
+            anna = Client(admin.app, token=await auth.issue_token("anna", 3600))
+            vera = Client(admin.app, token=await auth.issue_token("vera", 3600))
         await detail(vera, 403)
         await anna.send("PATCH", DETAIL, YES)
 

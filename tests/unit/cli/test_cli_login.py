@@ -109,7 +109,8 @@ def test_login_without_a_person_and_without_a_password_is_wrong_usage(leoflow, s
 
 ME = {
     "username": "anna",
-    "role": "Op",
+    "roles": ["Op"],
+    "teams": ["sales"],
     "rights": ["act", "read"],
     "kind": "login",
     "token_name": None,
@@ -155,10 +156,10 @@ def test_status_says_who_where_and_until_when(leoflow, server, home: Path, monke
     login.save("http://h:1", "jwt", home / "config.yaml")
     server(lambda _: httpx.Response(200, json=ME))
     out = leoflow("auth", "status").out
-    for told in ("http://h:1: anna (Op)", "the saved login", "until 2026-11-22 03:00 UTC", "act, read"):
+    for told in ("http://h:1: anna (Op)", "the saved login", "until 2026-11-22 03:00 UTC", "act, read", "teams: sales"):
         assert told in out
     monkeypatch.setenv("LEOFLOW_TOKEN", PAT)
-    service = {"username": "service:ci", "role": None, "kind": "service", "token_name": "ci"}
+    service = {"username": "service:ci", "roles": [], "teams": [], "kind": "service", "token_name": "ci"}
     server(lambda _: httpx.Response(200, json=ME | service))
     assert "by the service access token 'ci', from LEOFLOW_TOKEN" in leoflow("auth", "status").out
 

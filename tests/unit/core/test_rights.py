@@ -6,18 +6,23 @@ from itertools import pairwise
 
 import pytest
 
+from leoflowd.contract.errors import Invalid
 from leoflowd.core.rights import (
     ALL_DAGS,
     NO_DAGS,
     ROLES,
     Dags,
     Grants,
+    Held,
     Right,
     User,
     dags_for,
-    grants_of_role,
+    grants_of,
     is_allowed,
+    matches,
     only,
+    parse_scope,
+    scope_text,
 )
 
 A, B = only("a"), only("b")
@@ -25,11 +30,11 @@ ANY = "any dag there is"
 
 
 def user(grants: Grants) -> User:
-    return User(username="ana", role="own", grants=grants)
+    return User(username="ana", roles=("own",), grants=grants)
 
 
 def of_role(role: str) -> User:
-    return User(username="ana", role=role, grants=grants_of_role("ana", role))
+    return User(username="ana", roles=(role,), grants=grants_of((role,), ()))
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -80,3 +85,92 @@ def test_sql_gets_null_for_all_dags_and_never_for_none() -> None:
     assert ALL_DAGS.parameter() is None
     assert NO_DAGS.parameter() == []
     assert Dags(frozenset({"b", "a"})).parameter() == ["a", "b"]
+
+
+# --- roles of one's own ------------------------------------------------------------------------------------------
+
+
+def held(rights: str, *patterns: str, ids: tuple[str, ...] = (), is_all: bool = False) -> Held:
+    return Held(rights=rights, is_all=is_all, patterns=patterns, ids=ids)
+
+
+def of_grants(*given: Held, roles: tuple[str, ...] = ("own",)) -> User:
+    return User(username="ana", roles=roles, grants=grants_of(roles, given))
+
+
+def test_a_grant_gives_its_rights_on_its_dags_and_on_no_other() -> None:
+    who = of_grants(held("run", "a"), held("read", "b"))
+    assert is_allowed(who, Right.ACT, "a")
+    assert is_allowed(who, Right.READ, "b")
+    assert not is_allowed(who, Right.ACT, "b")
+    assert not is_allowed(who, Right.READ, "c")
+    assert not is_allowed(who, Right.DEPLOY, None)
+
+
+def test_a_pattern_holds_for_dags_that_there_are_not_yet() -> None:
+    """Or nobody of a team could deploy its first one."""
+    who = of_grants(held("deploy", "sales_*", ids=("sales_old",)))
+    assert is_allowed(who, Right.DEPLOY, "sales_new")
+    assert not is_allowed(who, Right.DEPLOY, "sale")
+    assert dags_for(who, Right.DEPLOY).parameter() == ["sales_old"]
+
+
+def test_roles_add_up() -> None:
+    who = of_grants(held("operate", "a"), roles=("own", "Viewer"))
+    assert dags_for(who, Right.READ) == ALL_DAGS
+    assert dags_for(who, Right.OPERATE) == A
+    assert dags_for(of_grants(held("run", "a"), held("run", "b")), Right.ACT) == Dags(frozenset({"a", "b"}))
+    assert dags_for(of_grants(held("run", "a"), held("run", is_all=True)), Right.ACT) == ALL_DAGS
+
+
+def test_settings_open_no_dag_and_no_dag_opens_settings() -> None:
+    clerk, operator = of_grants(held("settings", is_all=True)), of_grants(held("operate", is_all=True))
+    assert is_allowed(clerk, Right.SETTINGS, None)
+    assert is_allowed(clerk, Right.READ, None), "or the UI would not open"
+    assert not is_allowed(clerk, Right.READ, "a")
+    assert not is_allowed(operator, Right.SETTINGS, None)
+
+
+def test_no_grant_gives_what_an_administrator_does() -> None:
+    everything = of_grants(*(held(rights, is_all=True) for rights in ("read", "run", "deploy", "operate", "settings")))
+    assert not is_allowed(everything, Right.ADMIN, None)
+    assert set(everything.grants) == set(Right) - {Right.ADMIN, Right.NONE}
+
+
+def test_a_role_that_grants_nothing_gives_nothing() -> None:
+    assert not of_grants().grants
+
+
+@pytest.mark.parametrize(
+    ("pattern", "dag_id", "does"),
+    [
+        ("etl", "etl", True),
+        ("etl", "etl2", False),
+        ("etl*", "etl", True),
+        ("*_daily", "etl_daily", True),
+        ("*_daily", "etl_daily_2", False),
+        ("a*c", "abbc", True),
+        ("a.c", "abc", False),
+        ("a_c", "abc", False),
+        ("*", "anything", True),
+    ],
+)
+def test_a_star_stands_for_any_characters_and_all_else_for_itself(pattern: str, dag_id: str, does: bool) -> None:
+    assert matches(pattern, dag_id) is does
+
+
+def test_patterns_meet_where_they_are_the_same_and_ids_where_they_match() -> None:
+    one, other = Dags(frozenset({"x"}), frozenset({"a*", "b*"})), Dags(frozenset({"ab", "y"}), frozenset({"a*", "c*"}))
+    assert one & other == Dags(frozenset({"ab"}), frozenset({"a*"}))
+    assert one | other == Dags(frozenset({"x", "ab", "y"}), frozenset({"a*", "b*", "c*"}))
+
+
+@pytest.mark.parametrize("text", ["all", "my-teams", "dag:etl_*", "tag:a:b", "team:sales"])
+def test_a_scope_is_written_as_it_is_read(text: str) -> None:
+    assert scope_text(*parse_scope(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "etl", "dag:", "tag:", "dag:a b", "dag:a?", "everything", "my-teams:", "all:x"])
+def test_a_scope_that_says_not_which_dags_is_refused(text: str) -> None:
+    with pytest.raises(Invalid):
+        parse_scope(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leoflowd.lite.passwords import generate_password
+from leoflowd.contract.passwords import generate_password
 
 
 def test_passwords_are_long_readable_and_never_the_same() -> None:
