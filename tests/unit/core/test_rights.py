@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leoflowd.contract.errors import Invalid
 from leoflowd.core.rights import (
@@ -157,6 +160,15 @@ def test_a_role_that_grants_nothing_gives_nothing() -> None:
 )
 def test_a_star_stands_for_any_characters_and_all_else_for_itself(pattern: str, dag_id: str, does: bool) -> None:
     assert matches(pattern, dag_id) is does
+
+
+@given(pattern=st.text("ab*", max_size=8), dag_id=st.text("ab", max_size=8))
+def test_a_pattern_is_matched_as_a_shell_does(pattern: str, dag_id: str) -> None:
+    assert matches(pattern, dag_id) is fnmatchcase(dag_id, pattern)
+
+
+def test_a_pattern_of_many_stars_is_answered() -> None:
+    assert not matches("*a" * 120 + "b", "a" * 250)
 
 
 def test_patterns_meet_where_they_are_the_same_and_ids_where_they_match() -> None:
