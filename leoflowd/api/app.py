@@ -54,6 +54,7 @@ MODULES: tuple[str, ...] = (
     "own.waits",
     "own.watchers",
     "own.callbacks",
+    "own.forecast",
     "own.metrics",
     "own.probes",
     "own.hooks",
