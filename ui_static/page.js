@@ -30,9 +30,15 @@ async function call(path, options) {
   }
   if (!answer.ok) {
     const body = await answer.json().catch(() => ({}));
-    throw new Error(typeof body.detail === "string" ? body.detail : `${answer.status} ${answer.statusText}`);
+    throw new Error(said(body.detail) || `${answer.status} ${answer.statusText}`);
   }
   return answer.json();
+}
+
+/** What the API says is wrong: one sentence, or a list of faults with their places. */
+function said(detail) {
+  if (Array.isArray(detail)) return detail.map((fault) => `${fault.loc?.at(-1) ?? "request"}: ${fault.msg}`).join("; ");
+  return typeof detail === "string" ? detail : "";
 }
 
 /** Call `work` now and `seconds` after each end of it, while the page is visible. */

@@ -56,6 +56,7 @@ MODULES: tuple[str, ...] = (
     "own.waits",
     "own.watchers",
     "own.callbacks",
+    "own.forecast",
     "own.metrics",
     "own.probes",
     "own.hooks",

@@ -117,6 +117,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.FILTERED, "own_waits: list_waits get_wait get_pool"),
     (Right.OPERATE, Object.FILTERED, "own_waits: act_on_wait patch_wait"),
     (Right.READ, Object.FILTERED, "own_watchers: list_asset_watchers"),
+    (Right.READ, Object.FILTERED, "own_forecast: get_forecast"),
     # callbacks
     (Right.READ, Object.FILTERED, "own_callbacks: list_callbacks get_callback get_callback_log"),
     (Right.OPERATE, Object.FILTERED, "own_callbacks: retry_callback"),

@@ -59,12 +59,12 @@ def what_if(
     """
     if not 1 <= count <= RUNS_MAX:
         raise Invalid(f"{count} runs were asked for; between 1 and {RUNS_MAX} are possible")
-    name = zone or _zone_name(spec)
+    name = zone or zone_name(spec)
     try:
         where = zone_of(name)
     except ValueError as error:
         raise Invalid(str(error)) from error
-    slots, is_over = _slots(spec, count, now, last, since)
+    slots, is_over = coming_slots(spec, count=count, now=now, last=last, since=since)
     befores = [None, *(slot.run_after for slot in slots)]
     return Schedule(
         dag_id=spec.dag_id,
@@ -76,7 +76,7 @@ def what_if(
     )
 
 
-def _zone_name(spec: DagSpec) -> str:
+def zone_name(spec: DagSpec) -> str:
     """Of the schedule; of the DAG where the schedule has none."""
     match spec.timetable:
         case CronTimetable(timezone=name):
@@ -87,10 +87,16 @@ def _zone_name(spec: DagSpec) -> str:
             return spec.timezone
 
 
-def _slots(
-    spec: DagSpec, count: int, now: datetime, last: RunSlot | None, since: datetime | None
+def coming_slots(
+    spec: DagSpec,
+    *,
+    count: int,
+    now: datetime,
+    last: RunSlot | None,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> tuple[list[RunSlot], bool]:
-    """The slots, and whether the schedule has no more."""
+    """The next slots, at most `count` and those before `until`, and whether the schedule has no more."""
     if isinstance(spec.timetable, ContinuousTimetable):
         return [], False
     start_date, end_date = time_restriction(spec)
@@ -104,6 +110,8 @@ def _slots(
         if last is None:
             return found, True
         catchup = True  # from the next run on, every slot is one that comes
+        if until is not None and last.run_after >= until:
+            break
         if since is None or last.run_after >= since:
             found.append(last)
         if len(found) == count:

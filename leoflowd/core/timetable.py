@@ -10,6 +10,7 @@ twice means its second occurrence, a time that is missing means as much later as
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import re
@@ -289,22 +290,35 @@ def _beat_of(timetable: CronTimetable | DeltaTimetable) -> _Beat:
     return _Cron(timetable) if isinstance(timetable, CronTimetable) else _Delta(timetable)
 
 
+@functools.lru_cache(maxsize=1024)
+def _parsed(expression: str) -> croniter:
+    """Never asked for a slot itself: it would remember it, and threads share it."""
+    return croniter(expression, datetime(2000, 1, 1, tzinfo=UTC))
+
+
+def _standing_at(wall: datetime, expression: str) -> croniter:
+    """Parsing an expression costs several times what finding a slot does."""
+    iterator = copy.copy(_parsed(expression))
+    iterator.set_current(wall)
+    return iterator
+
+
 class _Cron:
     """Slots of a cron expression. croniter sees wall-clock time only; the time zone is our affair."""
 
     def __init__(self, timetable: CronTimetable) -> None:
         self._expression = _without_preset(timetable.expression)
         self._zone = zone_of(timetable.timezone)
-        self._every_hour = croniter(self._expression).expanded[1] == ["*"]
+        self._every_hour = _parsed(self._expression).expanded[1] == ["*"]
 
     def after(self, moment: datetime) -> datetime:
         wall = moment.astimezone(self._zone).replace(tzinfo=None)
-        slot = croniter(self._expression, wall).get_next(datetime)
+        slot = _standing_at(wall, self._expression).get_next(datetime)
         return moment + (slot - wall) if self._every_hour else from_wall(slot, self._zone)
 
     def before(self, moment: datetime) -> datetime:
         wall = moment.astimezone(self._zone).replace(tzinfo=None)
-        slot = croniter(self._expression, wall).get_prev(datetime)
+        slot = _standing_at(wall, self._expression).get_prev(datetime)
         return moment - (wall - slot) if self._every_hour else from_wall(slot, self._zone)
 
     def align(self, moment: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""A real browser on our own pages inside the unmodified UI: two runs compared.
+"""A real browser on our own pages inside the unmodified UI: two runs compared, and the next days of schedules.
 
 The tests of this module are one visit: they share a tab and build on each other, top to bottom.
 """
@@ -90,3 +90,54 @@ def test_another_run_is_chosen_with_the_keyboard(page: Page, runs: tuple[str, st
     page.keyboard.press("ArrowDown")
     expect(frame.get_by_role("columnheader", name=bad)).to_be_visible()
     assert row(frame, "The two runs", "State") == ["failed", "success"]
+
+
+def test_the_menu_leads_to_the_next_days(page: Page, runs: tuple[str, str], artifacts: Path) -> None:
+    page.goto("/dags")
+    page.get_by_role("button", name="Browse").click()
+    page.get_by_role("menuitem", name="Schedule what-if").click()
+    frame = page.frame_locator("iframe[title='Schedule what-if']")
+    expect(frame.get_by_role("link", name=DAG_ID)).to_be_visible()
+    found = frame.get_by_role("table", name="Runs of each DAG").get_by_role("row", name=DAG_ID)
+    assert found.locator("td").all_inner_texts()[:2] == ["0 6 * * *", "7"]
+    expect(frame.get_by_role("img", name=re.compile("Pool default_pool: at most 1 of 128 slots"))).to_be_visible()
+    expect(frame.get_by_text("No wait of these runs polls.")).to_be_visible()
+    assert frame.locator("rect.run").count() == 7
+    page.screenshot(path=artifacts / "what-if.png")
+
+
+def test_a_change_is_shown_beside_what_is(page: Page, api: Api, artifacts: Path) -> None:
+    page.emulate_media(color_scheme="dark")
+    page.goto("/plugin/leoflow-what-if")
+    frame = page.frame_locator("iframe[title='Schedule what-if']")
+    frame.get_by_label("Days").select_option("1")
+    frame.get_by_label("What if").fill(DAG_ID)
+    frame.get_by_label("had the schedule").fill("*/30 * * * *")
+    frame.get_by_label("had the schedule").press("Enter")
+    expect(frame.get_by_text("dashed: as it is")).to_be_visible()
+    row = frame.get_by_role("table", name="Runs of each DAG").get_by_role("row", name=DAG_ID)
+    expect(row.get_by_text("instead of 1")).to_be_visible()
+    assert frame.locator("path.before").count() == 1
+    page.screenshot(path=artifacts / "what-if-changed.png")
+    assert api.call("GET", f"/dags/{DAG_ID}")["timetable_summary"] == "0 6 * * *"
+
+
+def test_days_begin_in_the_zone_that_the_ui_shows(page: Page) -> None:
+    page.goto("/dags")
+    page.evaluate("localStorage.setItem('timezone', JSON.stringify('Asia/Tokyo'))")
+    page.goto("/plugin/leoflow-what-if")
+    frame = page.frame_locator("iframe[title='Schedule what-if']")
+    expect(frame.get_by_text("Times are of Asia/Tokyo.")).to_be_visible()
+    expect(frame.locator("rect.run title").first).to_have_text(re.compile(" 15:00:00$"))
+    page.evaluate("localStorage.removeItem('timezone')")
+
+
+def test_a_schedule_that_cannot_be_is_explained(page: Page, complaints: Complaints) -> None:
+    page.goto("/plugin/leoflow-what-if")
+    frame = page.frame_locator("iframe[title='Schedule what-if']")
+    frame.get_by_label("What if").fill(DAG_ID)
+    frame.get_by_label("had the schedule").fill("often")
+    frame.get_by_role("button", name="Show").click()
+    expect(frame.get_by_role("alert")).to_contain_text("this schedule cannot be: cron expression 'often'")
+    assert len(complaints.found) == 2, "the refusal, told twice by the browser"
+    complaints.found.clear()

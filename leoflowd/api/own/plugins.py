@@ -26,6 +26,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 VIEWS = (
     View(name="Waits", page="leoflow/pool", url_route="leoflow-waits"),
+    View(name="Schedule what-if", page="leoflow/what-if", url_route="leoflow-what-if", category="browse"),
     View(name="Daemon tree", page="leoflow/tree", url_route="leoflow-tree", category="browse"),
     View(
         name="Explain",
