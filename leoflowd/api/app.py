@@ -53,6 +53,7 @@ MODULES: tuple[str, ...] = (
     "own.tokens",
     "own.users",
     "own.roles",
+    "own.audit",
     "own.waits",
     "own.watchers",
     "own.callbacks",

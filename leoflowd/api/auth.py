@@ -26,6 +26,8 @@ from leoflowd.contract.values import shown
 from leoflowd.core.rights import ADMIN, TOKEN_RIGHTS, Dags, Right, User, dags_for, grants_of, is_allowed, narrowed
 from leoflowd.store import access_tokens, api_users
 from leoflowd.store.access_tokens import TokenRow
+from leoflowd.store.database import Connection
+from leoflowd.store.event_log import insert_event
 from leoflowd.store.settings import fetch_or_create_secret
 
 COOKIE = "_token"
@@ -269,6 +271,7 @@ async def end_session(ended: Caller) -> None:
     last = max(ended.expires_at, ctx.now() + longest) + LEEWAY
     async with ctx.db.api.transaction() as conn:
         await api_users.insert_revoked_session(conn, session=ended.session, expires_at=last, now=ctx.now())
+        await _record(conn, "logout", ended.username)
 
 
 async def _key(ctx: ApiContext) -> bytes:
@@ -296,8 +299,27 @@ async def log_in(username: str, password: str) -> api_users.UserRow:
     with state.limits.attempt(client_address(), username, ctx.now()):
         right = await trio.to_thread.run_sync(api_users.verify_password, password_hash, password, limiter=state.hashing)
         if user is None or not right or user.disabled_at is not None:
+            await _record_refusal(user, is_right=right)
             raise NotAuthenticated("Invalid credentials")
     return user
+
+
+async def record_login(username: str) -> None:
+    async with context().db.api.transaction() as conn:
+        await _record(conn, "login", username)
+
+
+async def _record_refusal(user: api_users.UserRow | None, *, is_right: bool) -> None:
+    """A name that nobody has is not kept: people type their password into the wrong field."""
+    because = "no such user" if user is None else "the user is disabled" if is_right else "wrong password"
+    async with context().db.api.transaction() as conn:
+        await _record(conn, "login_failed", None if user is None else user.username, {"because": because})
+
+
+async def _record(conn: Connection, event: str, username: str | None, extra: dict[str, str] | None = None) -> None:
+    """Where nobody is the caller of the request; else `api.audit`."""
+    now = context().now()
+    await insert_event(conn, now=now, event=event, owner=username, extra=extra, client=client_address())
 
 
 async def check_own_password(password: str) -> None:

@@ -24,7 +24,6 @@ from leoflowd.api.problems import NotAuthenticated, TooManyRequests
 from leoflowd.api.public.login import is_safe_next
 from leoflowd.config import ApiConfig
 from leoflowd.contract.errors import LeoflowError, NotFound
-from leoflowd.store.event_log import insert_event
 
 blueprint = Blueprint("static_files", __name__)
 
@@ -273,8 +272,7 @@ async def log_in() -> Response:
         return answer
     ctx = context()
     token = await auth.issue_token(user.username, ctx.config.token_ttl_s)
-    async with ctx.db.api.transaction() as conn:
-        await insert_event(conn, now=ctx.now(), event="login", owner=user.username)
+    await auth.record_login(user.username)
     answer = Response(b"", 303, headers={"Location": _checked_next(target), "Cache-Control": "no-store"})
     if auth.cookie_path() != "/":
         # one at the root would be sent as well and might be an old one

@@ -36,6 +36,7 @@ from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.core.traces import TraceIds, Traceparent, untraced
 from leoflowd.executors.refusals import Refusal, Refusals
+from leoflowd.scheduler.audit_seals import AuditSeals
 from leoflowd.scheduler.backfills import BackfillMaker
 from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
@@ -337,6 +338,7 @@ def _term(
         signs=agents.signs,
         others=Others(base.db, base.replica, launcher=base.launcher),
     )
+    seals = AuditSeals(db=base.db, secrets=box_of(base.config.secrets))
     within_s = SWEEPS_MISSED * config.sweep_interval_s
     return Term(
         calls=calls,
@@ -353,7 +355,9 @@ def _term(
             db=base.db, sweep_interval_s=config.sweep_interval_s, now=base.now, call_back=callbacks.came
         ),
         sweeper=sweeper,
+        seals=seals,
         complaints={
+            "audit seals": seals.complaint,
             "scheduler": base.pulses.watch("scheduler", lambda: scheduler.rounds, within_s),
             "sweeps": base.pulses.watch("sweeps", lambda: sweeper.statistics()["sweeps"], within_s),
         },

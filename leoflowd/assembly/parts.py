@@ -16,6 +16,7 @@ from leoflowd.cheap_tasks.everywhere import PoolEverywhere
 from leoflowd.cheap_tasks.parts import CallParts, HostParts, WaitParts
 from leoflowd.contract.executors import Executor
 from leoflowd.executors.refusals import Refusals
+from leoflowd.scheduler.audit_seals import AuditSeals
 from leoflowd.scheduler.backfills import BackfillMaker
 from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
@@ -96,5 +97,6 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     callbacks: Callbacks
     deadlines: Deadlines
     sweeper: Sweeper
+    seals: AuditSeals
     complaints: dict[str, Callable[[], str | None]]
     """By component: of what should move and stands still."""

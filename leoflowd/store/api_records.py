@@ -31,6 +31,7 @@ EVENT_LOGS = DagListing(
 )
 NO_EVENT_FILTERS: dict[str, Any] = {
     "id": None,
+    "own": None,
     "dag_id": None,
     "task_id": None,
     "run_id": None,
@@ -75,15 +76,16 @@ DAG_WARNINGS = DagListing(
 async def list_event_logs(
     conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, offset: int
 ) -> tuple[list[Json], int]:
-    """(EventLogResponse rows, total). Raises `Invalid` for an unknown order."""
+    """(EventLogResponse rows, total); the filter `own`: of rows of no DAG only those of this user. Raises `Invalid` for
+    an unknown order."""
     filters = NO_EVENT_FILTERS | filters
     rows, total = await list_page(conn, EVENT_LOGS.of(dags), filters, order_by=order_by, limit=limit, offset=offset)
     return [_without_hidden_asker(row, dags) for row in rows], total
 
 
-async def fetch_event_log(conn: Connection, event_log_id: int, *, dags: Dags) -> Json:
-    """Raises `NotFound`."""
-    row = await fetch_row(conn, EVENT_LOGS.of(dags), NO_EVENT_FILTERS | {"id": event_log_id})
+async def fetch_event_log(conn: Connection, event_log_id: int, *, own: str | None, dags: Dags) -> Json:
+    """`own` as in the list. Raises `NotFound`."""
+    row = await fetch_row(conn, EVENT_LOGS.of(dags), NO_EVENT_FILTERS | {"id": event_log_id, "own": own})
     if row is None:
         raise NotFound(f"The Event Log with id: `{event_log_id}` not found")
     return _without_hidden_asker(row, dags)

@@ -24,9 +24,11 @@ async def insert_event(
     try_number: int | None = None,
     logical_date: datetime | None = None,
     extra: Any = None,
+    client: str | None = None,
 ) -> None:
+    """`client`: the address that it was done from, through the API; with one, the row is sealed (ADR 86)."""
     await conn.execute(
-        _SQL.insert_event,
+        _SQL.insert_event if client is None else _SQL.insert_audited,
         {
             "now": now,
             "event": event,
@@ -38,5 +40,6 @@ async def insert_event(
             "try_number": try_number,
             "logical_date": logical_date,
             "extra": None if extra is None else shown_json(extra),
+            "client": client,
         },
     )

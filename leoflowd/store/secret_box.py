@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import hmac
 import os
 import re
 import secrets
@@ -21,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from leoflowd.config import SecretsConfig
 from leoflowd.contract.errors import Conflict, LeoflowError
+from leoflowd.core.audit_chain import UNKEYED
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -29,6 +32,8 @@ NONCE_BYTES = 12
 KeyRing = Mapping[str, bytes]
 """Key id -> key, in order: the first one seals."""
 
+_AUDIT = b"leoflow audit log"
+"""What the keys of its seals are made for: they open no secret."""
 _KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -91,6 +96,18 @@ class SecretBox:
                 f"it does not open with the key {sealed.key_id!r}: that id now belongs to another key, or the row was "
                 "changed behind our back; bring back the right key, or delete it and add it anew"
             ) from error
+
+    def audit_key(self) -> tuple[str, bytes]:
+        """(id, key) that seals the audit log now, made of the first key; `("", b"")` without. Raises `KeysRefused`."""
+        keys = self.audit_keys()
+        key_id = next(iter(self._ring), UNKEYED)
+        return key_id, keys[key_id]
+
+    def audit_keys(self) -> Mapping[str, bytes]:
+        """By id, all that may have sealed it. Raises `KeysRefused`."""
+        self._ring = self._read_keys()
+        made = {key_id: hmac.new(key, _AUDIT, hashlib.sha256).digest() for key_id, key in self._ring.items()}
+        return {UNKEYED: b"", **made}
 
 
 def box_of(config: SecretsConfig) -> SecretBox:

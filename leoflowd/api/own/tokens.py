@@ -67,8 +67,6 @@ async def end_session() -> Response:
     who = auth.caller()
     if who.access_token is None:
         await auth.end_session(who)
-        async with lane().transaction() as conn:
-            await record(conn, "logout")
     else:
         await _revoke(str(who.access_token.id), who.access_token.username)
     return no_content()

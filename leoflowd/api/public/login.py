@@ -18,7 +18,6 @@ from leoflowd.api.bodies import FORM, LOGIN_MAX_BYTES, read_body, read_form
 from leoflowd.api.context import context
 from leoflowd.api.problems import BadRequest, FieldError, Unprocessable, UnsupportedMediaType
 from leoflowd.contract.errors import NotAllowed
-from leoflowd.store.event_log import insert_event
 
 blueprint = Blueprint("login", __name__)
 
@@ -99,9 +98,7 @@ async def _token_answer(body: LoginBody, ttl_s: int) -> Response:
     if not body.username or not body.password:
         raise BadRequest("Username and password must be provided")
     user = await auth.log_in(body.username, body.password)
-    ctx = context()
-    async with ctx.db.api.transaction() as conn:
-        await insert_event(conn, now=ctx.now(), event="login", owner=user.username)
+    await auth.record_login(user.username)
     return json_answer({"access_token": await auth.issue_token(user.username, ttl_s)}, 201)
 
 

@@ -81,13 +81,15 @@ async def update_pool(pool_name: str) -> Response:
     if new_name not in (None, pool_name):
         raise BadRequest("Invalid body, pool name from request body doesn't match uri parameter")
     async with lane().transaction() as conn:
-        changes = await _change(conn, pool_name, msgspec.structs.asdict(body), mask)
-        await record(conn, "patch_pool", extra={"name": pool_name, **changes})
+        before, after = await _change(conn, pool_name, msgspec.structs.asdict(body), mask)
+        await record(conn, "patch_pool", extra={"name": pool_name, "before": before, "after": after})
         return json_answer(await api_pools.fetch_pool(conn, pool_name))
 
 
-async def _change(conn: Conn, pool_name: str, given: dict[str, Any], mask: Collection[str] | None) -> dict[str, Any]:
-    """Writes what is given and masked in; returns that. Raises `NotFound`, `BadRequest`."""
+async def _change(
+    conn: Conn, pool_name: str, given: dict[str, Any], mask: Collection[str] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Writes what is given and masked in; what was there, and that. Raises `NotFound`, `BadRequest`."""
     old = await api_pools.fetch_pool(conn, pool_name)
     changes = {
         name: value
@@ -100,14 +102,16 @@ async def _change(conn: Conn, pool_name: str, given: dict[str, Any], mask: Colle
     if pool_name == DEFAULT_POOL and changes.get("description", old["description"]) != old["description"]:
         raise BadRequest("Only slots and include_deferred can be modified on Default Pool")
     await api_pools.update_pool(conn, name=pool_name, **{name: old[name] for name in FIELDS} | changes)
-    return changes
+    return {name: old[name] for name in changes}, changes
 
 
 @blueprint.delete("/api/v2/pools/<path:pool_name>")
 async def delete_pool(pool_name: str) -> Response:
     async with lane().transaction() as conn:
+        old = await api_pools.fetch_pool(conn, pool_name)
         await _delete(conn, pool_name)
-        await record(conn, "delete_pool", extra={"name": pool_name})
+        extra = {"name": pool_name, "before": {name: old[name] for name in FIELDS}}
+        await record(conn, "delete_pool", extra=extra)
     return no_content()
 
 

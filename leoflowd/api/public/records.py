@@ -8,6 +8,7 @@ from leoflowd.api import auth
 from leoflowd.api.answers import collection, json_answer
 from leoflowd.api.context import lane
 from leoflowd.api.paging import Query, path_integer
+from leoflowd.core.rights import Right, is_allowed
 from leoflowd.store import api_records
 
 blueprint = Blueprint("public_records", __name__)
@@ -24,6 +25,7 @@ async def list_event_logs() -> Response:
         "excluded_events": query.texts("excluded_events"),
         "before": query.moment("before"),
         "after": query.moment("after"),
+        "own": _own(),
     }
     for name in ("dag_id", "task_id", "run_id", "owner", "event"):
         filters |= query.patterns(name)
@@ -35,11 +37,17 @@ async def list_event_logs() -> Response:
     return collection("event_logs", rows, total)
 
 
+def _own() -> str | None:
+    """Whose logins and settings the caller may see: his own; None: everybody's."""
+    who = auth.caller()
+    return None if is_allowed(who, Right.ADMIN, None) else who.username
+
+
 @blueprint.get("/api/v2/eventLogs/<event_log_id>")
 async def get_event_log(event_log_id: str) -> Response:
     number = path_integer("event_log_id", event_log_id)
     async with lane().connection() as conn:
-        return json_answer(await api_records.fetch_event_log(conn, number, dags=auth.dags()))
+        return json_answer(await api_records.fetch_event_log(conn, number, own=_own(), dags=auth.dags()))
 
 
 @blueprint.get("/api/v2/importErrors")

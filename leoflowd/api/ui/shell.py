@@ -9,6 +9,7 @@ from quart import Blueprint, Response
 
 from leoflowd.api import auth
 from leoflowd.api.answers import collection, json_answer
+from leoflowd.api.audit import record
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query
@@ -80,6 +81,8 @@ async def create_token() -> Response:
     caller, api = auth.caller(), context().config
     ttl_s = {"api": api.token_ttl_s, "cli": api.cli_token_ttl_s}[body.token_type]
     token = await auth.issue_token(caller.username, ttl_s, session=caller.session)
+    async with lane().transaction() as conn:
+        await record(conn, "create_login_token", extra={"token_type": body.token_type})
     return json_answer({"access_token": token, "token_type": body.token_type, "expires_in_seconds": ttl_s})
 
 

@@ -7,12 +7,13 @@ e.extra::text AS extra, d.dag_display_name, e.task_id AS task_display_name
 FROM event_log e LEFT JOIN dag d ON d.dag_id = e.dag_id
 
 -- name: visible
--- What belongs to no DAG (logins, pools, connections) is the right's own.
+-- What belongs to no DAG (logins, users, pools, connections): `own` in the filters.
 (e.dag_id IS NULL OR e.dag_id = ANY (%(visible)s))
 
 -- name: filters
 -- One DAG: event_log_by_dag; else event_log_by_time.
 (%(id)s::bigint IS NULL OR e.id = %(id)s)
+AND (%(own)s::text IS NULL OR e.dag_id IS NOT NULL OR e.owner = %(own)s)
 AND (%(dag_id)s::text IS NULL OR e.dag_id = %(dag_id)s)
 AND (%(task_id)s::text IS NULL OR e.task_id = %(task_id)s)
 AND (%(run_id)s::text IS NULL OR e.run_id = %(run_id)s)

@@ -406,11 +406,28 @@ async def test_no_write_reaches_a_hidden_dag(world: World, api_context: ApiConte
     assert not world.pool.intervals
 
 
-async def test_whoever_sees_it_does_all_of_these_writes(world: World) -> None:
-    """So that the test above refuses what would else have worked."""
+NOT_AUDITED = frozenset(
+    {
+        "public_dags.favorite_dag",
+        "public_dags.unfavorite_dag",
+        "public_backfills.create_backfill_dry_run",
+        "public_task_instance_changes.dry_run_patch",
+        "public_task_instance_changes.dry_run_patch_mapped",
+    }
+)
+"""Changes nothing, or nothing that others see."""
+
+
+async def test_whoever_sees_it_does_all_of_these_writes(world: World, api_context: ApiContext) -> None:
+    """So that the test above refuses what would else have worked. And each is in the audit log, with its sender."""
+    audited = b"SELECT count(*) FROM audit_seal JOIN event_log ON id = event_id WHERE client <> '' AND owner = 'admin'"
     for endpoint, method, path, body in _writes(world.ids):
-        answer = await world.everything.call(method, path, json=body)
-        assert answer.status_code < 300, (endpoint, await answer.get_data(as_text=False))
+        async with api_context.db.api.connection() as conn:
+            (before,) = await _column(conn, audited)
+            answer = await world.everything.call(method, path, json=body)
+            assert answer.status_code < 300, (endpoint, await answer.get_data(as_text=False))
+            (after,) = await _column(conn, audited)
+        assert (after > before) == (endpoint not in NOT_AUDITED), endpoint
 
 
 async def test_who_may_see_a_dag_but_not_touch_it_is_told_so(world: World, api_context: ApiContext) -> None:

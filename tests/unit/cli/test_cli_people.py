@@ -1,4 +1,4 @@
-"""`leoflow users`, `roles`, `teams`, `auth change-password`: what is sent, what is shown, where passwords never are."""
+"""`leoflow users`, `roles`, `teams`, `audit`, `auth change-password`: what is sent, what is shown, what never is."""
 
 from __future__ import annotations
 
@@ -136,3 +136,35 @@ def test_whoever_changes_his_password_stays_logged_in(
     assert sent(requests[1])[2] == {"current_password": "the first", "new_password": "the second"}
     assert sent(requests[2])[2] == {"username": "ana", "password": "the second"}
     assert login.saved_token("http://h:1", home / "config.yaml") == "new"
+
+
+# --- the audit log -------------------------------------------------------------------------------------------------
+
+HEAD = f"6:{'0' * 64}"
+WHOLE = {"checked": 6, "not_sealed_yet": 1, "sealed_without_key": 0, "head": HEAD, "broken": None}
+
+
+def test_a_log_that_is_whole_names_its_head(leoflow, server) -> None:
+    requests = server(lambda _: httpx.Response(200, json=WHOLE))
+    result = leoflow("audit", "verify", "--expect", HEAD)
+    assert (result.code, f"head: {HEAD}" in result.out) == (0, True)
+    assert requests[0].url.params["expect"] == HEAD
+    server(lambda _: httpx.Response(200, json=WHOLE | {"sealed_without_key": 2}))
+    assert "2 of them were sealed without a key" in leoflow("audit", "verify").out
+
+
+def test_a_log_that_is_broken_fails_and_names_the_row(leoflow, server) -> None:
+    broken = {"position": 3, "event_log_id": 17, "because": "the row was removed"}
+    server(lambda _: httpx.Response(200, json=WHOLE | {"broken": broken}))
+    result = leoflow("audit", "verify")
+    assert result.code == ExitCode.CONFLICT
+    assert "broken at position 3, row 17: the row was removed" in result.err
+
+
+def test_the_log_says_who_did_what_to_what_from_where(leoflow, server) -> None:
+    event = {"when": "2026-11-21T03:00:00Z", "owner": "ana", "client": "10.0.0.7", "event": "patch_user", "position": 3}
+    event |= {"dag_id": None, "run_id": None, "task_id": None, "extra": {"username": "bob"}}
+    server(lambda _: httpx.Response(200, json={"events": [event], "is_complete": True}))
+    out = leoflow("audit", "list", "--user", "ana").out
+    for told in ("ana", "10.0.0.7", "patch_user", "bob"):
+        assert told in out

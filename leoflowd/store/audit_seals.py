@@ -1,0 +1,126 @@
+"""Seals of the audit log: added in batches by the leader, checked from the first on when somebody asks. ADR 86."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+import trio
+
+from leoflowd.core.audit_chain import UNKEYED, AuditRow, Break, Head, Sealed, first_break, seal
+from leoflowd.store.api_lists import Json, list_rows
+from leoflowd.store.database import (
+    Connection,
+    Lane,
+    execute,
+    fetch_all,
+    fetch_one,
+    fetch_value,
+    long_statement,
+    statements,
+)
+
+_SQL = statements("audit_seals")
+
+ADVISORY_LOCK = 0x1E0F12
+"""`migrations` and `leadership` have the two before it."""
+BATCH = 500
+"""Rows sealed in one transaction, or checked in one thread: some 10 ms of CPU."""
+_ROW_FIELDS = AuditRow.__struct_fields__
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    head: Head
+    checked: int
+    open: int
+    """Written and not sealed yet: those of the last second, or more while nobody leads."""
+    unkeyed: int
+    """Sealed without a key: whoever writes the database could have made these seals anew."""
+    broken: Break | None
+
+
+class _Open(msgspec.Struct, frozen=True):
+    open: int
+    lost: int
+    first_lost: int | None
+
+
+async def seal_open(conn: Connection, *, key_id: str, key: bytes) -> Head | None:
+    """Seal a batch of what is not sealed, in the caller's transaction; the new head, or None when there was nothing."""
+    await execute(conn, _SQL.lock_chain, key=ADVISORY_LOCK)
+    rows = await fetch_all(conn, _SQL.list_open, AuditRow, limit=BATCH)
+    if not rows:
+        return None
+    head = await fetch_one(conn, _SQL.fetch_head, Head) or Head()
+    before, positions, seals = head.seal, [], []
+    for position, row in enumerate(rows, start=head.position + 1):
+        before = seal(key, before, position, row)
+        positions.append(position)
+        seals.append(before)
+    values: dict[str, Any] = {"event_ids": [row.id for row in rows], "positions": positions, "seals": seals}
+    await execute(conn, _SQL.mark_sealed, key_id=key_id, **values)
+    return Head(position=positions[-1], seal=before, is_keyed=key_id != UNKEYED)
+
+
+async def verify(lane: Lane, keys: Mapping[str, bytes], expected: Head | None = None) -> Report:
+    """Check all seals in order, up to the first that is broken; and that no row is without one.
+
+    `keys` by id. `expected`: a head that was kept elsewhere, which has to be in the chain still.
+    """
+    head, unkeyed = Head(), 0
+    broken: Break | None = None
+    while broken is None:
+        async with lane.connection() as conn:
+            links = [_link(row) for row in await list_rows(conn, _SQL.list_sealed, after=head.position, limit=BATCH)]
+        if not links:
+            break
+        broken = await trio.to_thread.run_sync(partial(first_break, head, links, keys))
+        if broken is None:
+            last = links[-1]
+            unkeyed += sum(link.key_id == UNKEYED for link in links)
+            head = Head(position=last.position, seal=last.seal, is_keyed=last.key_id != UNKEYED)
+    async with lane.connection() as conn:
+        left = await fetch_one(conn, _SQL.count_open, _Open)
+        assert left is not None
+        if broken is None:
+            broken = await _beside_the_chain(conn, head, left, expected)
+    checked = head.position if broken is None else min(head.position + BATCH, broken.position - 1)
+    return Report(head=head, checked=checked, open=left.open, unkeyed=unkeyed, broken=broken)
+
+
+async def _beside_the_chain(conn: Connection, head: Head, left: _Open, expected: Head | None) -> Break | None:
+    """What no seal that is there can tell."""
+    if expected is not None:
+        found = await fetch_value(conn, _SQL.fetch_seal_at, position=expected.position)
+        if found is None or bytes(found) != expected.seal:
+            because = (
+                f"the seal that was kept elsewhere is not there: the log now ends at {head.position}, or is another"
+            )
+            return Break(position=expected.position, event_log_id=None, because=because)
+    if left.first_lost is not None:
+        because = "the row was removed before it was sealed"
+        return Break(position=head.position + 1, event_log_id=left.first_lost, because=because)
+    async with long_statement(conn):
+        event_id = await fetch_value(conn, _SQL.fetch_unsealed_row)
+    if event_id is None:
+        return None
+    because = "the row says that it came through the API, and has no seal: it was put there, or its seal removed"
+    return Break(position=head.position + 1, event_log_id=event_id, because=because)
+
+
+def _link(row: Json) -> Sealed:
+    found = None if row["id"] is None else AuditRow(**{name: row[name] for name in _ROW_FIELDS})
+    return Sealed(
+        position=row["position"],
+        event_id=row["event_id"],
+        key_id=row["key_id"],
+        seal=bytes(row["seal"]),
+        row=found,
+    )
+
+
+async def list_events(conn: Connection, *, owner: str | None, event: str | None, limit: int, offset: int) -> list[Json]:
+    """What was done through the API, newest first, with the address it came from and the place in the chain."""
+    return await list_rows(conn, _SQL.list_events, owner=owner, event=event, limit=limit, offset=offset)

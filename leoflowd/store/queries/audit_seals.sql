@@ -1,0 +1,40 @@
+-- name: lock_chain (one at a time adds to it, also when two believe to lead)
+SELECT pg_advisory_xact_lock(%(key)s);
+
+-- name: fetch_head (index of position)
+SELECT position, seal FROM audit_seal WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1;
+
+-- name: list_open (partial index audit_seal_open)
+SELECT e.id, e.occurred_at, e.event, e.owner, e.dag_id, e.run_id, e.task_id, e.map_index, e.try_number, e.logical_date,
+       e.extra::text AS extra, e.client
+FROM audit_seal s JOIN event_log e ON e.id = s.event_id WHERE s.position IS NULL ORDER BY s.event_id LIMIT %(limit)s;
+
+-- name: mark_sealed
+UPDATE audit_seal s SET position = u.position, key_id = %(key_id)s, seal = u.seal
+FROM unnest(%(event_ids)s::bigint[], %(positions)s::bigint[], %(seals)s::bytea[]) u (event_id, position, seal)
+WHERE s.event_id = u.event_id AND s.position IS NULL;
+
+-- name: list_sealed (index of position, primary key of event_log)
+SELECT s.position, s.event_id, s.key_id, s.seal, e.id, e.occurred_at, e.event, e.owner, e.dag_id, e.run_id, e.task_id,
+       e.map_index, e.try_number, e.logical_date, e.extra::text AS extra, e.client
+FROM audit_seal s LEFT JOIN event_log e ON e.id = s.event_id
+WHERE s.position > %(after)s ORDER BY s.position LIMIT %(limit)s;
+
+-- name: fetch_seal_at
+SELECT seal FROM audit_seal WHERE position = %(position)s;
+
+-- name: fetch_unsealed_row (reads the whole log: only `verify` asks)
+SELECT min(e.id) FROM event_log e WHERE e.client IS NOT NULL AND NOT EXISTS (SELECT FROM audit_seal s WHERE s.event_id = e.id);
+
+-- name: count_open (written and not sealed; `lost`: those whose row is gone)
+SELECT count(*) AS open, count(*) FILTER (WHERE NOT EXISTS (SELECT FROM event_log e WHERE e.id = s.event_id)) AS lost,
+       min(s.event_id) FILTER (WHERE NOT EXISTS (SELECT FROM event_log e WHERE e.id = s.event_id)) AS first_lost
+FROM audit_seal s WHERE s.position IS NULL;
+
+-- name: list_events (newest first; index event_log_by_time)
+SELECT e.id AS event_log_id, e.occurred_at AS "when", e.owner, e.client, e.event, e.dag_id, e.run_id, e.task_id,
+       e.extra, s.position
+FROM event_log e LEFT JOIN audit_seal s ON s.event_id = e.id
+WHERE e.client IS NOT NULL AND (%(owner)s::text IS NULL OR e.owner = %(owner)s)
+  AND (%(event)s::text IS NULL OR e.event = %(event)s)
+ORDER BY e.occurred_at DESC, e.id DESC LIMIT %(limit)s OFFSET %(offset)s;
