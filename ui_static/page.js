@@ -30,7 +30,8 @@ async function call(path, options) {
   }
   if (!answer.ok) {
     const body = await answer.json().catch(() => ({}));
-    throw new Error(typeof body.detail === "string" ? body.detail : `${answer.status} ${answer.statusText}`);
+    const detail = Array.isArray(body.detail) ? body.detail.map((one) => one.msg).join("; ") : body.detail;
+    throw Object.assign(new Error(detail || `${answer.status} ${answer.statusText}`), { status: answer.status, body });
   }
   return answer.json();
 }
