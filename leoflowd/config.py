@@ -68,6 +68,8 @@ class ApiConfig(Section, frozen=True, kw_only=True):
     """`LITE` shows the badge."""
     ui_dir: Path | None = None
     """Folder of the extracted Airflow UI; None serves the API alone."""
+    packages_dir: Path | None = None
+    """Folder with `scalar/` for `/docs` and, in Lite, `monaco/` for the editor; what is not there is done without."""
     auto_refresh_interval_s: int = 3
     token_ttl_s: int = 86_400
     cli_token_ttl_s: int = 86_400
@@ -420,7 +422,14 @@ def lite_config(lite: LiteConfig, environment: Mapping[str, str] = os.environ) -
         sections |= _read(environment, ("kubernetes",), {"kubernetes": _of_cluster(lite.cluster, data)})
     return Config(
         database=lite.postgres,
-        api=ApiConfig(host=lite.host, port=lite.port, edition="LITE", ui_dir=data / "ui", bundles=data / "bundles"),
+        api=ApiConfig(
+            host=lite.host,
+            port=lite.port,
+            edition="LITE",
+            ui_dir=data / "ui",
+            packages_dir=data / "packages",
+            bundles=data / "bundles",
+        ),
         agents=AgentsConfig(socket=data / "agent" / "agents.sock", log_dir=data / "logs"),
         secrets=SecretsConfig(key_file=data / KEY_FILE),
         process=ProcessConfig(

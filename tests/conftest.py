@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import pytest
 import trio_asyncio  # noqa: F401  # first: it takes over asyncio's policy when it is imported
 
+from leoflowd.lite.npm_packages import PACKAGES, TARBALLS_VARIABLE
 from leoflowd.lite.ui_assets import WHEEL_VARIABLE, prepare_ui
 from loadtests.lite_process import PATIENCE, Api, Lite, temporary_folder
 
@@ -37,6 +38,7 @@ WHEEL_REQUIREMENT = (
     "apache-airflow-core==3.2.2 --hash=sha256:877be429d59193b5e9aab1ae69f44066134bf483c633e9f7c59a9220ebfcc013\n"
 )
 WHEEL_NAME = "apache_airflow_core-3.2.2-py3-none-any.whl"
+NPM_CACHE = REPOSITORY / ".cache" / "npm"
 WHEEL_CACHE = REPOSITORY / ".cache" / "airflow-wheels"
 DOWNLOAD_WITHIN_S = 300 * PATIENCE
 PATIENCE_S = 30.0 * PATIENCE
@@ -158,10 +160,41 @@ def unpacked_ui() -> Path:
         return prepare_ui(UI_CACHE, progress=lambda _: None)
 
 
+def npm_tarball(name: str, version: str, file: str) -> Path:
+    """A published npm package, from the cache or from the registry that npm is configured for."""
+    tarball = NPM_CACHE / file
+    with one_at_a_time(tarball):
+        if not tarball.exists():
+            command = [
+                "npm",
+                "pack",
+                "--silent",
+                "--ignore-scripts",
+                f"--pack-destination={NPM_CACHE}",
+                f"{name}@{version}",
+            ]
+            try:
+                answer = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_WITHIN_S, check=False)
+            except FileNotFoundError:
+                missing("npm")
+            if answer.returncode != 0:
+                missing(f"{name} {version} from npm, which says: {answer.stderr[-500:]}")
+    return tarball
+
+
 @pytest.fixture(scope="session")
-def lite_environment(airflow_wheel: Path) -> dict[str, str]:
-    """For every Lite of the tests: the UI comes from the wheel at hand, so that none downloads it again."""
-    return {"LEOFLOW_UI_WHEEL": str(airflow_wheel)}
+def npm_tarballs() -> Path:
+    """Folder with the packages that our own pages use; their checksums are looked at when they are unpacked."""
+    for package in PACKAGES:
+        npm_tarball(package.name, package.version, package.tarball)
+    return NPM_CACHE
+
+
+@pytest.fixture(scope="session")
+def lite_environment(airflow_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """For every Lite of the tests: the UI comes from the wheel at hand, so that none downloads it again, and our own
+    pages do without their packages."""
+    return {"LEOFLOW_UI_WHEEL": str(airflow_wheel), TARBALLS_VARIABLE: str(tmp_path_factory.mktemp("no-packages"))}
 
 
 @pytest.fixture(scope="session")

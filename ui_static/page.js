@@ -30,7 +30,8 @@ async function call(path, options) {
   }
   if (!answer.ok) {
     const body = await answer.json().catch(() => ({}));
-    throw new Error(said(body.detail) || `${answer.status} ${answer.statusText}`);
+    const detail = said(body.detail) || `${answer.status} ${answer.statusText}`;
+    throw Object.assign(new Error(detail), { status: answer.status, body });
   }
   return answer.json();
 }

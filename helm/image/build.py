@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
+from leoflowd.lite.npm_packages import MONACO, prepare_packages
 from leoflowd.lite.ui_assets import prepare_ui
 
 HERE = Path(__file__).resolve().parent
@@ -50,6 +51,9 @@ def write_context(folder: Path, python: str, architecture: str) -> None:
     BASE.download(wheels, lock, python, BASE.PLATFORMS[architecture])
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leoflow" / "ui"
     shutil.copytree(prepare_ui(cache, progress=tell), folder / "ui")
+    # the editor's are Lite's alone
+    packages = prepare_packages(cache.with_name("packages"), progress=tell)
+    shutil.copytree(packages, folder / "packages", ignore=shutil.ignore_patterns(MONACO.folder))
     _own_wheel(wheels)
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() or path.suffix == ".sh" else 0o644)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# install.sh CONTEXT HOME: the daemon and its packages into a venv of the base's python3, and the Airflow UI. As root, without
-# network.
+# install.sh CONTEXT HOME: the daemon and its packages into a venv of the base's python3, the Airflow UI and
+# the pages of the API. As root, without network.
 set -eu
 context=$1 home=$2
 export PIP_NO_INDEX=1 PIP_FIND_LINKS="$context/wheels" PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
@@ -16,6 +16,7 @@ python=$(command -v python3) || { echo "install.sh: this base has no python3" >&
 packages=$("$home/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 rm -rf "$packages"/pip* "$packages"/setuptools* "$packages"/pkg_resources "$packages"/_distutils_hack "$packages"/distutils-precedence.pth
 cp -R "$context/ui" "$home/ui"
+cp -R "$context/packages" "$home/packages"
 # Logs are here where no object store is set; the chart mounts a volume over it.
 mkdir -p /var/log/leoflow
 chown 50000:50000 /var/log/leoflow

@@ -72,6 +72,8 @@ MODULES: tuple[str, ...] = (
     "static",
 )
 """Modules of `leoflowd.api` that have a `blueprint`; `ui.*`, `own.*` and `static` are named here too."""
+WITH_WORKSPACE = ("own.files",)
+"""Those of a server that has the author's files, which is Lite's."""
 
 ADDRESS_MAX = 16 * 1024
 """Characters of one part of path or query; the whole head of a request has no more."""
@@ -110,7 +112,7 @@ def create_app(value: ApiContext) -> QuartTrio:
     app.register_error_handler(LeoflowError, problems.leoflow_problem)
     app.register_error_handler(HTTPException, cast(Any, _http_problem(_fallback())))
     app.register_error_handler(Exception, problems.unexpected)
-    for module in MODULES:
+    for module in MODULES if value.editor is None else (*MODULES, *WITH_WORKSPACE):
         app.register_blueprint(import_module(f"leoflowd.api.{module}").blueprint)
     return app
 

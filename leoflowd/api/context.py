@@ -16,6 +16,7 @@ from leoflowd.config import ApiConfig
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.logs import LogStore
 from leoflowd.contract.pool_view import Pool
+from leoflowd.contract.workspace_files import WorkspaceEditor
 from leoflowd.store.database import Database, Lane
 from leoflowd.store.secret_box import SecretBox
 from leoflowd.supervision import Fault
@@ -47,6 +48,8 @@ class ApiContext:
     """Does this try wait, in this daemon, for its environment to be built?"""
     reparse: Callable[[str], bool] | None = None
     """Has the workspace compile the file of this DAG again; False: no file of it has such a DAG. None: no workspace."""
+    editor: WorkspaceEditor | None = None
+    """The workspace's files, for the web editor. None: no workspace, and no route of the editor is there."""
     test_connection: Callable[[ConnectionFacts], Awaitable[tuple[bool, str]]] | None = None
     """Tries a connection for a person: whether it works, and a sentence. None: this process cannot."""
 

@@ -59,7 +59,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.NONE, Object.NONE, "login: create_token create_token_cli token_without_login login_without_password"),
     (Right.NONE, Object.NONE, "login: redirect_to_login logout"),
     (Right.NONE, Object.NONE, "public_monitor: version health"),
-    (Right.NONE, Object.NONE, "static_files: log_in login_file login_page own_file own_page ui_file"),
+    (Right.NONE, Object.NONE, "static_files: log_in login_file login_page own_file own_page package_file ui_file"),
     # ask for a proof of their own: see own/metrics.py and own/hooks.py
     (Right.NONE, Object.NONE, "own_metrics: metrics"),
     (Right.NONE, Object.NONE, "own_probes: livez readyz"),
@@ -121,6 +121,14 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     # callbacks
     (Right.READ, Object.FILTERED, "own_callbacks: list_callbacks get_callback get_callback_log"),
     (Right.OPERATE, Object.FILTERED, "own_callbacks: retry_callback"),
+    # the editor of Lite: whoever writes DAGs runs code (its page is a file)
+    (Right.NONE, Object.NONE, "own_files: editor_page"),
+    (
+        Right.ADMIN,
+        Object.NONE,
+        "own_files: list_files read_file count_files save_file move_file remove_file make_folder",
+    ),
+    (Right.ADMIN, Object.NONE, "own_files: add_examples completions get_workspace stream_workspace"),
     # what happened
     (Right.READ, Object.FILTERED, "public_records: list_event_logs get_event_log list_import_errors get_import_error"),
     # what belongs to no DAG

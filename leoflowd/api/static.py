@@ -73,7 +73,8 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is served from files. Keys: `static/assets/x.js`, `auth/static/x.js`, `leoflow/static/x.css`."""
+    """Everything that is served from files. Keys: `static/assets/x.js`, `auth/static/x.js`, `leoflow/static/x.css`,
+    `leoflow/packages/monaco/x.js`."""
 
     files: Mapping[str, StoredFile]
     pages: Mapping[str, str]
@@ -107,6 +108,8 @@ def load_site(config: ApiConfig) -> Site:
     pages = {
         path.stem: _with_base(path.read_text(encoding="utf-8"), config.base_path, path) for path in own.glob("*.html")
     }
+    if config.packages_dir is not None:
+        files |= _load_folder(config.packages_dir, "leoflow/packages/", immutable=False)
     index = None
     if config.ui_dir is not None:
         files |= _load_folder(config.ui_dir / "main", "static/", immutable=True)
@@ -195,6 +198,11 @@ async def login_file(name: str) -> Response:
     return await _file(f"auth/static/{name}")
 
 
+@blueprint.get("/leoflow/packages/<path:name>")
+async def package_file(name: str) -> Response:
+    return await _file(f"leoflow/packages/{name}")
+
+
 @blueprint.get("/leoflow/static/<path:name>")
 async def own_file(name: str) -> Response:
     return await _file(f"leoflow/static/{name}")
@@ -239,7 +247,14 @@ async def page_fallback() -> Response | None:
 @blueprint.get("/leoflow/<any(tree, explain, pool, 'run-diff', 'what-if'):name>")
 async def own_page(name: str) -> Response:
     """Our pages hold nothing secret: what they show comes from routes that ask for a login."""
-    return _html((await _site(context())).pages[name])
+    return await page(name)
+
+
+async def page(name: str, needs: str = "") -> Response:
+    """One of our own pages. `needs`: a file of a package, of which the page is told whether it is there."""
+    site = await _site(context())
+    has = "yes" if f"leoflow/packages/{needs}" in site.files else "no"
+    return _html(site.pages[name].replace("{{ has_package }}", has))
 
 
 def _html(page: str, status: int = 200) -> Response:

@@ -34,6 +34,7 @@ from leoflowd.config import SECTIONS, ApiConfig, Config, ConfigRefused, EgressCo
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.contract.workspace_files import WorkspaceEditor
 from leoflowd.core.traces import TraceIds, Traceparent, untraced
 from leoflowd.executors.refusals import Refusal, Refusals
 from leoflowd.scheduler.audit_seals import AuditSeals
@@ -371,9 +372,10 @@ def build_api(
     *,
     reparse: Callable[[str], bool] | None = None,
     is_building: Callable[[str], bool] = lambda try_id: False,
+    editor: WorkspaceEditor | None = None,
 ) -> ApiServer:
     """`reparse`: what a workspace does when somebody asks for a DAG's file to be compiled again; `is_building`: does a
-    try wait for its environment?"""
+    try wait for its environment? `editor`: of a workspace."""
     context = ApiContext(
         db=base.db,
         logs=base.logs,
@@ -388,6 +390,7 @@ def build_api(
         settings={name: getattr(base.config, name) for name in SECTIONS},
         reparse=reparse,
         is_building=is_building,
+        editor=editor,
         test_connection=ConnectionCheck(base.policy).check if config.test_connection else None,
     )
     return ApiServer(context, shutdown=base.stop.wait)

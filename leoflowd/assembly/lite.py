@@ -33,7 +33,9 @@ from leoflowd.config import OWN_MACHINE, ApiConfig, Config, ConfigRefused, LiteC
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.executors.launches import Launches
 from leoflowd.executors.process import ProcessExecutor, make_host_token
+from leoflowd.lite.editor import Editor
 from leoflowd.lite.environments import Environments
+from leoflowd.lite.npm_packages import place_of
 from leoflowd.lite.passwords import ADMIN, set_up_admin
 from leoflowd.lite.ui_assets import prepare_ui
 from leoflowd.lite.workspace import Workspace
@@ -101,7 +103,12 @@ async def build(
         keep_reports=keep_reports(base),
         leadership=build_leadership(base, led, agents, waits, waits.triggers, waiting=executor.known_tries, lead=lead),
         api=build_api(
-            base, waits, await with_ui(config.api, say), reparse=workspace.reparse, is_building=executor.is_building_for
+            base,
+            waits,
+            await with_ui(config.api, say),
+            reparse=workspace.reparse,
+            is_building=executor.is_building_for,
+            editor=Editor(config.lite.workspace, workspace),
         ),
         environments=host.environments,
         workspace=workspace,
@@ -116,7 +123,8 @@ async def introduce_admin(db: Database, lite: LiteConfig, say: Callable[[str], N
 
 async def with_ui(api: ApiConfig, say: Callable[[str], None]) -> ApiConfig:
     ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(api.ui_dir or Path(), progress=say))
-    return msgspec.structs.replace(api, ui_dir=ui_dir)
+    packages_dir = place_of(api.packages_dir or Path())  # as `setup.prepare` left it
+    return msgspec.structs.replace(api, ui_dir=ui_dir, packages_dir=packages_dir)
 
 
 def build_workspace(base: Foundation, lite: LiteConfig, environments: Environments) -> Workspace:

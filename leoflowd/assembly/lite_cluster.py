@@ -34,6 +34,7 @@ from leoflowd.kube.credentials import load_credentials
 from leoflowd.kube.pod_spec import selector
 from leoflowd.kube.policy import policy_of
 from leoflowd.lite.certificate import keep_certificate
+from leoflowd.lite.editor import Editor
 from leoflowd.lite.environments import Environments
 from leoflowd.lite.route import address_towards
 from leoflowd.store.database import Database
@@ -82,7 +83,13 @@ async def build(
         leadership=build_leadership(
             base, led, agents, waits, waits.triggers, lead=lead, executor=partial(build_pods, base, api, policy)
         ),
-        api=build_api(base, waits, await with_ui(config.api, say), reparse=workspace.reparse),
+        api=build_api(
+            base,
+            waits,
+            await with_ui(config.api, say),
+            reparse=workspace.reparse,
+            editor=Editor(lite.workspace, workspace),
+        ),
         environments=environments,
         workspace=workspace,
         close=api.close,

@@ -20,10 +20,12 @@ from leoflowd.authoring.compiler import LEFT_BY_AIRFLOW, plugins_with_macros
 from leoflowd.authoring.discovery import SKIPPED_FOLDERS, discover
 from leoflowd.authoring.module_facts import facts_of
 from leoflowd.authoring.project import Project
+from leoflowd.core.workspace_paths import RESERVED
 from leoflowd.lite.watched_project import ProjectFiles
 
 log = telemetry.get_logger(__name__)
 
+HALF_WRITTEN = RESERVED.encode()
 Listing = dict[str, bytes]
 """Of all files of a folder, sorted: name relative to it (undecodable bytes as surrogates), and what a save changes."""
 
@@ -107,7 +109,7 @@ def _listing(folder: Path) -> Listing:
                 with contextlib.suppress(OSError):  # removed since it was listed: the next event tells
                     if entry.is_dir(follow_symlinks=False):
                         ahead += [name + b"/"] if _is_code(os.fsdecode(entry.name)) else []
-                    elif not name.endswith(b".pyc"):
+                    elif not name.endswith(b".pyc") and not entry.name.startswith(HALF_WRITTEN):
                         found.append((os.fsdecode(name), name + b"\0%d %d %d\n" % _facts(entry)))
     return dict(sorted(found))
 

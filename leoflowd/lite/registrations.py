@@ -15,7 +15,7 @@ from leoflowd import telemetry
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.values import shown
 from leoflowd.lite.registration_plan import Plan, Registration, ToRegister, plan_registrations
-from leoflowd.lite.watched_project import Failed, Watched
+from leoflowd.lite.watched_project import Failed, ProjectFiles, Watched
 from leoflowd.store import dags
 from leoflowd.store import workspace as facts
 from leoflowd.store.content_errors import CONTENT_ERRORS
@@ -47,9 +47,14 @@ class Registrations:
         known = self._registered.get(dag_id)
         return None if known is None else known.relative_fileloc
 
+    def dag_ids(self, files: ProjectFiles) -> tuple[str, ...]:
+        """The DAGs of this project, in force or deleted by somebody."""
+        return tuple(sorted(dag_id for dag_id, known in self._registered.items() if files.owns(known.relative_fileloc)))
+
     @property
-    def error_count(self) -> int:
-        return len(self._errors)
+    def errors(self) -> Mapping[str, str]:
+        """Import errors by file, relative to the workspace."""
+        return self._errors
 
     async def load(self) -> None:
         """What Postgres has now."""

@@ -1,4 +1,4 @@
-"""What Lite needs once on a machine: the UI's files and the default task environment.
+"""What Lite needs once on a machine: the UI, the default task environment, and what our own pages use if it can be had.
 
 `leoflow setup` shows it with progress, `leoflow lite` calls it at every start: what exists costs nothing and touches
 no network. Blocking code; a thread's work for callers on Trio.
@@ -13,6 +13,7 @@ import msgspec
 
 from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.lite.environments import Environments
+from leoflowd.lite.npm_packages import prepare_packages
 from leoflowd.lite.postgres import reachable_by_others, server_user
 from leoflowd.lite.ui_assets import prepare_ui
 
@@ -29,6 +30,7 @@ def prepare(data_dir: Path, say: Callable[[str], None]) -> Prepared:
     """Make what is missing. Raises `UiUnavailable` or `EnvironmentFailed`, which say what to do."""
     make_data_dir(data_dir)
     ui_dir = prepare_ui(data_dir / "ui", progress=say)
+    prepare_packages(data_dir / "packages", progress=say)
     python = Environments(data_dir).ensure(EnvironmentSpec(), say)
     return Prepared(ui_dir, python)
 

@@ -10,11 +10,12 @@ from pathlib import PurePosixPath
 import msgspec
 import trio
 
-from leoflowd.authoring.errors import PATH_MAX
+from leoflowd.authoring.errors import PATH_MAX, DagCompileError
 from leoflowd.authoring.project import Project
 from leoflowd.contract.dag_spec import DagSpec
 from leoflowd.contract.loading import Loadable, Read, are_current
 from leoflowd.contract.values import shown
+from leoflowd.contract.workspace_files import Finding, ProjectState
 
 BURST = 20
 BURST_WINDOW_S = 60.0
@@ -68,6 +69,8 @@ class Failed(msgspec.Struct, frozen=True):
     """Tried again at each rescan: a package index that does not answer comes back without a save."""
     reads: tuple[Read, ...] = ()
     """What the file had read when it failed; once that is another, it is tried again."""
+    errors: tuple[DagCompileError, ...] = ()
+    """The same with their places, where it is the code that fails."""
 
 
 Outcome = Compiled | Failed | None
@@ -108,6 +111,36 @@ def reads_another(project: Watched, known: Loadable, environment: Mapping[str, s
 
 def is_in_burst(project: Watched) -> bool:
     return len(project.recent) >= BURST and project.recent[-BURST] > trio.current_time() - BURST_WINDOW_S
+
+
+def state_of(project: Watched, dag_ids: tuple[str, ...], import_error: str | None) -> ProjectState:
+    """What the editor shows of it. `import_error`: what is reported of its file, whatever for."""
+    return ProjectState(
+        source=project.files.source,
+        is_compiling=project.is_busy,
+        dag_ids=dag_ids,
+        findings=_findings(project.files, project.outcome, import_error),
+    )
+
+
+def _findings(files: ProjectFiles, outcome: Outcome, import_error: str | None) -> tuple[Finding, ...]:
+    errors = outcome.errors if isinstance(outcome, Failed) else ()
+    if errors:
+        return tuple(
+            Finding(
+                path=join(files.folder, one.path), line=one.line, message=f"{one.what}; {one.why}", remedy=one.remedy
+            )
+            for one in errors
+        )
+    reason = outcome.reason if isinstance(outcome, Failed) else import_error
+    if reason is not None:
+        return (Finding(path=files.source, line=1, message=reason),)
+    specs = outcome.specs if isinstance(outcome, Compiled) else ()
+    warnings = dict.fromkeys(warning for spec in specs for warning in spec.warnings)
+    return tuple(
+        Finding(path=join(files.folder, one.path), line=one.line, message=one.what, remedy=one.remedy, is_warning=True)
+        for one in warnings
+    )
 
 
 def join(folder: str, source_path: str) -> str:

@@ -23,6 +23,7 @@ from leoflowd.config import LiteConfig
 from leoflowd.contract.errors import LeoflowError, StoreUnavailable
 from leoflowd.contract.loading import EMPTY, Loadable
 from leoflowd.contract.values import shown
+from leoflowd.contract.workspace_files import WorkspaceState
 from leoflowd.core.timetable import ask_again_at
 from leoflowd.lite.bundles import prune_bundles
 from leoflowd.lite.environments import Environments, EnvironmentStatistics
@@ -40,6 +41,7 @@ from leoflowd.lite.watched_project import (
     is_in_burst,
     note_compile,
     reads_another,
+    state_of,
 )
 from leoflowd.store import dags
 from leoflowd.store.database import Database
@@ -105,6 +107,10 @@ class Workspace:
         self._threads = trio.CapacityLimiter(THREADS)
         self._look_now = trio.Event()
         self._tried_all = trio.Event()
+        self._is_scanning = False
+        self._version = 0
+        """Of `state`."""
+        self._changed = trio.Event()
         self._compiles_total = 0
         self._scans_total = 0
         self._last_compile_s: float | None = None
@@ -113,7 +119,7 @@ class Workspace:
         return WorkspaceStatistics(
             projects=len(self._projects),
             dags=self._registrations.dag_count,
-            import_errors=self._registrations.error_count,
+            import_errors=len(self._registrations.errors),
             compiling=sum(project.is_busy for project in self._projects.values()),
             compiles_total=self._compiles_total,
             scans_total=self._scans_total,
@@ -130,6 +136,34 @@ class Workspace:
             project.tried_signature = None
             self._look()
         return bool(owners)
+
+    def look(self) -> int:
+        """Files changed: list them now. Any state of a later version than the answer knows of them."""
+        self._look()
+        self._note_change()
+        return self._version
+
+    def state(self) -> WorkspaceState:
+        """What compiling gave, project by project, as `contract.workspace_files` tells it to the editor."""
+        errors = self._registrations.errors
+        return WorkspaceState(
+            version=self._version,
+            is_looking=self._look_now.is_set() or self._is_scanning,
+            projects=tuple(
+                state_of(one, self._registrations.dag_ids(one.files), errors.get(one.files.source))
+                for one in self._projects.values()
+            ),
+        )
+
+    async def wait_changed(self, version: int) -> None:
+        """Until the state is another than that of `version`."""
+        while self._version == version:
+            await self._changed.wait()
+
+    def _note_change(self) -> None:
+        self._version += 1
+        self._changed.set()
+        self._changed = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch until cancelled. Raises `StoreUnavailable`."""
@@ -172,8 +206,10 @@ class Workspace:
     async def _scan_whenever_told(self, nursery: trio.Nursery) -> None:
         while True:
             told = self._look_now.is_set()
-            self._look_now = trio.Event()
+            self._look_now, self._is_scanning = trio.Event(), True
             await self._scan(nursery, by_event=told)
+            self._is_scanning = False
+            self._note_change()
             with trio.move_on_after(RESCAN_S):
                 await self._look_now.wait()
 
@@ -233,6 +269,7 @@ class Workspace:
         finally:
             project.is_busy = False
             self._note_tried()
+            self._note_change()
 
     async def _build_for(self, project: Watched, outcome: Compiled) -> None:
         """The environment of its tasks, for a project that was compiled without: it is to be there when they start."""
@@ -244,6 +281,7 @@ class Workspace:
             if project.outcome is outcome:
                 project.outcome = Failed(str(error), is_temporary=True)
                 await self._registrations.settle(self._projects)
+                self._note_change()
 
     async def _outcome_of(self, files: ProjectFiles) -> Compiled | Failed:
         began = time.perf_counter()
@@ -256,7 +294,7 @@ class Workspace:
         except StoreUnavailable:
             raise
         except DagCompileError as error:
-            outcome = Failed("\n".join(map(str, error.all)), reads=error.reads)
+            outcome = Failed("\n".join(map(str, error.all)), reads=error.reads, errors=error.all)
         except LeoflowError as error:
             outcome = Failed(str(error))
         except Exception as error:  # contain: one project, one recorded outcome

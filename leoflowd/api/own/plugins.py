@@ -1,7 +1,7 @@
 """How our own pages join the unmodified UI: as `external_views` of one plugin, which `GET /api/v2/plugins` answers.
 
 The UI shows such a page in an iframe: under its navigation (`nav`), or as a tab of a Dag, run or task instance, with
-`{DAG_ID}`, `{RUN_ID}`, `{TASK_ID}` and `{MAP_INDEX}` filled in. A new page (editor) is one more entry of VIEWS
+`{DAG_ID}`, `{RUN_ID}`, `{TASK_ID}` and `{MAP_INDEX}` filled in. A new page is one more entry of VIEWS
 and one more file in `ui_static/`.
 """
 
@@ -22,11 +22,14 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     destination: str = "nav"
     category: str | None = None
     """Menu of the navigation; None puts the page beside Home and Dags."""
+    needs_workspace: bool = False
+    """Lite's alone."""
 
 
 VIEWS = (
     View(name="Waits", page="leoflow/pool", url_route="leoflow-waits"),
     View(name="Schedule what-if", page="leoflow/what-if", url_route="leoflow-what-if", category="browse"),
+    View(name="Editor", page="leoflow/editor", url_route="leoflow-editor", category="browse", needs_workspace=True),
     View(name="Daemon tree", page="leoflow/tree", url_route="leoflow-tree", category="browse"),
     View(
         name="Explain",
@@ -65,6 +68,7 @@ def external_views(context: ApiContext) -> list[dict[str, Any]]:
             "destination": view.destination,
         }
         for view in VIEWS
+        if context.editor is not None or not view.needs_workspace
     ]
 
 

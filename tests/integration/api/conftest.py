@@ -14,6 +14,7 @@ from leoflowd.core.rights import ROLES
 from leoflowd.store.api_users import ensure_admin
 from leoflowd.store.database import Database
 from leoflowd.store.log_files import LogFiles
+from tests.fakes.workspace_editor import FakeEditor
 from tests.integration.api.api_client import PASSWORD, Client, Clock
 from tests.integration.api.api_seed import seed
 from tests.integration.api.people import logged_in, put_user
@@ -36,6 +37,7 @@ async def api_context(database: Database, clock: Clock, tmp_path: Path) -> ApiCo
         tree=lambda: {"name": "daemon", "children": []},
         version="0.1.0",
         reparse=lambda dag_id: True,
+        editor=FakeEditor(tmp_path / "workspace"),
         settings={"redis": RedisConfig(url="redis://ann:canary@cache:6379/0")},
     )
 

@@ -21,6 +21,7 @@ from leoflowd.config import LiteConfig
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.dag_spec import CustomTimetable, EnvironmentSpec
 from leoflowd.contract.variable import VariableFacts
+from leoflowd.contract.workspace_files import WorkspaceState
 from leoflowd.lite import file_watch
 from leoflowd.lite.environments import Environments
 from leoflowd.lite.file_watch import FileWatch
@@ -614,3 +615,30 @@ with DAG("{dag_id}"):
                 return await registered(database) == ["reads"] and await task_count(database, "reads") == 4
 
             await until(has_four)
+
+
+async def test_the_state_tells_place_and_remedy_of_a_fault_and_that_it_is_mended(
+    root: Path, database: Database
+) -> None:
+    folder = project(root, "a", "alpha")
+    async with watching(root, database) as workspace:
+        (folder / "helper.py").write_text("COUNT = 1\nCOUNT = (\n")
+        state = await settled_after(workspace, workspace.look())
+        (finding,) = state.projects[0].findings
+        assert (finding.path, finding.line, finding.is_warning) == ("a/helper.py", 2, False)
+        assert finding.remedy
+        assert state.projects[0].dag_ids == ("alpha",)  # the last good version goes on
+        (folder / "helper.py").write_text("COUNT = 2\n")
+        state = await settled_after(workspace, workspace.look())
+        assert [one.findings for one in state.projects] == [()]
+        assert await task_count(database, "alpha") == 2
+
+
+async def settled_after(workspace: Workspace, version: int) -> WorkspaceState:
+    """The first state that knows of what `look` was told of and has nothing left to do."""
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            state = workspace.state()
+            if state.version > version and not state.is_looking and not any(one.is_compiling for one in state.projects):
+                return state
+            await workspace.wait_changed(state.version)

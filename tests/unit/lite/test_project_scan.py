@@ -24,6 +24,7 @@ def test_any_file_of_a_project_changes_its_signature_and_no_other(tmp_path: Path
     (tmp_path / "a" / "lib" / "helper.py").write_text("x = 10\n")
     (tmp_path / "b" / "__pycache__").mkdir()
     (tmp_path / "b" / "__pycache__" / "dag.pyc").write_text("")
+    (tmp_path / "b" / "lib" / ".leoflow-0123").write_text("half")
     after = {files.path: files.signature for files in list_projects_in(tmp_path)}
     assert before["a"] != after["a"]
     assert before["b"] == after["b"]
