@@ -39,6 +39,7 @@ COMMANDS = {
     "rollback": ("leoflowd.cli.versions", "rollback", "Make an older version of a DAG current."),
     "test": ("leoflowd.cli.test", "test", "Run a DAG to the end here, without a server."),
     "tree": ("leoflowd.cli.tree", "tree", "Show the server's components and their state."),
+    "top": ("leoflowd.cli.top", "top", "Watch runs, waits, pools and how late they begin."),
     "waits": ("leoflowd.cli.waits", "waits", "List, explain, probe, fire and fail what tasks wait for."),
     "callbacks": ("leoflowd.cli.callbacks", "callbacks", "List callbacks, mails and alerts; their logs; once more."),
     "actions": ("leoflowd.cli.actions", "actions", "List and answer what tasks ask people."),
