@@ -52,6 +52,11 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
 def verify(client: Client, out: Output, expect: str | None) -> None:
     """Check each row against its seal; names the first that was changed, removed or put there."""
     answer = client.get(f"{PATH}/verify", expect=expect)
+    unkeyed = answer["sealed_without_key"]
+    while answer["broken"] is None and not answer["is_complete"]:
+        answer = client.get(f"{PATH}/verify", expect=expect, after=answer["head"])
+        unkeyed += answer["sealed_without_key"]
+    answer["sealed_without_key"] = unkeyed
     broken = answer["broken"]
     if broken is not None:
         row = "" if broken["event_log_id"] is None else f", row {broken['event_log_id']}"

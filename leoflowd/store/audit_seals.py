@@ -28,6 +28,8 @@ ADVISORY_LOCK = 0x1E0F12
 """`migrations` and `leadership` have the two before it."""
 BATCH = 500
 """Rows sealed in one transaction, or checked in one thread: some 10 ms of CPU."""
+ROWS_MAX = 50_000
+"""That one call checks: seconds, also of a slow machine."""
 _ROW_FIELDS = AuditRow.__struct_fields__
 
 
@@ -36,8 +38,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     checked: int
     open: int
     """Written and not sealed yet: those of the last second, or more while nobody leads."""
+    is_complete: bool
+    """Was the end reached? Else the next call goes on after `head`."""
     unkeyed: int
-    """Sealed without a key: whoever writes the database could have made these seals anew."""
+    """Of these: sealed without a key: whoever writes the database could have made these seals anew."""
     broken: Break | None
 
 
@@ -64,41 +68,49 @@ async def seal_open(conn: Connection, *, key_id: str, key: bytes) -> Head | None
     return Head(position=positions[-1], seal=before, is_keyed=key_id != UNKEYED)
 
 
-async def verify(lane: Lane, keys: Mapping[str, bytes], expected: Head | None = None) -> Report:
-    """Check all seals in order, up to the first that is broken; and that no row is without one.
+async def verify(lane: Lane, keys: Mapping[str, bytes], *, after: Head | None, expected: Head | None) -> Report:
+    """Check the seals in order, after the head that an earlier call ended with or from the first on: up to the first
+    that is broken, or as many as one call takes; with the last of them, that no row is without one.
 
     `keys` by id. `expected`: a head that was kept elsewhere, which has to be in the chain still.
     """
-    head, unkeyed = Head(), 0
-    broken: Break | None = None
-    while broken is None:
+    unkeyed, is_complete = 0, False
+    async with lane.connection() as conn:
+        head, broken = await _find_kept(conn, after)
+    last = head.position + ROWS_MAX
+    while broken is None and not is_complete and head.position < last:
         async with lane.connection() as conn:
             links = [_link(row) for row in await list_rows(conn, _SQL.list_sealed, after=head.position, limit=BATCH)]
-        if not links:
-            break
         broken = await trio.to_thread.run_sync(partial(first_break, head, links, keys))
-        if broken is None:
-            last = links[-1]
+        is_complete = len(links) < BATCH
+        if broken is None and links:
             unkeyed += sum(link.key_id == UNKEYED for link in links)
-            head = Head(position=last.position, seal=last.seal, is_keyed=last.key_id != UNKEYED)
+            end = links[-1]
+            head = Head(position=end.position, seal=end.seal, is_keyed=end.key_id != UNKEYED)
     async with lane.connection() as conn:
         left = await fetch_one(conn, _SQL.count_open, _Open)
         assert left is not None
         if broken is None:
-            broken = await _beside_the_chain(conn, head, left, expected)
+            _, broken = await _find_kept(conn, expected)
+        if broken is None and is_complete:
+            broken = await _beside_the_chain(conn, head, left)
     checked = head.position if broken is None else min(head.position + BATCH, broken.position - 1)
-    return Report(head=head, checked=checked, open=left.open, unkeyed=unkeyed, broken=broken)
+    return Report(head=head, checked=checked, open=left.open, unkeyed=unkeyed, is_complete=is_complete, broken=broken)
 
 
-async def _beside_the_chain(conn: Connection, head: Head, left: _Open, expected: Head | None) -> Break | None:
+async def _find_kept(conn: Connection, kept: Head | None) -> tuple[Head, Break | None]:
+    """A head as it is stored; broken where there is another one in its place, or none."""
+    if kept is None:
+        return Head(), None
+    found = await fetch_one(conn, _SQL.fetch_head_at, Head, position=kept.position)
+    if found is not None and found.seal == kept.seal:
+        return found, None
+    because = "the seal that was kept elsewhere is not there: the log was cut off before it, or sealed anew"
+    return kept, Break(position=kept.position, event_log_id=None, because=because)
+
+
+async def _beside_the_chain(conn: Connection, head: Head, left: _Open) -> Break | None:
     """What no seal that is there can tell."""
-    if expected is not None:
-        found = await fetch_value(conn, _SQL.fetch_seal_at, position=expected.position)
-        if found is None or bytes(found) != expected.seal:
-            because = (
-                f"the seal that was kept elsewhere is not there: the log now ends at {head.position}, or is another"
-            )
-            return Break(position=expected.position, event_log_id=None, because=because)
     if left.first_lost is not None:
         because = "the row was removed before it was sealed"
         return Break(position=head.position + 1, event_log_id=left.first_lost, because=because)

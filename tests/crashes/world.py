@@ -39,7 +39,8 @@ LOOK_S = 0.15
 """Between two looks at the database."""
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 EMPTY = (
-    "DELETE FROM dag; DELETE FROM deleted_dag; DELETE FROM event_log; DELETE FROM history_log; DELETE FROM asset_event;"
+    "DELETE FROM dag; DELETE FROM deleted_dag; DELETE FROM event_log; DELETE FROM audit_seal; DELETE FROM history_log;"
+    "DELETE FROM asset_event;"
 )
 RUN_ID = "r1"
 FIRST = "daemon"

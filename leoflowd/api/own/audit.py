@@ -33,15 +33,17 @@ async def list_events() -> Response:
 
 @blueprint.get("/leoflow/api/audit/verify")
 async def verify() -> Response:
-    """Reads the whole log. `expect=POSITION:SEAL` is a head that was kept elsewhere, as this answer names it."""
+    """Checks the log, 50,000 rows at a time: `after` is the `head` of the answer before, until one `is_complete`.
+    `expect` is a head that was kept elsewhere. A head is POSITION:SEAL."""
     query = Query()
-    expect = query.text("expect")
-    query.check()
-    report = await audit_seals.verify(lane(), context().secrets.audit_keys(), None if expect is None else _head(expect))
+    after, expect = (_head(query, name) for name in ("after", "expect"))
+    keys = context().secrets.audit_keys()
+    report = await audit_seals.verify(lane(), keys, after=after, expected=expect)
     broken = report.broken
     return json_answer(
         {
             "is_intact": broken is None,
+            "is_complete": report.is_complete,
             "checked": report.checked,
             "not_sealed_yet": report.open,
             "sealed_without_key": report.unkeyed,
@@ -51,11 +53,12 @@ async def verify() -> Response:
     )
 
 
-def _head(text: str) -> Head:
+def _head(query: Query, name: str) -> Head | None:
+    text = query.text(name)
+    if text is None:
+        return None
     found = _HEAD.fullmatch(text)
     if found is None:
-        because = (
-            f"{shown(text, 100)!r} is no head of the audit log: it is a position, a colon, and 64 digits of 0-9 and a-f"
-        )
-        raise Invalid(because, location=("query", "expect"))
+        because = f"{shown(text, 100)!r} is no head of the audit log: a position, a colon, and 64 digits of 0-9 and a-f"
+        raise Invalid(because, location=("query", name))
     return Head(position=int(found[1]), seal=bytes.fromhex(found[2]))

@@ -2,7 +2,7 @@
 SELECT pg_advisory_xact_lock(%(key)s);
 
 -- name: fetch_head (index of position)
-SELECT position, seal FROM audit_seal WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1;
+SELECT position, seal, key_id <> '' AS is_keyed FROM audit_seal WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1;
 
 -- name: list_open (partial index audit_seal_open)
 SELECT e.id, e.occurred_at, e.event, e.owner, e.dag_id, e.run_id, e.task_id, e.map_index, e.try_number, e.logical_date,
@@ -20,8 +20,8 @@ SELECT s.position, s.event_id, s.key_id, s.seal, e.id, e.occurred_at, e.event, e
 FROM audit_seal s LEFT JOIN event_log e ON e.id = s.event_id
 WHERE s.position > %(after)s ORDER BY s.position LIMIT %(limit)s;
 
--- name: fetch_seal_at
-SELECT seal FROM audit_seal WHERE position = %(position)s;
+-- name: fetch_head_at
+SELECT position, seal, key_id <> '' AS is_keyed FROM audit_seal WHERE position = %(position)s;
 
 -- name: fetch_unsealed_row (reads the whole log: only `verify` asks)
 SELECT min(e.id) FROM event_log e WHERE e.client IS NOT NULL AND NOT EXISTS (SELECT FROM audit_seal s WHERE s.event_id = e.id);

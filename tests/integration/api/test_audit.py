@@ -15,6 +15,7 @@ from leoflowd.api.context import ApiContext
 from leoflowd.api.rights import NEEDS, SAFE_METHODS, Object
 from leoflowd.core.rights import Right
 from leoflowd.scheduler.audit_seals import AuditSeals
+from leoflowd.store import audit_seals
 from leoflowd.store.database import Database
 from leoflowd.store.secret_box import SecretBox, parse_keys
 from tests.integration.api.api_client import PASSWORD, Client
@@ -263,6 +264,22 @@ async def test_what_was_sealed_anew_after_it_was_changed_is_found_too(
     await change(api_context.db, OPEN_AGAIN + b">= 3")
     await AuditSeals(db=api_context.db, secrets=SecretBox(dict)).look()
     assert (await log.get(VERIFY))["broken"]["position"] == 3
+
+
+async def test_a_long_log_is_checked_in_parts(
+    log: Client, api_context: ApiContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_seals, "BATCH", 2)
+    monkeypatch.setattr(audit_seals, "ROWS_MAX", 4)
+    first = await log.get(VERIFY)
+    assert (first["is_intact"], first["is_complete"], first["checked"]) == (True, False, 4)
+    rest = await log.get(f"{VERIFY}?after={first['head']}")
+    assert (rest["is_intact"], rest["checked"]) == (True, 6)
+    await change(api_context.db, b"UPDATE event_log SET owner = 'bob' WHERE id = (SELECT max(id) FROM event_log)")
+    assert (await log.get(VERIFY))["is_intact"]
+    assert (await log.get(f"{VERIFY}?after={first['head']}"))["broken"]["position"] == 6
+    await change(api_context.db, OPEN_AGAIN + b"= 4")
+    assert (await log.get(f"{VERIFY}?after={first['head']}"))["broken"]["position"] == 4
 
 
 async def test_an_end_that_was_cut_off_is_found_by_whoever_kept_it(log: Client, api_context: ApiContext) -> None:

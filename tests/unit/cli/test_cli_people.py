@@ -141,7 +141,7 @@ def test_whoever_changes_his_password_stays_logged_in(
 # --- the audit log -------------------------------------------------------------------------------------------------
 
 HEAD = f"6:{'0' * 64}"
-WHOLE = {"checked": 6, "not_sealed_yet": 1, "sealed_without_key": 0, "head": HEAD, "broken": None}
+WHOLE = {"is_complete": True, "checked": 6, "not_sealed_yet": 1, "sealed_without_key": 0, "head": HEAD, "broken": None}
 
 
 def test_a_log_that_is_whole_names_its_head(leoflow, server) -> None:
@@ -151,6 +151,16 @@ def test_a_log_that_is_whole_names_its_head(leoflow, server) -> None:
     assert requests[0].url.params["expect"] == HEAD
     server(lambda _: httpx.Response(200, json=WHOLE | {"sealed_without_key": 2}))
     assert "2 of them were sealed without a key" in leoflow("audit", "verify").out
+
+
+def test_a_long_log_is_verified_in_parts(leoflow, server) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_first = "after" not in request.url.params
+        return httpx.Response(200, json=WHOLE | {"is_complete": not is_first, "sealed_without_key": 3 * is_first})
+
+    requests = server(answer)
+    assert leoflow("audit", "verify", "-o", "json").document["sealed_without_key"] == 3
+    assert [request.url.params.get("after") for request in requests] == [None, HEAD]
 
 
 def test_a_log_that_is_broken_fails_and_names_the_row(leoflow, server) -> None:
