@@ -64,7 +64,8 @@ HEAD = f"""# What of Airflow's API is there
 
 Made by `make docs` from the OpenAPI documents of Airflow {UI_VERSION} and the routes of the application; do not edit.
 An operation that is not there answers 404 with a `detail` that says so. Where behaviour differs:
-[differences](differences.md). Leoflow's own routes begin with `/api/v2/leoflow` and `/leoflow`.
+[differences](differences.md). Leoflow's own routes begin with `/api/v2/leoflow` and `/leoflow`;
+a server describes all that it serves at `/docs` and `/openapi.json` ([ADR 90](adr/0090-the-api-describes-itself.md)).
 """
 
 

@@ -61,6 +61,7 @@ MODULES: tuple[str, ...] = (
     "own.metrics",
     "own.probes",
     "own.hooks",
+    "own.docs",
     "ui.shell",
     "ui.backfills",
     "ui.connections",

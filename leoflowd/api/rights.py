@@ -60,6 +60,8 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.NONE, Object.NONE, "login: redirect_to_login logout"),
     (Right.NONE, Object.NONE, "public_monitor: version health"),
     (Right.NONE, Object.NONE, "static_files: log_in login_file login_page own_file own_page package_file ui_file"),
+    # the API's description, the same for everybody
+    (Right.NONE, Object.NONE, "own_docs: openapi docs_page"),
     # ask for a proof of their own: see own/metrics.py and own/hooks.py
     (Right.NONE, Object.NONE, "own_metrics: metrics"),
     (Right.NONE, Object.NONE, "own_probes: livez readyz"),

@@ -229,7 +229,7 @@ async def _file(name: str) -> Response:
 async def page_fallback() -> Response | None:
     """What `app` answers to a GET that no route serves: the UI's index page, or None where that would mislead.
 
-    A program that asks for something that is not here (`/openapi.json`, `/metrics.txt`) is told so, in JSON: a page
+    A program that asks for something that is not here (`/swagger.json`, `/metrics.txt`) is told so, in JSON: a page
     with status 200 would be a riddle. Whoever accepts HTML in so many words is a browser, whose pages the UI knows.
     """
     path = request.path

@@ -7,11 +7,13 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, Response, expect, sync_playwright
 
-from loadtests.lite_process import Lite
+from leoflowd.lite.npm_packages import TARBALLS_VARIABLE
+from loadtests.lite_process import PASSWORD, USERNAME, Lite, temporary_folder
 from tests.conftest import PATIENCE_S, missing
 
 expect.set_options(timeout=1000 * PATIENCE_S)
@@ -80,6 +82,28 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def lite_with_packages(lite_environment: dict[str, str], npm_tarballs: Path, artifacts: Path) -> Iterator[Lite]:
+    """A Lite whose own pages have what they use of npm."""
+    with temporary_folder("leoflow-pages-") as root:
+        (root / "workspace").mkdir()
+        environment = lite_environment | {TARBALLS_VARIABLE: str(npm_tarballs)}
+        lite = Lite(workspace=root / "workspace", data_dir=root / "data", env=environment)
+        try:
+            with lite:
+                yield lite
+        finally:
+            (artifacts / "lite-with-packages.txt").write_text(lite.output())
+
+
+def log_in(page: Page) -> None:
+    page.goto("/auth/login")
+    page.locator("input[name=username]").fill(USERNAME)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("button[type=submit]").click()
+    page.wait_for_url(re.compile("/(dags)?$"))
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,18 @@
 """A real browser and the editor: open, edit, break, see the marker, mend; the list of DAGs has what was saved.
 
-The tests of this module are one visit: they share a tab and build on each other, top to bottom. The Lite is this
-module's own, with Monaco.
+The tests of this module are one visit: they share a tab and build on each other, top to bottom.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
-from loadtests.lite_process import PASSWORD, USERNAME, Lite, temporary_folder, wait_until
-from tests.e2e.conftest import Complaints
+from loadtests.lite_process import Lite, wait_until
+from tests.e2e.conftest import Complaints, log_in
 
 DAG = """\
 from airflow.sdk import DAG, task
@@ -30,18 +28,11 @@ with DAG("edited", schedule=None):
 
 
 @pytest.fixture(scope="module")
-def lite(lite_environment: dict[str, str], npm_tarballs: Path, artifacts: Path) -> Iterator[Lite]:
-    with temporary_folder("leoflow-editor-") as root:
-        project = root / "workspace" / "etl"
-        project.mkdir(parents=True)
-        (project / "dag.py").write_text(DAG)
-        environment = lite_environment | {"LEOFLOW_NPM_TARBALLS": str(npm_tarballs)}
-        lite = Lite(workspace=root / "workspace", data_dir=root / "data", env=environment)
-        try:
-            with lite:
-                yield lite
-        finally:
-            (artifacts / "editor-output.txt").write_text(lite.output())
+def lite(lite_with_packages: Lite) -> Lite:
+    project = lite_with_packages.workspace / "etl"
+    project.mkdir()
+    (project / "dag.py").write_text(DAG)
+    return lite_with_packages
 
 
 def editor(page: Page) -> FrameLocator:
@@ -74,11 +65,7 @@ def replace_text(frame: FrameLocator, text: str) -> None:
 
 def test_a_user_logs_in(page: Page, complaints: Complaints) -> None:
     complaints.is_logging_in = True
-    page.goto("/auth/login")
-    page.locator("input[name=username]").fill(USERNAME)
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.locator("button[type=submit]").click()
-    page.wait_for_url(re.compile("/(dags)?$"))
+    log_in(page)
     complaints.is_logging_in = False
 
 

@@ -145,8 +145,11 @@ async def tree() -> Response:
 
 def _canary_terms(query: Query) -> CanaryTerms | None:
     """Raises `Unprocessable`, `Invalid`."""
-    names = {"share": "canary", "rollback_above": "rollback_above", "after": "after"}
-    given = {field: query.integer(name) for field, name in names.items()}
+    given = {
+        "share": query.integer("canary"),
+        "rollback_above": query.integer("rollback_above"),
+        "after": query.integer("after"),
+    }
     query.check()
     given = {field: value for field, value in given.items() if value is not None}
     if not given:

@@ -16,6 +16,7 @@ from leoflowd.api import auth
 from leoflowd.api.answers import json_answer
 from leoflowd.api.bodies import FORM, LOGIN_MAX_BYTES, read_body, read_form
 from leoflowd.api.context import context
+from leoflowd.api.paging import Query
 from leoflowd.api.problems import BadRequest, FieldError, Unprocessable, UnsupportedMediaType
 from leoflowd.contract.errors import NotAllowed
 
@@ -67,7 +68,7 @@ async def login_without_password() -> Response:
 @blueprint.get("/api/v2/auth/login")
 async def redirect_to_login() -> Response:
     """The UI sends the browser here after a 401."""
-    target = request.args.get("next")
+    target = Query().text("next")
     query = ""
     if target:
         if not is_safe_next(target, request.host):

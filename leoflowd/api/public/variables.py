@@ -42,7 +42,7 @@ class VariableBody(StrictBody, frozen=True, kw_only=True):
     """Add and change. What is absent stays as it is."""
 
     key: Key
-    value: msgspec.Raw = ABSENT
+    value: msgspec.Raw = msgspec.field(default_factory=lambda: ABSENT)  # a default would be part of its JSON schema
     """Any JSON: a text is stored as it is, everything else as JSON text. In a change, null leaves it as it is."""
     description: str | Unset | None = msgspec.UNSET
     team_name: str | None = None

@@ -56,7 +56,7 @@ def _merged_rows(versions: list[dags.VersionRow], subset: Subset | None) -> tupl
 @blueprint.get("/grid/ti_summaries/<dag_id>")
 async def ti_summaries(dag_id: str) -> Response:
     """One NDJSON line per known run, sent as soon as it is there, so that the first columns paint at once."""
-    run_ids = list(dict.fromkeys(request.args.getlist("run_ids")))[:MAX_SUMMARY_RUNS]
+    run_ids = list(dict.fromkeys(Query().texts("run_ids") or []))[:MAX_SUMMARY_RUNS]
     async with lane().connection() as conn:
         if not await ui_dags.is_known_dag(conn, dag_id=dag_id):
             raise NotFound(f"Dag with id {dag_id} was not found")

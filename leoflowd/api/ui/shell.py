@@ -49,7 +49,7 @@ def build_config(api: ApiConfig, *, has_connection_test: bool) -> dict[str, Any]
         "auto_refresh_interval": api.auto_refresh_interval_s,
         "hide_paused_dags_by_default": False,
         "instance_name": f"{api.instance_name} {api.edition}".strip(),
-        "enable_swagger_ui": False,
+        "enable_swagger_ui": True,
         "require_confirmation_dag_change": False,
         "default_wrap": False,
         "test_connection": "Enabled" if has_connection_test and api.test_connection else "Disabled",

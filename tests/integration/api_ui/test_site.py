@@ -82,7 +82,7 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("path", "accept", "is_page"),
         [
-            ("/openapi.json", "text/html", False),
+            ("/swagger.json", "text/html", False),
             ("/robots.txt", "*/*", False),
             ("/graphql", "*/*", False),
             ("/graphql", "text/html,*/*;q=0.8", True),
