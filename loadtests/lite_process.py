@@ -102,7 +102,9 @@ class Lite:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         command = [str(Path(sys.executable).parent / "leoflow"), "lite", "--workspace", str(self.workspace)]
         command += ["--port", str(self._port), "--data-dir", str(self.data_dir)]
-        env = {**os.environ, "LEOFLOW_ADMIN_PASSWORD": PASSWORD, MARK: str(self.data_dir), **self._env, **env}
+        # npm is not asked for what only the editor and the pages of the API need; `env` may name a folder that has it
+        own = {"LEOFLOW_ADMIN_PASSWORD": PASSWORD, "LEOFLOW_NPM_TARBALLS": str(self.data_dir), MARK: str(self.data_dir)}
+        env = {**os.environ, **own, **self._env, **env}
         if self.code is not None:
             env["PYTHONPATH"] = os.pathsep.join(str(self.code / folder) for folder in ("", "agent", "sensors"))
         with self.output_path.open("wb") as output:

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import pytest
 import trio_asyncio  # noqa: F401  # first: it takes over asyncio's policy when it is imported
 
-from leoflowd.lite.npm_packages import PACKAGES, TARBALLS_VARIABLE
+from leoflowd.lite.npm_packages import PACKAGES
 from leoflowd.lite.ui_assets import WHEEL_VARIABLE, prepare_ui
 from loadtests.lite_process import PATIENCE, Api, Lite, temporary_folder
 
@@ -191,10 +191,9 @@ def npm_tarballs() -> Path:
 
 
 @pytest.fixture(scope="session")
-def lite_environment(airflow_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """For every Lite of the tests: the UI comes from the wheel at hand, so that none downloads it again, and our own
-    pages do without their packages."""
-    return {"LEOFLOW_UI_WHEEL": str(airflow_wheel), TARBALLS_VARIABLE: str(tmp_path_factory.mktemp("no-packages"))}
+def lite_environment(airflow_wheel: Path) -> dict[str, str]:
+    """For every Lite of the tests: the UI comes from the wheel at hand, so that none downloads it again."""
+    return {"LEOFLOW_UI_WHEEL": str(airflow_wheel)}
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import FrameLocator, Page, expect
+from playwright.sync_api import FrameLocator, Page, Route, expect
 
 from loadtests.lite_process import Lite, wait_until
 from tests.e2e.conftest import Complaints, log_in
@@ -166,3 +166,21 @@ def test_examples_come_and_a_folder_goes_when_its_name_is_typed(page: Page, lite
     yes.click()
     expect(frame.get_by_role("button", name="examples", exact=True)).to_have_count(0)
     wait_until(lambda: not (lite.workspace / "examples").exists(), within_s=5, what="the folder to be gone")
+
+
+def test_without_monaco_a_plain_field_edits_and_saves(page: Page, lite: Lite) -> None:
+    def without(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace('data-has-monaco="yes"', 'data-has-monaco="no"'))
+
+    page.route("**/leoflow/editor", without)
+    frame = editor(page)
+    expect(frame.get_by_text("so this is a plain text field")).to_be_visible()
+    frame.get_by_role("button", name="etl", exact=True).click()
+    frame.get_by_role("button", name="dag.py", exact=True).click()
+    expect(frame.get_by_role("heading", name="etl/dag.py")).to_be_visible()
+    frame.get_by_role("textbox", name="Text of the file").fill(DAG.replace('"edited"', '"plain"'))
+    page.keyboard.press("Control+s")
+    expect(frame.get_by_role("status")).to_have_text("Saved and compiled: plain")
+    assert (lite.workspace / "etl" / "dag.py").read_text() == DAG.replace('"edited"', '"plain"')
+    page.unroute("**/leoflow/editor")
