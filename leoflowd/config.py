@@ -89,6 +89,58 @@ class ApiConfig(Section, frozen=True, kw_only=True):
         return f"ApiConfig(host={self.host!r}, port={self.port!r}, base_path={self.base_path!r})"
 
 
+class Passwords(StrEnum):
+    """Who may log in with one, where an identity provider vouches for people."""
+
+    ALL = "all"
+    """All users that are of this server."""
+    ADMINS = "admins"
+    """Administrators of this server: for the day on which the provider is down."""
+    NONE = "none"
+
+
+class OidcConfig(Section, frozen=True, kw_only=True):
+    """Logins by OpenID Connect (ADR 91)."""
+
+    issuer: str = ""
+    """As the provider writes it in its tokens; empty = there is none."""
+    public_url: str = ""
+    """Under which browsers reach this server, base path included: `https://leoflow.example.com`. The provider is told
+    `<public_url>/auth/oidc/callback`."""
+    client_id: str = ""
+    client_secret: str = ""
+    client_secret_file: Path | None = None
+    """Holds the secret, and nothing else; read at every login. Neither: a public client, which PKCE alone protects."""
+    scopes: str = "openid profile email"
+    username_claims: tuple[str, ...] = ("preferred_username", "email")
+    """The first of them that is there is the user's name."""
+    groups_claim: str = "groups"
+    """`realm_access.roles` is one inside another."""
+    group_roles: str = ""
+    """`GROUP=ROLE; GROUP=ROLE`: whose roles follow at each login."""
+    group_teams: str = ""
+    """`GROUP=TEAM; GROUP=TEAM`, likewise."""
+    default_role: str = ""
+    """Of whom no group gives one; empty = he may not log in. Without `group_roles`: that of a new user."""
+    email_domains: tuple[str, ...] = ()
+    """Only verified addresses of these may log in; empty = all."""
+    name: str = "single sign-on"
+    """On the button: "Log in with ..."."""
+    passwords: Passwords = Passwords.ALL
+    session_ttl_s: Annotated[int, msgspec.Meta(ge=60)] = 3600
+    """Then the provider is asked again, who knows the groups of that moment; browsers do so by themselves."""
+    end_session: bool = True
+    """Logging out ends the session at the provider, too."""
+    ca_file: Path | None = None
+    """CAs of the provider, where the system does not know them."""
+    timeout_s: Positive = 10.0
+    """For each answer of the provider."""
+
+    @override
+    def __repr__(self) -> str:
+        return f"OidcConfig(issuer={self.issuer!r}, client_id={self.client_id!r})"
+
+
 class SchedulerConfig(Section, frozen=True, kw_only=True):
     sweep_interval_s: float = 5.0
     """The guarantee behind every lost hint."""
@@ -386,6 +438,7 @@ class Config(Section, frozen=True, kw_only=True):
     admin_password: str | None = None
     """Of the user `admin`, needed at the first start of a cluster; Lite makes one."""
     api: ApiConfig = ApiConfig()
+    oidc: OidcConfig = OidcConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     agents: AgentsConfig = AgentsConfig()
     dags: DagsConfig = DagsConfig()
@@ -465,6 +518,7 @@ def _of_cluster(cluster: LiteClusterConfig, data_dir: Path) -> dict[str, str]:
 
 SECTIONS: dict[str, type[Section]] = {
     "api": ApiConfig,
+    "oidc": OidcConfig,
     "scheduler": SchedulerConfig,
     "agents": AgentsConfig,
     "dags": DagsConfig,

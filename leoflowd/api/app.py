@@ -52,6 +52,7 @@ MODULES: tuple[str, ...] = (
     "own.run_diff",
     "own.tokens",
     "own.users",
+    "own.oidc",
     "own.roles",
     "own.audit",
     "own.waits",

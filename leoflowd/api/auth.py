@@ -20,6 +20,7 @@ from leoflowd.api.context import ApiContext, context
 from leoflowd.api.login_limits import LoginLimits
 from leoflowd.api.problems import NotAuthenticated
 from leoflowd.api.rights import LOGIN_ONLY, NEEDS, SAFE_METHODS
+from leoflowd.config import Passwords
 from leoflowd.contract.access_token import claims_to_be_one, hash_of, is_access_token
 from leoflowd.contract.errors import Invalid, NotAllowed, NotFound
 from leoflowd.contract.values import shown
@@ -290,11 +291,16 @@ async def _key(ctx: ApiContext) -> bytes:
 async def log_in(username: str, password: str) -> api_users.UserRow:
     """The user with this password. Raises `NotAuthenticated`, or `TooManyRequests` for a client that guesses."""
     state, ctx = _state(), context()
+    allowed = Passwords.ALL if ctx.oidc is None else ctx.oidc.config.passwords
+    if allowed is Passwords.NONE:
+        raise NotAllowed("This server takes no passwords: log in through its identity provider")
     if len(password) > api_users.PASSWORD_MAX_LENGTH:
         raise Invalid("the password is too long", location=("body", "password"))
     async with ctx.db.api.connection() as conn:
         user = await api_users.fetch_user(conn, username)
     # an unknown user costs as much time as a wrong password, so that names cannot be told apart
+    if user is not None and not _has_password(user, allowed):
+        user = None
     password_hash = user.password_hash if user is not None else api_users.DUMMY_HASH
     with state.limits.attempt(client_address(), username, ctx.now()):
         right = await trio.to_thread.run_sync(api_users.verify_password, password_hash, password, limiter=state.hashing)
@@ -320,6 +326,10 @@ async def _record(conn: Connection, event: str, username: str | None, extra: dic
     """Where nobody is the caller of the request; else `api.audit`."""
     now = context().now()
     await insert_event(conn, now=now, event=event, owner=username, extra=extra, client=client_address())
+
+
+def _has_password(user: api_users.UserRow, allowed: Passwords) -> bool:
+    return not user.is_federated and (allowed is Passwords.ALL or user.is_admin)
 
 
 async def check_own_password(password: str) -> None:

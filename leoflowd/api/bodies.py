@@ -109,11 +109,11 @@ async def read_body(
     return await trio.to_thread.run_sync(_decode, document, ready(kind), check)
 
 
-async def read_form() -> dict[str, str]:
+async def read_form(max_bytes: int = LOGIN_MAX_BYTES) -> dict[str, str]:
     """The fields of a form that is sent before a login. Raises `Unprocessable`, `UnsupportedMediaType`."""
     if request.mimetype != FORM:
         raise UnsupportedMediaType(f"Unsupported Media Type: send the form as {FORM}")
-    document = await raw_body(LOGIN_MAX_BYTES)
+    document = await raw_body(max_bytes)
     try:
         fields = dict(parse_qsl(document.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX))
     except ValueError as error:

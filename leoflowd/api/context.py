@@ -12,6 +12,7 @@ from typing import Any
 
 from quart import current_app
 
+from leoflowd.api.identity_provider import IdentityProvider
 from leoflowd.config import ApiConfig
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.logs import LogStore
@@ -40,6 +41,8 @@ class ApiContext:
     """This daemon's share of the cheap-task pool; None: it has none."""
     secrets: SecretBox = field(default_factory=lambda: SecretBox(dict))
     """What connections are encrypted with; without a key, those with secrets are refused."""
+    oidc: IdentityProvider | None = None
+    """Who vouches for people beside our own passwords; None: nobody, as in Lite."""
     paused_at_creation: bool = False
     """A new DAG begins paused, where its file says nothing of it."""
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -66,6 +66,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.NONE, Object.NONE, "own_metrics: metrics"),
     (Right.NONE, Object.NONE, "own_probes: livez readyz"),
     (Right.NONE, Object.NONE, "own_hooks: receive"),
+    (Right.NONE, Object.NONE, "own_oidc: login_methods begin callback cli_token logged_out backchannel_logout"),
     # DAGs
     (Right.READ, Object.FILTERED, "public_dags: list_dags list_stats list_tags list_warnings"),
     (Right.READ, Object.PATH, "public_dags: get_dag get_dag_details favorite_dag unfavorite_dag"),

@@ -11,6 +11,7 @@ import hashlib
 import html
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlencode
 
 import msgspec
 import trio
@@ -20,9 +21,10 @@ from leoflowd.api import auth
 from leoflowd.api.bodies import read_form
 from leoflowd.api.compression import accepts_gzip
 from leoflowd.api.context import ApiContext, context
+from leoflowd.api.oidc_flow import RENEW
 from leoflowd.api.problems import NotAuthenticated, TooManyRequests
 from leoflowd.api.public.login import is_safe_next
-from leoflowd.config import ApiConfig
+from leoflowd.config import ApiConfig, Passwords
 from leoflowd.contract.errors import LeoflowError, NotFound
 
 blueprint = Blueprint("static_files", __name__)
@@ -266,7 +268,14 @@ def _html(page: str, status: int = 200) -> Response:
 
 @blueprint.get("/auth/login")
 async def login_page() -> Response:
-    return await _login_form(request.args.get("next", ""), "", 200)
+    """Straight to the identity provider where most have no password, or whose login came from there and is over;
+    `?password` shows the form all the same."""
+    target, oidc = request.args.get("next", ""), context().oidc
+    is_forwarded = oidc is not None and (oidc.config.passwords is not Passwords.ALL or RENEW in request.cookies)
+    if is_forwarded and "password" not in request.args:
+        there = f"{context().config.base_path}auth/oidc/login?{urlencode({'next': checked_next(target)})}"
+        return Response(b"", 303, headers={"Location": there, "Cache-Control": "no-store"})
+    return await login_form(target, "", 200)
 
 
 @blueprint.post("/auth/login")
@@ -276,19 +285,19 @@ async def log_in() -> Response:
     form = await read_form()
     target, username, password = form.get("next", ""), form.get("username", ""), form.get("password", "")
     if not username or not password:
-        return await _login_form(target, "Enter a user name and a password.", 400, username)
+        return await login_form(target, "Enter a user name and a password.", 400, username)
     try:
         user = await auth.log_in(username, password)
     except NotAuthenticated:
-        return await _login_form(target, "Wrong user name or password.", 401, username)
+        return await login_form(target, "Wrong user name or password.", 401, username)
     except TooManyRequests as error:
-        answer = await _login_form(target, str(error), 429, username)
+        answer = await login_form(target, str(error), 429, username)
         answer.headers["Retry-After"] = str(error.retry_after_s)
         return answer
     ctx = context()
     token = await auth.issue_token(user.username, ctx.config.token_ttl_s)
     await auth.record_login(user.username)
-    answer = Response(b"", 303, headers={"Location": _checked_next(target), "Cache-Control": "no-store"})
+    answer = Response(b"", 303, headers={"Location": checked_next(target), "Cache-Control": "no-store"})
     if auth.cookie_path() != "/":
         # one at the root would be sent as well and might be an old one
         answer.delete_cookie(auth.COOKIE, path="/")
@@ -303,24 +312,42 @@ async def log_in() -> Response:
     return answer
 
 
-def _checked_next(target: str) -> str:
+def checked_next(target: str) -> str:
     """Where to go after the login: a place on this site, else its start page."""
     return target if target and is_safe_next(target, request.host) else context().config.base_path
 
 
-async def _login_form(target: str, message: str, status: int, username: str = "") -> Response:
+async def login_form(target: str, message: str, status: int, username: str = "") -> Response:
     """The form; after a refusal with the user name that was given, and never the password."""
-    config = context().config
-    page = (await _site(context())).pages["login"]
-    fields = {
-        "{{ next }}": _checked_next(target),
-        "{{ message }}": message,
-        "{{ instance_name }}": config.instance_name,
-        "{{ edition }}": config.edition,
-        "{{ username }}": username,  # last: nothing that somebody typed is filled in further
-    }
+    config, oidc, onward = context().config, context().oidc, checked_next(target)
+    passwords = Passwords.ALL if oidc is None else oidc.config.passwords
+    has_form = passwords is Passwords.ALL or (
+        passwords is Passwords.ADMINS and ("password" in request.args or request.method == "POST")
+    )
+    return await filled_page(
+        "login",
+        {
+            "{{ next }}": onward,
+            "{{ message }}": message,
+            "{{ kind }}": "bad" if status >= 400 else "",
+            "{{ form }}": "" if has_form else "hidden",
+            "{{ by_password }}": "hidden" if has_form or passwords is Passwords.NONE else "",
+            "{{ provider }}": "hidden" if oidc is None else "",
+            "{{ provider_href }}": f"auth/oidc/login?{urlencode({'next': onward})}",
+            "{{ provider_name }}": "" if oidc is None else oidc.config.name,
+            "{{ instance_name }}": config.instance_name,
+            "{{ edition }}": config.edition,
+            "{{ username }}": username,  # last: nothing that somebody typed is filled in further
+        },
+        status,
+    )
+
+
+async def filled_page(name: str, fields: Mapping[str, str], status: int = 200) -> Response:
+    """One of our pages, filled in; kept by nobody."""
+    text = (await _site(context())).pages[name]
     for placeholder, value in fields.items():
-        page = page.replace(placeholder, html.escape(value))
-    answer = _html(page, status)
+        text = text.replace(placeholder, html.escape(value))
+    answer = _html(text, status)
     answer.headers["Cache-Control"] = "no-store"
     return answer

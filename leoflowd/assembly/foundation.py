@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import trio
@@ -22,6 +23,7 @@ from leoflowd import telemetry
 from leoflowd.agents.callbacks import CallbackReports
 from leoflowd.agents.service import AgentService
 from leoflowd.api.context import ApiContext
+from leoflowd.api.identity_provider import IdentityProvider
 from leoflowd.api.server import ApiServer
 from leoflowd.assembly.parts import Component, Term
 from leoflowd.assembly.places import Kept, LogPart
@@ -386,6 +388,7 @@ def build_api(
         version=release(),
         pool=None if waits is None else waits.pool,
         secrets=box_of(base.config.secrets),
+        oidc=_identity_provider(base),
         paused_at_creation=base.config.dags.paused_at_creation,
         settings={name: getattr(base.config, name) for name in SECTIONS},
         reparse=reparse,
@@ -394,6 +397,20 @@ def build_api(
         test_connection=ConnectionCheck(base.policy).check if config.test_connection else None,
     )
     return ApiServer(context, shutdown=base.stop.wait)
+
+
+def _identity_provider(base: Foundation) -> IdentityProvider | None:
+    """Raises `ConfigRefused`."""
+    config, base_path = base.config.oidc, base.config.api.base_path
+    if not config.issuer:
+        return None
+    provider = IdentityProvider(config, base.now)
+    if urlsplit(provider.public_url).path != base_path:
+        raise ConfigRefused(
+            f"LEOFLOW_OIDC_PUBLIC_URL is {config.public_url}, and LEOFLOW_API_BASE_PATH is {base_path}: the path of "
+            "the one must be the other"
+        )
+    return provider
 
 
 def connections_of(base: Foundation, lane: Lane) -> ConnectionBook:

@@ -1,4 +1,5 @@
-"""`leoflow auth`: exchange a password for a token and save it, readable by the user alone; access tokens for programs.
+"""`leoflow auth`: a password, or a login in the browser, for a token that is saved, readable by the user alone; access
+tokens for programs.
 
 What `LEOFLOW_TOKEN` and `--token` give is no saved login: `logout` leaves it alone, `revoke-token` ends it by name.
 """
@@ -28,13 +29,25 @@ def auth() -> None:
 
 
 @auth.command()
-@click.option("--username", envvar="LEOFLOW_USERNAME", default="admin", show_default=True)
+@click.option("--username", envvar="LEOFLOW_USERNAME", help="Log in with a password.  [default: admin]")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin; else LEOFLOW_PASSWORD, else ask.")
+@click.option("--no-browser", is_flag=True, help="Show the address instead of opening it; of a server with OIDC.")
 @server_command
-def login(client: Client, out: Output, username: str, password_stdin: bool) -> None:
-    """Save a token for the server, which also becomes the default server."""
-    password = _password(username, out, from_stdin=password_stdin)
+def login(client: Client, out: Output, username: str | None, password_stdin: bool, no_browser: bool) -> None:
+    """Save a token for the server, which also becomes the default server.
+
+    Where the server has an identity provider, and neither a user nor a password is given, this is done in your browser.
+    """
     client.forget_token()
+    if username is None and not password_stdin and not os.environ.get("LEOFLOW_PASSWORD"):
+        from leoflowd.cli import browser_login
+
+        if (name := browser_login.provider_of(client)) is not None:
+            made = browser_login.log_in(client, out, name, opens=not no_browser)
+            _save(client, out, made["access_token"], made["username"])
+            return
+    username = username or "admin"
+    password = _password(username, out, from_stdin=password_stdin)
     try:
         answer = client.post("/auth/token", {"username": username, "password": password})
     except CommandFailed as failure:
@@ -45,8 +58,12 @@ def login(client: Client, out: Output, username: str, password_stdin: bool) -> N
                 "with `leoflow lite reset-password`",
             ) from failure
         raise
+    _save(client, out, answer["access_token"], username)
+
+
+def _save(client: Client, out: Output, token: str, username: str) -> None:
     path = saved_login.config_path()
-    saved_login.save(client.login.server, answer["access_token"], path)
+    saved_login.save(client.login.server, token, path)
     document = {"server": client.login.server, "username": username, "saved": str(path)}
     out.show(document, lambda: echo(f"logged in at {client.login.server} as {username}"))
 

@@ -40,6 +40,9 @@ class UserRow(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     sessions_valid_from: datetime
     disabled_at: datetime | None
+    is_federated: bool
+    """An identity provider vouches for him, and no password does."""
+    is_admin: bool
 
     @override
     def __repr__(self) -> str:
@@ -90,6 +93,11 @@ async def insert_revoked_session(conn: Connection, *, session: str, expires_at: 
     """Refuse all its tokens from now on, until the last has expired; forgets what has expired anyway."""
     await execute(conn, _SQL.delete_expired_revocations, now=now)
     await execute(conn, _SQL.insert_revoked_token, jti=session, expires_at=expires_at)
+
+
+async def insert_used_code(conn: Connection, code_id: str, expires_at: datetime) -> bool:
+    """False: it was used before."""
+    return await execute(conn, _SQL.insert_revoked_token, jti=code_id, expires_at=expires_at) == 1
 
 
 async def ensure_admin(conn: Connection, username: str, password: str, now: datetime) -> bool:
@@ -178,8 +186,9 @@ def _no_such_role(roles: Sequence[str]) -> Invalid:
 
 
 async def set_password(conn: Connection, username: str, password_hash: str, now: datetime) -> None:
-    """Ends its sessions and personal tokens."""
-    await execute(conn, _SQL.mark_password, username=username, password_hash=password_hash, now=now)
+    """Ends its sessions and personal tokens. Raises `Conflict` for whom an identity provider vouches."""
+    if not await execute(conn, _SQL.mark_password, username=username, password_hash=password_hash, now=now):
+        raise Conflict(f"`{username}` logs in through the identity provider, and has no password here")
 
 
 async def set_disabled(conn: Connection, username: str, now: datetime, *, disabled: bool) -> None:

@@ -86,7 +86,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "leoflow.allowedHosts" -}}
 {{- $name := include "leoflow.fullname" . -}}
 {{- $hosts := concat (list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace)) .Values.ingress.hosts .Values.gateway.hosts .Values.allowedHosts -}}
+{{- with .Values.oidc.publicUrl -}}{{- $hosts = append $hosts (index (urlParse .) "hostname") -}}{{- end -}}
 {{ join "," ($hosts | uniq) }}
+{{- end -}}
+
+{{- /* {group: [name, name]} as the daemon reads it. */ -}}
+{{- define "leoflow.groupMap" -}}
+{{- $entries := list -}}
+{{- range $group, $names := . }}{{ range $name := $names }}{{ $entries = append $entries (printf "%s=%s" $group $name) }}{{ end }}{{ end -}}
+{{ join "; " $entries }}
 {{- end -}}
 
 {{- define "leoflow.podSecurity" -}}
@@ -125,6 +133,12 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 {{- if and .Values.redis.enabled (not .Values.redis.url) (not .Values.redis.existingSecret) -}}
 {{- fail "no Redis: set redis.url, or redis.existingSecret to a Secret with the URL of a Redis 6 or newer; or redis.enabled=false to do without" -}}
+{{- end -}}
+{{- if and .Values.oidc.issuer (or (not .Values.oidc.publicUrl) (not .Values.oidc.clientId)) -}}
+{{- fail "oidc.issuer is set: set oidc.publicUrl and oidc.clientId, too" -}}
+{{- end -}}
+{{- if and .Values.oidc.issuer (not .Values.oidc.groupRoles) (not .Values.oidc.defaultRole) -}}
+{{- fail "nobody could log in through oidc.issuer: set oidc.groupRoles or oidc.defaultRole" -}}
 {{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts is empty: name the hosts" -}}

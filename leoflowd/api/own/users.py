@@ -76,7 +76,7 @@ async def get_user(username: str) -> Response:
 @blueprint.post(USERS)
 async def create_user() -> Response:
     body = await read_body(UserBody, LOGIN_MAX_BYTES)
-    _check_username(body.username)
+    check_username(body.username)
     roles = list(dict.fromkeys(body.roles))
     password_hash = await _hash(body.password, "password")
     async with lane().transaction() as conn:
@@ -142,7 +142,7 @@ async def _hash(password: str, field: str) -> str:
     return await auth.hash_password(password)
 
 
-def _check_username(username: str) -> None:
+def check_username(username: str) -> None:
     checked_name(username, "the user name", max_length=USERNAME_MAX, location=("body", "username"))
     if username.lower().startswith(auth.SERVICE_PREFIX):
         raise Invalid(

@@ -12,7 +12,7 @@ import msgspec
 from quart import Blueprint, Response, request
 from typing_extensions import override
 
-from leoflowd.api import auth
+from leoflowd.api import auth, oidc_flow
 from leoflowd.api.answers import json_answer
 from leoflowd.api.bodies import FORM, LOGIN_MAX_BYTES, read_body, read_form
 from leoflowd.api.context import context
@@ -79,12 +79,14 @@ async def redirect_to_login() -> Response:
 
 @blueprint.get("/api/v2/auth/logout")
 async def logout() -> Response:
-    """End the cookie's session, delete the cookie, go to the login page."""
+    """End the cookie's session, delete the cookie, go to the login page; by way of the provider that it came from."""
     token = request.cookies.get(auth.COOKIE)
+    target = await oidc_flow.logout_target(token)
     if token:
         await auth.revoke_token(token)
-    answer = Response(b"", 307, headers={"Location": f"{context().config.base_path}auth/login"})
-    answer.delete_cookie(auth.COOKIE, path=auth.cookie_path())
+    answer = Response(b"", 307, headers={"Location": target})
+    for name in (auth.COOKIE, oidc_flow.RENEW):
+        answer.delete_cookie(name, path=auth.cookie_path())
     return answer
 
 

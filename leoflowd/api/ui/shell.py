@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 from quart import Blueprint, Response
 
-from leoflowd.api import auth
+from leoflowd.api import auth, oidc_flow
 from leoflowd.api.answers import collection, json_answer
 from leoflowd.api.audit import record
 from leoflowd.api.bodies import read_body
@@ -80,6 +80,7 @@ async def create_token() -> Response:
     body = await read_body(TokenBody)
     caller, api = auth.caller(), context().config
     ttl_s = {"api": api.token_ttl_s, "cli": api.cli_token_ttl_s}[body.token_type]
+    ttl_s = await oidc_flow.bounded_ttl_s(caller.session, ttl_s)
     token = await auth.issue_token(caller.username, ttl_s, session=caller.session)
     async with lane().transaction() as conn:
         await record(conn, "create_login_token", extra={"token_type": body.token_type})

@@ -1,5 +1,9 @@
 -- name: fetch_user
-SELECT username, password_hash, role, created_at, sessions_valid_from, disabled_at FROM app_user WHERE username = %(username)s;
+SELECT u.username, u.password_hash, u.role, u.created_at, u.sessions_valid_from, u.disabled_at,
+       EXISTS (SELECT FROM oidc_identity i WHERE i.username = u.username) AS is_federated,
+       u.role = 'Admin'
+       OR EXISTS (SELECT FROM user_role m WHERE m.username = u.username AND m.role = 'Admin') AS is_admin
+FROM app_user u WHERE u.username = %(username)s;
 
 -- name: fetch_session
 -- Every authenticated request, and all that decides about it: primary keys of app_user and revoked_token, then user_access.
@@ -19,7 +23,8 @@ SELECT EXISTS (SELECT FROM app_user);
 UPDATE app_user SET role = 'Admin', disabled_at = NULL WHERE username = %(username)s;
 
 -- name: mark_password
-UPDATE app_user SET password_hash = %(password_hash)s, sessions_valid_from = %(now)s WHERE username = %(username)s;
+UPDATE app_user SET password_hash = %(password_hash)s, sessions_valid_from = %(now)s
+WHERE username = %(username)s AND NOT EXISTS (SELECT FROM oidc_identity i WHERE i.username = %(username)s);
 
 -- name: insert_revoked_token
 INSERT INTO revoked_token (jti, expires_at) VALUES (%(jti)s, %(expires_at)s) ON CONFLICT (jti) DO NOTHING;

@@ -15,6 +15,8 @@ import msgspec
 import pytest
 import yaml
 
+from leoflowd import telemetry
+from leoflowd.api.identity_provider import IdentityProvider
 from leoflowd.api.own.metrics import LANE_READINGS, POOL_READINGS, READINGS
 from leoflowd.config import SECTIONS, Role, from_environment
 from leoflowd.kube.pod_spec import INSTALLATION
@@ -30,6 +32,15 @@ SPLIT: dict[str, Any] = {
     "scheduler": {"replicas": 2},
     "pool": {"replicas": 3},
 }
+OIDC: dict[str, Any] = {
+    "issuer": "https://id.example",
+    "publicUrl": "https://leo.example:8443",
+    "clientId": "leoflow",
+    "existingSecret": "id",
+    "groupRoles": {"ops": ["Op"], "cn=a,dc=b": ["User", "developer"]},
+    "groupTeams": {"sales": ["sales"]},
+    "passwords": "admins",
+}
 EVERYTHING: dict[str, Any] = {
     "roles": SPLIT,
     "image": {"digest": "sha256:" + "0" * 64, "pullSecrets": ["registry"]},
@@ -43,6 +54,7 @@ EVERYTHING: dict[str, Any] = {
     },
     "logs": {"envFrom": [{"secretRef": {"name": "s3"}}]},
     "settings": {"LEOFLOW_EGRESS_ALLOW": "10.0.0.0/8", "LEOFLOW_POOL_WORKERS": 128},
+    "oidc": OIDC,
     "extraEnv": [{"name": "TZ", "value": "UTC"}],
     "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
     "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
@@ -93,6 +105,8 @@ def test_every_object_is_valid(rendered: Rendered, variant: str, release: str) -
         ({"agents": {"tls": {"mode": "existing", "existingSecret": "x"}}}, "agents.tls.caConfigMap is empty"),
         ({"agents": {"tls": {"mode": "existing", "caConfigMap": "x"}}}, "agents.tls.existingSecret is empty"),
         ({"ingress": {"enabled": True}}, "ingress.hosts is empty"),
+        ({"oidc": OIDC | {"clientId": ""}}, "set oidc.publicUrl and oidc.clientId"),
+        ({"oidc": OIDC | {"groupRoles": {}}}, "nobody could log in"),
         ({"gateway": {"enabled": True}}, "gateway.parentRefs is empty"),
         ({"agents": {"tls": {"mode": "certManager", "caConfigMap": "x"}}}, "issuerRef is empty"),
     ],
@@ -111,6 +125,8 @@ def test_what_is_missing_is_said_before_anything_is_made(rendered: Rendered, val
         {"roles": {"all": {"replicas": 0}}},
         {"settings": {"leoflow_pool_workers": 1}},
         {"image": {"digest": "latest"}},
+        {"oidc": {"issuer": "http://id.example"}},
+        {"oidc": {"passwords": "some"}},
     ],
 )
 def test_a_value_that_the_chart_does_not_know_is_refused(chart: helm_python.Chart, values: Any) -> None:
@@ -140,6 +156,23 @@ def _fields(section: str) -> tuple[msgspec.structs.FieldInfo, ...]:
 def _container(deployment: Object) -> Any:
     (found,) = deployment["spec"]["template"]["spec"]["containers"]
     return found
+
+
+def test_the_provider_of_logins_is_what_the_daemon_accepts_and_its_secret_a_file(rendered: Rendered) -> None:
+    objects = rendered(oidc=OIDC)
+    settings = one(objects, "ConfigMap", "leo-leoflow")["data"]
+    config = from_environment(settings)
+    assert "leo.example" in config.api.allowed_hosts
+    file = config.oidc.client_secret_file
+    # the file is in the pod alone
+    provider = IdentityProvider(msgspec.structs.replace(config.oidc, client_secret_file=None), telemetry.utc_now)
+    assert provider.rules.roles == {"ops": ("Op",), "cn=a,dc=b": ("User", "developer")}
+    assert provider.rules.teams == {"sales": ("sales",)}
+    (pod,) = (each["spec"]["template"]["spec"] for each in objects if each["kind"] == "Deployment")
+    (volume,) = (each for each in pod["volumes"] if each["name"] == "oidc")
+    assert volume["secret"] == {"secretName": "id", "items": [{"key": "clientSecret", "path": "secret"}]}
+    (mount,) = (each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "oidc")
+    assert str(file) == f"{mount['mountPath']}/secret"
 
 
 def test_secrets_stand_in_secrets_only(rendered: Rendered) -> None:
@@ -227,6 +260,8 @@ def test_every_metric_of_alerts_and_dashboard_exists(rendered: Rendered) -> None
 MODES = {
     "agents.tls.mode": "none", "service.type": "NodePort", "image.pullPolicy": "Always",
     "image.digest": "sha256:" + "1" * 64, "database.url": "postgresql://other", "redis.url": "redis://other",
+    "oidc.issuer": "https://other", "oidc.publicUrl": "https://other", "oidc.passwords": "none",
+    "oidc.groupRoles": {"other": ["x"]}, "oidc.groupTeams": {"other": ["x"]},
     "logs.url": "gs://other", "secrets.keys": "1:b3RoZXI=", "settings": {"LEOFLOW_OTHER": "x"},
 }  # fmt: skip
 """What not every text is good for."""
