@@ -185,9 +185,15 @@ class _Line:
         loads = _loads(spec, outlook.means)
         run_s = max((load.end_s for load in loads), default=0.0)
         slots: list[RunSlot] = []
-        most = min(RUNS_MAX, self._runs_left)
-        if not outlook.is_paused and most:
-            slots, _ = coming_slots(spec, count=most, now=self._now, last=outlook.last, until=self.end)
+        most, fault = min(RUNS_MAX, self._runs_left), ""
+        try:
+            if not outlook.is_paused and most:
+                slots, _ = coming_slots(spec, count=most, now=self._now, last=outlook.last, until=self.end)
+        except (
+            ValueError,
+            ArithmeticError,
+        ) as error:  # one DAG whose dates cannot be calculated with is no other's fault
+            fault = str(error)
         self._runs_left -= len(slots)
         starts, lag_s = self._starts(slots, run_s, spec.max_active_runs)
         asking = [load for load in loads if load.slots or load.polls_per_s]
@@ -210,7 +216,9 @@ class _Line:
             run_s=run_s,
             lag_s=lag_s,
             runs=tuple(sorted(counts.items())),
-            notes=tuple(_notes(outlook, lag_s, cut_at=most if len(slots) == most else None, is_counted=is_counted)),
+            notes=tuple(
+                _notes(outlook, lag_s, cut_at=most if len(slots) == most else None, is_counted=is_counted, fault=fault)
+            ),
         )
 
     def _starts(self, slots: Sequence[RunSlot], run_s: float, limit: int) -> tuple[list[float], float]:
@@ -313,11 +321,13 @@ def _load(task: TaskSpec, begin_s: float, mean: TaskMean | None, max_active_task
     return _Load(begin_s, begin_s + duration, task.pool, slots, is_wait, polls)
 
 
-def _notes(outlook: Outlook, lag_s: float, *, cut_at: int | None, is_counted: bool) -> Iterable[str]:
+def _notes(outlook: Outlook, lag_s: float, *, cut_at: int | None, is_counted: bool, fault: str) -> Iterable[str]:
     """`cut_at`: how many runs were counted, if there may be more."""
     spec = outlook.spec
     if outlook.is_paused:
         yield "paused: no runs"
+    if fault:
+        yield f"its schedule gives no runs: {fault}"
     if isinstance(spec.timetable, ContinuousTimetable):
         yield "each run starts when the one before has ended: its runs are not shown"
     if lag_s > 0:

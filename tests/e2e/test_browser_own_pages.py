@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
@@ -141,3 +142,16 @@ def test_a_schedule_that_cannot_be_is_explained(page: Page, complaints: Complain
     expect(frame.get_by_role("alert")).to_contain_text("this schedule cannot be: cron expression 'often'")
     assert len(complaints.found) == 2, "the refusal, told twice by the browser"
     complaints.found.clear()
+
+
+def test_no_page_is_wider_than_a_phone(page: Page, runs: tuple[str, str]) -> None:
+    """What is wide scrolls in a region of its own."""
+    page.set_viewport_size({"width": 420, "height": 800})
+    for path in (
+        f"/leoflow/run-diff?dag_id={DAG_ID}&run_id={quote(runs[1], safe='')}",
+        f"/leoflow/what-if?changed={DAG_ID}&schedule=@hourly",
+    ):
+        page.goto(path)
+        expect(page.locator("#answer")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == 420, path
+    page.set_viewport_size({"width": 1440, "height": 900})

@@ -143,6 +143,13 @@ def test_what_never_succeeded_is_taken_to_last_a_minute() -> None:
     assert day(outlook(task("a"))).dags[0].run_s == 60
 
 
+def test_a_schedule_that_breaks_is_noted_and_holds_up_no_other_dag() -> None:
+    never = outlook(task("a"), timetable=CronTimetable(expression="0 0 30 2 *"))
+    found = day(never, outlook(task("a"))).dags
+    assert [one.runs_count for one in found] == [23, 0]
+    assert found[1].notes[0].startswith("its schedule gives no runs: ")
+
+
 def test_one_run_after_the_other_is_no_plan() -> None:
     (found,) = day(outlook(task("a"), timetable=ContinuousTimetable())).dags
     assert (found.runs_count, "not shown" in found.notes[0]) == (0, True)
