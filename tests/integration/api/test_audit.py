@@ -137,6 +137,11 @@ WRITES: list[tuple[str, str, str, Any]] = [
         {"name": "ci", "rights": "read", "expires_in_s": 3600},
     ),
     ("own_tokens.revoke_token", "DELETE", "/leoflow/api/tokens/ci", None),
+    ("own_files.make_folder", "POST", "/leoflow/api/folders/d", None),
+    ("own_files.save_file", "PUT", "/leoflow/api/files/d/f.py", {"text": "", "etag": None}),
+    ("own_files.move_file", "PATCH", "/leoflow/api/files/d/f.py", {"to": "f.py"}),
+    ("own_files.remove_file", "DELETE", "/leoflow/api/files/f.py?files=1&name=f.py", None),
+    ("own_files.add_examples", "POST", "/leoflow/api/examples", None),
     ("ui_auth.create_token", "POST", "/ui/auth/token", {}),
     ("own_tokens.end_session", "DELETE", "/leoflow/api/session", None),
     (
