@@ -176,7 +176,7 @@ def test_without_monaco_a_plain_field_edits_and_saves(page: Page, lite: Lite) ->
     page.route("**/leoflow/editor", without)
     frame = editor(page)
     expect(frame.get_by_text("so this is a plain text field")).to_be_visible()
-    frame.get_by_role("button", name="etl", exact=True).click()
+    expect(frame.get_by_role("heading", name="etl/daily.sql")).to_be_visible()  # the last one is open again
     frame.get_by_role("button", name="dag.py", exact=True).click()
     expect(frame.get_by_role("heading", name="etl/dag.py")).to_be_visible()
     frame.get_by_role("textbox", name="Text of the file").fill(DAG.replace('"edited"', '"plain"'))
