@@ -288,17 +288,21 @@ class IdentityProvider:
     async def _read(self, method: str, url: str, request: Mapping[str, Any]) -> tuple[int, bytes]:
         if self._tls is None:
             self._tls = await trio.to_thread.run_sync(_tls_context, self.config.ca_file)
+        # nothing packed: what a small answer unfolds to has no bound
+        request = {**request, "headers": {"Accept-Encoding": "identity", **request.get("headers", {})}}
         # No proxy knows our loopback addresses.
         trust_env = not oidc.is_loopback(url)
         async with (
             httpx.AsyncClient(verify=self._tls, trust_env=trust_env, timeout=None) as client,  # noqa: S113  # `_json`'s
-            client.stream(method, url, follow_redirects=False, **request) as answer,
+            client.stream(method, url, **request, follow_redirects=False) as answer,
         ):
             body = bytearray()
+            # to its end, or to the deadline: httpx leaves generators behind that are not read to theirs
             async for part in answer.aiter_bytes():
-                body += part
-                if len(body) > ANSWER_MAX_BYTES:
-                    raise ValueError(f"its answer is larger than {ANSWER_MAX_BYTES} bytes")
+                if len(body) <= ANSWER_MAX_BYTES:
+                    body += part
+            if len(body) > ANSWER_MAX_BYTES:
+                raise ValueError(f"its answer is larger than {ANSWER_MAX_BYTES} bytes")
             return answer.status_code, bytes(body)
 
 

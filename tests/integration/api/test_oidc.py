@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import jwt
@@ -74,7 +74,7 @@ class App:
 
     async def come_back(self, browser: httpx.AsyncClient, login: str = "7", target: str = "/dags") -> str:
         """The address that the provider sends this person to, with a code."""
-        begun = await browser.get("/auth/oidc/login", params={"next": target})
+        begun = await browser.get("auth/oidc/login", params={"next": target})
         assert begun.status_code == 303, begun.text
         return (await pass_the_form(browser, begun.headers["location"], login)).headers["location"]
 
@@ -109,7 +109,7 @@ async def app_at(api_context: ApiContext, provider: Provider, app_url: str) -> A
 
 
 async def me(browser: httpx.AsyncClient) -> dict[str, Any]:
-    answer = await browser.get("/leoflow/api/me")
+    answer = await browser.get("leoflow/api/me")
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
@@ -577,3 +577,18 @@ async def test_a_server_without_a_provider_has_none_of_it(admin: Any) -> None:
     for method, path in (("GET", "login"), ("GET", "callback"), ("GET", "logged-out"), ("POST", "cli-token")):
         answer = await admin.call(method, f"/auth/oidc/{path}")
         assert answer.status_code == 404
+
+
+async def test_it_works_below_a_base_path(api_context: ApiContext) -> None:
+    app_url = f"http://127.0.0.1:{free_port()}/leo/"
+    context = replace(api_context, config=msgspec.structs.replace(api_context.config, base_path="/leo/"))
+    with running_provider(app_url) as provider:
+        provider.tell("people", PEOPLE)
+        async with serving(context, provider, app_url) as app, app.browser() as browser:
+            assert (await app.log_in(browser, target="/leo/dags")).headers["location"] == "/leo/dags"
+            assert (await me(browser))["username"] == "ana"
+            assert {cookie.path for cookie in browser.cookies.jar if cookie.domain == "127.0.0.1"} >= {"/leo/"}
+            out = await browser.get("api/v2/auth/logout")
+            assert (
+                f"post_logout_redirect_uri={quote(app_url, safe='')}auth%2Foidc%2Flogged-out" in out.headers["location"]
+            )
