@@ -14,7 +14,9 @@ from typing import Any, cast
 
 import trio
 from quart import Response, g, request
+from quart.routing import QuartRule
 from quart_trio import QuartTrio
+from typing_extensions import override
 from werkzeug.exceptions import HTTPException
 
 from leoflowd.api import auth, problems
@@ -92,12 +94,24 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
+
+class MatchedRule(QuartRule):
+    """A rule that is compiled for matching alone. Werkzeug compiles two functions for each that build its address: for
+    two hundred rules nine tenths of the time in `create_app`, and nothing here asks for `url_for`."""
+
+    @override
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        compile_now = super()._compile_builder
+        return lambda _, **values: compile_now(append_unknown)(self, **values)
+
+
 Fallback = Callable[[], Awaitable[Response | None]]
 
 
 def create_app(value: ApiContext) -> QuartTrio:
     app = QuartTrio(__name__, static_folder=None)
     app.request_class = AskedRequest
+    app.url_rule_class = MatchedRule
     app.asgi_http_class = HttpConnection
     app.asgi_websocket_class = cast(Any, RefusedWebsocket)
     app.config["MAX_CONTENT_LENGTH"] = LOGIN_MAX_BYTES  # of a body that no route asked for

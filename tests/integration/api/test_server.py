@@ -9,7 +9,9 @@ import httpx
 import msgspec
 import pytest
 import trio
+from werkzeug.routing import Rule
 
+from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.api.server import ApiServer
 from leoflowd.config import ApiConfig, ConfigRefused
@@ -56,3 +58,20 @@ async def test_a_taken_port_is_one_clear_message(api_context: ApiContext) -> Non
 
 def test_the_default_config_listens_on_loopback() -> None:
     assert ApiConfig().host == "127.0.0.1"
+
+
+async def test_an_application_compiles_what_builds_addresses_when_it_is_asked_for_one(
+    api_context: ApiContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+    compile_builder = Rule._compile_builder
+
+    def noted(rule: Rule, append_unknown: bool = True) -> Any:
+        compiled.append(rule.endpoint)
+        return compile_builder(rule, append_unknown)
+
+    monkeypatch.setattr(Rule, "_compile_builder", noted)
+    addresses = create_app(api_context).url_map.bind("localhost")
+    assert compiled == []
+    assert addresses.build("public_dags.get_dag", {"dag_id": "a b", "x": "1"}) == "/api/v2/dags/a%20b?x=1"
+    assert set(compiled) == {"public_dags.get_dag"}
