@@ -36,7 +36,7 @@ async def verify() -> Response:
     """Checks the log, 50,000 rows at a time: `after` is the `head` of the answer before, until one `is_complete`.
     `expect` is a head that was kept elsewhere. A head is POSITION:SEAL."""
     query = Query()
-    after, expect = (_head(query, name) for name in ("after", "expect"))
+    after, expect = _head("after", query.text("after")), _head("expect", query.text("expect"))
     keys = context().secrets.audit_keys()
     report = await audit_seals.verify(lane(), keys, after=after, expected=expect)
     broken = report.broken
@@ -53,8 +53,7 @@ async def verify() -> Response:
     )
 
 
-def _head(query: Query, name: str) -> Head | None:
-    text = query.text(name)
+def _head(name: str, text: str | None) -> Head | None:
     if text is None:
         return None
     found = _HEAD.fullmatch(text)

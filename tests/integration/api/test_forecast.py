@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
+from quart_trio import QuartTrio
 
-from leoflowd.api.app import create_app
-from leoflowd.api.context import ApiContext
 from leoflowd.api.own import forecast as route
-from leoflowd.core.rights import Right, only
+from leoflowd.store.database import Database
 from tests.integration.api.api_client import START, Client
 from tests.integration.api.api_seed import DAG
+from tests.integration.api.people import somebody_with
 
 FORECAST = "/leoflow/api/forecast"
 
@@ -62,9 +61,8 @@ async def test_what_is_refused(seeded: Client, query: str, status: int, told: st
     assert told in str(refused["detail"])
 
 
-async def test_what_somebody_may_not_see_is_not_in_it(seeded: Client, api_context: ApiContext) -> None:
-    bound = dataclasses.replace(api_context, grants=lambda user, role: {Right.READ: only("other")})
-    client = Client(create_app(bound), token=seeded.token)
+async def test_what_somebody_may_not_see_is_not_in_it(seeded: Client, app: QuartTrio, database: Database) -> None:
+    client = await somebody_with(app, database, {"read": "dag:other"})
     found = await client.get(FORECAST)
     assert (found["as_is"]["dags"], found["as_is"]["pools"]) == ([], [])
     await client.send("GET", f"{FORECAST}?changed={DAG}", status=404)

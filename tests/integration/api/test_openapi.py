@@ -128,10 +128,10 @@ async def test_no_handler_reads_a_parameter_that_is_not_described(
 
 
 def test_handlers_read_the_query_through_one_class() -> None:
-    """Which is what makes it known what they read. The others: the form of the login, rights, and a check of all."""
+    """Which is what makes it known what they read. The others: logins by form and provider, rights, a check of all."""
     folder = Path(paging.__file__).parent
     around = {path.name for path in folder.rglob("*.py") if "request.args" in path.read_text()}
-    assert around == {"paging.py", "static.py", "rights.py", "app.py"}
+    assert around == {"paging.py", "static.py", "oidc.py", "rights.py", "app.py"}
 
 
 async def test_the_page_says_what_to_do_when_its_package_is_missing(anonymous: Client) -> None:
