@@ -1,6 +1,6 @@
 """The run that events of assets start: made when the DAG's condition is true of what waits for it.
 
-Called by the clock in a transaction of its own, which is pipelined. The rows of the queue are locked, taken by the run
+Called by the clock in the transaction in which it looks at the DAG. The rows of the queue are locked, taken by the run
 and deleted in that transaction, so that two who look, or one that is killed and looks again, make one run.
 """
 

@@ -124,38 +124,19 @@ class TimetableClock:
 
     async def _advance(self, row: NextRun, now: datetime) -> datetime | None:
         """Create what is due, at most up to `max_active_runs`; when to look at this DAG again."""
-        async with self._db.scheduler.connection() as conn:
+        async with self._db.scheduler.transaction() as conn:
             version = await dags.fetch_version_by_id(conn, row.version_id)
             if isinstance(version.spec.timetable, CustomTimetable):
                 version = await dags.fetch_version(conn, row.dag_id)
-        spec, active = version.spec, row.active_runs
-        if not row.is_paused and spec.asset_condition is not None:
-            active += await self._start_asset_runs(version, now, at_most=_room(spec, active))
-        slot = _next_slot(spec, row.last, now)
-        if slot is not None or row.has_next:
-            slot, active = await self._create_due(row, version, slot, active, now)
-        if slot is None and ran_out(spec.timetable, now):
-            log.warning(
-                "timetable_ran_out", dag_id=row.dag_id, todo="compile it again: save its file, or `leoflow push`"
-            )
-        if slot is None or row.is_paused or (slot.run_after <= now and not _has_room(spec, active)):
-            return None
-        return slot.run_after
-
-    async def _start_asset_runs(self, version: VersionRow, now: datetime, *, at_most: int) -> int:
-        async with self._db.scheduler.pipelined_transaction() as conn:
-            made = await start_asset_runs(conn, version, now, at_most=at_most)
-        self._created += made
-        if made == CREATED_AT_ONCE:
-            self.look_at(version.dag_id)  # there may be more
-        return made
-
-    async def _create_due(
-        self, row: NextRun, version: VersionRow, slot: RunSlot | None, active: int, now: datetime
-    ) -> tuple[RunSlot | None, int]:
-        """The slot that comes next, and how many runs are active then."""
-        spec, tried = version.spec, 0
-        async with self._db.scheduler.transaction() as conn:
+            spec = version.spec
+            active, last, tried = row.active_runs, row.last, 0
+            if not row.is_paused:
+                made = await start_asset_runs(conn, version, now, at_most=_room(spec, active))
+                self._created += made
+                active += made
+                if made == CREATED_AT_ONCE:
+                    self.look_at(row.dag_id)  # there may be more
+            slot = _next_slot(spec, last, now)
             while slot is not None and slot.run_after <= now and not row.is_paused and _has_room(spec, active):
                 tried += 1
                 if tried > CREATED_AT_ONCE:
@@ -173,9 +154,16 @@ class TimetableClock:
                     active += 1
                 except Conflict as conflict:  # someone ran this date by hand: it is done, go on with the next
                     log.info("slot_taken", dag_id=row.dag_id, because=str(conflict))
-                slot = _next_slot(spec, slot, now)
-            await _write_next(conn, row.dag_id, slot)
-        return slot, active
+                last, slot = slot, _next_slot(spec, slot, now)
+            if slot is not None or row.has_next:
+                await _write_next(conn, row.dag_id, slot)
+        if slot is None and ran_out(spec.timetable, now):
+            log.warning(
+                "timetable_ran_out", dag_id=row.dag_id, todo="compile it again: save its file, or `leoflow push`"
+            )
+        if slot is None or row.is_paused or (slot.run_after <= now and not _has_room(spec, active)):
+            return None
+        return slot.run_after
 
 
 async def _write_next(conn: Connection, dag_id: str, slot: RunSlot | None) -> None:

@@ -1,6 +1,6 @@
 """Runs of a DAG that is scheduled on partitions: one for each partition of which events have come for all assets.
 
-Called as `asset_runs` is, in the same transaction: events go from the queue to the
+Called by the clock as `asset_runs` is, in the transaction in which it looks at the DAG: events go from the queue to the
 runs that wait for them, and a run is made when the condition is true of what has come for its partition (ADR 57).
 """
 

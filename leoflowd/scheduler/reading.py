@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from leoflowd.contract.states import DagRunState
 from leoflowd.core.run_view import SET_ASIDE
@@ -72,9 +72,10 @@ class Reading:
             wanted |= self._views.take_backlog(LOADED_PER_STEP)
             draft.to_start |= self._views.take_more_to_start()
             to_read = changed | (wanted - self._views.runs.keys() - set(self._aside))
-            just_read = await self._read_runs(conn, to_read, changed, draft) if to_read else {}
+            if to_read:
+                await self._read_runs(conn, to_read, changed, draft)
             for quota in sorted(draft.to_start):
-                await self._read_queued(conn, quota, just_read, draft)
+                await self._read_queued(conn, quota, draft)
 
     def _due(self, draft: Draft) -> set[int]:
         """Plan the runs whose time has come; those that must be read first."""
@@ -91,9 +92,7 @@ class Reading:
                 draft.to_plan[dag_run_id] = None
         return to_read
 
-    async def _read_runs(
-        self, conn: Connection, ids: Collection[int], changed: set[int], draft: Draft
-    ) -> Mapping[int, RunHead]:
+    async def _read_runs(self, conn: Connection, ids: Collection[int], changed: set[int], draft: Draft) -> None:
         heads = {head.id: head for head in await run_views.list_heads(conn, sorted(ids))}
         for dag_run_id in sorted(ids):
             head, was_in = heads.get(dag_run_id), self._views.active_in(dag_run_id)
@@ -113,7 +112,6 @@ class Reading:
                 draft.to_start.add(head.quota)
             if head.is_live or head.state == DagRunState.RUNNING:
                 await self._load(conn, head, draft)
-        return heads
 
     async def _load(self, conn: Connection, head: RunHead, draft: Draft) -> LoadedRun | None:
         """A run that runs, or in which tries are alive whose ends are to be heard; None when it is gone or broken."""
@@ -131,7 +129,7 @@ class Reading:
             draft.to_plan[head.id] = None
         return loaded
 
-    async def _read_queued(self, conn: Connection, quota: Quota, heads: Mapping[int, RunHead], draft: Draft) -> None:
+    async def _read_queued(self, conn: Connection, quota: Quota, draft: Draft) -> None:
         """As many queued runs as there is room for, in their order; the others stay unread."""
         limits, queue = self._views.limits.get(quota), self._views.queued.get(quota)
         if limits is None or queue is None or limits.is_paused:
@@ -145,7 +143,7 @@ class Reading:
             self._views.more_to_start.add(quota)
         while room > 0 and (first := queue.next()) is not None and first[0] <= draft.now:
             dag_run_id = first[1]
-            loaded = self._views.runs.get(dag_run_id) or await self._read_to_start(conn, dag_run_id, heads, draft)
+            loaded = self._views.runs.get(dag_run_id) or await self._read_to_start(conn, dag_run_id, draft)
             queue.remove(dag_run_id)
             if loaded is not None:
                 draft.starting.append(loaded)
@@ -156,11 +154,8 @@ class Reading:
         if first is not None and first[0] > draft.now:
             self._views.wake_at(*first)
 
-    async def _read_to_start(
-        self, conn: Connection, dag_run_id: int, heads: Mapping[int, RunHead], draft: Draft
-    ) -> LoadedRun | None:
-        found = [heads[dag_run_id]] if dag_run_id in heads else await run_views.list_heads(conn, [dag_run_id])
-        for head in found:
+    async def _read_to_start(self, conn: Connection, dag_run_id: int, draft: Draft) -> LoadedRun | None:
+        for head in await run_views.list_heads(conn, [dag_run_id]):
             loaded = await self._load(conn, head, draft)
             if loaded is not None and loaded.view.state == DagRunState.QUEUED:
                 return loaded
