@@ -32,7 +32,7 @@ IN_WORKERS = $(if $(WORKERS),-n $(WORKERS) --dist loadfile --no-loadscope-reorde
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lite test crashes corpus oracle image image-daemon e2e-kube check $(CHECKS) bench load lock release pin-migrations docs clean chromium
+.PHONY: help setup setup-dev lite test crashes corpus oracle image image-daemon e2e-kube check $(CHECKS) bench load lock release pin-migrations docs clean programs
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -46,7 +46,7 @@ setup-dev: ## the same, plus tests and linters (locks/dev.txt)
 lite: setup ## run Leoflow Lite; ARGS="--workspace DIR --port N --data-dir DIR"
 	@exec $(VENV)/bin/leoflow lite $(ARGS)
 
-test: setup-dev chromium ## run all tests; ARGS="tests/unit -k word" for some, in one process unless WORKERS=3
+test: setup-dev programs ## run all tests; ARGS="tests/unit -k word" for some, in one process unless WORKERS=3
 	$(VENV)/bin/python -m pytest --junitxml=tests/artifacts/junit.xml $(IN_WORKERS) $(ALL_TESTS) $(ARGS)
 
 crashes: setup-dev ## break every statement and hint of each journey once (ADR 34); ARGS="-k retry" for some
@@ -125,8 +125,8 @@ docs: setup-dev ## write docs/pictures/*.svg, docs/cli.md, docs/api-compatibilit
 	$(VENV)/bin/python docs/author_stubs.py
 	$(VENV)/bin/python docs/api_compatibility.py
 
-chromium:
-	@tests/e2e/install-chromium.sh
+programs:
+	@tests/e2e/install-programs.sh
 
 clean: ## remove .venv, caches and test output
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/artifacts dist

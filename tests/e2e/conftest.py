@@ -77,7 +77,7 @@ def browser() -> Iterator[Browser]:
     """Debian's chromium. Module scope: while it is open, this thread belongs to Playwright's own event loop."""
     chromium = shutil.which(os.environ.get("LEOFLOW_CHROMIUM", "chromium"))
     if chromium is None:
-        missing("chromium; run tests/e2e/install-chromium.sh or name one in LEOFLOW_CHROMIUM")
+        missing("chromium; run tests/e2e/install-programs.sh or name one in LEOFLOW_CHROMIUM")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield browser
