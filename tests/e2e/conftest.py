@@ -98,12 +98,15 @@ def lite_with_packages(lite_environment: dict[str, str], npm_tarballs: Path, art
             (artifacts / "lite-with-packages.txt").write_text(lite.output())
 
 
-def log_in(page: Page) -> None:
+def log_in(page: Page, complaints: Complaints, username: str = USERNAME, password: str = PASSWORD) -> None:
+    """Through the form, to the start page."""
+    complaints.is_logging_in = True
     page.goto("/auth/login")
-    page.locator("input[name=username]").fill(USERNAME)
-    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("input[name=username]").fill(username)
+    page.locator("input[name=password]").fill(password)
     page.locator("button[type=submit]").click()
-    page.wait_for_url(re.compile("/(dags)?$"))
+    expect(page.get_by_test_id("nav-dags-link")).to_be_visible()
+    complaints.is_logging_in = False
 
 
 @pytest.fixture(scope="module")

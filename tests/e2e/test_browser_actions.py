@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite, wait_until
+from loadtests.lite_process import USERNAME, Api, Lite, wait_until
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints
+from tests.e2e.conftest import Complaints, log_in
 
 DAG_ID = "e2e_actions"
 DAG = """\
@@ -106,13 +106,7 @@ def test_the_dag_keeps_the_order_of_its_params(api: Api, run_id: str) -> None:
 
 
 def test_a_user_logs_in(page: Page, complaints: Complaints) -> None:
-    complaints.is_logging_in = True
-    page.goto("/auth/login")
-    page.locator("input[name=username]").fill(USERNAME)
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.locator("button[type=submit]").click()
-    page.wait_for_url(re.compile("/(dags)?$"))
-    complaints.is_logging_in = False
+    log_in(page, complaints)
 
 
 def test_the_home_page_and_the_list_say_that_something_is_asked(page: Page, run_id: str, artifacts: Path) -> None:

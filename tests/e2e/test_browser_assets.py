@@ -18,9 +18,9 @@ from playwright.sync_api import Page, expect
 
 from leoflowd.contract.asset_spec import AllOf, AssetSpec
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
-from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite, wait_until
+from loadtests.lite_process import Api, Lite, wait_until
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints
+from tests.e2e.conftest import Complaints, log_in
 
 PAINTS_MS = 1000 * PATIENCE_S
 RAW, CLEAN = AssetSpec(name="e2e_raw", uri="s3://e2e/raw"), AssetSpec(name="e2e_clean", uri="s3://e2e/clean")
@@ -54,14 +54,7 @@ def page(page: Page, api: Api, complaints: Complaints) -> Page:
         dag("e2e_patient", asset_condition=AllOf(of=(RAW, NEVER)), timetable_summary="Asset"),
     ):
         api.call("POST", "/leoflow/dags", json=msgspec.to_builtins(spec))
-    complaints.is_logging_in = True
-    page.goto("/dags")
-    page.wait_for_url(re.compile("/auth/login"))
-    page.locator("input[name=username]").fill(USERNAME)
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.locator("button[type=submit]").click()
-    expect(page.get_by_test_id("nav-dags-link")).to_be_visible(timeout=PAINTS_MS)
-    complaints.is_logging_in = False
+    log_in(page, complaints)
     return page
 
 

@@ -5,7 +5,6 @@ The tests of this module are one visit: they share a DAG and a tab, top to botto
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import psycopg
 import pytest
 from playwright.sync_api import Page, expect
 
-from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite, wait_until
+from loadtests.lite_process import Api, Lite, wait_until
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints
+from tests.e2e.conftest import Complaints, log_in
 
 DAG_ID = "e2e_backfill"
 DAG = """\
@@ -61,13 +60,7 @@ def become(lite: Lite, **expected: Any) -> None:
 
 
 def test_a_user_logs_in(page: Page, complaints: Complaints) -> None:
-    complaints.is_logging_in = True
-    page.goto("/auth/login")
-    page.locator("input[name=username]").fill(USERNAME)
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.locator("button[type=submit]").click()
-    page.wait_for_url(re.compile("/(dags)?$"))
-    complaints.is_logging_in = False
+    log_in(page, complaints)
 
 
 def test_the_dialog_says_how_many_runs_there_will_be_and_makes_them(

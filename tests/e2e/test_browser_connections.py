@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite
+from loadtests.lite_process import Api, Lite
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints, confirm_deletion
+from tests.e2e.conftest import Complaints, confirm_deletion, log_in
 
 CONNECTION_ID = "e2e_warehouse"
 PAINTS_MS = 1000 * PATIENCE_S
@@ -19,14 +19,7 @@ PAINTS_MS = 1000 * PATIENCE_S
 @pytest.fixture(scope="module")
 def page(page: Page, lite: Lite, complaints: Complaints) -> Page:
     """The shared tab, logged in."""
-    complaints.is_logging_in = True
-    page.goto("/dags")
-    page.wait_for_url(re.compile("/auth/login"))
-    page.locator("input[name=username]").fill(USERNAME)
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.locator("button[type=submit]").click()
-    expect(page.get_by_test_id("nav-dags-link")).to_be_visible(timeout=PAINTS_MS)
-    complaints.is_logging_in = False
+    log_in(page, complaints)
     return page
 
 

@@ -64,9 +64,7 @@ def replace_text(frame: FrameLocator, text: str) -> None:
 
 
 def test_a_user_logs_in(page: Page, complaints: Complaints) -> None:
-    complaints.is_logging_in = True
-    log_in(page)
-    complaints.is_logging_in = False
+    log_in(page, complaints)
 
 
 def test_the_browse_menu_leads_to_the_editor(page: Page) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite, wait_until
+from loadtests.lite_process import Api, Lite, wait_until
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints
+from tests.e2e.conftest import Complaints, log_in
 
 DAG_ID = "e2e_mapped"
 DAG = """\
@@ -128,13 +128,7 @@ def test_one_map_index_is_cleared_and_only_what_follows_it(api: Api, run_id: str
 
 
 def test_a_user_logs_in(page: Page, complaints: Complaints) -> None:
-    complaints.is_logging_in = True
-    page.goto("/auth/login")
-    page.locator("input[name=username]").fill(USERNAME)
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.locator("button[type=submit]").click()
-    page.wait_for_url(re.compile("/(dags)?$"))
-    complaints.is_logging_in = False
+    log_in(page, complaints)
 
 
 def test_the_mapped_task_lists_its_instances_by_name(page: Page, run_id: str, artifacts: Path) -> None:

@@ -12,8 +12,8 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
-from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite
-from tests.e2e.conftest import Complaints
+from loadtests.lite_process import Api, Lite
+from tests.e2e.conftest import Complaints, log_in
 
 DAG_ID = "e2e_own_pages"
 DAG = """\
@@ -47,16 +47,6 @@ def runs(lite: Lite, api: Api) -> tuple[str, str]:
     bad = api.trigger(DAG_ID, conf={"broken": True})
     assert api.wait_for_run(DAG_ID, bad)["state"] == "failed"
     return good, bad
-
-
-def log_in(page: Page, complaints: Complaints) -> None:
-    complaints.is_logging_in = True
-    page.goto("/auth/login")
-    page.locator("input[name=username]").fill(USERNAME)
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.locator("button[type=submit]").click()
-    page.wait_for_url(re.compile("/(dags)?$"))
-    complaints.is_logging_in = False
 
 
 def row(frame: FrameLocator, table: str, head: str) -> list[str]:

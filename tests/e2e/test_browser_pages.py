@@ -76,9 +76,7 @@ def page(
     context.set_default_timeout(1000 * PATIENCE_S)
     page = context.new_page()
     complaints.watch(page)
-    complaints.is_logging_in = True
-    log_in(page)
-    complaints.is_logging_in = False
+    log_in(page, complaints)
     yield page
     context.close()
 

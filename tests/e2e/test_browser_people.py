@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints
+from tests.e2e.conftest import Complaints, log_in
 
 PAINTS_MS = 1000 * PATIENCE_S
 SOURCE = """
@@ -58,18 +57,11 @@ def tabs(browser: Browser, lite: Lite, shared: None, complaints: Complaints) -> 
     """User -> a tab of a browser of his own, logged in."""
     contexts = {username: browser.new_context(base_url=lite.url, locale="en-US") for username in SEEN}
     tabs = {}
-    complaints.is_logging_in = True
     for username, context in contexts.items():
         context.set_default_timeout(PAINTS_MS)
         tabs[username] = page = context.new_page()
         complaints.watch(page)
-        page.goto("/dags")
-        page.wait_for_url(re.compile("/auth/login"))
-        page.locator("input[name=username]").fill(username)
-        page.locator("input[name=password]").fill(PASSWORD if username == USERNAME else SECRET)
-        page.locator("button[type=submit]").click()
-        expect(page.get_by_test_id("nav-dags-link")).to_be_visible(timeout=PAINTS_MS)
-    complaints.is_logging_in = False
+        log_in(page, complaints, username, PASSWORD if username == USERNAME else SECRET)
     yield tabs
     for context in contexts.values():
         context.close()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
-from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite, wait_until
+from loadtests.lite_process import Api, Lite, wait_until
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints
+from tests.e2e.conftest import Complaints, log_in
 
 DAG_ID = "e2e_pool"
 DAG = """\
@@ -69,13 +69,7 @@ def wait_for_state(api: Api, run_id: str, task_id: str, state: str) -> None:
 
 
 def test_a_user_logs_in(page: Page, complaints: Complaints) -> None:
-    complaints.is_logging_in = True
-    page.goto("/auth/login")
-    page.locator("input[name=username]").fill(USERNAME)
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.locator("button[type=submit]").click()
-    page.wait_for_url(re.compile("/(dags)?$"))
-    complaints.is_logging_in = False
+    log_in(page, complaints)
 
 
 def test_the_navigation_leads_to_the_waits(page: Page, run_id: str, artifacts: Path) -> None:
