@@ -19,6 +19,7 @@ from leoflowd.api.identity_provider import (
 )
 from leoflowd.assembly import foundation
 from leoflowd.config import ApiConfig, Config, ConfigRefused, OidcConfig, from_environment
+from leoflowd.core.oidc import Rules
 from tests.conftest import PATIENCE_S
 from tests.fakes.scripted_server import ScriptedServer, scripted_server
 from tests.integration.api.api_client import Clock
@@ -34,6 +35,25 @@ ASKED = {"state": "s", "nonce": "n", "challenge": "c"}
 
 
 # --- settings ----------------------------------------------------------------------------------------------------
+
+
+def test_settings_become_the_rules_that_claims_are_read_by(clock: Clock) -> None:
+    config = msgspec.structs.replace(
+        GOOD,
+        username_claims=("login",),
+        groups_claim="realm_access.roles",
+        group_roles="staff=User; staff=Op",
+        group_teams="cn=a,dc=b=sales",
+        email_domains=("@Example.com",),
+    )
+    assert IdentityProvider(config, clock).rules == Rules(
+        username_claims=("login",),
+        groups_claim="realm_access.roles",
+        roles={"staff": ("User", "Op")},
+        teams={"cn=a,dc=b": ("sales",)},
+        default_role="Viewer",
+        email_domains=("example.com",),
+    )
 
 
 @pytest.mark.parametrize(

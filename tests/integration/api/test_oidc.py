@@ -424,6 +424,29 @@ async def test_logging_out_ends_the_session_at_the_provider_too(app_at: App, pro
         assert "You are logged out." in page.text
 
 
+async def test_the_session_at_the_provider_goes_on_where_it_is_to(
+    api_context: ApiContext, provider: Provider, app_url: str
+) -> None:
+    async with serving(api_context, provider, app_url, end_session=False) as app, app.browser() as browser:
+        await app.log_in(browser)
+        answer = await browser.get("/api/v2/auth/logout")
+        assert not answer.headers["location"].startswith(provider.issuer)
+        assert (await browser.get("/leoflow/api/me")).status_code == 401
+
+
+async def test_a_login_lasts_as_long_as_is_configured(
+    api_context: ApiContext, provider: Provider, app_url: str, clock: Clock
+) -> None:
+    async with serving(api_context, provider, app_url, session_ttl_s=90) as app, app.browser() as browser:
+        await app.log_in(browser)
+        bearer = {"Authorization": f"Bearer {browser.cookies['_token']}"}
+        browser.cookies.clear()
+        clock.advance(80)
+        assert (await browser.get("/leoflow/api/me", headers=bearer)).status_code == 200
+        clock.advance(30)
+        assert (await browser.get("/leoflow/api/me", headers=bearer)).status_code == 401
+
+
 async def _end_at_the_provider(browser: httpx.AsyncClient, provider: Provider) -> None:
     """As its own logout page does: it posts its form, and the provider tells all applications."""
     page = await browser.get(f"{provider.issuer}/session/end")
