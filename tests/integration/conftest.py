@@ -1,4 +1,4 @@
-"""Real Postgres for the tests: one embedded server a run, one fresh database a test, cloned from a migrated one."""
+"""Real Postgres for the tests: one embedded server a run, one fresh database a test: a clone of a migrated one, emptied."""
 
 from __future__ import annotations
 
@@ -80,23 +80,42 @@ async def database(postgres_conninfo: str) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def fresh_database(postgres_conninfo: str) -> AsyncIterator[Database]:
-    """A migrated database of its own for one test, whose owner is no superuser, as the daemon's."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    admin = make_conninfo(postgres_conninfo, dbname="postgres", user=SUPERUSER)
-    clone = f"TEMPLATE {postgres_server.TEMPLATE} STRATEGY file_copy OWNER {DAEMON_ROLE}"
-    await _execute(admin, f"CREATE DATABASE {name} {clone}")
+    """A migrated database for one test, whose owner is no superuser, as the daemon's."""
+    name = _EMPTIED.pop() if _EMPTIED else await _cloned(postgres_conninfo)
     database = Database(make_conninfo(postgres_conninfo, dbname=name))
     try:
         yield database
     finally:
         database.close()
         with trio.CancelScope(shield=True):
-            await _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+            if await _emptied(postgres_conninfo, name):
+                _EMPTIED.append(name)
 
 
-async def _execute(conninfo: str, statement: str) -> None:
-    connection = await TrioConnection.open(conninfo, LIMITS)
+_EMPTIED: list[str] = []
+"""Databases of this worker that no test uses now. What they hold of past tests is dead rows."""
+
+
+async def _cloned(postgres_conninfo: str) -> str:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    clone = f"TEMPLATE {postgres_server.TEMPLATE} STRATEGY file_copy OWNER {DAEMON_ROLE}"
+    await _as_superuser(postgres_conninfo, "postgres", f"CREATE DATABASE {name} {clone}")
+    return name
+
+
+async def _emptied(postgres_conninfo: str, name: str) -> bool:
+    """Who is still connected is shut out, as a test's daemon that was not ended."""
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ended = f"SELECT bool_and(pg_terminate_backend(pid, 10000)) {others} AND backend_type = 'client backend'"
+    await _as_superuser(postgres_conninfo, name, ended)
+    return bool(await _as_superuser(postgres_conninfo, name, "SELECT pristine.again()"))
+
+
+async def _as_superuser(postgres_conninfo: str, name: str, statement: str) -> Any:
+    """The first field of the first row, if there are rows."""
+    connection = await TrioConnection.open(make_conninfo(postgres_conninfo, dbname=name, user=SUPERUSER), LIMITS)
     try:
-        await connection.execute(statement.encode())
+        cursor = await connection.execute(statement.encode())
+        return (await cursor.fetchone())[0] if cursor.description else None  # type: ignore[index]
     finally:
         connection.pgconn.finish()
