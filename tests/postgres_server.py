@@ -26,8 +26,8 @@ TEMPLATE = "leoflow_template"
 LIMITS = lane_limits(STORE)
 SCHEMA_NOW = """
 SELECT md5(string_agg(made, ',' ORDER BY made)) FROM (
-    SELECT row(attrelid, attnum, attname, atttypid, attnotnull)::text FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
-     WHERE relnamespace = 'public'::regnamespace
+    SELECT row(attrelid, attnum, attname, atttypid, attnotnull)::text
+      FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE relnamespace = 'public'::regnamespace
     UNION ALL SELECT row(oid, conname)::text FROM pg_constraint WHERE connamespace = 'public'::regnamespace
     UNION ALL SELECT row(oid, tgname, tgenabled)::text FROM pg_trigger
     UNION ALL SELECT row(oid, proname, prosrc)::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace

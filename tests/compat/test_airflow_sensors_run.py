@@ -7,7 +7,7 @@ One difference is meant: Airflow ignores `timeout` of a deferrable TimeSensor, s
 from __future__ import annotations
 
 import zipfile
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest

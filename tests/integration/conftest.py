@@ -1,4 +1,4 @@
-"""Real Postgres for the tests: one embedded server a run, one fresh database a test: a clone of a migrated one, emptied."""
+"""Real Postgres for the tests: one embedded server a run, and for each test a migrated database without a past."""
 
 from __future__ import annotations
 
