@@ -13,9 +13,8 @@ import msgspec
 
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.core.dag_shape import TaskNode
-from leoflowd.core.decisions import Remove
 from leoflowd.core.run_view import InstanceFacts, RunFacts
-from leoflowd.core.transitions import MOVES, apply, clear, mark, mark_run, replaces_try
+from leoflowd.core.transitions import clear, mark, mark_run, remove, replaces_try
 
 _S = TaskInstanceState
 
@@ -58,14 +57,17 @@ def plan_clear(chosen: Iterable[Held], *, because: str) -> tuple[Change, ...]:
 
 
 def plan_removal(rows: Iterable[Held], cleared: Iterable[Change], now: datetime) -> tuple[Change, ...]:
-    """The run moves to a version without some of its tasks: what is left of them and has not ended is no part of it."""
+    """The run moves to a version without some of its tasks: what is left of them and has not ended is no part of it.
+
+    Also a live try: the scheduler has no view of it any more, so that its end would be nobody's.
+    """
     changes = {held.key: Change(held, held.facts) for held in rows} | {change.held.key: change for change in cleared}
     because = "the task is not in this version of the DAG"
     for key, change in changes.items():
-        node = change.held.node
-        if node.index == GONE and _S.REMOVED in MOVES[change.after.state]:
-            after = apply(change.after, node, Remove(instance=GONE, because=because), now)
-            changes[key] = msgspec.structs.replace(change, after=after)
+        if change.held.node.index == GONE and change.after.state not in FINISHED:
+            after = remove(change.after, now, because=because)
+            ended = change.held.facts if replaces_try(change.held.facts, after) else change.ended
+            changes[key] = msgspec.structs.replace(change, after=after, ended=ended)
     return tuple(change for change in changes.values() if change.after != change.held.facts)
 
 

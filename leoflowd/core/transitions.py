@@ -105,7 +105,10 @@ MARKABLE = frozenset({_S.SUCCESS, _S.FAILED, _S.SKIPPED})
 """States that a person may give to an instance, as Airflow's API offers them."""
 
 PERSON_MOVES: Mapping[TaskInstanceState, frozenset[TaskInstanceState]] = {
-    state: MARKABLE | {_S.RESTARTING if state in LIVE else _S.NONE} for state in TaskInstanceState
+    state: MARKABLE
+    | {_S.RESTARTING if state in LIVE else _S.NONE}
+    | (frozenset() if state in FINISHED else {_S.REMOVED})  # moved to a version of the DAG without the task
+    for state in TaskInstanceState
 }
 
 RUN_MOVES: Mapping[DagRunState, frozenset[DagRunState]] = {
@@ -201,7 +204,7 @@ def mark(facts: InstanceFacts, state: TaskInstanceState, now: datetime, *, becau
 
     As Airflow's `set_state`: a try that had ended did so when it did, whatever is thought of it now.
     """
-    if state not in PERSON_MOVES[facts.state] or state not in FINISHED:
+    if state not in MARKABLE:
         raise IllegalMove(f"a person cannot mark a task instance {state}; use one of {sorted(MARKABLE)}")
     return msgspec.structs.replace(
         facts,
@@ -211,6 +214,15 @@ def mark(facts: InstanceFacts, state: TaskInstanceState, now: datetime, *, becau
         due_at=None,
         because=because,
         wait="",
+    )
+
+
+def remove(facts: InstanceFacts, now: datetime, *, because: str) -> InstanceFacts:
+    """A person moved the run to a version of the DAG without this task. A live try is stopped, as that of one marked."""
+    if facts.state in FINISHED:
+        raise IllegalMove(f"a task instance that is {facts.state} stays what it is")
+    return msgspec.structs.replace(
+        facts, state=_S.REMOVED, end_date=facts.end_date or now, due_at=None, because=because, wait=""
     )
 
 

@@ -216,9 +216,12 @@ class EmbeddedPostgres:
 
 
 def reachable_by_others(path: Path) -> bool:
-    """May a user who owns nothing here enter this folder? A missing folder will be made by us, mode 0755."""
-    path = path.resolve()
-    return all(not p.exists() or p.stat().st_mode & stat.S_IXOTH for p in (path, *path.parents))
+    """May a user who owns nothing here enter this folder by this name? A missing folder will be made by us, mode 0755.
+
+    Behind a link both ways count: that to the link, and that to what it names.
+    """
+    ways = {folder for way in (path.absolute(), path.resolve()) for folder in (way, *way.parents)}
+    return all(not folder.exists() or folder.stat().st_mode & stat.S_IXOTH for folder in ways)
 
 
 def _prepare(paths: PostgresPaths, has_run: bool) -> None:

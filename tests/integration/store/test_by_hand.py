@@ -118,15 +118,17 @@ async def test_a_clear_without_reset_moves_no_run(world: World) -> None:
         assert await fetch_value(conn, b"SELECT state FROM dag_run") == "failed"
 
 
-@pytest.mark.parametrize("reset_dag_run", [True, False])
+@pytest.mark.parametrize(("reset_dag_run", "gone"), [(True, None), (False, None), (False, "running")])
 async def test_a_run_moves_to_another_version_with_what_is_new_and_without_what_is_gone(
-    world: World, reset_dag_run: bool
+    world: World, reset_dag_run: bool, gone: str | None
 ) -> None:
     run = await world.create(SPEC)
     async with world.db.api.transaction() as conn:
         await expand_by_hand(conn, run, "m", 2)
         await set_all(conn, "success", try_number=1, start_date=utc_now(), end_date=utc_now())
-        await execute(conn, b"UPDATE task_instance SET state = NULL WHERE task_id = 'z'")
+        await execute(
+            conn, b"UPDATE task_instance SET state = %(state)s, end_date = NULL WHERE task_id = 'z'", state=gone
+        )
     latest = await world.register(dag("d", task("a"), task("m", "a"), task("new", "m")))
     async with world.db.api.transaction() as conn:
         await clear(conn, run, ("m", 1), version=latest, reset_dag_run=reset_dag_run)

@@ -8,7 +8,7 @@ from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceSt
 from leoflowd.core.by_hand import GONE, Change, Held, plan_clear, plan_mark, plan_mark_run, plan_removal
 from leoflowd.core.dag_shape import TaskNode
 from leoflowd.core.run_view import InstanceFacts, RunFacts
-from leoflowd.core.transitions import MARKABLE, MOVES, PERSON_MOVES
+from leoflowd.core.transitions import MARKABLE, PERSON_MOVES
 from tests.unit.core.core_builders import NOW, S, seconds, task
 
 LATER = NOW + seconds(60)
@@ -40,15 +40,19 @@ def test_a_clear_archives_nothing_where_nothing_ran() -> None:
     assert change.ended is None
 
 
-def test_what_is_left_of_a_task_that_is_gone_is_removed_unless_it_has_ended_or_runs() -> None:
-    rows = [
-        held("waits", S.NONE, index=GONE),
-        held("retries", S.UP_FOR_RETRY, index=GONE, try_number=1),
-        held("ended", S.SUCCESS, index=GONE),
-        held("runs", S.RUNNING, index=GONE, try_number=1),
-        held("there", S.NONE, index=0),
-    ]
-    assert after(plan_removal(rows, (), LATER)) == {"waits": "removed", "retries": "removed"}
+@pytest.mark.parametrize("state", list(TaskInstanceState))
+def test_of_a_task_that_is_gone_only_what_has_ended_stays(state: TaskInstanceState) -> None:
+    """A try that lives is stopped: nobody would hear of its end."""
+    rows = [held("gone", state, index=GONE, try_number=1), held("there", state)]
+    assert after(plan_removal(rows, (), LATER)) == ({} if state in FINISHED else {"gone": "removed"})
+
+
+@pytest.mark.parametrize("state", sorted(LIVE))
+def test_a_live_try_that_is_cleared_when_its_task_is_gone_does_not_restart(state: TaskInstanceState) -> None:
+    gone = held("gone", state, index=GONE, try_number=1, start_date=NOW)
+    (change,) = plan_removal([gone], plan_clear([gone], because="b"), LATER)
+    assert (change.after.state, change.after.end_date, change.after.try_number) == (S.REMOVED, LATER, 1)
+    assert change.ended == (gone.facts if state is S.RESTARTING else None)
 
 
 def test_a_task_that_is_gone_is_archived_and_removed_when_it_is_cleared() -> None:
@@ -114,4 +118,4 @@ def test_whatever_people_do_is_in_the_table() -> None:
             assert change.after.state in PERSON_MOVES[state]
         gone = held("a", state, index=GONE, try_number=1)
         for change in plan_removal([gone], (), LATER):
-            assert change.after.state in MOVES[state]
+            assert change.after.state in PERSON_MOVES[state]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from leoflowd.lite import postgres
-from leoflowd.lite.postgres import paths_for
+from leoflowd.lite.postgres import paths_for, reachable_by_others
 from leoflowd.lite.setup import make_data_dir
 
 
@@ -51,3 +51,18 @@ def test_a_database_stays_where_it_is_whatever_becomes_of_the_folders_mode(monke
         (home / "data" / "PG_VERSION").touch()
         data.chmod(0o755)
         assert paths_for(data).home == home
+
+
+def test_behind_a_link_both_ways_have_to_be_open() -> None:
+    """A folder of links to `/opt` in a home that nobody may enter: the server's user cannot come through it."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o755)
+        for mode_of, folder in {0o755: "open", 0o700: "closed"}.items():
+            (root / folder).mkdir(mode=mode_of)
+        (root / "open" / "data").mkdir()
+        (root / "closed" / "link").symlink_to(root / "open")
+        (root / "open" / "link").symlink_to(root / "closed")
+        assert reachable_by_others(root / "open" / "data")
+        assert not reachable_by_others(root / "closed" / "link" / "data")
+        assert not reachable_by_others(root / "open" / "link")
