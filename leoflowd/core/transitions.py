@@ -218,7 +218,7 @@ def mark(facts: InstanceFacts, state: TaskInstanceState, now: datetime, *, becau
 
 
 def remove(facts: InstanceFacts, now: datetime, *, because: str) -> InstanceFacts:
-    """A person moved the run to a version of the DAG without this task. A live try is stopped, as that of one marked."""
+    """A person moved the run to a version of the DAG without this task: a live try is stopped, as when it is marked."""
     if facts.state in FINISHED:
         raise IllegalMove(f"a task instance that is {facts.state} stays what it is")
     return msgspec.structs.replace(
