@@ -42,7 +42,7 @@ LOOK_S = 0.15
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 EMPTY = (
     "DELETE FROM dag; DELETE FROM deleted_dag; DELETE FROM event_log; DELETE FROM audit_seal; DELETE FROM history_log;"
-    "DELETE FROM asset_event;"
+    "DELETE FROM asset_event; DELETE FROM deleted_run;"
 )
 RUN_ID = "r1"
 FIRST = "daemon"
