@@ -202,6 +202,7 @@ async def _lead(root: Node, leading: Node, term: Term) -> None:
             ("deadlines", term.deadlines),
             ("sweeps", term.sweeper),
             ("audit seals", term.seals),
+            ("deleted runs", term.deleted_runs),
         ):
             node = leading.child(name, "crash", part.statistics, term.complaints.get(name))
             await start(nursery, node, part.run)

@@ -261,7 +261,8 @@ async def start_restarting(
 
 def backoff_s(attempt: int) -> float:
     """Doubling from BACKOFF_FIRST_S to BACKOFF_MAX_S, with 50 % jitter so that many do not come back at once."""
-    longest: float = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (attempt - 1))
+    doublings = min(attempt - 1, 30)  # hours of attempts are a number that no float holds
+    longest: float = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**doublings)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, not secrecy
 
 

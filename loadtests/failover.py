@@ -8,6 +8,8 @@ and each round does one thing to them:
 * pause: the daemon that leads is frozen until the other one leads, and goes on a moment later;
 * postgres: Postgres is stopped, or killed with all its processes, every 5 to 40 seconds, and started again.
 
+`--valkey`: results go to a real Valkey, which belongs to neither, and each task checks the one that it takes.
+
 `--neighbour PATH`: the second daemon is that checkout's, of another release. It starts first, so that its schema is
 there before ours. When it is told to start on a schema that it refuses, the round upgrades it.
 
@@ -29,7 +31,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -41,6 +43,7 @@ from leoflowd.core.history import Started, check_history
 from loadtests.history_log import install, read_history, strangers
 from loadtests.lite_process import Api, Lite, LiteError, temporary_folder, wait_until
 from loadtests.postgres_process import PostgresServer
+from tests.fakes.valkey import running as running_valkey
 
 BETWEEN_S = {"kill": (1.0, 4.0), "rolling": (1.0, 4.0), "pause": (1.0, 4.0), "postgres": (5.0, 40.0)}
 """From a settled pair to the next round."""
@@ -61,12 +64,17 @@ from airflow.providers.standard.sensors.filesystem import FileSensor
 from airflow.sdk import DAG, task
 
 
+def result_of(run_id, number):
+    return f"{{run_id}} {{number}} " * 100
+
+
 @task
-def step(number, ti=None, dag_run=None):
+def step(number, before=None, ti=None, dag_run=None):
     with open(dag_run.conf["file"], "a") as file:
         file.write(f"{{ti.run_id}} {{ti.task_id}} {{ti.try_number}}\\n")
+    assert before is None or before == result_of(ti.run_id, number - 1), before
     time.sleep(0.05)
-    return number
+    return result_of(ti.run_id, number)
 
 
 with DAG("{DAG_IDS["long"]}", schedule=None, max_active_tasks=0, max_active_runs=0):
@@ -75,7 +83,9 @@ with DAG("{DAG_IDS["long"]}", schedule=None, max_active_tasks=0, max_active_runs
         FileSensor(task_id=f"see_{{number}}", filepath="{{{{ dag_run.conf['file'] }}}}", poke_interval=1)
         for number in range(4)
     ]
-    first >> waits >> step.override(task_id="middle")(1) >> step.override(task_id="last")(2)
+    middle = step.override(task_id="middle")(1, first)
+    first >> waits >> middle
+    step.override(task_id="last")(2, middle)
 
 with DAG("{DAG_IDS["short"]}", schedule=None, max_active_tasks=0, max_active_runs=0):
     step.override(task_id="only")(0)
@@ -88,12 +98,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--runs", type=int, default=0, help="short runs, as fast as they end; rounds go on until then")
     parser.add_argument("--minutes", type=float, default=60.0, help="after which no more of them are asked for")
+    parser.add_argument("--valkey", action="store_true", help="results go there instead of to Postgres")
     parser.add_argument("--neighbour", type=Path, help="a checkout of another release, for the second daemon")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save", type=Path)
     given = parser.parse_args()
-    with temporary_folder("leoflow-failover-") as root:
-        pair = Pair(root, random.Random(given.seed), given.neighbour)  # noqa: S311 - repeatable, not secret
+    with ExitStack() as stack:
+        root = stack.enter_context(temporary_folder("leoflow-failover-"))
+        valkey = stack.enter_context(running_valkey(root)) if given.valkey else None
+        dice = random.Random(given.seed)  # noqa: S311 - repeatable, not secret
+        pair = Pair(root, dice, given.neighbour, None if valkey is None else valkey.url)
         try:
             result = {
                 "what": given.what,
@@ -113,7 +127,8 @@ def main() -> int:
 
 
 class Pair:
-    def __init__(self, root: Path, dice: random.Random, neighbour: Path | None) -> None:
+    def __init__(self, root: Path, dice: random.Random, neighbour: Path | None, redis: str | None = None) -> None:
+        """`redis`: URL of where all results go."""
         project = root / "workspace" / "failover"
         project.mkdir(parents=True)
         (project / "dag.py").write_text(DAG)
@@ -123,11 +138,12 @@ class Pair:
         self._postgres = PostgresServer(root / "shared")
         (root / "shared").mkdir()
         self._database = self._postgres.paths.admin_conninfo("leoflow")
+        places = {} if redis is None else {"LEOFLOW_REDIS_URL": redis, "LEOFLOW_REDIS_XCOM_MIN_BYTES": "0"}
         self._lites = [
             Lite(
                 workspace=root / "workspace",
                 data_dir=root / name,
-                env={"LEOFLOW_POSTGRES": f"{self._postgres.paths.conninfo} application_name={name}"},
+                env={"LEOFLOW_POSTGRES": f"{self._postgres.paths.conninfo} application_name={name}", **places},
                 code=code,
             )
             for name, code in (("first", None), ("second", neighbour))
@@ -176,12 +192,14 @@ class Pair:
         history = read_history(self._database, started=self._started())
         with psycopg.connect(self._database) as connection:
             terms = _leader(connection)[0]
+            places = connection.execute("SELECT coalesce(split_part(place, ':', 1), 'postgres') FROM xcom").fetchall()
         return {
             "neighbour": self._neighbour is not None and _commit(self._neighbour),
             "done": dict(self._done),
             "terms": terms,
             "runs": len(self._load.runs),
             "tries": len(lines),
+            "results": dict(Counter(str(place) for (place,) in places)),
             "changes": len(history.changes),
             "lost": lost,
             "doubled": sorted(line for line, count in lines.items() if count > 1),

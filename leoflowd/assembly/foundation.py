@@ -44,6 +44,7 @@ from leoflowd.scheduler.backfills import BackfillMaker
 from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.scheduler.deadlines import Deadlines
+from leoflowd.scheduler.deleted_runs import DeletedRuns
 from leoflowd.scheduler.draft import EXECUTOR, INLINE
 from leoflowd.scheduler.inbox import Inbox
 from leoflowd.scheduler.leadership import Leadership
@@ -342,6 +343,7 @@ def _term(
         others=Others(base.db, base.replica, launcher=base.launcher),
     )
     seals = AuditSeals(db=base.db, secrets=box_of(base.config.secrets))
+    deleted_runs = DeletedRuns(db=base.db, logs=base.logs, sweep_interval_s=config.sweep_interval_s, now=base.now)
     within_s = SWEEPS_MISSED * config.sweep_interval_s
     return Term(
         calls=calls,
@@ -359,8 +361,10 @@ def _term(
         ),
         sweeper=sweeper,
         seals=seals,
+        deleted_runs=deleted_runs,
         complaints={
             "audit seals": seals.complaint,
+            "deleted runs": deleted_runs.complaint,
             "scheduler": base.pulses.watch("scheduler", lambda: scheduler.rounds, within_s),
             "sweeps": base.pulses.watch("sweeps", lambda: sweeper.statistics()["sweeps"], within_s),
         },

@@ -21,6 +21,7 @@ from leoflowd.scheduler.backfills import BackfillMaker
 from leoflowd.scheduler.callbacks import Callbacks
 from leoflowd.scheduler.clock import TimetableClock
 from leoflowd.scheduler.deadlines import Deadlines
+from leoflowd.scheduler.deleted_runs import DeletedRuns
 from leoflowd.scheduler.leadership import Leadership
 from leoflowd.scheduler.loop import Scheduler
 from leoflowd.scheduler.outbox import Outbox
@@ -98,5 +99,6 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     deadlines: Deadlines
     sweeper: Sweeper
     seals: AuditSeals
+    deleted_runs: DeletedRuns
     complaints: dict[str, Callable[[], str | None]]
     """By component: of what should move and stands still."""

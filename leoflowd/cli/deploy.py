@@ -37,9 +37,10 @@ from leoflowd.cli.local_compile import (
 )
 from leoflowd.cli.options import confirm, output_option
 from leoflowd.cli.output import Output, echo
-from leoflowd.cli.push import ROUTE
+from leoflowd.cli.push import ROUTE, note_missing
 from leoflowd.cli.runs import trigger_run
 from leoflowd.cli.variable_sources import loadable_of_file, variables_option
+from leoflowd.contract.named_connections import connections_in
 
 if TYPE_CHECKING:
     from leoflowd.authoring.compiler import Compilation
@@ -342,11 +343,7 @@ class _Deployment:
         assert self._client is not None, "a dry run registers nothing"
         pinned = msgspec.structs.replace(spec, image=image, dag_version=self._dag_version)
         answer = self._client.post_bytes(self._route, dag_spec.encode_canonical(pinned))
-        missing = [each for each in connections_in(spec) if not self._knows(each)]
-        if missing:
-            self._out.note(
-                f"{spec.dag_id}: the server has no connection {', '.join(missing)}; see `leoflow connections add`"
-            )
+        missing = note_missing(self._out, answer)
         facts = {"version": answer["version_number"], "new": answer["created"], "missing_connections": missing}
         facts["canary"] = answer.get("canary")
         if self._route != ROUTE and facts["canary"] is None:
@@ -355,39 +352,6 @@ class _Deployment:
 
     def _row(self, spec: DagSpec, **facts: Any) -> dict[str, Any]:
         return {"dag_id": spec.dag_id, **facts, "connections": connections_in(spec)}
-
-    def _knows(self, connection_id: str) -> bool:
-        from leoflowd.cli.client import segment
-
-        assert self._client is not None
-        try:
-            self._client.get(f"/api/v2/connections/{segment(connection_id)}")
-        except CommandFailed as error:
-            if error.code is ExitCode.NOT_FOUND:
-                return False
-            if error.code is not ExitCode.NOT_ALLOWED:  # whoever may deploy need not see connections
-                raise
-        return True
-
-
-def connections_in(spec: DagSpec) -> list[str]:
-    """Ids of connections that the artifact names; what tasks ask for while they run is not in it."""
-    found: set[str] = set()
-    _collect(msgspec.to_builtins(spec.tasks), found)
-    return sorted(found)
-
-
-def _collect(value: Any, found: set[str]) -> None:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            is_id = isinstance(name, str) and (name.endswith("conn_id") or name == "connection_id")
-            if is_id and isinstance(inner, str) and inner and "{{" not in inner:
-                found.add(inner)
-            else:
-                _collect(inner, found)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            _collect(inner, found)
 
 
 def _refuse_unused(config: ProjectConfig) -> None:

@@ -44,8 +44,20 @@ def push(
     compiler = Compiler(out, python, data_dir, loadable_of_file(variables))
     artifacts = _compiled(compiler, out, path, dag_id) if is_code else [_read(path)]
     answers: list[Any] = [client.post_bytes(ROUTE, artifact) for artifact in artifacts]
+    for answer in answers:
+        note_missing(out, answer)
     rows = [(answer["dag_id"], answer["version_number"], answer["created"]) for answer in answers]
     out.show({"dags": answers}, lambda: out.table(("dag_id", "version", "new"), rows))
+
+
+def note_missing(out: Output, answer: dict[str, Any]) -> list[str]:
+    """Connections that the artifact names and the server lacks, as its answer says; an older one says nothing."""
+    missing: list[str] = answer.get("missing_connections", [])
+    if missing:
+        out.note(
+            f"{answer['dag_id']}: the server has no connection {', '.join(missing)}; see `leoflow connections add`"
+        )
+    return missing
 
 
 def _compiled(compiler: Compiler, out: Output, path: Path, dag_id: str | None) -> list[bytes]:

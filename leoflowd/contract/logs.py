@@ -81,7 +81,8 @@ class LogStore(Protocol):
         """From `offset` on; less than `max_bytes` only at the end, and empty beyond it or without a log."""
 
     async def delete_run(self, dag_id: str, run_id: str, *, dag_run_id: int) -> None:
-        """All logs of the run. A straggler may still write afterwards; nothing raises when there are none."""
+        """All logs of the run. A straggler may still write afterwards; nothing raises when there are none. Raises
+        `LogNotStored` while some are left, after which the same call may be made again."""
 
     async def where(self, log: TryLog) -> str:
         """For people: what it is called where it is kept."""

@@ -61,8 +61,8 @@ class ValuePlace(Protocol):
     async def get(self, names: Sequence[str]) -> Mapping[str, str]:
         """Those that are there, exactly as they were given."""
 
-    async def delete_run(self, dag_run_id: int) -> None:
-        """What belongs to a run that is gone, if the place does not forget by itself."""
+    async def delete_run(self, dag_run_id: int, names: Sequence[str]) -> None:
+        """What belongs to a run that is gone; `names` are those that its rows had. Twice is once."""
 
     def gone(self, name: str) -> str:
         """Why a value may be missing, and what to do about it: for people."""

@@ -347,11 +347,12 @@ class ObjectLogs:
         ]:
             gone = self._open.pop(log)
             self._drop(gone, len(gone.pending))
+        folder = run_folder(dag_id, run_id, dag_run_id)
         try:
-            items = await self._bucket.list(run_folder(dag_id, run_id, dag_run_id))
+            items = await self._bucket.list(folder)
             await self._bucket.delete([item.name for item in items])
         except BucketUnavailable as error:
-            _logger.warning("logs_of_deleted_run_left", dag_id=dag_id, run_id=run_id, because=str(error))
+            raise LogNotStored(errno.EIO, f"the logs {folder} cannot be deleted: {error}") from error
 
     async def where(self, log: TryLog) -> str:
         await trio.lowlevel.checkpoint()

@@ -46,7 +46,8 @@ class ObjectValues:
             raise ValuesUnavailable(f"large results cannot be read: {failures[0]}; ask again") from failures[0]
         return found
 
-    async def delete_run(self, dag_run_id: int) -> None:
+    async def delete_run(self, dag_run_id: int, names: Sequence[str]) -> None:
+        """All of its folder, also what no row came to name."""
         try:
             items = await self._bucket.list(f"{FOLDER}/{dag_run_id}")
             await self._bucket.delete([item.name for item in items])

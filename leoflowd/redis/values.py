@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import trio
-
 from leoflowd.contract.xcoms import ValuesUnavailable
 from leoflowd.redis.link import RedisLink, RedisUnavailable
 
@@ -46,9 +44,21 @@ class RedisValues:
             raise ValuesUnavailable(f"XCom values cannot be read: {error}; ask again") from error
         return {name: value.decode() for name, value in zip(names, found, strict=True) if value is not None}
 
-    async def delete_run(self, dag_run_id: int) -> None:
-        """They expire."""
-        await trio.lowlevel.checkpoint()
+    async def delete_run(self, dag_run_id: int, names: Sequence[str]) -> None:
+        """What no row came to name expires."""
+
+        def unlink(client: Any) -> None:
+            pipeline = client.pipeline(transaction=False)
+            for name in names:
+                pipeline.unlink(PREFIX + name)
+            pipeline.execute()
+
+        if not names:
+            return
+        try:
+            await self._link.trip(unlink)
+        except RedisUnavailable as error:
+            raise ValuesUnavailable(f"XCom values cannot be deleted: {error}") from error
 
     def gone(self, name: str) -> str:
         return (

@@ -114,6 +114,12 @@ async def list_connection_ids(conn: Connection) -> tuple[str, ...]:
     return tuple(row[0] for row in await cursor.fetchall())
 
 
+async def list_missing_connections(conn: Connection, ids: Sequence[str]) -> tuple[str, ...]:
+    """Of these, in their order."""
+    cursor = await conn.execute(_SQL.list_missing_connections, {"ids": [shown(each) for each in ids]})
+    return tuple(row[0] for row in await cursor.fetchall())
+
+
 async def fetch_connection(conn: Connection, connection_id: str) -> SealedConnection | None:
     return await fetch_one(conn, _SQL.fetch_connection, SealedConnection, connection_id=shown(connection_id))
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 from weakref import WeakValueDictionary
@@ -86,7 +85,16 @@ class LogFiles:
 
     async def delete_run(self, dag_id: str, run_id: str, *, dag_run_id: int) -> None:
         for folder in (self._run_folder(dag_id, run_id, dag_run_id), self._old_folder(dag_id, run_id)):
-            await trio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
+            await trio.to_thread.run_sync(self._remove, folder, limiter=self._threads)
+
+    def _remove(self, folder: Path) -> None:
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise LogNotStored(error.errno, f"{folder} cannot be deleted: {reason}") from error
 
     async def where(self, log: TryLog) -> str:
         return str((await trio.to_thread.run_sync(self._read, log)).relative_to(self._root))

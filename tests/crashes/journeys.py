@@ -17,6 +17,7 @@ from leoflowd.contract.dag_spec import CronTimetable, DagSpec
 from leoflowd.contract.deadline_spec import DeadlineSpec
 from leoflowd.contract.partition_spec import AllowedKey, AssetPartitions, CronPartition
 from leoflowd.contract.wait_spec import Deferral, ProbeSpec, Resume, TriggerSpec, WaitSpec, WaitTerms
+from leoflowd.core.canary import CanaryTerms, gets_canary
 from tests.crashes.agent import outcome
 from tests.crashes.world import START, World, dag, now, task
 
@@ -32,6 +33,8 @@ def script(spec: TrySpec) -> Outcome | None:
     if kind == "hold" or (kind == "long" and spec.try_number == 1):
         return None
     if kind == "flaky" and spec.try_number == 1:
+        return outcome(OutcomeKind.FAILED)
+    if kind == "fails":
         return outcome(OutcomeKind.FAILED)
     if kind == "again" and spec.first_started_at is None:
         return outcome(OutcomeKind.RESCHEDULE, reschedule_at=now() + timedelta(seconds=RETRY_S))
@@ -70,6 +73,10 @@ class Journey(msgspec.Struct, frozen=True, kw_only=True):
     """Of those runs, sorted."""
     heard: int = 0
     """Messages of the source, each of which is one event: but a daemon that is killed may be told again (ADR 56)."""
+    fails: int = 0
+    """Of those runs."""
+    verdicts: tuple[str, ...] = ()
+    """On canaries, each given once: outcome and reason."""
     callbacks: tuple[str, ...] = ()
     """Each is called once, and done: as `Agent.called` names them, sorted."""
     begins_with_the_daemon: bool = False
@@ -181,6 +188,24 @@ async def create_run_and_fill_back(world: World) -> None:
     await world.backfill("past", FIRST_DAY, FIRST_DAY + timedelta(days=1))
 
 
+RISKY, JUDGED, AFTERWARDS = "risky", "r1", "r3"
+TERMS = CanaryTerms(share=99, rollback_above=0, after=1)
+assert all(gets_canary(RISKY, run_id, TERMS.share) for run_id in (JUDGED, AFTERWARDS))
+
+
+async def a_canary(world: World) -> None:
+    await world.register(dag(RISKY, task("fine")))
+    await world.register(dag(RISKY, task("fails")), canary=TERMS)
+
+
+async def create_run_and_fail_the_canary(world: World) -> None:
+    """The sweep judges it; the run after that would have been of the canary too."""
+    await world.create_run(DAG)
+    await world.create_run(RISKY, JUDGED)
+    await world.until(world.has_judged)
+    await world.create_run(RISKY, AFTERWARDS)
+
+
 async def another_term(world: World) -> None:
     """The leader loses its session, and its lock with it, in the middle of a chain; the standby leads on."""
     await world.create_run(DAG)
@@ -266,6 +291,15 @@ JOURNEYS = {
         comes_to={"hold": "running 1", "makes": "success 1", "uses": "success 1"},
         runs=5,
         partitions=tuple(sorted(KEYS * 2)),
+    ),
+    "canary": Journey(
+        spec=dag(DAG, task("hold")),
+        stage=a_canary,
+        act=create_run_and_fail_the_canary,
+        comes_to={"hold": "running 1", "fails": "failed 1", "fine": "success 1"},
+        runs=3,
+        fails=1,
+        verdicts=("rolled_back: 1 of its 1 ended runs failed (100 %), more than 0 %",),
     ),
     "clear": Journey(
         spec=dag(DAG, task("first"), task("long"), task("hold")),

@@ -21,8 +21,10 @@ from psycopg.conninfo import make_conninfo
 
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.core.canary import CanaryTerms
 from leoflowd.core.history import Rule, Violation, check_history, check_view
 from leoflowd.store import dags, run_views
+from leoflowd.store.canary_versions import register_canary
 from leoflowd.store.database import Database
 from loadtests.history_log import read_history
 from tests.crashes.agent import Agent, Script
@@ -40,7 +42,7 @@ LOOK_S = 0.15
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 EMPTY = (
     "DELETE FROM dag; DELETE FROM deleted_dag; DELETE FROM event_log; DELETE FROM audit_seal; DELETE FROM history_log;"
-    "DELETE FROM asset_event;"
+    "DELETE FROM asset_event; DELETE FROM deleted_run;"
 )
 RUN_ID = "r1"
 FIRST = "daemon"
@@ -169,10 +171,13 @@ class World:
 
     # --- what people and projects do --------------------------------------------------------------------------
 
-    async def register(self, spec: DagSpec) -> None:
+    async def register(self, spec: DagSpec, *, canary: CanaryTerms | None = None) -> None:
         async def work(daemon: Daemon) -> bool:
             async with daemon.db.api.transaction() as conn:
-                await dags.register_dag(conn, spec, now=now(), fileloc="x", relative_fileloc="x")
+                if canary is not None:
+                    await register_canary(conn, spec, canary, by="somebody", now=now())
+                else:
+                    await dags.register_dag(conn, spec, now=now(), fileloc="x", relative_fileloc="x")
             return True
 
         await self.by_some_daemon(work)
@@ -203,8 +208,8 @@ class World:
 
         await self.by_some_daemon(unless_done)
 
-    async def create_run(self, dag_id: str) -> None:
-        body = {"dag_run_id": RUN_ID, "logical_date": None}
+    async def create_run(self, dag_id: str, run_id: str = RUN_ID) -> None:
+        body = {"dag_run_id": run_id, "logical_date": None}
         await self.ask("POST", f"dags/{dag_id}/dagRuns", body, event="trigger_dag_run")
 
     async def clear(self, dag_id: str, *task_ids: str, **more: Any) -> None:
@@ -274,12 +279,13 @@ class World:
         except trio.TooSlowError as error:
             raise AssertionError(f"waited in vain for {expected}, there is {seen}") from error
 
-    async def until_runs(self, count: int, *, or_more: bool = False) -> None:
-        """So many runs there are, and all have succeeded."""
+    async def until_runs(self, count: int, *, fails: int = 0, or_more: bool = False) -> None:
+        """So many runs there are, and all but `fails` have succeeded."""
 
         async def met() -> bool:
             states = [row[0] for row in await self.rows(b"SELECT state FROM dag_run")]
-            return set(states) == {"success"} and (len(states) == count or (or_more and len(states) > count))
+            is_over = states.count("failed") == fails and states.count("success") == len(states) - fails
+            return is_over and (len(states) == count or (or_more and len(states) > count))
 
         try:
             await self.until(met)
@@ -330,6 +336,9 @@ class World:
         called = b"SELECT 1 FROM callback WHERE state IN ('queued', 'running')"
         return not await self.rows(called + b" UNION ALL " + due, now=now())
 
+    async def has_judged(self) -> bool:
+        return not await self.rows(b"SELECT 1 FROM canary WHERE ended_at IS NULL")
+
     async def has_filled_back(self) -> bool:
         return not await self.rows(b"SELECT 1 FROM backfill WHERE completed_at IS NULL")
 
@@ -359,6 +368,18 @@ class World:
             b"SELECT event_id FROM asset_queue UNION ALL SELECT id FROM partition_run WHERE dag_run_id IS NULL"
         )
         return [*wrong, *(f"event or partition {row[0]} still waits for a run" for row in waits)]
+
+    async def judge_canaries(self, expected: Sequence[str]) -> list[str]:
+        """Each verdict is given once, and no run that was made afterwards is of what was rolled back."""
+        given = [f"{outcome}: {why}" for outcome, why in await self.rows(b"SELECT outcome, because FROM canary")]
+        told = await self.count_events("rollback_canary")
+        late = await self.rows(
+            b"SELECT r.run_id FROM canary_run JOIN dag_run r ON r.id = dag_run_id JOIN canary c ON c.id = canary_id"
+            b" WHERE r.queued_at > c.ended_at"
+        )
+        wrong = [] if given == list(expected) else [f"canaries came to {given}, not {list(expected)}"]
+        wrong += [] if told == len(expected) else [f"verdicts were told {told} times, not {len(expected)}"]
+        return wrong + [f"run {run_id} is of a canary that was over" for (run_id,) in late]
 
     async def judge_heard(self, expected: int, *, or_more: bool) -> list[str]:
         ((count,),) = await self.rows(b"SELECT count(*) FROM asset_event WHERE extra ->> 'from_trigger' = 'true'")

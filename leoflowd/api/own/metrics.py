@@ -69,6 +69,10 @@ READINGS: Mapping[str, tuple[Reading, ...]] = {
         Reading("waiting", "leoflow_callbacks_open", "gauge", "Callbacks that are not done, at the last look"),
     ),
     "sweeps": (Reading("lost_tries", "leoflow_sweeps_lost_tries", "counter", "Tries whose agent fell silent"),),
+    "deleted runs": (
+        Reading("cleaned", "leoflow_deleted_runs_cleaned", "counter", "Deleted dag runs whose logs and results are gone"),
+        Reading("failures", "leoflow_deleted_runs_failures", "counter", "Attempts at that which failed"),
+    ),
     "traces": (
         Reading("sent", "leoflow_traces_spans_sent", "counter", "Spans that the OTLP receiver took"),
         Reading("dropped", "leoflow_traces_spans_dropped", "counter", "Spans without room, or refused by the receiver"),

@@ -249,8 +249,6 @@ async def delete_dag_run(dag_id: str, run_id: str) -> Response:
         run = await dag_runs.lock_dag_run(conn, dag_id, run_id)
         await dag_runs.delete_dag_run(conn, run.id)
         await record(conn, "delete_dag_run", dag_id, run_id=run_id, logical_date=run.logical_date)
-    await context().logs.delete_run(dag_id, run_id, dag_run_id=run.id)
-    await context().db.values.delete_run(run.id)
     return no_content()
 
 

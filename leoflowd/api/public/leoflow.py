@@ -18,6 +18,7 @@ from leoflowd.api.paging import Query
 from leoflowd.api.public import task_instances
 from leoflowd.contract.dag_spec import SCHEMA_VERSION, DagSpec
 from leoflowd.contract.errors import Conflict, Invalid, NotFound
+from leoflowd.contract.named_connections import connections_in
 from leoflowd.core.canary import CanaryTerms
 from leoflowd.core.explain import explain_try
 from leoflowd.core.explain_dag import explain_dag
@@ -25,8 +26,9 @@ from leoflowd.core.schedule import what_if
 from leoflowd.store import api_task_instances, canaries, dag_runs, ui_dags
 from leoflowd.store.api_callbacks import explain_callbacks
 from leoflowd.store.canary_versions import register_canary
+from leoflowd.store.connections import list_missing_connections
 from leoflowd.store.dag_facts import fetch_dag_facts
-from leoflowd.store.dags import fetch_version, register_dag
+from leoflowd.store.dags import fetch_version, off_loop, register_dag, size_of
 
 blueprint = Blueprint("public_leoflow", __name__)
 
@@ -40,6 +42,8 @@ async def register() -> Response:
 
     With `canary`, percent, it gets that share of the new runs instead, until more than `rollback_above` percent of
     them failed when `after` of them ended. A DAG that is new has nothing to compare it with: it becomes current.
+    `missing_connections` are those that this artifact names and nobody added; its tasks could ask for each of them, so
+    its author learns nothing here that they would not tell.
     """
     terms = _canary_terms(Query())
     spec = await read_body(DagSpec, ARTIFACT_MAX_BYTES, within_s=ARTIFACT_WITHIN_S, check=False)
@@ -64,6 +68,8 @@ async def register() -> Response:
             await canaries.end(conn, spec.dag_id, because=because, now=now)
         facts = {"version_number": registered.version_number, "canary": terms if is_canary else None}
         await record(conn, "register_dag", spec.dag_id, extra=facts)
+        named = await off_loop(lambda: connections_in(spec), size=size_of(spec))
+        missing = await list_missing_connections(conn, named)
     return json_answer(
         {
             "canary": terms if is_canary else None,
@@ -71,6 +77,7 @@ async def register() -> Response:
             "version_id": registered.version_id,
             "version_number": registered.version_number,
             "created": registered.created,
+            "missing_connections": missing,
         },
         201 if registered.created else 200,
     )

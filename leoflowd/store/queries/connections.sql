@@ -28,6 +28,10 @@ FROM connection ORDER BY connection_id;
 -- name: list_connection_ids
 SELECT connection_id FROM connection ORDER BY connection_id;
 
+-- name: list_missing_connections (primary key; of those that an artifact names)
+SELECT asked.id FROM unnest(%(ids)s::text[]) WITH ORDINALITY asked (id, place)
+WHERE NOT EXISTS (SELECT FROM connection c WHERE c.connection_id = asked.id) ORDER BY asked.place;
+
 -- name: insert_connection
 INSERT INTO connection (connection_id, conn_type, description, host, schema, login, port, password, extra, key_id, created_at, updated_at)
 VALUES (%(connection_id)s, %(conn_type)s, %(description)s, %(host)s, %(schema)s, %(login)s, %(port)s, %(password)s, %(extra)s,

@@ -174,7 +174,7 @@ async def test_a_large_result_is_an_object_that_goes_with_its_run(
     async with world.transaction() as store:
         assert str(len(LARGER)) in str(await store.fetch("d", "r", "a", -1, KEY))
     await world.delete_run(run)
-    await db.values.delete_run(run)
+    await db.values.delete_run(run, ())
     assert [key.split("/")[2] for key in s3_server.keys(bucket)] == [str(other)]
 
 

@@ -10,6 +10,7 @@ import pytest
 from leoflowd.api.context import ApiContext
 from leoflowd.api.rights import LOGIN_ONLY, NEEDS
 from leoflowd.contract.access_token import is_access_token
+from leoflowd.contract.dag_spec import DagSpec, TaskSpec, encode_canonical
 from leoflowd.core.rights import TOKEN_RIGHTS, Right
 from leoflowd.store.access_tokens import TOKENS_MAX
 from leoflowd.store.api_users import reset_password
@@ -18,6 +19,7 @@ from tests.integration.api.api_client import Client, Clock
 from tests.integration.api.people import somebody_with
 
 TOKENS, ME, DAGS = "/leoflow/api/tokens", "/leoflow/api/me", "/api/v2/dags"
+CONNECTIONS = "/api/v2/connections"
 DAY_S = 86_400
 
 
@@ -246,3 +248,19 @@ async def test_there_is_an_end_to_their_number(admin: Client, api_context: ApiCo
     refused = await admin.send("POST", TOKENS, {"name": "ci", "rights": "read", "expires_in_s": DAY_S}, status=409)
     assert "revoke one" in refused["detail"]
     await made(admin, service=True)
+
+
+async def test_whoever_may_only_deploy_is_told_which_connections_of_his_artifact_are_missing(admin: Client) -> None:
+    await admin.send("POST", CONNECTIONS, {"connection_id": "there", "conn_type": "http"}, status=201)
+    ci = await token_of(admin, rights="deploy", service=True)
+    arguments = {
+        "http_conn_id": "there",
+        "aws_conn_id": "not_there",
+        "conn_id": "{{ var.value.which }}",
+        "nested": [{"connection_id": "nor_there"}],
+    }
+    task = TaskSpec(task_id="a", operator="HttpOperator", template_values=arguments)
+    artifact = encode_canonical(DagSpec(dag_id="pushed", tasks=(task,)))
+    answer = await ci.call("POST", "/api/v2/leoflow/dags", data=artifact)
+    assert (await answer.get_json())["missing_connections"] == ["nor_there", "not_there"]
+    assert (await ci.call("GET", f"{CONNECTIONS}/there")).status_code == 403

@@ -20,6 +20,7 @@ from leoflowd.contract.pool_view import PoolStatistics
 from leoflowd.executors.process import ProcessStatistics
 from leoflowd.lite.workspace import WorkspaceStatistics
 from leoflowd.scheduler.clock import ClockStatistics
+from leoflowd.scheduler.deleted_runs import DeletedRunsStatistics
 from leoflowd.scheduler.leadership import LeaderStatistics
 from leoflowd.scheduler.loop import SchedulerStatistics
 from leoflowd.scheduler.trace_export import TraceStatistics
@@ -59,6 +60,7 @@ STRUCTS = {
     "process executor": ProcessStatistics,
     "workspace": WorkspaceStatistics,
     "traces": TraceStatistics,
+    "deleted runs": DeletedRunsStatistics,
 }
 """The others answer with plain dicts."""
 FAR = {"client": ("10.1.2.3", 40000)}

@@ -124,6 +124,11 @@ class Api:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
 
+    @property
+    def address(self) -> str:
+        """`host:port`."""
+        return f"{self._http.base_url.host}:{self._http.base_url.port}"
+
     @classmethod
     async def login(cls, http: httpx.AsyncClient) -> Api:
         answer = await http.post("/auth/token", json={"username": "admin", "password": PASSWORD})

@@ -81,7 +81,7 @@ def project(folder: Path, dag_id: str = "shop", *, settings: str | None = None, 
 
 
 class Server:
-    """Knows no connection; registers what it is sent."""
+    """Registers what it is sent, and says that it lacks this connection."""
 
     def __init__(self) -> None:
         self.registered: list[dict[str, Any]] = []
@@ -92,7 +92,7 @@ class Server:
         if path == "/api/v2/leoflow/dags":
             self.registered.append(json.loads(request.content))
             answer = {"dag_id": self.registered[-1]["dag_id"], "version_number": len(self.registered), "created": True}
-            return httpx.Response(200, json=answer)
+            return httpx.Response(200, json=answer | {"missing_connections": ["shop_api"]})
         if path.endswith("/dagRuns"):
             dag_id = path.split("/")[-2]
             self.triggered.append(dag_id)
@@ -120,11 +120,15 @@ def test_what_runs_is_what_the_registry_says_was_pushed(leoflow, server, builder
     assert 'DAG("shop"' in built
 
 
-def test_connections_are_named_and_looked_for(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+def test_connections_are_named_and_those_that_the_server_lacks(
+    leoflow, server, builders: Builders, tmp_path: Path
+) -> None:
     server(Server())
     result = deploy(leoflow, project(tmp_path / "shop"), "-o", "json")
     (deployed,) = result.document["deployed"]
     assert deployed["connections"] == deployed["missing_connections"] == ["shop_api"]
+    said = deploy(leoflow, tmp_path / "shop").err
+    assert "shop: the server has no connection shop_api; see `leoflow connections add`" in said
 
 
 def test_docker_is_asked_for_the_digest_of_this_repository(leoflow, server, builders: Builders, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from leoflowd.contract.errors import StoreUnavailable
-from leoflowd.supervision import RESTARTS_MAX, Node, Pulses, backoff_s, contain, start, start_restarting
+from leoflowd.supervision import BACKOFF_MAX_S, RESTARTS_MAX, Node, Pulses, backoff_s, contain, start, start_restarting
 
 
 async def test_crash_passes_the_failure_on(autojump_clock: MockClock) -> None:
@@ -220,3 +220,8 @@ async def test_an_event_loop_that_stood_still_says_so_for_a_while(mock_clock: Mo
             await wait_all_tasks_blocked()
         assert pulses.complaint() is None
         nursery.cancel_scope.cancel()
+
+
+def test_a_backoff_after_hours_of_attempts_is_the_longest() -> None:
+    """2 ** 1100 is no float: whoever asked crashed."""
+    assert BACKOFF_MAX_S / 2 <= backoff_s(1_101) <= BACKOFF_MAX_S

@@ -1,0 +1,115 @@
+"""What dashboard and alerts of the chart ask for is there and moves: a daemon with work and faults, a Prometheus."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from leoflowd.config import EgressConfig, PoolConfig, Role
+from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.contract.wait_spec import ProbeSpec, WaitSpec, WaitTerms
+from leoflowd.store import dags
+from leoflowd.store.database import Database
+from loadtests.lite_process import free_port
+from tests.conftest import PATIENCE_S, REPOSITORY
+from tests.fakes.certificates import self_signed
+from tests.integration.cluster.test_agents import CODE, DAG
+from tests.integration.cluster.test_daemons import DAG_ID, Api, World
+from tests.kube.clusters import fake_cluster
+from tests.kube.kubelet import Kubelet
+from tests.prometheus_server import Prometheus, scraping
+
+RULES = REPOSITORY / "helm" / "leoflow" / "rules"
+ASKING = 24
+"""Callers of the API at once: more than it has connections to Postgres."""
+
+
+def expressions() -> Iterator[str]:
+    """Every query of the dashboard, and the metrics of the alerts, for the namespace `leoflow`."""
+    dashboard = json.loads((RULES / "dashboard.json").read_text())
+    for panel in dashboard["panels"]:
+        yield from (target["expr"].replace("$namespace", "leoflow") for target in panel["targets"])
+    named = set(re.findall(r"leoflow_\w+", "".join(re.findall(r"expr: (.*)", (RULES / "alerts.yaml").read_text()))))
+    assert named
+    yield from sorted(named)
+
+
+def wait(task_id: str, kind: str, **arguments: Any) -> TaskSpec:
+    probe = ProbeSpec(kind=kind, arguments=arguments)
+    spec = WaitSpec(probe=probe, terms=WaitTerms(poke_interval_s=0.2, silent_fail=True))
+    return TaskSpec(task_id=task_id, operator="Sensor", kind="wait", wait=spec)
+
+
+def busy_dag(folder: Path) -> DagSpec:
+    nobody = f"http://127.0.0.1:{free_port()}/"
+    waits = (
+        wait("file", "file", path=str(folder / "never")),
+        wait("the_same_file", "file", path=str(folder / "never")),
+        wait("nobody", "http", endpoint=nobody),
+    )
+    return msgspec.structs.replace(DAG, tasks=(*DAG.tasks, *waits), max_active_runs=1)
+
+
+async def set_one_aside(world: World) -> None:
+    """A run whose artifact cannot be read."""
+    await world.register(DagSpec(dag_id="broken", tasks=(TaskSpec(task_id="a", operator="EmptyOperator"),)))
+    async with world.db.api.transaction() as conn:
+        await conn.execute(b"UPDATE dag_version SET spec = '{}' WHERE dag_id = 'broken'")
+        await conn.execute(
+            b"INSERT INTO dag_run (dag_id, run_id, dag_version_id, run_type, state, run_after, updated_at)"
+            b" SELECT 'broken', 'r', id, 'manual', 'queued', now(), now() FROM dag_version WHERE dag_id = 'broken'"
+        )
+    dags._versions.clear()
+
+
+async def keep_asking(api: Api) -> None:
+    while True:
+        await api.get("/api/v2/dags")
+
+
+async def test_every_query_of_dashboard_and_alerts_has_an_answer_that_is_not_zero(
+    database: Database, tmp_path: Path
+) -> None:
+    project = tmp_path / "image"
+    project.mkdir()
+    (project / "dag.py").write_text(CODE)
+    (tmp_path / "daemon").mkdir()
+    _, ca = self_signed(tmp_path / "daemon")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / DAG_ID).touch()  # where its logs would be a folder
+    left = set(expressions())
+    async with fake_cluster(tmp_path) as cluster:
+        world = World(database, cluster, tmp_path)
+        world.changes = {
+            "pool": PoolConfig(breaker_after=2, stall_after_s=0.02),
+            "egress": EgressConfig(allow="127.0.0.1"),
+        }
+        await world.register(busy_dag(tmp_path))
+        await set_one_aside(world)
+        kubelet = Kubelet(cluster, tmp_path / "pods", project=project, ca=ca)
+        certificate = tmp_path / "daemon" / "server.pem"
+        async with world.daemon(Role.ALL, certificate=certificate) as api, trio.open_nursery() as nursery:
+            nursery.start_soon(kubelet.run)
+            with scraping(api.address, {"namespace": "leoflow"}, tmp_path / "prometheus") as prometheus:
+                await trio.to_thread.run_sync(prometheus.wait_for, "leoflow_leadership_leading")  # rates begin there
+                for _ in range(2):
+                    await api.trigger()
+                for _ in range(ASKING):
+                    nursery.start_soon(keep_asking, api)
+                with trio.move_on_after(PATIENCE_S):
+                    while left:
+                        left -= await trio.to_thread.run_sync(moved, prometheus, frozenset(left))
+                        await trio.sleep(0.2)
+            nursery.cancel_scope.cancel()
+    assert left == set()
+
+
+def moved(prometheus: Prometheus, asked: frozenset[str]) -> set[str]:
+    """Those of them that have something to show; NaN is nothing."""
+    return {one for one in asked if any(float(sample["value"][1]) > 0 for sample in prometheus.query(one))}
