@@ -18,6 +18,7 @@ import msgspec
 from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.otel_settings import OtelSettings, otel_settings
 from leoflowd.contract.overriding import override
+from leoflowd.contract.ui_builds import UI_VERSION
 
 LITE_PORT = 8088
 AGENT_PORT = 8089
@@ -427,6 +428,8 @@ class LiteConfig(Section, frozen=True, kw_only=True):
     """From `lite.given_password`; None = made at first start and printed once."""
     run_as: str | None = None
     """User that tasks run as, where we are root; None = our own user."""
+    ui_version: str = UI_VERSION
+    """Of `contract.ui_builds`."""
     cluster: LiteClusterConfig | None = None
     """None: tasks run as processes of this machine."""
 

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import pytest
 import trio_asyncio  # noqa: F401  # first: it takes over asyncio's policy when it is imported
 
+from leoflowd.contract.ui_builds import BUILDS, UI_VERSION
 from leoflowd.lite.npm_packages import PACKAGES
 from leoflowd.lite.ui_assets import WHEEL_VARIABLE, prepare_ui
 from loadtests.lite_process import PATIENCE, Api, Lite, temporary_folder
@@ -34,10 +35,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 REPOSITORY = Path(__file__).parent.parent
 ARTIFACTS = REPOSITORY / "tests" / "artifacts"
 UI_CACHE = ARTIFACTS / "ui"
-WHEEL_REQUIREMENT = (
-    "apache-airflow-core==3.2.2 --hash=sha256:877be429d59193b5e9aab1ae69f44066134bf483c633e9f7c59a9220ebfcc013\n"
-)
-WHEEL_NAME = "apache_airflow_core-3.2.2-py3-none-any.whl"
 NPM_CACHE = REPOSITORY / ".cache" / "npm"
 WHEEL_CACHE = REPOSITORY / ".cache" / "airflow-wheels"
 DOWNLOAD_WITHIN_S = 300 * PATIENCE
@@ -124,28 +121,29 @@ def airflow_wheel() -> Path:
     return pinned_wheel()
 
 
-def pinned_wheel() -> Path:
+def pinned_wheel(version: str = UI_VERSION) -> Path:
     """Airflow's published wheel, pinned: from the cache, or from the index that pip is configured for.
 
     Holds the UI that Lite serves and the example DAGs that it must run. Nothing of it is committed.
     """
-    wheel = WHEEL_CACHE / WHEEL_NAME
+    wheel = WHEEL_CACHE / f"apache_airflow_core-{version}-py3-none-any.whl"
     with one_at_a_time(wheel):
         if not wheel.exists():
-            _download_wheel()
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    assert f"sha256:{digest}" in WHEEL_REQUIREMENT, f"{wheel} is not the pinned file; remove it"
+            _download_wheel(version)
+    assert hashlib.sha256(wheel.read_bytes()).hexdigest() == BUILDS[version], (
+        f"{wheel} is not the pinned file; remove it"
+    )
     return wheel
 
 
-def _download_wheel() -> None:
-    requirement = WHEEL_CACHE / "requirement.txt"
-    requirement.write_text(WHEEL_REQUIREMENT)
+def _download_wheel(version: str) -> None:
+    requirement = WHEEL_CACHE / f"requirement-{version}.txt"
+    requirement.write_text(f"apache-airflow-core=={version} --hash=sha256:{BUILDS[version]}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
     command += ["--only-binary", ":all:", "--dest", str(WHEEL_CACHE), "--requirement", str(requirement)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_WITHIN_S, check=False)
     if answer.returncode != 0:
-        missing(f"the wheel {WHEEL_NAME}; pip says: {answer.stderr[-500:]}")
+        missing(f"the wheel of apache-airflow-core {version}; pip says: {answer.stderr[-500:]}")
 
 
 @pytest.fixture(scope="session")
@@ -153,11 +151,11 @@ def ui_dir() -> Path:
     return unpacked_ui()
 
 
-def unpacked_ui() -> Path:
+def unpacked_ui(version: str = UI_VERSION) -> Path:
     """The UI build of that wheel, with Airflow's API documents in `openapi/`; unpacked by the first run, then kept."""
     with one_at_a_time(UI_CACHE), pytest.MonkeyPatch.context() as environment:
-        environment.setenv(WHEEL_VARIABLE, str(pinned_wheel()))
-        return prepare_ui(UI_CACHE, progress=lambda _: None)
+        environment.setenv(WHEEL_VARIABLE, str(pinned_wheel(version)))
+        return prepare_ui(UI_CACHE, progress=lambda _: None, version=version)
 
 
 def npm_tarball(name: str, version: str, file: str) -> Path:

@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
+from leoflowd.contract.ui_builds import BUILDS, UI_VERSION
 from leoflowd.lite.npm_packages import MONACO, prepare_packages
 from leoflowd.lite.ui_assets import prepare_ui
 
@@ -30,27 +31,29 @@ OF_A_PATCH = re.compile(r" ; python_full_version < '3\.1[1-9]\.\d+'")
 
 
 def main() -> None:
-    arguments = BASE.options_parser().parse_args()
+    parser = BASE.options_parser()
+    parser.add_argument("--ui-version", choices=BUILDS, default=UI_VERSION, help="build of the Airflow UI")
+    arguments = parser.parse_args()
     if arguments.python == "3.10":
         raise SystemExit("build.py: the daemon needs Python 3.11 or newer")
     arguments.base = arguments.base or f"python:{arguments.python}-slim"
     builder = arguments.builder or BASE.find_builder()
     with tempfile.TemporaryDirectory(prefix="leoflow-image-") as folder:
         context = Path(folder)
-        write_context(context, arguments.python, arguments.arch)
+        write_context(context, arguments.python, arguments.arch, arguments.ui_version)
         BASE.run_build(builder, context, arguments)
         name = BASE.push(builder, arguments, context / "digest") if arguments.push else arguments.tag
     sys.stdout.write(f"{name}\n")
 
 
-def write_context(folder: Path, python: str, architecture: str) -> None:
+def write_context(folder: Path, python: str, architecture: str, ui_version: str = UI_VERSION) -> None:
     for source in (HERE / "Dockerfile", HERE / "install.sh", REPOSITORY / "agent" / "image" / "bytecode.sh"):
         shutil.copyfile(source, folder / source.name)
     lock, wheels = folder / "daemon.txt", folder / "wheels"
     lock.write_text(OF_A_PATCH.sub("", (REPOSITORY / "locks" / "daemon.txt").read_text()))
     BASE.download(wheels, lock, python, BASE.PLATFORMS[architecture])
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leoflow" / "ui"
-    shutil.copytree(prepare_ui(cache, progress=tell), folder / "ui")
+    shutil.copytree(prepare_ui(cache, progress=tell, version=ui_version), folder / "ui")
     # the editor's are Lite's alone
     packages = prepare_packages(cache.with_name("packages"), progress=tell)
     shutil.copytree(packages, folder / "packages", ignore=shutil.ignore_patterns(MONACO.folder))

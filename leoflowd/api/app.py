@@ -69,6 +69,7 @@ MODULES: tuple[str, ...] = (
     "ui.backfills",
     "ui.connections",
     "ui.dags",
+    "ui.deadlines",
     "ui.assets",
     "ui.grid",
     "ui.structure",

@@ -114,7 +114,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.PATH, "public_assets: list_dag_queued_events get_dag_queued_event list_upstream_asset_events"),
     (Right.OPERATE, Object.FILTERED, "public_assets: create_asset_event delete_asset_queued_events materialize_asset"),
     (Right.OPERATE, Object.PATH, "public_assets: delete_dag_queued_events delete_dag_queued_event"),
-    (Right.READ, Object.PATH, "ui_assets: next_run_assets pending_partitioned_dag_run"),
+    (Right.READ, Object.PATH, "ui_assets: next_run_assets pending_partitioned_dag_run pending_partition"),
     (Right.READ, Object.FILTERED, "ui_assets: dependencies partitioned_dag_runs"),
     # waits
     (Right.READ, Object.FILTERED, "own_waits: list_waits get_wait get_pool"),
@@ -157,7 +157,9 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     # the UI's own
     (Right.READ, Object.NONE, "ui_auth: config menus me create_token teams"),
     (Right.READ, Object.FILTERED, "ui_dags: list_dags dag_stats historical_metrics_data"),
-    (Right.READ, Object.PATH, "ui_dags: latest_run list_deadlines"),
+    (Right.READ, Object.PATH, "ui_dags: latest_run dag_run_stats"),
+    (Right.READ, Object.PATH_OR_ALL, "ui_deadlines: list_deadlines"),
+    (Right.READ, Object.PATH, "ui_deadlines: list_deadline_alerts"),
     (Right.READ, Object.PATH, "ui_grid: grid_runs grid_structure ti_summaries gantt"),
     (Right.READ, Object.QUERY, "ui_structure: structure_data"),
     (Right.READ, Object.PATH, "ui_calendar: calendar"),

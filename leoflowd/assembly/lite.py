@@ -105,7 +105,7 @@ async def build(
         api=build_api(
             base,
             waits,
-            await with_ui(config.api, say),
+            await with_ui(config.api, config.lite.ui_version, say),
             reparse=workspace.reparse,
             is_building=executor.is_building_for,
             editor=Editor(config.lite.workspace, workspace),
@@ -121,8 +121,8 @@ async def introduce_admin(db: Database, lite: LiteConfig, say: Callable[[str], N
         say(f"admin: user {ADMIN}, password {password}  (shown once; `leoflow lite reset-password` makes another)")
 
 
-async def with_ui(api: ApiConfig, say: Callable[[str], None]) -> ApiConfig:
-    ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(api.ui_dir or Path(), progress=say))
+async def with_ui(api: ApiConfig, version: str, say: Callable[[str], None]) -> ApiConfig:
+    ui_dir = await trio.to_thread.run_sync(lambda: prepare_ui(api.ui_dir or Path(), progress=say, version=version))
     packages_dir = place_of(api.packages_dir or Path())  # as `setup.prepare` left it
     return msgspec.structs.replace(api, ui_dir=ui_dir, packages_dir=packages_dir)
 

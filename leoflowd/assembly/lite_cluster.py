@@ -86,7 +86,7 @@ async def build(
         api=build_api(
             base,
             waits,
-            await with_ui(config.api, say),
+            await with_ui(config.api, lite.ui_version, say),
             reparse=workspace.reparse,
             editor=Editor(lite.workspace, workspace),
         ),

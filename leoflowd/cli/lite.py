@@ -14,6 +14,7 @@ from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import output_option
 from leoflowd.cli.output import Output, echo
 from leoflowd.contract.overriding import override
+from leoflowd.contract.ui_builds import BUILDS, UI_VERSION
 from leoflowd.contract.variable import BASE_URL
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ data_dir_option = click.option(
 )
 postgres_option = click.option(
     "--postgres", metavar="URL", envvar="LEOFLOW_POSTGRES", help="A Postgres of your own instead of the embedded one."
+)
+ui_version_option = click.option(
+    "--ui-version",
+    type=click.Choice(list(BUILDS)),
+    envvar="LEOFLOW_UI_VERSION",
+    default=UI_VERSION,
+    show_default=True,
+    help="Build of Airflow's UI.",
 )
 
 
@@ -66,6 +75,7 @@ Also:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @data_dir_option
 @postgres_option
+@ui_version_option
 @click.option(
     "--run-as",
     metavar="USER",
@@ -99,6 +109,7 @@ def run(
     host: str,
     data_dir: Path,
     postgres: str | None,
+    ui_version: str,
     run_as: str | None,
     executor: str,
     **pods: Any,
@@ -129,12 +140,13 @@ def run(
         postgres=postgres,
         admin_password=password,
         run_as=run_as or None,
+        ui_version=ui_version,
         cluster=_cluster(executor, run_as, **pods),
     )
     _refuse_taken_port(host, port)
     if config.cluster is not None:
         _refuse_taken_port("0.0.0.0", config.cluster.agent_port, "--agent-address HOST:PORT")  # noqa: S104
-    _or_not_ready(lambda: prepare(config.data_dir, out.note))
+    _or_not_ready(lambda: prepare(config.data_dir, out.note, ui_version=ui_version))
     copied = fill_workspace(config.workspace, with_examples=chosen is None)
     if copied:
         out.note(f"new workspace {config.workspace} with {', '.join(copied)}")
@@ -253,14 +265,15 @@ def rotate_key(out: Output, data_dir: Path, postgres: str | None) -> None:
 
 @click.command()
 @data_dir_option
+@ui_version_option
 @output_option
 @click.pass_obj
-def setup(out: Output, data_dir: Path) -> None:
+def setup(out: Output, data_dir: Path, ui_version: str) -> None:
     """Fetch the UI's files and build the default task environment, so that `leoflow lite` needs no network."""
     _require_daemon()
     from leoflowd.lite.setup import prepare
 
-    prepared = _or_not_ready(lambda: prepare(_absolute(data_dir), out.note))
+    prepared = _or_not_ready(lambda: prepare(_absolute(data_dir), out.note, ui_version=ui_version))
     document = {"data_dir": str(_absolute(data_dir)), "ui": str(prepared.ui_dir), "python": str(prepared.python)}
     out.show(document, lambda: echo(f"ready: UI in {prepared.ui_dir}, tasks run with {prepared.python}"))
 

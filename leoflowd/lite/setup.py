@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from leoflowd.contract.dag_spec import EnvironmentSpec
+from leoflowd.contract.ui_builds import UI_VERSION
 from leoflowd.lite.environments import Environments
 from leoflowd.lite.npm_packages import prepare_packages
 from leoflowd.lite.postgres import reachable_by_others, server_user
@@ -26,10 +27,10 @@ class Prepared(msgspec.Struct, frozen=True):
     """Interpreter of the default environment."""
 
 
-def prepare(data_dir: Path, say: Callable[[str], None]) -> Prepared:
+def prepare(data_dir: Path, say: Callable[[str], None], *, ui_version: str = UI_VERSION) -> Prepared:
     """Make what is missing. Raises `UiUnavailable` or `EnvironmentFailed`, which say what to do."""
     make_data_dir(data_dir)
-    ui_dir = prepare_ui(data_dir / "ui", progress=say)
+    ui_dir = prepare_ui(data_dir / "ui", progress=say, version=ui_version)
     prepare_packages(data_dir / "packages", progress=say)
     python = Environments(data_dir).ensure(EnvironmentSpec(), say)
     return Prepared(ui_dir, python)

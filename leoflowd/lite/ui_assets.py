@@ -23,21 +23,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from leoflowd.contract.errors import LeoflowError
+from leoflowd.contract.ui_builds import BUILDS, NOTE, UI_VERSION
 
-UI_VERSION = "3.2.2"
-WHEEL_SHA256 = "877be429d59193b5e9aab1ae69f44066134bf483c633e9f7c59a9220ebfcc013"
 WHEEL_VARIABLE = "LEOFLOW_UI_WHEEL"
 DOWNLOAD_TIMEOUT_S = 300.0
 COMPRESS_ABOVE_BYTES = 1024
 
-_DIST_INFO = f"apache_airflow_core-{UI_VERSION}.dist-info"
 _SIMPLE_AUTH = "airflow/api_fastapi/auth/managers/simple"
 _FOLDERS = {
     "airflow/ui/dist/": "main",
     f"{_SIMPLE_AUTH}/ui/dist/": "login",
     "airflow/api_fastapi/core_api/openapi/": "openapi",
     f"{_SIMPLE_AUTH}/openapi/": "openapi",
-    f"{_DIST_INFO}/licenses/": "licenses",
+    **{f"apache_airflow_core-{version}.dist-info/licenses/": "licenses" for version in BUILDS},
 }
 """Member prefix in the wheel -> folder in the cache. Everything else in the wheel stays there."""
 _KEPT_OF_OPENAPI = ".yaml"
@@ -48,22 +46,23 @@ class UiUnavailable(LeoflowError):
     """The UI build cannot be had; the message says what to do."""
 
 
-def prepare_ui(cache_dir: Path, *, progress: Callable[[str], None]) -> Path:
-    """The folder with the UI's files, `cache_dir/<sha256 of the wheel>`; made on the first call.
+def prepare_ui(cache_dir: Path, *, progress: Callable[[str], None], version: str = UI_VERSION) -> Path:
+    """The folder with the UI's files, `cache_dir/<sha256 of the wheel>`; made on the first call. `version`: of BUILDS.
 
     Blocks for the download: call it in a thread. Raises `UiUnavailable` without network, for a wheel with another
     checksum, and for one whose content is not what we expect.
     """
-    ready = cache_dir / WHEEL_SHA256
+    ready = cache_dir / BUILDS[version]
     if (ready / "main" / "index.html").is_file():
         return ready
     cache_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".ui-", dir=cache_dir) as scratch:
-        wheel = _given_wheel() or _download_wheel(Path(scratch), progress)
-        _check_wheel(wheel)
+        wheel = _given_wheel() or _download_wheel(version, Path(scratch), progress)
+        _check_wheel(version, wheel)
         progress("unpacking the UI")
         unpacked = Path(scratch) / "unpacked"
         extract_ui(wheel, unpacked)
+        (unpacked / NOTE).write_text(version)
         _publish(unpacked, ready)
     return ready
 
@@ -121,22 +120,22 @@ def _given_wheel() -> Path | None:
     return wheel
 
 
-def _check_wheel(wheel: Path) -> None:
+def _check_wheel(version: str, wheel: Path) -> None:
     with wheel.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
-    if found != WHEEL_SHA256:
+    if found != BUILDS[version]:
         raise UiUnavailable(
-            f"{wheel.name} is not the wheel that Leoflow was tested with (apache-airflow-core {UI_VERSION}): "
-            f"its sha256 is {found}, expected {WHEEL_SHA256}. Nothing of it was used. Delete it and try again, "
+            f"{wheel.name} is not the wheel that Leoflow was tested with (apache-airflow-core {version}): "
+            f"its sha256 is {found}, expected {BUILDS[version]}. Nothing of it was used. Delete it and try again, "
             f"or point {WHEEL_VARIABLE} at the right file."
         )
 
 
-def _download_wheel(scratch: Path, progress: Callable[[str], None]) -> Path:
+def _download_wheel(version: str, scratch: Path, progress: Callable[[str], None]) -> Path:
     """Fetch the pinned wheel with the packager of this interpreter, so that its index and proxy settings apply."""
-    progress(f"downloading the Airflow {UI_VERSION} UI (6 MB, first start only)")
+    progress(f"downloading the Airflow {version} UI (6 MB, first start only)")
     requirements = scratch / "requirements.txt"
-    requirements.write_text(f"apache-airflow-core=={UI_VERSION} --hash=sha256:{WHEEL_SHA256}\n")
+    requirements.write_text(f"apache-airflow-core=={version} --hash=sha256:{BUILDS[version]}\n")
     options = (
         "--no-deps",
         "--require-hashes",
@@ -145,26 +144,26 @@ def _download_wheel(scratch: Path, progress: Callable[[str], None]) -> Path:
         "-q",
         "--retries=2",
     )
-    command = [*_pip(), "download", *options, "--dest", str(scratch), "--requirement", str(requirements)]
+    command = [*_pip(version), "download", *options, "--dest", str(scratch), "--requirement", str(requirements)]
     try:
         # Only fixed words and paths that we made ourselves.
         done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        raise UiUnavailable(_advice(f"no end after {DOWNLOAD_TIMEOUT_S:.0f} s")) from None
+        raise UiUnavailable(_advice(version, f"no end after {DOWNLOAD_TIMEOUT_S:.0f} s")) from None
     wheels = list(scratch.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
-        raise UiUnavailable(_advice(_last_line(done.stderr) or f"{command[0]} exited with {done.returncode}"))
+        raise UiUnavailable(_advice(version, _last_line(done.stderr) or f"{command[0]} exited with {done.returncode}"))
     return wheels[0]
 
 
-def _pip() -> Sequence[str]:
+def _pip(version: str) -> Sequence[str]:
     """pip of this interpreter; environments made by uv have none, so uv runs one for us."""
     if importlib.util.find_spec("pip") is not None:
         return (sys.executable, "-m", "pip")
     beside = Path(sys.executable).with_name("uv")
     uv = str(beside) if beside.exists() else shutil.which("uv")
     if uv is None:
-        raise UiUnavailable(_advice("neither pip nor uv is installed beside this Python"))
+        raise UiUnavailable(_advice(version, "neither pip nor uv is installed beside this Python"))
     return (uv, "tool", "run", "--quiet", "--from", "pip", "pip")
 
 
@@ -173,9 +172,9 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
-def _advice(reason: str) -> str:
+def _advice(version: str, reason: str) -> str:
     return (
-        f"cannot download the UI (apache-airflow-core {UI_VERSION}): {reason}. The first start needs a package index "
+        f"cannot download the UI (apache-airflow-core {version}): {reason}. The first start needs a package index "
         f"once; later ones need no network. Check the connection, or fetch the wheel on another machine "
-        f"(pip download --no-deps apache-airflow-core=={UI_VERSION}) and set {WHEEL_VARIABLE} to its path."
+        f"(pip download --no-deps apache-airflow-core=={version}) and set {WHEEL_VARIABLE} to its path."
     )

@@ -126,8 +126,11 @@ async def delete_queued(
 
 
 async def list_next(conn: Connection, dag_id: str) -> list[Json]:
-    """What the DAG's schedule waits for, by uri."""
-    return await list_rows(conn, _SQL.list_next, dag_id=dag_id)
+    """What the DAG's schedule waits for, by uri; in the words of builds of the UI before 3.3 and since."""
+    rows = await list_rows(conn, _SQL.list_next, dag_id=dag_id)
+    return [
+        {**row, "last_update": row["lastUpdate"], "received_count": int(row["lastUpdate"] is not None)} for row in rows
+    ]
 
 
 async def list_links(conn: Connection, *, dags: Dags) -> tuple[tuple[Link, ...], tuple[Resolved, ...]]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from leoflowd.contract.callback_spec import NewCallback
 from leoflowd.contract.deadline_spec import DeadlineSpec, MissedDeadline
 from leoflowd.core.deadlines import callback_of, plan_deadlines, runs_averaged
+from leoflowd.core.rights import Dags
 from leoflowd.store.callbacks import insert_callbacks
 from leoflowd.store.database import Connection, fetch_all, fetch_value, statements
 from leoflowd.store.hints import send_hint
 from leoflowd.store.ui_ordering import ordered
 
 _SQL = statements("deadlines")
-ORDERINGS = {name: f"d.{name}".encode() for name in ("id", "deadline_time", "created_at")} | {
-    "alert_name": b"d.position"
+ORDERINGS = {name: f"d.{name}".encode() for name in ("id", "deadline_time", "created_at", "missed", "dag_id")} | {
+    "alert_name": b"d.position",
+    "dag_run_id": b"d.run_id",
 }
 """What the UI may sort by: an alert has no name, only a place in its DAG."""
 AT_MOST = 256
@@ -99,8 +102,27 @@ async def fetch_next(conn: Connection) -> datetime | None:
     return found
 
 
-async def list_of_run(conn: Connection, dag_run_id: int, *, order_by: Sequence[str], limit: int, offset: int) -> str:
+class DeadlinePage(msgspec.Struct, frozen=True, kw_only=True):
+    dag_id: str | None
+    """None: of all DAGs."""
+    dag_run_id: int | None
+    order_by: Sequence[str]
+    limit: int
+    offset: int
+    filters: Mapping[str, Any]
+    """missed, deadline_time_gte, _gt, _lte, _lt; None is any."""
+
+
+async def list_deadlines(conn: Connection, page: DeadlinePage, *, dags: Dags) -> str:
     """Airflow's answer, as JSON text: those that are open or missed, and how many there are."""
-    statement = ordered(_SQL.list_of_run, order_by, ORDERINGS, b"d.id")
-    found: str = await fetch_value(conn, statement, dag_run_id=dag_run_id, limit=limit, offset=offset)
+    found: str = await fetch_value(
+        conn,
+        ordered(_SQL.list_deadlines, page.order_by, ORDERINGS, b"d.id"),
+        visible=dags.parameter(),
+        dag_id=page.dag_id,
+        dag_run_id=page.dag_run_id,
+        limit=page.limit,
+        offset=page.offset,
+        **page.filters,
+    )
     return found

@@ -44,7 +44,7 @@ class DagFilter(msgspec.Struct, frozen=True, kw_only=True):
     """exclude_stale (never None), paused, is_favorite, has_import_errors, has_pending_actions; dag_ids, any_tags,
     all_tags, owners (lists);
     dag_id_ilike, dag_id_like, dag_display_name_ilike, dag_display_name_like (patterns); bundle_name,
-    bundle_version, last_dag_run_state."""
+    bundle_version, last_dag_run_state, dag_run_state."""
 
     def parameters(self) -> dict[str, Any]:
         return {
@@ -85,6 +85,7 @@ async def fetch_historical_metrics(
 ) -> str:
     """HistoricalMetricDataResponse; every state is there, zero included."""
     ti_states = ["no_status" if state is TaskInstanceState.NONE else state.value for state in TaskInstanceState]
+    ti_states.append("awaiting_input")  # of builds since 3.3; here such a task is deferred
     document: str = await fetch_value(
         conn,
         _SQL.fetch_historical_metrics,

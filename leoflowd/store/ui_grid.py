@@ -23,6 +23,8 @@ ORDERINGS: Mapping[str, bytes] = {
 }
 _KEY = b"r.id"
 
+RUNS_COMPARED = 100
+"""Ended runs whose durations a run is compared with."""
 STATE_PRIORITY = (
     "failed",
     "upstream_failed",
@@ -101,6 +103,12 @@ async def fetch_ti_summaries(
         mapped_ids=list(mapped_ids),
         priority=list(STATE_PRIORITY),
     )
+    return document
+
+
+async def fetch_durations(conn: Connection, *, dag_id: str) -> str:
+    """DagRunStatsResponse."""
+    document: str = await fetch_value(conn, _SQL.fetch_durations, dag_id=dag_id, at_most=RUNS_COMPARED)
     return document
 
 

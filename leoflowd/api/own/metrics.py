@@ -70,7 +70,9 @@ READINGS: Mapping[str, tuple[Reading, ...]] = {
     ),
     "sweeps": (Reading("lost_tries", "leoflow_sweeps_lost_tries", "counter", "Tries whose agent fell silent"),),
     "deleted runs": (
-        Reading("cleaned", "leoflow_deleted_runs_cleaned", "counter", "Deleted dag runs whose logs and results are gone"),
+        Reading(
+            "cleaned", "leoflow_deleted_runs_cleaned", "counter", "Deleted dag runs whose logs and results are gone"
+        ),
         Reading("failures", "leoflow_deleted_runs_failures", "counter", "Attempts at that which failed"),
     ),
     "traces": (

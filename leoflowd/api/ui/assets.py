@@ -8,7 +8,7 @@ from leoflowd.api import auth
 from leoflowd.api.answers import json_answer
 from leoflowd.api.context import lane
 from leoflowd.api.paging import Query
-from leoflowd.api.problems import BadRequest
+from leoflowd.api.problems import BadRequest, FieldError, Unprocessable
 from leoflowd.contract.errors import NotFound
 from leoflowd.core.asset_drawing import component_of, data_graph, scheduling_graph
 from leoflowd.store import api_assets, assets, partition_runs, ui_dags
@@ -56,6 +56,17 @@ async def pending_partitioned_dag_run(dag_id: str, partition_key: str) -> Respon
     """One that waits, with the assets of which an event has come. The key may have slashes."""
     async with lane().connection() as conn:
         return json_answer(await partition_runs.fetch_pending_run(conn, dag_id, partition_key))
+
+
+@blueprint.get("/pending_partitioned_dag_run/<dag_id>")
+async def pending_partition(dag_id: str) -> Response:
+    """The same, as builds from 3.3 on ask."""
+    query = Query()
+    partition_key = query.text("partition_key")
+    query.check()
+    if partition_key is None:
+        raise Unprocessable(FieldError(type="missing", loc=("query", "partition_key"), msg="Field required"))
+    return await pending_partitioned_dag_run(dag_id, partition_key)
 
 
 @blueprint.get("/dependencies")

@@ -15,7 +15,7 @@ from leoflowd.api.paging import Query, like_anywhere
 from leoflowd.api.problems import BadRequest, FieldError, Unprocessable
 from leoflowd.api.ui.ordering import read_order
 from leoflowd.contract.states import DagRunState
-from leoflowd.store import api_hitl_details, deadlines, ui_dags, ui_grid
+from leoflowd.store import api_hitl_details, ui_dags, ui_grid
 from leoflowd.store.dag_runs import fetch_dag_run
 
 blueprint = Blueprint("ui_dags", __name__, url_prefix="/ui")
@@ -64,6 +64,7 @@ def read_filter(query: Query, username: str) -> ui_dags.DagFilter:
         "bundle_name": query.text("bundle_name"),
         "bundle_version": query.text("bundle_version"),
         "last_dag_run_state": query.choice("last_dag_run_state", [state.value for state in DagRunState]),
+        "dag_run_state": query.choice("dag_run_state", [state.value for state in DagRunState]),
         "is_favorite": query.boolean("is_favorite"),
         "has_import_errors": query.boolean("has_import_errors"),
         "has_pending_actions": query.boolean("has_pending_actions"),
@@ -92,17 +93,12 @@ async def latest_run(dag_id: str) -> Response:
         return json_bytes(await ui_grid.fetch_latest_run(conn, dag_id=dag_id) or "null")
 
 
-@blueprint.get("/dags/<dag_id>/dagRuns/<path:run_id>/deadlines")
-async def list_deadlines(dag_id: str, run_id: str) -> Response:
-    """Those that were met are gone, as in Airflow."""
-    query = Query()
-    limit, offset = query.page()
-    order_by = read_order(query, deadlines.ORDERINGS, "deadline_time")
-    query.check()
+@blueprint.get("/dags/<dag_id>/dagRuns/<path:run_id>/stats")
+async def dag_run_stats(dag_id: str, run_id: str) -> Response:
+    """How long the latest runs of the DAG took that have ended: to compare this run with."""
     async with lane().connection() as conn:
-        run = await fetch_dag_run(conn, dag_id, run_id)
-        page = await deadlines.list_of_run(conn, run.id, order_by=order_by, limit=limit, offset=offset)
-    return json_bytes(page)
+        await fetch_dag_run(conn, dag_id, run_id)
+        return json_bytes(await ui_grid.fetch_durations(conn, dag_id=dag_id))
 
 
 @blueprint.get("/dashboard/dag_stats")

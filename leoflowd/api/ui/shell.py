@@ -15,6 +15,7 @@ from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query
 from leoflowd.api.ui.theme import build_theme
 from leoflowd.config import ApiConfig
+from leoflowd.contract.ui_builds import UI_VERSION, build_in
 from leoflowd.core.rights import Right, is_allowed
 from leoflowd.store import roles
 from leoflowd.store.api_users import list_teams_of
@@ -25,6 +26,7 @@ FALLBACK_PAGE_LIMIT = 50
 
 MENU = ("Dags", "Assets", "Required Actions", "Audit Log", "XComs", "Pools", "Plugins", "Jobs", "Docs")
 """Airflow's names, all but Providers: that page would always be empty."""
+SINCE_3_3_MENU = ("Deadlines",)
 SETTINGS_MENU = ("Connections", "Variables")
 ADMINS_MENU = ("Config",)
 """Pages whose every route needs SETTINGS, or ADMIN: others would only see that they may not."""
@@ -63,7 +65,8 @@ def build_config(api: ApiConfig, *, has_connection_test: bool) -> dict[str, Any]
 
 @blueprint.get("/auth/menus")
 async def menus() -> Response:
-    menus = ((Right.READ, MENU), (Right.SETTINGS, SETTINGS_MENU), (Right.ADMIN, ADMINS_MENU))
+    menu = MENU if build_in(context().config.ui_dir) == UI_VERSION else MENU + SINCE_3_3_MENU
+    menus = ((Right.READ, menu), (Right.SETTINGS, SETTINGS_MENU), (Right.ADMIN, ADMINS_MENU))
     items = [item for right, names in menus if is_allowed(auth.caller(), right, None) for item in names]
     return json_answer({"authorized_menu_items": items, "extra_menu_items": []})
 

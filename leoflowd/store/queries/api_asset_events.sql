@@ -3,7 +3,9 @@
 e.id, e.asset_id, a.uri, a.name, a.group_name AS "group", e.extra, e.source_task_id, e.source_dag_id, e.source_run_id, e.source_map_index,
 (SELECT coalesce(json_agg(json_build_object('run_id', r.run_id, 'dag_id', r.dag_id, 'logical_date', r.logical_date, 'start_date', r.start_date,
      'end_date', r.end_date, 'state', r.state, 'data_interval_start', r.data_interval_start, 'data_interval_end', r.data_interval_end,
-     'partition_key', r.partition_key) ORDER BY r.id), '[]')
+     'partition_key', r.partition_key,
+     'triggering', e.id = (SELECT x.event_id FROM asset_event_run x JOIN asset_event o ON o.id = x.event_id
+                           WHERE x.dag_run_id = r.id ORDER BY o.timestamp DESC, o.id DESC LIMIT 1)) ORDER BY r.id), '[]')
  FROM asset_event_run t JOIN dag_run r ON r.id = t.dag_run_id
  WHERE t.event_id = e.id AND (%(visible)s::text[] IS NULL OR r.dag_id = ANY (%(visible)s))) AS created_dagruns,
 e.timestamp, e.partition_key

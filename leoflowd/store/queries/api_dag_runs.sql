@@ -8,7 +8,7 @@ jsonb_build_array(jsonb_build_object('id', v.id, 'version_number', v.version_num
     'bundle_name', d.bundle_name, 'bundle_version', nullif(v.bundle_digest, ''),
     'created_at', to_char(v.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     'dag_display_name', d.dag_display_name, 'bundle_url', NULL)) AS dag_versions,
-nullif(v.bundle_digest, '') AS bundle_version, d.dag_display_name, r.partition_key
+nullif(v.bundle_digest, '') AS bundle_version, d.dag_display_name, r.partition_key, r.partition_date
 
 -- name: source
 FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id JOIN dag_version v ON v.id = r.dag_version_id

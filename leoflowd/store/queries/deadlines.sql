@@ -30,17 +30,32 @@ RETURNING d.id::text, d.dag_run_id, d.position, d.deadline_time, r.state, r.star
 -- name: fetch_next (partial index deadline_open)
 SELECT min(deadline_time) FROM deadline WHERE NOT missed;
 
--- name: list_of_run (the UI; {order_by} is one of deadlines.ORDERINGS; unique index on dag_run_id; one JSON document)
+-- name: list_deadlines (the UI; {order_by} is one of deadlines.ORDERINGS; of one run by the unique index on dag_run_id, else
+-- all that are open or missed are looked at; one JSON document)
+WITH chosen AS MATERIALIZED (
+    SELECT d.*, r.dag_id, r.run_id, r.dag_version_id FROM deadline d JOIN dag_run r ON r.id = d.dag_run_id
+    WHERE (%(dag_run_id)s::bigint IS NULL OR d.dag_run_id = %(dag_run_id)s)
+      AND (%(dag_id)s::text IS NULL OR r.dag_id = %(dag_id)s)
+      AND (%(visible)s::text[] IS NULL OR r.dag_id = ANY (%(visible)s))
+      AND (%(missed)s::boolean IS NULL OR d.missed = %(missed)s)
+      AND (%(deadline_time_gte)s::timestamptz IS NULL OR d.deadline_time >= %(deadline_time_gte)s)
+      AND (%(deadline_time_gt)s::timestamptz IS NULL OR d.deadline_time > %(deadline_time_gt)s)
+      AND (%(deadline_time_lte)s::timestamptz IS NULL OR d.deadline_time <= %(deadline_time_lte)s)
+      AND (%(deadline_time_lt)s::timestamptz IS NULL OR d.deadline_time < %(deadline_time_lt)s)
+)
 SELECT json_build_object('deadlines', coalesce(json_agg(page.deadline), '[]'),
-    'total_entries', (SELECT count(*) FROM deadline WHERE dag_run_id = %(dag_run_id)s))::text
+    'total_entries', (SELECT count(*) FROM chosen))::text
 FROM (
     SELECT json_build_object(
         'id', d.id,
+        'dag_id', d.dag_id,
+        'dag_run_id', d.run_id,
         'deadline_time', to_char(d.deadline_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'missed', d.missed,
         'created_at', to_char(d.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'alert_id', md5(d.dag_version_id || ':' || d.position)::uuid,
         'alert_name', NULL,
         'alert_description', NULL) AS deadline
-    FROM deadline d WHERE d.dag_run_id = %(dag_run_id)s
+    FROM chosen d
     ORDER BY {order_by} LIMIT %(limit)s OFFSET %(offset)s
 ) page;

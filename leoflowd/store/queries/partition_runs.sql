@@ -51,10 +51,14 @@ ORDER BY p.created_at DESC, p.id DESC LIMIT %(limit)s;
 
 -- name: fetch_pending (one that waits; partial unique index)
 SELECT p.id, p.dag_id, p.partition_key, p.created_at, p.updated_at, NULL::text AS created_dag_run_id, d.asset_expression,
-       (SELECT coalesce(json_agg(json_build_object('asset_id', s.id, 'asset_name', s.name, 'asset_uri', s.uri, 'received', s.received)
-                                 ORDER BY s.received, s.uri), '[]')
+       (SELECT coalesce(json_agg(json_build_object('asset_id', s.id, 'asset_name', s.name, 'asset_uri', s.uri,
+                                 'received', s.keys <> '{}', 'received_count', least(cardinality(s.keys), 1), 'required_count', 1,
+                                 'received_keys', s.keys, 'required_keys', ARRAY[p.partition_key])
+                                 ORDER BY s.keys <> '{}', s.uri), '[]')
         FROM (SELECT a.id, a.name, a.uri,
-                     EXISTS (SELECT FROM partition_event e WHERE e.partition_run_id = p.id AND e.asset_id = a.id) AS received
+                     ARRAY(SELECT DISTINCT coalesce(v.partition_key, p.partition_key) FROM partition_event e
+                           JOIN asset_event v ON v.id = e.event_id
+                           WHERE e.partition_run_id = p.id AND e.asset_id = a.id ORDER BY 1) AS keys
               FROM asset_use u JOIN asset a ON a.id = u.asset_id AND a.is_active
               WHERE u.dag_id = p.dag_id AND u.kind = 'schedule') s) AS assets
 FROM partition_run p JOIN dag d ON d.dag_id = p.dag_id

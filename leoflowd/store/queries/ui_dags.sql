@@ -26,6 +26,8 @@ WITH candidate AS MATERIALIZED (
       AND (%(bundle_version)s::text IS NULL OR %(bundle_version)s = (
             SELECT v.bundle_digest FROM dag_version v WHERE v.id = d.current_version_id))
       AND (%(last_dag_run_state)s::text IS NULL OR last.state = %(last_dag_run_state)s)
+      AND (%(dag_run_state)s::text IS NULL
+           OR EXISTS (SELECT FROM dag_run r WHERE r.dag_id = d.dag_id AND r.state = %(dag_run_state)s))
       AND (%(is_favorite)s::boolean IS NULL OR %(is_favorite)s = EXISTS (
             SELECT FROM dag_favorite f WHERE f.username = %(username)s AND f.dag_id = d.dag_id))
       AND (%(has_pending_actions)s::boolean IS NULL OR %(has_pending_actions)s = EXISTS (

@@ -108,6 +108,22 @@ SELECT json_build_object(
         'dag_version_number', version_number)), '[]'))::text
 FROM node;
 
+-- name: fetch_durations (of the latest ended runs of a DAG, seconds; the mode is of whole seconds, and of two runs at least)
+WITH ended AS (
+    SELECT extract(epoch FROM end_date - start_date)::double precision AS s FROM dag_run
+    WHERE dag_id = %(dag_id)s AND state IN ('success', 'failed') AND start_date IS NOT NULL AND end_date IS NOT NULL
+    ORDER BY run_after DESC, id DESC LIMIT %(at_most)s
+)
+SELECT json_build_object('duration', (
+    SELECT json_build_object(
+        'mean', round(avg(s)::numeric, 3),
+        'mode', (SELECT round(s) FROM ended GROUP BY 1 HAVING count(*) > 1 ORDER BY count(*) DESC, 1 LIMIT 1),
+        'p50', round(percentile_cont(0.50) WITHIN GROUP (ORDER BY s)::numeric, 3),
+        'p90', round(percentile_cont(0.90) WITHIN GROUP (ORDER BY s)::numeric, 3),
+        'p95', round(percentile_cont(0.95) WITHIN GROUP (ORDER BY s)::numeric, 3),
+        'p99', round(percentile_cont(0.99) WITHIN GROUP (ORDER BY s)::numeric, 3))
+    FROM ended HAVING count(*) > 0))::text;
+
 -- name: fetch_latest_run (the Dag page's header; null without a run)
 SELECT json_build_object(
     'id', r.id,

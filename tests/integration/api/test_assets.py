@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-import jsonschema
 import pytest
-import yaml
 
 from leoflowd.api.context import ApiContext
 from leoflowd.contract.asset_spec import (
@@ -26,10 +24,10 @@ from leoflowd.core.asset_events import NewEvent, events_of
 from leoflowd.scheduler.asset_runs import start_asset_run, start_asset_runs
 from leoflowd.store import asset_events, asset_watchers, dags
 from leoflowd.store.asset_events import AssetEventWrite
-from tests.conftest import unpacked_ui
 from tests.integration.api.api_client import START, Client, Clock
 from tests.integration.api.test_conformance import _check
 from tests.integration.scheduler.conftest import dag, task
+from tests.integration.ui_documents import fits_the_ui
 
 A = AssetSpec(name="a", uri="s3://bucket/a", group="raw", extra={"team": "data", "api_token": "hunter2"})
 B = AssetSpec(name="b", uri="s3://bucket/b")
@@ -55,12 +53,6 @@ async def run_of(api_context: ApiContext, dag_id: str, now: Any) -> bool:
 async def assets(api_context: ApiContext, admin: Client) -> Client:
     await register(api_context, PRODUCER, CONSUMER)
     return admin
-
-
-def fits_the_ui(schema: str, answer: Any) -> None:
-    document = yaml.load((unpacked_ui() / "openapi" / "_private_ui.yaml").read_text(), Loader=yaml.CSafeLoader)
-    named = {"$ref": f"#/components/schemas/{schema}", "components": document["components"]}
-    jsonschema.Draft202012Validator(named).validate(answer)
 
 
 async def ids(client: Client) -> dict[str, int]:
@@ -161,6 +153,11 @@ async def test_events_of_people_wait_and_start_a_run(assets: Client, api_context
     assert one == queued["queued_events"][0]
     waiting = await assets.get("/ui/next_run_assets/consumer")
     assert [(row["name"], row["lastUpdate"] is not None) for row in waiting["events"]] == [("a", True), ("b", False)]
+    fits_the_ui("NextRunAssetsResponse", waiting)
+    assert [(row["last_update"], row["received_count"]) for row in waiting["events"]] == [
+        (waiting["events"][0]["lastUpdate"], 1),
+        (None, 0),
+    ]
     assert not await run_of(api_context, "consumer", clock())
 
     clock.advance(1)
@@ -174,6 +171,8 @@ async def test_events_of_people_wait_and_start_a_run(assets: Client, api_context
     events = await assets.get(f"{API}/events?order_by=-timestamp&asset_id={known['a']}")
     [reference] = events["asset_events"][0]["created_dagruns"]
     assert (reference["dag_id"], reference["run_id"]) == ("consumer", run["dag_run_id"])
+    said = {event["name"]: event["created_dagruns"][0]["triggering"] for event in upstream["asset_events"]}
+    assert said == {"a": False, "b": True}, "the last event of a run is the one that started it"
     assert (await assets.get("/api/v2/dags/consumer/assets/queuedEvents"))["queued_events"] == []
 
 
@@ -288,6 +287,12 @@ async def test_runs_of_partitions_are_shown_while_they_wait_and_afterwards(
     detail = await admin.get("/ui/pending_partitioned_dag_run/parts/eu%2F1")
     assert (detail["total_received"], detail["total_required"]) == (1, 2)
     assert [(one["asset_name"], one["received"]) for one in detail["assets"]] == [("b", False), ("a", True)]
+    assert [(one["received_keys"], one["required_keys"]) for one in detail["assets"]] == [
+        ([], ["eu/1"]),
+        (["eu/1"], ["eu/1"]),
+    ]
+    assert await admin.get("/ui/pending_partitioned_dag_run/parts?partition_key=eu%2F1") == detail
+    assert (await admin.call("GET", "/ui/pending_partitioned_dag_run/parts")).status_code == 422
     for path, expected in (("pending_partitioned_dag_run/parts/us", 404), ("partitioned_dag_runs?dag_id=none", 404)):
         assert (await admin.call("GET", f"/ui/{path}")).status_code == expected
     shown = await admin.get("/ui/next_run_assets/parts")

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from leoflowd.api.context import ApiContext
+from leoflowd.contract.ui_builds import BUILDS
 from tests.conftest import unpacked_ui
 from tests.integration.api.api_client import Client
 from tests.integration.api.api_seed import BROKEN, DAG, DONE, OPEN
@@ -170,8 +171,8 @@ WRITES: tuple[tuple[str, str, str, Any, int], ...] = (
 
 
 @cache
-def _document() -> dict[str, Any]:
-    folder = unpacked_ui()
+def _document(version: str) -> dict[str, Any]:
+    folder = unpacked_ui(version)
     document: dict[str, Any] = yaml.load((folder / "openapi" / DOCUMENT).read_text(), Loader=yaml.CSafeLoader)
     # a full task instance also fits the short form, so that Airflow's own `oneOf` refuses Airflow's own answer
     items = document["components"]["schemas"]["ClearTaskInstanceCollectionResponse"]["properties"]["task_instances"]
@@ -180,13 +181,15 @@ def _document() -> dict[str, Any]:
 
 
 def _check(method: str, path: str, status: int, body: Any) -> None:
-    answers = _document()["paths"][path][method]["responses"]
-    schema = answers[str(status)]["content"]["application/json"]["schema"]
-    validator = jsonschema.Draft202012Validator(
-        {**schema, "components": _document()["components"]},
-        format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER,
-    )
-    validator.validate(body)
+    """With the document of each build of the UI that can be served."""
+    for document in map(_document, BUILDS):
+        answers = document["paths"][path][method]["responses"]
+        schema = answers[str(status)]["content"]["application/json"]["schema"]
+        validator = jsonschema.Draft202012Validator(
+            {**schema, "components": document["components"]},
+            format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER,
+        )
+        validator.validate(body)
 
 
 async def test_every_read_fits_the_document(seeded: Client) -> None:

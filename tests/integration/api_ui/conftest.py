@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
-import yaml
 from quart_trio import QuartTrio
 
 from leoflowd.api import auth
@@ -19,28 +17,15 @@ from leoflowd.store.database import Database
 from leoflowd.store.log_files import LogFiles
 from tests.integration.api.api_client import Client
 from tests.integration.api_ui.ui_seed import NOW, Seeded, seed
+from tests.integration.ui_documents import fits_the_ui
 
 Check = Callable[[str, Any], None]
 
 
-@pytest.fixture(scope="session")
-def ui_schemas(ui_dir: Path) -> dict[str, Any]:
-    document = yaml.load((ui_dir / "openapi" / "_private_ui.yaml").read_text(), Loader=yaml.CSafeLoader)
-    components: dict[str, Any] = document["components"]
-    return components
-
-
 @pytest.fixture
-def check(ui_schemas: dict[str, Any]) -> Check:
-    """check("ConfigResponse", answer): the answer fits the schema of that name, every required key included."""
-
-    def check(name: str, answer: Any) -> None:
-        schema = {"$ref": f"#/components/schemas/{name}", "components": ui_schemas}
-        jsonschema.Draft202012Validator(schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER).validate(
-            answer
-        )
-
-    return check
+def check() -> Check:
+    """check("ConfigResponse", answer)"""
+    return fits_the_ui
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.contract.deadline_spec import DeadlineSpec
 from leoflowd.contract.states import DagRunType
 from leoflowd.store.dag_runs import fetch_dag_run
 from leoflowd.store.database import Database
@@ -101,10 +103,49 @@ class TestShell:
         ]
         page = await admin.get(f"{path}?order_by=-deadline_time&limit=1&offset=1")
         assert (page["deadlines"], page["total_entries"]) == ([found["deadlines"][1]], 3)
-        assert (await admin.call("GET", f"{path}?order_by=missed")).status_code == 400
+        assert (await admin.call("GET", f"{path}?order_by=callback")).status_code == 400
+        everywhere = "/ui/dags/~/dagRuns/~/deadlines"
+        (missed,) = (await admin.get(f"{everywhere}?missed=true"))["deadlines"]
+        assert missed == found["deadlines"][1]
+        assert (missed["dag_id"], missed["dag_run_id"]) == ("etl_daily", "good")
+        late = await admin.get(f"{everywhere}?deadline_time_gt=2026-11-21T11:00:00Z&order_by=dag_run_id")
+        assert [one["deadline_time"] for one in late["deadlines"]] == ["2026-11-21T12:00:00.000000Z"]
+        assert (await admin.get("/ui/dags/etl_daily/dagRuns/~/deadlines"))["total_entries"] == 3
+        assert (await admin.call("GET", "/ui/dags/~/dagRuns/good/deadlines")).status_code == 400
         assert (await admin.call("GET", "/ui/dags/etl_daily/dagRuns/none/deadlines")).status_code == 404
         runs = {one["run_id"]: one["has_missed_deadline"] for one in await admin.get("/ui/grid/runs/etl_daily")}
         assert (runs["good"], runs["bad"]) == (True, False)
+
+    async def test_a_run_is_compared_with_those_that_have_ended(self, admin: Client, check: Check) -> None:
+        found = await admin.get("/ui/dags/etl_daily/dagRuns/good/stats")
+        check("DagRunStatsResponse", found)
+        assert found["duration"] == dict.fromkeys(("mean", "mode", "p50", "p90", "p95", "p99"), 5), "two took 5 s"
+        assert (await admin.call("GET", "/ui/dags/etl_daily/dagRuns/none/stats")).status_code == 404
+
+    async def test_deadlines_of_a_file_are_those_that_its_runs_name(
+        self, admin: Client, check: Check, database: Database
+    ) -> None:
+        spec = DagSpec(
+            dag_id="late",
+            deadlines=(
+                DeadlineSpec(reference="queued_at", interval_s=60),
+                DeadlineSpec(reference="average_runtime", interval_s=-5, min_runs=1),
+            ),
+            tasks=(TaskSpec(task_id="a", operator="EmptyOperator"),),
+        )
+        version = await register(database, spec)
+        alerts = await admin.get("/ui/dags/late/deadlineAlerts?limit=1&offset=1")
+        check("DeadlineAlertCollectionResponse", alerts)
+        assert alerts["total_entries"] == 2
+        assert [(one["reference_type"], one["interval"]) for one in alerts["deadline_alerts"]] == [
+            ("AverageRuntimeDeadline", -5)
+        ]
+        async with database.api.transaction() as conn:
+            await start_run(conn, version, "r")
+        first = (await admin.get("/ui/dags/late/deadlineAlerts?version_number=1&limit=1"))["deadline_alerts"][0]
+        (deadline,) = (await admin.get("/ui/dags/late/dagRuns/r/deadlines"))["deadlines"]
+        assert deadline["alert_id"] == first["id"]
+        assert (await admin.call("GET", "/ui/dags/late/deadlineAlerts?version_number=2")).status_code == 404
 
     async def test_every_connection_type_has_all_keys(self, admin: Client, check: Check) -> None:
         types = await admin.get("/ui/connections/hook_meta")
@@ -140,6 +181,8 @@ class TestDagList:
             ("?tags=sales&tags=other&tags_match_mode=all", []),
             ("?last_dag_run_state=running", ["etl_daily"]),
             ("?last_dag_run_state=failed", []),
+            ("?dag_run_state=failed", ["etl_daily"]),
+            ("?dag_run_state=queued", []),
             ("?paused=true", []),
             ("?dag_display_name_prefix_pattern=qui", ["quiet"]),
             ("?dag_display_name_pattern=TL", ["etl_daily"]),

@@ -84,7 +84,7 @@ class Laptop:
 async def laptop(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Laptop]:
     """Without an environment that would have to be built, and without the UI's files."""
     monkeypatch.setattr(lite_cluster, "Environments", OwnInterpreter)
-    monkeypatch.setattr(lite, "prepare_ui", lambda folder, progress: None)
+    monkeypatch.setattr(lite, "prepare_ui", lambda folder, progress, version: None)
     async with fake_cluster(tmp_path) as cluster:
         yield Laptop(database, cluster, tmp_path)
 

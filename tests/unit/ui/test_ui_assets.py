@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from leoflowd.lite import ui_assets
+from leoflowd.contract.ui_builds import BUILDS, UI_VERSION, build_in
 from leoflowd.lite.ui_assets import UiUnavailable, extract_ui, prepare_ui
 
 MEMBERS = {
@@ -36,7 +36,7 @@ def make_wheel(path: Path, members: dict[str, str]) -> Path:
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small wheel that counts as the pinned one."""
     wheel = make_wheel(tmp_path / "given.whl", MEMBERS)
-    monkeypatch.setattr(ui_assets, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
+    monkeypatch.setitem(BUILDS, UI_VERSION, hashlib.sha256(wheel.read_bytes()).hexdigest())
     monkeypatch.setenv("LEOFLOW_UI_WHEEL", str(wheel))
     return wheel
 
@@ -57,7 +57,9 @@ def test_only_what_the_ui_needs_is_unpacked(tmp_path: Path) -> None:
         "login/index.html",
         "openapi/_private_ui.yaml",
         "licenses/LICENSE",
+        "build",
     }
+    assert build_in(ready) == UI_VERSION
 
 
 @pytest.mark.usefixtures("wheel")
@@ -125,7 +127,8 @@ def test_without_network_the_message_says_what_to_do(tmp_path: Path, monkeypatch
         prepare(tmp_path)
 
 
-def test_the_download_names_version_and_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("version", BUILDS)
+def test_the_download_names_version_and_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     monkeypatch.delenv("LEOFLOW_UI_WHEEL", raising=False)
     asked: list[str] = []
 
@@ -135,6 +138,12 @@ def test_the_download_names_version_and_checksum(tmp_path: Path, monkeypatch: py
         return subprocess.CompletedProcess(command, 1, stdout="", stderr="")
 
     monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(UiUnavailable):
-        prepare(tmp_path)
-    assert asked == [f"apache-airflow-core==3.2.2 --hash=sha256:{ui_assets.WHEEL_SHA256}\n"]
+    with pytest.raises(UiUnavailable, match=f"apache-airflow-core {version}"):
+        prepare_ui(tmp_path / "cache", progress=lambda _: None, version=version)
+    assert asked == [f"apache-airflow-core=={version} --hash=sha256:{BUILDS[version]}\n"]
+
+
+@pytest.mark.usefixtures("wheel")
+def test_the_wheel_of_one_build_is_none_of_another(tmp_path: Path) -> None:
+    with pytest.raises(UiUnavailable, match="expected 99258922"):
+        prepare_ui(tmp_path / "cache", progress=lambda _: None, version="3.3.2")
