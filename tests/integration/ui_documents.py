@@ -1,4 +1,4 @@
-"""What the builds of Airflow's UI expect of the routes that are theirs alone: the schemas of the wheels' own documents."""
+"""What the builds of Airflow's UI expect of the routes that are theirs alone, by the documents of the wheels."""
 
 from __future__ import annotations
 
