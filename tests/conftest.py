@@ -19,11 +19,16 @@ from typing import Any, NoReturn
 
 import pytest
 import trio_asyncio  # noqa: F401  # first: it takes over asyncio's policy when it is imported
+from hypothesis import HealthCheck, settings
 
 from leoflowd.contract.ui_builds import BUILDS, UI_VERSION
 from leoflowd.lite.npm_packages import PACKAGES
 from leoflowd.lite.ui_assets import WHEEL_VARIABLE, prepare_ui
 from loadtests.lite_process import PATIENCE, Api, Lite, temporary_folder
+
+# The machine may be busy: how long an example takes, or is in the making, says nothing.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # Outside Trio, asyncio is asyncio: the browser driver and the agent's tests run on its own loop.
 asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())

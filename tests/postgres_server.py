@@ -33,7 +33,9 @@ SELECT md5(string_agg(made, ',' ORDER BY made)) FROM (
     UNION ALL SELECT row(oid, proname, prosrc)::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 ) AS parts (made)
 """
-"""A test that changed what tables are leaves a database that no other may use."""
+"""A test that changed what tables are leaves a database that no other may use, and one that filled or analysed them,
+since others look at plans."""
+LARGE_BYTES = 2_000_000
 PRISTINE = f"""
 CREATE SCHEMA pristine;
 CREATE TABLE pristine.schema_then AS {SCHEMA_NOW};
@@ -51,7 +53,9 @@ END $$;
 CREATE FUNCTION pristine.again() RETURNS boolean LANGUAGE plpgsql SET session_replication_role = replica AS $$
 DECLARE here regclass;
 BEGIN
-    IF ({SCHEMA_NOW}) IS DISTINCT FROM (SELECT md5 FROM pristine.schema_then) THEN
+    IF ({SCHEMA_NOW}) IS DISTINCT FROM (SELECT md5 FROM pristine.schema_then)
+       OR (SELECT sum(pg_relation_size(one)) FROM pristine.tables() AS one) > {LARGE_BYTES}
+       OR EXISTS (SELECT FROM pg_statistic WHERE starelid IN (SELECT pristine.tables())) THEN
         RETURN false;
     END IF;
     FOR here IN SELECT pristine.tables() LOOP

@@ -25,6 +25,7 @@ from leoflowd.kube.streams import Answer, open_get
 PAGE = 500
 """Pods of one answer to a list."""
 PAGE_MAX_BYTES = 256 * 1024 * 1024
+KEPT_ALIVE_S = 60.0
 CLOSE_WITHIN_S = 2.0
 WATCH_SLACK_S = 10.0
 """A watch whose end is this late is a connection that died."""
@@ -349,7 +350,8 @@ def make_api(credentials: Credentials, *, namespace: str, request_s: float) -> K
     Nothing is opened before the first call; `KubeApi.close` ends what is."""
     verify = credentials.tls if credentials.tls is not None else False
     extensions = {"sni_hostname": credentials.server_name} if credentials.server_name else {}
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=32)
+    # a handshake costs more than the request: pods come minutes apart, too
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=KEPT_ALIVE_S)
 
     async def name_server(request: httpx.Request) -> None:
         request.extensions.update(extensions)

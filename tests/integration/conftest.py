@@ -90,6 +90,8 @@ async def fresh_database(postgres_conninfo: str) -> AsyncIterator[Database]:
         with trio.CancelScope(shield=True):
             if await _emptied(postgres_conninfo, name):
                 _EMPTIED.append(name)
+            else:
+                await _as_superuser(postgres_conninfo, "postgres", f"DROP DATABASE {name} WITH (FORCE)")
 
 
 _EMPTIED: list[str] = []
