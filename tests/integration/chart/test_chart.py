@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import ssl
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -295,12 +296,18 @@ def _another(at: str, value: Any) -> Any:
             return ["other.example"] if at.rpartition(".")[2] in TEXTS else [{"name": "other"}]
 
 
+@lru_cache(maxsize=8)
+def _files(chart: helm_python.Chart, values: str) -> str:
+    """Most values are changed in the same few variants, and Helm takes its time."""
+    return json.dumps(chart.render(json.loads(values), name="leo", namespace=NAMESPACE), sort_keys=True)
+
+
 @pytest.mark.parametrize("at", list(_leaves(yaml.safe_load((CHART / "values.yaml").read_text()))))
 def test_every_value_changes_what_is_made(chart: helm_python.Chart, at: str) -> None:
     """In one of the variants at least: some stand in for others."""
 
     def made(values: dict[str, Any]) -> str:
-        files = json.dumps(chart.render(values, name="leo", namespace=NAMESPACE), sort_keys=True)
+        files = _files(chart, json.dumps(values, sort_keys=True))
         return files if at.startswith("secrets.") else MADE.sub("", files)
 
     def changes(variant: dict[str, Any]) -> bool:
