@@ -42,6 +42,7 @@ MODULES: tuple[str, ...] = (
     "public.hitl_details",
     "public.logs",
     "public.xcoms",
+    "public.state_stores",
     "public.records",
     "public.pools",
     "public.connections",

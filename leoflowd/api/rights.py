@@ -108,7 +108,9 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.PATH_OR_ALL, "public_xcoms: list_xcom_entries"),
     (Right.READ, Object.PATH, "public_xcoms: get_xcom_entry"),
     (Right.ACT, Object.PATH, "public_xcoms: create_xcom_entry update_xcom_entry delete_xcom_entry"),
+    (Right.READ, Object.PATH, "public_state_stores: list_task_state_store"),
     # assets
+    (Right.READ, Object.FILTERED, "public_state_stores: list_asset_state_store"),
     (Right.READ, Object.FILTERED, "public_assets: list_assets get_asset list_asset_aliases get_asset_alias"),
     (Right.READ, Object.FILTERED, "public_assets: list_asset_events list_asset_queued_events"),
     (Right.READ, Object.PATH, "public_assets: list_dag_queued_events get_dag_queued_event list_upstream_asset_events"),

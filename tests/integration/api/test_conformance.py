@@ -259,6 +259,14 @@ def test_every_operation_answers_or_says_why_not_and_nothing_else_is_told() -> N
     assert set(page.NOTES) <= documented
 
 
+async def test_state_stores_are_empty_and_cannot_be_filled(seeded: Client) -> None:
+    """The UI of Airflow 3.3 looks into them whenever it shows a task instance."""
+    found = await seeded.get(f"{T}/state-store?map_index=-1&limit=50")
+    assert found == {"task_state_store": [], "total_entries": 0}
+    for path in (f"{D}/dagRuns/none/taskInstances/extract/state-store", "/api/v2/assets/1/state-store"):
+        assert (await seeded.call("GET", path)).status_code == 404
+
+
 async def test_an_operation_that_is_not_there_says_so_in_a_detail(seeded: Client) -> None:
     answer = await seeded.call("PUT", f"{T}/state-store/key")
     assert answer.status_code == 404
