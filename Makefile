@@ -32,7 +32,7 @@ IN_WORKERS = $(if $(WORKERS),-n $(WORKERS) --dist loadfile --no-loadscope-reorde
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lite test crashes corpus oracle image image-daemon e2e-kube check $(CHECKS) bench load lock release pin-migrations docs clean programs
+.PHONY: help setup setup-dev lite test crashes corpus oracle image image-daemon e2e-kube check $(CHECKS) bench load lock release smoke pin-migrations docs clean programs
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -115,6 +115,11 @@ $(VENV)/bin/uv:
 
 release: setup-dev ## build what a release consists of into dist/, the same bytes for the same commit; KEY=FILE signs it
 	@locks/release.sh $(KEY)
+
+# Minutes, needs root on Debian; not part of `make test`.
+smoke: setup-dev ## a release in clean roots of Debian 12 and 13, and the release before upgraded with work underway
+	tests/release/smoke.sh
+	$(VENV)/bin/python -m tests.release.upgrade $(ARGS)
 
 pin-migrations: ## pin the checksums of new migrations; part of a release
 	@locks/pin-migrations.sh

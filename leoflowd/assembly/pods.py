@@ -6,7 +6,7 @@ Assemblies with a cluster call these: that of roles, and Lite on a cluster.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import partial
 
@@ -19,7 +19,8 @@ from leoflowd.contract.agent_messages import Outcome
 from leoflowd.core.staging import RunEnd
 from leoflowd.executors.launches import Launches
 from leoflowd.executors.pod_launcher import PodLauncher
-from leoflowd.executors.pod_watcher import PodWatcher
+from leoflowd.executors.pod_tracing import PodTracing
+from leoflowd.executors.pod_watcher import PodLife, PodWatcher
 from leoflowd.executors.pods import Pods
 from leoflowd.executors.staging import StagingCollector
 from leoflowd.kube.api import KubeApi
@@ -49,6 +50,7 @@ def build_pods(base: Foundation, api: KubeApi, policy: PodPolicy) -> Pods:
         live=lambda try_ids: live_tries(base.db, try_ids),
         limits=limits_of(config),
         now=base.now,
+        over=_tracer(base),
     )
     watch = PodWatch(api, selector=selector(policy.installation), watch_s=config.watch_s, tell=watcher.see)
     launcher = PodLauncher(
@@ -70,6 +72,12 @@ def build_pods(base: Foundation, api: KubeApi, policy: PodPolicy) -> Pods:
         now=base.now,
     )
     return Pods(launcher=launcher, watcher=watcher, watch=watch, collector=collector)
+
+
+def _tracer(base: Foundation) -> Callable[[PodLife], None]:
+    if base.traces is None or base.trace_ids is None:
+        return lambda _: None
+    return PodTracing(base.trace_ids, base.traces.offer).over
 
 
 async def _has_begun(db: Database, try_id: str) -> bool:

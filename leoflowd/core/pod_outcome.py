@@ -12,6 +12,7 @@ events before the pod's phase changes, so containers count first. Two rules deci
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
 import msgspec
 
@@ -116,6 +117,53 @@ class NotNeeded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Verdict = Coming | Running | Ended | NotNeeded
+
+
+class PodEnd(StrEnum):
+    """What ended a pod, in a few words for counting; `judge` has the sentence."""
+
+    REPORTED = "reported"
+    """Its agent said how the try ended, well or badly."""
+    SILENT = "silent"
+    """Its container ended, and nobody said how the try did."""
+    OUT_OF_MEMORY = "out_of_memory"
+    DISRUPTED = "disrupted"
+    """Evicted, preempted, its node taken away."""
+    DELETED = "deleted"
+    """By somebody, before its end."""
+    NOT_SCHEDULED = "not_scheduled"
+    NO_IMAGE = "no_image"
+    NOT_STARTED = "not_started"
+    """It had a node, and its container never began."""
+    UNREADABLE = "unreadable"
+    UNWANTED = "unwanted"
+    """Its try was not current any more."""
+
+
+def how_ended(pod: PodFacts) -> PodEnd:
+    """Of a pod that is about to go. Total."""
+    end = pod.terminated
+    if pod.unreadable:
+        return PodEnd.UNREADABLE
+    if end is not None and end.left is not None and (end.left.is_stored or end.left.outcome is not None):
+        return PodEnd.REPORTED
+    if pod.disruption or pod.reason:
+        return PodEnd.DISRUPTED
+    if end is not None:
+        return PodEnd.OUT_OF_MEMORY if end.reason == "OOMKilled" else PodEnd.SILENT
+    if pod.phase in ("Failed", "Succeeded"):
+        return PodEnd.SILENT
+    if pod.is_gone or pod.deleted_at is not None:
+        return PodEnd.DELETED
+    if pod.is_running:
+        return PodEnd.UNWANTED
+    return _how_pending(pod)
+
+
+def _how_pending(pod: PodFacts) -> PodEnd:
+    if pod.scheduled_at is None:
+        return PodEnd.NOT_SCHEDULED
+    return PodEnd.NO_IMAGE if pod.waiting in PULLING | HOPELESS else PodEnd.NOT_STARTED
 
 
 def judge(pod: PodFacts, limits: PodLimits, now: datetime) -> Verdict:

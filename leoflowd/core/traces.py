@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-RUN, TRY, DECISION, DISPATCH, AGENT, TASK = "dag run", "try", "decision", "dispatch", "agent", "task"
+RUN, TRY, DECISION, DISPATCH, POD, AGENT, TASK = "dag run", "try", "decision", "dispatch", "pod", "agent", "task"
 _WHOLE = 1 << 63
 
 
@@ -27,7 +27,7 @@ class TraceIds(msgspec.Struct, frozen=True):
         return int.from_bytes(self.trace_id(dag_run_id)[8:]) >> 1 < self.ratio * _WHOLE
 
     def span_id(self, kind: str, of: int | str) -> bytes:
-        """`of`: the id of a dag run or a try."""
+        """`of`: the id of a dag run, a try or a pod."""
         return self._digest(kind, str(of), 8)
 
     def traceparent(self, dag_run_id: int, try_id: str) -> str:

@@ -15,6 +15,7 @@ told again; a pod that is handled with an error is set aside for a while, and th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 from typing import Protocol
@@ -26,7 +27,18 @@ from leoflowd import telemetry
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.errors import KubeUnavailable, StoreUnavailable
 from leoflowd.contract.values import shown
-from leoflowd.core.pod_outcome import Coming, Ended, NotNeeded, PodFacts, PodLimits, Running, Verdict, judge
+from leoflowd.core.pod_outcome import (
+    Coming,
+    Ended,
+    NotNeeded,
+    PodEnd,
+    PodFacts,
+    PodLimits,
+    Running,
+    Verdict,
+    how_ended,
+    judge,
+)
 from leoflowd.kube.api import KubeRefused, PodList, Seen
 from leoflowd.kube.objects import Pod, Unreadable
 from leoflowd.supervision import backoff_s, contain
@@ -52,6 +64,10 @@ class WatcherStatistics(msgspec.Struct, frozen=True):
     pods: int
     pending: int
     running: int
+    adopted: int
+    """That were there when this term began."""
+    ended: dict[str, int]
+    """By `PodEnd`: those that were about to go, each once."""
     reported: int
     """Ends that were told here; the agents tell most."""
     deleted: int
@@ -61,9 +77,19 @@ class WatcherStatistics(msgspec.Struct, frozen=True):
     failures: int
 
 
+class PodLife(msgspec.Struct, frozen=True):
+    """One that is over, by our clock; of one that was adopted the API server says when it began."""
+
+    pod: Pod
+    began_at: datetime
+    ended_at: datetime
+    end: PodEnd
+
+
 class PodWatcher:
     """`tell(try_id, outcome)` returns when the end is committed, or refused as stale; `live(try_ids)` says which of
-    these tries are current. `follow` runs `kube.watch.PodWatch` with our `see`."""
+    these tries are current; `over` hears of each pod that is about to go, once a term. `follow` runs
+    `kube.watch.PodWatch` with our `see`."""
 
     def __init__(
         self,
@@ -74,7 +100,9 @@ class PodWatcher:
         live: Callable[[Collection[str]], Awaitable[frozenset[str]]],
         limits: PodLimits,
         now: Callable[[], datetime],
+        over: Callable[[PodLife], None] = lambda _: None,
     ) -> None:
+        self._over = over
         self._api = api
         self._follow = follow
         self._tell = tell
@@ -92,6 +120,9 @@ class PodWatcher:
         self._unreadable = 0
         self._complained: set[str] = set()
         self._reported = self._deleted = self._failures = 0
+        self._adopted: int | None = None
+        """None: there was no list yet."""
+        self._ended: Counter[str] = Counter(dict.fromkeys(PodEnd, 0))
 
     def statistics(self) -> WatcherStatistics:
         known = self._pods.values()
@@ -99,6 +130,8 @@ class PodWatcher:
             pods=len(known),
             pending=len(self.pending()),
             running=sum(one.pod.facts.is_running for one in known),
+            adopted=self._adopted or 0,
+            ended=dict(self._ended),
             reported=self._reported,
             deleted=self._deleted,
             unreadable=self._unreadable,
@@ -149,13 +182,16 @@ class PodWatcher:
             self._complain(poison)
         for pod in listed.pods:
             self._note(pod)
+        if self._adopted is None:
+            self._adopted = len(listed.pods)
         for uid in self._pods.keys() - {pod.uid for pod in listed.pods}:
             self._note_gone(self._pods[uid].pod)
 
     def _note(self, pod: Pod) -> None:
         known = self._pods.get(pod.uid)
         if known is None:
-            self._pods[pod.uid] = _Known(pod, trio.current_time())
+            began_at = pod.facts.created_at if self._adopted is None else self._now()
+            self._pods[pod.uid] = _Known(pod, trio.current_time(), began_at)
             self._uid_of[pod.try_id] = pod.uid
         else:
             known.pod = pod
@@ -210,7 +246,13 @@ class PodWatcher:
         if isinstance(verdict, Ended) and not known.is_told:
             await self._report(pod, verdict)
             known.is_told = True
-        if known.is_told or isinstance(verdict, NotNeeded):
+        is_over = known.is_told or isinstance(verdict, NotNeeded)
+        if is_over and not known.is_counted:
+            known.is_counted = True
+            end = how_ended(pod.facts)
+            self._ended[end] += 1
+            self._over(PodLife(pod, known.began_at, self._now(), end))
+        if is_over:
             await self._collect(known, grace_s=0 if _has_ended(pod.facts) else None)
 
     async def _report(self, pod: Pod, ended: Ended) -> None:
@@ -275,11 +317,13 @@ class PodWatcher:
 class _Known:
     """A pod and how far we are with it."""
 
-    def __init__(self, pod: Pod, seen_at: float) -> None:
+    def __init__(self, pod: Pod, seen_at: float, began_at: datetime) -> None:
         self.pod = pod
         self.seen_at = seen_at
+        self.began_at = began_at
         self.is_told = False
         """Its end is committed, or nobody wants to hear of it: it may go."""
+        self.is_counted = False
         self.is_busy = False
         self.changed_while_busy = False
         self.failures = 0

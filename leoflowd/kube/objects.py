@@ -14,11 +14,13 @@ import msgspec
 from leoflowd.contract.termination import read_termination
 from leoflowd.core.pod_outcome import PodFacts, Terminated
 from leoflowd.core.pod_wishes import CONTAINER
-from leoflowd.kube.labels import DAEMON, TRIGGER_HOST, TRY_ID
+from leoflowd.kube.labels import DAEMON, TRACEPARENT, TRIGGER_HOST, TRY_ID
 
 OBJECT_MAX_BYTES = 4 * 1024 * 1024
 """etcd takes 1.5 MiB."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SAMPLED = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-01")
+"""W3C's `traceparent` of a trace that is sent."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -31,6 +33,7 @@ class Metadata(_Lax, frozen=True, kw_only=True):
     uid: str
     resource_version: str = ""
     labels: dict[str, str] | None = None
+    annotations: Any = None
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
 
@@ -114,6 +117,8 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
     facts: PodFacts
     daemon: str = ""
     """Which one wants it, of a trigger host's pod."""
+    trace_id: bytes = b""
+    """Of its dag run; empty: it is not traced."""
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +152,14 @@ def _known(pod: _Pod) -> Pod:
         try_id=try_id,
         facts=_facts(pod),
         daemon=labels.get(DAEMON, ""),
+        trace_id=_trace_id(meta.annotations),
     )
+
+
+def _trace_id(annotations: Any) -> bytes:
+    said = annotations.get(TRACEPARENT) if isinstance(annotations, dict) else None
+    found = _SAMPLED.fullmatch(said) if isinstance(said, str) else None
+    return b"" if found is None else bytes.fromhex(found[1])
 
 
 def _facts(pod: _Pod) -> PodFacts:

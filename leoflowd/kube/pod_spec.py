@@ -20,7 +20,17 @@ from leoflowd.contract.dispatch import Placement
 from leoflowd.contract.termination import WHERE
 from leoflowd.core.pod_wishes import CONTAINER, Wishes
 from leoflowd.kube.claims import claim_name
-from leoflowd.kube.labels import DAEMON, DAG_ID, DOMAIN, INSTALLATION, RUN_ID, TASK_ID, TRIGGER_HOST, TRY_ID
+from leoflowd.kube.labels import (
+    DAEMON,
+    DAG_ID,
+    DOMAIN,
+    INSTALLATION,
+    RUN_ID,
+    TASK_ID,
+    TRACEPARENT,
+    TRIGGER_HOST,
+    TRY_ID,
+)
 from leoflowd.kube.policy import PodPolicy
 from leoflowd.kube.wishes import allowed_wishes, image_of
 
@@ -220,8 +230,9 @@ def _labels(spec: TrySpec, policy: PodPolicy) -> dict[str, str]:
 
 
 def _annotations(spec: TrySpec) -> dict[str, str]:
-    """For people, in full."""
+    """For people, in full; and for the trace."""
     return {
+        **({TRACEPARENT: spec.traceparent} if spec.traceparent else {}),
         DAG_ID: spec.dag_run.dag_id,
         RUN_ID: spec.dag_run.run_id,
         TASK_ID: spec.task_id,

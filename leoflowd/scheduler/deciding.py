@@ -273,6 +273,8 @@ class Deciding:
     def _end(self, dag_run_id: int, i: int, outcome: Outcome, draft: Draft) -> None:
         loaded = self._views.runs[dag_run_id]
         view, before = loaded.view, loaded.view.facts[i]
+        if outcome.kind is OutcomeKind.LOST:
+            draft.lost_tries[before.id] = outcome
         decisions = plan_outcome(view, i, outcome, draft.now, max_map_length=self._max_map_length)
         for decision in decisions:
             self._apply(dag_run_id, decision, draft)

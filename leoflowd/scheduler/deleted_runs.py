@@ -59,9 +59,8 @@ class DeletedRuns:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
         while True:
-            while await self.look():
-                await trio.lowlevel.checkpoint()
-            await trio.sleep(self._interval_s)
+            if not await self.look():
+                await trio.sleep(self._interval_s)
 
     async def look(self) -> bool:
         """At those that are due; are there more?"""

@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 
 from leoflowd import telemetry
+from leoflowd.contract.agent_messages import Outcome
 from leoflowd.contract.asset_spec import AssetRecord
 from leoflowd.contract.callback_spec import NewCallback
 from leoflowd.contract.states import FINISHED, LIVE, TaskInstanceState
@@ -74,6 +75,8 @@ class Draft:
         self.waits: dict[Place, NewWait] = {}
         self.fired: dict[Place, FiredWait] = {}
         self.tries_ended: list[TryEnded] = []
+        self.lost_tries: dict[str, Outcome] = {}
+        """By the id of the try: nobody said how it ended."""
         self.waits_ended: list[WaitsEnded] = []
         self.callbacks: list[NewCallback] = []
         self.launches: list[Place] = []

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+import msgspec
+
 from leoflowd.contract.agent_messages import Outcome
 from leoflowd.contract.otlp import Attribute, Span
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
@@ -21,7 +23,6 @@ from leoflowd.scheduler.views import Views
 _S = TaskInstanceState
 OVER = FINISHED | {_S.UP_FOR_RETRY}
 """Of a try. One that deferred or was rescheduled goes on."""
-AT_WORK = LIVE | {_S.DEFERRED, _S.UP_FOR_RESCHEDULE}
 REMEMBERED = 8192
 """Tries that were committed and not yet dispatched, whose moment is known."""
 
@@ -48,10 +49,13 @@ class Tracing:
             if after.state == _S.QUEUED and (before.id, before.state) != (after.id, _S.QUEUED):
                 spans.append(self._decision(view, i, draft.now, at))
             over = ended.get(before.id) if before.id != after.id else after
-            if over is not None and over.start_date is not None and _ends(before, over):
+            lost = draft.lost_tries.get(before.id)
+            if over is not None and _began_at(over) is not None and _ends(before, over):
                 report = draft.reports.get((dag_run_id, i))
                 host = "" if report is None else report.hostname or ""
-                spans += self._try(view, i, over, outcomes.get(over.id), host, at)
+                spans += self._try(view, i, over, outcomes.get(over.id) if lost is None else None, host, at)
+            elif lost is not None and before.state in LIVE:
+                spans += self._try(view, i, _lost(before, lost), None, "", at)
         for dag_run_id in draft.moved_runs:
             loaded = views.runs.get(dag_run_id)
             if loaded is not None and self._ids.is_sampled(dag_run_id):
@@ -81,9 +85,10 @@ class Tracing:
     def _try(
         self, view: RunView, i: int, over: InstanceFacts, outcome: Outcome | None, host: str, at: datetime
     ) -> list[Span]:
-        """The try, and what ran of it: nothing did of a wait, or of what is decided in place."""
-        start = over.start_date
-        assert start is not None, "the caller looked"
+        """The try, and what ran of it: nothing did of a wait, of what is decided in place, or of what never began."""
+        begins = _began_at(over)
+        assert begins is not None, "the caller looked"
+        start = over.start_date or begins
         run, task_id = view.dag_run_id, view.node_of(i).spec.task_id
         attributes: dict[str, Attribute] = {
             "airflow.dag_id": view.dag_id,
@@ -94,7 +99,6 @@ class Tracing:
             "airflow.state": over.state.value,
         }
         error = over.because if over.state in (_S.FAILED, _S.UP_FOR_RETRY) else None
-        begins = min(start, over.queued_at or start)
         whole = Span(
             trace_id=self._ids.trace_id(run),
             span_id=self._ids.span_id(TRY, over.id),
@@ -161,6 +165,17 @@ class Tracing:
             end=end,
             attributes=attributes,
         )
+
+
+def _lost(before: InstanceFacts, outcome: Outcome) -> InstanceFacts:
+    """As it was: the step may have begun the next try already."""
+    state, because = _S.UP_FOR_RETRY, outcome.because
+    return msgspec.structs.replace(before, state=state, because=because, end_date=outcome.end_date)
+
+
+def _began_at(over: InstanceFacts) -> datetime | None:
+    """None: nobody was ever asked to run it."""
+    return min((at for at in (over.queued_at, over.start_date) if at is not None), default=None)
 
 
 def _ends(before: InstanceFacts, over: InstanceFacts) -> bool:

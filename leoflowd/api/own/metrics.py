@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
+from operator import getitem
 from typing import Any, Literal
 
 import msgspec
 import trio
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from quart import Blueprint, Response, current_app, g, request
@@ -37,7 +39,7 @@ _KEY = "LEOFLOW_METRICS"
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """One field of a component's statistics as a metric."""
+    """One field of a component's statistics as a metric. `field` may be a path: `launcher.created`."""
 
     field: str
     name: str
@@ -107,6 +109,18 @@ READINGS: Mapping[str, tuple[Reading, ...]] = {
         Reading("agent_starts", "leoflow_process_executor_agent_starts", "counter", "Starts of the host agent"),
         Reading("agents_killed", "leoflow_process_executor_agents_killed", "counter", "Frozen agents that were ended"),
         Reading("launches_waiting", "leoflow_agents_launches_waiting", "gauge", "Launches that no agent took yet"),
+    ),
+    "pods": (
+        Reading("watcher.pending", "leoflow_pods_pending", "gauge", "Pods of tries that have not begun"),
+        Reading("watcher.running", "leoflow_pods_running", "gauge", "Pods of tries whose container runs"),
+        Reading(
+            "watcher.adopted", "leoflow_pods_adopted", "gauge", "Pods that were there when this daemon began to lead"
+        ),
+        Reading("launcher.waiting", "leoflow_pods_launches_waiting", "gauge", "Tries whose pod is not asked for yet"),
+        Reading("launcher.created", "leoflow_pods_created", "counter", "Pods created"),
+        Reading("launcher.found", "leoflow_pods_found", "counter", "Launches of tries that had a pod already"),
+        Reading("launcher.refused", "leoflow_pods_refused", "counter", "Tries that can have no pod"),
+        Reading("launcher.pauses", "leoflow_pods_pauses", "counter", "Times that the API server had creating wait"),
     ),
     "workspace": (
         Reading("dags", "leoflow_workspace_dags", "gauge", "DAGs registered from the workspace"),
@@ -230,6 +244,8 @@ class ComponentCollector(Collector):
             yield from _of_record(READINGS.get(node["name"], ()), node.get("statistics"))
             if node["name"] == "store":
                 yield from _of_lanes(node.get("statistics") or ())
+            if node["name"] == "pods" and node.get("statistics"):
+                yield from _of_pods(node["statistics"])
         pool = self._context.pool
         if pool is not None:
             yield from _of_pool(pool.statistics())
@@ -257,8 +273,21 @@ def _of_tree(nodes: Iterable[dict[str, Any]]) -> Iterator[Metric]:
 def _of_record(readings: Iterable[Reading], statistics: Any) -> Iterator[Metric]:
     for reading in readings if isinstance(statistics, dict) else ():
         family = _family(reading)
-        family.add_metric([], float(statistics[reading.field]))
+        family.add_metric([], float(reduce(getitem, reading.field.split("."), statistics)))
         yield family
+
+
+def _of_pods(statistics: dict[str, Any]) -> Iterator[Metric]:
+    ends = CounterMetricFamily("leoflow_pods_ended", "Pods that ended", labels=["reason"])
+    for reason, count in statistics["watcher"]["ended"].items():
+        ends.add_metric([reason], count)
+    yield ends
+    launcher = statistics["launcher"]
+    delays = HistogramMetricFamily(
+        "leoflow_pods_create_delay_seconds", "From a try's decision to the request for its pod"
+    )
+    delays.add_metric([], list(launcher["delays"].items()), launcher["delay_sum_s"])
+    yield delays
 
 
 def _of_lanes(lanes: Iterable[dict[str, Any]]) -> Iterator[Metric]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ from leoflowd.api.context import ApiContext
 from leoflowd.api.own.metrics import KINDS_SHOWN, LANE_READINGS, POOL_READINGS, READINGS
 from leoflowd.config import ApiConfig
 from leoflowd.contract.pool_view import PoolStatistics
+from leoflowd.executors.pod_launcher import LauncherStatistics
+from leoflowd.executors.pod_watcher import WatcherStatistics
+from leoflowd.executors.pods import PodStatistics
 from leoflowd.executors.process import ProcessStatistics
+from leoflowd.executors.staging import CollectorStatistics
+from leoflowd.kube.watch import WatchStatistics
 from leoflowd.lite.workspace import WorkspaceStatistics
 from leoflowd.scheduler.clock import ClockStatistics
 from leoflowd.scheduler.deleted_runs import DeletedRunsStatistics
@@ -49,6 +55,20 @@ TREE = {
             "statistics": [msgspec.to_builtins(LaneStatistics("api", 6, 2, 1, 0, 2))],
             "children": [],
         },
+        {
+            "name": "pods",
+            "state": "running",
+            "restarts": 0,
+            "statistics": msgspec.to_builtins(
+                PodStatistics(
+                    LauncherStatistics(4, 0, 9, 2, 1, 0, 3, "", {"0.1": 6, "+Inf": 9}, 2.5),
+                    WatcherStatistics(7, 5, 2, 6, {"silent": 8}, 0, 0, 0, 0, 0),
+                    WatchStatistics(1, 1, 9, 0, 0.1),
+                    CollectorStatistics(0, 0, ""),
+                )
+            ),
+            "children": [],
+        },
         {"name": "sweeps", "state": "stopped", "restarts": 0, "statistics": None, "children": []},
     ],
 }
@@ -59,6 +79,7 @@ STRUCTS = {
     "agents": AgentStatistics,
     "process executor": ProcessStatistics,
     "workspace": WorkspaceStatistics,
+    "pods": PodStatistics,
     "traces": TraceStatistics,
     "deleted runs": DeletedRunsStatistics,
 }
@@ -175,7 +196,20 @@ async def test_a_process_without_a_pool_shows_none(api_context: ApiContext) -> N
 
 @pytest.mark.parametrize("component", STRUCTS)
 def test_what_is_read_of_a_component_is_there(component: str) -> None:
-    assert {reading.field for reading in READINGS[component]} <= set(STRUCTS[component].__struct_fields__)
+    for reading in READINGS[component]:
+        struct: Any = STRUCTS[component]
+        for name in reading.field.split("."):
+            struct = typing.get_type_hints(struct)[name]
+
+
+async def test_pods_are_told(anonymous: Client) -> None:
+    found = await scrape(anonymous)
+    assert (found["leoflow_pods_pending"], found["leoflow_pods_running"], found["leoflow_pods_adopted"]) == (5, 2, 6)
+    assert (found["leoflow_pods_created_total"], found["leoflow_pods_launches_waiting"]) == (9, 4)
+    assert found["leoflow_pods_ended_total reason=silent"] == 8
+    assert found["leoflow_pods_create_delay_seconds_bucket le=0.1"] == 6
+    assert found["leoflow_pods_create_delay_seconds_count"] == 9
+    assert found["leoflow_pods_create_delay_seconds_sum"] == 2.5
 
 
 def test_what_is_read_of_pool_and_lanes_is_there() -> None:

@@ -30,6 +30,13 @@ class Case(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
 
 
+def delays(*, within_10: int, within_60: int, all_of_them: int) -> Series:
+    """So many pods more each minute, by how many seconds they took."""
+    counts = {"10.0": within_10, "60.0": within_60, "+Inf": all_of_them}
+    name = "leoflow_pods_create_delay_seconds_bucket"
+    return {f'{name}{{{HERE},le="{bound}"}}': f"0+{count}x60" for bound, count in counts.items()}
+
+
 LEADING = "leoflow_leadership_leading"
 CASES: dict[str, Case] = {
     "LeoflowNobodySchedules": Case(
@@ -63,6 +70,16 @@ CASES: dict[str, Case] = {
         ),
         severity="warning",
         summary="One probe of a hundred is 31 s late",
+    ),
+    "LeoflowPodsLate": Case(
+        fires=(delays(within_10=0, within_60=10, all_of_them=10),),
+        at_minute=11,
+        silent=(
+            delays(within_10=10, within_60=10, all_of_them=10),
+            delays(within_10=199, within_60=200, all_of_them=200),
+        ),
+        severity="warning",
+        summary="One pod of a hundred is asked for 59.5s after its task was decided",
     ),
     "LeoflowRunsSetAside": Case(
         fires=({f'leoflow_scheduler_quarantined_dag_runs{{{HERE},pod="a"}}': "2x60"},),

@@ -11,18 +11,22 @@ from typing import Any
 import msgspec
 import trio
 
-from leoflowd.config import EgressConfig, PoolConfig, Role
+from leoflowd.config import EgressConfig, KubernetesConfig, PoolConfig, Role
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.contract.dispatch import Placement
 from leoflowd.contract.wait_spec import ProbeSpec, WaitSpec, WaitTerms
+from leoflowd.kube.pod_spec import build_pod
 from leoflowd.store import dags
 from leoflowd.store.database import Database
 from loadtests.lite_process import free_port
 from tests.conftest import PATIENCE_S, REPOSITORY
 from tests.fakes.certificates import self_signed
+from tests.fakes.kube.server import Fault
 from tests.integration.cluster.test_agents import CODE, DAG
 from tests.integration.cluster.test_daemons import DAG_ID, Api, World
 from tests.kube.clusters import fake_cluster
 from tests.kube.kubelet import Kubelet
+from tests.kube.tries import IMAGE, POLICY, new_try
 from tests.prometheus_server import Prometheus, scraping
 
 RULES = REPOSITORY / "helm" / "leoflow" / "rules"
@@ -92,12 +96,19 @@ async def test_every_query_of_dashboard_and_alerts_has_an_answer_that_is_not_zer
         }
         await world.register(busy_dag(tmp_path))
         await set_one_aside(world)
+        assert cluster.server is not None
+        policy = msgspec.structs.replace(POLICY, installation=KubernetesConfig().installation)
+        await cluster.api.create_pod(build_pod(new_try(), Placement(image=IMAGE), policy))  # there before the daemon
         kubelet = Kubelet(cluster, tmp_path / "pods", project=project, ca=ca)
         certificate = tmp_path / "daemon" / "server.pem"
         async with world.daemon(Role.ALL, certificate=certificate) as api, trio.open_nursery() as nursery:
             nursery.start_soon(kubelet.run)
             with scraping(api.address, {"namespace": "leoflow"}, tmp_path / "prometheus") as prometheus:
                 await trio.to_thread.run_sync(prometheus.wait_for, "leoflow_leadership_leading")  # rates begin there
+                with trio.fail_after(PATIENCE_S):
+                    while not kubelet.processes:  # noqa: ASYNC110  # it has nothing more to ask the API server for
+                        await trio.sleep(0.05)
+                cluster.server.faults.append(Fault(429, reason="TooManyRequests", retry_after_s=5))
                 for _ in range(2):
                     await api.trigger()
                 for _ in range(ASKING):

@@ -14,7 +14,7 @@ import trio.testing
 from leoflowd.contract.agent_messages import OutcomeKind, TrySpec
 from leoflowd.contract.otel_settings import OtelSettings
 from leoflowd.contract.otlp import Span
-from leoflowd.core.traces import TraceIds
+from leoflowd.core.traces import TRY, TraceIds
 from leoflowd.scheduler.draft import EXECUTOR
 from leoflowd.scheduler.outbox import Outbox
 from leoflowd.scheduler.trace_export import TraceExport
@@ -110,6 +110,25 @@ async def test_each_try_of_a_task_has_its_own_span_and_says_what_went_wrong(worl
     assert [span.error is None for span in tries] == [False, True]
     assert len({span.span_id for span in tries}) == 2
     assert [span.name for span in told.spans].count("task") == 2
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+async def test_a_try_that_was_lost_has_a_span_that_says_so_and_none_of_a_process(world: World, has_begun: bool) -> None:
+    told = Told(world)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(told.outbox.run)
+        async with world.leading():
+            await world.create(dag("d", task("load")))
+            lost: TrySpec = (await told.dispatch()).spec
+            if has_begun:
+                await world.start(lost.try_id)
+            await world.end(lost.try_id, OutcomeKind.LOST)
+            second = await one_try(world, told)
+        nursery.cancel_scope.cancel()
+    tries = {span.span_id: span for span in told.spans if span.name == "load"}
+    assert len(tries) == len([span for span in told.spans if span.name == "load"]) == 2
+    assert [tries[IDS.span_id(TRY, spec.try_id)].error is None for spec in (lost, second)] == [False, True]
+    assert [span.name for span in told.spans].count("task") == 1
 
 
 async def test_a_run_that_is_not_sampled_is_told_nothing_of(world: World) -> None:

@@ -16,10 +16,12 @@ from leoflowd.core.pod_outcome import (
     Coming,
     Ended,
     NotNeeded,
+    PodEnd,
     PodFacts,
     PodLimits,
     Running,
     Terminated,
+    how_ended,
     judge,
 )
 
@@ -178,3 +180,34 @@ def test_a_termination_message_fits_and_never_lies(because: str) -> None:
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"try_id": 3}', "Killed", "\ud800"])
 def test_what_is_no_message_of_our_agent_says_nothing(text: str) -> None:
     assert read_termination(text) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (ended(0, left=Termination(try_id="t", outcome=SUCCESS)), PodEnd.REPORTED),
+        (ended(1, left=Termination(try_id="t", is_stored=True), disruption="EvictionByEvictionAPI"), PodEnd.REPORTED),
+        (ended(1), PodEnd.SILENT),
+        (ended(78, left=Termination(try_id="t", because="no code")), PodEnd.SILENT),
+        (pod(phase="Succeeded"), PodEnd.SILENT),
+        (ended(137, ended_as="OOMKilled"), PodEnd.OUT_OF_MEMORY),
+        (ended(137, disruption="PreemptionByScheduler"), PodEnd.DISRUPTED),
+        (pod(phase="Failed", reason="Evicted"), PodEnd.DISRUPTED),
+        (pod(is_gone=True, is_running=True), PodEnd.DELETED),
+        (pod(deleted_at=T0), PodEnd.DELETED),
+        (pod(), PodEnd.NOT_SCHEDULED),
+        (pod(**SCHEDULED, waiting="ImagePullBackOff"), PodEnd.NO_IMAGE),
+        (pod(**SCHEDULED, waiting="InvalidImageName"), PodEnd.NO_IMAGE),
+        (pod(**SCHEDULED, waiting="CreateContainerConfigError"), PodEnd.NOT_STARTED),
+        (pod(**SCHEDULED), PodEnd.NOT_STARTED),
+        (pod(**SCHEDULED, is_running=True), PodEnd.UNWANTED),
+        (pod(unreadable="odd"), PodEnd.UNREADABLE),
+    ],
+)
+def test_each_end_is_counted_as_one_kind(facts: PodFacts, expected: PodEnd) -> None:
+    assert how_ended(facts) is expected
+
+
+def test_every_kind_of_end_has_an_example() -> None:
+    (mark,) = test_each_end_is_counted_as_one_kind.pytestmark  # type: ignore[attr-defined]
+    assert {expected for _, expected in mark.args[1]} == set(PodEnd)

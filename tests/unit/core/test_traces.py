@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from leoflowd.core.traces import AGENT, DECISION, DISPATCH, RUN, TASK, TRY, TraceIds
+from leoflowd.core.traces import AGENT, DECISION, DISPATCH, POD, RUN, TASK, TRY, TraceIds
 
 IDS = TraceIds(b"one installation")
 
@@ -18,8 +18,8 @@ def test_whoever_asks_gets_the_same_ids() -> None:
 
 
 def test_nothing_shares_an_id() -> None:
-    kinds = (RUN, TRY, DECISION, DISPATCH, AGENT, TASK)
-    assert len({ids.span_id(kind, of) for ids in (IDS, TraceIds(b"x")) for kind in kinds for of in ("a", "b", 1)}) == 36
+    kinds = (RUN, TRY, DECISION, DISPATCH, POD, AGENT, TASK)
+    assert len({ids.span_id(kind, of) for ids in (IDS, TraceIds(b"x")) for kind in kinds for of in ("a", "b", 1)}) == 42
     assert len({ids.trace_id(run) for ids in (IDS, TraceIds(b"x")) for run in range(100)}) == 200
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import msgspec
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -13,10 +15,10 @@ from leoflowd.contract.dag_spec import EnvironmentSpec
 from leoflowd.contract.dispatch import Dispatch, Placement
 from leoflowd.contract.errors import KubeUnavailable
 from leoflowd.contract.termination import Termination
-from leoflowd.core.pod_outcome import PodFacts, PodLimits, Terminated
+from leoflowd.core.pod_outcome import PodEnd, PodFacts, PodLimits, Terminated
 from leoflowd.executors.pod_launcher import PodLauncher
-from leoflowd.executors.pod_watcher import WORKERS, PodWatcher
-from leoflowd.kube.api import Seen
+from leoflowd.executors.pod_watcher import WORKERS, PodLife, PodWatcher
+from leoflowd.kube.api import PodList, Seen
 from leoflowd.kube.objects import Pod, Unreadable
 from tests.kube.tries import IMAGE, POLICY, new_try
 
@@ -86,7 +88,7 @@ async def _has_begun(_try_id: str) -> bool:
     return False
 
 
-def launcher_on(cluster: SlowCluster) -> PodLauncher:
+def launcher_on(cluster: SlowCluster, now: datetime = NOW) -> PodLauncher:
     _, dispatches = trio.open_memory_channel[Dispatch](0)
     return PodLauncher(
         api=cluster,
@@ -94,7 +96,7 @@ def launcher_on(cluster: SlowCluster) -> PodLauncher:
         dispatches=dispatches,
         refuse=lambda *_: None,
         has_begun=_has_begun,
-        now=lambda: NOW,
+        now=lambda: now,
         at_once=AT_ONCE,
     )
 
@@ -151,3 +153,46 @@ async def test_calls_that_fail_together_pause_the_launcher_as_one(autojump_clock
         await trio.sleep(1.0)
         assert launcher.statistics().created == AT_ONCE
         nursery.cancel_scope.cancel()
+
+
+async def test_the_time_from_a_decision_to_the_request_for_its_pod_is_counted_once_for_each_pod() -> None:
+    cluster = SlowCluster()
+    cluster.answers.set()
+    launcher = launcher_on(cluster, NOW + timedelta(milliseconds=30))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(launcher.run)
+        launch(launcher, 2)
+        launcher.launch(Dispatch(new_try(), EnvironmentSpec(), placement=Placement(image=IMAGE)))  # of a callback
+        await wait_all_tasks_blocked()
+        found = launcher.statistics()
+        nursery.cancel_scope.cancel()
+    assert found.created == 3
+    assert (found.delays["0.025"], found.delays["0.05"], found.delays["+Inf"]) == (0, 2, 2)
+    assert found.delay_sum_s == pytest.approx(0.06)
+
+
+async def test_pods_are_counted_by_how_they_ended_each_once_and_those_that_were_there_are_adopted() -> None:
+    cluster, lives = SlowCluster(), list[PodLife]()
+    watcher = PodWatcher(
+        api=cluster, follow=_follow, tell=_tell, live=_live, limits=PodLimits(), now=lambda: NOW, over=lives.append
+    )
+    began = NOW - timedelta(hours=1)
+    there = ended(0).pod
+    assert isinstance(there, Pod)
+    there = msgspec.structs.replace(there, facts=msgspec.structs.replace(there.facts, created_at=began))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(watcher.run)
+        watcher.see(PodList((there,), (), "1"))
+        watcher.see(ended(1))
+        await wait_all_tasks_blocked()
+        watcher.see(Seen("MODIFIED", there))
+        cluster.answers.set()
+        await wait_all_tasks_blocked()
+        watcher.see(PodList((), (), "2"))
+        await wait_all_tasks_blocked()
+        found = watcher.statistics()
+        nursery.cancel_scope.cancel()
+    assert found.adopted == 1
+    assert {end: count for end, count in found.ended.items() if count} == {PodEnd.REPORTED: 2}
+    assert set(found.ended) == set(PodEnd)
+    assert [(life.pod.name, life.began_at, life.ended_at) for life in lives] == [("p0", began, NOW), ("p1", NOW, NOW)]
