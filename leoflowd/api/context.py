@@ -13,6 +13,7 @@ from typing import Any
 from quart import current_app
 
 from leoflowd.api.identity_provider import IdentityProvider
+from leoflowd.api.ui.summary_lines import SummaryMemory
 from leoflowd.config import ApiConfig
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.logs import LogStore
@@ -43,6 +44,8 @@ class ApiContext:
     """What connections are encrypted with; without a key, those with secrets are refused."""
     oidc: IdentityProvider | None = None
     """Who vouches for people beside our own passwords; None: nobody, as in Lite."""
+    summaries: SummaryMemory = field(default_factory=SummaryMemory)
+    """Lines of the grid, of runs that have ended."""
     paused_at_creation: bool = False
     """A new DAG begins paused, where its file says nothing of it."""
     settings: Mapping[str, Any] = field(default_factory=dict)

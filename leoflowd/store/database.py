@@ -281,6 +281,13 @@ async def fetch_value(conn: Connection, statement: bytes, **parameters: Any) -> 
     return found[0] if found else None
 
 
+async def fetch_planned(conn: Connection, statement: bytes, **parameters: Any) -> Any:
+    """As `fetch_value`, of a statement whose best plan depends on its parameters: planned for these, never prepared."""
+    cursor = await conn.execute(statement, parameters, prepare=False)
+    found = await cursor.fetchone()
+    return found[0] if found else None
+
+
 async def execute(conn: Connection, statement: bytes, **parameters: Any) -> int:
     """Run a statement for its effect; how many rows it touched."""
     cursor = await conn.execute(statement, parameters)
