@@ -32,6 +32,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
+import psutil
 import psycopg
 import trio
 
@@ -106,8 +107,8 @@ def measure(folder: Path, scratch: Path, given: argparse.Namespace) -> dict[str,
         load_before = os.getloadavg()[0]
         place, rows = look_around(server.paths.conninfo)
         bare = [bare_select(server.paths.conninfo)]
-        with api_daemon(server.paths.conninfo, scratch) as url:
-            load = Load(url, place, given)
+        with api_daemon(server.paths.conninfo, scratch) as (url, pid):
+            load = Load(url, place, given, cpu=lambda: (cpu_s(pid), server.cpu_s()))
             trio.run(load.run)
             bare.append(bare_select(server.paths.conninfo))
     finally:
@@ -120,7 +121,8 @@ def measure(folder: Path, scratch: Path, given: argparse.Namespace) -> dict[str,
         "seeded": seeded,
         "rows": rows,
         "bare_select_ms": bare,
-        "alone_ms": {name: figures(times, bare_ms) for name, times in load.alone.items()},
+        "alone_ms": {name: figures(times, bare_ms) | load.cpu_ms[name] for name, times in load.alone.items()},
+        "mean_cpu_ms_of_the_mix": load.mean_cpu_ms(),
         "mix": {"rate": given.rate, "seconds": given.seconds, "all_ms": figures(load.everything, bare_ms)},
         "mix_ms": {name: figures(times, bare_ms) for name, times in sorted(load.mixed.items())},
         "failures": load.failures[:20],
@@ -135,6 +137,12 @@ def figures(times_s: list[float], bare_ms: float) -> dict[str, float]:
     return {"n": len(ordered), "p50": round(p50, 1), "p99": round(p99, 1), "p50_in_selects": round(p50 / bare_ms)}
 
 
+def cpu_s(pid: int) -> float:
+    """Of a process, so far; the system counts in hundredths of a second."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
 def bare_select(conninfo: str) -> dict[str, float]:
     times = []
     with psycopg.connect(conninfo, autocommit=True) as connection:
@@ -147,8 +155,8 @@ def bare_select(conninfo: str) -> dict[str, float]:
 
 
 @contextmanager
-def api_daemon(conninfo: str, scratch: Path) -> Iterator[str]:
-    """Its URL."""
+def api_daemon(conninfo: str, scratch: Path) -> Iterator[tuple[str, int]]:
+    """Its URL and process id."""
     kubeconfig, output = scratch / "kubeconfig", scratch / "daemon.log"
     kubeconfig.write_text(KUBECONFIG)
     agents = f"127.0.0.1:{free_port()}"
@@ -173,7 +181,7 @@ def api_daemon(conninfo: str, scratch: Path) -> Iterator[str]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the daemon did not become ready:\n{output.read_text()[-3000:]}")
             time.sleep(0.1)
-        yield found.group(1)
+        yield found.group(1), process.pid
     finally:
         process.terminate()
         try:
@@ -217,8 +225,11 @@ def look_around(conninfo: str) -> tuple[Place, dict[str, int]]:
 class Load:
     """Times in seconds by the name of the read."""
 
-    def __init__(self, url: str, place: Place, given: argparse.Namespace) -> None:
+    def __init__(
+        self, url: str, place: Place, given: argparse.Namespace, cpu: Callable[[], tuple[float, float]]
+    ) -> None:
         self._url = url
+        self._cpu = cpu
         self._place = place
         self._given = given
         self._dice = random.Random(given.seed)  # noqa: S311 - repeatable, not secret
@@ -226,6 +237,7 @@ class Load:
         self.alone: dict[str, list[float]] = {}
         self.mixed: dict[str, list[float]] = defaultdict(list)
         self.failures: list[str] = []
+        self.cpu_ms: dict[str, dict[str, float]] = {}
 
     @property
     def everything(self) -> list[float]:
@@ -240,13 +252,25 @@ class Load:
             client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
             client.headers["Accept-Encoding"] = "gzip"
             for read in self._reads:
-                times = self.alone[read.name] = []
-                for number in range(min(5, self._given.alone) if read.is_large else self._given.alone):
-                    took_s = await self._ask(client, read, time.perf_counter())
-                    if number:  # the first one of a kind compiles, caches and connects
-                        times.append(took_s)
+                await self._ask(client, read, time.perf_counter())  # the first one of a kind compiles and caches
+                before, count = self._cpu(), min(4, self._given.alone) if read.is_large else self._given.alone
+                self.alone[read.name] = [await self._ask(client, read, time.perf_counter()) for _ in range(count)]
+                used_s = [after - began for after, began in zip(self._cpu(), before, strict=True)]
+                self.cpu_ms[read.name] = {
+                    f"cpu_of_{who}": round(1000 * one / count, 1)
+                    for who, one in zip(("daemon", "postgres"), used_s, strict=True)
+                }
             if self._given.seconds:
                 await self._mix(client)
+
+    def mean_cpu_ms(self) -> dict[str, float]:
+        """Of one request of the mix, by the weights: what load others put on the machine hardly changes."""
+        reads = [read for read in self._reads if not read.is_large]
+        weight = sum(read.weight for read in reads) or 1
+        return {
+            who: round(sum(read.weight * self.cpu_ms[read.name][f"cpu_of_{who}"] for read in reads) / weight, 1)
+            for who in ("daemon", "postgres")
+        }
 
     async def _mix(self, client: httpx.AsyncClient) -> None:
         reads = [read for read in self._reads if not read.is_large]

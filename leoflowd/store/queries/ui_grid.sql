@@ -28,7 +28,7 @@ FROM (
         ) AS run
     FROM dag_run r
     JOIN dag d ON d.dag_id = r.dag_id
-    JOIN dag_version v ON v.id = r.dag_version_id
+    JOIN dag_version v ON v.id = r.dag_version_id AND v.dag_id = %(dag_id)s
     WHERE r.dag_id = %(dag_id)s
       AND (%(run_type)s::text[] IS NULL OR r.run_type = ANY (%(run_type)s))
       AND (%(state)s::text[] IS NULL OR r.state = ANY (%(state)s))
