@@ -14,7 +14,7 @@ from quart import current_app
 
 from leoflowd.api.identity_provider import IdentityProvider
 from leoflowd.api.ui.summary_lines import SummaryMemory
-from leoflowd.config import ApiConfig
+from leoflowd.config import ApiConfig, RetentionConfig
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.logs import LogStore
 from leoflowd.contract.pool_view import Pool
@@ -48,6 +48,7 @@ class ApiContext:
     """Lines of the grid, of runs that have ended."""
     paused_at_creation: bool = False
     """A new DAG begins paused, where its file says nothing of it."""
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Sections of the configuration by name, secrets and all: `public.settings` masks them."""
     is_building: Callable[[str], bool] = lambda try_id: False

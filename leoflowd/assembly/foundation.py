@@ -51,6 +51,7 @@ from leoflowd.scheduler.loop import Scheduler
 from leoflowd.scheduler.outbox import Outbox
 from leoflowd.scheduler.replicas import Heart, Others
 from leoflowd.scheduler.reports import KeptReports, OthersReports, follow
+from leoflowd.scheduler.retention import Retention
 from leoflowd.scheduler.sweeps import Sweeper, follow_hints
 from leoflowd.scheduler.trace_export import TraceExport
 from leoflowd.scheduler.tracing import Tracing
@@ -342,6 +343,7 @@ def _term(
         others=Others(base.db, base.replica, launcher=base.launcher),
     )
     seals = AuditSeals(db=base.db, secrets=box_of(base.config.secrets))
+    retention = Retention(db=base.db, logs=base.logs, config=base.config.retention, now=base.now)
     within_s = SWEEPS_MISSED * config.sweep_interval_s
     return Term(
         calls=calls,
@@ -359,8 +361,10 @@ def _term(
         ),
         sweeper=sweeper,
         seals=seals,
+        retention=retention,
         complaints={
             "audit seals": seals.complaint,
+            "retention": retention.complaint,
             "scheduler": base.pulses.watch("scheduler", lambda: scheduler.rounds, within_s),
             "sweeps": base.pulses.watch("sweeps", lambda: sweeper.statistics()["sweeps"], within_s),
         },
@@ -390,6 +394,7 @@ def build_api(
         secrets=box_of(base.config.secrets),
         oidc=_identity_provider(base),
         paused_at_creation=base.config.dags.paused_at_creation,
+        retention=base.config.retention,
         settings={name: getattr(base.config, name) for name in SECTIONS},
         reparse=reparse,
         is_building=is_building,

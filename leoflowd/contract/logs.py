@@ -80,8 +80,9 @@ class LogStore(Protocol):
     async def read(self, log: TryLog, offset: int, max_bytes: int) -> bytes:
         """From `offset` on; less than `max_bytes` only at the end, and empty beyond it or without a log."""
 
-    async def delete_run(self, dag_id: str, run_id: str, *, dag_run_id: int) -> None:
-        """All logs of the run. A straggler may still write afterwards; nothing raises when there are none."""
+    async def delete_run(self, dag_id: str, run_id: str, *, dag_run_id: int) -> bool:
+        """All logs of the run; False: the place does not answer, ask again. A straggler may still write afterwards;
+        nothing raises when there are none."""
 
     async def where(self, log: TryLog) -> str:
         """For people: what it is called where it is kept."""

@@ -341,7 +341,7 @@ class ObjectLogs:
     async def _listing(self, log: TryLog) -> Listing:
         return read_listing((item.name, item.size) for item in await self._bucket.list(log_folder(log)))
 
-    async def delete_run(self, dag_id: str, run_id: str, *, dag_run_id: int) -> None:
+    async def delete_run(self, dag_id: str, run_id: str, *, dag_run_id: int) -> bool:
         for log in [
             log for log in self._open if (log.dag_id, log.run_id, log.dag_run_id) == (dag_id, run_id, dag_run_id)
         ]:
@@ -352,6 +352,8 @@ class ObjectLogs:
             await self._bucket.delete([item.name for item in items])
         except BucketUnavailable as error:
             _logger.warning("logs_of_deleted_run_left", dag_id=dag_id, run_id=run_id, because=str(error))
+            return False
+        return True
 
     async def where(self, log: TryLog) -> str:
         await trio.lowlevel.checkpoint()

@@ -84,9 +84,10 @@ class LogFiles:
     async def read(self, log: TryLog, offset: int, max_bytes: int) -> bytes:
         return await trio.to_thread.run_sync(lambda: _content(self._read(log), offset, max_bytes))
 
-    async def delete_run(self, dag_id: str, run_id: str, *, dag_run_id: int) -> None:
+    async def delete_run(self, dag_id: str, run_id: str, *, dag_run_id: int) -> bool:
         for folder in (self._run_folder(dag_id, run_id, dag_run_id), self._old_folder(dag_id, run_id)):
             await trio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
+        return True
 
     async def where(self, log: TryLog) -> str:
         return str((await trio.to_thread.run_sync(self._read, log)).relative_to(self._root))

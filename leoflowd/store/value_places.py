@@ -105,13 +105,16 @@ class ValuePlaces:
                 found[f"{name}:{one}"] = values[one]
         return found
 
-    async def delete_run(self, dag_run_id: int) -> None:
-        """After its rows. What cannot be deleted now stays, and is logged."""
+    async def delete_run(self, dag_run_id: int) -> bool:
+        """After its rows. False: some cannot be deleted now; they stay, which is logged."""
+        is_done = True
         for place in self._places.values():
             try:
                 await place.values.delete_run(dag_run_id)
             except ValuesUnavailable as error:
                 log.warning("values_of_deleted_run_left", dag_run_id=dag_run_id, place=place.name, because=str(error))
+                is_done = False
+        return is_done
 
     def _place_for(self, key: str, value: str) -> Place | None:
         """The scheduler reads choices, and waits for nobody but the database."""
