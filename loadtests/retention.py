@@ -58,7 +58,7 @@ def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         with psycopg.connect(server.paths.conninfo, autocommit=True) as connection:
             before = sizes(connection)
             cpu = server.cpu_s()
-            batches = trio.run(remove, server.paths.conninfo, given.remove)
+            batches, lists = trio.run(remove, server.paths.conninfo, given.remove)
             used_s = server.cpu_s() - cpu
             after = sizes(connection)
             began = time.monotonic()
@@ -73,27 +73,32 @@ def measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": {"cpus": os.cpu_count(), "load": os.getloadavg()[0]},
         "removed_runs": removed,
-        "seconds": round(sum(times), 1),
-        "runs_per_s": round(removed / sum(times), 1),
+        "seconds": round(sum(times) + sum(lists), 1),
+        "runs_per_s": round(removed / (sum(times) + sum(lists)), 1),
         "postgres_cpu_ms_per_run": round(1000 * used_s / removed, 2),
+        "list_s": {"n": len(lists), "p50": round(statistics.median(lists), 2)},
         "batch_s": {"n": len(times), "p50": round(statistics.median(times), 3), "max": round(max(times), 3)},
         "vacuum_s": round(vacuum_s, 1),
         "rows_and_bytes": {"before": before, "after": after, "after_vacuum": vacuumed},
     }
 
 
-async def remove(conninfo: str, wanted: int) -> list[tuple[int, float]]:
-    """(runs, seconds) of each batch."""
-    database, batches = Database(conninfo), []
-    while sum(count for count, _ in batches) < wanted:
+async def remove(conninfo: str, wanted: int) -> tuple[list[tuple[int, float]], list[float]]:
+    """(runs, seconds) of each batch; seconds of each look for them."""
+    database = Database(conninfo)
+    batches: list[tuple[int, float]] = []
+    found, lists = None, []
+    while found != () and sum(count for count, _ in batches) < wanted:
         began = time.monotonic()
         async with database.history.connection() as conn:
-            count = await retention.remove_batch(conn, Limits(keep=1), datetime.now(UTC))
-        if not count:
-            break
-        batches.append((count, time.monotonic() - began))
+            found = await retention.list_removable(conn, Limits(keep=1))
+        lists.append(time.monotonic() - began)
+        for ids in retention.batches_of(found):
+            began = time.monotonic()
+            async with database.history.connection() as conn:
+                batches.append((await retention.remove_runs(conn, ids, datetime.now(UTC)), time.monotonic() - began))
     database.close()
-    return batches
+    return batches, lists
 
 
 def sizes(connection: psycopg.Connection) -> dict[str, dict[str, int]]:

@@ -40,35 +40,40 @@ class Retention:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
         while True:
-            is_more = await self.look()
-            await trio.sleep(self._config.pause_s if is_more else self._config.interval_s)
+            if not await self.look():
+                await trio.sleep(self._config.interval_s)
 
     async def look(self) -> bool:
-        """One batch. Is there more to do at once?"""
+        """Remove some, a little at a time. Is there more to do at once?"""
         limits, count = limits_of(self._config, self._now()), 0
         if limits.is_set:
             async with self._db.history.connection() as conn:
-                count = await retention.remove_batch(conn, limits, self._now())
+                found = await retention.list_removable(conn, limits)
+            for batch in retention.batches_of(found):
+                async with self._db.history.connection() as conn:
+                    count += await retention.remove_runs(conn, batch, self._now())
+                await self._remove_what_is_beside()
+                await trio.sleep(self._config.pause_s)
         if count:
             self._removed += count
             log.info("history_removed", dag_runs=count)
-        is_clean = await self._remove_what_is_beside()
-        return count > 0 and is_clean
+        await self._remove_what_is_beside()
+        return count > 0
 
-    async def _remove_what_is_beside(self) -> bool:
-        """Log files and values of removed runs, also of those that a person removed. False: some have to wait."""
+    async def _remove_what_is_beside(self) -> None:
+        """Log files and values of removed runs, also of those that a person removed."""
         while True:
             async with self._db.history.connection() as conn:
                 removed = await retention.list_removed(conn)
             if not removed:
                 self._because = None
-                return True
+                return
             for run in removed:
                 values = await self._db.values.delete_run(run.dag_run_id)
                 logs = await self._logs.delete_run(run.dag_id, run.run_id, dag_run_id=run.dag_run_id)
                 if not (values and logs):
                     self._because = "logs or values of removed dag runs wait for their store, which does not answer"
-                    return False
+                    return
                 async with self._db.history.connection() as conn:
                     await retention.forget_removed(conn, run.dag_run_id)
 

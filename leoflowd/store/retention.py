@@ -5,7 +5,7 @@ Called by `scheduler.retention` and, for people, by `api.own.retention`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -14,9 +14,11 @@ from leoflowd.store.database import Connection, execute, fetch_all, long_stateme
 
 _SQL = statements("retention")
 
+LISTED = 5_000
+"""Runs that are looked for at once: to find them costs more than to remove some."""
 RUNS_PER_BATCH = 200
 INSTANCES_PER_BATCH = 2_000
-"""About; a run is never divided. Some 50 ms of Postgres."""
+"""About; a run is never divided."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,36 +49,44 @@ class RemovedRun(msgspec.Struct, frozen=True):
     run_id: str
 
 
-class _Id(msgspec.Struct, frozen=True):
+class Removable(msgspec.Struct, frozen=True):
     id: int
+    instances: int
 
 
 async def list_what_would_go(conn: Connection, limits: Limits) -> tuple[WouldGo, ...]:
     """Per DAG. Reads all of the history that is concerned."""
+    statement = _SQL.beyond_limits + _SQL.removable + b"\n" + _SQL.list_what_would_go
     async with long_statement(conn):
-        return await fetch_all(
-            conn, _statement(_SQL.list_what_would_go), WouldGo, before=limits.before, keep=limits.keep
-        )
+        return await fetch_all(conn, statement, WouldGo, before=limits.before, keep=limits.keep)
 
 
-async def remove_batch(conn: Connection, limits: Limits, now: datetime) -> int:
-    """Remove the oldest with all their rows; how many. Their logs and values are to be removed after the commit."""
+async def list_removable(conn: Connection, limits: Limits) -> tuple[Removable, ...]:
+    """The oldest, at most `LISTED`."""
+    statement = _SQL.beyond_limits + _SQL.removable + b"\n" + _SQL.list_removable
     async with long_statement(conn):
-        chosen = await fetch_all(
-            conn,
-            _statement(_SQL.list_removable),
-            _Id,
-            before=limits.before,
-            keep=limits.keep,
-            limit=RUNS_PER_BATCH,
-            instances=INSTANCES_PER_BATCH,
-        )
-        return await remove_runs(conn, [one.id for one in chosen], now)
+        return await fetch_all(conn, statement, Removable, before=limits.before, keep=limits.keep, limit=LISTED)
+
+
+def batches_of(runs: Sequence[Removable]) -> Iterator[list[int]]:
+    """What one transaction removes: ids of runs, in the order given."""
+    batch, instances = [], 0
+    for run in runs:
+        batch.append(run.id)
+        instances += run.instances
+        if len(batch) == RUNS_PER_BATCH or instances >= INSTANCES_PER_BATCH:
+            yield batch
+            batch, instances = [], 0
+    if batch:
+        yield batch
 
 
 async def remove_runs(conn: Connection, dag_run_ids: Sequence[int], now: datetime) -> int:
-    """Those of them that have ended and that nobody holds; in the caller's transaction."""
-    return await execute(conn, _SQL.remove_runs, ids=list(dag_run_ids), now=now) if dag_run_ids else 0
+    """Remove with all their rows those that nobody needs, still, and nobody holds; how many. Their logs and values are
+    to be removed after the commit."""
+    statement = _SQL.of_these + _SQL.removable + b"\n" + _SQL.remove
+    async with long_statement(conn):
+        return await execute(conn, statement, ids=list(dag_run_ids), now=now)
 
 
 async def list_removed(conn: Connection) -> tuple[RemovedRun, ...]:
@@ -86,7 +96,3 @@ async def list_removed(conn: Connection) -> tuple[RemovedRun, ...]:
 
 async def forget_removed(conn: Connection, dag_run_id: int) -> None:
     await execute(conn, _SQL.forget_removed, dag_run_id=dag_run_id)
-
-
-def _statement(of_removable: bytes) -> bytes:
-    return _SQL.candidate + b"\n" + of_removable

@@ -1,7 +1,7 @@
 -- What has ended and is needed by nobody any more (ADR 93). `before`: what ended, and was due, earlier is too old; NULL: nothing is.
 -- `keep`: so many ended runs of each DAG stay; NULL: all do.
 
--- name: candidate (dag_run_by_run_after from its old end; dag_run_recent for each DAG)
+-- name: beyond_limits (dag_run_by_run_after from its old end; dag_run_recent for each DAG)
 WITH candidate AS (
     SELECT r.id FROM dag_run r
     WHERE r.run_after < %(before)s::timestamptz AND r.end_date < %(before)s AND r.state IN ('success', 'failed')
@@ -10,11 +10,18 @@ WITH candidate AS (
         SELECT n.id FROM dag_run n WHERE n.dag_id = d.dag_id AND n.state IN ('success', 'failed')
         ORDER BY n.run_after DESC, n.id DESC OFFSET %(keep)s
     ) r WHERE %(keep)s::int IS NOT NULL
-), removable AS (
-    SELECT r.id, r.dag_id, r.run_id, r.run_after, r.end_date FROM candidate c JOIN dag_run r ON r.id = c.id JOIN dag d ON d.dag_id = r.dag_id
-    WHERE
+)
+
+-- name: of_these
+WITH candidate AS (SELECT unnest(%(ids)s::bigint[]) AS id)
+
+-- name: removable (what nobody needs of the candidates)
+, removable AS (
+    SELECT r.id, r.dag_id, r.run_id, r.run_after
+    FROM candidate c JOIN dag_run r ON r.id = c.id JOIN dag d ON d.dag_id = r.dag_id
+    WHERE r.state IN ('success', 'failed')
     -- those that say whether its DAG is paused, what its last run was, and where its timetable stands
-      (SELECT count(*) FROM (SELECT FROM dag_run n WHERE n.dag_id = r.dag_id AND n.state IN ('success', 'failed')
+      AND (SELECT count(*) FROM (SELECT FROM dag_run n WHERE n.dag_id = r.dag_id AND n.state IN ('success', 'failed')
                                AND (n.run_after, n.id) > (r.run_after, r.id) LIMIT greatest(1, d.max_consecutive_failed_dag_runs)) newer
       ) >= greatest(1, d.max_consecutive_failed_dag_runs)
       AND (r.run_type NOT IN ('scheduled', 'backfill') OR r.logical_date IS NULL OR EXISTS (
@@ -35,21 +42,18 @@ WITH candidate AS (
           'scheduled', 'queued', 'running', 'restarting', 'deferred', 'up_for_retry', 'up_for_reschedule'))
 )
 
--- name: list_removable (the oldest, up to `limit` runs and about `instances` task instances)
-SELECT id FROM (
-    SELECT batch.id, sum(n.count) OVER (ORDER BY batch.run_after, batch.id) - n.count AS before_it
-    FROM (SELECT id, run_after FROM removable ORDER BY run_after, id LIMIT %(limit)s) batch
-    CROSS JOIN LATERAL (SELECT count(*) FROM task_instance t WHERE t.dag_run_id = batch.id) n
-) page WHERE before_it < %(instances)s ORDER BY id;
+-- name: list_removable (the oldest, each with the number of its task instances)
+SELECT r.id, (SELECT count(*) FROM task_instance t WHERE t.dag_run_id = r.id) AS instances
+FROM removable r ORDER BY r.run_after, r.id LIMIT %(limit)s;
 
 -- name: list_what_would_go (per DAG, most runs first)
 SELECT r.dag_id, count(*) AS runs, sum(n.count)::bigint AS task_instances, min(r.run_after) AS oldest, max(r.run_after) AS newest
 FROM removable r CROSS JOIN LATERAL (SELECT count(*) FROM task_instance t WHERE t.dag_run_id = r.id) n
 GROUP BY r.dag_id ORDER BY runs DESC, r.dag_id;
 
--- name: remove_runs (in order of id; whatever somebody holds or has cleared meanwhile stays. Cascades)
-WITH held AS MATERIALIZED (
-    SELECT id FROM dag_run WHERE id = ANY (%(ids)s::bigint[]) AND state IN ('success', 'failed') ORDER BY id FOR UPDATE SKIP LOCKED
+-- name: remove (in order of id; what somebody holds, or has cleared meanwhile, stays. Cascades)
+, held AS MATERIALIZED (
+    SELECT id FROM dag_run WHERE id IN (SELECT id FROM removable) AND state IN ('success', 'failed') ORDER BY id FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM dag_run WHERE id IN (SELECT id FROM held) RETURNING id, dag_id, run_id
 )

@@ -17,7 +17,7 @@ from leoflowd.scheduler.retention import Retention
 from leoflowd.store import dag_runs, dags, retention
 from leoflowd.store.database import Database
 from leoflowd.store.log_files import LogFiles
-from leoflowd.store.retention import Limits
+from leoflowd.store.retention import Limits, Removable
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 OLD = Limits(before=NOW - timedelta(days=30))
@@ -79,7 +79,8 @@ async def left(db: Database) -> set[int]:
 
 async def remove(db: Database, limits: Limits = OLD) -> int:
     async with db.history.connection() as conn:
-        return await retention.remove_batch(conn, limits, NOW)
+        found = await retention.list_removable(conn, limits)
+        return sum([await retention.remove_runs(conn, batch, NOW) for batch in retention.batches_of(found)])
 
 
 async def test_old_runs_go_with_their_rows_and_younger_ones_stay(database: Database) -> None:
@@ -163,7 +164,7 @@ async def test_nothing_goes_from_a_dag_with_an_open_backfill(database: Database)
 async def test_a_run_that_was_cleared_meanwhile_stays(database: Database) -> None:
     runs = await history(database, [400, 1])
     await change(database, b"UPDATE dag_run SET state = 'queued', end_date = NULL WHERE id = %(id)s", id=runs[400])
-    async with database.history.transaction() as conn:
+    async with database.history.connection() as conn:
         assert await retention.remove_runs(conn, [runs[400]], NOW) == 0
     assert runs[400] in await left(database)
 
@@ -177,10 +178,20 @@ async def test_a_run_that_somebody_holds_is_left_for_the_next_time(database: Dat
     assert await remove(database) == 1
 
 
-async def test_a_batch_ends_with_the_run_that_fills_it(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    await history(database, [400, 300, 200, 100, 1])
-    monkeypatch.setattr(retention, "INSTANCES_PER_BATCH", 2)
-    assert [await remove(database) for _ in range(3)] == [2, 2, 0]
+def test_a_batch_ends_with_the_run_that_fills_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "INSTANCES_PER_BATCH", 10)
+    monkeypatch.setattr(retention, "RUNS_PER_BATCH", 3)
+    runs = [Removable(id=number, instances=count) for number, count in enumerate([4, 7, 50, 1, 1, 1, 1])]
+    assert list(retention.batches_of(runs)) == [[0, 1], [2], [3, 4, 5], [6]]
+
+
+async def test_what_somebody_came_to_need_meanwhile_stays(database: Database) -> None:
+    """Between the look for runs and their removal."""
+    runs = await history(database, [400, 300, 1])
+    await change(database, b"UPDATE task_instance SET state = 'restarting' WHERE dag_run_id = %(id)s", id=runs[300])
+    async with database.history.connection() as conn:
+        assert await retention.remove_runs(conn, list(runs.values()), NOW) == 1
+    assert await left(database) == {runs[300], runs[1]}
 
 
 async def test_what_would_go_is_what_goes(database: Database) -> None:
@@ -219,11 +230,11 @@ async def test_logs_and_values_go_too_and_wait_for_a_store_that_is_down(
     logs.write_line(log, b"a line\n")
 
     def retainer() -> Retention:
-        config = RetentionConfig(days=30)
+        config = RetentionConfig(days=30, pause_s=0.001)
         return Retention(db=database, logs=logs, config=config, now=lambda: NOW)
 
     first = retainer()
-    assert not await first.look()
+    assert await first.look()
     assert await left(database) == {runs[1]}
     assert "does not answer" in (first.complaint() or "")
     places.is_up = True
