@@ -178,6 +178,19 @@ class StoreConfig(Section, frozen=True, kw_only=True):
     """Leader and hint listener take Postgres for gone when it does not answer for so long, and it them after twice."""
 
 
+class RetentionConfig(Section, frozen=True, kw_only=True):
+    """How much history is kept (ADR 93). Both limits are off at first: nothing is ever removed."""
+
+    days: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    """Dag runs that were due, and ended, longer ago are removed with all that is theirs; 0 = never."""
+    runs_per_dag: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """So many ended runs of each DAG are kept, the newest; 0 = all."""
+    interval_s: Positive = 300.0
+    """How often it is looked for some."""
+    pause_s: Positive = 0.5
+    """Between two batches of about 2,000 task instances."""
+
+
 class AgentsConfig(Section, frozen=True, kw_only=True):
     socket: Path | None = None
     """Unix socket of the agent service (Lite)."""
@@ -445,6 +458,7 @@ class Config(Section, frozen=True, kw_only=True):
     scheduler: SchedulerConfig = SchedulerConfig()
     agents: AgentsConfig = AgentsConfig()
     dags: DagsConfig = DagsConfig()
+    retention: RetentionConfig = RetentionConfig()
     store: StoreConfig = StoreConfig()
     logs: LogsConfig = LogsConfig()
     redis: RedisConfig = RedisConfig()
@@ -525,6 +539,7 @@ SECTIONS: dict[str, type[Section]] = {
     "scheduler": SchedulerConfig,
     "agents": AgentsConfig,
     "dags": DagsConfig,
+    "retention": RetentionConfig,
     "store": StoreConfig,
     "logs": LogsConfig,
     "redis": RedisConfig,
@@ -541,6 +556,7 @@ SECTIONS: dict[str, type[Section]] = {
 
 LITE_SECTIONS = (
     "dags",
+    "retention",
     "store",
     "logs",
     "redis",

@@ -19,7 +19,7 @@
             others' pools: hints about their waits                                crash
             asset watchers                                                        crash; contain per event
             outboxes, scheduler, timetable clock, backfills                       crash
-            others' reports, callbacks, deadlines, sweeps, audit seals            crash
+            others' reports, callbacks, deadlines, sweeps, audit seals, retention crash
             api: HTTP API and UI                                                  crash; contain per request
             workspace (Lite)                           restart_on(StoreUnavailable); contain per project
     event loop: notices what stands still                                         crash
@@ -203,6 +203,7 @@ async def _lead(root: Node, leading: Node, term: Term) -> None:
             ("sweeps", term.sweeper),
             ("audit seals", term.seals),
             ("deleted runs", term.deleted_runs),
+            ("retention", term.retention),
         ):
             node = leading.child(name, "crash", part.statistics, term.complaints.get(name))
             await start(nursery, node, part.run)

@@ -49,6 +49,17 @@ class PostgresServer:
                 process.send_signal(signal.SIGKILL)
         self._join()
 
+    def cpu_s(self) -> float:
+        """What all of its processes have used so far, those that ended since included."""
+        postmaster = psutil.Process(self._pid)
+        total = 0.0
+        for process in (postmaster, *postmaster.children()):
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                total += times.user + times.system
+        ended = postmaster.cpu_times()
+        return total + ended.children_user + ended.children_system
+
     def _join(self) -> None:
         assert self._thread is not None
         self._thread.join()

@@ -58,6 +58,7 @@ MODULES: tuple[str, ...] = (
     "own.oidc",
     "own.roles",
     "own.audit",
+    "own.retention",
     "own.waits",
     "own.watchers",
     "own.callbacks",

@@ -13,7 +13,8 @@ from typing import Any
 from quart import current_app
 
 from leoflowd.api.identity_provider import IdentityProvider
-from leoflowd.config import ApiConfig
+from leoflowd.api.ui.summary_lines import SummaryMemory
+from leoflowd.config import ApiConfig, RetentionConfig
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.logs import LogStore
 from leoflowd.contract.pool_view import Pool
@@ -43,8 +44,11 @@ class ApiContext:
     """What connections are encrypted with; without a key, those with secrets are refused."""
     oidc: IdentityProvider | None = None
     """Who vouches for people beside our own passwords; None: nobody, as in Lite."""
+    summaries: SummaryMemory = field(default_factory=SummaryMemory)
+    """Lines of the grid, of runs that have ended."""
     paused_at_creation: bool = False
     """A new DAG begins paused, where its file says nothing of it."""
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Sections of the configuration by name, secrets and all: `public.settings` masks them."""
     is_building: Callable[[str], bool] = lambda try_id: False

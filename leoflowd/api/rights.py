@@ -154,6 +154,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.ADMIN, Object.NONE, "own_roles: list_roles get_role create_role put_role delete_role"),
     (Right.ADMIN, Object.NONE, "own_roles: list_teams get_team create_team patch_team delete_team"),
     (Right.ADMIN, Object.NONE, "own_audit: list_events verify"),
+    (Right.ADMIN, Object.NONE, "own_retention: preview clean"),
     (Right.READ, Object.NONE, "public_leoflow: tree"),
     (Right.READ, Object.NONE, "public_plugins: list_plugins list_plugin_import_errors list_providers"),
     # the UI's own

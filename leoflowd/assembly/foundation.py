@@ -52,6 +52,7 @@ from leoflowd.scheduler.loop import Scheduler
 from leoflowd.scheduler.outbox import Outbox
 from leoflowd.scheduler.replicas import Heart, Others
 from leoflowd.scheduler.reports import KeptReports, OthersReports, follow
+from leoflowd.scheduler.retention import Retention
 from leoflowd.scheduler.sweeps import Sweeper, follow_hints
 from leoflowd.scheduler.trace_export import TraceExport
 from leoflowd.scheduler.tracing import Tracing
@@ -344,6 +345,7 @@ def _term(
     )
     seals = AuditSeals(db=base.db, secrets=box_of(base.config.secrets))
     deleted_runs = DeletedRuns(db=base.db, logs=base.logs, sweep_interval_s=config.sweep_interval_s, now=base.now)
+    retention = Retention(db=base.db, config=base.config.retention, now=base.now)
     within_s = SWEEPS_MISSED * config.sweep_interval_s
     return Term(
         calls=calls,
@@ -362,6 +364,7 @@ def _term(
         sweeper=sweeper,
         seals=seals,
         deleted_runs=deleted_runs,
+        retention=retention,
         complaints={
             "audit seals": seals.complaint,
             "deleted runs": deleted_runs.complaint,
@@ -394,6 +397,7 @@ def build_api(
         secrets=box_of(base.config.secrets),
         oidc=_identity_provider(base),
         paused_at_creation=base.config.dags.paused_at_creation,
+        retention=base.config.retention,
         settings={name: getattr(base.config, name) for name in SECTIONS},
         reparse=reparse,
         is_building=is_building,

@@ -27,6 +27,7 @@ from leoflowd.scheduler.loop import Scheduler
 from leoflowd.scheduler.outbox import Outbox
 from leoflowd.scheduler.replicas import Heart
 from leoflowd.scheduler.reports import OthersReports
+from leoflowd.scheduler.retention import Retention
 from leoflowd.scheduler.sweeps import Sweeper
 from leoflowd.scheduler.trace_export import TraceExport
 from leoflowd.store.hints import HintListener
@@ -100,5 +101,6 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     sweeper: Sweeper
     seals: AuditSeals
     deleted_runs: DeletedRuns
+    retention: Retention
     complaints: dict[str, Callable[[], str | None]]
     """By component: of what should move and stands still."""

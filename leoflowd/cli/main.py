@@ -44,6 +44,7 @@ COMMANDS = {
     "callbacks": ("leoflowd.cli.callbacks", "callbacks", "List callbacks, mails and alerts; their logs; once more."),
     "actions": ("leoflowd.cli.actions", "actions", "List and answer what tasks ask people."),
     "audit": ("leoflowd.cli.audit", "audit", "List what was done, by whom, from where; verify the log of it."),
+    "db": ("leoflowd.cli.db", "db", "Remove history that is too old, or too much."),
     "explain": ("leoflowd.cli.explain", "explain", "Say why a task is in its state, or why a DAG does not run."),
     "schedule": ("leoflowd.cli.schedule", "schedule", "Show when a DAG would run."),
     "mcp": ("leoflowd.cli.mcp", "mcp", "Serve editors and chat programs over MCP; reads only, unless allowed."),

@@ -1,8 +1,16 @@
 """Lists as the API pages them: filters from a `.sql` file, order from a table of allowed columns, offset or cursor.
 
 Called by the other `store.api_*` modules. A listing's `.sql` file holds the statements `columns` (the answer's keys),
-`source` (FROM ...) and `filters` (conditions; a NULL parameter switches one off). Only names in `sortable` ever reach
-ORDER BY. NULLs come last in both directions, as in Airflow.
+`source` (FROM ...) and `filters` (conditions, one after an `AND` at the beginning of a line; a NULL parameter switches
+one off, which is then left out of the statement). Only names in `sortable` ever reach ORDER BY. NULLs come last in both
+directions, as in Airflow.
+
+A list of a large table has two more: `row_key`, the primary key of its rows, by which a page is chosen before anything
+else of its rows is read; and `narrow`, its source with LEFT JOINs to primary keys, which Postgres leaves out where
+neither filter nor order needs them.
+
+Nothing here is prepared: of a prepared statement Postgres makes one plan for all values after a while, and no one plan
+is right for a state that one row in a hundred has and one that nearly all have (ADR 92).
 
 Things of DAGs are in a `DagListing`, whose file has a statement `visible` besides: nothing can be read of it before
 `of(dags)` has said for which DAGs (ADR 32).
@@ -10,9 +18,11 @@ Things of DAGs are in a `DagListing`, whose file has a statement `visible` besid
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, LiteralString, cast
 
 import msgspec
@@ -60,8 +70,7 @@ class _Parts(msgspec.Struct, frozen=True, kw_only=True):
     """Names (in `sortable`) that make the order total; added last."""
 
     def part(self, name: str) -> sql.SQL:
-        # the text is ours, from queries/*.sql; LiteralString cannot follow it through a file
-        return sql.SQL(cast(LiteralString, getattr(statements(self.file), name).decode()))
+        return _sql_of(getattr(statements(self.file), name).decode())
 
 
 class Listing(_Parts, frozen=True, kw_only=True):
@@ -69,10 +78,37 @@ class Listing(_Parts, frozen=True, kw_only=True):
 
     dags: Dags = ALL_DAGS
 
-    def filters(self) -> sql.Composable:
-        if self.dags.ids is None:
-            return self.part("filters")
-        return sql.SQL("{} AND {}").format(self.part("filters"), self.part("visible"))
+    def filters(self, parameters: Mapping[str, Any]) -> sql.Composable:
+        """Those that these parameters do not switch off."""
+        asked = [one.text for one in _conditions(self.file) if one.is_on(parameters)]
+        if self.dags.ids is not None:
+            asked.append(self.part("visible"))
+        return sql.SQL("\nAND ").join(asked) if asked else sql.SQL("true")
+
+    @property
+    def is_large(self) -> bool:
+        return hasattr(statements(self.file), "row_key")
+
+    def narrow(self, sorts: Sequence[_Sort] = ()) -> sql.SQL:
+        """The source for what reads keys alone. Ordered by a column of a joined table it has to be the whole one:
+        behind a LEFT JOIN, that table's index would be of no use."""
+        if not self.is_large:
+            return self.part("source")
+        own = statements(self.file).row_key.decode()[:2]
+        aliases = {alias for sort in sorts for alias in re.findall(r"\b[a-z]\.", sort.column.expression)}
+        return self.part("narrow" if aliases <= {own} else "source")
+
+    def page(
+        self, wanted: sql.Composable, sorts: Sequence[_Sort], *, nulls_first: bool, offset: bool
+    ) -> sql.Composable:
+        """FROM and all that follows it: the rows that are `wanted`, in order, of one page."""
+        order = _order(sorts, nulls_first=nulls_first)
+        page = sql.SQL(" ORDER BY {} LIMIT %(limit)s" + (" OFFSET %(offset)s" if offset else "")).format(order)
+        if not self.is_large:
+            return sql.SQL("{} WHERE {}{}").format(self.part("source"), wanted, page)
+        key = self.part("row_key")
+        chosen = sql.SQL("SELECT {} {} WHERE {}{}").format(key, self.narrow(sorts), wanted, page)
+        return sql.SQL("{} WHERE ({}) IN ({}) ORDER BY {}").format(self.part("source"), key, chosen, order)
 
     def parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         return {**given, "visible": self.dags.parameter()}
@@ -83,6 +119,38 @@ class DagListing(_Parts, frozen=True, kw_only=True):
 
     def of(self, dags: Dags) -> Listing:
         return Listing(file=self.file, sortable=self.sortable, key=self.key, dags=dags)
+
+
+class _Condition(msgspec.Struct, frozen=True):
+    """One of the `filters`. Without `switch` it always holds."""
+
+    text: sql.SQL
+    switch: str
+    is_flag: bool
+
+    def is_on(self, parameters: Mapping[str, Any]) -> bool:
+        value = parameters[self.switch] if self.switch else True
+        return bool(value) if self.is_flag else value is not None
+
+
+_SWITCH = re.compile(r"\((?P<flag>NOT )?%\((?P<name>\w+)\)s::\w+(?:\[\])?(?(flag)| IS NULL) OR ")
+
+
+@cache
+def _conditions(file: str) -> tuple[_Condition, ...]:
+    text = re.sub(r"^--.*\n", "", statements(file).filters.decode(), flags=re.MULTILINE)
+    found = []
+    for one in re.split(r"^AND ", text, flags=re.MULTILINE):
+        switch = _SWITCH.match(one)
+        found.append(
+            _Condition(_sql_of(one.strip()), switch["name"] if switch else "", bool(switch is None or switch["flag"]))
+        )
+    return tuple(found)
+
+
+def _sql_of(text: Any) -> sql.SQL:
+    # the text is ours, from queries/*.sql; LiteralString cannot follow it through a file
+    return sql.SQL(cast(LiteralString, text))
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -124,11 +192,9 @@ async def list_page(
     sorts = _sorts(listing, order_by)
     rows = await _fetch(
         conn,
-        sql.SQL("SELECT {columns} {source} WHERE {filters} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s").format(
+        sql.SQL("SELECT {columns} {page}").format(
             columns=listing.part("columns"),
-            source=listing.part("source"),
-            filters=listing.filters(),
-            order=_order(sorts, nulls_first=False),
+            page=listing.page(listing.filters(parameters), sorts, nulls_first=False, offset=True),
         ),
         {**listing.parameters(parameters), "limit": limit, "offset": offset},
     )
@@ -139,7 +205,7 @@ async def list_page(
 
 async def count(conn: Connection, listing: Listing, parameters: Mapping[str, Any]) -> int:
     statement = sql.SQL("SELECT count(*) AS n {source} WHERE {filters}").format(
-        source=listing.part("source"), filters=listing.filters()
+        source=listing.narrow(), filters=listing.filters(parameters)
     )
     rows = await _fetch(conn, statement, listing.parameters(parameters))
     total: int = rows[0]["n"]
@@ -166,15 +232,15 @@ async def list_cursor_page(
     )
     rows = await _fetch(
         conn,
-        sql.SQL(
-            "SELECT {columns}, {keys} {source} WHERE {filters} AND {after} ORDER BY {order} LIMIT %(limit)s"
-        ).format(
+        sql.SQL("SELECT {columns}, {keys} {page}").format(
             columns=listing.part("columns"),
             keys=keys,
-            source=listing.part("source"),
-            filters=listing.filters(),
-            after=_after(walked, values, nulls_first=backward),
-            order=_order(walked, nulls_first=backward),
+            page=listing.page(
+                sql.SQL("{} AND {}").format(listing.filters(parameters), _after(walked, values, nulls_first=backward)),
+                walked,
+                nulls_first=backward,
+                offset=False,
+            ),
         ),
         {
             **listing.parameters(parameters),
@@ -201,7 +267,7 @@ async def fetch_row(conn: Connection, listing: Listing, parameters: Mapping[str,
     rows = await _fetch(
         conn,
         sql.SQL("SELECT {columns} {source} WHERE {filters} LIMIT 1").format(
-            columns=listing.part("columns"), source=listing.part("source"), filters=listing.filters()
+            columns=listing.part("columns"), source=listing.part("source"), filters=listing.filters(parameters)
         ),
         listing.parameters(parameters),
     )
@@ -217,7 +283,7 @@ async def list_rows(conn: Connection, statement: bytes, **parameters: Any) -> li
 
 async def _fetch(conn: Connection, statement: sql.Composed, parameters: Mapping[str, Any]) -> list[Json]:
     async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(statement, parameters)
+        await cursor.execute(statement, parameters, prepare=False)
         return await cursor.fetchall()
 
 

@@ -199,6 +199,7 @@ class Database:
         agents: int = 4,
         pool: int = 3,
         api: int = 6,
+        history: int = 1,
         values: ValuePlaces = NO_PLACES,
     ) -> None:
         self.conninfo = conninfo
@@ -208,9 +209,11 @@ class Database:
         self.agents = Lane("agents", conninfo, agents, config, values)
         self.pool = Lane("pool", conninfo, pool, config, values)
         self.api = Lane("api", conninfo, api, config, values)
+        self.history = Lane("history", conninfo, history, config, values)
+        """Of retention, which nobody waits for, and which is to hold up nobody."""
 
     def _lanes(self) -> tuple[Lane, ...]:
-        return self.scheduler, self.agents, self.pool, self.api
+        return self.scheduler, self.agents, self.pool, self.api, self.history
 
     def statistics(self) -> tuple[LaneStatistics, ...]:
         return tuple(lane.statistics() for lane in self._lanes())
@@ -222,11 +225,16 @@ class Database:
 
 @asynccontextmanager
 async def long_statement(conn: Connection) -> AsyncIterator[None]:
-    """A transaction whose statements may take `long_statement_s`: for those that touch a table's worth of rows."""
+    """A transaction whose statements may take `long_statement_s`: for those that touch a table's worth of rows. Each is
+    planned for its own parameters."""
     usual_s = conn.statement_s
     async with conn.transaction():
         timeout = str(math.ceil(conn.long_statement_s * 1000))
-        await conn.execute(b"SELECT set_config('statement_timeout', %(ms)s, true)", {"ms": timeout})
+        await conn.execute(
+            b"SELECT set_config('statement_timeout', %(ms)s, true),"
+            b" set_config('plan_cache_mode', 'force_custom_plan', true)",
+            {"ms": timeout},
+        )
         conn.statement_s = conn.long_statement_s
         try:
             yield
@@ -277,6 +285,13 @@ async def fetch_one(conn: Connection, statement: bytes, row: type[Row], **parame
 async def fetch_value(conn: Connection, statement: bytes, **parameters: Any) -> Any:
     """First column of the first row, or None."""
     cursor = await conn.execute(statement, parameters)
+    found = await cursor.fetchone()
+    return found[0] if found else None
+
+
+async def fetch_planned(conn: Connection, statement: bytes, **parameters: Any) -> Any:
+    """As `fetch_value`, of a statement whose best plan depends on its parameters: planned for these, never prepared."""
+    cursor = await conn.execute(statement, parameters, prepare=False)
     found = await cursor.fetchone()
     return found[0] if found else None
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from leoflowd.store.database import Connection, fetch_all, fetch_value, statements
+from leoflowd.contract.states import FINISHED
+from leoflowd.store.database import Connection, fetch_all, fetch_one, fetch_planned, fetch_value, statements
 from leoflowd.store.ui_ordering import ordered
 
 _SQL = statements("ui_grid")
@@ -60,19 +61,28 @@ class SummaryRun(msgspec.Struct, frozen=True):
     id: int
     run_id: str
     dag_version_id: uuid.UUID
+    revision: int
+    has_ended: bool
+
+
+class Summary(msgspec.Struct, frozen=True):
+    document: str
+    """GridTISummaries."""
+    is_over: bool
+    """All task instances are in a state that only a person takes them out of."""
 
 
 async def fetch_grid_runs(conn: Connection, *, dag_id: str, page: RunPage, now: datetime) -> str:
     """JSON array of GridRunsResponse."""
     statement = ordered(_SQL.fetch_grid_runs, page.order_by, ORDERINGS, _KEY)
-    document: str = await fetch_value(conn, statement, dag_id=dag_id, now=now, **page.parameters())
+    document: str = await fetch_planned(conn, statement, dag_id=dag_id, now=now, **page.parameters())
     return document
 
 
 async def list_grid_versions(conn: Connection, *, dag_id: str, page: RunPage) -> tuple[uuid.UUID, ...]:
     """Versions that the shown runs have task instances of, newest first; nothing for a DAG with one version."""
     statement = ordered(_SQL.list_grid_versions, page.order_by, ORDERINGS, _KEY)
-    cursor = await conn.execute(statement, {"dag_id": dag_id, **page.parameters()})
+    cursor = await conn.execute(statement, {"dag_id": dag_id, **page.parameters()}, prepare=False)
     return tuple(row[0] for row in await cursor.fetchall())
 
 
@@ -89,12 +99,13 @@ async def fetch_ti_summaries(
     group_ids: Sequence[str],
     member_ids: Sequence[str],
     mapped_ids: Sequence[str],
-) -> str:
-    """One GridTISummaries document; `group_ids` and `member_ids` are pairs (group, task) of the run's version, and
+) -> Summary:
+    """`group_ids` and `member_ids` are pairs (group, task) of the run's version, and
     `mapped_ids` its tasks that are mapped, expanded or not."""
-    document: str = await fetch_value(
+    summary = await fetch_one(
         conn,
         _SQL.fetch_ti_summaries,
+        Summary,
         dag_id=dag_id,
         run_id=run.run_id,
         dag_run_id=run.id,
@@ -102,8 +113,10 @@ async def fetch_ti_summaries(
         member_ids=list(member_ids),
         mapped_ids=list(mapped_ids),
         priority=list(STATE_PRIORITY),
+        final=sorted(FINISHED),
     )
-    return document
+    assert summary is not None, "an aggregate has a row"
+    return summary
 
 
 async def fetch_durations(conn: Connection, *, dag_id: str) -> str:

@@ -13,6 +13,12 @@ nullif(v.bundle_digest, '') AS bundle_version, d.dag_display_name, r.partition_k
 -- name: source
 FROM dag_run r JOIN dag d ON d.dag_id = r.dag_id JOIN dag_version v ON v.id = r.dag_version_id
 
+-- name: row_key
+r.id
+
+-- name: narrow
+FROM dag_run r LEFT JOIN dag d ON d.dag_id = r.dag_id LEFT JOIN dag_version v ON v.id = r.dag_version_id
+
 -- name: visible
 r.dag_id = ANY (%(visible)s)
 

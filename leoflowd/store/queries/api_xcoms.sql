@@ -7,6 +7,12 @@ coalesce(t.task_display_name, x.task_id) AS task_display_name, r.run_after
 FROM xcom x JOIN dag_run r ON r.id = x.dag_run_id JOIN dag d ON d.dag_id = r.dag_id
 LEFT JOIN task_instance t ON t.dag_run_id = x.dag_run_id AND t.task_id = x.task_id AND t.map_index = x.map_index
 
+-- name: row_key
+x.dag_run_id, x.task_id, x.map_index, x.key
+
+-- name: narrow
+FROM xcom x LEFT JOIN dag_run r ON r.id = x.dag_run_id LEFT JOIN dag d ON d.dag_id = r.dag_id
+
 -- name: visible
 r.dag_id = ANY (%(visible)s)
 

@@ -3,7 +3,7 @@
 -- name: fetch_dag_list ({order_by} is one of ui_dags.ORDERINGS; the last run is looked up per Dag only when a filter or
 -- the order needs it; latest runs come from dag_run_recent)
 WITH candidate AS MATERIALIZED (
-    SELECT d.dag_id, row_number() OVER (ORDER BY {order_by}) AS place
+    SELECT d.dag_id, d.dag_display_name, d.next_run_after, last.state AS last_state, last.start_date AS last_start_date
     FROM dag d
     LEFT JOIN LATERAL (
         SELECT r.state, r.start_date FROM dag_run r
@@ -42,7 +42,8 @@ WITH candidate AS MATERIALIZED (
       AND (%(has_import_errors)s::boolean IS NULL OR %(has_import_errors)s = EXISTS (
             SELECT FROM import_error e WHERE e.bundle_name = d.bundle_name AND e.filename = d.relative_fileloc))
 ), page AS (
-    SELECT dag_id, place FROM candidate ORDER BY place LIMIT %(limit)s OFFSET %(offset)s
+    SELECT dag_id, row_number() OVER () AS place
+    FROM (SELECT c.dag_id FROM candidate c ORDER BY {order_by} LIMIT %(limit)s OFFSET %(offset)s) c
 )
 SELECT json_build_object(
     'total_entries', (SELECT count(*) FROM candidate),
@@ -62,16 +63,15 @@ SELECT json_build_object(
         'timetable_summary', d.timetable_summary,
         'timetable_description', d.timetable_description,
         'timetable_partitioned', d.is_partitioned,
-        'timetable_periodic', coalesce(v.spec -> 'timetable' ->> 'type' IN ('cron', 'delta', 'dates'), false),
-        'is_backfillable', NOT d.is_partitioned AND coalesce(v.spec -> 'timetable' ->> 'type' IN ('cron', 'delta', 'dates'), false),
+        'timetable_periodic', v.is_periodic,
+        'is_backfillable', NOT d.is_partitioned AND v.is_periodic,
         'tags', (SELECT coalesce(json_agg(json_build_object(
                      'name', tag, 'dag_id', d.dag_id, 'dag_display_name', d.dag_display_name) ORDER BY tag), '[]')
                  FROM unnest(d.tags) AS tag),
         'max_active_tasks', d.max_active_tasks,
         'max_active_runs', d.max_active_runs,
         'max_consecutive_failed_dag_runs', d.max_consecutive_failed_dag_runs,
-        'has_task_concurrency_limits', jsonb_path_exists(v.spec,
-            '$.tasks[*] ? (exists (@.max_active_tis_per_dag) || exists (@.max_active_tis_per_dagrun))'),
+        'has_task_concurrency_limits', v.has_task_limits,
         'has_import_errors', EXISTS (
             SELECT FROM import_error e WHERE e.bundle_name = d.bundle_name AND e.filename = d.relative_fileloc),
         'next_dagrun_logical_date', to_char(d.next_logical_date AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
@@ -116,8 +116,8 @@ LEFT JOIN LATERAL (
 WHERE NOT d.is_stale AND d.current_version_id IS NOT NULL
   AND (%(visible)s::text[] IS NULL OR d.dag_id = ANY (%(visible)s));
 
--- name: fetch_historical_metrics (the dashboard's history card: states of the runs that began and ended inside the
--- window, and of their task instances; counts stop at `count_limit`, which the UI shows as "n+". dag_run_by_start.)
+-- name: fetch_historical_metrics (the dashboard's history card: how many runs that began and ended inside the window, and
+-- how many of their task instances, are in each state, which the next statement counts. dag_run_by_start)
 WITH run AS MATERIALIZED (
     SELECT r.id, r.state FROM dag_run r
     WHERE (r.start_date >= %(start_date)s OR (r.start_date IS NULL AND %(now)s::timestamptz >= %(start_date)s))
@@ -125,18 +125,28 @@ WITH run AS MATERIALIZED (
       AND (%(visible)s::text[] IS NULL OR r.dag_id = ANY (%(visible)s))
 ), run_count AS (
     SELECT state, count(*) AS n FROM run GROUP BY state
-), ti_count AS (
-    SELECT coalesce(t.state, 'no_status') AS state, count(*) AS n
-    FROM run JOIN task_instance t ON t.dag_run_id = run.id GROUP BY t.state
 )
 SELECT json_build_object(
     'dag_run_states', (
         SELECT json_object_agg(s.state, least(coalesce(c.n, 0), %(count_limit)s))
         FROM unnest(%(run_states)s::text[]) AS s (state) LEFT JOIN run_count c USING (state)),
-    'task_instance_states', (
-        SELECT json_object_agg(s.state, least(coalesce(c.n, 0), %(count_limit)s))
-        FROM unnest(%(ti_states)s::text[]) AS s (state) LEFT JOIN ti_count c USING (state)),
-    'state_count_limit', %(count_limit)s)::text;
+    'dag_run_counts_are_lower_bounds', EXISTS (SELECT FROM run_count WHERE n >= %(count_limit)s),
+    'task_instance_states', ti.states,
+    'task_instance_counts_are_lower_bounds',
+        EXISTS (SELECT FROM json_each_text(ti.states) AS s (state, n) WHERE s.n::int >= %(count_limit)s),
+    'state_count_limit', %(count_limit)s::int)::text
+FROM (SELECT json_build_object({counts}) AS states OFFSET 0) ti;
+
+-- name: count_ti (task instances in one state; counting stops at `count_limit`, which the UI shows as "n+". Of a state that
+-- few have, all who have it are read: task_instance_state, task_instance_without_state. Any other is soon counted run by run)
+CASE WHEN (SELECT count(*) FROM (SELECT FROM task_instance t WHERE {state} LIMIT %(few)s) f) < %(few)s
+    THEN (SELECT count(*) FROM (
+        SELECT FROM (SELECT t.dag_run_id FROM task_instance t WHERE {state} OFFSET 0) t JOIN run ON run.id = t.dag_run_id
+        LIMIT %(count_limit)s) f)
+    ELSE (SELECT count(*) FROM (
+        SELECT FROM run CROSS JOIN LATERAL (
+            SELECT FROM task_instance t WHERE t.dag_run_id = run.id AND {state} OFFSET 0) t
+        LIMIT %(count_limit)s) f) END
 
 -- name: list_calendar (what ran, per hour or day and state; of a run with a partition by its date, else by its logical date;
 -- a run that has neither, as of an asset, is not shown. Oldest first)

@@ -28,7 +28,7 @@ FROM (
         ) AS run
     FROM dag_run r
     JOIN dag d ON d.dag_id = r.dag_id
-    JOIN dag_version v ON v.id = r.dag_version_id
+    JOIN dag_version v ON v.id = r.dag_version_id AND v.dag_id = %(dag_id)s
     WHERE r.dag_id = %(dag_id)s
       AND (%(run_type)s::text[] IS NULL OR r.run_type = ANY (%(run_type)s))
       AND (%(state)s::text[] IS NULL OR r.state = ANY (%(state)s))
@@ -64,7 +64,7 @@ WHERE v.dag_id = %(dag_id)s
 ORDER BY v.version_number DESC;
 
 -- name: list_summary_runs (the runs whose squares are asked for, in the order asked; unknown ids are left out)
-SELECT r.id, r.run_id, r.dag_version_id
+SELECT r.id, r.run_id, r.dag_version_id, r.revision, r.state IN ('success', 'failed') AS has_ended
 FROM unnest(%(run_ids)s::text[]) WITH ORDINALITY AS asked (run_id, place)
 JOIN dag_run r ON r.dag_id = %(dag_id)s AND r.run_id = asked.run_id
 ORDER BY asked.place;
@@ -73,7 +73,7 @@ ORDER BY asked.place;
 -- `member_ids` are the pairs (group, task) of the run's version, `mapped_ids` its mapped tasks. Primary key of task_instance.)
 WITH ti AS MATERIALIZED (
     SELECT t.task_id, t.map_index, t.task_display_name, t.start_date, t.end_date, t.state, v.version_number
-    FROM task_instance t JOIN dag_version v ON v.id = t.dag_version_id
+    FROM task_instance t JOIN dag_version v ON v.id = t.dag_version_id AND v.dag_id = %(dag_id)s
     WHERE t.dag_run_id = %(dag_run_id)s
 ), member AS (
     SELECT m.group_id AS node_id, m.group_id AS label, ti.state, ti.start_date, ti.end_date, ti.version_number
@@ -105,7 +105,8 @@ SELECT json_build_object(
         'child_states', child_states,
         'min_start_date', to_char(start_date AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'max_end_date', to_char(end_date AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        'dag_version_number', version_number)), '[]'))::text
+        'dag_version_number', version_number)), '[]'))::text AS document,
+    NOT EXISTS (SELECT FROM ti WHERE state IS NULL OR state <> ALL (%(final)s::text[])) AS is_over
 FROM node;
 
 -- name: fetch_durations (of the latest ended runs of a DAG, seconds; the mode is of whole seconds, and of two runs at least)
