@@ -76,7 +76,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.PATH_OR_ALL, "public_dag_versions: list_versions"),
     (Right.READ, Object.PATH, "public_dag_versions: get_version get_source"),
     (Right.READ, Object.PATH, "public_tasks: list_tasks get_task"),
-    (Right.DEPLOY, Object.BODY, "public_leoflow: register"),
+    (Right.DEPLOY, Object.BODY, "public_leoflow: register check"),
     (Right.READ, Object.PATH, "own_versions: diff list_versions"),
     (Right.DEPLOY, Object.PATH, "own_versions: rollback promote_canary"),
     # runs

@@ -37,7 +37,7 @@ from leoflowd.cli.local_compile import (
 )
 from leoflowd.cli.options import confirm, output_option
 from leoflowd.cli.output import Output, echo
-from leoflowd.cli.push import ROUTE
+from leoflowd.cli.push import ROUTE, warnings_of
 from leoflowd.cli.runs import trigger_run
 from leoflowd.cli.variable_sources import loadable_of_file, variables_option
 
@@ -347,7 +347,10 @@ class _Deployment:
             self._out.note(
                 f"{spec.dag_id}: the server has no connection {', '.join(missing)}; see `leoflow connections add`"
             )
+        for warning in warnings_of(answer):
+            self._out.note(warning)
         facts = {"version": answer["version_number"], "new": answer["created"], "missing_connections": missing}
+        facts["warnings"] = list(answer.get("warnings", ()))
         facts["canary"] = answer.get("canary")
         if self._route != ROUTE and facts["canary"] is None:
             self._out.note(f"{spec.dag_id}: no canary: its first version, or the one that is current already")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 
 import msgspec
@@ -24,9 +25,11 @@ from leoflowd.core.explain_dag import explain_dag
 from leoflowd.core.schedule import what_if
 from leoflowd.store import api_task_instances, canaries, dag_runs, ui_dags
 from leoflowd.store.api_callbacks import explain_callbacks
+from leoflowd.store.api_records import list_missing_pools
 from leoflowd.store.canary_versions import register_canary
 from leoflowd.store.dag_facts import fetch_dag_facts
-from leoflowd.store.dags import fetch_version, register_dag
+from leoflowd.store.dags import Registered, fetch_version, register_dag
+from leoflowd.store.database import Connection
 
 blueprint = Blueprint("public_leoflow", __name__)
 
@@ -40,28 +43,20 @@ async def register() -> Response:
 
     With `canary`, percent, it gets that share of the new runs instead, until more than `rollback_above` percent of
     them failed when `after` of them ended. A DAG that is new has nothing to compare it with: it becomes current.
+    `warnings` says which of its pools do not exist.
     """
     terms = _canary_terms(Query())
-    spec = await read_body(DagSpec, ARTIFACT_MAX_BYTES, within_s=ARTIFACT_WITHIN_S, check=False)
-    auth.check_dag(spec.dag_id)
-    _check_spec(spec)
+    spec = await _read_artifact()
     check_code_is_here(spec)
     by, now = auth.caller().username, context().now()
     async with lane().transaction() as conn:
         registered = None if terms is None else await register_canary(conn, spec, terms, by=by, now=now)
         is_canary = registered is not None
         if registered is None:
-            registered = await register_dag(
-                conn,
-                spec,
-                now=now,
-                fileloc=spec.source_path,
-                relative_fileloc=spec.source_path,
-                bundle_name=PUSHED,
-                paused_at_creation=context().paused_at_creation,
-            )
+            registered = await _registered(conn, spec, now)
             because = f"{by} deployed version {registered.version_number}"
             await canaries.end(conn, spec.dag_id, because=because, now=now)
+        warnings = await list_missing_pools(conn, dag_id=spec.dag_id, version_id=registered.version_id)
         facts = {"version_number": registered.version_number, "canary": terms if is_canary else None}
         await record(conn, "register_dag", spec.dag_id, extra=facts)
     return json_answer(
@@ -71,8 +66,41 @@ async def register() -> Response:
             "version_id": registered.version_id,
             "version_number": registered.version_number,
             "created": registered.created,
+            "warnings": warnings,
         },
         201 if registered.created else 200,
+    )
+
+
+@blueprint.post("/api/v2/leoflow/dags/check")
+async def check() -> Response:
+    """What registering this `dag.json` would answer, `created` and `warnings`, or why it would be refused; the code
+    need not be here yet. Nothing is kept."""
+    spec = await _read_artifact()
+    async with lane().connection() as conn, conn.transaction(force_rollback=True):
+        registered = await _registered(conn, spec, context().now())
+        warnings = await list_missing_pools(conn, dag_id=spec.dag_id, version_id=registered.version_id)
+    return json_answer({"dag_id": spec.dag_id, "created": registered.created, "warnings": warnings})
+
+
+async def _read_artifact() -> DagSpec:
+    """Raises `NotAllowed`, `NotFound`, `Invalid`, `Conflict`."""
+    spec = await read_body(DagSpec, ARTIFACT_MAX_BYTES, within_s=ARTIFACT_WITHIN_S, check=False)
+    auth.check_dag(spec.dag_id)
+    _check_spec(spec)
+    return spec
+
+
+async def _registered(conn: Connection, spec: DagSpec, now: datetime) -> Registered:
+    """Raises `Invalid`."""
+    return await register_dag(
+        conn,
+        spec,
+        now=now,
+        fileloc=spec.source_path,
+        relative_fileloc=spec.source_path,
+        bundle_name=PUSHED,
+        paused_at_creation=context().paused_at_creation,
     )
 
 

@@ -86,12 +86,14 @@ class Server:
     def __init__(self) -> None:
         self.registered: list[dict[str, Any]] = []
         self.triggered: list[str] = []
+        self.warnings: list[str] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         if path == "/api/v2/leoflow/dags":
             self.registered.append(json.loads(request.content))
             answer = {"dag_id": self.registered[-1]["dag_id"], "version_number": len(self.registered), "created": True}
+            answer["warnings"] = self.warnings
             return httpx.Response(200, json=answer)
         if path.endswith("/dagRuns"):
             dag_id = path.split("/")[-2]
@@ -125,6 +127,15 @@ def test_connections_are_named_and_looked_for(leoflow, server, builders: Builder
     result = deploy(leoflow, project(tmp_path / "shop"), "-o", "json")
     (deployed,) = result.document["deployed"]
     assert deployed["connections"] == deployed["missing_connections"] == ["shop_api"]
+
+
+def test_what_the_server_warns_of_is_told(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+    known = Server()
+    known.warnings = ["pool 'gpu' does not exist"]
+    server(known)
+    result = deploy(leoflow, project(tmp_path / "shop"), "-o", "json")
+    assert result.document["deployed"][0]["warnings"] == known.warnings
+    assert "shop: pool 'gpu' does not exist" in deploy(leoflow, project(tmp_path / "shop")).err
 
 
 def test_docker_is_asked_for_the_digest_of_this_repository(leoflow, server, builders: Builders, tmp_path: Path) -> None:
