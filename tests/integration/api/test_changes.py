@@ -128,6 +128,26 @@ async def test_a_mark_touches_others_only_when_asked_and_lets_the_rest_go_on(see
     assert await _states(seeded, BROKEN) == {"extract": "success", "g.transform": "success", "load": None}
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (f"{RUNS}/{DONE}", {"note": "mine"}),
+        (f"{RUNS}/{DONE}/taskInstances/extract", {"note": "mine"}),
+        ("/api/v2/pools/default_pool", {"slots": 3}),
+    ],
+)
+async def test_an_update_mask_of_no_field_is_refused(seeded: Client, path: str, body: dict[str, Any]) -> None:
+    refused = await seeded.send("PATCH", f"{path}?update_mask=notes", body, status=422)
+    assert refused["detail"][0]["loc"] == ["query", "update_mask"]
+
+
+async def test_a_bulk_update_mask_of_no_field_is_refused(seeded: Client) -> None:
+    update = {"action": "update", "entities": [{"name": "default_pool", "slots": 3}], "update_mask": ["slot"]}
+    told = await seeded.send("PATCH", "/api/v2/pools", {"actions": [update]})
+    assert told["update"]["success"] == []
+    assert told["update"]["errors"][0]["error"].startswith("slot is no field; there are name, slots")
+
+
 async def test_update_mask_limits_a_patch(seeded: Client) -> None:
     answer = await seeded.send("PATCH", f"{RUNS}/{DONE}?update_mask=note", {"state": "failed", "note": "only me"})
     assert (answer["state"], answer["note"]) == ("success", "only me")
