@@ -14,6 +14,7 @@ from leoflowd.api.answers import json_answer
 from leoflowd.api.audit import record
 from leoflowd.api.bodies import ARTIFACT_MAX_BYTES, ARTIFACT_WITHIN_S, read_body
 from leoflowd.api.context import context, lane
+from leoflowd.api.live import followed
 from leoflowd.api.own.versions import check_code_is_here
 from leoflowd.api.paging import Query
 from leoflowd.api.public import task_instances
@@ -105,6 +106,7 @@ async def _registered(conn: Connection, spec: DagSpec, now: datetime) -> Registe
 
 
 @blueprint.get("/api/v2/leoflow/explain/<dag_id>/<run_id>/<task_id>")
+@followed
 async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
     """Why is this task instance in its state, and what does it wait for: sentences, the state first."""
     query = Query()
@@ -135,6 +137,7 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
 
 
 @blueprint.get("/api/v2/leoflow/explain/<dag_id>/<run_id>")
+@followed
 async def explain_dag_run(dag_id: str, run_id: str) -> Response:
     """What does this run wait for, or why did it fail? Sentences, the state first."""
     async with lane().connection() as conn:
@@ -143,6 +146,7 @@ async def explain_dag_run(dag_id: str, run_id: str) -> Response:
 
 
 @blueprint.get("/api/v2/leoflow/explain/<dag_id>")
+@followed
 async def explain_runs(dag_id: str) -> Response:
     """Why does this DAG not run? Sentences about its schedule, its assets and their watchers."""
     async with lane().connection() as conn:
@@ -167,6 +171,7 @@ async def schedule(dag_id: str) -> Response:
 
 
 @blueprint.get("/api/v2/leoflow/tree")
+@followed
 async def tree() -> Response:
     return json_answer(msgspec.to_builtins(context().tree()))
 
