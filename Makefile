@@ -32,7 +32,7 @@ IN_WORKERS = $(if $(WORKERS),-n $(WORKERS) --dist loadfile --no-loadscope-reorde
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lite test crashes corpus oracle image image-daemon e2e-kube check $(CHECKS) bench load lock release smoke pin-migrations docs clean programs
+.PHONY: help setup setup-dev lite test crashes corpus oracle contract image image-daemon e2e-kube check $(CHECKS) bench load lock release smoke pin-migrations docs clean programs
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ oracle: setup-dev ## generated DAGs and Airflow's examples end as in Airflow; AR
 	$(VENV)/bin/python -m tests.oracle $(ARGS)
 	$(VENV)/bin/python -m tests.oracle --first 1000 --count 100
 	$(VENV)/bin/python -m tests.oracle.examples
+
+contract: setup-dev ## a real Lite against Airflow's OpenAPI documents, some minutes; ARGS="--examples 10 --seed 7 --only public-reads"
+	$(VENV)/bin/python -m tests.contract $(ARGS)
 
 image: setup ## build the base image of task pods (docs/kubernetes.md); ARGS="--tag NAME --python 3.12 --push"
 	$(VENV)/bin/python agent/image/build.py $(ARGS)

@@ -1,6 +1,6 @@
 // The editor of the workspace: its tree, one file at a time, and what compiling it gave. Talks to /leoflow/api/files.
 "use strict";
-import { el, getJson, sendJson, show } from "./page.js";
+import { el, follow, getJson, sendJson, show } from "./page.js";
 import { makeSurface } from "./editor_surface.js";
 
 const byId = (id) => document.getElementById(id);
@@ -372,18 +372,11 @@ byId("hidden").addEventListener("change", () => attempt(loadTree));
 
 // --- what compiling gave ------------------------------------------------------------------------------------------
 
-function follow() {
-  const events = new EventSource("leoflow/api/workspace/stream");
-  events.addEventListener("message", (event) => {
-    state = JSON.parse(event.data);
-    showTree();
-    showFindings();
-    showOutcome();
-  });
-  events.addEventListener("error", () => {
-    if (events.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
-    setTimeout(() => getJson("leoflow/api/workspace").then(follow, follow), 3000); // a lost login leads to the login page
-  });
+function showState(next) {
+  state = next;
+  showTree();
+  showFindings();
+  showOutcome();
 }
 
 function showFindings() {
@@ -420,6 +413,6 @@ const hasMonaco = document.body.dataset.hasMonaco === "yes";
 surface = await makeSurface(byId("text"), hasMonaco, edited);
 byId("without-monaco").hidden = !surface.isPlain;
 await attempt(loadTree);
-follow();
+follow("leoflow/api/workspace", showState, () => {}); // what it loses, the next save tells
 const last = kept("last").path;
 if (last && tree.entries.some((one) => one.path === last && one.kind === "file")) await attempt(() => openFile(last));

@@ -42,16 +42,47 @@ function said(detail) {
   return typeof detail === "string" ? detail : "";
 }
 
-/** Call `work` now and `seconds` after each end of it, while the page is visible. */
-export function repeat(work, seconds) {
+const AGAIN_S = 5;
+
+/**
+ * Follow the JSON of a GET below the base path: `answered` gets it now and each time that it has changed, `troubled` a
+ * sentence when it cannot be had. Nothing is open while the page is out of sight: a browser has few connections to give.
+ * Answers the function that ends it.
+ */
+export function follow(path, answered, troubled) {
+  let events;
   let timer;
-  async function round() {
+  let isOver = false;
+
+  function begin() {
     clearTimeout(timer);
-    if (!document.hidden) await work();
-    timer = setTimeout(round, seconds * 1000);
+    events?.close();
+    if (isOver || document.hidden) return;
+    const source = new EventSource(path);
+    events = source;
+    source.addEventListener("message", (event) => answered(JSON.parse(event.data)));
+    source.addEventListener("problem", (event) => troubled(said(JSON.parse(event.data).detail)));
+    source.addEventListener("error", () => {
+      if (source !== events) return;
+      if (source.readyState === EventSource.CLOSED) ask();
+      else troubled("The server does not answer; it is asked again."); // by the browser, by itself
+    });
   }
-  document.addEventListener("visibilitychange", () => document.hidden || round());
-  round();
+
+  /** A refusal: which one? A lost login leads to the login page. */
+  async function ask() {
+    await getJson(path).then((answer) => isOver || answered(answer), (error) => isOver || troubled(error.message));
+    clearTimeout(timer);
+    timer = setTimeout(begin, AGAIN_S * 1000);
+  }
+
+  document.addEventListener("visibilitychange", begin);
+  begin();
+  return () => {
+    isOver = true;
+    document.removeEventListener("visibilitychange", begin);
+    begin();
+  };
 }
 
 const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };

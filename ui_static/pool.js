@@ -1,11 +1,11 @@
-// The pool, live: its numbers, who waits for what, one wait with its actions. Reads /leoflow/api/pool and .../waits.
+// The pool, live: its numbers, who waits for what, one wait with its actions. Follows /leoflow/api/overview.
 "use strict";
-import { ago, clock, el, getJson, repeat, show, until } from "./page.js";
+import { ago, clock, el, follow, show, until } from "./page.js";
 import { act, setPokeInterval } from "./waits.js";
 
 const byId = (id) => document.getElementById(id);
 const ONLY = ["dag_id", "run_id", "task_id"];
-const EVERY_S = 2;
+const SETTLES_MS = 200; // a filter that is being typed
 const asked = new URLSearchParams(location.search);
 let page = ""; // cursor of the page that is shown; empty = the first
 let before = null; // statistics of the last round, for rates
@@ -83,6 +83,7 @@ function query() {
   const wanted = new URLSearchParams({ limit: "25", cursor: page });
   for (const [name, value] of new FormData(byId("filters"))) if (value) wanted.set(name, value);
   for (const name of ONLY) if (asked.get(name)) wanted.set(name, asked.get(name));
+  if (chosen()) wanted.set("wait_id", chosen());
   return wanted;
 }
 
@@ -116,22 +117,12 @@ const taskName = (wait) => (wait.map_index < 0 ? wait.task_id : `${wait.task_id}
 
 const chosen = () => decodeURIComponent(location.hash.slice(1));
 
-async function refreshPanel() {
-  const id = chosen();
-  byId("panel").hidden = id === "";
-  if (id === "") return;
-  try {
-    const wait = await getJson(`leoflow/api/waits/${encodeURIComponent(id)}`);
-    if (id === chosen()) showPanel(wait);
-  } catch (error) {
-    if (id !== chosen()) return;
-    byId("panel-problem").textContent = error.message;
-    byId("actions").hidden = true;
-  }
-}
-
 function showPanel(wait) {
-  byId("panel-problem").textContent = "";
+  byId("panel-problem").textContent = wait.detail ?? "";
+  if (wait.detail !== undefined) {
+    byId("actions").hidden = true;
+    return;
+  }
   byId("panel-title").textContent = `${wait.dag_id} / ${wait.dag_run_id} / ${taskName(wait)}`;
   byId("actions").hidden = !wait.is_watched;
   show(byId("because"), ...wait.because.map((sentence) => el("li", {}, sentence)));
@@ -171,32 +162,38 @@ byId("close").addEventListener("click", () => {
 window.addEventListener("hashchange", () => {
   byId("done").textContent = "";
   delete byId("cadence").elements.poke_interval_s.dataset.edited;
-  refreshPanel();
+  begin();
   if (chosen()) byId("panel").focus(); // now: behind the answer it would take the focus from whoever has moved on
 });
 
-// --- rounds -------------------------------------------------------------------------------------------------------
+// --- what is followed ---------------------------------------------------------------------------------------------
 
-async function refresh() {
-  const problem = byId("problem");
-  try {
-    const wanted = query();
-    const [pool, waits, watched] = await Promise.all([
-      getJson("leoflow/api/pool"), getJson(`leoflow/api/waits?${wanted}`), getJson("leoflow/api/watchers")]);
-    showNumbers(pool);
-    showWatchers(watched.watchers);
-    if (`${wanted}` === `${query()}`) showWaits(waits); // else the filters changed meanwhile, and another answer follows
-    byId("updated").textContent = `Updated ${clock(new Date())}.`;
-    problem.textContent = "";
-  } catch (error) {
-    problem.textContent = error.message;
-  }
-  await refreshPanel();
+let end = () => {};
+let settling;
+
+function begin() {
+  clearTimeout(settling);
+  end();
+  byId("panel").hidden = chosen() === "";
+  end = follow(`leoflow/api/overview?${query()}`, showAll, (because) => { byId("problem").textContent = because; });
+}
+
+function showAll({ pool, waits, watchers, wait }) {
+  byId("problem").textContent = pool.detail ?? waits.detail ?? watchers.detail ?? "";
+  if (pool.detail === undefined) showNumbers(pool);
+  if (waits.detail === undefined) showWaits(waits);
+  if (watchers.detail === undefined) showWatchers(watchers.watchers);
+  if (wait !== undefined) showPanel(wait);
+  byId("updated").textContent = `Updated ${clock(new Date())}.`;
 }
 
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
-byId("filters").addEventListener("input", () => { page = ""; refresh(); });
+byId("filters").addEventListener("input", () => {
+  page = "";
+  clearTimeout(settling);
+  settling = setTimeout(begin, SETTLES_MS);
+});
 for (const id of ["previous", "next"]) {
-  byId(id).addEventListener("click", () => { page = byId(id).dataset.cursor; refresh(); });
+  byId(id).addEventListener("click", () => { page = byId(id).dataset.cursor; begin(); });
 }
-repeat(refresh, EVERY_S);
+begin();

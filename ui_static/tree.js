@@ -1,6 +1,6 @@
-// The daemon's components: state, restarts, statistics. Reads GET /api/v2/leoflow/tree every two seconds.
+// The daemon's components: state, restarts, statistics. Follows GET /api/v2/leoflow/tree.
 "use strict";
-import { ago, clock, el, getJson, repeat } from "./page.js";
+import { ago, clock, el, follow } from "./page.js";
 
 const STATES = {
   running: ["good", "●"],
@@ -55,17 +55,15 @@ function flatten(value, prefix) {
   return [[(prefix || "value").replaceAll("_", " "), typeof value === "number" ? value.toLocaleString("en") : String(value)]];
 }
 
-async function refresh() {
-  const problem = document.getElementById("problem");
-  try {
-    const answer = await getJson("api/v2/leoflow/tree");
+const problem = document.getElementById("problem");
+
+follow(
+  "api/v2/leoflow/tree",
+  (answer) => {
     const roots = Array.isArray(answer) ? answer : [answer.tree ?? answer];
     document.getElementById("tree").replaceChildren(...roots.map(node));
     document.getElementById("updated").textContent = `Updated ${clock(new Date())}.`;
     problem.textContent = "";
-  } catch (error) {
-    problem.textContent = `The daemon does not tell: ${error.message}`;
-  }
-}
-
-repeat(refresh, 2);
+  },
+  (because) => { problem.textContent = `The daemon does not tell: ${because}`; },
+);

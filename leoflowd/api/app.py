@@ -24,6 +24,7 @@ from leoflowd.api.bodies import LOGIN_MAX_BYTES, AskedRequest
 from leoflowd.api.compression import compress
 from leoflowd.api.context import ApiContext, bind_context, context
 from leoflowd.api.front_door import HttpConnection, RefusedWebsocket
+from leoflowd.api.live import bind_streams
 from leoflowd.config import LOOPBACK
 from leoflowd.contract.errors import Invalid, LeoflowError
 from leoflowd.contract.values import checked_text, shown
@@ -63,6 +64,7 @@ MODULES: tuple[str, ...] = (
     "own.watchers",
     "own.callbacks",
     "own.forecast",
+    "own.lag",
     "own.metrics",
     "own.probes",
     "own.hooks",
@@ -122,6 +124,7 @@ def create_app(value: ApiContext) -> QuartTrio:
     app.url_map.merge_slashes = False
     bind_context(cast(dict[str, object], app.config), value)
     auth.bind_auth_state(cast(dict[str, object], app.config))
+    bind_streams(cast(dict[str, object], app.config))
 
     app.before_request(start_request)
     app.before_request(auth.authenticate_request)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import jwt
+import msgspec
 import trio
 from quart import Response, current_app, g, request
 
@@ -231,7 +232,9 @@ class SessionWatch:
 
     def __init__(self) -> None:
         """Inside the request."""
-        self._ctx, self._caller = context(), caller()
+        self._ctx = context()
+        self._caller = caller()
+        """With the rights of the last look."""
         self._right, self._dag = g.right, g.dag
         self._looked_at = trio.current_time()
 
@@ -244,7 +247,14 @@ class SessionWatch:
         if self._ctx.now() > who.expires_at + LEEWAY:
             return False
         now = await _fetch_user_now(self._ctx, who)
-        return now is not None and is_allowed(now, self._right, self._dag)
+        if now is None or not is_allowed(now, self._right, self._dag):
+            return False
+        self._caller = msgspec.structs.replace(who, roles=now.roles, grants=now.grants)
+        return True
+
+    def bind(self) -> None:
+        """In a copied context of the request: who calls, with the rights of the last look."""
+        g.caller, g.right, g.dag = self._caller, self._right, self._dag
 
     async def sleep(self, seconds: float) -> bool:
         """Sleep, however long, as long as the session is valid; whether it is at the end."""

@@ -85,15 +85,15 @@ async def read_body(
     check: bool = True,
     none: Body | None = None,
 ) -> Body:
-    """The JSON body as a struct (give it `forbid_unknown_fields=True`); `none` when there is no body.
+    """The JSON body as a struct (give it `forbid_unknown_fields=True`); `none` when there is no body, or null.
 
     Without `check` its values are somebody else's to check: `contract.dag_spec` knows those of an artifact. Raises
     `Unprocessable` with Airflow's list, `Invalid` for a value that cannot be kept.
     """
     document = await raw_body(max_bytes, within_s=within_s)
+    if none is not None and document.strip() in (b"", b"null"):
+        return none
     if not document:
-        if none is not None:
-            return none
         raise Unprocessable(FieldError(type="missing", loc=("body",), msg="Field required"))
     if not (request.is_json or request.mimetype == ""):
         raise Unprocessable(

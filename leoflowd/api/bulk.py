@@ -16,7 +16,8 @@ from leoflowd.api.answers import json_answer
 from leoflowd.api.audit import record
 from leoflowd.api.context import lane
 from leoflowd.api.problems import STATUS, BadRequest
-from leoflowd.contract.errors import Conflict, LeoflowError, NotFound
+from leoflowd.contract.errors import Conflict, Invalid, LeoflowError, NotFound
+from leoflowd.contract.values import shown
 from leoflowd.store.database import Connection as Conn
 
 BODY_MAX_BYTES = 8 * 1024 * 1024
@@ -105,7 +106,7 @@ async def _carry_out(conn: Conn, action: BulkCreate[B] | BulkUpdate[B] | BulkDel
             return await _for_each(action.entities, skipped, things, create)
         case BulkUpdate():
             skipped = _missing(names, known, action.action_on_non_existence, things)
-            mask = action.update_mask
+            mask = _known_mask(action.update_mask, action.entities)
             return await _for_each(action.entities, skipped, things, lambda entity: things.update(conn, entity, mask))
         case BulkDelete():
             skipped = _missing(names, known, action.action_on_non_existence, things)
@@ -113,6 +114,15 @@ async def _carry_out(conn: Conn, action: BulkCreate[B] | BulkUpdate[B] | BulkDel
             for name in doomed:
                 await things.delete(conn, name)
             return doomed
+
+
+def _known_mask(mask: list[str] | None, entities: Sequence[msgspec.Struct]) -> list[str] | None:
+    """Raises `Invalid` for names that are no fields of the entities."""
+    for entity in entities[:1]:
+        if unknown := set(mask or ()) - set(entity.__struct_encode_fields__):
+            fields = ", ".join(entity.__struct_encode_fields__)
+            raise Invalid(f"{shown(min(unknown))} is no field; there are {fields}", location=("body", "update_mask"))
+    return mask
 
 
 async def _for_each(

@@ -147,7 +147,7 @@ def _parameters(method: str, name: str, call: ast.Call, function: FunctionType) 
     match method:
         case "text":
             return {name: TEXT}
-        case "texts":
+        case "texts" | "mask":
             return {name: {"type": "array", "items": TEXT}}
         case "integer":
             return {name: {"type": "integer", **_default(call), **_minimum(call)}}

@@ -29,11 +29,24 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 100
 """Airflow's `maximum_page_limit`; a larger limit is accepted and cut, because clients ask for 1000."""
 MAX_ORDER_BY = 10
+DIGITS_MAX = 1000
+"""Of a number: Python reads 4,300 at most."""
 
 
 def every(identifier: str) -> str | None:
     """Path part -> value of an `IS NULL OR =` filter."""
     return None if identifier == ALL else identifier
+
+
+def check_all(**path: str) -> None:
+    """Parts of the path that can only be `~`. Raises `Unprocessable`."""
+    faults = [
+        FieldError(type="literal_error", loc=("path", name), msg=f"Input should be '{ALL}'", input=part)
+        for name, part in path.items()
+        if part != ALL
+    ]
+    if faults:
+        raise Unprocessable(*faults)
 
 
 def path_integer(name: str, raw: str) -> int:
@@ -47,9 +60,9 @@ def path_integer(name: str, raw: str) -> int:
 
 def accepted_form(*forms: str) -> str:
     """The media type of `forms` that the client likes best; the first when it does not care. Raises `NotAcceptable`."""
-    accept = request.accept_mimetypes
-    if not accept:
+    if "Accept" not in request.headers:
         return forms[0]
+    accept = request.accept_mimetypes
     best = max(forms, key=lambda form: (accept.quality(form), -forms.index(form)))
     if accept.quality(best) <= 0:
         raise NotAcceptable(f"Only {' or '.join(forms)} is supported")
@@ -96,6 +109,12 @@ class Query:
         """All values of a repeated parameter, each one of `allowed`."""
         found = [self._value(name, raw, lambda raw: _choice(raw, allowed)) for raw in self._arguments.getlist(name)]
         return [value for value in found if value is not None] or None
+
+    def mask(self, name: str, body: type[msgspec.Struct]) -> list[str] | None:
+        """The fields of the body that count; None: all that are there. Raises `Unprocessable`."""
+        found = self.choices(name, body.__struct_encode_fields__)
+        self.check()
+        return found
 
     def range(self, name: str) -> dict[str, datetime | None]:
         """`<name>_gte/_gt/_lte/_lt` as the parameters of the same names."""
@@ -150,13 +169,15 @@ class Query:
 
 
 def _integer(raw: str, minimum: int | None) -> int:
-    if not re.fullmatch(r"\s*[+-]?\d{1,18}\s*", raw, re.ASCII):
+    if not re.fullmatch(rf"\s*[+-]?\d{{1,{DIGITS_MAX}}}\s*", raw, re.ASCII):
         raise ValueError("int_parsing: Input should be a valid integer, unable to parse string as an integer")
     value = int(raw)
     if minimum is not None and value < minimum:
         raise ValueError(f"greater_than_equal: Input should be greater than or equal to {minimum}")
-    if abs(value) > INTEGER_MAX:
+    if value > INTEGER_MAX:
         raise ValueError(f"less_than_equal: Input should be less than or equal to {INTEGER_MAX}")
+    if value < -INTEGER_MAX:
+        raise ValueError(f"greater_than_equal: Input should be greater than or equal to -{INTEGER_MAX}")
     return value
 
 

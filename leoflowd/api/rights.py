@@ -76,7 +76,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.PATH_OR_ALL, "public_dag_versions: list_versions"),
     (Right.READ, Object.PATH, "public_dag_versions: get_version get_source"),
     (Right.READ, Object.PATH, "public_tasks: list_tasks get_task"),
-    (Right.DEPLOY, Object.BODY, "public_leoflow: register"),
+    (Right.DEPLOY, Object.BODY, "public_leoflow: register check"),
     (Right.READ, Object.PATH, "own_versions: diff list_versions"),
     (Right.DEPLOY, Object.PATH, "own_versions: rollback promote_canary"),
     # runs
@@ -119,10 +119,11 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.PATH, "ui_assets: next_run_assets pending_partitioned_dag_run pending_partition"),
     (Right.READ, Object.FILTERED, "ui_assets: dependencies partitioned_dag_runs"),
     # waits
-    (Right.READ, Object.FILTERED, "own_waits: list_waits get_wait get_pool"),
+    (Right.READ, Object.FILTERED, "own_waits: list_waits get_wait get_pool get_overview"),
     (Right.OPERATE, Object.FILTERED, "own_waits: act_on_wait patch_wait"),
     (Right.READ, Object.FILTERED, "own_watchers: list_asset_watchers"),
     (Right.READ, Object.FILTERED, "own_forecast: get_forecast"),
+    (Right.READ, Object.FILTERED, "own_lag: get_lag"),
     # callbacks
     (Right.READ, Object.FILTERED, "own_callbacks: list_callbacks get_callback get_callback_log"),
     (Right.OPERATE, Object.FILTERED, "own_callbacks: retry_callback"),
@@ -133,7 +134,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
         Object.NONE,
         "own_files: list_files read_file count_files save_file move_file remove_file make_folder",
     ),
-    (Right.ADMIN, Object.NONE, "own_files: add_examples completions get_workspace stream_workspace"),
+    (Right.ADMIN, Object.NONE, "own_files: add_examples completions get_workspace"),
     # what happened
     (Right.READ, Object.FILTERED, "public_records: list_event_logs get_event_log list_import_errors get_import_error"),
     # what belongs to no DAG

@@ -25,10 +25,11 @@ from leoflowd.cli.local_compile import (
 )
 from leoflowd.cli.options import output_option
 from leoflowd.cli.output import Output, echo
-from leoflowd.cli.variable_sources import loadable_options
+from leoflowd.cli.variable_sources import loadable_options, named_server
 
 if TYPE_CHECKING:
     from leoflowd.authoring.project import Project
+    from leoflowd.cli.client import Client
     from leoflowd.contract.dag_spec import DagSpec
     from leoflowd.contract.loading import Loadable
 
@@ -183,17 +184,19 @@ def _write(file: Path, content: bytes) -> None:
 def validate(out: Output, folders: tuple[Path, ...], python: Path | None, data_dir: Path, loadable: Loadable) -> None:
     """Compile all DAG files and projects in DIR and report every finding; writes nothing.
 
-    Exit code 2 when a file does not compile.
+    With --server also what that server would refuse, and pools that it does not have. Exit code 2 when a file does not
+    compile or would be refused.
     """
     compiler = Compiler(out, python, data_dir, loadable)
     reports: list[dict[str, Any]] = []
     told: set[str] = set()
-    for named in folders or (Path(),):
-        for project in _projects(named):
-            report = _validated(compiler, named, project)
-            reports.append(report)
-            if not out.as_json:  # at once: the environment of the next one may take minutes
-                _print(report, told)
+    with named_server() as client:
+        for named in folders or (Path(),):
+            for project in _projects(named):
+                report = _validated(compiler, named, project, client)
+                reports.append(report)
+                if not out.as_json:  # at once: the environment of the next one may take minutes
+                    _print(report, told)
     faults = [fault for report in reports for fault in report["errors"]]
     out.show({"valid": not faults, "projects": reports}, lambda: _print_sum(reports))
     if faults:
@@ -215,7 +218,7 @@ def _projects(named: Path) -> tuple[Project, ...]:
     return found.projects
 
 
-def _validated(compiler: Compiler, named: Path, project: Project) -> dict[str, Any]:
+def _validated(compiler: Compiler, named: Path, project: Project, client: Client | None) -> dict[str, Any]:
     from leoflowd.authoring.errors import DagCompileError
     from leoflowd.authoring.project import config_of, unused_in_lite
 
@@ -235,7 +238,30 @@ def _validated(compiler: Compiler, named: Path, project: Project) -> dict[str, A
     except CommandFailed as failure:  # its environment cannot be built: the others' can
         fault = {"path": report["project"], "line": 1, "what": str(failure), "why": "its tasks could not run"}
         report["errors"] = [{**fault, "what_to_do": "see above", "source": ""}]
+    else:
+        if client is not None:
+            _ask(client, done.specs, report)
     return report
+
+
+def _ask(client: Client, specs: tuple[DagSpec, ...], report: dict[str, Any]) -> None:
+    """Adds what the server would say of them. Raises `CommandFailed` when it cannot be asked."""
+    from leoflowd.cli.push import CHECK, warnings_of
+    from leoflowd.contract import dag_spec
+
+    for spec in specs:
+        try:
+            report["warnings"] += warnings_of(client.post_bytes(CHECK, dag_spec.encode_canonical(spec)))
+        except CommandFailed as error:
+            if error.code in {ExitCode.NOT_ALLOWED, ExitCode.NOT_FOUND}:  # no such right, or an older server
+                report["warnings"].append(f"{spec.dag_id}: the server does not say whether its pools exist: {error}")
+            elif error.code in {ExitCode.INVALID, ExitCode.CONFLICT}:
+                fault = {"path": report["project"], "line": 1, "what": str(error), "why": "the server would refuse it"}
+                report["errors"].append({**fault, "what_to_do": "see above", "source": ""})
+            else:
+                raise
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise client.odd_answer(error) from error
 
 
 def _source_line(fault: dict[str, Any]) -> str:

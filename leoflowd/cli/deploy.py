@@ -37,7 +37,7 @@ from leoflowd.cli.local_compile import (
 )
 from leoflowd.cli.options import confirm, output_option
 from leoflowd.cli.output import Output, echo
-from leoflowd.cli.push import ROUTE, note_missing
+from leoflowd.cli.push import ROUTE, note_missing, warnings_of
 from leoflowd.cli.runs import trigger_run
 from leoflowd.cli.variable_sources import loadable_of_file, variables_option
 from leoflowd.contract.named_connections import connections_in
@@ -344,7 +344,10 @@ class _Deployment:
         pinned = msgspec.structs.replace(spec, image=image, dag_version=self._dag_version)
         answer = self._client.post_bytes(self._route, dag_spec.encode_canonical(pinned))
         missing = note_missing(self._out, answer)
+        for warning in warnings_of(answer):
+            self._out.note(warning)
         facts = {"version": answer["version_number"], "new": answer["created"], "missing_connections": missing}
+        facts["warnings"] = list(answer.get("warnings", ()))
         facts["canary"] = answer.get("canary")
         if self._route != ROUTE and facts["canary"] is None:
             self._out.note(f"{spec.dag_id}: no canary: its first version, or the one that is current already")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from leoflowd.cli.client import Client
 
 ROUTE = "/api/v2/leoflow/dags"
+CHECK = f"{ROUTE}/check"
 
 
 @click.command()
@@ -46,6 +47,8 @@ def push(
     answers: list[Any] = [client.post_bytes(ROUTE, artifact) for artifact in artifacts]
     for answer in answers:
         note_missing(out, answer)
+        for warning in warnings_of(answer):
+            out.note(warning)
     rows = [(answer["dag_id"], answer["version_number"], answer["created"]) for answer in answers]
     out.show({"dags": answers}, lambda: out.table(("dag_id", "version", "new"), rows))
 
@@ -58,6 +61,11 @@ def note_missing(out: Output, answer: dict[str, Any]) -> list[str]:
             f"{answer['dag_id']}: the server has no connection {', '.join(missing)}; see `leoflow connections add`"
         )
     return missing
+
+
+def warnings_of(answer: Any) -> list[str]:
+    """What the server says of an artifact, e.g. that a pool of it does not exist there. Older servers say nothing."""
+    return [f"{answer['dag_id']}: {warning}" for warning in answer.get("warnings", ())]
 
 
 def _compiled(compiler: Compiler, out: Output, path: Path, dag_id: str | None) -> list[bytes]:

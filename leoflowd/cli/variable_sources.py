@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,19 @@ def loadable_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, loadable=_loadable(variables, server, token), **options)
 
     return command
+
+
+@contextmanager
+def named_server() -> Iterator[Client | None]:
+    """The server that --server of the running command names, if it does."""
+    from leoflowd.cli.client import open_client
+
+    given = click.get_current_context().params
+    if given["server"] is None:
+        yield None
+        return
+    with open_client(given["server"], given["token"]) as client:
+        yield client
 
 
 def read_file(file: Path) -> tuple[VariableFacts, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from leoflowd.contract.errors import NotFound
-from leoflowd.core.rights import Dags
+from leoflowd.core.rights import ALL_DAGS, Dags
 from leoflowd.store.api_lists import Column, DagListing, Json, fetch_row, list_page
 from leoflowd.store.database import Connection
 
@@ -59,6 +60,9 @@ IMPORT_ERRORS = DagListing(
     },
 )
 NO_IMPORT_ERROR_FILTERS: dict[str, Any] = {"id": None, "filename_ilike": None, "filename_like": None}
+
+MISSING_POOLS_MAX = 100
+"""That one answer names: people read it."""
 
 DAG_WARNINGS = DagListing(
     file="api_dag_warnings",
@@ -122,4 +126,13 @@ async def list_dag_warnings(
     conn: Connection, filters: dict[str, Any], *, dags: Dags, order_by: Sequence[str], limit: int, offset: int
 ) -> tuple[list[Json], int]:
     """(DAGWarningResponse rows, total); `filters`: dag_id, warning_type. Raises `Invalid` for an unknown order."""
+    filters = {**filters, "version_id": None}
     return await list_page(conn, DAG_WARNINGS.of(dags), filters, order_by=order_by, limit=limit, offset=offset)
+
+
+async def list_missing_pools(conn: Connection, *, dag_id: str, version_id: UUID) -> tuple[str, ...]:
+    """A sentence for each pool that tasks of this version would wait for and that nobody has made, by task."""
+    filters = {"dag_id": dag_id, "warning_type": "non-existent pool", "version_id": version_id}
+    listing = DAG_WARNINGS.of(ALL_DAGS)
+    rows, _ = await list_page(conn, listing, filters, order_by=["position"], limit=MISSING_POOLS_MAX, offset=0)
+    return tuple(row["message"] for row in rows)

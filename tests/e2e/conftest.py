@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,8 +28,6 @@ FLAGS = (
 )
 HARMLESS_CONSOLE = ("signal is aborted without reason",)
 """The UI's own aborted stream; Airflow's server shows it too."""
-OVER = re.compile(r"/leoflow/api/waits/[0-9a-f-]{36}$")
-"""The pool page looks at the chosen wait again and again; 404 tells it that the wait ended since the last look."""
 HARMLESS_PATH = "/static/wasm/sqlparser_rs_wasm.js"
 """The published UI looks for it where it is not; 404 on Airflow's server too."""
 
@@ -52,7 +49,7 @@ class Complaints:
     def _console(self, message: ConsoleMessage) -> None:
         is_noise = self.is_logging_in or any(text in message.text for text in HARMLESS_CONSOLE)
         at = message.location["url"]
-        is_noise = is_noise or at.endswith(HARMLESS_PATH) or (" 404 " in message.text and OVER.search(at) is not None)
+        is_noise = is_noise or at.endswith(HARMLESS_PATH)
         if message.type == "error" and not is_noise:
             self.found.append(f"console error: {message.text}")
 
@@ -62,7 +59,6 @@ class Complaints:
 
     def _response(self, response: Response) -> None:
         is_expected = response.url.endswith(HARMLESS_PATH) or (self.is_logging_in and response.status == 401)
-        is_expected = is_expected or (response.status == 404 and OVER.search(response.url) is not None)
         if response.status >= 400 and not is_expected:
             self.found.append(f"{response.status} {response.request.method} {response.url}")
 

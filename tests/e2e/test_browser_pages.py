@@ -29,6 +29,16 @@ from airflow.sdk import DAG
 with DAG("shown", schedule=None, is_paused_upon_creation=False):
     FileSensor(task_id="waits", filepath="/nowhere/at/all", poke_interval=600)
 """
+HELD = """\
+from datetime import datetime
+
+from airflow.providers.standard.sensors.filesystem import FileSensor
+from airflow.sdk import DAG
+
+at = {"schedule": "@daily", "start_date": datetime(2026, 1, 1), "catchup": True, "max_active_runs": 1}
+with DAG("held", is_paused_upon_creation=False, **at):
+    FileSensor(task_id="waits", filepath="/nowhere/at/all", poke_interval=600)
+"""
 BROKEN = "from airflow.sdk import DAG\n1 / 0\n"
 FINDINGS = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations.map(
     (one) => `${one.impact} ${one.id}: ${one.nodes.map((node) => node.html.slice(0, 150)).join("; ")}`)"""
@@ -47,8 +57,8 @@ def axe() -> str:
 
 @pytest.fixture(scope="module")
 def lite(lite_with_packages: Lite) -> Lite:
-    """A DAG whose sensor waits, and a file with a fault."""
-    for name, text in (("shown", DAG), ("broken", BROKEN)):
+    """A DAG whose sensor waits, one whose next run waits for that, and a file with a fault."""
+    for name, text in (("shown", DAG), ("held", HELD), ("broken", BROKEN)):
         (lite_with_packages.workspace / name).mkdir()
         (lite_with_packages.workspace / name / "dag.py").write_text(text)
     return lite_with_packages
@@ -57,7 +67,7 @@ def lite(lite_with_packages: Lite) -> Lite:
 @pytest.fixture(scope="module")
 def run_id(lite: Lite) -> str:
     with lite.api() as api:
-        api.wait_for_dags("shown")
+        api.wait_for_dags("shown", "held")
         run_id = api.trigger("shown")
         wait_until(
             lambda: api.states("shown", run_id) == {"waits": "deferred"}, within_s=30, what="a sensor that waits"
@@ -116,6 +126,56 @@ def test_the_explanation_of_a_task_instance(page: Page, run_id: str, findings: C
     page.goto(f"/leoflow/explain?dag_id=shown&run_id={quote(run_id)}&task_id=waits&map_index=-1")
     expect(page.get_by_role("button", name="Fire")).to_be_visible()
     assert findings() == []
+
+
+def test_the_lag_of_the_schedule(page: Page, findings: Callable[[], list[str]], artifacts: Path) -> None:
+    page.goto("/leoflow/lag")
+    held = page.get_by_role("row", name="held")
+    expect(held.get_by_text("1 run is active, as many as it may have")).to_be_visible()
+    expect(page.get_by_text("runs late, median")).to_be_visible()
+    page.screenshot(path=artifacts / "lag.png")
+    assert findings() == []
+
+
+def test_the_card_on_the_home_page_of_the_ui(
+    page: Page, complaints: Complaints, findings: Callable[[], list[str]], artifacts: Path
+) -> None:
+    page.goto("/")
+    frame = page.frame_locator("iframe[title='Schedule lag']")
+    expect(frame.get_by_text("waits armed")).to_be_visible()
+    page.screenshot(path=artifacts / "home-card.png")
+    assert page.locator("iframe[title='Schedule lag']").evaluate(
+        "(frame) => frame.contentDocument.documentElement.scrollHeight <= frame.clientHeight"
+    )
+    link = frame.get_by_role("link", name="held")
+    link.focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/dags/held(/|$)"))
+    page.goto("/leoflow/lag?card")
+    expect(page.get_by_role("row", name="held")).to_be_visible()
+    assert findings() == []
+    assert complaints.found == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "followed"),
+    [
+        ("/leoflow/pool", "/leoflow/api/overview"),
+        ("/leoflow/tree", "/api/v2/leoflow/tree"),
+        ("/leoflow/lag", "/leoflow/api/lag"),
+    ],
+)
+def test_a_page_asks_once_and_follows_the_answer(page: Page, shown: str, followed: str) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(shown)
+    page.wait_for_function("() => document.querySelector('main').innerText.length > 300")
+    if shown != "/leoflow/lag":  # its numbers stay while nothing happens
+        before = page.locator("#updated").inner_text()
+        page.wait_for_function("(before) => document.querySelector('#updated').innerText !== before", arg=before)
+    api = [url for url in asked if "/api/" in url]
+    assert len(api) == 1
+    assert followed in api[0]
 
 
 def test_the_editor_with_a_fault_and_with_a_question(page: Page, findings: Callable[[], list[str]]) -> None:

@@ -17,12 +17,11 @@ from quart import Blueprint, Response
 from leoflowd.api import static
 from leoflowd.api.answers import json_answer
 from leoflowd.api.audit import record
-from leoflowd.api.auth import SessionWatch
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
+from leoflowd.api.live import follow, is_followed
 from leoflowd.api.paging import Query
 from leoflowd.api.problems import BadRequest
-from leoflowd.api.streaming import LineStream
 from leoflowd.contract.workspace_files import FileChanged, WorkspaceEditor, WorkspaceFiles
 from leoflowd.core.workspace_paths import checked_path
 
@@ -33,8 +32,6 @@ T = TypeVar("T")
 FILES = "/leoflow/api/files"
 SAVE_MAX_BYTES = 3 * 1024 * 1024
 """A text of 1 MiB, as JSON."""
-HEARTBEAT_S = 5.0
-"""Of the stream: so long it says nothing when nothing changes. Also how soon it ends with its session."""
 THREADS = trio.CapacityLimiter(4)
 """A tree of thousands of files on a slow disk must not take every thread of the daemon."""
 
@@ -96,31 +93,19 @@ async def count_files(path: str) -> Response:
 
 @blueprint.get("/leoflow/api/workspace")
 async def get_workspace() -> Response:
-    """What compiling gave: DAGs, faults and warnings with their places, by project."""
-    return json_answer(_editor().state())
+    """What compiling gave: DAGs, faults and warnings with their places, by project. May be followed."""
+    editor, version = _editor(), -1
 
-
-@blueprint.get("/leoflow/api/workspace/stream")
-async def stream_workspace() -> Response:
-    """The same as server-sent events, one for each change; ends with the session."""
-    editor, watch, version = _editor(), SessionWatch(), -1
-
-    async def next_line(first: bool) -> bytes | None:
+    async def look() -> Response:
         nonlocal version
-        with trio.move_on_after(HEARTBEAT_S):
-            await editor.wait_changed(version)
-        if not first and not await watch.is_valid():
-            return None
         state = editor.state()
-        if state.version == version:
-            return b": nothing changed\n\n"
         version = state.version
-        return b"data: " + msgspec.json.encode(state) + b"\n\n"
+        return json_answer(state)
 
-    answer = LineStream(next_line).answer()
-    answer.headers["Content-Type"] = "text/event-stream"
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    async def wait() -> None:
+        await editor.wait_changed(version)
+
+    return await follow(look, wait) if is_followed() else await look()
 
 
 # --- changing ----------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 VIEWS = (
     View(name="Waits", page="leoflow/pool", url_route="leoflow-waits"),
     View(name="Schedule what-if", page="leoflow/what-if", url_route="leoflow-what-if", category="browse"),
+    View(name="Schedule lag", page="leoflow/lag", url_route="leoflow-lag", category="browse"),
     View(name="Editor", page="leoflow/editor", url_route="leoflow-editor", category="browse", needs_workspace=True),
     View(name="Daemon tree", page="leoflow/tree", url_route="leoflow-tree", category="browse"),
     View(
@@ -72,6 +73,20 @@ def external_views(context: ApiContext) -> list[dict[str, Any]]:
     ]
 
 
+def _home_card(context: ApiContext) -> dict[str, Any]:
+    """Airflow's ReactAppResponse: the page of the schedule's lag in a frame on the home page. Its script sets what is
+    named here on the window."""
+    return {
+        "name": "LeoflowHomeCard",
+        "bundle_url": f"{context.config.base_path}leoflow/static/home-card.js",
+        "icon": None,
+        "icon_dark_mode": None,
+        "url_route": None,
+        "category": None,
+        "destination": "dashboard",
+    }
+
+
 def plugins(context: ApiContext) -> list[dict[str, Any]]:
     """The whole list for `GET /api/v2/plugins`: Airflow's PluginResponse, every key there."""
     return [
@@ -82,7 +97,7 @@ def plugins(context: ApiContext) -> list[dict[str, Any]]:
             "fastapi_apps": [],
             "fastapi_root_middlewares": [],
             "external_views": external_views(context),
-            "react_apps": [],
+            "react_apps": [_home_card(context)],
             "appbuilder_views": [],
             "appbuilder_menu_items": [],
             "global_operator_extra_links": [],

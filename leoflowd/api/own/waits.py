@@ -17,6 +17,8 @@ from leoflowd.api.answers import collection, json_answer
 from leoflowd.api.audit import record
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
+from leoflowd.api.live import followed, part
+from leoflowd.api.own.watchers import list_asset_watchers
 from leoflowd.api.paging import Query, cursor_collection, decode_cursor
 from leoflowd.contract.errors import Conflict
 from leoflowd.contract.human import HUMAN_KIND
@@ -49,6 +51,23 @@ async def get_pool() -> Response:
     if auth.dags() != ALL_DAGS:
         statistics = msgspec.structs.replace(statistics, targets=(), quarantined=())
     return json_answer({"at": context().now(), **msgspec.structs.asdict(statistics)})
+
+
+@blueprint.get("/leoflow/api/overview")
+@followed
+async def get_overview() -> Response:
+    """What the page of waits shows, in one answer that it follows: the pool, waits (filtered as their list), watchers
+    of assets, and the wait `wait_id`. A part that is refused is its `{"detail": ...}`."""
+    query = Query()
+    wait_id = query.text("wait_id")
+    parts = {
+        "pool": await part(get_pool()),
+        "waits": await part(list_waits()),
+        "watchers": await part(list_asset_watchers()),
+    }
+    if wait_id is not None:
+        parts["wait"] = await part(get_wait(wait_id))
+    return json_answer(parts)
 
 
 @blueprint.get(WAITS)

@@ -25,7 +25,7 @@ from leoflowd.contract.states import DagRunType
 from leoflowd.contract.values import checked_text, json_text
 from leoflowd.core.asset_events import NewEvent
 from leoflowd.core.rights import Dags
-from leoflowd.store import api_assets, api_dag_runs, api_dags, dag_runs
+from leoflowd.store import api_assets, api_dag_runs, dag_runs
 from leoflowd.store.api_lists import Json
 from leoflowd.store.asked_runs import insert_asked_run
 from leoflowd.store.asset_events import AssetEventWrite, insert_events
@@ -176,8 +176,6 @@ def _before() -> datetime | None:
 async def _queued(*, dag_id: str | None, asset_id: int | None) -> Response:
     before = _before()
     async with lane().connection() as conn:
-        if dag_id is not None:
-            await api_dags.fetch_dag(conn, dag_id)
         rows = await api_assets.list_queued(conn, dags=auth.dags(), dag_id=dag_id, asset_id=asset_id, before=before)
     return collection("queued_events", rows, len(rows))
 

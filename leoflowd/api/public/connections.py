@@ -135,7 +135,7 @@ async def post_connection() -> Response:
 
 @blueprint.patch("/api/v2/connections/<connection_id>")
 async def patch_connection(connection_id: str) -> Response:
-    mask = Query().texts("update_mask")
+    mask = Query().mask("update_mask", ConnectionBody)
     body = await read_body(ConnectionBody)
     if body.connection_id != connection_id:
         raise BadRequest("The connection_id in the request body does not match the URL parameter")

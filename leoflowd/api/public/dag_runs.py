@@ -15,7 +15,7 @@ from leoflowd.api.audit import record
 from leoflowd.api.auth import SessionWatch, caller
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
-from leoflowd.api.paging import Query, cursor_collection, decode_cursor, every
+from leoflowd.api.paging import Query, check_all, cursor_collection, decode_cursor, every
 from leoflowd.api.problems import FieldError, Unprocessable
 from leoflowd.api.streaming import LineStream
 from leoflowd.contract.states import DagRunState, DagRunType, TaskInstanceState, TriggeredBy
@@ -65,7 +65,7 @@ class DagRunsBatchBody(_Body, frozen=True, kw_only=True):
     page_offset: Annotated[int, msgspec.Meta(ge=0)] = 0
     page_limit: Annotated[int, msgspec.Meta(ge=0)] = 100
     dag_ids: list[str] | None = None
-    states: list[str | None] | None = None
+    states: list[DagRunState | None] | None = None
     run_after_gte: datetime | None = None
     run_after_gt: datetime | None = None
     run_after_lte: datetime | None = None
@@ -116,13 +116,11 @@ async def list_dag_runs(dag_id: str) -> Response:
 
 @blueprint.post("/api/v2/dags/<dag_id>/dagRuns/list")
 async def list_dag_runs_batch(dag_id: str) -> Response:
-    if every(dag_id) is not None:
-        raise Unprocessable(
-            FieldError(type="literal_error", loc=("path", "dag_id"), msg="Input should be '~'", input=dag_id)
-        )
+    check_all(dag_id=dag_id)
     body = await read_body(DagRunsBatchBody)
     filters = msgspec.structs.asdict(body)
-    filters["state"] = filters.pop("states")
+    filters["state"] = None if body.states is None else [state and state.value for state in body.states]
+    del filters["states"]
     limit, offset = filters.pop("page_limit"), filters.pop("page_offset")
     order_by = filters.pop("order_by")
     async with lane().connection() as conn:
@@ -224,7 +222,7 @@ def asked_run(dag_id: str, body: TriggerBody, now: datetime, *, run_type: DagRun
 @blueprint.patch("/api/v2/dags/<dag_id>/dagRuns/<run_id>")
 async def patch_dag_run(dag_id: str, run_id: str) -> Response:
     """Mark the run, or write its note."""
-    mask = Query().texts("update_mask")
+    mask = Query().mask("update_mask", DagRunPatchBody)
     body = await read_body(DagRunPatchBody)
     changes = {
         name: value

@@ -17,7 +17,7 @@ from leoflowd.api.audit import record
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query, every, like_anywhere, path_integer
-from leoflowd.api.public.task_instances import RUN, TASK, check_parents, state_filter
+from leoflowd.api.public.task_instances import RUN, TASK, state_filter
 from leoflowd.contract.errors import Conflict, NotAllowed
 from leoflowd.contract.human import Answer, Person
 from leoflowd.contract.values import json_text
@@ -63,7 +63,6 @@ async def list_hitl_details(dag_id: str, run_id: str) -> Response:
     order_by = query.order_by() or ["ti_id"]
     limit, offset = query.page()
     async with lane().connection() as conn:
-        await check_parents(conn, every(dag_id), every(run_id))
         rows, total = await api_hitl_details.list_hitl_details(
             conn, filters, dags=auth.dags(), order_by=order_by, limit=limit, offset=offset
         )

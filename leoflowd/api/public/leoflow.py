@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 
 import msgspec
@@ -13,6 +14,7 @@ from leoflowd.api.answers import json_answer
 from leoflowd.api.audit import record
 from leoflowd.api.bodies import ARTIFACT_MAX_BYTES, ARTIFACT_WITHIN_S, read_body
 from leoflowd.api.context import context, lane
+from leoflowd.api.live import followed
 from leoflowd.api.own.versions import check_code_is_here
 from leoflowd.api.paging import Query
 from leoflowd.api.public import task_instances
@@ -25,10 +27,12 @@ from leoflowd.core.explain_dag import explain_dag
 from leoflowd.core.schedule import what_if
 from leoflowd.store import api_task_instances, canaries, dag_runs, ui_dags
 from leoflowd.store.api_callbacks import explain_callbacks
+from leoflowd.store.api_records import list_missing_pools
 from leoflowd.store.canary_versions import register_canary
 from leoflowd.store.connections import list_missing_connections
 from leoflowd.store.dag_facts import fetch_dag_facts
-from leoflowd.store.dags import fetch_version, off_loop, register_dag, size_of
+from leoflowd.store.dags import Registered, fetch_version, off_loop, register_dag, size_of
+from leoflowd.store.database import Connection
 
 blueprint = Blueprint("public_leoflow", __name__)
 
@@ -44,28 +48,20 @@ async def register() -> Response:
     them failed when `after` of them ended. A DAG that is new has nothing to compare it with: it becomes current.
     `missing_connections` are those that this artifact names and nobody added; its tasks could ask for each of them, so
     its author learns nothing here that they would not tell.
+    `warnings` says which of its pools do not exist.
     """
     terms = _canary_terms(Query())
-    spec = await read_body(DagSpec, ARTIFACT_MAX_BYTES, within_s=ARTIFACT_WITHIN_S, check=False)
-    auth.check_dag(spec.dag_id)
-    _check_spec(spec)
+    spec = await _read_artifact()
     check_code_is_here(spec)
     by, now = auth.caller().username, context().now()
     async with lane().transaction() as conn:
         registered = None if terms is None else await register_canary(conn, spec, terms, by=by, now=now)
         is_canary = registered is not None
         if registered is None:
-            registered = await register_dag(
-                conn,
-                spec,
-                now=now,
-                fileloc=spec.source_path,
-                relative_fileloc=spec.source_path,
-                bundle_name=PUSHED,
-                paused_at_creation=context().paused_at_creation,
-            )
+            registered = await _registered(conn, spec, now)
             because = f"{by} deployed version {registered.version_number}"
             await canaries.end(conn, spec.dag_id, because=because, now=now)
+        warnings = await list_missing_pools(conn, dag_id=spec.dag_id, version_id=registered.version_id)
         facts = {"version_number": registered.version_number, "canary": terms if is_canary else None}
         await record(conn, "register_dag", spec.dag_id, extra=facts)
         named = await off_loop(lambda: connections_in(spec), size=size_of(spec))
@@ -78,12 +74,46 @@ async def register() -> Response:
             "version_number": registered.version_number,
             "created": registered.created,
             "missing_connections": missing,
+            "warnings": warnings,
         },
         201 if registered.created else 200,
     )
 
 
+@blueprint.post("/api/v2/leoflow/dags/check")
+async def check() -> Response:
+    """What registering this `dag.json` would answer, `created` and `warnings`, or why it would be refused; the code
+    need not be here yet. Nothing is kept."""
+    spec = await _read_artifact()
+    async with lane().connection() as conn, conn.transaction(force_rollback=True):
+        registered = await _registered(conn, spec, context().now())
+        warnings = await list_missing_pools(conn, dag_id=spec.dag_id, version_id=registered.version_id)
+    return json_answer({"dag_id": spec.dag_id, "created": registered.created, "warnings": warnings})
+
+
+async def _read_artifact() -> DagSpec:
+    """Raises `NotAllowed`, `NotFound`, `Invalid`, `Conflict`."""
+    spec = await read_body(DagSpec, ARTIFACT_MAX_BYTES, within_s=ARTIFACT_WITHIN_S, check=False)
+    auth.check_dag(spec.dag_id)
+    _check_spec(spec)
+    return spec
+
+
+async def _registered(conn: Connection, spec: DagSpec, now: datetime) -> Registered:
+    """Raises `Invalid`."""
+    return await register_dag(
+        conn,
+        spec,
+        now=now,
+        fileloc=spec.source_path,
+        relative_fileloc=spec.source_path,
+        bundle_name=PUSHED,
+        paused_at_creation=context().paused_at_creation,
+    )
+
+
 @blueprint.get("/api/v2/leoflow/explain/<dag_id>/<run_id>/<task_id>")
+@followed
 async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
     """Why is this task instance in its state, and what does it wait for: sentences, the state first."""
     query = Query()
@@ -114,6 +144,7 @@ async def explain(dag_id: str, run_id: str, task_id: str) -> Response:
 
 
 @blueprint.get("/api/v2/leoflow/explain/<dag_id>/<run_id>")
+@followed
 async def explain_dag_run(dag_id: str, run_id: str) -> Response:
     """What does this run wait for, or why did it fail? Sentences, the state first."""
     async with lane().connection() as conn:
@@ -122,6 +153,7 @@ async def explain_dag_run(dag_id: str, run_id: str) -> Response:
 
 
 @blueprint.get("/api/v2/leoflow/explain/<dag_id>")
+@followed
 async def explain_runs(dag_id: str) -> Response:
     """Why does this DAG not run? Sentences about its schedule, its assets and their watchers."""
     async with lane().connection() as conn:
@@ -146,6 +178,7 @@ async def schedule(dag_id: str) -> Response:
 
 
 @blueprint.get("/api/v2/leoflow/tree")
+@followed
 async def tree() -> Response:
     return json_answer(msgspec.to_builtins(context().tree()))
 

@@ -49,8 +49,6 @@ async def create_token() -> Response:
 async def create_token_cli() -> Response:
     """As above for command line clients, JSON only."""
     auth.refuse_other_sites()
-    if not request.is_json:
-        raise UnsupportedMediaType("Unsupported Media Type: send the login as application/json")
     body = await read_body(LoginBody, LOGIN_MAX_BYTES)
     return await _token_answer(body, context().config.cli_token_ttl_s)
 

@@ -21,10 +21,12 @@ async def list_plugins() -> Response:
 
 @blueprint.get("/api/v2/plugins/importErrors")
 async def list_plugin_import_errors() -> Response:
+    Query().page()
     return empty_collection("import_errors")
 
 
 @blueprint.get("/api/v2/providers")
 async def list_providers() -> Response:
     """Empty: no provider is installed in the daemon. Those of a DAG are in its own environment."""
+    Query().page()
     return empty_collection("providers")

@@ -74,7 +74,7 @@ async def create_pool() -> Response:
 
 @blueprint.patch("/api/v2/pools/<path:pool_name>")
 async def update_pool(pool_name: str) -> Response:
-    mask = Query().texts("update_mask")
+    mask = Query().mask("update_mask", PoolPatchBody)
     body = await read_body(PoolPatchBody)
     refuse_team(body.team_name)
     new_name = body.pool or body.name

@@ -182,7 +182,7 @@ async def dry_run_patch_mapped(dag_id: str, run_id: str, task_id: str, map_index
 async def _patch(dag_id: str, run_id: str, task_id: str, map_index: int | None, *, dry_run: bool) -> Response:
     """`map_index` None = every map index of the task. A dry run answers what a mark would change."""
     body = await read_body(PatchBody)
-    mask = Query().texts("update_mask")
+    mask = Query().mask("update_mask", PatchBody)
     async with lane().transaction() as conn:
         changed = await change_instances(conn, dag_id, run_id, task_id, map_index, body, mask, dry_run=dry_run)
         return await _answer(conn, changed)

@@ -14,7 +14,7 @@ from leoflowd.api.answers import collection, json_answer
 from leoflowd.api.bodies import read_body
 from leoflowd.api.context import context, lane
 from leoflowd.api.own.waits import fetch_known_wait
-from leoflowd.api.paging import Query, cursor_collection, decode_cursor, every, path_integer
+from leoflowd.api.paging import Query, check_all, cursor_collection, decode_cursor, every, path_integer
 from leoflowd.contract.errors import NotFound
 from leoflowd.contract.states import TaskInstanceState
 from leoflowd.core.explain import explain_instance
@@ -43,7 +43,7 @@ class TaskInstancesBatchBody(msgspec.Struct, frozen=True, kw_only=True, forbid_u
     dag_ids: list[str] | None = None
     dag_run_ids: list[str] | None = None
     task_ids: list[str] | None = None
-    state: list[str | None] | None = None
+    state: list[TaskInstanceState | None] | None = None
     run_after_gte: datetime | None = None
     run_after_gt: datetime | None = None
     run_after_lte: datetime | None = None
@@ -87,7 +87,7 @@ async def list_task_instances(dag_id: str, run_id: str) -> Response:
     query.check()
     token, group_id = query.text("cursor"), query.text("task_group_id")
     async with lane().connection() as conn:
-        await check_parents(conn, every(dag_id), every(run_id))
+        await _check_parents(conn, every(dag_id), every(run_id))
         if group_id is not None:
             filters["task_ids"] = await _tasks_of_group(conn, every(dag_id), group_id)
         if token is not None:
@@ -105,16 +105,16 @@ async def list_task_instances(dag_id: str, run_id: str) -> Response:
 
 @blueprint.post(f"{RUN}/taskInstances/list")
 async def list_task_instances_batch(dag_id: str, run_id: str) -> Response:
+    check_all(dag_id=dag_id, dag_run_id=run_id)
     body = await read_body(TaskInstancesBatchBody)
     filters = msgspec.structs.asdict(body)
-    states = filters.pop("state")
-    filters |= state_filter(None if states is None else [state or "none" for state in states])
+    del filters["state"]
+    filters |= state_filter(None if body.state is None else [state.value if state else "none" for state in body.state])
     filters["run_ids"] = filters.pop("dag_run_ids")
     limit, offset = filters.pop("page_limit"), filters.pop("page_offset")
     order_by = filters.pop("order_by")
-    filters |= {"dag_id": every(dag_id), "run_id": every(run_id)}
+    filters |= {"dag_id": None, "run_id": None}
     async with lane().connection() as conn:
-        await check_parents(conn, every(dag_id), every(run_id))
         rows, total = await api_task_instances.list_task_instances(
             conn,
             filters,
@@ -184,11 +184,18 @@ async def list_mapped_dependencies(dag_id: str, run_id: str, task_id: str, map_i
 
 @blueprint.get(f"{TASK}/links")
 async def list_extra_links(dag_id: str, run_id: str, task_id: str) -> Response:
-    """What operators pushed as `_link_<class of the link>` when they ended, as Airflow's do."""
-    map_index = _map_index()
+    """What operators pushed as `_link_<class of the link>` when they ended, as Airflow's do; of an earlier try nothing
+    is left."""
+    query = Query()
+    map_index, try_number = query.integer("map_index", -1), query.integer("try_number")
+    query.check()
+    assert map_index is not None
     filters = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
     async with lane().connection() as conn:
-        await api_task_instances.fetch_task_instance(conn, dag_id, run_id, task_id, map_index)
+        instance = await api_task_instances.fetch_task_instance(conn, dag_id, run_id, task_id, map_index)
+        if try_number not in (None, instance["try_number"]):
+            await _fetch_try(conn, dag_id, run_id, task_id, map_index, try_number)
+            return json_answer({"extra_links": {}, "total_entries": 0})
         rows, _ = await api_xcoms.list_xcoms(
             conn,
             filters | {"xcom_key_like": [LINK_KEYS]},
@@ -242,11 +249,18 @@ async def _tries(dag_id: str, run_id: str, task_id: str, map_index: int) -> Resp
 
 async def _try(dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int) -> Response:
     async with lane().connection() as conn:
-        rows = await api_task_instances.list_tries(conn, dag_id, run_id, task_id, map_index)
-        rows = [row for row in rows if row["try_number"] == try_number]
-        await _add_executor_configs(conn, rows)
-    if rows:
-        return json_answer(rows[0])
+        row = await _fetch_try(conn, dag_id, run_id, task_id, map_index, try_number)
+        await _add_executor_configs(conn, [row])
+    return json_answer(row)
+
+
+async def _fetch_try(
+    conn: Connection, dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int | None
+) -> dict[str, Any]:
+    """Raises `NotFound`."""
+    for row in await api_task_instances.list_tries(conn, dag_id, run_id, task_id, map_index):
+        if row["try_number"] == try_number:
+            return row
     raise NotFound(
         f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}`, "
         f"try_number: `{try_number}` and map_index: `{map_index}` was not found"
@@ -361,7 +375,7 @@ def state_filter(states: list[str] | None) -> dict[str, Any]:
     return {"state": states, "state_none": states is not None and bool(NO_STATE & set(states))}
 
 
-async def check_parents(conn: Connection, dag_id: str | None, run_id: str | None) -> None:
+async def _check_parents(conn: Connection, dag_id: str | None, run_id: str | None) -> None:
     if dag_id is not None and run_id is not None:
         await dag_runs.fetch_dag_run(conn, dag_id, run_id)
     elif dag_id is not None:

@@ -98,7 +98,7 @@ async def post_variable() -> Response:
 
 @blueprint.patch("/api/v2/variables/<path:variable_key>")
 async def patch_variable(variable_key: str) -> Response:
-    mask = Query().texts("update_mask")
+    mask = Query().mask("update_mask", VariableBody)
     body = await read_body(VariableBody)
     if body.key != variable_key:
         raise BadRequest("Invalid body, key from request body doesn't match uri parameter")

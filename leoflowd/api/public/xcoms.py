@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from quart import Blueprint, Response
@@ -23,11 +23,13 @@ blueprint = Blueprint("public_xcoms", __name__)
 TASK = "/api/v2/dags/<dag_id>/dagRuns/<run_id>/taskInstances/<task_id>"
 ENTRY = f"{TASK}/xcomEntries/<path:xcom_key>"
 """`path:` because a key may hold a slash."""
+KEY_MAX = 512
+"""Characters; the table's."""
 ORDER = ("dag_id", "task_id", "run_id", "map_index", "key")
 
 
 class XComCreateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    key: str
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=KEY_MAX)]
     value: Any
     map_index: int = -1
 
@@ -40,7 +42,7 @@ class XComUpdateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 @blueprint.get(f"{TASK}/xcomEntries")
 async def list_xcom_entries(dag_id: str, run_id: str, task_id: str) -> Response:
     query = Query()
-    map_index = query.integer("map_index")
+    map_index = query.integer("map_index", minimum=-1)
     filters = {
         "dag_id": every(dag_id),
         "run_id": every(run_id),

@@ -3,8 +3,8 @@
 d.dag_id, d.dag_display_name, w.warning_type, v.created_at AS timestamp, w.message
 
 -- name: source
--- The artifact of each current version has them. The UI asks for one DAG.
-FROM dag d JOIN dag_version v ON v.id = d.current_version_id
+-- The artifact of each current version has them, or of the one that is asked for. The UI asks for one DAG.
+FROM dag d JOIN dag_version v ON v.id = COALESCE(%(version_id)s::uuid, d.current_version_id)
 CROSS JOIN LATERAL (
     SELECT 'runtime varying value' AS warning_type, position,
            format('%%s:%%s: %%s; %%s', f.warning->>'path', f.warning->>'line', f.warning->>'what', f.warning->>'remedy') AS message

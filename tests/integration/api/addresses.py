@@ -40,16 +40,10 @@ NOWHERE: Mapping[str, str] = {
 """A value for each part of a path, of things that do not exist."""
 
 
-ENDLESS = frozenset({"own_files.stream_workspace"})
-"""Answers that end when the caller leaves."""
-
-
 def addresses(app: QuartTrio, values: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """(endpoint, method, path) of every route whose answer ends; `values` for parts of the path, else NOWHERE."""
+    """(endpoint, method, path) of every route; `values` for parts of the path, else NOWHERE."""
     adapter = app.url_map.bind("localhost")
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.endpoint):
-        if rule.endpoint in ENDLESS:
-            continue
         parts = {name: values.get(name, NOWHERE[name]) for name in rule.arguments}
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             yield rule.endpoint, method, adapter.build(rule.endpoint, parts, method=method)

@@ -12,6 +12,7 @@ from quart_trio import QuartTrio
 
 from leoflowd.api.context import ApiContext
 from leoflowd.contract import dag_spec
+from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.store.dags import set_paused
 from tests.integration.api.api_client import Client
 from tests.integration.api.api_seed import BROKEN, DAG, DONE, OPEN, SPEC
@@ -127,6 +128,26 @@ async def test_a_mark_touches_others_only_when_asked_and_lets_the_rest_go_on(see
     assert await _states(seeded, BROKEN) == {"extract": "success", "g.transform": "success", "load": None}
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (f"{RUNS}/{DONE}", {"note": "mine"}),
+        (f"{RUNS}/{DONE}/taskInstances/extract", {"note": "mine"}),
+        ("/api/v2/pools/default_pool", {"slots": 3}),
+    ],
+)
+async def test_an_update_mask_of_no_field_is_refused(seeded: Client, path: str, body: dict[str, Any]) -> None:
+    refused = await seeded.send("PATCH", f"{path}?update_mask=notes", body, status=422)
+    assert refused["detail"][0]["loc"] == ["query", "update_mask"]
+
+
+async def test_a_bulk_update_mask_of_no_field_is_refused(seeded: Client) -> None:
+    update = {"action": "update", "entities": [{"name": "default_pool", "slots": 3}], "update_mask": ["slot"]}
+    told = await seeded.send("PATCH", "/api/v2/pools", {"actions": [update]})
+    assert told["update"]["success"] == []
+    assert told["update"]["errors"][0]["error"].startswith("slot is no field; there are name, slots")
+
+
 async def test_update_mask_limits_a_patch(seeded: Client) -> None:
     answer = await seeded.send("PATCH", f"{RUNS}/{DONE}?update_mask=note", {"state": "failed", "note": "only me"})
     assert (answer["state"], answer["note"]) == ("success", "only me")
@@ -172,6 +193,9 @@ async def test_links_that_an_operator_pushed_are_shown(seeded: Client) -> None:
     await seeded.send("POST", f"{task}/xcomEntries", {"key": "_link_JobLink", "value": "https://x/1"}, status=201)
     await seeded.send("POST", f"{task}/xcomEntries", {"key": "alinkb", "value": "https://x/2"}, status=201)
     assert await seeded.get(f"{task}/links") == {"extra_links": {"Job Link": "https://x/1"}, "total_entries": 1}
+    assert await seeded.get(f"{task}/links?try_number=1") == await seeded.get(f"{task}/links")
+    await seeded.send("GET", f"{task}/links?try_number=9", status=404)
+    await seeded.send("GET", f"{task}/links?try_number=first", status=422)
 
 
 async def test_a_log_holds_back_the_half_written_line(seeded: Client) -> None:
@@ -236,6 +260,39 @@ async def test_pushing_an_artifact_registers_it_once(seeded: Client) -> None:
     assert statuses == [201, 200]
     assert (await seeded.get("/api/v2/dags/pushed/details"))["dag_run_timeout"] == "PT5400S"
     await seeded.send("POST", "/api/v2/leoflow/dags", {"dag_id": "x", "tasks": [], "odd": 1}, status=422)
+
+
+NEEDS_A_POOL = dag_spec.encode_canonical(
+    DagSpec(dag_id="hungry", tasks=(TaskSpec(task_id="a", operator="EmptyOperator", pool="gpu"),))
+)
+
+
+@pytest.mark.parametrize("query", ["", "?canary=50"])
+async def test_pushing_says_which_pools_do_not_exist(seeded: Client, query: str) -> None:
+    bare = dag_spec.encode_canonical(DagSpec(dag_id="hungry", tasks=(TaskSpec(task_id="a", operator="EmptyOperator"),)))
+    pushed = await seeded.call("POST", "/api/v2/leoflow/dags", data=bare)
+    assert (await pushed.get_json())["warnings"] == []
+    answer = await seeded.call("POST", f"/api/v2/leoflow/dags{query}", data=NEEDS_A_POOL)
+    (warning,) = (await answer.get_json())["warnings"]
+    assert warning.startswith("pool 'gpu' does not exist, and these tasks wait for it: a; create it")
+    await seeded.send("POST", "/api/v2/pools", {"name": "gpu", "slots": 1}, status=201)
+    answer = await seeded.call("POST", f"/api/v2/leoflow/dags{query}", data=NEEDS_A_POOL)
+    assert (await answer.get_json())["warnings"] == []
+
+
+async def test_a_check_says_what_pushing_would_and_keeps_nothing(
+    seeded: Client, app: QuartTrio, api_context: ApiContext, tmp_path: Path
+) -> None:
+    config = msgspec.structs.replace(api_context.config, bundles=tmp_path)  # where the code is not
+    app.config["LEOFLOW_CONTEXT"] = dataclasses.replace(api_context, config=config)
+    for _ in range(2):
+        answer = await seeded.call("POST", "/api/v2/leoflow/dags/check", data=NEEDS_A_POOL)
+        told = await answer.get_json()
+        assert told.pop("warnings")[0].startswith("pool 'gpu' does not exist")
+        assert told == {"dag_id": "hungry", "created": True}
+    assert (await seeded.call("GET", "/api/v2/dags/hungry")).status_code == 404
+    assert (await seeded.get("/api/v2/dagWarnings?dag_id=hungry"))["dag_warnings"] == []
+    await seeded.send("POST", "/api/v2/leoflow/dags/check", {"dag_id": "x", "tasks": [], "odd": 1}, status=422)
 
 
 async def test_an_artifact_whose_code_is_not_here_is_refused(

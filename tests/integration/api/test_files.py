@@ -144,7 +144,7 @@ async def test_only_an_admin_reaches_the_files(clients: dict[str, Client], anony
     for role, client in clients.items():
         answer = await client.call("GET", FILES)
         assert answer.status_code == (200 if Right.ADMIN in ROLES[role] else 403)
-    for path in (FILES, "/leoflow/api/workspace", "/leoflow/api/workspace/stream", "/leoflow/api/completions"):
+    for path in (FILES, "/leoflow/api/workspace", "/leoflow/api/completions"):
         assert (await anonymous.call("GET", path)).status_code == 401
 
 
@@ -152,9 +152,9 @@ async def test_the_state_is_answered_and_streamed_as_it_changes(admin: Client, e
     finding = Finding(path="dag.py", line=3, message="not valid", remedy="correct it")
     editor.projects = (ProjectState(source="dag.py", is_compiling=False, dag_ids=(), findings=(finding,)),)
     assert (await admin.get("/leoflow/api/workspace"))["projects"][0]["findings"][0]["line"] == 3
-    headers = {"Host": "localhost", "Authorization": f"Bearer {admin.token}"}
+    headers = {"Host": "localhost", "Authorization": f"Bearer {admin.token}", "Accept": "text/event-stream"}
     with trio.fail_after(PATIENCE_S), trio.CancelScope() as visit:
-        async with admin.app.test_client().request("/leoflow/api/workspace/stream", headers=headers) as stream:
+        async with admin.app.test_client().request("/leoflow/api/workspace", headers=headers) as stream:
             await stream.send_complete()
             first = await stream.receive()
             assert stream.headers["Content-Type"] == "text/event-stream"

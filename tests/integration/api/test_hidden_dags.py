@@ -317,6 +317,7 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
             f"{run}/taskInstances",
             {"actions": [{"action": "update", "entities": [{"task_id": "extract", "note": "bulk"}]}]},
         ),
+        ("public_leoflow.check", "POST", "/api/v2/leoflow/dags/check", WITH_ASSETS),
         ("public_leoflow.register", "POST", "/api/v2/leoflow/dags", msgspec.structs.replace(WITH_ASSETS, doc_md="new")),
         (
             "public_hitl_details.update_hitl_detail",
@@ -411,6 +412,7 @@ NOT_AUDITED = frozenset(
         "public_dags.favorite_dag",
         "public_dags.unfavorite_dag",
         "public_backfills.create_backfill_dry_run",
+        "public_leoflow.check",
         "public_task_instance_changes.dry_run_patch",
         "public_task_instance_changes.dry_run_patch_mapped",
     }

@@ -113,6 +113,59 @@ def test_validate_reports_every_project_of_a_folder(leoflow, project: Path) -> N
     assert leoflow("validate", str(project)).code == 0
 
 
+NO_POOL = "pool 'gpu' does not exist, and these tasks wait for it: a; create it"
+
+
+def registry(request: httpx.Request) -> httpx.Response:
+    """A server without pools, variables and connections."""
+    if request.url.path in ("/api/v2/variables", "/api/v2/connections"):
+        kind = request.url.path.rsplit("/", 1)[-1]
+        return httpx.Response(200, json={kind: [], "total_entries": 0})
+    dag_id = json.loads(request.content)["dag_id"]
+    return httpx.Response(200, json={"dag_id": dag_id, "version_number": 1, "created": True, "warnings": [NO_POOL]})
+
+
+def test_push_says_which_pools_the_server_lacks(leoflow, server, project: Path) -> None:
+    server(registry)
+    result = leoflow("push", str(project))
+    assert result.code == 0
+    assert f"hello: {NO_POOL}" in result.err
+
+
+def test_validate_asks_the_server_that_it_is_given(leoflow, server, project: Path) -> None:
+    requests = server(registry)
+    (report,) = leoflow("validate", str(project), "-o", "json").document["projects"]
+    assert report["warnings"] == []
+    assert requests == []
+    result = leoflow("validate", str(project), "--server", "http://127.0.0.1:1", "--token", "t", "-o", "json")
+    assert result.code == 0
+    assert result.document["projects"][0]["warnings"] == [f"hello: {NO_POOL}"]
+    assert requests[-1].url.path == "/api/v2/leoflow/dags/check"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"), [(403, 0, "warnings"), (404, 0, "warnings"), (409, 2, "errors"), (422, 2, "errors")]
+)
+def test_validate_tells_what_the_server_refuses(
+    leoflow, server, project: Path, status: int, code: int, kind: str
+) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        is_read = request.method == "GET"
+        return registry(request) if is_read else httpx.Response(status, json={"detail": "not like this"})
+
+    server(refuse)
+    result = leoflow("validate", str(project), "--server", "http://127.0.0.1:1", "--token", "t", "-o", "json")
+    assert result.code == code
+    (told,) = result.document["projects"][0][kind]
+    assert "not like this" in str(told)
+
+
+def test_validate_ends_when_the_server_breaks(leoflow, server, project: Path) -> None:
+    server(lambda request: registry(request) if request.method == "GET" else httpx.Response(200, json=[]))
+    result = leoflow("validate", str(project), "--server", "http://127.0.0.1:1", "--token", "t")
+    assert result.code == ExitCode.UNEXPECTED
+
+
 def test_validate_of_a_folder_without_projects_exits_4(leoflow, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert leoflow("validate", str(tmp_path / "empty")).code == ExitCode.NOT_FOUND

@@ -86,13 +86,15 @@ class Server:
     def __init__(self) -> None:
         self.registered: list[dict[str, Any]] = []
         self.triggered: list[str] = []
+        self.warnings: list[str] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         if path == "/api/v2/leoflow/dags":
             self.registered.append(json.loads(request.content))
             answer = {"dag_id": self.registered[-1]["dag_id"], "version_number": len(self.registered), "created": True}
-            return httpx.Response(200, json=answer | {"missing_connections": ["shop_api"]})
+            answer |= {"missing_connections": ["shop_api"], "warnings": self.warnings}
+            return httpx.Response(200, json=answer)
         if path.endswith("/dagRuns"):
             dag_id = path.split("/")[-2]
             self.triggered.append(dag_id)
@@ -129,6 +131,15 @@ def test_connections_are_named_and_those_that_the_server_lacks(
     assert deployed["connections"] == deployed["missing_connections"] == ["shop_api"]
     said = deploy(leoflow, tmp_path / "shop").err
     assert "shop: the server has no connection shop_api; see `leoflow connections add`" in said
+
+
+def test_what_the_server_warns_of_is_told(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+    known = Server()
+    known.warnings = ["pool 'gpu' does not exist"]
+    server(known)
+    result = deploy(leoflow, project(tmp_path / "shop"), "-o", "json")
+    assert result.document["deployed"][0]["warnings"] == known.warnings
+    assert "shop: pool 'gpu' does not exist" in deploy(leoflow, project(tmp_path / "shop")).err
 
 
 def test_docker_is_asked_for_the_digest_of_this_repository(leoflow, server, builders: Builders, tmp_path: Path) -> None:
