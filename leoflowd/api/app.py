@@ -36,6 +36,7 @@ MODULES: tuple[str, ...] = (
     "public.dags",
     "public.dag_versions",
     "public.dag_runs",
+    "public.dag_runs_bulk",
     "public.tasks",
     "public.task_instances",
     "public.task_instance_changes",

@@ -83,6 +83,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.PATH_OR_ALL, "public_dag_runs: list_dag_runs list_dag_runs_batch"),
     (Right.READ, Object.PATH, "public_dag_runs: get_dag_run wait_dag_run"),
     (Right.ACT, Object.PATH, "public_dag_runs: trigger_dag_run patch_dag_run delete_dag_run clear_dag_run"),
+    (Right.ACT, Object.PATH_OR_ALL, "public_dag_runs_bulk: bulk_dag_runs clear_dag_runs"),
     (Right.READ, Object.PATH, "own_run_diff: diff"),
     # backfills
     (Right.READ, Object.QUERY, "public_backfills: list_backfills"),
@@ -101,6 +102,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.ACT, Object.PATH, "public_task_instance_changes: patch_task_instance patch_mapped_task_instance"),
     (Right.ACT, Object.PATH, "public_task_instance_changes: dry_run_patch dry_run_patch_mapped"),
     (Right.ACT, Object.PATH, "public_task_instance_changes: delete_task_instance clear_task_instances"),
+    (Right.ACT, Object.PATH, "public_task_instance_changes: patch_task_group dry_run_patch_group"),
     (Right.ACT, Object.PATH_OR_ALL, "public_task_instances_bulk: bulk_task_instances"),
     (Right.READ, Object.PATH, "public_logs: get_log get_external_log_url"),
     (Right.READ, Object.PATH, "public_leoflow: explain explain_dag_run explain_runs schedule"),

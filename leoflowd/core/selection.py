@@ -112,14 +112,14 @@ def to_mark(instances: Iterable[Instance], selection: Selection, state: TaskInst
 
 
 def to_resume(
-    shape: DagShape, instances: Iterable[Instance], marked_task_id: str, marked: Collection[Instance]
+    shape: DagShape, instances: Iterable[Instance], marked_task_ids: Collection[str], marked: Collection[Instance]
 ) -> tuple[Instance, ...]:
-    """What goes on after a mark: failed instances downstream of the marked task, but not what was just marked."""
-    after = with_scopes(shape, select_tasks(shape, [marked_task_id], downstream=True))
+    """What goes on after a mark: failed instances downstream of the marked tasks, but not what was just marked."""
+    after = with_scopes(shape, select_tasks(shape, list(marked_task_ids), downstream=True))
     return tuple(
         i
         for i in instances
-        if i in after and i.task_id != marked_task_id and i.state in ONLY_FAILED and i not in marked
+        if i in after and i.task_id not in marked_task_ids and i.state in ONLY_FAILED and i not in marked
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from leoflowd.api.answers import collection, json_answer, no_content
 from leoflowd.api.audit import record
 from leoflowd.api.auth import SessionWatch, caller
 from leoflowd.api.bodies import read_body
+from leoflowd.api.bulk import StrictBody
 from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query, check_all, cursor_collection, decode_cursor, every
 from leoflowd.api.problems import FieldError, Unprocessable
@@ -33,11 +35,7 @@ NOTE_MAX = 1000
 Note = Annotated[str, msgspec.Meta(max_length=NOTE_MAX)]
 
 
-class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class TriggerBody(_Body, frozen=True, kw_only=True):
+class TriggerBody(StrictBody, frozen=True, kw_only=True):
     logical_date: datetime | None
     dag_run_id: str | None = None
     data_interval_start: datetime | None = None
@@ -48,19 +46,21 @@ class TriggerBody(_Body, frozen=True, kw_only=True):
     partition_key: str | None = None
 
 
-class DagRunPatchBody(_Body, frozen=True, kw_only=True):
+class DagRunPatchBody(StrictBody, frozen=True, kw_only=True):
     state: Literal["queued", "success", "failed"] | msgspec.UnsetType | None = msgspec.UNSET
     note: Note | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class DagRunClearBody(_Body, frozen=True, kw_only=True):
+class DagRunClearBody(StrictBody, frozen=True, kw_only=True):
     dry_run: bool = True
     only_failed: bool = False
     only_new: bool = False
     run_on_latest_version: bool = False
+    note: Note | None = None
+    """Of the run."""
 
 
-class DagRunsBatchBody(_Body, frozen=True, kw_only=True):
+class DagRunsBatchBody(StrictBody, frozen=True, kw_only=True):
     order_by: str | None = None
     page_offset: Annotated[int, msgspec.Meta(ge=0)] = 0
     page_limit: Annotated[int, msgspec.Meta(ge=0)] = 100
@@ -224,73 +224,103 @@ async def patch_dag_run(dag_id: str, run_id: str) -> Response:
     """Mark the run, or write its note."""
     mask = Query().mask("update_mask", DagRunPatchBody)
     body = await read_body(DagRunPatchBody)
+    async with lane().transaction() as conn:
+        await change_run(conn, dag_id, run_id, body, mask)
+        return json_answer(await api_dag_runs.fetch_dag_run_answer(conn, dag_id, run_id))
+
+
+async def change_run(
+    conn: Connection, dag_id: str, run_id: str, body: DagRunPatchBody, mask: Collection[str] | None
+) -> None:
+    """In a transaction that locks no other run. Raises `NotFound`."""
     changes = {
-        name: value
-        for name, value in msgspec.structs.asdict(body).items()
-        if value is not msgspec.UNSET and (mask is None or name in mask)
+        name: getattr(body, name)
+        for name in DagRunPatchBody.__struct_fields__
+        if getattr(body, name) is not msgspec.UNSET and (mask is None or name in mask)
     }
     now = context().now()
-    async with lane().transaction() as conn:
-        run = await dag_runs.lock_dag_run(conn, dag_id, run_id)
-        if changes.get("state") is not None:
-            because = f"marked {changes['state']} by {caller().username}"
-            await dag_runs.mark_dag_run(conn, run.id, DagRunState(changes["state"]), now=now, because=because)
-        if "note" in changes:
-            await dag_runs.set_dag_run_note(conn, run.id, changes["note"], now)
-        await record(conn, "patch_dag_run", dag_id, run_id=run_id, logical_date=run.logical_date, extra=changes)
-        return json_answer(await api_dag_runs.fetch_dag_run_answer(conn, dag_id, run_id))
+    run = await dag_runs.lock_dag_run(conn, dag_id, run_id)
+    if changes.get("state") is not None:
+        because = f"marked {changes['state']} by {caller().username}"
+        await dag_runs.mark_dag_run(conn, run.id, DagRunState(changes["state"]), now=now, because=because)
+    if "note" in changes:
+        await dag_runs.set_dag_run_note(conn, run.id, changes["note"], now)
+    await record(conn, "patch_dag_run", dag_id, run_id=run_id, logical_date=run.logical_date, extra=changes)
 
 
 @blueprint.delete("/api/v2/dags/<dag_id>/dagRuns/<run_id>")
 async def delete_dag_run(dag_id: str, run_id: str) -> Response:
     async with lane().transaction() as conn:
-        run = await dag_runs.lock_dag_run(conn, dag_id, run_id)
-        await dag_runs.delete_dag_run(conn, run.id)
-        await record(conn, "delete_dag_run", dag_id, run_id=run_id, logical_date=run.logical_date)
+        await remove_run(conn, dag_id, run_id)
     return no_content()
+
+
+async def remove_run(conn: Connection, dag_id: str, run_id: str) -> None:
+    """As `change_run`."""
+    run = await dag_runs.lock_dag_run(conn, dag_id, run_id)
+    await dag_runs.delete_dag_run(conn, run.id)
+    await record(conn, "delete_dag_run", dag_id, run_id=run_id, logical_date=run.logical_date)
 
 
 @blueprint.post("/api/v2/dags/<dag_id>/dagRuns/<run_id>/clear")
 async def clear_dag_run(dag_id: str, run_id: str) -> Response:
     """A dry run (the default) answers what would be cleared, the real thing the dag run."""
     body = await read_body(DagRunClearBody)
+    check_clear(body)
+    async with lane().transaction() as conn:
+        if body.dry_run:
+            rows = await list_cleared(conn, dag_id, run_id, body)
+            return collection("task_instances", rows, len(rows))
+        await clear_run(conn, dag_id, run_id, body)
+        return json_answer(await api_dag_runs.fetch_dag_run_answer(conn, dag_id, run_id))
+
+
+def check_clear(body: DagRunClearBody) -> None:
+    """Raises `Unprocessable`."""
     if body.only_new and body.only_failed:
         message = "Value error, only_new and only_failed are mutually exclusive"
         raise Unprocessable(FieldError(type="value_error", loc=("body",), msg=message))
-    async with lane().transaction() as conn:
-        run = await dag_runs.lock_dag_run(conn, dag_id, run_id)
-        latest = await dags.fetch_version(conn, dag_id)
-        states = await api_task_instances.list_states(conn, [run.id])
-        chosen = [s for s in states if _clears(body, TaskInstanceState(s.state or "none"))]
-        if body.dry_run:
-            if body.only_new:
-                return _new_tasks(latest, {state.task_id for state in states})
-            rows = await api_task_instances.list_touched(conn, [(run.id, s.task_id, s.map_index) for s in chosen])
-            return collection("task_instances", rows, len(rows))
-        await task_instances.clear_instances(
-            conn,
-            run.id,
-            [(s.task_id, s.map_index) for s in chosen],
-            now=context().now(),
-            because=f"cleared by {caller().username}",
-            reset_dag_run=True,
-            version=latest if body.run_on_latest_version or body.only_new else None,
-        )
-        await record(conn, "clear_dag_run", dag_id, run_id=run_id, logical_date=run.logical_date, extra=body)
-        return json_answer(await api_dag_runs.fetch_dag_run_answer(conn, dag_id, run_id))
+
+
+async def list_cleared(conn: Connection, dag_id: str, run_id: str, body: DagRunClearBody) -> list[dict[str, Any]]:
+    """What `clear_run` would clear: task instances, or with `only_new` tasks. Raises `NotFound`."""
+    run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
+    states = await api_task_instances.list_states(conn, [run.id])
+    if body.only_new:
+        return _new_tasks(await dags.fetch_version(conn, dag_id), {state.task_id for state in states})
+    chosen = [(run.id, s.task_id, s.map_index) for s in states if _clears(body, TaskInstanceState(s.state or "none"))]
+    return await api_task_instances.list_touched(conn, chosen)
+
+
+async def clear_run(conn: Connection, dag_id: str, run_id: str, body: DagRunClearBody) -> None:
+    """As `change_run`."""
+    run = await dag_runs.lock_dag_run(conn, dag_id, run_id)
+    latest = await dags.fetch_version(conn, dag_id)
+    states = await api_task_instances.list_states(conn, [run.id])
+    await task_instances.clear_instances(
+        conn,
+        run.id,
+        [(s.task_id, s.map_index) for s in states if _clears(body, TaskInstanceState(s.state or "none"))],
+        now=context().now(),
+        because=f"cleared by {caller().username}",
+        reset_dag_run=True,
+        version=latest if body.run_on_latest_version or body.only_new else None,
+    )
+    if body.note is not None:
+        await dag_runs.set_dag_run_note(conn, run.id, body.note, context().now())
+    await record(conn, "clear_dag_run", dag_id, run_id=run_id, logical_date=run.logical_date, extra=body)
 
 
 def _clears(body: DagRunClearBody, state: TaskInstanceState) -> bool:
     return not body.only_new and (not body.only_failed or state in selection.ONLY_FAILED)
 
 
-def _new_tasks(latest: dags.VersionRow, known: set[str]) -> Response:
-    rows = [
+def _new_tasks(latest: dags.VersionRow, known: set[str]) -> list[dict[str, Any]]:
+    return [
         {"task_id": task.task_id, "task_display_name": task.task_display_name or task.task_id}
         for task in sorted(latest.spec.tasks, key=lambda task: task.task_id)
         if task.task_id not in known
     ]
-    return collection("task_instances", rows, len(rows))
 
 
 def _filters(query: Query) -> dict[str, Any]:

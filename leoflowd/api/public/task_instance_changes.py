@@ -25,6 +25,7 @@ from leoflowd.api.problems import BadRequest
 from leoflowd.contract.errors import Conflict, Invalid, NotFound
 from leoflowd.contract.states import TaskInstanceState
 from leoflowd.core import selection
+from leoflowd.core.group_tree import list_group_members
 from leoflowd.core.selection import Instance
 from leoflowd.store import api_task_instances, dag_runs, dags, task_instances
 from leoflowd.store.dag_runs import DagRunRow
@@ -33,6 +34,10 @@ from leoflowd.store.database import Connection
 blueprint = Blueprint("public_task_instance_changes", __name__)
 
 TASK = "/api/v2/dags/<dag_id>/dagRuns/<run_id>/taskInstances/<task_id>"
+GROUP = "/api/v2/dags/<dag_id>/dagRuns/<run_id>/taskGroupInstances/<group_id>"
+
+
+Note = Annotated[str, msgspec.Meta(max_length=1000)]
 
 
 class ClearBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,11 +56,13 @@ class ClearBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     include_past: bool = False
     run_on_latest_version: bool = False
     prevent_running_task: bool = False
+    note: Note | None = None
+    """For each that is cleared."""
 
 
 class PatchBody(StrictBody, frozen=True, kw_only=True):
     new_state: Literal["success", "failed", "skipped"] | msgspec.UnsetType | None = msgspec.UNSET
-    note: Annotated[str, msgspec.Meta(max_length=1000)] | msgspec.UnsetType | None = msgspec.UNSET
+    note: Note | msgspec.UnsetType | None = msgspec.UNSET
     include_upstream: bool = False
     include_downstream: bool = False
     include_future: bool = False
@@ -98,6 +105,8 @@ async def clear_task_instances(dag_id: str) -> Response:
                     f"task is not running, queued, or scheduled state ({live.task_id} is {live.state})."
                 )
             await _clear(conn, dag_id, chosen, reset_dag_run=body.reset_dag_runs, latest=body.run_on_latest_version)
+            if body.note is not None:
+                await _note(conn, chosen, body.note)
             await record(conn, "clear_task_instances", dag_id, run_id=body.dag_run_id, extra=body)
         return await _answer(conn, chosen)
 
@@ -184,7 +193,31 @@ async def _patch(dag_id: str, run_id: str, task_id: str, map_index: int | None, 
     body = await read_body(PatchBody)
     mask = Query().mask("update_mask", PatchBody)
     async with lane().transaction() as conn:
-        changed = await change_instances(conn, dag_id, run_id, task_id, map_index, body, mask, dry_run=dry_run)
+        changed = await change_instances(conn, dag_id, run_id, [task_id], map_index, body, mask, dry_run=dry_run)
+        return await _answer(conn, changed)
+
+
+@blueprint.patch(GROUP)
+async def patch_task_group(dag_id: str, run_id: str, group_id: str) -> Response:
+    """Marks or notes all task instances of a group, those of its groups included."""
+    return await _patch_group(dag_id, run_id, group_id, dry_run=False)
+
+
+@blueprint.patch(f"{GROUP}/dry_run")
+async def dry_run_patch_group(dag_id: str, run_id: str, group_id: str) -> Response:
+    return await _patch_group(dag_id, run_id, group_id, dry_run=True)
+
+
+async def _patch_group(dag_id: str, run_id: str, group_id: str, *, dry_run: bool) -> Response:
+    body = await read_body(PatchBody)
+    mask = Query().mask("update_mask", PatchBody)
+    async with lane().transaction() as conn:
+        run = await dag_runs.fetch_dag_run(conn, dag_id, run_id)
+        version = await dags.fetch_version_by_id(conn, run.dag_version_id)
+        task_ids = [task_id for group, task_id in list_group_members(version.spec) if group == group_id]
+        if not task_ids:
+            raise NotFound(f"Task group '{group_id}' not found in DAG '{dag_id}'")
+        changed = await change_instances(conn, dag_id, run_id, task_ids, None, body, mask, dry_run=dry_run)
         return await _answer(conn, changed)
 
 
@@ -192,7 +225,7 @@ async def change_instances(
     conn: Connection,
     dag_id: str,
     run_id: str,
-    task_id: str,
+    task_ids: Sequence[str],
     map_index: int | None,
     body: PatchBody,
     mask: Collection[str] | None,
@@ -207,22 +240,24 @@ async def change_instances(
     if not dry_run:
         run_ids = [locked.run_id for locked in await dag_runs.lock_dag_runs(conn, dag_id, run_ids)]
     own = [
-        i for i in await _instances(conn, dag_id, [run_id]) if i.task_id == task_id and map_index in (None, i.map_index)
+        i
+        for i in await _instances(conn, dag_id, [run_id])
+        if i.task_id in task_ids and map_index in (None, i.map_index)
     ]
+    named = ", ".join(task_ids)
     if not own:
         raise NotFound(
-            f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and "
+            f"The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{named}` and "
             f"map_index: `{map_index}` was not found"
         )
     touched: Sequence[Instance] = own
     if isinstance(state, str):
-        touched = await _mark(conn, run, run_ids, body, task_id, map_index, TaskInstanceState(state), dry_run=dry_run)
+        touched = await _mark(conn, run, run_ids, body, task_ids, map_index, TaskInstanceState(state), dry_run=dry_run)
     if dry_run:
         return touched if isinstance(state, str) else []
     if note is not msgspec.UNSET:
-        for i in own:
-            await task_instances.set_note(conn, run.id, (task_id, i.map_index), note, context().now())
-    await record(conn, "patch_task_instance", dag_id, run_id=run_id, task_id=task_id, map_index=map_index, extra=body)
+        await _note(conn, own, note)
+    await record(conn, "patch_task_instance", dag_id, run_id=run_id, task_id=named, map_index=map_index, extra=body)
     return touched or own
 
 
@@ -235,7 +270,7 @@ async def _mark(
     run: DagRunRow,
     run_ids: Sequence[str],
     body: PatchBody,
-    task_id: str,
+    task_ids: Sequence[str],
     map_index: int | None,
     state: TaskInstanceState,
     *,
@@ -245,16 +280,21 @@ async def _mark(
     version = await dags.fetch_version_by_id(conn, run.dag_version_id)
     shape = dags.shape_of_version(version.id, version.spec)
     instances = await _instances(conn, run.dag_id, run_ids)
-    named: list[str | tuple[str, int]] = [task_id if map_index is None else (task_id, map_index)]
+    named: list[str | tuple[str, int]] = [one if map_index is None else (one, map_index) for one in task_ids]
     chosen = selection.select_tasks(shape, named, upstream=body.include_upstream, downstream=body.include_downstream)
     marked = selection.to_mark(instances, chosen, state)
     if dry_run:
         return marked
     because = f"marked {state} by {caller().username}"
     await task_instances.mark_in_runs(conn, _by_run(marked), state, now=context().now(), because=because)
-    resumed = selection.to_resume(shape, instances, task_id, marked)
+    resumed = selection.to_resume(shape, instances, task_ids, marked)
     await _clear(conn, run.dag_id, resumed, reset_dag_run=True, latest=False)
     return marked
+
+
+async def _note(conn: Connection, instances: Iterable[Instance], note: str | None) -> None:
+    for i in instances:
+        await task_instances.set_note(conn, i.dag_run_id, (i.task_id, i.map_index), note, context().now())
 
 
 async def _runs_to_mark(conn: Connection, run: DagRunRow, body: PatchBody) -> list[str]:

@@ -85,7 +85,7 @@ async def _carry_out(
         if isinstance(action, BulkUpdate):
             assert isinstance(entity, BulkTaskInstanceBody)
             changed = await change_instances(
-                conn, place.dag_id, place.run_id, place.task_id, place.map_index, entity, action.update_mask
+                conn, place.dag_id, place.run_id, [place.task_id], place.map_index, entity, action.update_mask
             )
             return [place.named(one.map_index) for one in changed]
         run = await dag_runs.lock_dag_run(conn, place.dag_id, place.run_id)

@@ -10,6 +10,7 @@ NOWHERE: Mapping[str, str] = {
     "dag_id": "nowhere",
     "run_id": "never",
     "task_id": "none",
+    "group_id": "none",
     "map_index": "0",
     "try_number": "1",
     "task_try_number": "1",

@@ -384,3 +384,87 @@ async def test_only_running_alone_means_running_or_failed(seeded: Client) -> Non
         assert {task_id for _, task_id in _tasks(answer)} == expected
         only = {"dag_run_id": run_id, "only_running": True, "only_failed": False}
         assert {one for _, one in _tasks(await seeded.send("POST", CLEAR, only))} == expected & {"extract"}
+
+
+# --- what the UI asks for since Airflow 3.3 -----------------------------------------------------------------------
+
+
+async def test_a_clear_may_leave_a_note(seeded: Client) -> None:
+    body = {"dag_run_id": BROKEN, "task_ids": ["load"], "dry_run": False, "note": "once more"}
+    await seeded.send("POST", CLEAR, body)
+    rows = (await seeded.get(f"{RUNS}/{BROKEN}/taskInstances"))["task_instances"]
+    assert {row["task_id"]: row["note"] for row in rows} == {"extract": None, "g.transform": None, "load": "once more"}
+    cleared = await seeded.send("POST", f"{RUNS}/{DONE}/clear", {"dry_run": False, "note": "all of it"})
+    assert cleared["note"] == "all of it"
+    assert (await seeded.send("POST", f"{RUNS}/{DONE}/clear", {"dry_run": False}))["note"] == "all of it"
+
+
+async def test_a_group_is_marked_as_one(seeded: Client) -> None:
+    group = f"{RUNS}/{BROKEN}/taskGroupInstances/g"
+    planned = await seeded.send("PATCH", f"{group}/dry_run", {"new_state": "success"})
+    assert _tasks(planned) == {(BROKEN, "g.transform")}
+    assert (await _states(seeded, BROKEN))["g.transform"] == "failed"
+    marked = await seeded.send("PATCH", group, {"new_state": "success", "note": "by hand"})
+    assert [(row["task_id"], row["state"], row["note"]) for row in marked["task_instances"]] == [
+        ("g.transform", "success", "by hand")
+    ]
+    assert (await _states(seeded, BROKEN))["load"] is None, "what had failed because of it goes on"
+    assert (await seeded.call("PATCH", f"{RUNS}/{BROKEN}/taskGroupInstances/h", json={"note": "x"})).status_code == 404
+
+
+async def test_many_runs_are_cleared_if_all_of_them_are_there(seeded: Client) -> None:
+    many = f"{D}/clearDagRuns"
+    named = {"dag_runs": [{"dag_run_id": DONE}, {"dag_run_id": BROKEN, "dag_id": DAG}, {"dag_run_id": DONE}]}
+    planned = await seeded.send("POST", many, named | {"only_failed": True})
+    assert _tasks(planned) == {(BROKEN, "g.transform"), (BROKEN, "load")}
+    missing = {"dag_runs": [{"dag_run_id": DONE}, {"dag_run_id": "none"}], "dry_run": False}
+    assert (await seeded.call("POST", many, json=missing)).status_code == 404
+    assert (await seeded.get(f"{RUNS}/{DONE}"))["state"] == "success"
+    cleared = await seeded.send("POST", "/api/v2/dags/~/clearDagRuns", _everywhere(named) | {"dry_run": False})
+    assert [(run["dag_run_id"], run["state"]) for run in cleared["dag_runs"]] == [(DONE, "queued"), (BROKEN, "queued")]
+
+
+def _everywhere(body: dict[str, Any]) -> dict[str, Any]:
+    return {"dag_runs": [{"dag_id": DAG, **one} for one in body["dag_runs"]]}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({}, "dag_runs is empty"),
+        ({"partition_key": "eu"}, "are not there yet"),
+        ({"dag_runs": [{"dag_run_id": DONE, "dag_id": "other"}]}, "does not match the URL"),
+        ({"dag_runs": [{"dag_run_id": DONE, "note": "x"}]}, "a note is the body's"),
+    ],
+)
+async def test_a_clear_of_many_that_says_nothing_clear_is_refused(
+    seeded: Client, body: dict[str, Any], said: str
+) -> None:
+    answer = await seeded.call("POST", f"{D}/clearDagRuns", json=body)
+    assert (answer.status_code, said in (await answer.get_json())["detail"]) == (400, True)
+
+
+async def test_many_runs_are_marked_noted_and_deleted_each_by_itself(seeded: Client) -> None:
+    actions = [
+        {
+            "action": "update",
+            "entities": [{"dag_run_id": DONE, "note": "x", "state": "failed"}, {"dag_run_id": "none", "note": "y"}],
+            "update_mask": ["note"],
+        },
+        {"action": "delete", "entities": [BROKEN, "none"], "action_on_non_existence": "skip"},
+        {"action": "create", "entities": [{"dag_run_id": "new"}]},
+    ]
+    done = await seeded.send("PATCH", RUNS, {"actions": actions})
+    assert (done["update"]["success"], [one["status_code"] for one in done["update"]["errors"]]) == (
+        [f"{DAG}.{DONE}"],
+        [404],
+    )
+    assert done["delete"] == {"success": [f"{DAG}.{BROKEN}"], "errors": []}
+    assert done["create"]["errors"][0]["status_code"] == 405
+    run = await seeded.get(f"{RUNS}/{DONE}")
+    assert (run["note"], run["state"]) == ("x", "success")
+    assert (await seeded.call("GET", f"{RUNS}/{BROKEN}")).status_code == 404
+    everywhere = await seeded.send(
+        "PATCH", "/api/v2/dags/~/dagRuns", {"actions": [{"action": "delete", "entities": [DONE]}]}
+    )
+    assert [one["status_code"] for one in everywhere["delete"]["errors"]] == [400]

@@ -92,6 +92,19 @@ READS: tuple[tuple[str, str], ...] = (
     ("/api/v2/backfills", f"/api/v2/backfills?dag_id={DAG}"),
 )
 
+MANY = {"dag_runs": [{"dag_run_id": DONE}, {"dag_run_id": BROKEN}], "dry_run": False}
+SINCE_3_3: tuple[tuple[str, str, str, Any, int], ...] = (
+    ("post", "/api/v2/dags/{dag_id}/clearDagRuns", f"{D}/clearDagRuns", MANY, 200),
+    ("post", "/api/v2/dags/{dag_id}/clearDagRuns", f"{D}/clearDagRuns", MANY | {"dry_run": True}, 200),
+    (
+        "patch",
+        "/api/v2/dags/{dag_id}/dagRuns",
+        f"{D}/dagRuns",
+        {"actions": [{"action": "update", "entities": [{"dag_run_id": DONE, "note": "x"}]}]},
+        200,
+    ),
+)
+"""Operations that only the newer document has."""
 BACKFILL = {"dag_id": DAG, "from_date": "2026-11-01T00:00:00Z", "to_date": "2026-11-03T00:00:00Z"}
 
 WRITES: tuple[tuple[str, str, str, Any, int], ...] = (
@@ -182,7 +195,9 @@ def _document(version: str) -> dict[str, Any]:
 
 def _check(method: str, path: str, status: int, body: Any) -> None:
     """With the document of each build of the UI that can be served."""
-    for document in map(_document, BUILDS):
+    known = [document for document in map(_document, BUILDS) if method in document["paths"].get(path, ())]
+    assert known, f"no build has {method} {path}"
+    for document in known:
         answers = document["paths"][path][method]["responses"]
         schema = answers[str(status)]["content"]["application/json"]["schema"]
         validator = jsonschema.Draft202012Validator(
@@ -197,7 +212,7 @@ async def test_every_read_fits_the_document(seeded: Client) -> None:
         _check("get", path, 200, await seeded.get(url))
 
 
-@pytest.mark.parametrize("case", WRITES, ids=lambda case: f"{case[0]} {case[2]}")
+@pytest.mark.parametrize("case", WRITES + SINCE_3_3, ids=lambda case: f"{case[0]} {case[2]}")
 async def test_a_write_fits_the_document(seeded: Client, case: tuple[str, str, str, Any, int]) -> None:
     method, path, url, body, status = case
     _check(method, path, status, await seeded.send(method.upper(), url, body, status=status))

@@ -44,6 +44,7 @@ QUERIES = {
     "public_dag_runs.wait_dag_run": "?interval=1",
     "own_versions.diff": "?from=1&to=1",
     "own_run_diff.diff": f"?other={OPEN}",
+    "ui_assets.pending_partition": "?partition_key=betrayed",
     "ui_dags.historical_metrics_data": "?start_date=2026-11-01T00:00:00Z",
     "public_dags.list_dags": "?exclude_stale=false",
 }
@@ -72,6 +73,10 @@ SILENT = frozenset(
         "public_task_instances.list_mapped_dependencies",
         "public_logs.get_external_log_url",
         "ui_dags.dag_stats",
+        "ui_dags.dag_run_stats",
+        "ui_deadlines.list_deadline_alerts",
+        "public_state_stores.list_task_state_store",
+        "public_state_stores.list_asset_state_store",
         "ui_dags.historical_metrics_data",
         "own_waits.get_pool",
         "own_callbacks.get_callback_log",
@@ -119,6 +124,11 @@ async def world(api_context: ApiContext, admin: Client, request: pytest.FixtureR
     async with db.api.transaction() as conn:
         await _put_ana(conn, getattr(request, "param", "my-teams"))
         callback_id = await _put_callback(conn)
+        await conn.execute(
+            b"INSERT INTO deadline (dag_run_id, position, deadline_time, created_at)"
+            b" SELECT id, 0, %(now)s, %(now)s FROM dag_run WHERE run_id = %(run)s",
+            {"now": START, "run": DONE},
+        )
         await put_import_error(
             conn, filename=f"{DAG}/dag.py", bundle_name="workspace", stack_trace="betrayed", now=START
         )
@@ -138,6 +148,7 @@ async def world(api_context: ApiContext, admin: Client, request: pytest.FixtureR
         "run_id": DONE,
         "task_id": "extract",
         "map_index": "-1",
+        "group_id": "g",
         "xcom_key": "text",
         "partition_key": "betrayed",
         "wait_id": wait_id,
@@ -317,6 +328,18 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
             f"{run}/taskInstances",
             {"actions": [{"action": "update", "entities": [{"task_id": "extract", "note": "bulk"}]}]},
         ),
+        (
+            "public_dag_runs_bulk.bulk_dag_runs",
+            "PATCH",
+            f"{dag}/dagRuns",
+            {"actions": [{"action": "update", "entities": [{"dag_run_id": DONE, "note": "bulk"}]}]},
+        ),
+        (
+            "public_dag_runs_bulk.clear_dag_runs",
+            "POST",
+            f"{dag}/clearDagRuns",
+            {"dag_runs": [{"dag_run_id": DONE}], "dry_run": False},
+        ),
         ("public_leoflow.check", "POST", "/api/v2/leoflow/dags/check", WITH_ASSETS),
         ("public_leoflow.register", "POST", "/api/v2/leoflow/dags", msgspec.structs.replace(WITH_ASSETS, doc_md="new")),
         (
@@ -330,6 +353,8 @@ def _writes(ids: dict[str, str]) -> list[tuple[str, str, str, Any]]:
         ("own_callbacks.retry_callback", "POST", f"/leoflow/api/callbacks/{ids['callback_id']}/retry", None),
         (f"{changes}.dry_run_patch", "PATCH", f"{TASK}/dry_run", mark),
         (f"{changes}.dry_run_patch_mapped", "PATCH", f"{TASK}/-1/dry_run", mark),
+        (f"{changes}.dry_run_patch_group", "PATCH", f"{dag}/dagRuns/{DONE}/taskGroupInstances/g/dry_run", mark),
+        (f"{changes}.patch_task_group", "PATCH", f"{dag}/dagRuns/{DONE}/taskGroupInstances/g", mark),
         (f"{changes}.patch_task_instance", "PATCH", TASK, mark),
         (f"{changes}.patch_mapped_task_instance", "PATCH", f"{TASK}/-1", {"note": "mine"}),
         (
@@ -415,6 +440,7 @@ NOT_AUDITED = frozenset(
         "public_leoflow.check",
         "public_task_instance_changes.dry_run_patch",
         "public_task_instance_changes.dry_run_patch_mapped",
+        "public_task_instance_changes.dry_run_patch_group",
     }
 )
 """Changes nothing, or nothing that others see."""

@@ -96,7 +96,7 @@ def test_a_mark_leaves_out_what_is_in_the_state_already() -> None:
 def test_after_a_mark_failed_ones_downstream_go_on_but_not_the_marked() -> None:
     instances = _instances(a=S.FAILED, b=S.UPSTREAM_FAILED, c=S.UPSTREAM_FAILED, side=S.SUCCESS)
     marked = [instances[0], instances[1]]
-    assert {i.task_id for i in to_resume(SHAPE, instances, "a", marked)} == {"c"}
+    assert {i.task_id for i in to_resume(SHAPE, instances, ["a"], marked)} == {"c"}
 
 
 def test_live_instances_are_found() -> None:
