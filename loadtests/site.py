@@ -368,7 +368,7 @@ READS = (
     Read("tasks of a run", 4, _list("/api/v2/dags/{run}/taskInstances", limit=50, order_by="-id", cursor="")),
     Read("tasks of a run, counted", 3, _list("/api/v2/dags/{run}/taskInstances", limit=100)),
     Read("tasks of ~", 3, _list("/api/v2/dags/~/dagRuns/~/taskInstances", limit=50, order_by="-id", cursor="")),
-    Read("tasks of ~, counted", 2, _list("/api/v2/dags/~/dagRuns/~/taskInstances", limit=50)),
+    Read("tasks of ~, counted", 1, _list("/api/v2/dags/~/dagRuns/~/taskInstances", limit=50)),
     Read("tasks of ~, failed, counted", 2, _list("/api/v2/dags/~/dagRuns/~/taskInstances", limit=50, state="failed", order_by="-run_after")),
     Read("tasks of ~, running, counted", 1, _list("/api/v2/dags/~/dagRuns/~/taskInstances", limit=50, state="running")),
     Read("tasks of ~, by start", 1, _list("/api/v2/dags/~/dagRuns/~/taskInstances", limit=50, order_by="-start_date", cursor="")),

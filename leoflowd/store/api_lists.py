@@ -5,7 +5,7 @@ Called by the other `store.api_*` modules. A listing's `.sql` file holds the sta
 one off, which is then left out of the statement). Only names in `sortable` ever reach ORDER BY. NULLs come last in both
 directions, as in Airflow.
 
-A list of a large table has two more: `row_key`, the primary key of its rows, by which a page is chosen before anything
+A list of a large table has two more: `row_key`, a unique key of its rows, by which a page is chosen before anything
 else of its rows is read; and `narrow`, its source with LEFT JOINs to primary keys, which Postgres leaves out where
 neither filter nor order needs them.
 

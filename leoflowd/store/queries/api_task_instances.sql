@@ -29,7 +29,7 @@ FROM task_instance t JOIN dag_run r ON r.id = t.dag_run_id JOIN dag d ON d.dag_i
 JOIN dag_version v ON v.id = t.dag_version_id
 
 -- name: row_key
-t.dag_run_id, t.task_id, t.map_index
+t.id
 
 -- name: narrow
 FROM task_instance t LEFT JOIN dag_run r ON r.id = t.dag_run_id LEFT JOIN dag d ON d.dag_id = r.dag_id
