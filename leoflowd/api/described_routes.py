@@ -16,11 +16,11 @@ from typing import Any
 
 import msgspec
 
-from leoflowd.api import bodies, paging
+from leoflowd.api import bodies, live, paging
 
 OURS = "leoflowd.api."
-FOLLOWED_NOT = (bodies.__name__, paging.__name__)
-"""They read what their callers name."""
+FOLLOWED_NOT = (bodies.__name__, paging.__name__, live.__name__)
+"""They read what their callers name, or nothing of the query."""
 TEXT: Mapping[str, Any] = {"type": "string"}
 MOMENT: Mapping[str, Any] = {"type": "string", "format": "date-time"}
 COMPARISONS = ("gte", "gt", "lte", "lt")

@@ -59,6 +59,7 @@ RULES = (
     Rule('"max_active_runs".*>= 1', "a backfill of no runs at once never ends"),
     Rule("task_ids list should have at least 1 element", "Airflow's own sentence"),
     Rule('"port".*>= 0', "no port is below 0"),
+    Rule("only_failed and only_running both", "Airflow's own sentence"),
     Rule("Exactly one of dag_run_id or", "Airflow's own sentence"),
     Rule("Either both data_interval_start and data_interval_end", "Airflow's own sentence"),
     Rule("Input should be '~'", "the known id takes the place of the only one that is allowed"),

@@ -138,6 +138,8 @@ async def world(api_context: ApiContext, admin: Client, request: pytest.FixtureR
         backfill_id = await insert_backfill(conn, BACKFILL, START)
         first = await fetch_version(conn, DAG, 1)
         await canaries.start(conn, DAG, first.id, CanaryTerms(share=1), by="betrayed", now=START)
+        late = {"at": START - timedelta(minutes=1), "dag_id": DAG}
+        await conn.execute(b"UPDATE dag SET next_run_after = %(at)s WHERE dag_id = %(dag_id)s", late)
         errors = await _column(conn, b"SELECT id FROM import_error WHERE stack_trace = 'betrayed'")
     asset_id, alias_id = await _hide_an_asset(api_context)
     context = dataclasses.replace(api_context, pool=pool)
