@@ -44,7 +44,7 @@ class MemoryLogs:
         await trio.lowlevel.checkpoint()
         return self.contents.get(log, b"")[offset : offset + max_bytes]
 
-    async def delete_run(self, dag_id: str, run_id: str, *, dag_run_id: int) -> bool:
+    async def delete_run(self, dag_id: str, run_id: str, *, dag_run_id: int) -> None:
         await trio.lowlevel.checkpoint()
         deleted = (dag_id, run_id, dag_run_id)
         self.contents = {
@@ -52,7 +52,6 @@ class MemoryLogs:
             for log, content in self.contents.items()
             if (log.dag_id, log.run_id, log.dag_run_id) != deleted
         }
-        return True
 
     async def where(self, log: TryLog) -> str:
         await trio.lowlevel.checkpoint()
