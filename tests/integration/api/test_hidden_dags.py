@@ -240,7 +240,8 @@ async def test_no_list_shows_anything_of_a_hidden_dag(world: World) -> None:
             continue
         ones = (world.ids["wait_id"], world.ids["callback_id"], "/eventLogs/", "/importErrors/", "/v2/backfills/")
         is_one = any(name in path for name in ones)
-        is_one |= path.endswith((f"/assets/{world.ids['asset_id']}", f"/aliases/{world.ids['asset_alias_id']}"))
+        asset = f"/assets/{world.ids['asset_id']}"
+        is_one |= path.endswith((asset, f"{asset}/state-store", f"/aliases/{world.ids['asset_alias_id']}"))
         status, body = await _ask(world.restricted, path)
         assert status == (404 if is_one else 200), (endpoint, body)
         assert not _betrayal(body.replace(world.ids["wait_id"].encode(), b"")), (endpoint, body)
