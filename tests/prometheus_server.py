@@ -42,9 +42,9 @@ class Prometheus:
 
 @contextmanager
 def scraping(address: str, labels: dict[str, str], folder: Path) -> Iterator[Prometheus]:
-    """Each second, `host:port`; its samples get `labels`, as a ServiceMonitor's target gives them."""
+    """Each other second, `host:port`; its samples get `labels`, as a ServiceMonitor's target gives them."""
     config = {
-        "global": {"scrape_interval": "1s"},
+        "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
         "scrape_configs": [{"job_name": "leoflow", "static_configs": [{"targets": [address], "labels": labels}]}],
     }
     folder.mkdir()
