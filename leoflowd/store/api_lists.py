@@ -1,8 +1,8 @@
 """Lists as the API pages them: filters from a `.sql` file, order from a table of allowed columns, offset or cursor.
 
 Called by the other `store.api_*` modules. A listing's `.sql` file holds the statements `columns` (the answer's keys),
-`source` (FROM ...) and `filters` (conditions, one after an `AND` at the beginning of a line; a NULL parameter switches
-one off, which is then left out of the statement). Only names in `sortable` ever reach ORDER BY. NULLs come last in both
+`source` (FROM ...) and `filters` (conditions with AND between them; a NULL parameter switches one off, which is then
+left out of the statement). Only names in `sortable` ever reach ORDER BY. NULLs come last in both
 directions, as in Airflow.
 
 A list of a large table has two more: `row_key`, a unique key of its rows, by which a page is chosen before anything
@@ -134,18 +134,31 @@ class _Condition(msgspec.Struct, frozen=True):
 
 
 _SWITCH = re.compile(r"\((?P<flag>NOT )?%\((?P<name>\w+)\)s::\w+(?:\[\])?(?(flag)| IS NULL) OR ")
+_TOKEN = re.compile(r"[()]|\b(?:AND|OR)\b")
 
 
 @cache
 def _conditions(file: str) -> tuple[_Condition, ...]:
     text = re.sub(r"^--.*\n", "", statements(file).filters.decode(), flags=re.MULTILINE)
     found = []
-    for one in re.split(r"^AND ", text, flags=re.MULTILINE):
+    for one in _split(text):
         switch = _SWITCH.match(one)
-        found.append(
-            _Condition(_sql_of(one.strip()), switch["name"] if switch else "", bool(switch is None or switch["flag"]))
-        )
+        found.append(_Condition(_sql_of(one), switch["name"] if switch else "", bool(switch is None or switch["flag"])))
     return tuple(found)
+
+
+def _split(text: str) -> list[str]:
+    """At each AND that is in no parentheses. Raises `ValueError` for an OR that is in none: what begins with a switch
+    there would not be switched off by it alone."""
+    found, depth, begin = [], 0, 0
+    for token in _TOKEN.finditer(text):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        if token[0] == "OR" and depth == 0:
+            raise ValueError(f"an OR stands in no parentheses: {text[begin:]}")
+        if token[0] == "AND" and depth == 0:
+            found.append(text[begin : token.start()].strip())
+            begin = token.end()
+    return [*found, text[begin:].strip()]
 
 
 def _sql_of(text: Any) -> sql.SQL:
