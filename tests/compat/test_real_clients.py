@@ -125,17 +125,24 @@ def test_the_python_client_reads_and_writes_everything(served: Lite, api: Api) -
     assert told_by([python_of(PYTHON_CLIENT), HERE / "client_calls.py", served.url, token, DAG_ID]) == {}
 
 
+KEYS = {"connections": "connection_id", "variables": "key", "pools": "name"}
+
+
 @pytest.fixture
-def own_connections(api: Api) -> Iterator[None]:
-    """The Lite has many tests: connections that are made here are none that another one finds."""
+def own_settings(api: Api) -> Iterator[None]:
+    """The Lite has many tests: what is made here is nothing that another one finds."""
 
-    def ids() -> set[str]:
-        return {one["connection_id"] for one in api.call("GET", "/connections", params={"limit": 100})["connections"]}
+    def paths() -> set[str]:
+        return {
+            f"/{kind}/{one[key]}"
+            for kind, key in KEYS.items()
+            for one in api.call("GET", f"/{kind}", params={"limit": 100})[kind]
+        }
 
-    before = ids()
+    before = paths()
     yield
-    for connection_id in ids() - before:
-        api.call("DELETE", f"/connections/{connection_id}")
+    for path in paths() - before:
+        api.call("DELETE", path)
 
 
 @pytest.fixture
@@ -154,7 +161,7 @@ def broken(served: Lite, api: Api) -> Iterator[int]:
     wait_until(lambda: not errors(), within_s=60, what="no import error")
 
 
-@pytest.mark.usefixtures("own_connections")
+@pytest.mark.usefixtures("own_settings")
 def test_airflowctl_does_everything_that_it_can(served: Lite, api: Api, broken: int, tmp_path: Path) -> None:
     """All of its commands; those that fail by a defect of its own fail in just that way."""
     run_id = api.trigger(DAG_ID)

@@ -242,7 +242,8 @@ async def test_a_pod_that_waits_for_a_node_is_asked_for_once(cluster: Cluster, d
     """The scheduler's sweep launches again what is still queued: of a thousand such pods a storm of its own."""
     spec = daemon.launch()
     await appears(cluster, spec)
-    await until(lambda: daemon.watcher.has_pod(spec.try_id))
+    # seen by the watch, and the answer to its creation has come
+    await until(lambda: daemon.watcher.has_pod(spec.try_id) and not daemon.launcher.statistics().creating)
     for _ in range(3):
         daemon.launch_again(spec)
     after = daemon.launch("after")
