@@ -117,6 +117,7 @@ def test_a_killed_agent_takes_its_tries_along_and_the_next_one_reports_them_lost
                 await plane.launch(each)
             await plane.wait_for(lambda: "Outcome" in world.facts.of(finished.try_id).messages)
             pids = [int(pid) for pid in (await appears(world.path("pids"))).split()]
+            await plane.wait_for(lambda: "first" in world.facts.of(spec.try_id).events)
             kill(agent.pid)
             await agent.wait()
             await gone(pids[0])
