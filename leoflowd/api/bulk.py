@@ -89,6 +89,27 @@ async def carry_out(body: BulkBody[B], things: Things[B]) -> Response:
     return json_answer({name: results.get(name) for name in ("create", "update", "delete")})
 
 
+async def carry_out_each(
+    body: BulkBody[B], plural: str, do: Callable[[BulkUpdate[B] | BulkDelete[B], str | B], Awaitable[list[str]]]
+) -> Response:
+    """The BulkResponse of what is changed one by one, each in the transaction of its own `do`: a request over many dag
+    runs holds the locks of one at a time. `do` answers the names that were touched; there is nothing to make here."""
+    results: dict[str, BulkActionResponse] = {}
+    for action in body.actions:
+        name = str(action.__struct_config__.tag)
+        result = results.setdefault(name, BulkActionResponse(success=[], errors=[]))
+        if isinstance(action, BulkCreate):
+            result.errors.append({"error": f"{plural} bulk create is not supported", "status_code": 405})
+            continue
+        for entity in action.entities:
+            try:
+                result.success += await do(action, entity)
+            except LeoflowError as error:
+                if not (isinstance(error, NotFound) and action.action_on_non_existence == "skip"):
+                    result.errors.append({"error": str(error), "status_code": status_of(error)})
+    return json_answer({name: results.get(name) for name in ("create", "update", "delete")})
+
+
 async def _carry_out(conn: Conn, action: BulkCreate[B] | BulkUpdate[B] | BulkDelete[B], things: Things[B]) -> list[str]:
     """The names that were touched, in the order of the request."""
     names = [things.name_of(entity) for entity in action.entities]

@@ -14,15 +14,14 @@ import msgspec
 from quart import Blueprint, Response
 
 from leoflowd.api import auth, bulk
-from leoflowd.api.answers import collection, json_answer
+from leoflowd.api.answers import collection
 from leoflowd.api.bodies import read_body
-from leoflowd.api.bulk import BulkActionResponse, BulkBody, BulkCreate, BulkUpdate
+from leoflowd.api.bulk import BulkBody, BulkDelete, BulkUpdate
 from leoflowd.api.context import lane
 from leoflowd.api.problems import BadRequest
 from leoflowd.api.public import dag_runs as one_run
 from leoflowd.api.public.dag_runs import DagRunClearBody, DagRunPatchBody
 from leoflowd.api.rights import ALL
-from leoflowd.contract.errors import LeoflowError, NotFound
 from leoflowd.store import api_dag_runs, dag_runs
 
 blueprint = Blueprint("public_dag_runs_bulk", __name__)
@@ -33,6 +32,10 @@ PARTITIONS = ("partition_key", "partition_date_start", "partition_date_end")
 class BulkDagRunBody(DagRunPatchBody, frozen=True, kw_only=True):
     dag_run_id: str
     dag_id: str | None = None
+
+
+Entity = str | BulkDagRunBody
+Action = BulkUpdate[BulkDagRunBody] | BulkDelete[BulkDagRunBody]
 
 
 class ClearDagRunsBody(DagRunClearBody, frozen=True, kw_only=True):
@@ -46,28 +49,19 @@ class ClearDagRunsBody(DagRunClearBody, frozen=True, kw_only=True):
 async def bulk_dag_runs(dag_id: str) -> Response:
     """A BulkResponse: `dag.run` of all that was changed, and an error for each entity that was not."""
     body = await read_body(BulkBody[BulkDagRunBody], bulk.BODY_MAX_BYTES)
-    results: dict[str, BulkActionResponse] = {}
-    for action in body.actions:
-        name = str(action.__struct_config__.tag)
-        result = results.setdefault(name, BulkActionResponse(success=[], errors=[]))
-        if isinstance(action, BulkCreate):
-            result.errors.append({"error": "Dag runs bulk create is not supported", "status_code": 405})
-            continue
-        for entity in action.entities:
-            try:
-                dag, run_id = _place(dag_id, entity)
-                auth.check_dag(dag)
-                async with lane().transaction() as conn:
-                    if isinstance(action, BulkUpdate):
-                        assert isinstance(entity, BulkDagRunBody)
-                        await one_run.change_run(conn, dag, run_id, entity, action.update_mask)
-                    else:
-                        await one_run.remove_run(conn, dag, run_id)
-                result.success.append(f"{dag}.{run_id}")
-            except LeoflowError as error:
-                if not (isinstance(error, NotFound) and action.action_on_non_existence == "skip"):
-                    result.errors.append({"error": str(error), "status_code": bulk.status_of(error)})
-    return json_answer({name: results.get(name) for name in ("create", "update", "delete")})
+
+    async def change(action: Action, entity: Entity) -> list[str]:
+        dag, run_id = _place(dag_id, entity)
+        auth.check_dag(dag)
+        async with lane().transaction() as conn:
+            if isinstance(action, BulkUpdate):
+                assert isinstance(entity, BulkDagRunBody)
+                await one_run.change_run(conn, dag, run_id, entity, action.update_mask)
+            else:
+                await one_run.remove_run(conn, dag, run_id)
+        return [f"{dag}.{run_id}"]
+
+    return await bulk.carry_out_each(body, "Dag runs", change)
 
 
 @blueprint.post("/api/v2/dags/<dag_id>/clearDagRuns")
@@ -109,7 +103,7 @@ def _each(dag_id: str, entities: Sequence[BulkDagRunBody]) -> Iterator[tuple[str
         yield _place(dag_id, entity)
 
 
-def _place(dag_id: str, entity: str | BulkDagRunBody) -> tuple[str, str]:
+def _place(dag_id: str, entity: Entity) -> tuple[str, str]:
     """Raises `BadRequest` where path and entity do not say together which DAG is meant."""
     run_id, named = (entity, None) if isinstance(entity, str) else (entity.dag_run_id, entity.dag_id)
     if dag_id == ALL:

@@ -9,15 +9,14 @@ import msgspec
 from quart import Blueprint, Response
 
 from leoflowd.api import auth, bulk
-from leoflowd.api.answers import json_answer
 from leoflowd.api.bodies import read_body
-from leoflowd.api.bulk import BulkActionResponse, BulkBody, BulkCreate, BulkDelete, BulkUpdate
+from leoflowd.api.bulk import BulkBody, BulkDelete, BulkUpdate
 from leoflowd.api.context import lane
 from leoflowd.api.paging import every
 from leoflowd.api.problems import BadRequest
 from leoflowd.api.public.task_instance_changes import PatchBody, change_instances, remove_instance
 from leoflowd.api.rights import ALL
-from leoflowd.contract.errors import LeoflowError, NotFound
+from leoflowd.contract.errors import NotFound
 from leoflowd.store import api_task_instances, dag_runs
 
 blueprint = Blueprint("public_task_instances_bulk", __name__)
@@ -32,6 +31,7 @@ class BulkTaskInstanceBody(PatchBody, frozen=True, kw_only=True):
 
 
 Entity = str | BulkTaskInstanceBody
+Action = BulkUpdate[BulkTaskInstanceBody] | BulkDelete[BulkTaskInstanceBody]
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -48,20 +48,11 @@ class Place(msgspec.Struct, frozen=True):
 async def bulk_task_instances(dag_id: str, run_id: str) -> Response:
     """A BulkResponse: `dag.run.task[map_index]` of all that was changed, and an error for each entity that was not."""
     body = await read_body(BulkBody[BulkTaskInstanceBody], bulk.BODY_MAX_BYTES)
-    results: dict[str, BulkActionResponse] = {}
-    for action in body.actions:
-        name = str(action.__struct_config__.tag)
-        result = results.setdefault(name, BulkActionResponse(success=[], errors=[]))
-        if isinstance(action, BulkCreate):
-            result.errors.append({"error": "Task instances bulk create is not supported", "status_code": 405})
-            continue
-        for entity in action.entities:
-            try:
-                result.success += await _carry_out(action, entity, _place(entity, every(dag_id), every(run_id)))
-            except LeoflowError as error:
-                if not (isinstance(error, NotFound) and action.action_on_non_existence == "skip"):
-                    result.errors.append({"error": str(error), "status_code": bulk.status_of(error)})
-    return json_answer({name: results.get(name) for name in ("create", "update", "delete")})
+
+    async def change(action: Action, entity: Entity) -> list[str]:
+        return await _carry_out(action, entity, _place(entity, every(dag_id), every(run_id)))
+
+    return await bulk.carry_out_each(body, "Task instances", change)
 
 
 def _place(entity: Entity, dag_id: str | None, run_id: str | None) -> Place:
@@ -76,9 +67,7 @@ def _place(entity: Entity, dag_id: str | None, run_id: str | None) -> Place:
     return Place(dag_id, run_id, task_id, map_index)
 
 
-async def _carry_out(
-    action: BulkUpdate[BulkTaskInstanceBody] | BulkDelete[BulkTaskInstanceBody], entity: Entity, place: Place
-) -> list[str]:
+async def _carry_out(action: Action, entity: Entity, place: Place) -> list[str]:
     """The names of what was changed, in one transaction. Raises `LeoflowError`: nothing was."""
     auth.check_dag(place.dag_id)
     async with lane().transaction() as conn:
