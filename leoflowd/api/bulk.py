@@ -101,6 +101,12 @@ async def carry_out_each(
         if isinstance(action, BulkCreate):
             result.errors.append({"error": f"{plural} bulk create is not supported", "status_code": 405})
             continue
+        try:
+            if isinstance(action, BulkUpdate):
+                _known_mask(action.update_mask, action.entities)
+        except Invalid as error:
+            result.errors.append({"error": str(error), "status_code": status_of(error)})
+            continue
         for entity in action.entities:
             try:
                 result.success += await do(action, entity)

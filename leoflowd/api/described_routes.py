@@ -175,7 +175,7 @@ def _parameters(method: str, name: str, call: ast.Call, function: FunctionType) 
         case "order_by":
             return {"order_by": {"type": "array", "items": TEXT, "maxItems": paging.MAX_ORDER_BY}}
         case _:
-            return {}  # `check` and `has` read nothing new
+            return {}  # `check`, `has` and `refuse` read nothing new
 
 
 def _default(call: ast.Call) -> dict[str, Any]:

@@ -130,6 +130,12 @@ class Query:
             f"{name}_like": like_prefix(self.text(f"{name}_prefix_pattern")),
         }
 
+    def refuse(self, *names: str) -> None:
+        """Parameters of newer documents of Airflow's that are not honoured here. Raises `BadRequest`."""
+        found = [name for name in names if self.has(name)]
+        if found:
+            raise BadRequest(f"{', '.join(found)} is not there yet; leave it out")
+
     def page(self) -> tuple[int, int]:
         """(limit, offset); also raises what the other parameters got wrong."""
         limit = self.integer("limit", DEFAULT_LIMIT, minimum=0)

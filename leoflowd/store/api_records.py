@@ -59,7 +59,9 @@ IMPORT_ERRORS = DagListing(
         "stacktrace": Column("e.stack_trace", "text"),
     },
 )
-NO_IMPORT_ERROR_FILTERS: dict[str, Any] = {"id": None, "filename_ilike": None, "filename_like": None}
+NO_IMPORT_ERROR_FILTERS: dict[str, Any] = dict.fromkeys(
+    ("id", "filename", "bundle_name", "filename_ilike", "filename_like")
+)
 
 MISSING_POOLS_MAX = 100
 """That one answer names: people read it."""

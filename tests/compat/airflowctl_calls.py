@@ -35,24 +35,26 @@ def run(*command: str) -> tuple[int, str]:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
             sys.argv = ["airflowctl", *command]
-            os._exit(_ended())
+            code = 1
+            try:
+                code = _ended()
+            finally:  # whatever it raised: behind the fork nothing of this script may go on
+                if error := sys.exc_info()[1]:
+                    traceback.print_exception(error)
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
         _, status = os.waitpid(child, 0)
         output.seek(0)
         return os.waitstatus_to_exitcode(status), COLOURS.sub("", output.read().decode())
 
 
 def _ended() -> int:
-    code = 0
     try:
         airflowctl()
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 def call(command: str, *arguments: object, says: str = "") -> str:

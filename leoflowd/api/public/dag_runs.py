@@ -95,6 +95,7 @@ class DagRunsBatchBody(StrictBody, frozen=True, kw_only=True):
 @blueprint.get("/api/v2/dags/<dag_id>/dagRuns")
 async def list_dag_runs(dag_id: str) -> Response:
     query = Query()
+    query.refuse("partition_date_gte", "partition_date_lte")
     filters = {"dag_id": every(dag_id), **_filters(query)}
     limit, offset = query.page()
     order_by = query.order_by() or ["id"]

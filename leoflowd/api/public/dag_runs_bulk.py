@@ -80,9 +80,10 @@ async def clear_dag_runs(dag_id: str) -> Response:
             rows += await one_run.list_cleared(conn, dag, run_id, body) if body.dry_run else ()
     if body.dry_run:
         return collection("task_instances", rows, len(rows))
+    own = DagRunClearBody(**{name: getattr(body, name) for name in DagRunClearBody.__struct_fields__})
     for dag, run_id in places:
         async with lane().transaction() as conn:
-            await one_run.clear_run(conn, dag, run_id, body)
+            await one_run.clear_run(conn, dag, run_id, own)  # its row of the audit log names no other runs
             rows.append(await api_dag_runs.fetch_dag_run_answer(conn, dag, run_id))
     return collection("dag_runs", rows, len(rows))
 

@@ -53,7 +53,11 @@ async def get_event_log(event_log_id: str) -> Response:
 @blueprint.get("/api/v2/importErrors")
 async def list_import_errors() -> Response:
     query = Query()
-    filters = query.patterns("filename")
+    filters = {
+        **query.patterns("filename"),
+        "filename": query.text("filename"),
+        "bundle_name": query.text("bundle_name"),
+    }
     limit, offset = query.page()
     async with lane().connection() as conn:
         rows, total = await api_records.list_import_errors(

@@ -36,6 +36,7 @@ ALERT_ORDERINGS = {"id": b"", "created_at": b"", "name": b""}
 async def list_deadlines(dag_id: str, run_id: str) -> Response:
     """Those that were met are gone, as in Airflow. `~` is any DAG, or any run."""
     query = Query()
+    query.refuse(*(f"last_updated_at_{one}" for one in ("gte", "gt", "lte", "lt")))
     limit, offset = query.page()
     order_by = read_order(query, deadlines.ORDERINGS, "deadline_time")
     filters = {"missed": query.boolean("missed"), **query.range("deadline_time")}

@@ -13,5 +13,7 @@ AND NOT EXISTS (SELECT FROM dag d WHERE d.bundle_name = e.bundle_name AND d.rela
 
 -- name: filters
 (%(id)s::bigint IS NULL OR e.id = %(id)s)
+AND (%(filename)s::text IS NULL OR e.filename = %(filename)s)
+AND (%(bundle_name)s::text IS NULL OR e.bundle_name = %(bundle_name)s)
 AND (%(filename_ilike)s::text[] IS NULL OR e.filename ILIKE ANY (%(filename_ilike)s))
 AND (%(filename_like)s::text[] IS NULL OR e.filename LIKE ANY (%(filename_like)s))

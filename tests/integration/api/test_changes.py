@@ -422,6 +422,9 @@ async def test_many_runs_are_cleared_if_all_of_them_are_there(seeded: Client) ->
     assert (await seeded.get(f"{RUNS}/{DONE}"))["state"] == "success"
     cleared = await seeded.send("POST", "/api/v2/dags/~/clearDagRuns", _everywhere(named) | {"dry_run": False})
     assert [(run["dag_run_id"], run["state"]) for run in cleared["dag_runs"]] == [(DONE, "queued"), (BROKEN, "queued")]
+    logged = (await seeded.get("/api/v2/eventLogs?event=clear_dag_run"))["event_logs"]
+    assert len(logged) == 2
+    assert all("dag_runs" not in event["extra"] for event in logged)
 
 
 def _everywhere(body: dict[str, Any]) -> dict[str, Any]:
@@ -464,7 +467,32 @@ async def test_many_runs_are_marked_noted_and_deleted_each_by_itself(seeded: Cli
     run = await seeded.get(f"{RUNS}/{DONE}")
     assert (run["note"], run["state"]) == ("x", "success")
     assert (await seeded.call("GET", f"{RUNS}/{BROKEN}")).status_code == 404
+    wrong = {"action": "update", "entities": [{"dag_run_id": DONE, "note": "z"}], "update_mask": ["notes"]}
+    refused = (await seeded.send("PATCH", RUNS, {"actions": [wrong]}))["update"]
+    assert (refused["success"], refused["errors"][0]["status_code"]) == ([], 422)
     everywhere = await seeded.send(
         "PATCH", "/api/v2/dags/~/dagRuns", {"actions": [{"action": "delete", "entities": [DONE]}]}
     )
     assert [one["status_code"] for one in everywhere["delete"]["errors"]] == [400]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{RUNS}?partition_date_gte=2026-11-01",
+        "/ui/dags/~/dagRuns/~/deadlines?last_updated_at_lt=2026-11-01T00:00:00Z",
+    ],
+)
+async def test_a_filter_that_is_not_there_is_refused_and_not_ignored(seeded: Client, path: str) -> None:
+    answer = await seeded.call("GET", path)
+    assert (answer.status_code, "is not there yet" in (await answer.get_json())["detail"]) == (400, True)
+
+
+async def test_import_errors_are_found_by_file_and_bundle(seeded: Client) -> None:
+    (known,) = (await seeded.get("/api/v2/importErrors"))["import_errors"]
+    for query, count in (
+        (f"filename={known['filename']}&bundle_name={known['bundle_name']}", 1),
+        (f"filename={known['filename'][:-1]}", 0),
+        ("bundle_name=other", 0),
+    ):
+        assert (await seeded.get(f"/api/v2/importErrors?{query}"))["total_entries"] == count, query

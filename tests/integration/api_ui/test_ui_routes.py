@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 from typing import Any
 
 import msgspec
 import pytest
+from quart_trio import QuartTrio
 
+from leoflowd.api.app import create_app
+from leoflowd.api.context import context
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.deadline_spec import DeadlineSpec
 from leoflowd.contract.states import DagRunType
 from leoflowd.store.dag_runs import fetch_dag_run
 from leoflowd.store.database import Database
+from tests.conftest import unpacked_ui
 from tests.integration.api.api_client import Client
 from tests.integration.api_ui.conftest import Check
 from tests.integration.api_ui.ui_seed import (
@@ -45,10 +50,21 @@ class TestShell:
         assert config["external_log_name"] is None
 
     async def test_menus_and_me(self, admin: Client, check: Check) -> None:
-        check("MenuItemCollectionResponse", await admin.get("/ui/auth/menus"))
+        menus = await admin.get("/ui/auth/menus")
+        check("MenuItemCollectionResponse", menus)
+        assert "Deadlines" not in menus["authorized_menu_items"], "a page that this build does not have"
         me = await admin.get("/ui/auth/me")
         check("AuthenticatedMeResponse", me)
         assert me["username"] == "admin"
+
+    async def test_a_newer_build_has_a_page_more(self, app: QuartTrio, admin: Client) -> None:
+        async with app.app_context():
+            ctx = context()
+        newer = msgspec.structs.replace(ctx.config, ui_dir=unpacked_ui("3.3.2"))
+        menus = await Client(create_app(dataclasses.replace(ctx, config=newer)), token=admin.token).get(
+            "/ui/auth/menus"
+        )
+        assert "Deadlines" in menus["authorized_menu_items"]
 
     async def test_a_token_for_scripts_works(self, admin: Client, check: Check) -> None:
         granted = await admin.send("POST", "/ui/auth/token", {"token_type": "cli"})
