@@ -293,17 +293,28 @@ class Api:
         return answer.json() if answer.content else None
 
     def wait_for_dags(self, *dag_ids: str, within_s: float = 120.0) -> None:
-        """Until the workspace watcher registered them all; an import error ends the wait with its text."""
+        """Until the workspace watcher registered them all; an import error of one of their folders ends the wait.
+
+        Another folder may be broken meanwhile: its text is told only when the wait was in vain.
+        """
+        told: dict[str, str] = {}
 
         def all_there() -> bool:
-            have: set[str] = {dag["dag_id"] for dag in self.call("GET", "/dags", params={"limit": 100})["dags"]}
+            missing = set(dag_ids) - {dag["dag_id"] for dag in self.call("GET", "/dags", params={"limit": 100})["dags"]}
             errors = self.call("GET", "/importErrors", params={"limit": 100})["import_errors"]
-            if errors and not have >= set(dag_ids):
-                told = "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors)
-                raise LiteError(f"DAGs {sorted(set(dag_ids) - have)} are missing, and there are import errors:\n{told}")
-            return have >= set(dag_ids)
+            told.clear()
+            told.update((error["filename"], error["stack_trace"]) for error in errors)
+            for filename, trace in told.items():
+                if filename.partition("/")[0] in missing:
+                    raise LiteError(f"DAGs {sorted(missing)} are missing; {filename}: {trace}")
+            return not missing
 
-        wait_until(all_there, within_s=within_s, what=f"DAGs {', '.join(dag_ids)}")
+        try:
+            wait_until(all_there, within_s=within_s, what=f"DAGs {', '.join(dag_ids)}")
+        except LiteError as error:
+            for filename, trace in told.items():
+                error.add_note(f"import error of {filename}: {trace}")
+            raise
 
     def unpause(self, *dag_ids: str) -> None:
         for dag_id in dag_ids:
