@@ -8,11 +8,9 @@ no room is dropped and comes again with its sweep.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from itertools import accumulate
 from typing import Protocol
 
 import msgspec
@@ -25,6 +23,7 @@ from leoflowd.contract.dispatch import Dispatch
 from leoflowd.contract.errors import KubeUnavailable, StoreUnavailable
 from leoflowd.contract.executors import Executor
 from leoflowd.contract.staging import Staging
+from leoflowd.core.delays import DelayCounts, Delays
 from leoflowd.core.pod_outcome import NotNeeded, PodLimits, judge
 from leoflowd.core.pod_wishes import PodRefused
 from leoflowd.kube.api import KubeRefused
@@ -43,7 +42,6 @@ QUOTA_PAUSE_S = 2.0
 PAUSE_MAX_S = 60.0
 """Whatever the API server asks for."""
 WORTH_A_WORD_S = 20.0
-DELAYS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 REMEMBERED = 10_000
 """Tries that were asked for in this term; one that is forgotten costs at most a pod that runs nothing."""
 
@@ -72,9 +70,8 @@ class LauncherStatistics(msgspec.Struct, frozen=True):
     """For lack of room; their tries are launched again."""
     pauses: int
     paused_because: str
-    delays: dict[str, int]
-    """Of those created: how many were asked for within so many seconds after they were decided, up to `+Inf`."""
-    delay_sum_s: float
+    delays: DelayCounts
+    """Of those created: from the decision until they were asked for."""
 
 
 class PodLauncher(Executor):
@@ -117,8 +114,7 @@ class PodLauncher(Executor):
         self._faults = 0
         self._paused_since: float | None = None
         self._paused_because = ""
-        self._delays = [0] * (len(DELAYS_S) + 1)
-        self._delay_sum_s = 0.0
+        self._delays = Delays()
         self._created = self._found = self._refused = self._dropped = self._pauses = 0
 
     def statistics(self) -> LauncherStatistics:
@@ -131,8 +127,7 @@ class PodLauncher(Executor):
             dropped=self._dropped,
             pauses=self._pauses,
             paused_because=self._paused_because,
-            delays=dict(zip((*map(str, DELAYS_S), "+Inf"), accumulate(self._delays), strict=True)),
-            delay_sum_s=self._delay_sum_s,
+            delays=self._delays.counts(),
         )
 
     def complaint(self) -> str | None:
@@ -224,9 +219,7 @@ class PodLauncher(Executor):
             return await self._after_refusal(dispatch, refused)
         self._created += 1
         if dispatch.queued_at is not None:
-            delay_s = max(0.0, (asked_at - dispatch.queued_at).total_seconds())
-            self._delays[bisect_left(DELAYS_S, delay_s)] += 1
-            self._delay_sum_s += delay_s
+            self._delays.add((asked_at - dispatch.queued_at).total_seconds())
         self._went_well()
         return True
 

@@ -17,6 +17,7 @@ from leoflowd import telemetry
 from leoflowd.contract.dag_spec import ContinuousTimetable, CustomTimetable, DagSpec
 from leoflowd.contract.errors import Conflict, StoreUnavailable
 from leoflowd.contract.states import DagRunType, TriggeredBy
+from leoflowd.core.delays import DelayCounts, Delays
 from leoflowd.core.timetable import RunSlot, next_run, ran_out, run_id_of_slot, time_restriction
 from leoflowd.scheduler.asset_runs import start_asset_runs
 from leoflowd.store import dag_runs, dags
@@ -39,6 +40,8 @@ class ClockStatistics(msgspec.Struct, frozen=True):
     next_run_after: datetime | None
     failed: int
     looks: int
+    delays: DelayCounts
+    """From the moment that a run was due until it was made, of those that nothing but this daemon held back."""
 
 
 class TimetableClock:
@@ -51,9 +54,13 @@ class TimetableClock:
         self._failed = 0
         self._looks = 0
         self._next: datetime | None = None
+        self._delays = Delays()
+        self._held: set[str] = set()
+        """DAGs whose next run a pause, `max_active_runs` or the years before their first day hold back: its delay is
+        nobody's fault."""
 
     def statistics(self) -> ClockStatistics:
-        return ClockStatistics(self._created, self._next, self._failed, self._looks)
+        return ClockStatistics(self._created, self._next, self._failed, self._looks, self._delays.counts())
 
     def look_at(self, dag_id: str | None) -> None:
         """Something about this DAG (None: any of them) may have changed what is due."""
@@ -124,6 +131,7 @@ class TimetableClock:
 
     async def _advance(self, row: NextRun, now: datetime) -> datetime | None:
         """Create what is due, at most up to `max_active_runs`; when to look at this DAG again."""
+        made_for: list[RunSlot] = []
         async with self._db.scheduler.transaction() as conn:
             version = await dags.fetch_version_by_id(conn, row.version_id)
             if isinstance(version.spec.timetable, CustomTimetable):
@@ -145,6 +153,7 @@ class TimetableClock:
                     async with conn.transaction():
                         await _insert_run(conn, version, slot, now)
                     self._created += 1
+                    made_for.append(slot)
                     log.info(
                         "dag_run_created",
                         dag_id=row.dag_id,
@@ -157,13 +166,26 @@ class TimetableClock:
                 last, slot = slot, _next_slot(spec, slot, now)
             if slot is not None or row.has_next:
                 await _write_next(conn, row.dag_id, slot)
+        is_due = slot is not None and slot.run_after <= now
+        self._measure(row, made_for, is_held=row.is_paused or (is_due and not _has_room(spec, active)), is_due=is_due)
         if slot is None and ran_out(spec.timetable, now):
             log.warning(
                 "timetable_ran_out", dag_id=row.dag_id, todo="compile it again: save its file, or `leoflow push`"
             )
-        if slot is None or row.is_paused or (slot.run_after <= now and not _has_room(spec, active)):
+        if slot is None or row.is_paused or (is_due and not _has_room(spec, active)):
             return None
         return slot.run_after
+
+    def _measure(self, row: NextRun, made_for: list[RunSlot], *, is_held: bool, is_due: bool) -> None:
+        """`is_due`: there is more to be made. What no row announced is the past of a new DAG or schedule."""
+        at, announced = self._now(), None if row.dag_id in self._held else row.next_run_after
+        for slot in made_for:
+            if announced is not None and slot.run_after >= announced:
+                self._delays.add((at - slot.run_after).total_seconds())
+        if is_held or (is_due and announced is None):
+            self._held.add(row.dag_id)
+        else:
+            self._held.discard(row.dag_id)
 
 
 async def _write_next(conn: Connection, dag_id: str, slot: RunSlot | None) -> None:

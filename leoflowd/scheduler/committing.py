@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from leoflowd import telemetry
+from leoflowd.contract.states import TaskInstanceState
+from leoflowd.core.delays import Delays
 from leoflowd.scheduler.aside import SetAside
 from leoflowd.scheduler.draft import Draft, batch_of
 from leoflowd.scheduler.views import Views
 from leoflowd.store.content_errors import CONTENT_ERRORS
 from leoflowd.store.database import Database
-from leoflowd.store.transitions import StaleViews, write_batch
+from leoflowd.store.transitions import InstanceWrite, StaleViews, write_batch
 
 log = telemetry.get_logger(__name__)
 
@@ -22,6 +24,8 @@ class Committing:
         self._aside = aside
         self._term = term
         self.steps = self.transitions = self.stale = self.refused = 0
+        self.start_delays = Delays()
+        """From the decision that a try is launched until it began."""
 
     async def commit(self, draft: Draft) -> None:
         """What cannot be committed leaves the draft: as stale, to be decided again, or set aside."""
@@ -67,4 +71,11 @@ class Committing:
         draft.waiting_dags |= waiting
         self.steps += 1
         self.transitions += len(batch.instances)
+        for write in batch.instances:
+            self._note_start(write)
         self._aside.note_committed(dag_run_ids)
+
+    def _note_start(self, write: InstanceWrite) -> None:
+        queued_at, began_at = write.before.queued_at, write.after.start_date
+        if write.before.state == TaskInstanceState.QUEUED and queued_at and began_at and began_at >= queued_at:
+            self.start_delays.add((began_at - queued_at).total_seconds())

@@ -22,6 +22,7 @@ from leoflowd.config import SchedulerConfig
 from leoflowd.contract.states import FINISHED, DagRunState
 from leoflowd.contract.waits import Waits
 from leoflowd.core.dag_run_plan import is_held_by_the_past
+from leoflowd.core.delays import DelayCounts
 from leoflowd.scheduler.aside import SetAside
 from leoflowd.scheduler.committing import Committing
 from leoflowd.scheduler.deciding import Deciding
@@ -63,6 +64,7 @@ class SchedulerStatistics(msgspec.Struct, frozen=True):
     dropped_launches: int
     quarantined_runs: int
     next_timer: datetime | None
+    start_delays: DelayCounts
 
 
 class Scheduler:
@@ -118,6 +120,7 @@ class Scheduler:
             dropped_launches=self._effects.dropped_launches,
             quarantined_runs=len(self._aside),
             next_timer=self._views.next_timer(),
+            start_delays=self._committing.start_delays.counts(),
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

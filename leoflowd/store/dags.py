@@ -70,6 +70,7 @@ class NextRun(msgspec.Struct, frozen=True):
     """Of the newest run that the timetable started for a partition."""
     has_next: bool
     """Its row says when it runs next."""
+    next_run_after: datetime | None
     active_runs: int
 
     @property

@@ -43,7 +43,8 @@ class Reading(msgspec.Struct, frozen=True):
 
     field: str
     name: str
-    kind: Literal["gauge", "counter"]
+    kind: Literal["gauge", "counter", "histogram"]
+    """A histogram's field is a `DelayCounts`."""
     help: str
 
 
@@ -59,10 +60,19 @@ READINGS: Mapping[str, tuple[Reading, ...]] = {
         Reading("transitions", "leoflow_scheduler_transitions", "counter", "State moves of task instances"),
         Reading("stale_steps", "leoflow_scheduler_stale_steps", "counter", "Steps that found a newer revision"),
         Reading("quarantined_runs", "leoflow_scheduler_quarantined_dag_runs", "gauge", "Dag runs set aside by a fault"),
+        Reading(
+            "start_delays", "leoflow_scheduler_start_delay_seconds", "histogram", "From a try's launch to its start"
+        ),
     ),
     "timetable clock": (
         Reading("created", "leoflow_clock_dag_runs_created", "counter", "Dag runs made by timetables"),
         Reading("failed", "leoflow_clock_failures", "counter", "Timetables that could not be evaluated"),
+        Reading(
+            "delays",
+            "leoflow_clock_dag_run_delay_seconds",
+            "histogram",
+            "From when a dag run was due until it was made",
+        ),
     ),
     "callbacks": (
         Reading("launched", "leoflow_callbacks_launched", "counter", "Processes of callbacks that were launched"),
@@ -121,6 +131,12 @@ READINGS: Mapping[str, tuple[Reading, ...]] = {
         Reading("launcher.found", "leoflow_pods_found", "counter", "Launches of tries that had a pod already"),
         Reading("launcher.refused", "leoflow_pods_refused", "counter", "Tries that can have no pod"),
         Reading("launcher.pauses", "leoflow_pods_pauses", "counter", "Times that the API server had creating wait"),
+        Reading(
+            "launcher.delays",
+            "leoflow_pods_create_delay_seconds",
+            "histogram",
+            "From a try's decision to the request for its pod",
+        ),
     ),
     "workspace": (
         Reading("dags", "leoflow_workspace_dags", "gauge", "DAGs registered from the workspace"),
@@ -272,9 +288,15 @@ def _of_tree(nodes: Iterable[dict[str, Any]]) -> Iterator[Metric]:
 
 def _of_record(readings: Iterable[Reading], statistics: Any) -> Iterator[Metric]:
     for reading in readings if isinstance(statistics, dict) else ():
-        family = _family(reading)
-        family.add_metric([], float(reduce(getitem, reading.field.split("."), statistics)))
-        yield family
+        value = reduce(getitem, reading.field.split("."), statistics)
+        if reading.kind == "histogram":
+            delays = HistogramMetricFamily(reading.name, reading.help)
+            delays.add_metric([], list(value["up_to"].items()), value["sum_s"])
+            yield delays
+        else:
+            family = _family(reading)
+            family.add_metric([], float(value))
+            yield family
 
 
 def _of_pods(statistics: dict[str, Any]) -> Iterator[Metric]:
@@ -282,12 +304,6 @@ def _of_pods(statistics: dict[str, Any]) -> Iterator[Metric]:
     for reason, count in statistics["watcher"]["ended"].items():
         ends.add_metric([reason], count)
     yield ends
-    launcher = statistics["launcher"]
-    delays = HistogramMetricFamily(
-        "leoflow_pods_create_delay_seconds", "From a try's decision to the request for its pod"
-    )
-    delays.add_metric([], list(launcher["delays"].items()), launcher["delay_sum_s"])
-    yield delays
 
 
 def _of_lanes(lanes: Iterable[dict[str, Any]]) -> Iterator[Metric]:

@@ -75,7 +75,7 @@ SELECT d.dag_id, d.current_version_id AS version_id, d.is_paused,
        last.logical_date AS last_logical_date, last.data_interval_start AS last_data_interval_start,
        last.data_interval_end AS last_data_interval_end, last.run_after AS last_run_after,
        part.run_after AS last_partition_run_after,
-       num_nonnulls(d.next_run_after, d.next_logical_date) > 0 AS has_next,
+       num_nonnulls(d.next_run_after, d.next_logical_date) > 0 AS has_next, d.next_run_after,
        (SELECT count(*)::int FROM dag_run r
         WHERE r.dag_id = d.dag_id AND r.state IN ('queued', 'running') AND r.run_type <> 'backfill') AS active_runs
 FROM dag d

@@ -18,6 +18,7 @@ from leoflowd.api.context import ApiContext
 from leoflowd.api.own.metrics import KINDS_SHOWN, LANE_READINGS, POOL_READINGS, READINGS
 from leoflowd.config import ApiConfig
 from leoflowd.contract.pool_view import PoolStatistics
+from leoflowd.core.delays import DelayCounts
 from leoflowd.executors.pod_launcher import LauncherStatistics
 from leoflowd.executors.pod_watcher import WatcherStatistics
 from leoflowd.executors.pods import PodStatistics
@@ -61,7 +62,7 @@ TREE = {
             "restarts": 0,
             "statistics": msgspec.to_builtins(
                 PodStatistics(
-                    LauncherStatistics(4, 0, 9, 2, 1, 0, 3, "", {"0.1": 6, "+Inf": 9}, 2.5),
+                    LauncherStatistics(4, 0, 9, 2, 1, 0, 3, "", DelayCounts({"0.1": 6, "+Inf": 9}, 2.5)),
                     WatcherStatistics(7, 5, 2, 6, {"silent": 8}, 0, 0, 0, 0, 0),
                     WatchStatistics(1, 1, 9, 0, 0.1),
                     CollectorStatistics(0, 0, ""),

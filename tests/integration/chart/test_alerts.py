@@ -37,6 +37,16 @@ def delays(*, within_10: int, within_60: int, all_of_them: int) -> Series:
     return {f'{name}{{{HERE},le="{bound}"}}': f"0+{count}x60" for bound, count in counts.items()}
 
 
+def made(in_time: str, all_of_them: str) -> Series:
+    """Dag runs from minute to minute, and how many of them within ten seconds after they were due."""
+    name = "leoflow_clock_dag_run_delay_seconds"
+    return {
+        f'{name}_bucket{{{HERE},le="5.0"}}': "0x400",
+        f'{name}_bucket{{{HERE},le="10.0"}}': in_time,
+        f"{name}_count{{{HERE}}}": all_of_them,
+    }
+
+
 LEADING = "leoflow_leadership_leading"
 CASES: dict[str, Case] = {
     "LeoflowNobodySchedules": Case(
@@ -70,6 +80,24 @@ CASES: dict[str, Case] = {
         ),
         severity="warning",
         summary="One probe of a hundred is 31 s late",
+    ),
+    "LeoflowRunsLate": Case(
+        fires=(made("0+8x60", "0+10x60"),),
+        at_minute=1,
+        silent=(
+            made("0+9x60", "0+10x60"),
+            made("0+9x20 182+10x40", "0+10x60"),
+            made("0x60", "0x60"),  # nothing was due
+        ),
+        severity="critical",
+        summary="20% of the dag runs of an hour were made late",
+    ),
+    "LeoflowRunsOftenLate": Case(
+        fires=(made("0+9x60", "0+10x60"),),
+        at_minute=1,
+        silent=(made("0+95x60", "0+100x60"),),
+        severity="warning",
+        summary="10% of the dag runs of six hours were made late",
     ),
     "LeoflowPodsLate": Case(
         fires=(delays(within_10=0, within_60=10, all_of_them=10),),

@@ -246,7 +246,9 @@ def test_every_metric_of_alerts_and_dashboard_exists(rendered: Rendered) -> None
     readings = [*LANE_READINGS, *POOL_READINGS, *(each for group in READINGS.values() for each in group)]
     known = {each.name + ("_total" if each.kind == "counter" else "") for each in readings}
     source = (REPOSITORY / "leoflowd" / "api" / "own" / "metrics.py").read_text()
-    known |= {name + end for name in re.findall(r'"(leoflow_\w+)"', source) for end in ("", "_total", "_bucket")}
+    known |= {
+        name + end for name in re.findall(r'"(leoflow_\w+)"', source) for end in ("", "_total", "_bucket", "_count")
+    }
     objects = rendered(metrics={"rules": {"enabled": True}, "dashboards": {"enabled": True}})
     rule = one(objects, "PrometheusRule", "leo-leoflow")
     dashboard = json.loads(one(objects, "ConfigMap", "leo-leoflow-dashboard")["data"]["leoflow.json"])
@@ -264,8 +266,9 @@ MODES = {
     "oidc.issuer": "https://other", "oidc.publicUrl": "https://other", "oidc.passwords": "none",
     "oidc.groupRoles": {"other": ["x"]}, "oidc.groupTeams": {"other": ["x"]},
     "logs.url": "gs://other", "secrets.keys": "1:b3RoZXI=", "settings": {"LEOFLOW_OTHER": "x"},
+    "metrics.rules.scheduleLagSeconds": 30, "metrics.rules.scheduleObjective": 0.999,
 }  # fmt: skip
-"""What not every text is good for."""
+"""What not every text or number is good for."""
 TEXTS = frozenset(
     {"pullSecrets", "imagePullSecrets", "allowedServiceAccounts", "allowedSecrets", "hosts", "allowedHosts"}
 )

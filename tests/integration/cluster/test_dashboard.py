@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import trio
 from typing_extensions import override
 
 from leoflowd.config import EgressConfig, KubernetesConfig, PoolConfig, Role
-from leoflowd.contract.dag_spec import DagSpec, TaskSpec
+from leoflowd.contract.dag_spec import DagSpec, DeltaTimetable, TaskSpec
 from leoflowd.contract.dispatch import Placement
 from leoflowd.contract.wait_spec import ProbeSpec, WaitSpec, WaitTerms
 from leoflowd.kube.pod_spec import build_pod
@@ -35,6 +36,13 @@ ASKING = 12
 """Callers of the API at once: more than it has connections to Postgres."""
 
 
+OFTEN = DagSpec(
+    dag_id="often",
+    tasks=(TaskSpec(task_id="a", operator="EmptyOperator"),),
+    timetable=DeltaTimetable(seconds=1.0),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    is_paused_upon_creation=False,
+)
 NEVER = "never"
 """The task whose pod stays pending."""
 REFUSED_S = 20
@@ -112,6 +120,7 @@ async def test_every_query_of_dashboard_and_alerts_has_an_answer_that_is_not_zer
             "egress": EgressConfig(allow="127.0.0.1"),
         }
         await world.register(busy_dag(tmp_path))
+        await world.register(OFTEN)
         await set_one_aside(world)
         assert cluster.server is not None
         policy = msgspec.structs.replace(POLICY, installation=KubernetesConfig().installation)

@@ -242,3 +242,77 @@ async def test_a_custom_timetable_runs_as_it_said_when_it_was_compiled_and_on_as
         await world.register(msgspec.structs.replace(spec, timetable=asked(-1, 0, 2)))
         await world.settled()
         assert await world.next_run_after("d") == NOON + timedelta(minutes=30)
+
+
+async def release(database: Database) -> None:
+    async with database.api.connection() as conn:
+        await conn.execute(b"UPDATE dag_run SET state = 'success', end_date = now()")
+
+
+async def measured(world: Clock) -> tuple[int, float]:
+    await world.settled()
+    delays = world.clock.statistics().delays
+    return delays.up_to["+Inf"], delays.sum_s
+
+
+async def test_how_late_runs_are_made_is_measured(database: Database) -> None:
+    world = Clock(database)
+    async with world.running():
+        await world.register(dag("d", task("a"), timetable=HOURLY, start_date=NOON - timedelta(days=1)))
+        await world.until_runs(1)
+        assert await measured(world) == (0, 0.0)  # it was due before the DAG was there
+        world.now = NOON + timedelta(hours=1, seconds=7)
+        assert await measured(world) == (1, 7.0)
+
+
+async def test_what_nobody_made_in_an_outage_is_late(database: Database) -> None:
+    """Another daemon's clock, which remembers nothing."""
+    before, after = Clock(database), Clock(database)
+    spec = dag("d", task("a"), timetable=HOURLY, start_date=NOON, catchup=True, max_active_runs=0)
+    async with before.running():
+        await before.register(spec)
+        await before.until_runs(1)
+        await before.settled()
+    after.now = NOON + timedelta(hours=2, minutes=1)
+    async with after.running():
+        await after.until_runs(3)
+        assert await measured(after) == (2, 3600.0 + 2 * 60.0)
+
+
+async def test_what_a_limit_or_a_pause_held_back_is_not_late(database: Database) -> None:
+    world = Clock(database)
+    limited = dag("d", task("a"), timetable=HOURLY, start_date=NOON, catchup=True, max_active_runs=1)
+    async with world.running():
+        await world.register(limited)
+        await world.until_runs(1)
+        for hours in (1, 2):
+            world.now = NOON + timedelta(hours=hours)
+            await world.settled()
+        await release(database)
+        world.clock.look_at("d")
+        await world.until_runs(2)
+        await release(database)
+        async with database.api.connection() as conn:
+            await conn.execute(b"UPDATE dag SET is_paused = true")
+        await world.settled()
+        world.now = NOON + timedelta(hours=3)
+        async with database.api.connection() as conn:
+            await conn.execute(b"UPDATE dag SET is_paused = false")
+        world.clock.look_at("d")
+        await world.until_runs(3)
+        await release(database)
+        assert await measured(world) == (0, 0.0)
+
+
+async def test_the_years_before_a_new_dags_first_day_are_not_late(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "CREATED_AT_ONCE", 2)
+    world = Clock(database)
+    spec = dag("d", task("a"), timetable=HOURLY, start_date=NOON - timedelta(hours=5), catchup=True, max_active_runs=0)
+    async with world.running():
+        await world.register(spec)
+        await world.until_runs(6)
+        assert await measured(world) == (0, 0.0)
+        world.now = NOON + timedelta(hours=1, seconds=1)
+        assert await measured(world) == (1, 1.0)
