@@ -87,6 +87,33 @@ READINGS: Mapping[str, tuple[Reading, ...]] = {
         ),
         Reading("failures", "leoflow_deleted_runs_failures", "counter", "Attempts at that which failed"),
     ),
+    "retention": (
+        Reading("removed_runs", "leoflow_retention_dag_runs", "counter", "Dag runs removed for their age or number"),
+    ),
+    "backfills": (
+        Reading("open", "leoflow_backfills_open", "gauge", "DAGs with a backfill that is not over, at the last look"),
+        Reading("decided", "leoflow_backfills_dag_runs", "counter", "Logical dates of backfills that were decided"),
+        Reading("failed", "leoflow_backfills_failures", "counter", "Looks at a backfill that failed"),
+    ),
+    "asset watchers": (
+        Reading("running", "leoflow_asset_watchers_running", "gauge", "Watchers of assets that run"),
+        Reading("events", "leoflow_asset_watchers_events", "counter", "Events of assets that watchers made"),
+        Reading("failures", "leoflow_asset_watchers_failures", "counter", "Watchers that failed, to be started again"),
+    ),
+    "inline http": (
+        Reading("running", "leoflow_inline_http_running", "gauge", "HTTP calls of tasks being made"),
+        Reading("waiting", "leoflow_inline_http_waiting", "gauge", "Calls that wait for a worker or for their host"),
+        Reading("succeeded", "leoflow_inline_http_succeeded", "counter", "Calls that made their task succeed"),
+        Reading("failed", "leoflow_inline_http_failed", "counter", "Calls that made their task fail"),
+    ),
+    "trigger hosts": (
+        Reading("triggers", "leoflow_trigger_hosts_triggers", "gauge", "Triggers of authors' classes"),
+        Reading("starting", "leoflow_trigger_hosts_starting", "gauge", "Triggers that no host has yet"),
+        Reading("fired", "leoflow_trigger_hosts_fired", "counter", "Events of triggers"),
+        Reading("failed", "leoflow_trigger_hosts_failed", "counter", "Triggers that failed"),
+        Reading("restarts", "leoflow_trigger_hosts_restarts", "counter", "Hosts started again"),
+        Reading("stalls", "leoflow_trigger_hosts_stalls", "counter", "Times that a trigger blocked its host"),
+    ),
     "traces": (
         Reading("sent", "leoflow_traces_spans_sent", "counter", "Spans that the OTLP receiver took"),
         Reading("dropped", "leoflow_traces_spans_dropped", "counter", "Spans without room, or refused by the receiver"),

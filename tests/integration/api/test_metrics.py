@@ -16,6 +16,9 @@ from leoflowd.agents.service import AgentStatistics
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.api.own.metrics import KINDS_SHOWN, LANE_READINGS, POOL_READINGS, READINGS
+from leoflowd.cheap_tasks.asset_watchers import WatchersStatistics
+from leoflowd.cheap_tasks.http_task import InlineStatistics
+from leoflowd.cheap_tasks.trigger_hosts import TriggerHostsStatistics
 from leoflowd.config import ApiConfig
 from leoflowd.contract.pool_view import PoolStatistics
 from leoflowd.core.delays import DelayCounts
@@ -26,10 +29,12 @@ from leoflowd.executors.process import ProcessStatistics
 from leoflowd.executors.staging import CollectorStatistics
 from leoflowd.kube.watch import WatchStatistics
 from leoflowd.lite.workspace import WorkspaceStatistics
+from leoflowd.scheduler.backfills import BackfillStatistics
 from leoflowd.scheduler.clock import ClockStatistics
 from leoflowd.scheduler.deleted_runs import DeletedRunsStatistics
 from leoflowd.scheduler.leadership import LeaderStatistics
 from leoflowd.scheduler.loop import SchedulerStatistics
+from leoflowd.scheduler.retention import RetentionStatistics
 from leoflowd.scheduler.trace_export import TraceStatistics
 from leoflowd.store.database import LaneStatistics
 from tests.fakes.fake_pool import STATISTICS, FakePool
@@ -83,6 +88,11 @@ STRUCTS = {
     "pods": PodStatistics,
     "traces": TraceStatistics,
     "deleted runs": DeletedRunsStatistics,
+    "retention": RetentionStatistics,
+    "backfills": BackfillStatistics,
+    "asset watchers": WatchersStatistics,
+    "inline http": InlineStatistics,
+    "trigger hosts": TriggerHostsStatistics,
 }
 """The others answer with plain dicts."""
 FAR = {"client": ("10.1.2.3", 40000)}
