@@ -105,6 +105,24 @@ def log_in(page: Page, complaints: Complaints, username: str = USERNAME, passwor
     complaints.is_logging_in = False
 
 
+def visit(page: Page, path: str) -> None:
+    """Of a tab that shows the UI: go on inside of it, as by a link. Starting all of it again for a page takes seconds.
+
+    What the UI has asked for already it may show as it was: where it has changed meanwhile, load the page.
+    """
+    page.evaluate("(to) => { history.pushState({}, '', to); dispatchEvent(new PopStateEvent('popstate')); }", path)
+
+
+def paints(page: Page, path: str, *, markup: int = 6_000) -> None:
+    """The page at `path` of the UI is no error page, and holds so much markup."""
+    visit(page, path)
+    expect(page.get_by_test_id("nav-dags-link")).to_be_visible()
+    page.wait_for_timeout(500)  # pages poll for ever: there is no idle network to wait for
+    assert page.get_by_role("heading", name="Error", exact=True).count() == 0
+    assert page.get_by_text("Page Not Found").count() == 0
+    page.wait_for_function("(least) => document.getElementById('root').innerHTML.length > least", arg=markup)
+
+
 @pytest.fixture(scope="module")
 def complaints() -> Complaints:
     return Complaints()

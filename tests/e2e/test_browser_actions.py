@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from loadtests.lite_process import USERNAME, Api, Lite, wait_until
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints, log_in
+from tests.e2e.conftest import Complaints, log_in, visit
 
 DAG_ID = "e2e_actions"
 DAG = """\
@@ -113,7 +113,7 @@ def test_the_home_page_and_the_list_say_that_something_is_asked(page: Page, run_
     page.goto("/")
     expect(page.get_by_text(re.compile("Required Action", re.IGNORECASE)).first).to_be_visible(timeout=SEEN_MS)
     page.screenshot(path=artifacts / "actions-1-home.png")
-    page.goto("/required_actions")
+    visit(page, "/required_actions")
     expect(page.get_by_text("How many for eu?").first).to_be_visible(timeout=SEEN_MS)
     expect(page.get_by_text("second?").first).to_be_visible(timeout=SEEN_MS)
     page.screenshot(path=artifacts / "actions-2-list.png")
@@ -135,7 +135,7 @@ def test_a_form_is_filled_in_and_the_task_goes_on(page: Page, api: Api, run_id: 
 
 
 def test_a_rejection_skips(page: Page, api: Api, run_id: str, artifacts: Path) -> None:
-    page.goto(f"/dags/{DAG_ID}/runs/{run_id}/tasks/go/required_actions")
+    visit(page, f"/dags/{DAG_ID}/runs/{run_id}/tasks/go/required_actions")
     page.get_by_test_id("hitl-option-Reject").click()
     ends(api, run_id, "gone", "skipped")
     assert instance(api, run_id, "go")["state"] == "success"
@@ -143,7 +143,7 @@ def test_a_rejection_skips(page: Page, api: Api, run_id: str, artifacts: Path) -
 
 
 def test_each_instance_of_a_mapped_task_is_answered_by_itself(page: Page, api: Api, run_id: str) -> None:
-    page.goto(f"/dags/{DAG_ID}/runs/{run_id}/tasks/each/mapped/1/required_actions")
+    visit(page, f"/dags/{DAG_ID}/runs/{run_id}/tasks/each/mapped/1/required_actions")
     expect(page.get_by_text("second?").first).to_be_visible(timeout=SEEN_MS)
     page.get_by_test_id("hitl-option-no").click()
     ends(api, run_id, "each", "success", 1)
@@ -154,7 +154,7 @@ def test_each_instance_of_a_mapped_task_is_answered_by_itself(page: Page, api: A
 def test_the_trigger_form_has_typed_fields_in_the_files_order(
     page: Page, api: Api, run_id: str, artifacts: Path
 ) -> None:
-    page.goto(f"/dags/{DAG_ID}")
+    visit(page, f"/dags/{DAG_ID}")
     page.get_by_test_id("trigger-dag-button").click()
     fields = page.locator("[name^=element_]")
     expect(fields.first).to_be_visible(timeout=SEEN_MS)

@@ -20,7 +20,7 @@ from leoflowd.contract.asset_spec import AllOf, AssetSpec
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from loadtests.lite_process import Api, Lite, wait_until
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints, log_in
+from tests.e2e.conftest import Complaints, log_in, visit
 
 PAINTS_MS = 1000 * PATIENCE_S
 RAW, CLEAN = AssetSpec(name="e2e_raw", uri="s3://e2e/raw"), AssetSpec(name="e2e_clean", uri="s3://e2e/clean")
@@ -113,7 +113,7 @@ def test_materializing_runs_the_dag_that_makes_it(page: Page, rows: Any) -> None
 
 
 def test_the_graph_of_the_dag_shows_what_starts_it(page: Page, artifacts: Path) -> None:
-    page.goto("/dags/e2e_waits")
+    visit(page, "/dags/e2e_waits")
     page.get_by_role("button", name=re.compile("Graph")).first.click()
     expect(page.locator(".react-flow").get_by_text("only")).to_be_visible(timeout=PAINTS_MS)
     page.screenshot(path=artifacts / "assets-5-dag.png")
@@ -123,7 +123,7 @@ def test_what_is_queued_is_shown_to_whom_it_waits_for(page: Page, rows: Any, art
     of_it = "SELECT DISTINCT a.name FROM asset_queue q JOIN asset a ON a.id = q.asset_id WHERE q.dag_id = 'e2e_patient'"
     queued = rows(of_it)
     assert queued == [(RAW.name,)]
-    page.goto("/dags/e2e_patient")
+    visit(page, "/dags/e2e_patient")
     page.get_by_role("button", name="1 of 2 assets updated").click()
     waiting = page.get_by_role("dialog")
     expect(waiting.get_by_text(RAW.name)).to_be_visible(timeout=PAINTS_MS)
@@ -135,7 +135,7 @@ def test_the_calendar_counts_runs_by_day_and_hour(page: Page, rows: Any, artifac
     ours = "dag_id IN ('e2e_makes_raw', 'e2e_waits', 'e2e_patient')"
     dated = rows(f"SELECT dag_id FROM dag_run WHERE logical_date IS NOT NULL AND {ours}")
     assert dated == [("e2e_makes_raw",)], "what an asset starts has no date, and no place in a calendar"
-    page.goto("/dags/e2e_makes_raw/calendar")
+    visit(page, "/dags/e2e_makes_raw/calendar")
     with_runs = page.locator("[data-testid=calendar-cell][data-has-data=true]")
     for granularity in ("Daily", "Hourly"):
         page.get_by_role("button", name=granularity, exact=True).click()

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from loadtests.lite_process import Api, Lite, wait_until
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints, log_in
+from tests.e2e.conftest import Complaints, log_in, visit
 
 DAG_ID = "e2e_backfill"
 DAG = """\
@@ -66,7 +66,7 @@ def test_a_user_logs_in(page: Page, complaints: Complaints) -> None:
 def test_the_dialog_says_how_many_runs_there_will_be_and_makes_them(
     page: Page, dag: str, lite: Lite, artifacts: Path
 ) -> None:
-    page.goto(f"/dags/{dag}")
+    visit(page, f"/dags/{dag}")
     page.get_by_test_id("trigger-dag-button").click()
     page.get_by_text("Run this Dag for a range of dates").click()
     since, until = page.locator("input[type=datetime-local]").all()[:2]
@@ -94,7 +94,7 @@ def test_the_banner_pauses_and_goes_on(page: Page, dag: str, lite: Lite, artifac
 def test_cancelled_what_is_queued_fails_and_the_banner_goes(page: Page, dag: str, lite: Lite, artifacts: Path) -> None:
     page.get_by_role("button", name="Cancel backfill").click()
     become(lite, over=True, runs={"running": 2, "failed": 3})
-    page.goto(f"/dags/{dag}/backfills")
+    visit(page, f"/dags/{dag}/backfills")
     expect(page.get_by_text("2026-01-05").first).to_be_visible(timeout=SEEN_MS)
     expect(page.get_by_text("Backfill in progress")).to_have_count(0)
     page.screenshot(path=artifacts / "backfill-3-tab.png")

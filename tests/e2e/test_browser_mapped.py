@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from loadtests.lite_process import Api, Lite, wait_until
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints, log_in
+from tests.e2e.conftest import Complaints, log_in, visit
 
 DAG_ID = "e2e_mapped"
 DAG = """\
@@ -132,7 +132,7 @@ def test_a_user_logs_in(page: Page, complaints: Complaints) -> None:
 
 
 def test_the_mapped_task_lists_its_instances_by_name(page: Page, run_id: str, artifacts: Path) -> None:
-    page.goto(f"/dags/{DAG_ID}/runs/{run_id}/tasks/greet/mapped")
+    visit(page, f"/dags/{DAG_ID}/runs/{run_id}/tasks/greet/mapped")
     for name in ("0: ann", "1: bob", "2: eve"):
         expect(page.get_by_role("row", name=re.compile(f"^{name} "))).to_be_visible(timeout=SEEN_MS)
     page.screenshot(path=artifacts / "mapped-1-list.png")

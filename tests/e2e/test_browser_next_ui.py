@@ -17,7 +17,7 @@ from leoflowd.contract.ui_builds import BUILDS
 from leoflowd.lite.ui_assets import WHEEL_VARIABLE
 from loadtests.lite_process import Api, Lite, temporary_folder
 from tests.conftest import pinned_wheel
-from tests.e2e.conftest import Complaints, log_in
+from tests.e2e.conftest import Complaints, log_in, paints, visit
 
 NEWEST = max(BUILDS, key=lambda version: [int(part) for part in version.split(".")])
 DAG_ID = "next_ui"
@@ -101,19 +101,18 @@ def run_id(api: Api) -> str:
 
 def test_it_is_that_build_that_is_served(page: Page, complaints: Complaints, artifacts: Path) -> None:
     log_in(page, complaints)
-    page.goto("/")
     page.screenshot(path=artifacts / "next-home.png")
 
 
 def test_a_run_is_made_by_its_dialog_and_turns_green(page: Page, api: Api, artifacts: Path) -> None:
-    page.goto(f"/dags/{DAG_ID}")
+    visit(page, f"/dags/{DAG_ID}")
     page.get_by_test_id("trigger-dag-button").click()
     page.screenshot(path=artifacts / "next-trigger.png")
     page.get_by_test_id("trigger-dag-submit").click()
     page.wait_for_url(re.compile(f"/dags/{DAG_ID}/runs/"))
     run_id = api.call("GET", f"/dags/{DAG_ID}/dagRuns", params={"order_by": "-run_after", "limit": 1})["dag_runs"][0]
     assert api.wait_for_run(DAG_ID, run_id["dag_run_id"])["state"] == "success"
-    page.goto(f"/dags/{DAG_ID}/runs/{run_id['dag_run_id']}/tasks/load")
+    visit(page, f"/dags/{DAG_ID}/runs/{run_id['dag_run_id']}/tasks/load")
     expect(page.get_by_text("loading 3")).to_be_visible()
     page.screenshot(path=artifacts / "next-log.png")
 
@@ -145,13 +144,3 @@ def test_mapped_instances_and_groups_paint(page: Page, run_id: str, path: str) -
 def test_the_pages_of_the_shell_paint(page: Page, run_id: str, artifacts: Path, path: str) -> None:
     paints(page, path)
     page.screenshot(path=artifacts / f"next-page{path.replace('/', '-')}.png")
-
-
-def paints(page: Page, path: str) -> None:
-    """The page answers, is no router error page and holds a real amount of markup."""
-    page.goto(path)
-    expect(page.get_by_test_id("nav-dags-link")).to_be_visible()
-    page.wait_for_timeout(500)  # pages poll for ever: there is no idle network to wait for
-    assert page.get_by_role("heading", name="Error", exact=True).count() == 0
-    assert page.get_by_text("Page Not Found").count() == 0
-    assert len(page.locator("#root").inner_html()) > 6_000

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
 from loadtests.lite_process import Api, Lite
-from tests.e2e.conftest import Complaints, log_in
+from tests.e2e.conftest import Complaints, log_in, visit
 
 DAG_ID = "e2e_own_pages"
 DAG = """\
@@ -60,7 +60,7 @@ def test_the_tab_of_a_run_compares_it_with_the_last_good_one(
 ) -> None:
     good, bad = runs
     log_in(page, complaints)
-    page.goto(f"/dags/{DAG_ID}/runs/{bad}")
+    visit(page, f"/dags/{DAG_ID}/runs/{bad}")
     page.get_by_role("link", name="Compare").click()
     frame = page.frame_locator("iframe[title='Compare']")
     expect(frame.get_by_role("columnheader", name=good)).to_be_visible()
@@ -74,7 +74,7 @@ def test_the_tab_of_a_run_compares_it_with_the_last_good_one(
 
 def test_another_run_is_chosen_with_the_keyboard(page: Page, runs: tuple[str, str]) -> None:
     good, bad = runs
-    page.goto(f"/dags/{DAG_ID}/runs/{good}/plugin/leoflow-run-diff")
+    visit(page, f"/dags/{DAG_ID}/runs/{good}/plugin/leoflow-run-diff")
     frame = page.frame_locator("iframe[title='Compare']")
     expect(frame.get_by_text("No run succeeded before this one")).to_be_visible()
     frame.get_by_label("Compared with").focus()
@@ -84,7 +84,7 @@ def test_another_run_is_chosen_with_the_keyboard(page: Page, runs: tuple[str, st
 
 
 def test_the_menu_leads_to_the_next_days(page: Page, runs: tuple[str, str], artifacts: Path) -> None:
-    page.goto("/dags")
+    visit(page, "/dags")
     page.get_by_role("button", name="Browse").click()
     page.get_by_role("menuitem", name="Schedule what-if").click()
     frame = page.frame_locator("iframe[title='Schedule what-if']")

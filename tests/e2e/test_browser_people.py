@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from loadtests.lite_process import PASSWORD, USERNAME, Api, Lite
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints, log_in
+from tests.e2e.conftest import Complaints, log_in, paints, visit
 
 PAINTS_MS = 1000 * PATIENCE_S
 SOURCE = """
@@ -78,7 +78,7 @@ def nothing_went_wrong(complaints: Complaints) -> Iterator[None]:
 @pytest.mark.parametrize("username", SEEN)
 def test_the_list_has_the_dags_that_he_may_see(tabs: dict[str, Page], artifacts: Path, username: str) -> None:
     page = tabs[username]
-    page.goto("/dags?name_pattern=people_")
+    visit(page, "/dags?name_pattern=people_")
     for dag_id in reversed(DAGS):  # the one that all of them see first
         link = page.get_by_role("link", name=dag_id, exact=True)
         expect(link).to_have_count(int(dag_id in SEEN[username]), timeout=PAINTS_MS)
@@ -98,22 +98,18 @@ def test_the_menu_has_the_pages_that_open(tabs: dict[str, Page], username: str) 
 @pytest.mark.parametrize("username", SEEN)
 @pytest.mark.parametrize("path", ["/", "/dag_runs", "/task_instances", "/events", "/assets", "/pools", "/jobs"])
 def test_the_pages_for_everybody_paint_without_a_refusal(tabs: dict[str, Page], path: str, username: str) -> None:
-    page = tabs[username]
-    page.goto(path)
-    expect(page.get_by_test_id("nav-dags-link")).to_be_visible(timeout=PAINTS_MS)
-    page.wait_for_timeout(1_000)  # pages poll for ever: there is no idle network to wait for
-    assert page.get_by_role("heading", name="Error", exact=True).count() == 0
+    paints(tabs[username], path)
 
 
 def test_one_triggers_and_the_others_see_it_as_far_as_they_may(tabs: dict[str, Page], api: Api) -> None:
     page = tabs["people_ana"]
-    page.goto("/dags/people_sales")
+    visit(page, "/dags/people_sales")
     page.get_by_role("button", name="Trigger").first.click()
     page.get_by_role("dialog").get_by_role("button", name="Trigger").click()
     expect(page.get_by_role("dialog")).to_have_count(0, timeout=PAINTS_MS)
     (run,) = api.call("GET", "/dags/people_sales/dagRuns")["dag_runs"]
     assert run["triggering_user_name"] == "people_ana"
-    tabs["people_vic"].goto(f"/dags/people_sales/runs/{run['dag_run_id']}")
+    visit(tabs["people_vic"], f"/dags/people_sales/runs/{run['dag_run_id']}")
     expect(tabs["people_vic"].get_by_text("people_sales").first).to_be_visible(timeout=PAINTS_MS)
 
 

@@ -13,7 +13,7 @@ from playwright.sync_api import FrameLocator, Page, expect
 
 from loadtests.lite_process import Api, Lite, wait_until
 from tests.conftest import PATIENCE_S
-from tests.e2e.conftest import Complaints, log_in
+from tests.e2e.conftest import Complaints, log_in, visit
 
 DAG_ID = "e2e_pool"
 DAG = """\
@@ -73,7 +73,7 @@ def test_a_user_logs_in(page: Page, complaints: Complaints) -> None:
 
 
 def test_the_navigation_leads_to_the_waits(page: Page, run_id: str, artifacts: Path) -> None:
-    page.goto("/dags")
+    visit(page, "/dags")
     page.get_by_role("link", name="Waits", exact=True).click()
     frame = page.frame_locator("iframe[title='Waits']")
     expect(frame.get_by_role("row", name=f"{DAG_ID} / found")).to_be_visible(timeout=SEEN_MS)
@@ -114,7 +114,7 @@ def test_a_new_poke_interval_is_shown(page: Page, run_id: str) -> None:
 
 
 def test_the_explain_tab_acts_too(page: Page, api: Api, run_id: str, artifacts: Path) -> None:
-    page.goto(f"/dags/{DAG_ID}/runs/{run_id}/tasks/failed/plugin/leoflow-explain")
+    visit(page, f"/dags/{DAG_ID}/runs/{run_id}/tasks/failed/plugin/leoflow-explain")
     frame = page.frame_locator("iframe[title='Explain']")
     expect(frame.get_by_text("it waits for")).to_be_visible(timeout=SEEN_MS)
     page.screenshot(path=artifacts / "pool-3-explain.png")
@@ -124,7 +124,7 @@ def test_the_explain_tab_acts_too(page: Page, api: Api, run_id: str, artifacts: 
 
 
 def test_the_log_of_a_wait_is_read_while_it_waits(page: Page, api: Api, run_id: str, folder: Path) -> None:
-    page.goto(f"/dags/{DAG_ID}/runs/{run_id}/tasks/found")
+    visit(page, f"/dags/{DAG_ID}/runs/{run_id}/tasks/found")
     expect(page.get_by_text("it waits for")).to_be_visible(timeout=SEEN_MS)
     (folder / "found").touch()
     wait_for_state(api, run_id, "found", "success")
