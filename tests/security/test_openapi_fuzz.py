@@ -7,8 +7,9 @@ that it gets past "not found". A route of the document that we do not serve answ
 from __future__ import annotations
 
 import logging
+import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ DOCUMENTS = {
     "airflow's UI": "airflow/api_fastapi/core_api/openapi/_private_ui.yaml",
     "airflow's login": "airflow/api_fastapi/auth/managers/simple/openapi/v2-simple-auth-manager-generated.yaml",
 }
-EXAMPLES = 2
-"""Of each operation, valid ones and invalid ones: about two thousand requests in all."""
+EXAMPLES = 1
+"""Of each operation, a valid one and an invalid one; `make contract` sends twenty thousand requests."""
 KNOWN = {
     "dag_id": DAG,
     "dag_run_id": DONE,
@@ -50,15 +51,23 @@ METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 """What deletes comes last, or the others would find nothing."""
 
 
-def _own(app: QuartTrio) -> dict[str, Any]:
-    """Our own document, without what ends the login of everything behind it."""
+def _own(app: QuartTrio, theirs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """What our document has beside theirs, without what ends the login of everything behind it."""
     document = document_of(app, version="1", base_path="/")
     left_out = "own_tokens.end_session."
+    known = {_shape(path) for one in theirs for path in one["paths"]}
     document["paths"] = {
         path: {method: one for method, one in item.items() if not one["operationId"].startswith(left_out)}
         for path, item in document["paths"].items()
+        if _shape(path) not in known
     }
+    assert len(document["paths"]) > 20
     return document
+
+
+def _shape(path: str) -> str:
+    """Whatever its parameters are called."""
+    return re.sub(r"\{[^}]*\}", "{}", path)
 
 
 def _cases(document: dict[str, Any]) -> list[Case]:
@@ -108,11 +117,9 @@ def _requests(case: Case) -> Iterator[tuple[str, str, dict[str, str], bytes]]:
 async def test_no_request_of_the_document_is_a_server_error(
     api_context: ApiContext, seeded: Client, airflow_wheel: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if name == "ours":
-        document = _own(create_app(api_context))
-    else:
-        with zipfile.ZipFile(airflow_wheel) as wheel:
-            document = yaml.load(wheel.read(DOCUMENTS[name]), Loader=yaml.CSafeLoader)
+    with zipfile.ZipFile(airflow_wheel) as wheel:
+        theirs = {one: yaml.load(wheel.read(path), Loader=yaml.CSafeLoader) for one, path in DOCUMENTS.items()}
+    document = theirs[name] if name in theirs else _own(create_app(api_context), theirs.values())
     wrong: dict[str, Any] = {}
     sent = 0
     for case in _cases(document):
@@ -130,4 +137,4 @@ async def test_no_request_of_the_document_is_a_server_error(
             for record in caplog.records:
                 assert record.levelno < logging.ERROR or answer.status_code >= 500, record
     assert wrong == {}
-    assert sent >= 20
+    assert sent >= 10
