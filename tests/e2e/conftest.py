@@ -108,7 +108,8 @@ def log_in(page: Page, complaints: Complaints, username: str = USERNAME, passwor
 def visit(page: Page, path: str) -> None:
     """Of a tab that shows the UI: go on inside of it, as by a link. Starting all of it again for a page takes seconds.
 
-    What the UI has asked for already it may show as it was: where it has changed meanwhile, load the page.
+    Load a page instead where the one before has the same buttons, which are there for a moment yet, or where the UI may
+    show what it asked for already and what has changed meanwhile.
     """
     page.evaluate("(to) => { history.pushState({}, '', to); dispatchEvent(new PopStateEvent('popstate')); }", path)
 
