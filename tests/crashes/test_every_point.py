@@ -46,14 +46,15 @@ async def walk(journey: Journey, conninfo: str, folder: Path, fault: Fault | Non
                 world.watch.is_on = False
                 world.release()
                 was_killed = fault is not None and fault.way in (Way.KILLED, Way.KILLED_AFTER)
-                await world.until_runs(journey.runs, fails=journey.fails, or_more=journey.heard > 0 and was_killed)
+                may_repeat = was_killed or await world.has_changed_leaders()
+                await world.until_runs(journey.runs, fails=journey.fails, or_more=journey.heard > 0 and may_repeat)
                 await world.until(world.has_called_back)
                 await world.until(world.has_filled_back)
                 await world.until(world.is_idle)
                 wrong = await world.judge(journey.callbacks)
                 wrong += await world.judge_partitions(journey.partitions)
                 wrong += await world.judge_canaries(journey.verdicts)
-                wrong += await world.judge_heard(journey.heard, or_more=was_killed)
+                wrong += await world.judge_heard(journey.heard, or_more=may_repeat)
                 seen = await world.states()
         except* (AssertionError, trio.TooSlowError) as group:
             wrong += [told(group), *world.crashes]

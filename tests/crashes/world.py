@@ -381,6 +381,11 @@ class World:
         wrong += [] if told == len(expected) else [f"verdicts were told {told} times, not {len(expected)}"]
         return wrong + [f"run {run_id} is of a canary that was over" for (run_id,) in late]
 
+    async def has_changed_leaders(self) -> bool:
+        """Watchers belong to a term; what one has heard when it ends, before it could say so, is heard again."""
+        ((term,),) = await self.rows(b"SELECT term FROM leadership")
+        return bool(term > 1)
+
     async def judge_heard(self, expected: int, *, or_more: bool) -> list[str]:
         ((count,),) = await self.rows(b"SELECT count(*) FROM asset_event WHERE extra ->> 'from_trigger' = 'true'")
         is_right = count == expected or (or_more and count > expected)
