@@ -186,7 +186,7 @@ def test_the_tabs_of_the_task_page_paint(page: Page, api: Api, artifacts: Path, 
 def test_the_button_has_the_file_compiled_again(page: Page, api: Api, artifacts: Path) -> None:
     asked = {"event": "reparse_dag_file", "dag_id": DAG_ID}
     assert api.call("GET", "/eventLogs", params=asked)["total_entries"] == 0
-    visit(page, f"/dags/{DAG_ID}")
+    page.goto(f"/dags/{DAG_ID}")
     page.get_by_role("button", name="Reparse Dag").click()
     expect(page.get_by_text("Dag should reparse soon.")).to_be_visible()
     page.screenshot(path=artifacts / "9-reparsed.png")

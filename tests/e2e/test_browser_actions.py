@@ -154,7 +154,7 @@ def test_each_instance_of_a_mapped_task_is_answered_by_itself(page: Page, api: A
 def test_the_trigger_form_has_typed_fields_in_the_files_order(
     page: Page, api: Api, run_id: str, artifacts: Path
 ) -> None:
-    visit(page, f"/dags/{DAG_ID}")
+    page.goto(f"/dags/{DAG_ID}")
     page.get_by_test_id("trigger-dag-button").click()
     fields = page.locator("[name^=element_]")
     expect(fields.first).to_be_visible(timeout=SEEN_MS)

@@ -113,7 +113,7 @@ def test_materializing_runs_the_dag_that_makes_it(page: Page, rows: Any) -> None
 
 
 def test_the_graph_of_the_dag_shows_what_starts_it(page: Page, artifacts: Path) -> None:
-    visit(page, "/dags/e2e_waits")
+    page.goto("/dags/e2e_waits")
     page.get_by_role("button", name=re.compile("Graph")).first.click()
     expect(page.locator(".react-flow").get_by_text("only")).to_be_visible(timeout=PAINTS_MS)
     page.screenshot(path=artifacts / "assets-5-dag.png")

@@ -66,7 +66,7 @@ def test_a_user_logs_in(page: Page, complaints: Complaints) -> None:
 def test_the_dialog_says_how_many_runs_there_will_be_and_makes_them(
     page: Page, dag: str, lite: Lite, artifacts: Path
 ) -> None:
-    visit(page, f"/dags/{dag}")
+    page.goto(f"/dags/{dag}")
     page.get_by_test_id("trigger-dag-button").click()
     page.get_by_text("Run this Dag for a range of dates").click()
     since, until = page.locator("input[type=datetime-local]").all()[:2]

@@ -105,7 +105,7 @@ def test_it_is_that_build_that_is_served(page: Page, complaints: Complaints, art
 
 
 def test_a_run_is_made_by_its_dialog_and_turns_green(page: Page, api: Api, artifacts: Path) -> None:
-    visit(page, f"/dags/{DAG_ID}")
+    page.goto(f"/dags/{DAG_ID}")
     page.get_by_test_id("trigger-dag-button").click()
     page.screenshot(path=artifacts / "next-trigger.png")
     page.get_by_test_id("trigger-dag-submit").click()

@@ -103,7 +103,7 @@ def test_the_pages_for_everybody_paint_without_a_refusal(tabs: dict[str, Page], 
 
 def test_one_triggers_and_the_others_see_it_as_far_as_they_may(tabs: dict[str, Page], api: Api) -> None:
     page = tabs["people_ana"]
-    visit(page, "/dags/people_sales")
+    page.goto("/dags/people_sales")
     page.get_by_role("button", name="Trigger").first.click()
     page.get_by_role("dialog").get_by_role("button", name="Trigger").click()
     expect(page.get_by_role("dialog")).to_have_count(0, timeout=PAINTS_MS)
