@@ -74,7 +74,8 @@ class TimetableClock:
         task_status.started()
         moments: dict[str, datetime] = {}
         swept_at = self._now()
-        self.look_at(None)  # after a failure nobody knows what was looked at
+        self.look_at(None)  # after a failure, or another's term, nobody knows what was looked at
+        self._held.clear()
         while True:
             changed, self._changed, self._wake = self._changed, set(), trio.Event()
             now = self._now()

@@ -26,8 +26,7 @@ pytestmark = pytest.mark.filterwarnings(
 ALL = os.environ.get("LEOFLOW_CRASHES") == "all"
 SEED = int(
     os.environ.get("LEOFLOW_CRASHES_SEED")
-    or int(os.environ.get("PYTEST_XDIST_TESTRUNUID", "0"), 16) % 10_000  # workers draw the same tests
-    or random.SystemRandom().randrange(10_000)
+    or random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).randrange(10_000)  # workers draw the same tests
 )
 WAYS_DRAWN = 3
 """Of each journey, in a usual run of the tests."""

@@ -20,6 +20,7 @@ from leoflowd import telemetry
 from leoflowd.api.identity_provider import IdentityProvider
 from leoflowd.api.own.metrics import LANE_READINGS, POOL_READINGS, READINGS
 from leoflowd.config import SECTIONS, Role, from_environment
+from leoflowd.core.delays import BOUNDS_S
 from leoflowd.kube.pod_spec import INSTALLATION
 from tests.conftest import REPOSITORY
 from tests.integration.chart.conftest import CHART, NAMESPACE, VALUES, Object, Rendered, merged, one
@@ -258,6 +259,12 @@ def test_every_metric_of_alerts_and_dashboard_exists(rendered: Rendered) -> None
     assert len(named) > 15
     assert named <= known
     assert f'namespace="{NAMESPACE}"' in asked[0]
+
+
+def test_what_may_be_called_late_is_a_bound_that_is_counted() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    rules = schema["properties"]["metrics"]["properties"]["rules"]["properties"]
+    assert set(rules["scheduleLagSeconds"]["enum"]) <= set(BOUNDS_S)
 
 
 MODES = {

@@ -279,6 +279,20 @@ async def test_what_nobody_made_in_an_outage_is_late(database: Database) -> None
         assert await measured(after) == (2, 3600.0 + 2 * 60.0)
 
 
+async def test_what_was_held_in_an_earlier_term_is_forgotten_in_the_next(database: Database) -> None:
+    world = Clock(database)
+    async with world.running():
+        await world.register(dag("d", task("a"), timetable=HOURLY, start_date=NOON, catchup=True, max_active_runs=1))
+        await world.until_runs(1)
+        world.now = NOON + timedelta(hours=1)
+        await world.settled()
+    await release(database)
+    world.now += timedelta(seconds=9)
+    async with world.running():
+        await world.until_runs(2)
+        assert await measured(world) == (1, 9.0)
+
+
 async def test_what_a_limit_or_a_pause_held_back_is_not_late(database: Database) -> None:
     world = Clock(database)
     limited = dag("d", task("a"), timetable=HOURLY, start_date=NOON, catchup=True, max_active_runs=1)

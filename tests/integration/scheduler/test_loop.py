@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -111,6 +111,20 @@ async def test_a_failed_outcome_stores_no_xcom(world: World) -> None:
         async with world.db.api.connection() as conn:
             cursor = await conn.execute(b"SELECT count(*) FROM xcom")
             assert await cursor.fetchone() == (0,)
+
+
+async def test_how_long_a_try_takes_to_begin_is_measured_of_those_that_begin(world: World) -> None:
+    async with world.leading() as scheduler:
+        run = await world.create(dag("d", task("a"), task("b")))
+        ids = await world.launched_ids(2)
+        later = utc_now() + timedelta(seconds=7)
+        await world.inbox.try_started(await world.row(ids["a"]), at=later, hostname="host", pid=1)
+        await world.until(lambda: _state_is(world, run, "a", "running"))
+        await world.end(ids["b"], OutcomeKind.LOST)
+        await world.launched_ids(1)
+        delays = scheduler.statistics().start_delays
+        assert delays.up_to["+Inf"] == 1
+        assert delays.sum_s > 7
 
 
 async def test_a_lost_try_runs_again_without_using_a_retry(world: World) -> None:
