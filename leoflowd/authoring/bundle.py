@@ -1,7 +1,8 @@
 """The files of a project: their digest, and the copy of them that every try of a version runs.
 
 Both walk the same files in the same order, so the copy of a digest is that digest. Symbolic links are followed when
-they stay inside the project, else refused; dot folders, caches and virtual environments are never part of it.
+they stay inside the project, else refused; dot folders, caches, virtual environments and artifacts that were compiled
+into the folder are never part of it.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def bundle_digest(
     `modules`: of the folder's Python files only these; None: all.
     """
     digest = hashlib.sha256()
-    for relative, file in _files(folder.resolve(), include, exclude, is_shared, modules):
-        _add(digest, relative, *read_executable(file, relative, MAX_BYTES))
+    for relative, content, is_executable in _contents(folder.resolve(), include, exclude, is_shared, modules):
+        _add(digest, relative, content, is_executable)
     return digest.hexdigest()
 
 
@@ -76,8 +77,7 @@ def copy_bundle(
     try:
         staging.chmod(0o755)
         digest = hashlib.sha256()
-        for relative, file in _files(folder, include, exclude, is_shared, modules):
-            content, is_executable = read_executable(file, relative, MAX_BYTES)
+        for relative, content, is_executable in _contents(folder, include, exclude, is_shared, modules):
             _add(digest, relative, content, is_executable)
             copied = staging / relative
             copied.parent.mkdir(parents=True, exist_ok=True)
@@ -117,12 +117,37 @@ def _add(digest: hashlib._Hash, relative: str, content: bytes, is_executable: bo
     digest.update(content)
 
 
+def _contents(
+    folder: Path,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    is_shared: bool,
+    modules: frozenset[str] | None,
+) -> Iterator[tuple[str, bytes, bool]]:
+    """(relative path, content, is executable), sorted by path."""
+    for relative, file in _files(folder, include, exclude, is_shared, modules):
+        content, is_executable = read_executable(file, relative, MAX_BYTES)
+        if not _is_artifact(content):
+            yield relative, content, is_executable
+
+
+def _is_artifact(content: bytes) -> bool:
+    """What `leoflow compile` wrote, whatever its name: it holds the digest of its project, so it cannot be part of it."""
+    if not content.startswith(b"{") or b'"bundle_digest":"' not in content:
+        return False
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return {"bundle_digest", "dag_id"} <= document.keys()
+
+
 def _files(
     folder: Path,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     is_shared: bool,
-    modules: frozenset[str] | None = None,
+    modules: frozenset[str] | None,
 ) -> Iterator[Found]:
     """(relative path, file), sorted by path."""
     found: dict[str, str] = {}

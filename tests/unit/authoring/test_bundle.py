@@ -43,10 +43,19 @@ def test_caches_environments_and_excluded_files_are_no_part(tmp_path: Path) -> N
     (folder / "__pycache__/dag.cpython.pyc").write_text("1")
     for stray in folder.glob("pycache*"):
         (stray / "_x").unlink(missing_ok=True)
-    assert {Path(path).name for _, path in bundle._files(folder, (".",), ("*.csv", "data/"), False)} >= {"dag.py"}
+    assert {Path(path).name for _, path in bundle._files(folder, (".",), ("*.csv", "data/"), False, None)} >= {"dag.py"}
     assert "HEAD" not in {Path(path).name for _, path in bundle._files(folder, (".",), (), False)}
     assert "pyvenv.cfg" not in {Path(path).name for _, path in bundle._files(folder, (".",), (), False)}
     assert before
+
+
+def test_the_authors_own_json_is_part_of_it_whatever_it_speaks_of(tmp_path: Path) -> None:
+    folder = write(tmp_path, dag_dot_py="1", data_dot_json='{"bundle_digest":"", "rows": [1]}')
+    before = bundle_digest(folder)
+    (folder / "data.json").write_text('{"bundle_digest":"", "rows": [2]}')
+    assert bundle_digest(folder) != before
+    (folder / "data.json").write_text('{"bundle_digest":"", ' + "[" * 100_000)
+    assert bundle_digest(folder) != before
 
 
 def test_a_copy_has_the_digest_of_its_source_and_is_made_once(tmp_path: Path) -> None:

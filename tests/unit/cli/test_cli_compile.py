@@ -38,6 +38,25 @@ def test_compiling_twice_gives_identical_canonical_bytes(leoflow, project: Path,
     assert [task.task_id for task in spec.tasks] == ["greet", "count"]
 
 
+@pytest.mark.parametrize("name", ["dag.json", "of-the-project.txt"])
+def test_an_artifact_that_lies_in_its_project_does_not_change_it(leoflow, project: Path, name: str) -> None:
+    target = project / name
+    assert leoflow("compile", str(project), "-o", str(target)).code == 0
+    first = target.read_bytes()
+    assert leoflow("compile", str(project), "-o", str(target)).code == 0
+    assert target.read_bytes() == first
+
+
+def test_the_artifacts_of_a_folder_do_not_change_it(leoflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "several.py").write_text(TWO_DAGS)
+    monkeypatch.chdir(tmp_path)
+    assert leoflow("compile", ".").code == 0
+    first = {file.name: file.read_bytes() for file in (tmp_path / "artifacts").iterdir()}
+    assert leoflow("compile", ".").code == 0
+    assert {file.name: file.read_bytes() for file in (tmp_path / "artifacts").iterdir()} == first
+    assert len(first) == 2
+
+
 def test_the_artifact_does_not_depend_on_where_the_project_lies(leoflow, project: Path, tmp_path: Path) -> None:
     there = tmp_path / "elsewhere" / "deeper" / "hello"
     there.parent.mkdir(parents=True)
