@@ -132,7 +132,7 @@ def _contents(
 
 
 def _is_artifact(content: bytes) -> bool:
-    """What `leoflow compile` wrote, whatever its name: it holds the digest of its project, so it cannot be part of it."""
+    """What `leoflow compile` wrote, under any name: it holds the digest of its project, so it cannot be part of it."""
     if not content.startswith(b"{") or b'"bundle_digest":"' not in content:
         return False
     try:
