@@ -280,10 +280,6 @@ async def _start_postgres(stores: trio.Nursery, root: Node, config: Config) -> s
     server = EmbeddedPostgres(config.lite.data_dir)
     node = root.child("embedded postgres", statistics=server.statistics)
     conninfo: str = await start_restarting(stores, node, server.run, StoreUnavailable)
-    file = config.lite.data_dir / "postgres.conninfo"
-    file.touch(mode=0o600)
-    file.chmod(0o600)  # as an older release made it
-    file.write_text(conninfo + "\n")
     return conninfo
 
 

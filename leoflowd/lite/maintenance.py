@@ -17,7 +17,7 @@ from leoflowd.config import KEY_FILE, SecretsConfig
 from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.contract.passwords import generate_password
 from leoflowd.lite.passwords import ADMIN
-from leoflowd.lite.postgres import EmbeddedPostgres, paths_for
+from leoflowd.lite.postgres import EmbeddedPostgres, is_left_over, paths_for
 from leoflowd.store import api_users, connections, dags, variables, workspace
 from leoflowd.store.database import STORE, Database, lane_limits, migration_limits
 from leoflowd.store.migrations import migrate
@@ -73,7 +73,7 @@ async def _database(data_dir: Path, postgres: str | None) -> AsyncIterator[Datab
             yield db
         return
     paths = paths_for(data_dir)
-    if not (paths.data / "PG_VERSION").exists():
+    if not (paths.data / "PG_VERSION").exists() or is_left_over(data_dir, paths):
         raise NotFound(
             f"there is no Lite installation in {data_dir}; name another with --data-dir, or start `leoflow lite`"
         )

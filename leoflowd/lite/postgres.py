@@ -2,7 +2,8 @@
 
 Unix socket only, `peer` authentication, no password, no TCP. As root the server runs as `nobody`; no user is made and
 no folder of anybody else is opened for it: where `nobody` could not reach the data folder or the binaries, both live
-under /var/lib/leoflow instead. A server that outlived its daemon (kill -9) is adopted.
+under /var/lib/leoflow instead, and are set aside when the data folder they belong to was deleted. A server that
+outlived its daemon (kill -9) is adopted.
 
 Two roles: the superuser `leoflow`, whom only this module logs in as, to set up; and `leoflow_daemon`, which owns the
 database and is what the conninfo names (ADR 24).
@@ -22,15 +23,20 @@ import subprocess
 import tempfile
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 import msgspec
 import psycopg
 import trio
 
+from leoflowd import telemetry
+from leoflowd.config import KEY_FILE
 from leoflowd.contract.errors import LeoflowError, StoreUnavailable
 from leoflowd.store.database import STORE, fetch_value, lane_limits, migration_limits
 from leoflowd.store.trio_connection import TrioConnection, store_errors
+
+log = telemetry.get_logger(__name__)
 
 DATABASE = "leoflow"
 SUPERUSER = "leoflow"
@@ -42,6 +48,8 @@ START_ATTEMPTS = 20
 START_AGAIN_S = 0.5
 STOP_TIMEOUT_S = 20.0
 RELOAD_WITHIN_S = 10.0
+CONNINFO = "postgres.conninfo"
+"""In the data folder: how to reach the server, for people and their tools; written once it has started."""
 HOMES_OF_ROOT = Path("/var/lib/leoflow")
 """For servers that run as another user than root and could not pass through root's own folders."""
 SOCKET_PATH_MAX = 100
@@ -104,6 +112,12 @@ def paths_for(data_dir: Path, package: Path | None = None) -> PostgresPaths:
     return PostgresPaths(package, binaries, home, home / "data", sockets, home / "postgres.log", run_as)
 
 
+def is_left_over(data_dir: Path, paths: PostgresPaths) -> bool:
+    """Is the database under /var/lib/leoflow that of a deleted folder of this path? Its own would have these files."""
+    is_elsewhere = paths.home.parent == HOMES_OF_ROOT and _has_database(paths.home)
+    return is_elsewhere and not any((data_dir / name).exists() for name in (CONNINFO, KEY_FILE))
+
+
 def server_user() -> str | None:
     """Whom the server runs as: Postgres refuses root."""
     return "nobody" if os.geteuid() == 0 else None
@@ -138,6 +152,7 @@ class EmbeddedPostgres:
 
     def __init__(self, data_dir: Path, package: Path | None = None) -> None:
         self.paths = paths_for(data_dir, package)
+        self._data_dir = data_dir
         self._has_run = False
         self._adopted = False
         self._pid = 0
@@ -168,6 +183,7 @@ class EmbeddedPostgres:
             raise
         self._has_run = True
         self._pid = _postmaster_pid(self.paths)
+        await trio.to_thread.run_sync(_write_conninfo, self._data_dir / CONNINFO, self.paths.conninfo)
         try:
             task_status.started(self.paths.conninfo)
             await _wait_exit(self._pid)
@@ -179,12 +195,26 @@ class EmbeddedPostgres:
                     self._process.poll()
 
     async def _begin(self) -> None:
+        if not self._has_run and is_left_over(self._data_dir, self.paths):
+            await self._set_aside_left_over()
         await trio.to_thread.run_sync(_prepare, self.paths, self._has_run)
         self._adopted = await _answers(self.paths.admin_conninfo())
         if not self._adopted:
             await self._start_until_ready()
         with store_errors("embedded Postgres broke off while it started"):
             await _set_up(self.paths)
+
+    async def _set_aside_left_over(self) -> None:
+        if await _answers(self.paths.admin_conninfo()):
+            self._pid = _postmaster_pid(self.paths)
+            await self._stop()
+        aside = await trio.to_thread.run_sync(_set_aside, self.paths.home)
+        log.warning(
+            "database_set_aside",
+            database=str(aside),
+            why=f"it is that of a folder {self._data_dir} that was deleted, with its password and its key for secrets",
+            todo="remove it when nobody needs it any more",
+        )
 
     async def _start_until_ready(self) -> None:
         """A server that was killed leaves processes that end a moment later; until then a new one refuses to start."""
@@ -243,6 +273,11 @@ def _prepare(paths: PostgresPaths, has_run: bool) -> None:
     _write_access(paths)
 
 
+def _set_aside(home: Path) -> Path:
+    aside = next(path for number in count(1) if not (path := home.with_name(f"{home.name}.{number}")).exists())
+    return home.rename(aside)
+
+
 def _make_cluster(paths: PostgresPaths) -> None:
     fresh = paths.data.with_name("data.new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -263,6 +298,13 @@ def _write_access(paths: PostgresPaths) -> None:
         file = paths.data / name
         if file.read_text() != text:
             file.write_text(text)
+
+
+def _write_conninfo(file: Path, conninfo: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.touch(mode=0o600)
+    file.chmod(0o600)  # as an older release made it
+    file.write_text(f"{conninfo}\n")
 
 
 def _copy_package(paths: PostgresPaths) -> None:

