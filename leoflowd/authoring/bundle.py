@@ -139,7 +139,7 @@ def _is_artifact(content: bytes) -> bool:
         document = json.loads(content)
     except (ValueError, RecursionError):
         return False
-    return {"bundle_digest", "dag_id"} <= document.keys()
+    return "bundle_digest" in document and "dag_id" in document
 
 
 def _files(
