@@ -178,6 +178,10 @@ class StoreConfig(Section, frozen=True, kw_only=True):
     """Leader and hint listener take Postgres for gone when it does not answer for so long, and it them after twice."""
 
 
+AUDIT_DAYS_MIN = 30
+"""A task that asked for a run finds that run in the audit log when it asks again after a restart."""
+
+
 class RetentionConfig(Section, frozen=True, kw_only=True):
     """How much history is kept (ADR 93). Both limits are off at first: nothing is ever removed."""
 
@@ -185,10 +189,16 @@ class RetentionConfig(Section, frozen=True, kw_only=True):
     """Dag runs that were due, and ended, longer ago are removed with all that is theirs; 0 = never."""
     runs_per_dag: Annotated[int, msgspec.Meta(ge=0)] = 0
     """So many ended runs of each DAG are kept, the newest; 0 = all."""
+    audit_days: float = 0.0
+    """Rows of the audit log that are older are removed, in what order they were sealed (ADR 101); 0 = never."""
     interval_s: Positive = 300.0
     """How often it is looked for some."""
     pause_s: Positive = 0.5
-    """Between two batches of about 2,000 task instances."""
+    """Between two batches of about 2,000 task instances, or 500 rows of the audit log."""
+
+    def __post_init__(self) -> None:
+        if self.audit_days and not self.audit_days >= AUDIT_DAYS_MIN:
+            raise ValueError(f"audit_days is {self.audit_days:g}; give at least {AUDIT_DAYS_MIN}, or 0 to keep all")
 
 
 class AgentsConfig(Section, frozen=True, kw_only=True):

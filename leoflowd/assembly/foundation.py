@@ -343,9 +343,10 @@ def _term(
         signs=agents.signs,
         others=Others(base.db, base.replica, launcher=base.launcher),
     )
-    seals = AuditSeals(db=base.db, secrets=box_of(base.config.secrets))
+    secrets = box_of(base.config.secrets)
+    seals = AuditSeals(db=base.db, secrets=secrets)
     deleted_runs = DeletedRuns(db=base.db, logs=base.logs, sweep_interval_s=config.sweep_interval_s, now=base.now)
-    retention = Retention(db=base.db, config=base.config.retention, now=base.now)
+    retention = Retention(db=base.db, config=base.config.retention, secrets=secrets, now=base.now)
     within_s = SWEEPS_MISSED * config.sweep_interval_s
     return Term(
         calls=calls,
@@ -368,6 +369,7 @@ def _term(
         complaints={
             "audit seals": seals.complaint,
             "deleted runs": deleted_runs.complaint,
+            "retention": retention.complaint,
             "scheduler": base.pulses.watch("scheduler", lambda: scheduler.rounds, within_s),
             "sweeps": base.pulses.watch("sweeps", lambda: sweeper.statistics()["sweeps"], within_s),
         },

@@ -71,6 +71,10 @@ def verify(client: Client, out: Output, expect: str | None) -> None:
 
 def _lines(answer: dict[str, Any]) -> list[str]:
     lines = [f"whole: {answer['checked']} rows, {answer['not_sealed_yet']} more not sealed yet"]
+    if answer.get("removed"):  # an older server removes none
+        lines.append(
+            f"removed before these, for their age: {answer['removed']} rows, all older than {answer['removed_before']}"
+        )
     if answer["head"]:
         lines.append(f"head: {answer['head']}")
     if answer["sealed_without_key"]:

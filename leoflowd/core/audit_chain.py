@@ -1,4 +1,4 @@
-"""The chain over the audit log: each seal is made of the row, its place, and the seal before it. ADR 86.
+"""The chain over the audit log: each seal is made of the row, its place, and the seal before it. ADR 86, 101.
 
 Made by `scheduler.audit_seals`, checked by `store.audit_seals.verify`. Whoever changes, removes or inserts a sealed row
 has to make all later seals anew, for which he needs the key.
@@ -71,6 +71,53 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     position: int = 0
     seal: bytes = BEGINNING
     is_keyed: bool = False
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The last row that was removed for its age: what the first row that is left follows."""
+
+    position: int
+    seal: bytes
+    removed_before: datetime
+    """So old was all that was removed."""
+    key_id: str
+    proof: bytes
+    """As `proof` makes it."""
+
+    @property
+    def head(self) -> Head:
+        return Head(position=self.position, seal=self.seal, is_keyed=self.key_id != UNKEYED)
+
+
+def proof(key: bytes, position: int, seal: bytes, removed_before: datetime) -> bytes:
+    """32 bytes that show who removed the rows up to there. `key` is empty where there is none."""
+    said = msgspec.json.encode([position, seal.hex(), _plain(removed_before)])
+    return hmac.new(key, b"removed " + said, hashlib.sha256).digest()
+
+
+def why_no_beginning(checkpoint: Checkpoint, following: Sealed | None, keys: Mapping[str, bytes]) -> str | None:
+    """Why the chain cannot begin there, at the first row that is left; None: it can.
+
+    Where there is a key it is used, and the newest row is never removed: so what proves nothing (a checkpoint without
+    a key) is never followed by a row with one.
+    """
+    if checkpoint.key_id not in keys:
+        return f"the rows before it were removed under the key {checkpoint.key_id!r}, which this server does not have"
+    made = proof(keys[checkpoint.key_id], checkpoint.position, checkpoint.seal, checkpoint.removed_before)
+    if not hmac.compare_digest(made, checkpoint.proof):
+        return "the rows before it were removed by somebody who does not have the key"
+    if checkpoint.key_id == UNKEYED and following is not None and following.key_id != UNKEYED:
+        return "the rows before it were removed without a key, and it was sealed with one"
+    return None
+
+
+def removable(links: Sequence[Sealed], before: datetime, *, is_all: bool) -> Sequence[Sealed]:
+    """Of unbroken links in order, the oldest that may go: all older, up to the first that is not. `is_all`: these reach
+    the end of the chain, whose last link stays for the next one to follow."""
+    count = 0
+    while count < len(links) - is_all and (row := links[count].row) is not None and row.occurred_at < before:
+        count += 1
+    return links[:count]
 
 
 def first_break(head: Head, links: Sequence[Sealed], keys: Mapping[str, bytes]) -> Break | None:

@@ -1,15 +1,30 @@
-"""Seals of the audit log: added in batches by the leader, checked from the first on when somebody asks. ADR 86."""
+"""Seals of the audit log: added in batches by the leader, checked from the first on when somebody asks, and removed
+with their rows when these are too old. ADR 86, 101."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import msgspec
 import trio
 
-from leoflowd.core.audit_chain import UNKEYED, AuditRow, Break, Head, Sealed, first_break, seal
+from leoflowd.contract.errors import Invalid
+from leoflowd.core.audit_chain import (
+    UNKEYED,
+    AuditRow,
+    Break,
+    Checkpoint,
+    Head,
+    Sealed,
+    first_break,
+    proof,
+    removable,
+    seal,
+    why_no_beginning,
+)
 from leoflowd.store.api_lists import Json, list_rows
 from leoflowd.store.database import (
     Connection,
@@ -21,6 +36,7 @@ from leoflowd.store.database import (
     long_statement,
     statements,
 )
+from leoflowd.store.event_log import insert_event
 
 _SQL = statements("audit_seals")
 
@@ -30,6 +46,8 @@ BATCH = 500
 """Rows sealed in one transaction, or checked in one thread: some 10 ms of CPU."""
 ROWS_MAX = 50_000
 """That one call checks: seconds, also of a slow machine."""
+OURSELVES = "leoflowd"
+"""Instead of an address, for what the daemon does to the log itself."""
 _ROW_FIELDS = AuditRow.__struct_fields__
 
 
@@ -43,6 +61,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unkeyed: int
     """Of these: sealed without a key: whoever writes the database could have made these seals anew."""
     broken: Break | None
+    removed: int
+    """Rows that were removed for their age; `checked` does not count them."""
+    removed_before: datetime | None
+
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
+    count: int
+    broken: Break | None
+    """Why no more is removed."""
 
 
 class _Open(msgspec.Struct, frozen=True):
@@ -68,19 +95,55 @@ async def seal_open(conn: Connection, *, key_id: str, key: bytes) -> Head | None
     return Head(position=positions[-1], seal=before, is_keyed=key_id != UNKEYED)
 
 
+async def remove_sealed(
+    conn: Connection, keys: Mapping[str, bytes], *, key_id: str, before: datetime, now: datetime
+) -> Removed:
+    """Remove a batch of what is older than `before`, from the beginning of the chain, in the caller's transaction, and
+    say in the log that it was done. What is broken stays, with all that follows: it is evidence.
+
+    `keys` by id, `key_id` that which proves it.
+    """
+    await execute(conn, _SQL.lock_chain, key=ADVISORY_LOCK)
+    beginning, links, broken = await _begin(conn, keys)
+    if broken is None:
+        broken = await trio.to_thread.run_sync(partial(first_break, beginning.head, links, keys))
+    if broken is not None:
+        links = [link for link in links if link.position < broken.position]
+    old = removable(links, before, is_all=broken is None and len(links) < BATCH)
+    if not old:
+        return Removed(count=0, broken=broken)
+    end = old[-1]
+    made = proof(keys[key_id], end.position, end.seal, before)
+    values: dict[str, Any] = {"seal": end.seal, "removed_before": before, "key_id": key_id, "proof": made}
+    await execute(conn, _SQL.put_checkpoint, position=end.position, **values)
+    await execute(conn, _SQL.remove_sealed, position=end.position)
+    extra = {"rows": len(old), "up_to": end.position, "seal": end.seal.hex(), "older_than": before.isoformat()}
+    await insert_event(conn, now=now, event="remove_audit_rows", owner=None, extra=extra, client=OURSELVES)
+    return Removed(count=len(old), broken=broken)
+
+
+async def remove_unsealed(conn: Connection, before: datetime) -> int:
+    """A batch of what was not done through the API, and is in no chain."""
+    return await execute(conn, _SQL.remove_unsealed, before=before, limit=BATCH)
+
+
 async def verify(lane: Lane, keys: Mapping[str, bytes], *, after: Head | None, expected: Head | None) -> Report:
     """Check the seals in order, after the head that an earlier call ended with or from the first on: up to the first
     that is broken, or as many as one call takes; with the last of them, that no row is without one.
 
-    `keys` by id. `expected`: a head that was kept elsewhere, which has to be in the chain still.
+    `keys` by id. `expected`: a head that was kept elsewhere, which has to be in the chain still; raises `Invalid` for
+    one whose row was removed for its age.
     """
     unkeyed, is_complete = 0, False
     async with lane.connection() as conn:
-        head, broken = await _find_kept(conn, after)
+        beginning, _, broken = await _begin(conn, keys)
+        head = beginning.head
+        if broken is None and after is not None and after.position > head.position:
+            head, broken = await _find_kept(conn, after, beginning)
     last = head.position + ROWS_MAX
     while broken is None and not is_complete and head.position < last:
         async with lane.connection() as conn:
-            links = [_link(row) for row in await list_rows(conn, _SQL.list_sealed, after=head.position, limit=BATCH)]
+            links = await _links_after(conn, head.position)
         broken = await trio.to_thread.run_sync(partial(first_break, head, links, keys))
         is_complete = len(links) < BATCH
         if broken is None and links:
@@ -90,27 +153,65 @@ async def verify(lane: Lane, keys: Mapping[str, bytes], *, after: Head | None, e
     async with lane.connection() as conn:
         left = await fetch_one(conn, _SQL.count_open, _Open)
         assert left is not None
-        if broken is None:
-            _, broken = await _find_kept(conn, expected)
+        if broken is None and expected is not None:
+            _, broken = await _find_kept(conn, expected, beginning)
         if broken is None and is_complete:
-            broken = await _beside_the_chain(conn, head, left)
-    checked = head.position if broken is None else min(head.position + BATCH, broken.position - 1)
-    return Report(head=head, checked=checked, open=left.open, unkeyed=unkeyed, is_complete=is_complete, broken=broken)
+            broken = await _beside_the_chain(conn, beginning.head, head, left)
+    end_of_good = head.position if broken is None else min(head.position + BATCH, broken.position - 1)
+    return Report(
+        head=head,
+        checked=max(0, end_of_good - beginning.head.position),
+        open=left.open,
+        unkeyed=unkeyed,
+        is_complete=is_complete,
+        broken=broken,
+        removed=beginning.head.position,
+        removed_before=beginning.removed_before,
+    )
 
 
-async def _find_kept(conn: Connection, kept: Head | None) -> tuple[Head, Break | None]:
+class _Beginning(msgspec.Struct, frozen=True):
+    head: Head = Head()
+    removed_before: datetime | None = None
+
+
+async def _begin(conn: Connection, keys: Mapping[str, bytes]) -> tuple[_Beginning, list[Sealed], Break | None]:
+    """What the first row that is left follows, and the first batch of them."""
+    checkpoint = await fetch_one(conn, _SQL.fetch_checkpoint, Checkpoint)
+    beginning = _Beginning() if checkpoint is None else _Beginning(checkpoint.head, checkpoint.removed_before)
+    links = await _links_after(conn, beginning.head.position)
+    because = checkpoint and why_no_beginning(checkpoint, next(iter(links), None), keys)
+    if not because:
+        return beginning, links, None
+    return beginning, links, Break(position=beginning.head.position + 1, event_log_id=None, because=because)
+
+
+async def _links_after(conn: Connection, position: int) -> list[Sealed]:
+    return [_link(row) for row in await list_rows(conn, _SQL.list_sealed, after=position, limit=BATCH)]
+
+
+async def _find_kept(conn: Connection, kept: Head, beginning: _Beginning) -> tuple[Head, Break | None]:
     """A head as it is stored; broken where there is another one in its place, or none."""
-    if kept is None:
-        return Head(), None
+    if kept.position < beginning.head.position:
+        raise Invalid(
+            f"the row at position {kept.position} was removed for its age, with all before "
+            f"{beginning.removed_before}; give a head of a position from {beginning.head.position} on"
+        )
     found = await fetch_one(conn, _SQL.fetch_head_at, Head, position=kept.position)
+    if kept.position == beginning.head.position:
+        found = beginning.head
     if found is not None and found.seal == kept.seal:
         return found, None
     because = "the seal that was kept elsewhere is not there: the log was cut off before it, or sealed anew"
     return kept, Break(position=kept.position, event_log_id=None, because=because)
 
 
-async def _beside_the_chain(conn: Connection, head: Head, left: _Open) -> Break | None:
+async def _beside_the_chain(conn: Connection, beginning: Head, head: Head, left: _Open) -> Break | None:
     """What no seal that is there can tell."""
+    event_id = await fetch_value(conn, _SQL.fetch_out_of_place, position=beginning.position)
+    if event_id is not None:
+        because = "the row was put at a place in the chain that was removed"
+        return Break(position=beginning.position, event_log_id=event_id, because=because)
     if left.first_lost is not None:
         because = "the row was removed before it was sealed"
         return Break(position=head.position + 1, event_log_id=left.first_lost, because=because)

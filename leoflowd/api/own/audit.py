@@ -34,7 +34,8 @@ async def list_events() -> Response:
 @blueprint.get("/leoflow/api/audit/verify")
 async def verify() -> Response:
     """Checks the log, 50,000 rows at a time: `after` is the `head` of the answer before, until one `is_complete`.
-    `expect` is a head that was kept elsewhere. A head is POSITION:SEAL."""
+    `expect` is a head that was kept elsewhere. A head is POSITION:SEAL. Of the first rows `removed` were taken away for
+    their age, all older than `removed_before`; they are not among those `checked`."""
     query = Query()
     after, expect = _head("after", query.text("after")), _head("expect", query.text("expect"))
     keys = context().secrets.audit_keys()
@@ -47,6 +48,8 @@ async def verify() -> Response:
             "checked": report.checked,
             "not_sealed_yet": report.open,
             "sealed_without_key": report.unkeyed,
+            "removed": report.removed,
+            "removed_before": report.removed_before,
             "head": f"{report.head.position}:{report.head.seal.hex()}" if report.head.position else None,
             "broken": broken,
         }

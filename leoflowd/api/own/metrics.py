@@ -89,6 +89,12 @@ READINGS: Mapping[str, tuple[Reading, ...]] = {
     ),
     "retention": (
         Reading("removed_runs", "leoflow_retention_dag_runs", "counter", "Dag runs removed for their age or number"),
+        Reading(
+            "removed_audit_rows",
+            "leoflow_retention_audit_rows",
+            "counter",
+            "Rows of the audit log removed for their age",
+        ),
     ),
     "backfills": (
         Reading("open", "leoflow_backfills_open", "gauge", "DAGs with a backfill that is not over, at the last look"),

@@ -2,7 +2,8 @@
 SELECT pg_advisory_xact_lock(%(key)s);
 
 -- name: fetch_head (index of position)
-SELECT position, seal, key_id <> '' AS is_keyed FROM audit_seal WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1;
+(SELECT position, seal, key_id <> '' AS is_keyed FROM audit_seal WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1)
+UNION ALL SELECT position, seal, key_id <> '' FROM audit_checkpoint ORDER BY position DESC LIMIT 1;
 
 -- name: list_open (partial index audit_seal_open)
 SELECT e.id, e.occurred_at, e.event, e.owner, e.dag_id, e.run_id, e.task_id, e.map_index, e.try_number, e.logical_date,
@@ -20,11 +21,31 @@ SELECT s.position, s.event_id, s.key_id, s.seal, e.id, e.occurred_at, e.event, e
 FROM audit_seal s LEFT JOIN event_log e ON e.id = s.event_id
 WHERE s.position > %(after)s ORDER BY s.position LIMIT %(limit)s;
 
+-- name: fetch_checkpoint
+SELECT position, seal, removed_before, key_id, proof FROM audit_checkpoint;
+
+-- name: put_checkpoint
+INSERT INTO audit_checkpoint (position, seal, removed_before, key_id, proof)
+VALUES (%(position)s, %(seal)s, %(removed_before)s, %(key_id)s, %(proof)s)
+ON CONFLICT (is_only) DO UPDATE SET (position, seal, removed_before, key_id, proof)
+    = (excluded.position, excluded.seal, excluded.removed_before, excluded.key_id, excluded.proof);
+
+-- name: remove_sealed
+WITH s AS (DELETE FROM audit_seal WHERE position <= %(position)s RETURNING event_id)
+DELETE FROM event_log e USING s WHERE e.id = s.event_id;
+
+-- name: remove_unsealed (what was not done through the API: index event_log_unsealed)
+DELETE FROM event_log WHERE id IN (
+    SELECT id FROM event_log WHERE client IS NULL AND occurred_at < %(before)s ORDER BY occurred_at LIMIT %(limit)s);
+
 -- name: fetch_head_at
 SELECT position, seal, key_id <> '' AS is_keyed FROM audit_seal WHERE position = %(position)s;
 
 -- name: fetch_unsealed_row (reads the whole log: only `verify` asks)
 SELECT min(e.id) FROM event_log e WHERE e.client IS NOT NULL AND NOT EXISTS (SELECT FROM audit_seal s WHERE s.event_id = e.id);
+
+-- name: fetch_out_of_place (index of position)
+SELECT min(event_id) FROM audit_seal WHERE position <= %(position)s;
 
 -- name: count_open (written and not sealed; `lost`: those whose row is gone)
 SELECT count(*) AS open, count(*) FILTER (WHERE NOT EXISTS (SELECT FROM event_log e WHERE e.id = s.event_id)) AS lost,

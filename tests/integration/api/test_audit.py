@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from quart_trio import QuartTrio
 from leoflowd.api.app import create_app
 from leoflowd.api.context import ApiContext
 from leoflowd.api.rights import NEEDS, SAFE_METHODS, Object
+from leoflowd.config import ConfigRefused, RetentionConfig, from_environment
 from leoflowd.core.rights import Right
 from leoflowd.scheduler.audit_seals import AuditSeals
+from leoflowd.scheduler.retention import Retention
 from leoflowd.store import audit_seals
 from leoflowd.store.database import Database
 from leoflowd.store.secret_box import SecretBox, parse_keys
@@ -345,3 +348,149 @@ async def test_a_key_file_that_cannot_be_read_is_a_complaint_until_it_can(
     await seals.look()
     assert seals.complaint() is None
     assert (await admin.get(VERIFY))["checked"] == 1
+
+
+# --- rows that are too old -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def aged(log: Client, api_context: ApiContext, seals: AuditSeals) -> Client:
+    """The six rows, of which the first four are as if they had been written and sealed a year ago."""
+    await change(
+        api_context.db,
+        b"UPDATE event_log SET occurred_at = occurred_at - interval '1 year' WHERE id IN "
+        b"(SELECT event_id FROM audit_seal WHERE position <= 4)",
+    )
+    await change(api_context.db, OPEN_AGAIN + b">= 1")
+    await seals.look()
+    assert (await log.get(VERIFY))["is_intact"]
+    return log
+
+
+def retention(api_context: ApiContext, days: float = 90) -> Retention:
+    config = RetentionConfig(audit_days=days, pause_s=0.001)
+    return Retention(db=api_context.db, config=config, secrets=api_context.secrets, now=api_context.now)
+
+
+async def test_what_is_too_old_goes_and_the_rest_is_verified_from_there(
+    aged: Client, api_context: ApiContext, seals: AuditSeals
+) -> None:
+    remover = retention(api_context)
+    await remover.look_at_audit_log()
+    await seals.look()
+    report = await aged.get(VERIFY)
+    assert (report["is_intact"], report["removed"], report["checked"]) == (True, 4, 3)
+    assert report["removed_before"] is not None
+    newest = (await events(aged))[0]
+    assert (newest["event"], newest["client"], newest["owner"]) == ("remove_audit_rows", "leoflowd", None)
+    assert (newest["extra"]["rows"], newest["extra"]["up_to"]) == (4, 4)
+    assert remover.statistics().removed_audit_rows == 4
+    await remover.look_at_audit_log()
+    assert (await aged.get(VERIFY))["removed"] == 4
+
+
+async def test_nothing_goes_where_nothing_is_set(aged: Client, api_context: ApiContext) -> None:
+    await retention(api_context, days=0).look_at_audit_log()
+    assert (await aged.get(VERIFY))["checked"] == 6
+
+
+@pytest.mark.parametrize("days", ["29", "-1", "nan"])
+def test_a_limit_that_a_task_could_meet_is_refused(days: str) -> None:
+    with pytest.raises(ConfigRefused, match="at least 30, or 0"):
+        from_environment({"LEOFLOW_RETENTION_AUDIT_DAYS": days})
+
+
+async def test_the_newest_row_stays_for_the_next_to_follow(
+    aged: Client, api_context: ApiContext, seals: AuditSeals
+) -> None:
+    later = dataclasses.replace(api_context, now=lambda: api_context.now() + timedelta(days=400))
+    await retention(later).look_at_audit_log()
+    await seals.look()
+    report = await aged.get(VERIFY)
+    assert (report["is_intact"], report["removed"], report["checked"]) == (True, 5, 2)
+
+
+async def test_many_go_in_batches(
+    aged: Client, api_context: ApiContext, seals: AuditSeals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_seals, "BATCH", 2)
+    await retention(api_context).look_at_audit_log()
+    await seals.look()
+    report = await aged.get(VERIFY)
+    assert (report["is_intact"], report["removed"], report["checked"]) == (True, 4, 4)
+    assert len(await events(aged, event="remove_audit_rows")) == 2
+
+
+async def test_what_was_changed_stays_as_evidence_with_all_that_follows(aged: Client, api_context: ApiContext) -> None:
+    await change(api_context.db, b"UPDATE event_log SET owner = 'bob' WHERE id = " + THIRD)
+    remover = retention(api_context)
+    await remover.look_at_audit_log()
+    report = await aged.get(VERIFY)
+    assert (report["removed"], report["broken"]["position"]) == (2, 3)
+    assert "position 3" in (remover.complaint() or "")
+
+
+FORGED = (
+    b"INSERT INTO audit_checkpoint SELECT true, position, seal, now(), %s, '\\x00' FROM audit_seal WHERE position = 2"
+)
+
+
+@pytest.mark.parametrize(
+    ("key_id", "said"), [(b"'k1'", "does not have the key"), (b"'k9'", "'k9'"), (b"''", "does not have the key")]
+)
+async def test_who_has_no_key_cannot_cut_the_log_off(
+    log: Client, api_context: ApiContext, key_id: bytes, said: str
+) -> None:
+    await change(api_context.db, FORGED.replace(b"%s", key_id))
+    await change(api_context.db, b"DELETE FROM audit_seal WHERE position <= 2")
+    await change(api_context.db, b"DELETE FROM event_log WHERE id NOT IN (SELECT event_id FROM audit_seal)")
+    broken = (await log.get(VERIFY))["broken"]
+    assert broken["position"] == 3
+    assert said in broken["because"]
+
+
+async def test_a_checkpoint_that_is_taken_away_is_missed(aged: Client, api_context: ApiContext) -> None:
+    await retention(api_context).look_at_audit_log()
+    await change(api_context.db, b"DELETE FROM audit_checkpoint")
+    assert (await aged.get(VERIFY))["broken"]["position"] == 1
+
+
+async def test_a_row_that_is_put_among_the_removed_is_found(aged: Client, api_context: ApiContext) -> None:
+    await retention(api_context).look_at_audit_log()
+    await change(
+        api_context.db,
+        b"WITH e AS (INSERT INTO event_log (occurred_at, event, owner, client) "
+        b"VALUES (now(), 'login', 'bob', '10.0.0.1') RETURNING id) "
+        b"INSERT INTO audit_seal SELECT id, 2, 'k1', '\\x00' FROM e",
+    )
+    assert "place in the chain that was removed" in (await aged.get(VERIFY))["broken"]["because"]
+
+
+async def test_a_head_that_was_kept_is_looked_for_where_rows_were_removed(
+    aged: Client, api_context: ApiContext, seals: AuditSeals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (await aged.get(VERIFY))["head"]
+    monkeypatch.setattr(audit_seals, "BATCH", 2)
+    monkeypatch.setattr(audit_seals, "ROWS_MAX", 2)
+    second = (await aged.get(VERIFY))["head"]
+    fourth = (await aged.get(f"{VERIFY}?after={second}"))["head"]
+    await retention(api_context).look_at_audit_log()
+    assert (await aged.get(f"{VERIFY}?expect={whole}"))["is_intact"]
+    assert (await aged.get(f"{VERIFY}?expect={fourth}"))["is_intact"]
+    wrong = "4:" + "0" * 64
+    assert (await aged.get(f"{VERIFY}?expect={wrong}"))["broken"]["position"] == 4
+    refused = await aged.send("GET", f"{VERIFY}?expect={second}", status=422)
+    assert "removed for its age" in str(refused)
+    going_on = await aged.get(f"{VERIFY}?after={second}")
+    assert (going_on["is_intact"], going_on["checked"]) == (True, 2)
+
+
+async def test_the_schedulers_old_rows_go_too(aged: Client, api_context: ApiContext) -> None:
+    await change(
+        api_context.db,
+        b"INSERT INTO event_log (occurred_at, event) VALUES (now() - interval '1 year', 'failed'), (now(), 'failed')",
+    )
+    await retention(api_context).look_at_audit_log()
+    async with api_context.db.api.connection() as conn:
+        cursor = await conn.execute(b"SELECT count(*) FROM event_log WHERE client IS NULL")
+        assert await cursor.fetchone() == (1,)

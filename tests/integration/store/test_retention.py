@@ -16,6 +16,7 @@ from leoflowd.store import dag_runs, dags, retention
 from leoflowd.store.database import Database
 from leoflowd.store.deleted_runs import list_due
 from leoflowd.store.retention import Limits, Removable
+from leoflowd.store.secret_box import SecretBox
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 OLD = Limits(before=NOW - timedelta(days=30))
@@ -107,7 +108,7 @@ async def test_the_newest_runs_of_each_dag_stay_by_count(database: Database) -> 
 async def test_without_limits_nothing_goes(database: Database) -> None:
     await history(database, [4000, 3000, 1])
     assert await remove(database, Limits()) == 0
-    assert not await Retention(db=database, config=RetentionConfig(), now=lambda: NOW).look()
+    assert not await Retention(db=database, config=RetentionConfig(), secrets=SecretBox(dict), now=lambda: NOW).look()
 
 
 async def test_the_last_run_of_a_dag_stays_however_old(database: Database) -> None:
@@ -206,7 +207,7 @@ async def test_what_would_go_is_what_goes(database: Database) -> None:
 async def test_what_a_removed_run_leaves_elsewhere_is_noted_for_who_deletes_it(database: Database) -> None:
     runs = await history(database, [400, 1])
     config = RetentionConfig(days=30, pause_s=0.001)
-    retainer = Retention(db=database, config=config, now=lambda: NOW)
+    retainer = Retention(db=database, config=config, secrets=SecretBox(dict), now=lambda: NOW)
     assert await retainer.look()
     assert not await retainer.look()
     assert retainer.statistics().removed_runs == 1

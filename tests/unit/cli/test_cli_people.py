@@ -153,6 +153,11 @@ def test_a_log_that_is_whole_names_its_head(leoflow, server) -> None:
     assert "2 of them were sealed without a key" in leoflow("audit", "verify").out
 
 
+def test_a_log_whose_oldest_rows_were_removed_says_so(leoflow, server) -> None:
+    server(lambda _: httpx.Response(200, json=WHOLE | {"removed": 40, "removed_before": "2026-08-01T00:00:00Z"}))
+    assert "for their age: 40 rows, all older than 2026-08-01T00:00:00Z" in leoflow("audit", "verify").out
+
+
 def test_a_long_log_is_verified_in_parts(leoflow, server) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         is_first = "after" not in request.url.params

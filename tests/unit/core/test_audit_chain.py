@@ -10,7 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leoflowd.core.audit_chain import BEGINNING, UNKEYED, AuditRow, Break, Head, Sealed, first_break, seal
+from leoflowd.core.audit_chain import (
+    BEGINNING,
+    UNKEYED,
+    AuditRow,
+    Break,
+    Checkpoint,
+    Head,
+    Sealed,
+    first_break,
+    proof,
+    removable,
+    seal,
+    why_no_beginning,
+)
 
 KEYS = {"k1": b"one", "k2": b"two", UNKEYED: b""}
 ROW = AuditRow(
@@ -129,3 +142,59 @@ def test_nobody_goes_on_without_a_key_after_seals_with_one() -> None:
     links = chain(rows(2), ["k1", UNKEYED])
     head = Head(position=1, seal=links[0].seal, is_keyed=True)
     assert first_break(head, links[1:], KEYS) is not None
+
+
+# --- where it begins, once its oldest rows were removed ---------------------------------------------------------------
+
+DAY = datetime(2026, 8, 1, tzinfo=UTC)
+
+
+def checkpoint(link: Sealed, key_id: str = "k1") -> Checkpoint:
+    made = proof(KEYS[key_id], link.position, link.seal, DAY)
+    return Checkpoint(position=link.position, seal=link.seal, removed_before=DAY, key_id=key_id, proof=made)
+
+
+def test_the_rest_of_a_chain_follows_its_checkpoint() -> None:
+    links = chain(rows(5))
+    begun = checkpoint(links[1])
+    assert why_no_beginning(begun, links[2], KEYS) is None
+    assert first_break(begun.head, links[2:], KEYS) is None
+    assert first_break(begun.head, links[3:], KEYS) is not None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"position": 3},
+        {"seal": bytes(32)},
+        {"removed_before": DAY + timedelta(days=1)},
+        {"proof": bytes(32)},
+        {"key_id": "k2"},
+        {"key_id": UNKEYED},
+        {"key_id": "k3"},
+    ],
+)
+def test_a_checkpoint_that_was_changed_is_no_beginning(changed: dict[str, Any]) -> None:
+    links = chain(rows(5))
+    forged = msgspec.structs.replace(checkpoint(links[1]), **changed)
+    assert why_no_beginning(forged, links[2], KEYS) is not None
+
+
+def test_without_a_key_only_what_was_sealed_without_one_is_removed() -> None:
+    """Else whoever writes the database makes a checkpoint by himself, and the chain seems to begin there."""
+    mixed = chain(rows(4), [UNKEYED, UNKEYED, "k1", "k1"])
+    assert why_no_beginning(checkpoint(mixed[0], UNKEYED), mixed[1], KEYS) is None
+    assert why_no_beginning(checkpoint(mixed[1], UNKEYED), mixed[2], KEYS) is not None
+    assert why_no_beginning(checkpoint(mixed[1], "k1"), mixed[2], KEYS) is None
+    assert checkpoint(mixed[1], "k1").head.is_keyed
+
+
+def test_what_may_go_is_the_oldest_up_to_the_first_that_is_not_too_old() -> None:
+    old, new = DAY - timedelta(seconds=1), DAY
+    links = chain([msgspec.structs.replace(ROW, occurred_at=moment) for moment in (old, old, new, old)])
+    assert removable(links, DAY, is_all=False) == links[:2]
+    assert removable(links[:2], DAY, is_all=False) == links[:2]
+    assert removable(links[:2], DAY, is_all=True) == links[:1]
+    assert not removable([], DAY, is_all=True)
+    gone = [msgspec.structs.replace(links[0], row=None), links[1]]
+    assert not removable(gone, DAY, is_all=False)
