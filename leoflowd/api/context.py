@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from quart import current_app
+from quart import current_app, g
 
 from leoflowd.api.identity_provider import IdentityProvider
 from leoflowd.api.ui.summary_lines import SummaryMemory
@@ -19,11 +19,13 @@ from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.logs import LogStore
 from leoflowd.contract.pool_view import Pool
 from leoflowd.contract.workspace_files import WorkspaceEditor
-from leoflowd.store.database import Database, Lane
+from leoflowd.store.database import Database, LaneShare
 from leoflowd.store.secret_box import SecretBox
 from leoflowd.supervision import Fault
 
 _KEY = "LEOFLOW_CONTEXT"
+NOBODY = ""
+"""Who has not said who he is: all of them share one part of the connections."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +70,11 @@ def context() -> ApiContext:
     return found
 
 
-def lane() -> Lane:
-    """The connections that browser and API traffic shares; `async with lane().transaction() as conn`."""
-    return context().db.api
+def lane() -> LaneShare:
+    """The connections that browser and API traffic shares, as far as the caller may have them; `async with
+    lane().transaction() as conn`."""
+    caller = g.get("caller")
+    return context().db.api.share_of(NOBODY if caller is None else caller.username)
 
 
 def bind_context(config: dict[str, object], value: ApiContext) -> None:

@@ -17,7 +17,15 @@ from quart import Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from leoflowd.api.answers import json_answer
-from leoflowd.contract.errors import Conflict, Invalid, LeoflowError, NotAllowed, NotFound, StoreUnavailable
+from leoflowd.contract.errors import (
+    Conflict,
+    Invalid,
+    LeoflowError,
+    NotAllowed,
+    NotFound,
+    StoreUnavailable,
+    TooManyAtOnce,
+)
 from leoflowd.contract.logs import LogNotStored
 from leoflowd.contract.xcoms import ValuesUnavailable
 from leoflowd.store.asked_runs import CannotRun
@@ -100,6 +108,7 @@ STATUS: Mapping[type[LeoflowError], int] = {
     Invalid: 422,
     Unprocessable: 422,
     TooManyRequests: 429,
+    TooManyAtOnce: 429,
     KeysRefused: 503,
     StoreUnavailable: 503,
     LogNotStored: 503,
@@ -114,6 +123,8 @@ def leoflow_problem(error: LeoflowError) -> Response:
     answer = json_answer({"detail": _detail(error)}, status)
     if isinstance(error, TooManyRequests):
         answer.headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, TooManyAtOnce):
+        answer.headers["Retry-After"] = "1"
     if isinstance(error, NotAuthenticated):
         answer.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, KeysRefused):

@@ -31,6 +31,10 @@ class Invalid(LeoflowError):
         self.location = location
 
 
+class TooManyAtOnce(LeoflowError):
+    """The caller has as many requests under way as he may; this one was not carried out, and may succeed later."""
+
+
 class StoreUnavailable(LeoflowError):
     """Postgres does not answer; components that need it are restarted with backoff."""
 

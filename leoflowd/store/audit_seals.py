@@ -27,8 +27,8 @@ from leoflowd.core.audit_chain import (
 )
 from leoflowd.store.api_lists import Json, list_rows
 from leoflowd.store.database import (
+    AnyLane,
     Connection,
-    Lane,
     execute,
     fetch_all,
     fetch_one,
@@ -127,7 +127,7 @@ async def remove_unsealed(conn: Connection, before: datetime) -> int:
     return await execute(conn, _SQL.remove_unsealed, before=before, limit=BATCH)
 
 
-async def verify(lane: Lane, keys: Mapping[str, bytes], *, after: Head | None, expected: Head | None) -> Report:
+async def verify(lane: AnyLane, keys: Mapping[str, bytes], *, after: Head | None, expected: Head | None) -> Report:
     """Check the seals in order, after the head that an earlier call ended with or from the first on: up to the first
     that is broken, or as many as one call takes; with the last of them, that no row is without one.
 

@@ -16,7 +16,7 @@ from leoflowd.contract.connection import ENVIRONMENT_PREFIX, ConnectionFacts, fr
 from leoflowd.contract.errors import Conflict, NotFound
 from leoflowd.contract.values import shown
 from leoflowd.store.api_lists import Column, Listing, list_page
-from leoflowd.store.database import Connection, Lane, execute, fetch_all, fetch_one, statements
+from leoflowd.store.database import AnyLane, Connection, execute, fetch_all, fetch_one, statements
 from leoflowd.store.hints import send_hint
 from leoflowd.store.secret_box import CannotOpen, Sealed, SecretBox
 
@@ -169,7 +169,7 @@ def not_found(connection_id: str) -> NotFound:
 class ConnectionBook:
     """Where a connection id is looked up: `AIRFLOW_CONN_<ID>` of the daemon's environment first, then the table."""
 
-    def __init__(self, lane: Lane, box: SecretBox, environment: Mapping[str, str]) -> None:
+    def __init__(self, lane: AnyLane, box: SecretBox, environment: Mapping[str, str]) -> None:
         self._lane = lane
         self._box = box
         self._environment = environment

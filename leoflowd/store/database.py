@@ -5,8 +5,9 @@
     async with db.api.transaction() as conn:
         await dag_runs.insert_dag_run(conn, ...)
 
-A lane is a few connections: browser traffic cannot delay a task's report, because it holds other connections. Every
-statement has a deadline, `LEOFLOW_STORE_STATEMENT_S`; `long_statement` names the few that may take longer (ADR 22).
+A lane is a few connections: browser traffic cannot delay a task's report, because it holds other connections; and one
+user's requests have half of the browsers' lane at most (`Lane.share_of`). Every statement has a deadline,
+`LEOFLOW_STORE_STATEMENT_S`; `long_statement` names the few that may take longer (ADR 22).
 Statements live in `queries/*.sql`, one file per module, each under a line `-- name: fetch_x`; `statements("file")`
 reads them once. Every other module of `store` offers one function per statement and no logic.
 """
@@ -15,11 +16,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 import psycopg
@@ -28,7 +30,7 @@ import trio
 from psycopg.rows import class_row
 
 from leoflowd.config import StoreConfig
-from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.contract.errors import LeoflowError, StoreUnavailable, TooManyAtOnce
 from leoflowd.store.arrays import Arrays
 from leoflowd.store.content_errors import LIMIT_ERRORS
 from leoflowd.store.trio_connection import SessionLimits, TrioConnection
@@ -94,8 +96,16 @@ class Lane:
         self._limiter = trio.CapacityLimiter(size)
         self._idle: list[tuple[Connection, float]] = []
         """With the moment of their last use, the latest last."""
+        self._shares: WeakValueDictionary[str, trio.CapacityLimiter] = WeakValueDictionary()
         self._opened_total = 0
         self._open = 0
+
+    def share_of(self, who: str) -> LaneShare:
+        """Half of the lane, for all that `who` does at once: the other half is there for the others, and for probes."""
+        limiter = self._shares.get(who)
+        if limiter is None:
+            limiter = self._shares[who] = trio.CapacityLimiter(max(1, int(self._limiter.total_tokens) // 2))
+        return LaneShare(self, limiter)
 
     def statistics(self) -> LaneStatistics:
         s = self._limiter.statistics()
@@ -109,23 +119,21 @@ class Lane:
 
         Raises `StoreUnavailable` when Postgres does not answer or breaks off.
         """
-        with trio.move_on_after(ACQUIRE_TIMEOUT_S) as waiting:
-            await self._limiter.acquire_on_behalf_of(token := object())
-        if waiting.cancelled_caught:
-            raise StoreUnavailable(f"no free connection in lane {self.name!r} for {ACQUIRE_TIMEOUT_S:.0f} s")
-        try:
-            connection = await self._take()
+        async with _turn(self._limiter, self._too_late):
             try:
-                yield connection
-            finally:
-                self._give_back(connection)
-        except LIMIT_ERRORS:
-            raise  # of the content, not of the connection
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            self.close()  # what broke this connection broke those beside it, most likely
-            raise StoreUnavailable(f"lost Postgres in lane {self.name!r}: {error}") from error
-        finally:
-            self._limiter.release_on_behalf_of(token)
+                connection = await self._take()
+                try:
+                    yield connection
+                finally:
+                    self._give_back(connection)
+            except LIMIT_ERRORS:
+                raise  # of the content, not of the connection
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                self.close()  # what broke this connection broke those beside it, most likely
+                raise StoreUnavailable(f"lost Postgres in lane {self.name!r}: {error}") from error
+
+    def _too_late(self) -> StoreUnavailable:
+        return StoreUnavailable(f"no free connection in lane {self.name!r} for {ACQUIRE_TIMEOUT_S:.0f} s")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -184,6 +192,47 @@ class Lane:
             self._open -= 1
         else:
             self._idle.append((connection, trio.current_time()))
+
+
+class LaneShare:
+    """A lane as one of its users has it: `Lane.share_of`."""
+
+    def __init__(self, lane: Lane, limiter: trio.CapacityLimiter) -> None:
+        self._lane = lane
+        self._limiter = limiter
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """As of the lane. Raises `TooManyAtOnce` when the others of this user take too long."""
+        async with _turn(self._limiter, self._too_many), self._lane.connection() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    def _too_many(self) -> TooManyAtOnce:
+        most = int(self._limiter.total_tokens)
+        return TooManyAtOnce(
+            f"{most} requests of yours have kept the database busy for {ACQUIRE_TIMEOUT_S:.0f} s, no more go at once; "
+            "this one was not carried out: ask for less at a time, or again later"
+        )
+
+
+AnyLane = Lane | LaneShare
+
+
+@asynccontextmanager
+async def _turn(limiter: trio.CapacityLimiter, too_late: Callable[[], LeoflowError]) -> AsyncIterator[None]:
+    with trio.move_on_after(ACQUIRE_TIMEOUT_S) as waiting:
+        await limiter.acquire_on_behalf_of(token := object())
+    if waiting.cancelled_caught:
+        raise too_late()
+    try:
+        yield
+    finally:
+        limiter.release_on_behalf_of(token)
 
 
 class Database:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import pytest
 from quart_trio import QuartTrio
 
@@ -9,6 +11,7 @@ from leoflowd.api.context import ApiContext
 from leoflowd.api.rights import NEEDS, SAFE_METHODS, Object
 from leoflowd.core.rights import ROLES, Right
 from leoflowd.store import roles
+from leoflowd.store.database import Database
 from tests.integration.api.addresses import addresses
 from tests.integration.api.api_client import START, Client
 from tests.integration.api.people import somebody_with
@@ -113,3 +116,18 @@ async def test_each_role_of_ones_own_reaches_its_dags_and_no_other(
             assert status == "403", (endpoint, dag_id)
         else:
             assert status not in ("403", "401", "hidden"), (endpoint, dag_id)
+
+
+async def test_one_user_who_asks_for_much_keeps_nobody_else_waiting(
+    seeded: Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leoflowd.store.database.ACQUIRE_TIMEOUT_S", 0.01)
+    ana = await somebody_with(seeded.app, database, {"read": "dag:*"})
+    async with AsyncExitStack() as requests:
+        for _ in range(database.api.statistics().size // 2):
+            await requests.enter_async_context(database.api.share_of("ana").connection())
+        refused = await ana.send("GET", "/api/v2/dags", status=429)
+        assert "3 requests of yours" in str(refused)
+        await seeded.get("/api/v2/dags")
+        await Client(seeded.app).get("/readyz")
+    await ana.get("/api/v2/dags")

@@ -7,8 +7,10 @@ from pathlib import Path
 import psycopg
 import pytest
 import trio
+import trio.testing
 
-from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.contract.errors import StoreUnavailable, TooManyAtOnce
+from leoflowd.store import database as database_module
 from leoflowd.store import migrations
 from leoflowd.store.database import Database, fetch_value
 from leoflowd.store.migrations import MigrationRefused, migrate, migrations_folder, read_migrations
@@ -41,6 +43,42 @@ async def test_a_lane_gives_out_no_more_connections_than_it_has(database: Databa
             nursery.start_soon(use)
     assert most == 2
     assert lane.statistics().opened_total == 2
+    lane.close()
+
+
+async def test_who_asks_for_much_leaves_half_of_the_lane_to_the_others(database: Database) -> None:
+    lane = Database(database.conninfo, api=4).api
+    greedy, done = 0, trio.Event()
+
+    async def use() -> None:
+        nonlocal greedy
+        async with lane.share_of("ana").connection():
+            greedy += 1
+            await done.wait()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(use)
+        while greedy < 2:
+            await trio.testing.wait_all_tasks_blocked()
+        async with lane.share_of("bob").connection(), lane.connection():
+            assert (greedy, lane.statistics().in_use) == (2, 4)
+        done.set()
+    assert greedy == 5
+    lane.close()
+
+
+async def test_who_waits_too_long_for_his_own_requests_is_told_so(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "ACQUIRE_TIMEOUT_S", 0.01)
+    lane = Database(database.conninfo, api=2).api
+    async with lane.share_of("ana").transaction():
+        with pytest.raises(TooManyAtOnce, match="1 requests of yours"):
+            async with lane.share_of("ana").connection():
+                pass
+    async with lane.share_of("ana").connection():
+        pass
     lane.close()
 
 
