@@ -79,10 +79,15 @@ def _root_of(file: Path) -> Path:
     """The tree that a DAG file belongs to; by default its folder is a dags folder."""
     for folder in file.parents:
         if folder.name == DAGS and _has_signs(folder.parent):
-            return _tree_of(folder.parent, Path(file.anchor)).root
+            return _tree_of(folder.parent, Path(file.anchor), _repository_of(folder.parent)).root
         if _is_dags_folder(folder):
             return folder
     return file.parent
+
+
+def _repository_of(folder: Path) -> Path:
+    """Above it lies what is somebody else's; and above a folder that is in no repository."""
+    return next((one for one in (folder, *folder.parents) if os.path.lexists(one / ".git")), folder)
 
 
 class _Tree(msgspec.Struct, frozen=True):
@@ -129,19 +134,23 @@ class _Tree(msgspec.Struct, frozen=True):
         return [one.relative_to(self.root).as_posix() for one in around if any(_has(one, top) for top in missing)]
 
 
-def _tree_of(folder: Path, workspace: Path) -> _Tree:
+def _tree_of(folder: Path, workspace: Path, reach: Path | None = None) -> _Tree:
     """Of a folder with `dags/`. Its root is where its files import from: above a package in which the folder lies when
-    they name that package, as far as the workspace goes."""
-    imported = {top for file in _dag_files(folder / DAGS) for top in _tops(file)}
+    they name that package, as far as the workspace goes; or a folder further up that has what they name, as far as
+    `reach`, by default the workspace."""
     beside = [folder, folder / DAGS, *(folder / name for name in BESIDE)]
-    for inner in [folder, *folder.parents]:
-        if workspace not in (inner, *inner.parents):
-            break
-        if inner.name in imported and not (is_known(inner.name) or _is_importable(beside, inner.name)):
+    imported = {top for file in _dag_files(folder / DAGS) for top in _tops(file)}
+    missing = {top for top in imported if not (is_known(top) or _is_importable(beside, top))}
+    root = folder
+    for inner in (one for one in (folder, *folder.parents) if workspace in (one, *one.parents)):
+        if inner.name in missing:
             root = inner if inner == workspace else inner.parent
-            base = "" if root == folder else f"{folder.relative_to(root).as_posix()}/"
-            return _Tree(root, base, has_dags=True, is_dags=True)
-    return _Tree(folder, has_dags=True, is_dags=True)
+            break
+        if (reach or workspace) in (inner, *inner.parents) and any(_has(inner, top) for top in missing):
+            root = inner
+            break
+    base = "" if root == folder else f"{folder.relative_to(root).as_posix()}/"
+    return _Tree(root, base, has_dags=True, is_dags=True)
 
 
 def _is_importable(places: Iterable[Path], module: str) -> bool:

@@ -45,6 +45,15 @@ def test_a_dag_that_airflow_refuses(refused: Refuse, arguments: str, words: list
         assert word in str(error)
 
 
+def test_a_preset_of_the_authors_own_is_a_schedule(compiled: Compile, refused: Refuse) -> None:
+    """Airflow's own are in a dict that its users add to."""
+    added = HEAD + "from airflow.utils.dates import cron_presets\ncron_presets['@often'] = '{}'\n"
+    spec = compiled(added.format("*/5 * * * *") + "with DAG('d', schedule='@often'):\n    EmptyOperator(task_id='a')\n")
+    assert isinstance(spec.timetable, CronTimetable)
+    assert spec.timetable.expression == "*/5 * * * *"
+    assert "'61' is no minute" in str(refused(added.format("61 * * * *") + "d = DAG('d', schedule='@often')\n"))
+
+
 @pytest.mark.parametrize("arguments", ["catchup=True", "params={'p': Param(type='string')}"])
 def test_without_a_schedule_it_is_right(compiled: Compile, arguments: str) -> None:
     assert len(compiled(dag("EmptyOperator(task_id='a')", arguments=arguments)).tasks) == 1

@@ -288,6 +288,36 @@ def test_such_a_file_is_the_same_when_it_is_named_alone(tmp_path: Path) -> None:
     assert named == project_of(tmp_path, "a")
 
 
+UNDER_A_REPOSITORY = {
+    "services/__init__.py": "",
+    "services/load.py": "from services.config import NAME\n",
+    "services/config.py": "NAME = 'a'\n",
+    "services/other.py": "1 / 0\n",
+    "deploy/airflow/dags/a.py": dag("a", "from services.load import NAME\nimport near\n"),
+    "deploy/airflow/dags/near.py": "",
+    "deploy/airflow/requirements.txt": "",
+}
+
+
+def test_what_a_repository_has_on_its_path_is_found_above_the_dags(tmp_path: Path) -> None:
+    project = project_of(plant(tmp_path, UNDER_A_REPOSITORY), "a")
+    assert (project.folder, project.source_path) == (tmp_path, "deploy/airflow/dags/a.py")
+    names = bundle_of(tmp_path, "a", tmp_path.parent / f"{tmp_path.name}-bundle")
+    assert {f"services/{name}.py" for name in ("__init__", "load", "config")} <= set(names)
+    assert "services/other.py" not in names
+
+
+def test_of_a_file_that_is_named_alone_the_repository_is_looked_at_and_nothing_above(tmp_path: Path) -> None:
+    (repository := tmp_path / "clone").mkdir()
+    plant(repository, UNDER_A_REPOSITORY)
+    file = repository / "deploy/airflow/dags/a.py"
+    assert open_projects(file)[0].folder == repository / "deploy/airflow"
+    (repository / ".git").mkdir()
+    assert open_projects(file) == (project_of(repository, "a"),)
+    (repository / "services").rename(tmp_path / "services")
+    assert open_projects(file)[0].folder == repository / "deploy/airflow"
+
+
 @pytest.mark.parametrize("name", ["airflow", "json", "pandas", "near"])
 def test_a_folder_that_has_the_name_of_something_else_is_no_package(tmp_path: Path, name: str) -> None:
     files = {f"{name}/dags/a.py": dag("a", f"import {name}\n"), f"{name}/dags/near.py": ""}

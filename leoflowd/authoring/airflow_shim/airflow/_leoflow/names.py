@@ -318,6 +318,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.utils": {},
     "airflow.utils.context": {"Context": _C},
     "airflow.utils.dag_parsing_context": {"get_parsing_context": _C},
+    "airflow.utils.dates": {"cron_presets": _T},
     "airflow.utils.email": dict.fromkeys(
         ("send_email", "send_email_smtp", "get_email_address_list"), "airflow._leoflow.email"
     ),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from airflow._leoflow.errors import AuthoringError, ShimUnsupported, describe
 
-PRESETS = {
+cron_presets = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
     "@midnight": "0 0 * * *",
@@ -22,6 +22,7 @@ PRESETS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
+"""`airflow.utils.dates.cron_presets`: authors add their own."""
 _FIELDS = (
     ("minute", 0, 59),
     ("hour", 0, 23),
@@ -134,7 +135,7 @@ class _Cron(BaseTimetable):
 
     def __init__(self, cron: str, timezone: Any) -> None:
         self.written = cron
-        self.expression = PRESETS.get(cron, cron)
+        self.expression = cron_presets.get(cron, cron)
         self.timezone = timezone_name(timezone)
         check_cron(cron)
 
@@ -325,8 +326,7 @@ def check_custom(timetable: BaseTimetable) -> None:
 
 def check_cron(expression: str) -> None:
     """Refuse what the scheduler could not read, with the field that is wrong."""
-    if expression in PRESETS:
-        return
+    expression = cron_presets.get(expression, expression)
     fields = expression.split()
     if expression.startswith("@") or len(fields) not in (5, 6):
         count = "an unknown preset" if expression.startswith("@") else f"{len(fields)} fields"
