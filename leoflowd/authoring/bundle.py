@@ -132,14 +132,14 @@ def _contents(
 
 
 def _is_artifact(content: bytes) -> bool:
-    """What `leoflow compile` wrote, whatever its name: it holds the digest of its project, so it cannot be part of it."""
+    """What `leoflow compile` wrote, whatever its name: it holds the digest of its project, so it is no part of it."""
     if not content.startswith(b"{") or b'"bundle_digest":"' not in content:
         return False
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
         return False
-    return {"bundle_digest", "dag_id"} <= document.keys()
+    return bool({"bundle_digest", "dag_id"} <= document.keys())
 
 
 def _files(

@@ -249,5 +249,5 @@ def _detail(response: httpx.Response) -> str:
 def _fault(item: Any) -> str:
     if not isinstance(item, dict):
         return str(item)
-    location = ".".join(str(part) for part in item.get("loc", ()))
+    location = ".".join(str(part) for part in item.get("loc", ()) if part != "body")
     return f"{location}: {item.get('msg', item)}" if location else str(item.get("msg", item))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -150,7 +151,19 @@ def run(
     copied = fill_workspace(config.workspace, with_examples=chosen is None)
     if copied:
         out.note(f"new workspace {config.workspace} with {', '.join(copied)}")
+    _note_what_lies_beside(out, config.workspace)
     _run_daemon(config)
+
+
+def _note_what_lies_beside(out: Output, workspace: Path) -> None:
+    from leoflowd.authoring.discovery import airflow_folder_around
+
+    around = airflow_folder_around(workspace)
+    if around is not None:
+        out.note(
+            f"{workspace} belongs to the Airflow folder {around}: its plugins, modules and requirements are outside of "
+            f"this workspace; `leoflow lite {shlex.quote(str(around))}` takes them along"
+        )
 
 
 def _cluster(

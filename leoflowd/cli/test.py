@@ -144,14 +144,14 @@ def _code(folder: Path, spec: DagSpec) -> Iterator[Path]:
 
 def _find(compiler: Compiler, target: str, dag_id: str | None) -> tuple[Path, DagSpec, Path]:
     """Project folder, DAG, and the interpreter of its environment."""
-    from leoflowd.authoring.discovery import discover
+    from leoflowd.authoring.discovery import find_projects
 
     is_path = _is_path(target)
     # the folder or file that has the name first: usually no other project is compiled
     candidates = (
         opened(Path(target))
         if is_path
-        else sorted(discover(Path()).projects, key=lambda project: target not in _names_of(project))
+        else sorted(find_projects(Path()).projects, key=lambda project: target not in _names_of(project))
     )
     wanted = dag_id if is_path else target
     found: list[tuple[Project, Compilation, DagSpec]] = []
