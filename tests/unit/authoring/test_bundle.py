@@ -36,17 +36,37 @@ def test_the_digest_sees_content_names_and_executable_bits(tmp_path: Path) -> No
 
 
 def test_caches_environments_and_excluded_files_are_no_part(tmp_path: Path) -> None:
-    folder = write(tmp_path, dag_dot_py="1")
+    folder = write(tmp_path / "project", dag_dot_py="1")
     before = bundle_digest(folder, exclude=("*.csv", "data/"))
-    write(folder, __pycache_____x="1", **{".git__HEAD": "1", "env__pyvenv.cfg": "1", "x.csv": "1", "data__y": "1"})
-    (folder / "__pycache__").mkdir(exist_ok=True)
-    (folder / "__pycache__/dag.cpython.pyc").write_text("1")
-    for stray in folder.glob("pycache*"):
-        (stray / "_x").unlink(missing_ok=True)
-    assert {Path(path).name for _, path in bundle._files(folder, (".",), ("*.csv", "data/"), False, None)} >= {"dag.py"}
-    assert "HEAD" not in {Path(path).name for _, path in bundle._files(folder, (".",), (), False)}
-    assert "pyvenv.cfg" not in {Path(path).name for _, path in bundle._files(folder, (".",), (), False)}
-    assert before
+    for name in ("__pycache__/dag.cpython.pyc", ".git/HEAD", "env/pyvenv.cfg", "env/bin/python", "x.csv", "data/y"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("1")
+    assert bundle_digest(folder, exclude=("*.csv", "data/")) == before
+    copy = tmp_path / "copy"
+    copy_bundle(folder, copy)
+    copied = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+    assert copied == {"dag.py", "x.csv", "data/y"}
+
+
+@pytest.mark.parametrize(
+    "left", [".dag.py.swp", "dag.py~", "#dag.py#", ".DS_Store", "inner/.q.sql.swo", "dbt/target/run.json", "dbt/logs/x"]
+)
+def test_what_programs_leave_beside_the_files_is_no_part(tmp_path: Path, left: str) -> None:
+    """To open a file in an editor, or to run dbt, made a new version of each DAG of the project."""
+    write(tmp_path, **{"dag.py": "x", "dbt/dbt_project.yml": "", "target/of-the-author": "1"})
+    before = bundle_digest(tmp_path)
+    write(tmp_path, **{left: "1"})
+    assert bundle_digest(tmp_path) == before
+    write(tmp_path, **{"target/of-the-author": "2"})
+    assert bundle_digest(tmp_path) != before, "no dbt project lies beside it"
+
+
+def test_the_lock_of_an_editor_is_no_link_that_leads_nowhere(tmp_path: Path) -> None:
+    """Emacs: while a file was changed there, the project had an import error."""
+    write(tmp_path, **{"dag.py": "x"})
+    before = bundle_digest(tmp_path)
+    (tmp_path / ".#dag.py").symlink_to("me@host.4711:1")
+    assert bundle_digest(tmp_path) == before
 
 
 def test_the_authors_own_json_is_part_of_it_whatever_it_speaks_of(tmp_path: Path) -> None:

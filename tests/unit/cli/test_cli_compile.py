@@ -163,6 +163,17 @@ def test_validate_asks_the_server_that_it_is_given(leoflow, server, project: Pat
     assert requests[-1].url.path == "/api/v2/leoflow/dags/check"
 
 
+@pytest.mark.parametrize("command", ["validate", "compile"])
+def test_a_server_that_is_named_before_the_command_is_asked_as_well(
+    leoflow, server, project: Path, tmp_path: Path, command: str
+) -> None:
+    """It was taken and never looked at."""
+    requests = server(registry)
+    to = ("-o", str(tmp_path / "out.json")) if command == "compile" else ()
+    assert leoflow("--server", "http://127.0.0.1:1", command, str(project), *to).code == 0
+    assert requests[0].url.path == "/api/v2/variables"
+
+
 @pytest.mark.parametrize(
     ("status", "code", "kind"), [(403, 0, "warnings"), (404, 0, "warnings"), (409, 2, "errors"), (422, 2, "errors")]
 )
