@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -324,11 +325,11 @@ def _instance(client: Client, dag_id: str, run_id: str, task_id: str, path: str)
     except CommandFailed as failure:
         if failure.code is not ExitCode.NOT_FOUND:
             raise
-        raise CommandFailed(failure.code, f"{failure}{_what_there_is(client, dag_id, run_id, task_id)}") from failure
+        raise CommandFailed(failure.code, f"{failure}{what_there_is(client, dag_id, run_id, task_id)}") from failure
     return task
 
 
-def _what_there_is(client: Client, dag_id: str, run_id: str, task_id: str) -> str:
+def what_there_is(client: Client, dag_id: str, run_id: str, task_id: str) -> str:
     """Instances of a mapped task, or a task of nearly that name; nothing when the run does not say."""
     try:
         tasks = _task_instances(client, dag_id, run_id)
@@ -337,7 +338,10 @@ def _what_there_is(client: Client, dag_id: str, run_id: str, task_id: str) -> st
     indexes = sorted(task["map_index"] for task in tasks if task["task_id"] == task_id)
     if indexes:
         return f"; it is mapped: choose an instance with --map-index {indexes[0]} to {indexes[-1]}"
-    names = dict.fromkeys(str(task["task_id"]) for task in tasks)
+    return _near_task(task_id, {str(task["task_id"]): None for task in tasks})
+
+
+def _near_task(task_id: str, names: Iterable[str]) -> str:
     inside = [name for name in names if name.rpartition(".")[2] == task_id]
     return f" (did you mean {inside[0]!r}?)" if inside else did_you_mean(task_id, names)
 
@@ -399,11 +403,23 @@ def clear(
     } | ({"task_ids": list(task_ids)} if task_ids else {})
     path = f"{dag_path(dag_id)}/clearTaskInstances"
     found = client.post(path, body)
+    if task_ids and not found["total_entries"]:
+        _check_tasks(client, dag_id, run_id, task_ids)
+    if not found["total_entries"]:
+        out.note("nothing to clear")
     if not dry_run and found["total_entries"]:
         confirm(out, f"Clear {found['total_entries']} task instances of run {run_id!r}?", yes=yes)
         found = client.post(path, {**body, "dry_run": False})
     rows = [(_name(task), task["state"] or "none") for task in found["task_instances"]]
     out.show({**found, "dry_run": dry_run}, lambda: out.table(("task_id", "state"), rows))
+
+
+def _check_tasks(client: Client, dag_id: str, run_id: str, task_ids: Sequence[str]) -> None:
+    """Nothing was found for them: raises `CommandFailed` when that is because the run has no such tasks."""
+    names = {str(task["task_id"]): None for task in _task_instances(client, dag_id, run_id)}
+    unknown = [f"{task_id!r}{_near_task(task_id, names)}" for task_id in task_ids if task_id not in names]
+    if unknown:
+        raise CommandFailed(ExitCode.NOT_FOUND, f"run {run_id!r} of {dag_id!r} has no task {', '.join(unknown)}")
 
 
 def _segment(name: str) -> str:

@@ -296,6 +296,34 @@ def test_clear_asks_a_person_and_a_script_must_say_yes(leoflow, server) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("asked", "code", "said"),
+    [
+        (("lod",), ExitCode.NOT_FOUND, "has no task 'lod' (did you mean 'load'?)"),
+        (("load", "--only-failed"), ExitCode.OK, "nothing to clear"),
+    ],
+)
+def test_a_task_that_the_run_has_not_is_no_clear_of_nothing(
+    leoflow, server, asked: tuple[str, ...], code: ExitCode, said: str
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_clear = request.url.path.endswith("/clearTaskInstances")
+        tasks = [] if is_clear else [{**TASK, "state": "success"}]
+        return httpx.Response(200, json={"task_instances": tasks, "total_entries": len(tasks)})
+
+    server(answer)
+    result = leoflow("runs", "clear", "etl", "manual__1", *asked, "--yes")
+    assert result.code == code
+    assert said in result.err
+
+
+def test_explain_of_a_mapped_task_asks_for_an_instance(leoflow, server) -> None:
+    server(run_with({**TASK, "map_index": 0}, {**TASK, "map_index": 3}))
+    result = leoflow("explain", "etl", "manual__1", "load")
+    assert result.code == ExitCode.NOT_FOUND
+    assert "choose an instance with --map-index 0 to 3" in result.err
+
+
 def test_pause_patches_each_dag(leoflow, server) -> None:
     requests = server(lambda request: httpx.Response(200, json={"dag_id": "x", "is_paused": True}))
     assert leoflow("dags", "pause", "a", "b", "-o", "json").code == 0
