@@ -414,8 +414,8 @@ def _refuse_secrets(project: Project, folder: Path, found: Sequence[Path], remed
         shown = ", ".join(str(path.relative_to(folder)) for path in found[:5])
         raise CommandFailed(
             ExitCode.INVALID,
-            f"{project.path}: {shown} would be in the image; files of that name hold secrets. To leave it out {remedy}, "
-            "and keep the secret in a connection or variable",
+            f"{project.path}: {shown} would be in the image; files of that name hold secrets. To leave it out "
+            f"{remedy}, and keep the secret in a connection or variable",
         )
 
 

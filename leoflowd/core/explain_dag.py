@@ -51,8 +51,8 @@ def _sentences(spec: DagSpec, facts: DagFacts, now: datetime) -> Iterator[str]:
         return
     if facts.broken_file:
         yield (
-            f"its file {facts.broken_file} has an import error: the version before that is in force, and runs are of it; "
-            "`leoflow validate` and the UI show the line"
+            f"its file {facts.broken_file} has an import error: the version before that is in force, and runs are of "
+            "it; `leoflow validate` and the UI show the line"
         )
     if facts.is_paused:
         yield f"dag {spec.dag_id!r} is paused: no run of it begins by itself until it is unpaused"
