@@ -1,7 +1,8 @@
 """What a running task may ask the daemon for: a connection, a variable, a dag run of another DAG, states.
 
-Called by `try_session`, which owns the stream. Every question is answered for a try that is current at that moment, no
-other; what cannot be done is a sentence in the answer, which the runner raises inside the task.
+Called by `try_session`, which owns the stream. Every question is answered for a try that is current at that moment, or
+for a callback that has not ended, no other; what cannot be done is a sentence in the answer, which the runner raises
+inside the task.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from leoflowd.store import (
     asked_runs,
     asset_events,
     assets,
+    callbacks,
     dag_runs,
     task_instances,
     tries,
@@ -174,7 +176,7 @@ class Questions:
             owner=None,
             dag_id=row.dag_id,
             run_id=row.run_id,
-            task_id=row.task_id,
+            task_id=row.task_id or None,
             map_index=row.map_index,
             extra={"key": ask.key},
         )
@@ -289,5 +291,5 @@ def _conf(text: str) -> dict[str, Any]:
 
 
 async def _is_current(conn: Connection, row: TryRow) -> bool:
-    found = await tries.fetch_try(conn, str(row.id))
+    found = await callbacks.fetch_any_try(conn, str(row.id))
     return found is not None and found.live

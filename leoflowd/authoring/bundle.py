@@ -1,8 +1,8 @@
 """The files of a project: their digest, and the copy of them that every try of a version runs.
 
 Both walk the same files in the same order, so the copy of a digest is that digest. Symbolic links are followed when
-they stay inside the project, else refused; dot folders, caches, virtual environments and artifacts that were compiled
-into the folder are never part of it.
+they stay inside the project, else refused; dot folders, caches, virtual environments, artifacts that were compiled into
+the folder, and what editors and dbt leave there are never part of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ MAX_BYTES = 256 * 1024 * 1024
 MAX_FILES = 20_000
 DEPTH_MAX = 64
 """Folders inside folders."""
-ALWAYS_EXCLUDED = ("__pycache__", "*.pyc", "venv", "node_modules")
+LEFT_BY_EDITORS = ("*~", "*.sw[a-p]", ".#*", "#*#", ".DS_Store", "Thumbs.db")
+"""What Vim, Emacs and file managers put beside a file that is open, or a folder that was looked at."""
+LEFT_BY_DBT = frozenset({"target", "logs"})
+"""Beside `dbt_project.yml`."""
+ALWAYS_EXCLUDED = ("__pycache__", "*.pyc", "venv", "node_modules", *LEFT_BY_EDITORS)
 DECLARATIVE_FOLDER = ".leoflow"
 """As in `airflow._leoflow_runtime`: the JSON form of `dag.yaml`, which the task runner can read."""
 
@@ -235,8 +239,10 @@ def _unreadable(relative: str, error: OSError) -> DagCompileError:
 
 
 def is_excluded(path: str, relative: str, exclude: tuple[str, ...]) -> bool:
-    is_hidden = relative.rpartition("/")[2].startswith(".")
-    if is_hidden and os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
+    name = relative.rpartition("/")[2]
+    if name.startswith(".") and os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
+        return True
+    if name in LEFT_BY_DBT and os.path.lexists(f"{path.removesuffix(name)}dbt_project.yml"):
         return True
     return is_named(relative, exclude) or os.path.lexists(f"{path}/pyvenv.cfg")
 

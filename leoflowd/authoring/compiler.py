@@ -50,8 +50,6 @@ LEFT_BY_AIRFLOW = ("*.log", "airflow.db*", "airflow.cfg", "*.pid")
 
 MISSING = ("Variable.get(", "the environment variable ")
 """How messages begin that are about a value that nobody has given."""
-LEFT_BY_DBT = ("target", "logs")
-"""Beside dbt_project.yml; folders of these names elsewhere are the author's."""
 
 SDK_IMPORT_S = 60.0
 """How much longer a file may take that Airflow's own packages load: they are imported first."""
@@ -457,8 +455,6 @@ def digest_of(project: Project, config: ProjectConfig, modules: frozenset[str] |
 def excluded_of(project: Project, config: ProjectConfig) -> tuple[str, ...]:
     """Patterns: the author's, and the names of neighbours as they are."""
     left: tuple[str, ...] = LEFT_BY_AIRFLOW if project.in_tree else ()
-    if config.dbt:
-        left = tuple(os.path.normpath(f"{config.dbt.get('project_dir', '.')}/{name}") + "/" for name in LEFT_BY_DBT)
     return (*config.exclude_paths, *map(glob.escape, project.excluded), *left)
 
 

@@ -1,4 +1,4 @@
-"""Which projects a folder holds: `discover` for a workspace, `open_projects` for what a person names.
+"""Which projects a folder holds: `discover` for a workspace, `find_projects` for what a person names.
 
 Two kinds. A *project of its own* is a folder with `dag.py`, `dag.yaml` or a `leoflow.yaml` that names a source: all
 of its files belong to it. A *tree* is how Airflow has it: each file with a DAG in it is a project, and all share the
@@ -58,18 +58,43 @@ def discover(workspace: Path) -> Discovery:
     return Discovery(projects=_apart(projects), skipped=tuple(search.skipped))
 
 
-def open_projects(path: Path) -> tuple[Project, ...]:
-    """Those of a folder, or the one of a file; a folder without any is one, whose compile says what is missing."""
+def find_projects(path: Path) -> Discovery:
+    """Those of a folder, or the one of a file. Of a folder inside of an Airflow folder those below it, as the whole has
+    them: what its files import lies beside it. Raises OSError when it cannot be read."""
     path = path.resolve()
     if path.is_file():
-        return (_project_of(path),)
-    return discover(path).projects or (Project(folder=path, source_path=SOURCE_NAMES[0], path=path.name),)
+        return Discovery(projects=(_project_of(path),), skipped=())
+    root = airflow_folder_around(path)
+    inside = () if root is None else tuple(one for one in discover(root).projects if path in _source(one).parents)
+    return Discovery(projects=inside, skipped=()) if inside else discover(path)
+
+
+def open_projects(path: Path) -> tuple[Project, ...]:
+    """The same; a folder without any is one, whose compile says what is missing."""
+    path = path.resolve()
+    return find_projects(path).projects or (Project(folder=path, source_path=SOURCE_NAMES[0], path=path.name),)
+
+
+def airflow_folder_around(folder: Path) -> Path | None:
+    """The one in whose `dags/` this folder is, or which it is the `dags/` of."""
+    return next(
+        (
+            _tree_of(one.parent, Path(one.anchor), _repository_of(one.parent)).root
+            for one in (folder, *folder.parents)
+            if one.name == DAGS and _has_signs(one.parent)
+        ),
+        None,
+    )
+
+
+def _source(project: Project) -> Path:
+    return project.folder / project.source_path
 
 
 def _project_of(file: Path) -> Project:
     root = _root_of(file)
     for project in discover(root).projects:
-        if project.folder / project.source_path == file:
+        if _source(project) == file:
             return project
     is_dags = _is_dags_folder(root) or root == file.parent
     return _Tree(root, has_dags=not is_dags, is_dags=True).project(file, root)  # a person has named it: it counts

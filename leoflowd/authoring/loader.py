@@ -21,7 +21,6 @@ import os
 import resource
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, NoReturn
@@ -30,7 +29,9 @@ OUR_PID = os.getpid()
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 REALLY_EXIT = os._exit
 WRITE_JSON = json.dumps
-FIX_IT = "correct that line; the output above has the traceback"
+FIX_IT = "correct that line"
+SHIM = f"{__file__.removesuffix('loader.py')}airflow_shim{os.sep}"
+CALLERS_SHOWN = 3
 READS = "airflow._leoflow.loading"
 REFERENCES = "airflow._leoflow.secret_references"
 OLD_ARGUMENTS = "leoflow_moved"
@@ -319,20 +320,18 @@ def _explained(error: BaseException, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def explain(error: BaseException, folder: str, source_path: str) -> dict[str, Any]:
-    """path, line, what, why, remedy of anything a DAG file may raise; also prints the traceback."""
+    """path, line, what, why, remedy of anything a DAG file may raise."""
     path, line = _innermost_line(error.__traceback__, folder) or (f"{folder}/{source_path}", 1)
     location = getattr(error, "location", None)
     what, why, remedy = (
         f"loading it raised {type(error).__name__}: {error}",
         "the file must load without errors",
-        FIX_IT,
+        FIX_IT + _way_to_it(error.__traceback__, folder),
     )
     if location is not None and hasattr(error, "remedy"):
         what, why, remedy = error.what, error.why, error.remedy  # type: ignore[attr-defined]
         path, line = location if location[0] else (path, line)
         return {**_place(path, line, folder, what, why, remedy), "connector": getattr(error, "connector", "")}
-    if sys.stderr is not None and not sys.stderr.closed:
-        traceback.print_exception(type(error), error, error.__traceback__)
     if isinstance(error, SyntaxError):
         path, line = error.filename or path, error.lineno or 1
         what, why, remedy = f"the file is not valid Python: {error.msg}", "it cannot be read", "correct that line"
@@ -372,13 +371,33 @@ def _is_of_environment(error: KeyError) -> bool:
 
 def _innermost_line(tb: TracebackType | None, folder: str) -> tuple[str, int] | None:
     """The deepest frame that is in the project: what the author can change."""
-    found = None
+    found = [frame[:2] for frame in _frames(tb) if _is_of_project(frame[0], folder)]
+    return found[-1] if found else None
+
+
+def _way_to_it(tb: TracebackType | None, folder: str) -> str:
+    """What a traceback says beyond the innermost line of the project: who called it, and what raised below it."""
+    frames = _frames(tb)
+    own = [f"{os.path.relpath(path, folder)}:{line}" for path, line, _ in frames if _is_of_project(path, folder)]
+    callers = list(dict.fromkeys(reversed(own)))[1 : CALLERS_SHOWN + 1]
+    way = f"; it was called from {', from '.join(callers)}" if callers else ""
+    if own and not _is_of_project(frames[-1][0], folder) and not frames[-1][0].startswith(SHIM):
+        path, line, name = frames[-1]
+        way += f"; raised in {path.rpartition('site-packages/')[2]}:{line}, in {name}"
+    return way
+
+
+def _frames(tb: TracebackType | None) -> list[tuple[str, int, str]]:
+    """File, line, function; outermost first."""
+    found = []
     while tb is not None:
-        name = tb.tb_frame.f_code.co_filename
-        if name.startswith(folder + os.sep) and "site-packages" not in name:
-            found = (name, tb.tb_lineno)
+        found.append((tb.tb_frame.f_code.co_filename, tb.tb_lineno, tb.tb_frame.f_code.co_name))
         tb = tb.tb_next
     return found
+
+
+def _is_of_project(path: str, folder: str) -> bool:
+    return path.startswith(folder + os.sep) and "site-packages" not in path
 
 
 def _place(path: str, line: int, folder: str, what: str, why: str, remedy: str) -> dict[str, Any]:

@@ -28,6 +28,9 @@ PAGE = 100
 
 _NO_DAG = re.compile(r"\bdag with (?:dag_)?id: [`'](.+?)[`'] (?:was )?not found", re.IGNORECASE)
 
+_TAG = re.compile(r"<[^<>]*>")
+"""Of HTML: what stands between a server and us says its reasons so."""
+
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 EXIT_CODES = {
@@ -168,6 +171,14 @@ class Client:
         detail = _detail(response)
         if status == 401 or (status == 403 and detail == REVOKED):
             message = f"{_why_not_in(self.login, detail)}; run `leoflow auth login`, or set LEOFLOW_TOKEN"
+        elif status == 404 and not _is_json(response):
+            code, message = (
+                ExitCode.UNEXPECTED,
+                (
+                    f"{self.login.server} answered {method} {path} with 404, and not in JSON; "
+                    "is this address a Leoflow server?"
+                ),
+            )
         elif code is ExitCode.UNEXPECTED:
             message = f"{self.login.server} answered {method} {path} with {status}: {detail}"
         else:
@@ -232,12 +243,20 @@ def _reason(error: httpx.RequestError) -> str:
     return str(error) or type(error).__name__
 
 
+def _is_json(response: httpx.Response) -> bool:
+    try:
+        response.json()
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _detail(response: httpx.Response) -> str:
     """Airflow's error body as one sentence: `detail` is a text, an object, or a list of what is wrong where."""
     try:
         body = response.json()
     except (ValueError, RecursionError):
-        return " ".join(response.text[:500].split()) or response.reason_phrase
+        return " ".join(_TAG.sub(" ", response.text[:500]).split()) or response.reason_phrase
     detail = body.get("detail", body) if isinstance(body, dict) else body
     if isinstance(detail, list):
         return "; ".join(_fault(item) for item in detail)
@@ -249,5 +268,5 @@ def _detail(response: httpx.Response) -> str:
 def _fault(item: Any) -> str:
     if not isinstance(item, dict):
         return str(item)
-    location = ".".join(str(part) for part in item.get("loc", ()))
+    location = ".".join(str(part) for part in item.get("loc", ()) if part != "body")
     return f"{location}: {item.get('msg', item)}" if location else str(item.get("msg", item))

@@ -20,10 +20,11 @@ from leoflowd.cli.local_compile import (
     faults_of,
     line_of,
     notes_of,
+    opened,
     python_option,
     warning_lines,
 )
-from leoflowd.cli.options import output_option
+from leoflowd.cli.options import OUTPUT_FORMATS, output_option
 from leoflowd.cli.output import Output, echo
 from leoflowd.cli.variable_sources import loadable_options, named_server
 
@@ -71,6 +72,11 @@ def compile_project(
     """
     import msgspec
 
+    if target in OUTPUT_FORMATS:
+        raise CommandFailed(
+            ExitCode.USAGE,
+            f"-o names a file here: for a report write `leoflow -o {target} compile`, for a file -o ./{target}",
+        )
     done = compile_all(Compiler(out, python, data_dir, loadable), folder, out.note)
     specs = [msgspec.structs.replace(spec, dag_version=dag_version) for _, one in done for spec in one.specs]
     if dag_id is None and folder.is_dir() and any(project.in_tree for project, _ in done):
@@ -192,7 +198,7 @@ def validate(out: Output, folders: tuple[Path, ...], python: Path | None, data_d
     told: set[str] = set()
     with named_server() as client:
         for named in folders or (Path(),):
-            for project in _projects(named):
+            for project in opened(named):
                 report = _validated(compiler, named, project, client)
                 reports.append(report)
                 if not out.as_json:  # at once: the environment of the next one may take minutes
@@ -201,21 +207,6 @@ def validate(out: Output, folders: tuple[Path, ...], python: Path | None, data_d
     out.show({"valid": not faults, "projects": reports}, lambda: _print_sum(reports))
     if faults:
         raise click.exceptions.Exit(ExitCode.INVALID)
-
-
-def _projects(named: Path) -> tuple[Project, ...]:
-    from leoflowd.authoring.discovery import discover, open_projects
-
-    if named.is_file():
-        return open_projects(named)
-    found = discover(named)
-    if not found.projects:
-        why = f" Not looked into: {'; '.join(found.skipped)}." if found.skipped else ""
-        raise CommandFailed(
-            ExitCode.NOT_FOUND,
-            f"{named} has no project: no dag.py, dag.yaml, leoflow.yaml or DAG file in it.{why} See `leoflow init`",
-        )
-    return found.projects
 
 
 def _validated(compiler: Compiler, named: Path, project: Project, client: Client | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,7 @@ BASE_VARIABLE, REGISTRY_VARIABLE, BUILDER_VARIABLE = "LEOFLOW_BASE_IMAGE", "LEOF
 PLATFORM = "linux/amd64"
 SECRET_FILES = (".env", ".env.*", ".netrc", ".pgpass", ".pypirc", "*.pem", "*.key", "*.p12", "id_rsa", "id_ed25519")
 """Names of files that hold secrets more often than not."""
+DOCKERIGNORE = ".dockerignore"
 _NAME = re.compile(r"[^a-z0-9]+")
 
 
@@ -304,7 +306,9 @@ class _Deployment:
                 raise CommandFailed(
                     ExitCode.INVALID, f"{plan.project.path}: build.dockerfile names {file}, which is no file"
                 )
-            return plan.project.folder / plan.config.build.get("context", "."), file
+            context = plan.project.folder / plan.config.build.get("context", ".")
+            _refuse_secrets(plan.project, context, _not_ignored(context), f"name it in {context / DOCKERIGNORE}")
+            return context, file
         from leoflowd.authoring.bundle import copy_bundle
         from leoflowd.authoring.compiler import excluded_of
         from leoflowd.authoring.errors import EnvironmentFailed
@@ -334,7 +338,9 @@ class _Deployment:
         )
         if copied != plan.done.specs[0].bundle_digest:
             raise CommandFailed(ExitCode.CONFLICT, f"{plan.project.path}: its files changed meanwhile; deploy again")
-        _refuse_secrets(plan.project, context / CODE)
+        settings = plan.project.folder / "leoflow.yaml"
+        remedy = f"list it under `exclude_paths:` in {settings}"
+        _refuse_secrets(plan.project, context / CODE, _secrets_below(context / CODE), remedy)
         return context, None
 
     def _register(self, spec: DagSpec, image: str) -> dict[str, Any]:
@@ -402,16 +408,47 @@ def _refuse_unused(config: ProjectConfig) -> None:
             raise config.error(at, f"{at} is {value!r}", why, remedy)
 
 
-def _refuse_secrets(project: Project, code: Path) -> None:
+def _refuse_secrets(project: Project, folder: Path, found: Sequence[Path], remedy: str) -> None:
     """Whoever can pull the image can read it. Raises `CommandFailed`."""
-    names = sorted({path for pattern in SECRET_FILES for path in code.rglob(pattern) if path.is_file()})
-    if names:
-        shown = ", ".join(str(path.relative_to(code)) for path in names[:5])
+    if found:
+        shown = ", ".join(str(path.relative_to(folder)) for path in found[:5])
         raise CommandFailed(
             ExitCode.INVALID,
-            f"{project.path}: {shown} would be in the image; files of that name hold secrets. List it under "
-            f"`exclude_paths:` in {project.folder / 'leoflow.yaml'}, and keep the secret in a connection or variable",
+            f"{project.path}: {shown} would be in the image; files of that name hold secrets. To leave it out "
+            f"{remedy}, and keep the secret in a connection or variable",
         )
+
+
+def _secrets_below(folder: Path) -> list[Path]:
+    """In folders that may be an author's: a virtual environment has certificates."""
+    found = []
+    for top, folders, files in os.walk(folder):
+        folders[:] = [one for one in folders if not one.startswith(".") and not Path(top, one, "pyvenv.cfg").exists()]
+        found += [Path(top, file) for file in files if any(fnmatch(file, pattern) for pattern in SECRET_FILES)]
+    return sorted(found)
+
+
+def _not_ignored(context: Path) -> list[Path]:
+    """The secrets that a builder sees there."""
+    try:
+        lines = (context / DOCKERIGNORE).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError):
+        lines = []
+    patterns = [line.strip() for line in lines]
+    if any(pattern.startswith("!") for pattern in patterns):
+        patterns = []  # what is taken back depends on the order of all lines: the builder's to say
+    return [path for path in _secrets_below(context) if not _is_ignored(path.relative_to(context), patterns)]
+
+
+def _is_ignored(path: Path, patterns: Sequence[str]) -> bool:
+    """By a pattern that fits it or a folder that it is in, part by part; `**/` in front is any folder."""
+    for place in (path, *path.parents[:-1]):
+        for pattern in patterns:
+            parts = pattern.removeprefix("**/").strip("/").split("/")
+            found = place.parts[-len(parts) :] if pattern.startswith("**/") else place.parts
+            if len(found) == len(parts) and all(map(fnmatch, found, parts)):
+                return True
+    return False
 
 
 def _content_of(done: Compilation) -> str:

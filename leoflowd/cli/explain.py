@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import server_command
 from leoflowd.cli.output import Output, echo, show_value
+from leoflowd.cli.runs import what_there_is
 
 if TYPE_CHECKING:
     from leoflowd.cli.client import Client
@@ -24,7 +26,12 @@ def explain(client: Client, out: Output, dag_id: str, run_id: str | None, task_i
     from leoflowd.cli.client import segment
 
     path = "/".join(segment(part) for part in (dag_id, run_id, task_id) if part is not None)
-    document = client.get(f"/api/v2/leoflow/explain/{path}", map_index=None if map_index < 0 else map_index)
+    try:
+        document = client.get(f"/api/v2/leoflow/explain/{path}", map_index=None if map_index < 0 else map_index)
+    except CommandFailed as failure:
+        if failure.code is not ExitCode.NOT_FOUND or run_id is None or task_id is None:
+            raise
+        raise CommandFailed(failure.code, f"{failure}{what_there_is(client, dag_id, run_id, task_id)}") from failure
     out.show(document, lambda: _print_answer(document))
 
 

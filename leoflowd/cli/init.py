@@ -6,6 +6,7 @@ Never overwrites a file.
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,17 +85,25 @@ def init(out: Output, folder: Path | None, example: str | None) -> None:
             file.write(content)
     document = {"folder": str(folder), "files": sorted(files)}
     step = "test" if "dag.py" in files else "validate"
-    out.show(document, lambda: echo(f"made {folder}: {', '.join(sorted(files))}\nnext: leoflow {step} {folder}"))
+    following = shlex.join(["leoflow", step, str(folder)])
+    out.show(document, lambda: echo(f"made {folder}: {', '.join(sorted(files))}\nnext: {following}"))
 
 
 def _settings_for(folder: Path) -> dict[str, bytes] | None:
     """For a folder with DAG files and without settings; None for any other."""
-    from leoflowd.authoring.discovery import discover
+    from leoflowd.authoring.discovery import airflow_folder_around, find_projects
     from leoflowd.authoring.errors import DagCompileError
 
     if not folder.is_dir() or (folder / "leoflow.yaml").exists():
         return None
-    own = [project for project in discover(folder).projects if project.folder == folder.resolve()]
+    found, around = find_projects(folder).projects, airflow_folder_around(folder.resolve())
+    if found and around is not None:
+        raise CommandFailed(
+            ExitCode.CONFLICT,
+            f"the DAG files in {folder} belong to {around}; a leoflow.yaml beside them would take them out of it, and "
+            f"its plugins and modules from them; nothing was written; run `leoflow init {shlex.quote(str(around))}`",
+        )
+    own = [project for project in found if project.folder == folder.resolve()]
     if not own:
         return None
     try:

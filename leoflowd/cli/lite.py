@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.failures import CommandFailed, ExitCode, did_you_mean
 from leoflowd.cli.options import output_option
 from leoflowd.cli.output import Output, echo
 from leoflowd.contract.overriding import override
@@ -52,6 +54,10 @@ class LiteGroup(click.Group):
     @override
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or args[0] not in self.commands:
+            if args and not Path(args[0]).exists() and (near := did_you_mean(args[0], self.commands)):
+                raise CommandFailed(
+                    ExitCode.USAGE, f"there is no folder {args[0]!r}{near}; a new workspace is made by ./{args[0]}"
+                )
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
@@ -150,7 +156,19 @@ def run(
     copied = fill_workspace(config.workspace, with_examples=chosen is None)
     if copied:
         out.note(f"new workspace {config.workspace} with {', '.join(copied)}")
+    _note_what_lies_beside(out, config.workspace)
     _run_daemon(config)
+
+
+def _note_what_lies_beside(out: Output, workspace: Path) -> None:
+    from leoflowd.authoring.discovery import airflow_folder_around
+
+    around = airflow_folder_around(workspace)
+    if around is not None:
+        out.note(
+            f"{workspace} belongs to the Airflow folder {around}: its plugins, modules and requirements are outside of "
+            f"this workspace; `leoflow lite {shlex.quote(str(around))}` takes them along"
+        )
 
 
 def _cluster(
@@ -308,9 +326,13 @@ def _refuse_taken_port(host: str, port: int, other: str = "--port") -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
+            hint = f"Lite may run already; choose another with {other}"
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                hint = "name an address of this machine with --host"
+            elif error.errno == errno.EACCES:
+                hint = f"choose a port above 1023 with {other}"
             raise CommandFailed(
-                ExitCode.NOT_READY,
-                f"cannot listen on {host}:{port}: {error.strerror}; Lite may run already; choose another with {other}",
+                ExitCode.NOT_READY, f"cannot listen on {host}:{port}: {error.strerror}; {hint}"
             ) from error
 
 

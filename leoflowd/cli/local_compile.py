@@ -17,7 +17,7 @@ import click
 import msgspec
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
-from leoflowd.cli.output import Output, echo
+from leoflowd.cli.output import Output
 
 if TYPE_CHECKING:
     from leoflowd.authoring.compiler import Compilation
@@ -105,9 +105,17 @@ class Compiler:
 
 
 def opened(path: Path) -> tuple[Project, ...]:
-    from leoflowd.authoring.discovery import open_projects
+    """Those that a person names by a folder or file, at least one. Raises `CommandFailed`."""
+    from leoflowd.authoring.discovery import find_projects
 
-    return open_projects(path)
+    found = find_projects(path)
+    if not found.projects:
+        why = f" Not looked into: {'; '.join(found.skipped)}." if found.skipped else ""
+        raise CommandFailed(
+            ExitCode.NOT_FOUND,
+            f"{path} has no project: no dag.py, dag.yaml, leoflow.yaml or DAG file in it.{why} See `leoflow init`",
+        )
+    return found.projects
 
 
 def requirements_in_image(environment: EnvironmentSpec) -> tuple[tuple[str, ...], str]:
@@ -194,7 +202,7 @@ def compile_all(compiler: Compiler, named: Path, told: Callable[[str], None]) ->
         told(note)
     for project, one in done:
         for line in warning_lines(named, project, one):
-            echo(line, err=True)
+            told(line)
     if faults:
         raise failure_of(faults)
     return done

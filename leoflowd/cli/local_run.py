@@ -45,6 +45,7 @@ from leoflowd.core.dag_shape import shape_of
 from leoflowd.core.decisions import Decision, Expand, FinishDagRun, Queue, Start, StartDagRun
 from leoflowd.core.run_view import InstanceFacts, RunView
 from leoflowd.core.simple_templates import TemplateFault
+from leoflowd.core.timetable import manual_interval
 from leoflowd.core.transitions import apply
 from leoflowd.core.try_spec import Artifact, TryFacts, build_callback_spec, build_try_spec
 from leoflowd.scheduler.waits import first_wait, wait_of_deferral
@@ -61,7 +62,9 @@ Told = Callable[[str, dict[str, Any]], None]
 
 
 class LocalRun:
-    """One dag run in memory. One thread decides; each try has a thread that ends with its outcome in a queue."""
+    """One dag run in memory, of `logical_date` or of now.
+
+    One thread decides; each try has a thread that ends with its outcome in a queue."""
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class LocalRun:
         *,
         staging: Path,
         conf: dict[str, Any],
+        logical_date: datetime | None,
         parallel: int,
         told: Told,
         variables: dict[str, str],
@@ -99,7 +103,7 @@ class LocalRun:
             shape=shape,
             state=DagRunState.RUNNING,
             start_date=now,
-            logical_date=now,
+            logical_date=logical_date or now,
             dagrun_timeout_s=spec.dagrun_timeout_s,
             facts=[
                 InstanceFacts(id=str(uuid.uuid4()), node=node.index, max_tries=node.spec.retries)
@@ -450,17 +454,19 @@ class LocalRun:
         )
 
     def _run_facts(self) -> DagRunFacts:
-        start = self.view.start_date
+        start, logical_date = self.view.start_date, self.view.logical_date
         assert start is not None
+        assert logical_date is not None
+        interval = manual_interval(self.spec.timetable, logical_date)
         return DagRunFacts(
             dag_id=self.spec.dag_id,
             run_id=self.run_id,
             run_type="manual",
             state=str(self.view.state),
             run_after=start,
-            logical_date=start,
-            data_interval_start=start,
-            data_interval_end=start,
+            logical_date=logical_date,
+            data_interval_start=interval[0],
+            data_interval_end=interval[1],
             start_date=start,
             triggered_by="test",
             conf=conf_text(self._conf),

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
@@ -33,6 +34,7 @@ COMMANDS = {
     "assets": ("leoflowd.cli.assets", "assets", "List assets, events and watchers; make events and runs."),
     "connections": ("leoflowd.cli.connections", "connections", "Add, list, test and delete connections."),
     "variables": ("leoflowd.cli.variables", "variables", "List, set, delete, import and export variables."),
+    "pools": ("leoflowd.cli.pools", "pools", "List, set and delete pools: slots that tasks share."),
     "versions": ("leoflowd.cli.versions", "versions", "List the versions of a DAG, and what became of canaries."),
     "promote": ("leoflowd.cli.versions", "promote", "Make the canary of a DAG its current version."),
     "diff": ("leoflowd.cli.versions", "diff", "Show what differs between two versions of a DAG."),
@@ -128,24 +130,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandFailed as error:
         return _report(out, arguments, error)
     except BrokenPipeError:
-        _silence_stdout()
+        _silence(sys.stdout)
         return ExitCode.OK
     except Exception as error:  # noqa: BLE001  # the last line of defence: a bug gets its code and its traceback
         import traceback
 
-        echo(traceback.format_exc(), err=True)
-        return _report(out, arguments, CommandFailed(ExitCode.UNEXPECTED, f"a fault of leoflow itself: {error!r}"))
+        failure = CommandFailed(ExitCode.UNEXPECTED, f"a fault of leoflow itself: {error!r}")
+        return _report(out, arguments, failure, traceback.format_exc())
     return int(code) if isinstance(code, int) else ExitCode.OK
 
 
-def _report(out: Output, arguments: Sequence[str], failure: CommandFailed) -> int:
+def _report(out: Output, arguments: Sequence[str], failure: CommandFailed, trace: str = "") -> int:
+    """The exit code tells, also where nobody reads the message any more (`2>&1 | head`)."""
+    try:
+        if trace:
+            echo(trace, err=True)
+        _say(out, arguments, failure)
+    except BrokenPipeError:
+        _silence(sys.stderr)
+    return failure.code
+
+
+def _say(out: Output, arguments: Sequence[str], failure: CommandFailed) -> None:
     if out.as_json or _asks_for_json(arguments):
         echo(json_line(failure.document()), err=True)
     elif failure.code is ExitCode.INVALID and "compile_errors" in failure.facts:
         echo(str(failure), err=True)  # `path:line: ...`, which editors read: nothing before the path
     else:
         echo(f"error: {failure}", err=True)
-    return failure.code
 
 
 def _usage(error: click.ClickException) -> CommandFailed:
@@ -183,9 +195,9 @@ def _complete() -> int:
     return shell_complete(root, {}, "leoflow", "_LEOFLOW_COMPLETE", os.environ["_LEOFLOW_COMPLETE"])
 
 
-def _silence_stdout() -> None:
+def _silence(stream: TextIO) -> None:
     """The reader of the pipe is gone (`| head`); without this Python complains again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from leoflowd.cli.client import Client
 
 SERVER_VARIABLE = "LEOFLOW_SERVER"
+OUTPUT_FORMATS = ("table", "json")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,7 +32,7 @@ def _set_output(context: click.Context, _parameter: click.Parameter, value: str 
 output_option = click.option(
     "-o",
     "--output",
-    type=click.Choice(["table", "json"]),
+    type=click.Choice(OUTPUT_FORMATS),
     is_eager=True,
     expose_value=False,
     callback=_set_output,

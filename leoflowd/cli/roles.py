@@ -72,6 +72,12 @@ def create(client: Client, out: Output, role: str, given: tuple[str, ...], descr
 @server_command
 def set_grants(client: Client, out: Output, role: str, given: tuple[str, ...]) -> None:
     """Let a role grant this instead of what it grants; for whoever has it, from the next request on."""
+    if not given:
+        raise CommandFailed(
+            ExitCode.USAGE,
+            f"name with --grant what {role!r} is to grant from now on; nothing was changed. `leoflow roles list` shows "
+            "what it grants",
+        )
     description = client.get(_path(role))["description"]
     body = {"grants": [_grant(text) for text in given], "description": description}
     changed = client.put(_path(role), body)

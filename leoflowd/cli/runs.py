@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from leoflowd.cli.dags import dag_path
-from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.failures import CommandFailed, ExitCode, did_you_mean
 from leoflowd.cli.options import confirm, given_moment, server_command
 from leoflowd.cli.output import Output, echo, seconds
 from leoflowd.cli.run_diff import diff
@@ -158,10 +160,18 @@ def _not_successful(client: Client, run: dict[str, Any]) -> list[dict[str, Any]]
 def _print_end(out: Output, run: dict[str, Any], tasks: list[dict[str, Any]]) -> None:
     echo(f"{run['dag_run_id']}\t{run['state']}\t{seconds(run['duration'])}")
     for task in tasks:
-        out.note(f"  {task['task_id']}: {task['state']} (try {task['try_number']})")
+        out.note(f"  {_name(task)}: {task['state']} (try {task['try_number']})")
     failed = next((task for task in tasks if task["state"] == "failed"), None)
     if failed:
-        out.note(f"  leoflow runs logs {run['dag_id']} {run['dag_run_id']} {failed['task_id']}")
+        words = ["leoflow", "runs", "logs", run["dag_id"], run["dag_run_id"], failed["task_id"]]
+        words += ["--map-index", str(failed["map_index"])] if failed["map_index"] >= 0 else []
+        out.note(f"  {shlex.join(words)}")
+
+
+def _name(task: dict[str, Any]) -> str:
+    """For people: with the map index, if it has one."""
+    index = task.get("map_index", -1)
+    return str(task["task_id"]) if index < 0 else f"{task['task_id']}[{index}]"
 
 
 # --- list, status ------------------------------------------------------------------------------------------------
@@ -221,9 +231,8 @@ def status(client: Client, out: Output, dag_id: str, run_id: str | None) -> None
 
 
 def _task_row(task: dict[str, Any]) -> tuple[Any, ...]:
-    name = task["task_id"] if task["map_index"] < 0 else f"{task['task_id']}[{task['map_index']}]"
     return (
-        name,
+        _name(task),
         task["state"] or "none",
         task["try_number"],
         task["start_date"],
@@ -276,12 +285,25 @@ def logs(
         raise CommandFailed(ExitCode.USAGE, "-f streams lines, -o json prints one document; choose one of them")
     run_path = f"{dag_path(dag_id)}/dagRuns/{_segment(run_id)}/taskInstances/{_segment(task_id)}"
     task_path = run_path if map_index < 0 else f"{run_path}/{map_index}"
-    task = client.get(task_path)
+    task = _instance(client, dag_id, run_id, task_id, task_path)
+    if not (follow or task["try_number"] or try_number):
+        words = shlex.join(["leoflow", "explain", dag_id, run_id, task_id])
+        raise CommandFailed(
+            ExitCode.NOT_FOUND,
+            f"task {_name(task)!r} has no log: it is {task['state'] or 'not scheduled yet'} and had no try; `{words}` "
+            "says why",
+        )
+    while follow and not task["try_number"] and task["state"] not in FINISHED_TASK:
+        time.sleep(POLL_S)
+        task = client.get(task_path)
     number = try_number or task["try_number"] or 1
     log_path = f"{run_path}/logs/{number}"
     shown = 0
     while True:
         over = task["state"] in FINISHED_TASK or task["try_number"] > number
+        if over and not task["try_number"]:
+            out.note(f"task {_name(task)!r} is {task['state']} and had no try")
+            break
         lines = [json.loads(line) for line in client.get_lines(log_path, map_index=map_index).splitlines() if line]
         if not follow:
             out.show({"try_number": number, "content": lines}, lambda lines=lines: print_log(lines))  # type: ignore[misc]
@@ -294,6 +316,34 @@ def logs(
         task = client.get(task_path)
     if task["try_number"] == number and task["state"] in {"failed", "upstream_failed"}:
         raise click.exceptions.Exit(ExitCode.RUN_FAILED)
+
+
+def _instance(client: Client, dag_id: str, run_id: str, task_id: str, path: str) -> dict[str, Any]:
+    """What the run has under that name; else a failure that says what it has instead."""
+    try:
+        task: dict[str, Any] = client.get(path)
+    except CommandFailed as failure:
+        if failure.code is not ExitCode.NOT_FOUND:
+            raise
+        raise CommandFailed(failure.code, f"{failure}{what_there_is(client, dag_id, run_id, task_id)}") from failure
+    return task
+
+
+def what_there_is(client: Client, dag_id: str, run_id: str, task_id: str) -> str:
+    """Instances of a mapped task, or a task of nearly that name; nothing when the run does not say."""
+    try:
+        tasks = _task_instances(client, dag_id, run_id)
+    except CommandFailed:
+        return ""
+    indexes = sorted(task["map_index"] for task in tasks if task["task_id"] == task_id)
+    if indexes:
+        return f"; it is mapped: choose an instance with --map-index {indexes[0]} to {indexes[-1]}"
+    return _near_task(task_id, {str(task["task_id"]): None for task in tasks})
+
+
+def _near_task(task_id: str, names: Iterable[str]) -> str:
+    inside = [name for name in names if name.rpartition(".")[2] == task_id]
+    return f" (did you mean {inside[0]!r}?)" if inside else did_you_mean(task_id, names)
 
 
 def print_log(lines: list[dict[str, Any]]) -> None:
@@ -353,11 +403,23 @@ def clear(
     } | ({"task_ids": list(task_ids)} if task_ids else {})
     path = f"{dag_path(dag_id)}/clearTaskInstances"
     found = client.post(path, body)
+    if task_ids and not found["total_entries"]:
+        _check_tasks(client, dag_id, run_id, task_ids)
+    if not found["total_entries"]:
+        out.note("nothing to clear")
     if not dry_run and found["total_entries"]:
         confirm(out, f"Clear {found['total_entries']} task instances of run {run_id!r}?", yes=yes)
         found = client.post(path, {**body, "dry_run": False})
-    rows = [(task["task_id"], task["state"] or "none") for task in found["task_instances"]]
+    rows = [(_name(task), task["state"] or "none") for task in found["task_instances"]]
     out.show({**found, "dry_run": dry_run}, lambda: out.table(("task_id", "state"), rows))
+
+
+def _check_tasks(client: Client, dag_id: str, run_id: str, task_ids: Sequence[str]) -> None:
+    """Nothing was found for them: raises `CommandFailed` when that is because the run has no such tasks."""
+    names = {str(task["task_id"]): None for task in _task_instances(client, dag_id, run_id)}
+    unknown = [f"{task_id!r}{_near_task(task_id, names)}" for task_id in task_ids if task_id not in names]
+    if unknown:
+        raise CommandFailed(ExitCode.NOT_FOUND, f"run {run_id!r} of {dag_id!r} has no task {', '.join(unknown)}")
 
 
 def _segment(name: str) -> str:

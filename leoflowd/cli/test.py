@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from leoflowd.cli.local_compile import Compiler, data_dir_option, failure_of, fa
 from leoflowd.cli.local_display import display_for, time_of
 from leoflowd.cli.local_human import Answers, answer_option, read_answers, terminal
 from leoflowd.cli.local_run import LocalRun
-from leoflowd.cli.options import output_option
+from leoflowd.cli.options import given_moment, output_option
 from leoflowd.cli.output import Output, echo
 from leoflowd.cli.variable_sources import loadable_of_file, read_file, variables_option
 from leoflowd.contract.dag_spec import DagSpec
@@ -44,6 +45,9 @@ PARALLEL = max(2, os.cpu_count() or 2)
 @click.option("--task", "task_id", help="Only this task; outputs of its upstream tasks are absent.")
 @click.option("--conf", metavar="JSON", help="The run's configuration, a JSON object.")
 @click.option("--conf-file", type=click.Path(dir_okay=False, path_type=Path), help="The same, from a file; - is stdin.")
+@click.option(
+    "--logical-date", metavar="ISO", help="2026-01-31, or 2026-01-31T06:00, in UTC unless it names a zone; else now."
+)
 @variables_option
 @answer_option
 @click.option("--parallel", type=click.IntRange(min=1), default=PARALLEL, show_default=True, help="Tasks at once.")
@@ -59,6 +63,7 @@ def test(
     task_id: str | None,
     conf: str | None,
     conf_file: Path | None,
+    logical_date: str | None,
     variables: Path | None,
     answers: tuple[str, ...],
     parallel: int,
@@ -73,6 +78,7 @@ def test(
     from leoflowd.cli.runs import read_conf
 
     values = read_conf(conf, conf_file)
+    moment = None if logical_date is None else given_moment(logical_date, "--logical-date")
     compiler = Compiler(out, python, data_dir, loadable_of_file(variables))
     folder, spec, interpreter = _find(compiler, target, dag_id)
     try:
@@ -86,7 +92,7 @@ def test(
     display = display_for(out)
     with _code(folder, spec) as code, tempfile.TemporaryDirectory(prefix="leoflow-staging-") as staging:
         clock = Clock(is_real=real_time)
-        _run(out, display, spec, code, Path(staging), interpreter, values, parallel, variables, answers, clock)
+        _run(out, display, spec, code, Path(staging), interpreter, values, moment, parallel, variables, answers, clock)
 
 
 def _run(
@@ -97,6 +103,7 @@ def _run(
     staging: Path,
     interpreter: Path,
     values: Any,
+    logical_date: datetime | None,
     parallel: int,
     variables: Path | None,
     answers: tuple[str, ...],
@@ -108,6 +115,7 @@ def _run(
         interpreter,
         staging=staging,
         conf=values,
+        logical_date=logical_date,
         parallel=parallel,
         told=display.line,
         variables=_values_in(variables),
@@ -144,14 +152,14 @@ def _code(folder: Path, spec: DagSpec) -> Iterator[Path]:
 
 def _find(compiler: Compiler, target: str, dag_id: str | None) -> tuple[Path, DagSpec, Path]:
     """Project folder, DAG, and the interpreter of its environment."""
-    from leoflowd.authoring.discovery import discover
+    from leoflowd.authoring.discovery import find_projects
 
     is_path = _is_path(target)
     # the folder or file that has the name first: usually no other project is compiled
     candidates = (
         opened(Path(target))
         if is_path
-        else sorted(discover(Path()).projects, key=lambda project: target not in _names_of(project))
+        else sorted(find_projects(Path()).projects, key=lambda project: target not in _names_of(project))
     )
     wanted = dag_id if is_path else target
     found: list[tuple[Project, Compilation, DagSpec]] = []

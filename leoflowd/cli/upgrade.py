@@ -5,9 +5,11 @@ Ruff knows what moved and edits the text; we only call it. It is looked for besi
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from leoflowd.cli.output import Output, echo
 
 RULES = "AIR3"
 """What Airflow 3 removed, moved and renamed."""
+UNUSED = "F401"
+"""An import that nothing uses: a rewritten name leaves that of the old one behind."""
 FIX = ("--fix-only", "--unsafe-fixes")
 """Ruff calls a fix unsafe that may change what the program does: these mean to."""
 DEADLINE_S = 300.0
@@ -49,14 +53,17 @@ def upgrade(out: Output, folder: Path, diff: bool) -> None:
     What has no rewrite is listed with its line. Ruff does the work: `pip install 'leoflow[upgrade]'`.
     """
     ruff = find_ruff()
+    before = _findings(ruff, folder, RULES)
+    fix = (f"{RULES},{UNUSED}", *FIX, *_keep_unused(ruff, folder))
     if diff:
-        echo(_run(ruff, folder, *FIX, "--diff").rstrip())
+        text = _run(ruff, folder, *fix, "--diff").rstrip()
+        out.show({"diff": text}, lambda: echo(text))
         return
-    before = _findings(ruff, folder)
-    _run(ruff, folder, *FIX)
-    after = _findings(ruff, folder)
+    _run(ruff, folder, *fix)
+    after = _findings(ruff, folder, RULES)
     remaining = [
-        {"path": one.filename, "line": one.location.row, "what": one.message, "code": one.code} for one in after
+        {"path": _as_named(one.filename, folder), "line": one.location.row, "what": one.message, "code": one.code}
+        for one in after
     ]
     report: dict[str, Any] = {"rewritten": len(before) - len(after), "remaining": remaining}
     out.show(report, lambda: _print(report, folder))
@@ -73,13 +80,24 @@ def find_ruff() -> str:
     return found
 
 
-def _findings(ruff: str, folder: Path) -> list[Finding]:
-    return msgspec.json.decode(_run(ruff, folder, "--output-format", "json"), type=list[Finding])
+def _keep_unused(ruff: str, folder: Path) -> list[str]:
+    """Files with imports that nothing used before either keep all of them: they may be there for what they do."""
+    files = sorted({one.filename for one in _findings(ruff, folder, UNUSED)})
+    return [f"--per-file-ignores={escape(file)}:{UNUSED}" for file in files]
 
 
-def _run(ruff: str, folder: Path, *options: str) -> str:
+def _as_named(file: str, folder: Path) -> str:
+    """As the caller can open it, who has named `folder`."""
+    return file if folder.is_absolute() else os.path.relpath(file)
+
+
+def _findings(ruff: str, folder: Path, rules: str) -> list[Finding]:
+    return msgspec.json.decode(_run(ruff, folder, rules, "--output-format", "json"), type=list[Finding])
+
+
+def _run(ruff: str, folder: Path, rules: str, *options: str) -> str:
     """Standard output. `--isolated`: the project's own ruff settings say what it wants to be told, not what is old."""
-    command = [ruff, "check", "--isolated", "--preview", "--no-cache", "--quiet", "--select", RULES, *options]
+    command = [ruff, "check", "--isolated", "--preview", "--no-cache", "--quiet", "--select", rules, *options]
     try:
         done = subprocess.run(  # noqa: S603 - our own words, and a path that exists
             [*command, str(folder)], capture_output=True, text=True, timeout=DEADLINE_S, check=False

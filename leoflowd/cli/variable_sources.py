@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
+from leoflowd.cli.options import SERVER_VARIABLE
 
 if TYPE_CHECKING:
     from leoflowd.cli.client import Client
@@ -34,22 +35,28 @@ def loadable_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--token", metavar="TOKEN", help="For --server; overrides LEOFLOW_TOKEN and the saved login.")
     @functools.wraps(function)
     def command(*args: Any, variables: Path | None, server: str | None, token: str | None, **options: Any) -> Any:
-        return function(*args, loadable=_loadable(variables, server, token), **options)
+        return function(*args, loadable=_loadable(variables, _named(server), token), **options)
 
     return command
 
 
 @contextmanager
 def named_server() -> Iterator[Client | None]:
-    """The server that --server of the running command names, if it does."""
+    """The server that --server names, if it does."""
     from leoflowd.cli.client import open_client
 
     given = click.get_current_context().params
-    if given["server"] is None:
+    server = _named(given["server"])
+    if server is None:
         yield None
         return
-    with open_client(given["server"], given["token"]) as client:
+    with open_client(server, given["token"]) as client:
         yield client
+
+
+def _named(server: str | None) -> str | None:
+    """By --server, behind the command or before it."""
+    return server or click.get_current_context().meta.get(SERVER_VARIABLE)
 
 
 def read_file(file: Path) -> tuple[VariableFacts, ...]:

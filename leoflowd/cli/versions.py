@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.options import confirm, server_command
 from leoflowd.cli.output import Output, echo
 
@@ -70,18 +71,30 @@ def _short(value: Any) -> str:
 
 @click.command()
 @click.argument("dag_id")
-@click.argument("version_number", metavar="VERSION", type=VERSION)
+@click.argument("version_number", metavar="[VERSION]", type=VERSION, required=False)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @server_command
-def rollback(client: Client, out: Output, dag_id: str, version_number: int, yes: bool) -> None:
-    """Make VERSION of DAG_ID current: new runs are of it.
+def rollback(client: Client, out: Output, dag_id: str, version_number: int | None, yes: bool) -> None:
+    """Make VERSION of DAG_ID current, by default the one before the current one: new runs are of it.
 
     Runs that exist keep their version. It stays so until the DAG's file is changed, also over a restart; to go forward
     again, name the newer version.
     """
+    version_number = version_number or _before_current(client, dag_id)
     confirm(out, f"Make version {version_number} of DAG {dag_id!r} current?", yes=yes)
     done = client.post(f"{_path(dag_id)}/rollback", {"version_number": version_number})
     out.show(done, lambda: echo(f"{dag_id}: version {done['rolled_back_from']} -> {done['version_number']}"))
+
+
+def _before_current(client: Client, dag_id: str) -> int:
+    rows = client.get(f"{_path(dag_id)}/versions")["versions"]
+    current = next((int(row["version_number"]) for row in rows if row["is_current"]), 0)
+    older = [int(row["version_number"]) for row in rows if row["version_number"] < current]
+    if not older:
+        raise CommandFailed(
+            ExitCode.CONFLICT, f"DAG {dag_id!r} has no version before the current one; `leoflow versions` lists them"
+        )
+    return max(older)
 
 
 @click.command()

@@ -33,6 +33,8 @@ class DagFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The newest run that the timetable or a backfill started."""
     active_runs: int
     """Queued and running, without those of backfills."""
+    broken_file: str = ""
+    """Its file, when the newest state of that does not compile."""
     assets: tuple[AwaitedAsset, ...] = ()
     watchers: tuple[WatcherFacts, ...] = ()
     """Of those assets, whichever file names them."""
@@ -47,11 +49,19 @@ def _sentences(spec: DagSpec, facts: DagFacts, now: datetime) -> Iterator[str]:
     if facts.is_stale:
         yield f"dag {spec.dag_id!r} is no longer in its file: no run of it begins until it is there again"
         return
+    if facts.broken_file:
+        yield (
+            f"its file {facts.broken_file} has an import error: the version before that is in force, and runs are of "
+            "it; `leoflow validate` and the UI show the line"
+        )
     if facts.is_paused:
         yield f"dag {spec.dag_id!r} is paused: no run of it begins by itself until it is unpaused"
     if 0 < spec.max_active_runs <= facts.active_runs:
         limit = spec.max_active_runs
-        yield f"{facts.active_runs} runs are active, and its max_active_runs is {limit}: one has to end first"
+        yield (
+            f"{facts.active_runs} runs are active, and its max_active_runs is {limit}: one has to end first; "
+            f"`leoflow explain {spec.dag_id} RUN_ID` says what a run waits for"
+        )
     if not isinstance(spec.timetable, NoTimetable):
         yield from _of_timetable(spec, facts, now)
     elif spec.asset_condition is None:

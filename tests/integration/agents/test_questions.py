@@ -10,11 +10,12 @@ import trio
 
 from leoflowd.agents.questions import STALE, NoConnections, NoVariables, Questions
 from leoflowd.contract import agent_messages as m
+from leoflowd.contract.callback_spec import CallbackCall, NewCallback
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.dag_spec import CronTimetable, TaskGroupSpec
 from leoflowd.contract.states import DagRunType, TriggeredBy
 from leoflowd.contract.variable import VALUE_MAX_BYTES, VariableFacts
-from leoflowd.store import connections, dags, variables
+from leoflowd.store import callbacks, connections, dags, variables
 from leoflowd.store.connections import ConnectionBook
 from leoflowd.store.dag_runs import insert_dag_run
 from leoflowd.store.database import Database
@@ -358,6 +359,64 @@ class TestDagRuns:
                 b"SELECT data_interval_start, data_interval_end FROM dag_run WHERE dag_id = 'daily'"
             )
             assert await cursor.fetchone() == (DAY - timedelta(days=1), DAY)
+
+
+class TestCallbacks:
+    """Their try has ended, which is what they are about: mails and notifiers could read no connection."""
+
+    @pytest.fixture(params=[False, True], ids=["of a try", "of a dag run"])
+    async def caller(self, world: World, asker: TryRow, request: pytest.FixtureRequest) -> TryRow:
+        await forget(world, asker)
+        new = NewCallback(
+            dag_run_id=asker.dag_run_id,
+            task_id=None if request.param else asker.task_id,
+            of_try=None if request.param else str(asker.id),
+            try_number=0 if request.param else 1,
+            call=CallbackCall(event="success", of_dag=request.param, state="success"),
+        )
+        async with world.db.api.transaction() as conn:
+            await callbacks.insert_callbacks(conn, [new], utc_now())
+            [row] = await callbacks.list_open(conn, at_most=9)
+            found = await callbacks.fetch_any_try(conn, str(row.try_id))
+        assert found is not None
+        return found
+
+    async def test_a_callback_reads_connections_and_variables(
+        self, world: World, questions: Questions, caller: TryRow
+    ) -> None:
+        async with world.db.api.transaction() as conn:
+            await connections.insert_connection(conn, BOX, PG, utc_now())
+            await variables.insert_variable(conn, BOX, VariableFacts(key="a", value="1"), utc_now())
+        answer = await questions.answer(caller, m.ConnectionAsk(request_id=7, connection_id="pg"))
+        assert answer == m.ConnectionAnswer(request_id=7, connection=PG)
+        assert await questions.answer(caller, m.VariableAsk(request_id=7, key="a")) == m.VariableAnswer(
+            request_id=7, value="1"
+        )
+
+    async def test_a_callback_writes_variables(self, questions: Questions, caller: TryRow) -> None:
+        write = m.VariableWrite(request_id=7, key="a", value="2")
+        assert await questions.answer(caller, write) == m.VariableAnswer(request_id=7, value="2")
+        assert await questions.answer(caller, m.VariableAsk(request_id=8, key="a")) == m.VariableAnswer(
+            request_id=8, value="2"
+        )
+
+    @pytest.mark.parametrize("question", [ask(run_id="mine"), ask(logical_date=DAY), ask()])
+    async def test_a_callback_that_asks_twice_for_a_run_has_one(
+        self, world: World, questions: Questions, caller: TryRow, question: m.DagRunAsk
+    ) -> None:
+        first = await questions.answer(caller, question)
+        assert await questions.answer(caller, question) == first
+        assert [run["run_id"] for run in await runs(world)] == [first.run_id]  # type: ignore[union-attr]
+
+    async def test_a_callback_that_is_over_is_told_nothing(
+        self, world: World, questions: Questions, caller: TryRow
+    ) -> None:
+        async with world.db.api.transaction() as conn:
+            await callbacks.mark_ended(
+                conn, str(caller.id), is_success=True, because="done", started_at=utc_now(), now=utc_now()
+            )
+        answer = await questions.answer(caller, m.ConnectionAsk(request_id=7, connection_id="pg"))
+        assert answer == m.ConnectionAnswer(request_id=7, refused=STALE)
 
 
 class TestCounts:

@@ -166,3 +166,20 @@ async def test_a_try_whose_environment_is_being_built_says_so(seeded: Client, ap
     told = (await Client(create_app(building), token=seeded.token).get(LOAD))["because"]
     assert any("its environment is being built" in one for one in told)
     assert not any("environment" in one for one in (await seeded.get(LOAD))["because"])
+
+
+async def test_a_dag_whose_file_is_broken_says_so_and_which_version_runs(
+    seeded: Client, api_context: ApiContext
+) -> None:
+    async def said() -> list[str]:
+        because: list[str] = (await seeded.get(f"/api/v2/leoflow/explain/{DAG}"))["because"]
+        return [sentence for sentence in because if "import error" in sentence]
+
+    assert await said() == []
+    await change(
+        api_context,
+        b"INSERT INTO import_error (filename, bundle_name, stack_trace, occurred_at)"
+        b" SELECT relative_fileloc, bundle_name, 'bad', %(now)s FROM dag WHERE dag_id = 'etl'",
+    )
+    (sentence,) = await said()
+    assert "the version before that is in force" in sentence

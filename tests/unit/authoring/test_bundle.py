@@ -48,6 +48,27 @@ def test_caches_environments_and_excluded_files_are_no_part(tmp_path: Path) -> N
     assert copied == {"dag.py", "x.csv", "data/y"}
 
 
+@pytest.mark.parametrize(
+    "left", [".dag.py.swp", "dag.py~", "#dag.py#", ".DS_Store", "inner/.q.sql.swo", "dbt/target/run.json", "dbt/logs/x"]
+)
+def test_what_programs_leave_beside_the_files_is_no_part(tmp_path: Path, left: str) -> None:
+    """To open a file in an editor, or to run dbt, made a new version of each DAG of the project."""
+    write(tmp_path, **{"dag.py": "x", "dbt/dbt_project.yml": "", "target/of-the-author": "1"})
+    before = bundle_digest(tmp_path)
+    write(tmp_path, **{left: "1"})
+    assert bundle_digest(tmp_path) == before
+    write(tmp_path, **{"target/of-the-author": "2"})
+    assert bundle_digest(tmp_path) != before, "no dbt project lies beside it"
+
+
+def test_the_lock_of_an_editor_is_no_link_that_leads_nowhere(tmp_path: Path) -> None:
+    """Emacs: while a file was changed there, the project had an import error."""
+    write(tmp_path, **{"dag.py": "x"})
+    before = bundle_digest(tmp_path)
+    (tmp_path / ".#dag.py").symlink_to("me@host.4711:1")
+    assert bundle_digest(tmp_path) == before
+
+
 def test_the_authors_own_json_is_part_of_it_whatever_it_speaks_of(tmp_path: Path) -> None:
     folder = write(tmp_path, dag_dot_py="1", data_dot_json='{"bundle_digest":"", "rows": [1]}')
     before = bundle_digest(folder)

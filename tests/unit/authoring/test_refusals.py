@@ -127,3 +127,19 @@ def test_a_number_that_json_does_not_have(refused: Refuse, number: str) -> None:
     error = refused(IMPORTS + f"    EmptyOperator(task_id='a', params={{'p': {number}}})\n")
     assert error.line == 5
     assert "not JSON compliant" in error.what
+
+
+def test_what_a_traceback_would_say_is_in_the_message(refused: Refuse) -> None:
+    """It named "the output above", which nobody was shown."""
+    helper = "import textwrap\n\n\ndef build(text):\n    return textwrap.fill(text, width=0)\n"
+    error = refused(
+        "from helper import build\n\n\ndef make():\n    return build('x')\n\n\nmake()\n", files={"helper.py": helper}
+    )
+    assert (error.path, error.line) == ("helper.py", 5)
+    assert error.remedy.startswith("correct that line; it was called from dag.py:5, from dag.py:8; raised in ")
+    assert "textwrap.py:" in error.remedy
+    assert error.remedy.endswith(", in _wrap_chunks")
+
+
+def test_a_line_that_raises_by_itself_needs_no_way_to_it(refused: Refuse) -> None:
+    assert refused("import airflow\n1 / 0\n").remedy == "correct that line"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import httpx
@@ -162,6 +163,17 @@ def test_validate_asks_the_server_that_it_is_given(leoflow, server, project: Pat
     assert requests[-1].url.path == "/api/v2/leoflow/dags/check"
 
 
+@pytest.mark.parametrize("command", ["validate", "compile"])
+def test_a_server_that_is_named_before_the_command_is_asked_as_well(
+    leoflow, server, project: Path, tmp_path: Path, command: str
+) -> None:
+    """It was taken and never looked at."""
+    requests = server(registry)
+    to = ("-o", str(tmp_path / "out.json")) if command == "compile" else ()
+    assert leoflow("--server", "http://127.0.0.1:1", command, str(project), *to).code == 0
+    assert requests[0].url.path == "/api/v2/variables"
+
+
 @pytest.mark.parametrize(
     ("status", "code", "kind"), [(403, 0, "warnings"), (404, 0, "warnings"), (409, 2, "errors"), (422, 2, "errors")]
 )
@@ -185,9 +197,26 @@ def test_validate_ends_when_the_server_breaks(leoflow, server, project: Path) ->
     assert result.code == ExitCode.UNEXPECTED
 
 
-def test_validate_of_a_folder_without_projects_exits_4(leoflow, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("validate",), ("compile",), ("test",), ("push",), ("deploy", "--dry-run")])
+def test_a_folder_without_projects_exits_4_and_every_command_says_what_would_be_one(
+    leoflow, tmp_path: Path, words: tuple[str, ...]
+) -> None:
     (tmp_path / "empty").mkdir()
-    assert leoflow("validate", str(tmp_path / "empty")).code == ExitCode.NOT_FOUND
+    result = leoflow(*words, str(tmp_path / "empty"))
+    assert result.code == ExitCode.NOT_FOUND
+    assert "has no project: no dag.py, dag.yaml, leoflow.yaml or DAG file in it" in result.err
+    assert "leoflow init" in result.err
+
+
+@pytest.mark.parametrize("word", ["json", "table"])
+def test_the_o_of_compile_that_was_meant_for_a_report_makes_no_file(
+    leoflow, project: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.chdir(project)
+    result = leoflow("compile", "-o", word)
+    assert result.code == ExitCode.USAGE
+    assert f"leoflow -o {word} compile" in result.err
+    assert not (project / word).exists()
 
 
 def test_push_of_a_project_sends_its_canonical_artifact(leoflow, server, project: Path, tmp_path: Path) -> None:
@@ -224,6 +253,12 @@ def test_init_makes_an_id_of_any_folder_name(leoflow, tmp_path: Path) -> None:
     assert leoflow("validate", str(folder)).code == 0
 
 
+def test_the_next_step_of_init_can_be_pasted_into_a_shell(leoflow, tmp_path: Path) -> None:
+    folder = tmp_path / "my first dag"
+    step = leoflow("init", str(folder)).out.splitlines()[-1].removeprefix("next: ")
+    assert shlex.split(step) == ["leoflow", "test", str(folder)]
+
+
 def test_init_copies_an_example(leoflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     examples = tmp_path / "examples"
     (examples / "pi" / "lib").mkdir(parents=True)
@@ -248,3 +283,10 @@ def test_old_spelling_is_a_warning_with_its_place_once(leoflow, tmp_path: Path, 
     assert result.code == 0
     assert result.err.count("DummyOperator has moved") == 1
     assert f"{tmp_path / 'dag.py'}:3: warning: " in result.err
+
+
+def test_with_a_report_as_json_stderr_holds_json_alone(leoflow, tmp_path: Path) -> None:
+    (tmp_path / "old.py").write_text(OLD)
+    (tmp_path / "bad.py").write_text("from airflow.sdk import DAG\n1 / 0\n")
+    (fault,) = leoflow("-o", "json", "compile", str(tmp_path)).error["compile_errors"]
+    assert fault["path"] == str(tmp_path / "bad.py")

@@ -284,6 +284,35 @@ def test_the_authors_own_dockerfile_is_built(leoflow, server, builders: Builders
     assert known.registered[0]["image"].endswith(DIGEST)
 
 
+@pytest.mark.parametrize(
+    ("name", "ignored", "is_shipped"),
+    [
+        (".env", None, True),
+        (".env", "# secrets\n.env\n", False),
+        ("keys/a.pem", "*.pem\n", True),
+        ("keys/a.pem", "**/*.pem\n", False),
+        ("keys/a.pem", "/keys/\n", False),
+        ("keys/a.pem", "keys\n!keys/a.pem\n", True),
+    ],
+)
+def test_a_secret_is_not_shipped_by_the_authors_own_dockerfile_either(
+    leoflow, server, builders: Builders, tmp_path: Path, name: str, ignored: str | None, is_shipped: bool
+) -> None:
+    """`COPY . .` took it along."""
+    server(Server())
+    settings = "registry:\n  url: registry.example/team\nbuild:\n  dockerfile: Dockerfile\n"
+    folder = project(tmp_path / "shop", settings=settings)
+    (folder / "Dockerfile").write_text("FROM mine\nCOPY . /opt/leoflow/dags\n")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("PASSWORD=x")
+    if ignored is not None:
+        (folder / ".dockerignore").write_text(ignored)
+    result = deploy(leoflow, folder)
+    assert result.code == (ExitCode.INVALID if is_shipped else 0)
+    assert (name in result.err) is is_shipped
+    assert bool(builders.calls()) is not is_shipped
+
+
 def test_equal_content_is_one_tag_and_other_content_another(
     leoflow, server, builders: Builders, tmp_path: Path
 ) -> None:

@@ -109,7 +109,7 @@ def test_each_refusal_has_its_exit_code_and_the_servers_words(leoflow, server, s
 def test_the_list_of_faults_of_a_422_becomes_one_sentence(leoflow, server) -> None:
     detail = [{"type": "x", "loc": ["body", "conf"], "msg": "must be an object", "input": 3}]
     server(lambda _: httpx.Response(422, json={"detail": detail}))
-    assert leoflow("dags", "show", "etl").err == "error: body.conf: must be an object\n"
+    assert leoflow("dags", "show", "etl").err == "error: conf: must be an object\n"
 
 
 def test_a_server_that_is_not_there_exits_6_and_says_how_to_start_one(leoflow, server) -> None:
@@ -172,6 +172,16 @@ def test_a_closed_pipe_is_no_error() -> None:
     done = subprocess.run([sys.executable, "-c", program], stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
     assert b"Traceback" not in done.stderr
+
+
+def test_a_failure_keeps_its_exit_code_when_nobody_reads_stderr() -> None:
+    """`2>&1 | head` made each an exit code of 1, which is a failed run's."""
+    program = "import sys; from leoflowd.cli.main import main; sys.exit(main(['validate', '/nowhere']))"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", program], stdout=write, stderr=write, check=False)
+    os.close(write)
+    assert done.returncode == ExitCode.USAGE
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

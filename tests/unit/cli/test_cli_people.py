@@ -100,6 +100,12 @@ def test_new_grants_leave_the_description(leoflow, server) -> None:
     assert sent(requests[1]) == ("PUT", "/leoflow/api/roles/sales", {"grants": grants, "description": "of sales"})
 
 
+def test_a_role_loses_nothing_because_no_grant_was_named(leoflow, server) -> None:
+    requests = server(lambda _: httpx.Response(200, json=ROLE))
+    assert leoflow("roles", "set-grants", "sales").code == ExitCode.USAGE
+    assert not [request for request in requests if request.method != "GET"]
+
+
 @pytest.mark.parametrize("grant", ["run", "settings=all", "own=all", "=all"])
 def test_a_grant_that_is_none_is_told_how_to_write_one(leoflow, server, grant: str) -> None:
     requests = server(lambda _: httpx.Response(500))

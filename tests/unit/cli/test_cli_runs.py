@@ -87,6 +87,18 @@ def test_wait_exits_1_when_the_run_failed_and_names_the_tasks(leoflow, server) -
     assert "leoflow runs logs etl manual__1 load" in leoflow("runs", "trigger", "etl", "--wait").err
 
 
+def test_instances_of_a_mapped_task_are_named_with_their_index(
+    leoflow, server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TASK, "map_index", 2)
+    server(states("failed"))
+    told = leoflow("runs", "trigger", "etl", "--wait").err
+    assert "load[2]: failed" in told
+    assert "leoflow runs logs etl manual__1 load --map-index 2" in told
+    server(lambda _: httpx.Response(200, json={"task_instances": [TASK], "total_entries": 1}))
+    assert "load[2]" in leoflow("runs", "clear", "etl", "manual__1", "--dry-run").out
+
+
 def test_wait_survives_a_restart_of_the_server(leoflow, server) -> None:
     server(states("running", "gone", "gone", "success"))
     assert leoflow("runs", "trigger", "etl", "--wait").code == 0
@@ -204,6 +216,51 @@ def test_logs_print_no_control_codes(leoflow, server) -> None:
     assert requests[1].headers["accept"] == "application/x-ndjson"
 
 
+def run_with(*tasks: dict[str, Any]) -> Callable[[httpx.Request], httpx.Response]:
+    """A server that has these task instances, and no log."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if path.endswith("/taskInstances"):
+            return httpx.Response(200, json={"task_instances": tasks, "total_entries": len(tasks)})
+        name = path.rpartition("/taskInstances/")[2]
+        found = [task for task in tasks if task["task_id"] == name and task["map_index"] < 0]
+        return httpx.Response(200, json=found[0]) if found else httpx.Response(404, json={"detail": "not found"})
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ({"try_number": 0, "state": "upstream_failed"}, "'load' has no log: it is upstream_failed and had no try"),
+        ({"try_number": 0, "state": None}, "leoflow explain etl manual__1 load"),
+        ({"map_index": 7}, "it is mapped: choose an instance with --map-index 7 to 7"),
+        ({"task_id": "group.load"}, "did you mean 'group.load'?"),
+        ({"task_id": "lod"}, "did you mean 'lod'?"),
+    ],
+)
+def test_a_task_without_a_log_is_told_why(leoflow, server, task: dict[str, Any], said: str) -> None:
+    server(run_with({**TASK, **task}))
+    result = leoflow("runs", "logs", "etl", "manual__1", "load")
+    assert result.code == ExitCode.NOT_FOUND
+    assert said in result.err
+
+
+def test_follow_waits_for_the_first_try_and_ends_with_a_task_that_has_none(leoflow, server) -> None:
+    looks = iter([("scheduled", 0), (None, 0), ("skipped", 0)])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert "logs" not in request.url.path
+        state, number = next(looks)
+        return httpx.Response(200, json={**TASK, "state": state, "try_number": number})
+
+    server(answer)
+    result = leoflow("runs", "logs", "etl", "manual__1", "load", "-f")
+    assert (result.code, result.out) == (0, "")
+    assert "is skipped and had no try" in result.err
+
+
 def test_follow_prints_each_line_once_and_exits_1_for_a_failed_task(leoflow, server) -> None:
     looks = iter([("running", 1), ("running", 2), ("failed", 3)])
     shown = [0]
@@ -237,6 +294,34 @@ def test_clear_asks_a_person_and_a_script_must_say_yes(leoflow, server) -> None:
         "dry_run": False,
         "task_ids": ["load"],
     }
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "said"),
+    [
+        (("lod",), ExitCode.NOT_FOUND, "has no task 'lod' (did you mean 'load'?)"),
+        (("load", "--only-failed"), ExitCode.OK, "nothing to clear"),
+    ],
+)
+def test_a_task_that_the_run_has_not_is_no_clear_of_nothing(
+    leoflow, server, asked: tuple[str, ...], code: ExitCode, said: str
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_clear = request.url.path.endswith("/clearTaskInstances")
+        tasks = [] if is_clear else [{**TASK, "state": "success"}]
+        return httpx.Response(200, json={"task_instances": tasks, "total_entries": len(tasks)})
+
+    server(answer)
+    result = leoflow("runs", "clear", "etl", "manual__1", *asked, "--yes")
+    assert result.code == code
+    assert said in result.err
+
+
+def test_explain_of_a_mapped_task_asks_for_an_instance(leoflow, server) -> None:
+    server(run_with({**TASK, "map_index": 0}, {**TASK, "map_index": 3}))
+    result = leoflow("explain", "etl", "manual__1", "load")
+    assert result.code == ExitCode.NOT_FOUND
+    assert "choose an instance with --map-index 0 to 3" in result.err
 
 
 def test_pause_patches_each_dag(leoflow, server) -> None:

@@ -407,3 +407,56 @@ def test_the_runs_own_timeout_comes_before_a_later_retry(run) -> None:
     assert document["state"] == "failed"
     assert by_task(document)["flaky"]["try_number"] == 1
     assert 3600 <= document["clock_ahead_s"] + 60 < 5 * 3600
+
+
+DATED = """
+from datetime import datetime
+from airflow.sdk import dag, task
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+@dag(schedule=CronDataIntervalTimetable("@daily", timezone="UTC"), start_date=datetime(2026, 1, 1))
+def dated():
+    @task
+    def dates(ds=None, data_interval_start=None, data_interval_end=None):
+        return [ds, str(data_interval_start), str(data_interval_end)]
+
+    dates()
+
+dated()
+"""
+
+
+def test_a_run_is_of_the_logical_date_that_was_named(run) -> None:
+    """As in `airflow dags test DAG DATE`: templates of a past day can be tried."""
+    tasks = by_task(run(DATED, "--logical-date", "2026-01-31").document)
+    expected = ["2026-01-31", "2026-01-30 00:00:00+00:00", "2026-01-31 00:00:00+00:00"]
+    assert tasks["dates"]["xcoms"] == {"return_value": expected}
+    assert by_task(run(DATED, "--logical-date", "2025-12-31").document)["dates"]["state"] == "removed"
+    assert run(DATED, "--logical-date", "yesterday").code == ExitCode.USAGE
+
+
+NO_CONNECTION = """
+from airflow.sdk import BaseHook, Variable, dag, task
+
+@dag()
+def asks():
+    @task
+    def connection():
+        BaseHook.get_connection("api")
+
+    @task
+    def variable():
+        Variable.get("region")
+
+    connection()
+    variable()
+
+asks()
+"""
+
+
+def test_what_is_missing_is_told_with_the_way_that_helps_here(run) -> None:
+    """It named the page Connections alone, of a server that `leoflow test` never asks."""
+    tasks = by_task(run(NO_CONNECTION).document)
+    assert tasks["connection"]["because"].endswith("or as AIRFLOW_CONN_API; `leoflow test` knows the last alone")
+    assert tasks["variable"]["because"].endswith("or as AIRFLOW_VAR_REGION; for `leoflow test` by --variables FILE")

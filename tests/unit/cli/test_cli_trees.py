@@ -80,6 +80,39 @@ def test_a_folder_is_compiled_to_an_artifact_per_dag(leoflow, tree: Path, tmp_pa
     assert "notes.py defines no DAG" in result.err
 
 
+@pytest.mark.parametrize("inside", ["dags", "dags/team"])
+def test_a_folder_inside_of_an_airflow_folder_is_part_of_it_as_each_of_its_files_is(
+    leoflow, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    """`cd dags` and `validate`: plugins, include and modules above it were not found."""
+    leoflow("compile", str(tree), "-o", str(tmp_path / "whole"))
+    monkeypatch.chdir(tree / inside)
+    assert leoflow("validate").code == ExitCode.OK
+    assert leoflow("compile", "-o", str(tmp_path / "part")).code == ExitCode.OK
+    for artifact in (tmp_path / "part").iterdir():
+        assert artifact.read_bytes() == (tmp_path / "whole" / artifact.name).read_bytes()
+    names = {artifact.stem for artifact in (tmp_path / "part").iterdir()}
+    assert names == ({"other", "runs"} if inside == "dags" else {"other"})
+
+
+def test_a_dag_is_found_by_its_id_from_inside_of_the_dags_folder(
+    leoflow, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tree / "dags")
+    result = leoflow("test", "runs", "--python", sys.executable)
+    assert result.code == ExitCode.OK, result.err
+    assert "here!" in result.out
+
+
+def test_init_writes_nothing_beside_dag_files_of_an_airflow_folder(leoflow, tree: Path) -> None:
+    """It made the dags folder a project of its own, and every file lost what lies beside it."""
+    result = leoflow("init", str(tree / "dags"))
+    assert result.code == ExitCode.CONFLICT
+    assert f"leoflow init {tree}" in result.err
+    assert not (tree / "dags/leoflow.yaml").exists()
+    assert leoflow("init", str(tree / "dags/new")).code == ExitCode.OK, "no DAG file of the folder lies there"
+
+
 def test_a_file_of_a_folder_is_compiled_as_part_of_it(leoflow, tree: Path, tmp_path: Path) -> None:
     """Alone, or chosen by the id of its DAG: the same bytes."""
     one, other = tmp_path / "1.json", tmp_path / "2.json"

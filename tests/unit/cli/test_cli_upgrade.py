@@ -59,3 +59,30 @@ def test_without_ruff_it_says_how_to_get_it(leoflow, file: Path, monkeypatch: py
     result = leoflow("upgrade", str(file))
     assert result.code == ExitCode.USAGE
     assert "leoflow[upgrade]" in result.err
+
+
+def test_the_import_of_a_name_that_was_rewritten_goes_with_it(leoflow, tmp_path: Path) -> None:
+    """`validate` warned of it still, after `upgrade` had said that nothing is left."""
+    source = (
+        "from airflow.sdk import DAG\nfrom airflow.operators.dummy import DummyOperator\n"
+        "with DAG('d'):\n    DummyOperator(task_id='a')\n"
+    )
+    (tmp_path / "dag.py").write_text(source)
+    (tmp_path / "effects.py").write_text("import registers_something\n" + source)
+    assert leoflow("upgrade", str(tmp_path)).code == 0
+    assert "DummyOperator" not in (tmp_path / "dag.py").read_text()
+    assert "import registers_something\n" in (tmp_path / "effects.py").read_text(), "it was unused before"
+    (tmp_path / "effects.py").unlink()
+    assert "has moved" not in leoflow("validate", str(tmp_path)).err
+
+
+def test_what_remains_is_named_as_the_caller_can_open_it(leoflow, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    (one,) = leoflow("-o", "json", "upgrade").document["remaining"]
+    assert one["path"] == "dag.py"
+
+
+def test_a_diff_as_json_is_one_document(leoflow, file: Path) -> None:
+    assert (
+        '+with DAG("d", schedule="@daily"):' in leoflow("-o", "json", "upgrade", str(file), "--diff").document["diff"]
+    )

@@ -59,6 +59,17 @@ def test_a_rollback_is_asked_twice(leoflow, server) -> None:
     assert json.loads(requests[0].content) == {"version_number": 1}
 
 
+def test_a_rollback_without_a_number_is_to_the_version_before_the_current_one(leoflow, server) -> None:
+    rows = [{"version_number": number, "is_current": number == 3} for number in (5, 4, 3, 2, 1)]
+    answer = {"dag_id": "etl", "version_number": 2, "rolled_back_from": 3}
+    requests = server(lambda sent: httpx.Response(200, json={"versions": rows} if sent.method == "GET" else answer))
+    assert "Make version 2 of DAG 'etl' current?" in leoflow("rollback", "etl").err
+    assert leoflow("rollback", "etl", "--yes").code == 0
+    assert json.loads(requests[-1].content) == {"version_number": 2}
+    rows[:] = rows[2:3]
+    assert leoflow("rollback", "etl", "--yes").code == ExitCode.CONFLICT
+
+
 CANARY: dict[str, Any] = {
     "share": 10,
     "rollback_above": 20,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -23,6 +24,16 @@ def test_each_role_is_taken_by_its_name(role: str, monkeypatch: pytest.MonkeyPat
     result = CliRunner().invoke(program.main, ["run", "--role", role])
     assert result.exit_code == 0, result.output
     assert [config.role for config in ran] == [Role(role)]
+
+
+def test_what_a_daemon_says_to_a_closed_pipe_ends_nothing() -> None:
+    """`leoflow lite | head -1`."""
+    says = "from leoflowd import daemon; daemon._write_line('ready'); daemon._write_line('stopping')"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", says], stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_daemon_of_a_cluster_needs_none_of_the_packages_of_lite() -> None:

@@ -47,6 +47,7 @@ ANSWERS = {
     "not utf-8": httpx.Response(200, content=b"\xff\xfe\x00"),
     "nested": httpx.Response(200, content=b"[" * 100_000),
     "500": httpx.Response(500, text=ESCAPES),
+    "404 html": httpx.Response(404, text="<html><h1>no such page</h1></html>"),
     "502 html": httpx.Response(502, text="<html>\n\n<h1>bad gateway</h1>" * 1000),
     "redirect": httpx.Response(302, headers={"location": "http://elsewhere/"}),
     "teapot": httpx.Response(418, json={"detail": {"message": ESCAPES}}),
@@ -206,3 +207,16 @@ def test_no_text_of_a_server_reaches_the_terminal_with_its_escapes(
     assert not OBEYED.search(result.out + result.err), ascii(result.out + result.err)
     if form == "json":  # and yet nothing is lost for who reads the document
         assert json.dumps(ESCAPES)[1:-1] in json.dumps(result.document)
+
+
+def test_a_page_that_another_server_does_not_have_is_no_dag_that_does_not_exist(leoflow, server) -> None:
+    server(lambda request: ANSWERS["404 html"])
+    result = leoflow("dags", "show", "d")
+    assert result.code == ExitCode.UNEXPECTED
+    assert "is this address a Leoflow server?" in result.err
+    assert "<" not in result.err
+
+
+def test_a_page_of_a_proxy_is_told_without_its_tags(leoflow, server) -> None:
+    server(lambda request: httpx.Response(502, text="<html>\n<h1>bad gateway</h1></html>"))
+    assert leoflow("dags", "list").err.strip().endswith("with 502: bad gateway")

@@ -52,6 +52,8 @@ def said(spec: dict[str, Any], **facts: Any) -> tuple[str, ...]:
         ({}, {}, "it has no schedule"),
         ({}, {"is_stale": True}, "no longer in its file"),
         (DAILY, {"is_paused": True}, "is paused"),
+        (DAILY, {"broken_file": "dags/etl.py"}, "its file dags/etl.py has an import error: the version before that"),
+        (DAILY | {"max_active_runs": 2}, {"active_runs": 2}, "`leoflow explain d RUN_ID` says what a run waits for"),
         (DAILY | {"max_active_runs": 2}, {"active_runs": 2}, "2 runs are active, and its max_active_runs is 2"),
         (DAILY, {}, "its next run is due: it was to begin 3 h 4 min ago, 00:00 UTC"),
         (

@@ -87,7 +87,7 @@ class Connection:
         if facts is None:
             raise AirflowNotFoundException(
                 f"The conn_id `{conn_id}` isn't defined; add it on the page Connections, with "
-                f"`leoflow connections add`, or as AIRFLOW_CONN_{conn_id.upper()}"
+                f"`leoflow connections add`, or as AIRFLOW_CONN_{conn_id.upper()}; `leoflow test` knows the last alone"
             )
         return cls._from_facts(conn_id, facts)
 

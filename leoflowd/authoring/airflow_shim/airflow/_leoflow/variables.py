@@ -129,7 +129,7 @@ def _not_found(key: str) -> Exception:
     if not loading.is_compiling():
         return VariableNotFound(
             f"Variable {key} does not exist; add it on the page Variables, with `leoflow variables set`, or as "
-            f"{environment_name(key)}"
+            f"{environment_name(key)}; for `leoflow test` by --variables FILE"
         )
     return VariableNotGiven(
         f"Variable.get({key!r}) finds no variable",
