@@ -16,7 +16,7 @@ import msgspec
 
 from leoflowd.authoring.closure import Outside, asks_for_dbt
 from leoflowd.authoring.errors import DagCompileError
-from leoflowd.authoring.import_names import BASE, NEEDING_AIRFLOW, OTHERWISE_NAMED, PROVIDERS
+from leoflowd.authoring.import_names import BASE, NAMED_LIKE_THEIR_MODULE, NEEDING_AIRFLOW, OTHERWISE_NAMED, PROVIDERS
 from leoflowd.authoring.project import ProjectConfig
 from leoflowd.authoring.requirements import NAME, Requirements, normalised
 from leoflowd.contract.dag_spec import EnvironmentSpec, has_airflow
@@ -42,7 +42,8 @@ NOT_RUN = {
 """Packages that load and never run here: why, and what takes their place."""
 
 DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
-    line.split()[0]: tuple(line.split()[1:]) for line in OTHERWISE_NAMED.strip().splitlines()
+    **{module: (module.replace("_", "-"),) for module in NAMED_LIKE_THEIR_MODULE.split()},
+    **{line.split()[0]: tuple(line.split()[1:]) for line in OTHERWISE_NAMED.strip().splitlines()},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from leoflowd.authoring.closure import Outside
 from leoflowd.authoring.compiler import shim_tables
 from leoflowd.authoring.errors import DagCompileError
-from leoflowd.authoring.import_names import BASE, NEEDING_AIRFLOW
+from leoflowd.authoring.import_names import BASE, NAMED_LIKE_THEIR_MODULE, NEEDING_AIRFLOW, OTHERWISE_NAMED
 from leoflowd.authoring.module_facts import Import, When
 from leoflowd.authoring.packages import DISTRIBUTIONS, Needs, Shim, needs_of, provider_of
 from leoflowd.authoring.project import ProjectConfig
@@ -45,6 +46,9 @@ def needs(
     ("text", "distribution"),
     [
         ("import pandas as pd", "pandas"),
+        ("from pygsheets import authorize", "pygsheets"),
+        ("import flask_cors", "flask-cors"),
+        ("import mysql", "mysql-connector-python"),
         ("import sklearn.linear_model", "scikit-learn"),
         ("from bs4 import BeautifulSoup", "beautifulsoup4"),
         ("import psycopg2.extras", "psycopg2-binary"),
@@ -286,6 +290,10 @@ def test_the_table_is_well_formed() -> None:
     known = {normalised(one) for found in DISTRIBUTIONS.values() for one in found}
     assert {"astronomer-cosmos", "dag-factory"} <= NEEDING_AIRFLOW & known
     assert not [module for module in DISTRIBUTIONS if module.startswith("airflow.")]
+    alike = NAMED_LIKE_THEIR_MODULE.split()
+    assert alike == sorted(set(alike), key=lambda name: (name.lower(), name))
+    assert not set(alike) & {line.split()[0] for line in OTHERWISE_NAMED.strip().splitlines()}
+    assert not set(alike) & sys.stdlib_module_names
 
 
 def test_only_versions_of_the_folders_own_requirements_give_way() -> None:
