@@ -82,7 +82,11 @@ def trigger(
         out.show(run, lambda: echo(f"{run['dag_run_id']}\t{run['state']}"))
         return
     _warn_when_paused(client, out, dag_id)
-    run = _wait_for_end(client, out, run, timeout)
+    try:
+        run = _wait_for_end(client, out, run, timeout)
+    except KeyboardInterrupt:
+        out.note(f"run {run['dag_run_id']!r} goes on")
+        raise
     tasks = [] if run["state"] == "success" else _not_successful(client, run)
     out.show({**run, "failed_task_instances": tasks}, lambda: _print_end(out, run, tasks))
     if run["state"] != "success":

@@ -110,6 +110,19 @@ def test_wait_gives_up_on_a_server_that_stays_away(leoflow, server, monkeypatch:
     assert leoflow("runs", "trigger", "etl", "--wait").code == ExitCode.UNREACHABLE
 
 
+def test_ctrl_c_ends_the_waiting_and_says_that_the_run_goes_on(
+    leoflow, server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs_module.time, "sleep", interrupted)
+    server(states("running"))
+    result = leoflow("runs", "trigger", "etl", "--wait")
+    assert result.code == ExitCode.INTERRUPTED
+    assert "run 'manual__1' goes on" in result.err
+
+
 def test_timeout_exits_8_and_says_that_the_run_goes_on(leoflow, server) -> None:
     server(states("running"))
     result = leoflow("runs", "trigger", "etl", "--wait", "--timeout", "0", "-o", "json")
