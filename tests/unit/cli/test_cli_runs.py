@@ -291,6 +291,26 @@ def test_follow_prints_each_line_once_and_exits_1_for_a_failed_task(leoflow, ser
     assert result.code == ExitCode.RUN_FAILED
 
 
+def test_follow_goes_on_with_the_next_try_and_with_try_alone(leoflow, server) -> None:
+    """It ended with the first of several tries, and behind a clear with the log of before."""
+    looks = [("up_for_retry", 1), ("queued", 2), ("success", 2)]
+    left = list(looks)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "logs" in request.url.path:
+            number = request.url.path.rpartition("/")[2]
+            return httpx.Response(200, content=json.dumps({"event": f"of try {number}"}) + "\n")
+        state, number = left.pop(0)
+        return httpx.Response(200, json={**TASK, "state": state, "try_number": number})
+
+    server(answer)
+    result = leoflow("runs", "logs", "etl", "manual__1", "load", "-f")
+    assert (result.code, result.out.split("\n")) == (0, ["of try 1", "of try 2", ""])
+    assert "try 2 of task 'load'" in result.err
+    left[:] = looks
+    assert leoflow("runs", "logs", "etl", "manual__1", "load", "-f", "--try", "1").out == "of try 1\n"
+
+
 def test_clear_asks_a_person_and_a_script_must_say_yes(leoflow, server) -> None:
     found = {"task_instances": [TASK], "total_entries": 1}
     requests = server(lambda _: httpx.Response(200, json=found))
