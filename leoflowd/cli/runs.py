@@ -302,6 +302,10 @@ def logs(
             f"task {_name(task)!r} has no log: it is {task['state'] or 'not scheduled yet'} and had no try; `{words}` "
             "says why",
         )
+    if try_number is not None and try_number > task["try_number"]:
+        raise CommandFailed(
+            ExitCode.NOT_FOUND, f"task {_name(task)!r} has no try {try_number}: its last one is {task['try_number']}"
+        )
     if follow:
         task = _follow(client, out, task, task_path, f"{run_path}/logs", try_number)
         if try_number in (None, task["try_number"]) and task["state"] in {"failed", "upstream_failed"}:
@@ -358,6 +362,8 @@ def what_there_is(client: Client, dag_id: str, run_id: str, task_id: str) -> str
     except CommandFailed:
         return ""
     indexes = sorted(task["map_index"] for task in tasks if task["task_id"] == task_id)
+    if indexes == [-1]:
+        return "; it is not mapped, or not expanded yet: leave out --map-index"
     if indexes:
         return f"; it is mapped: choose an instance with --map-index {indexes[0]} to {indexes[-1]}"
     return _near_task(task_id, {str(task["task_id"]): None for task in tasks})

@@ -260,6 +260,21 @@ def test_a_task_without_a_log_is_told_why(leoflow, server, task: dict[str, Any],
     assert said in result.err
 
 
+@pytest.mark.parametrize("words", [(), ("-f",)])
+def test_a_try_that_there_never_was_is_told_so(leoflow, server, words: tuple[str, ...]) -> None:
+    server(run_with(TASK))
+    result = leoflow("runs", "logs", "etl", "manual__1", "load", "--try", "9", *words)
+    assert result.code == ExitCode.NOT_FOUND
+    assert "has no try 9: its last one is 1" in result.err
+
+
+def test_an_instance_of_a_task_that_is_not_mapped_is_told_so(leoflow, server) -> None:
+    server(run_with(TASK))
+    result = leoflow("runs", "logs", "etl", "manual__1", "load", "--map-index", "2")
+    assert result.code == ExitCode.NOT_FOUND
+    assert "leave out --map-index" in result.err
+
+
 def test_follow_waits_for_the_first_try_and_ends_with_a_task_that_has_none(leoflow, server) -> None:
     looks = iter([("scheduled", 0), (None, 0), ("skipped", 0)])
 
