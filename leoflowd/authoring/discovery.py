@@ -59,13 +59,14 @@ def discover(workspace: Path) -> Discovery:
 
 
 def find_projects(path: Path) -> Discovery:
-    """Those of a folder, or the one of a file. Of a folder inside of an Airflow folder those below it, as the whole has
-    them: what its files import lies beside it. Raises OSError when it cannot be read."""
+    """Those of a folder, or the one of a file. Of a folder inside of a dags folder those below it, as the whole has
+    them: what its files import lies beside it, and a DAG has one artifact, however it is named. Raises OSError when it
+    cannot be read."""
     path = path.resolve()
     if path.is_file():
         return Discovery(projects=(_project_of(path),), skipped=())
-    root = airflow_folder_around(path)
-    inside = () if root is None else tuple(one for one in discover(root).projects if path in _source(one).parents)
+    root = _root_of(path)
+    inside = () if root == path else tuple(one for one in discover(root).projects if path in _source(one).parents)
     return Discovery(projects=inside, skipped=()) if inside else discover(path)
 
 
@@ -92,7 +93,7 @@ def _source(project: Project) -> Path:
 
 
 def _project_of(file: Path) -> Project:
-    root = _root_of(file)
+    root = _root_of(file.parent)
     for project in discover(root).projects:
         if _source(project) == file:
             return project
@@ -100,14 +101,14 @@ def _project_of(file: Path) -> Project:
     return _Tree(root, has_dags=not is_dags, is_dags=True).project(file, root)  # a person has named it: it counts
 
 
-def _root_of(file: Path) -> Path:
-    """The tree that a DAG file belongs to; by default its folder is a dags folder."""
-    for folder in file.parents:
-        if folder.name == DAGS and _has_signs(folder.parent):
-            return _tree_of(folder.parent, Path(file.anchor), _repository_of(folder.parent)).root
-        if _is_dags_folder(folder):
-            return folder
-    return file.parent
+def _root_of(folder: Path) -> Path:
+    """The tree that DAG files in this folder belong to; by default it is a dags folder itself."""
+    for one in (folder, *folder.parents):
+        if one.name == DAGS and _has_signs(one.parent):
+            return _tree_of(one.parent, Path(one.anchor), _repository_of(one.parent)).root
+        if _is_dags_folder(one):
+            return one
+    return folder
 
 
 def _repository_of(folder: Path) -> Path:

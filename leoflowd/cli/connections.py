@@ -183,7 +183,7 @@ def _parsed(connection_id: str, text: str, out: Output, *, is_uri: bool) -> dict
     """The fields that a URI or JSON text sets. Raises `CommandFailed` without showing the text."""
     import msgspec
 
-    from leoflowd.contract.connection import ENVIRONMENT_PREFIX, from_environment
+    from leoflowd.contract.connection import ENVIRONMENT_PREFIX, OWN_FIELDS, from_environment
 
     has_stdin = text == STDIN
     text = _stdin() if has_stdin else text
@@ -195,9 +195,8 @@ def _parsed(connection_id: str, text: str, out: Output, *, is_uri: bool) -> dict
     except ValueError:
         # the reason would quote a piece of the text, which may be of the password
         form = "type://login:password@host:port/schema?key=value, with %40 for an @ inside a part"
-        raise CommandFailed(
-            ExitCode.USAGE, f"{option} cannot be read; its form is {form}" if is_uri else f"{option} is no JSON object"
-        ) from None
+        why = f"cannot be read; its form is {form}" if is_uri else f"is no JSON object of {OWN_FIELDS} and nothing else"
+        raise CommandFailed(ExitCode.USAGE, f"{option} {why}") from None
     assert facts is not None, "the variable is set"
     if facts.password is not None and not has_stdin:
         _warn(out, option)

@@ -61,6 +61,28 @@ COMMANDS = {
 """name -> module, attribute, one line for `--help`; the order is the order shown."""
 
 
+AIRFLOWS = {
+    "dags trigger": "runs trigger",
+    "dags test": "test",
+    "dags backfill": "backfill create",
+    "dags list-runs": "runs list",
+    "dags list-import-errors": "validate",
+    "dags next-execution": "schedule",
+    "dags state": "runs status",
+    "dags details": "dags show",
+    "tasks": "runs",
+    "standalone": "lite",
+    "webserver": "lite",
+    "api-server": "lite",
+    "scheduler": "lite",
+    "triggerer": "lite",
+    "dag-processor": "lite",
+    "info": "doctor",
+    "providers": "doctor",
+    "rotate-fernet-key": "lite rotate-key",
+}
+"""What people type who know the command line of Airflow -> what does that here."""
+
 LOCAL = frozenset({"lite", "setup", "init", "upgrade", "test", "doctor", "version", "completion"})
 """Commands that ask no server."""
 
@@ -174,7 +196,12 @@ def _near_miss(error: click.ClickException) -> str:
     if context is None or not isinstance(context.command, click.Group):
         return ""
     asked = re.match(r"No such command '([^']*)'\.", error.format_message())
-    return "" if asked is None else asked[0] + did_you_mean(asked[1], context.command.list_commands(context))
+    if asked is None:
+        return ""
+    path = f"{context.command_path} {asked[1]}".partition(" ")[2]
+    if path in AIRFLOWS:
+        return f"{asked[0]} What Airflow does by `{path}` is `leoflow {AIRFLOWS[path]}` here."
+    return asked[0] + did_you_mean(asked[1], context.command.list_commands(context))
 
 
 def _asks_for_json(arguments: Sequence[str]) -> bool:

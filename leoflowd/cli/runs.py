@@ -82,7 +82,11 @@ def trigger(
         out.show(run, lambda: echo(f"{run['dag_run_id']}\t{run['state']}"))
         return
     _warn_when_paused(client, out, dag_id)
-    run = _wait_for_end(client, out, run, timeout)
+    try:
+        run = _wait_for_end(client, out, run, timeout)
+    except KeyboardInterrupt:
+        out.note(f"run {run['dag_run_id']!r} goes on")
+        raise
     tasks = [] if run["state"] == "success" else _not_successful(client, run)
     out.show({**run, "failed_task_instances": tasks}, lambda: _print_end(out, run, tasks))
     if run["state"] != "success":
@@ -268,7 +272,12 @@ def _task_instances(client: Client, dag_id: str, run_id: str) -> list[dict[str, 
 @click.argument("task_id")
 @click.option("--map-index", type=int, default=-1, show_default=True)
 @click.option("--try", "try_number", type=click.IntRange(min=1), help="Which try; the last one otherwise.")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the try ends; exit 1 when the task failed.")
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help="Go on until the task is done, or the try that --try names; exit 1 when the task failed.",
+)
 @server_command
 def logs(
     client: Client,
@@ -293,29 +302,46 @@ def logs(
             f"task {_name(task)!r} has no log: it is {task['state'] or 'not scheduled yet'} and had no try; `{words}` "
             "says why",
         )
-    while follow and not task["try_number"] and task["state"] not in FINISHED_TASK:
-        time.sleep(POLL_S)
-        task = client.get(task_path)
-    number = try_number or task["try_number"] or 1
-    log_path = f"{run_path}/logs/{number}"
-    shown = 0
+    if try_number is not None and try_number > task["try_number"]:
+        raise CommandFailed(
+            ExitCode.NOT_FOUND, f"task {_name(task)!r} has no try {try_number}: its last one is {task['try_number']}"
+        )
+    if follow:
+        task = _follow(client, out, task, task_path, f"{run_path}/logs", try_number)
+        if try_number in (None, task["try_number"]) and task["state"] in {"failed", "upstream_failed"}:
+            raise click.exceptions.Exit(ExitCode.RUN_FAILED)
+        return
+    number = try_number or task["try_number"]
+    lines = _log(client, f"{run_path}/logs/{number}", map_index)
+    out.show({"try_number": number, "content": lines}, lambda: print_log(lines))
+
+
+def _follow(
+    client: Client, out: Output, task: dict[str, Any], task_path: str, logs_path: str, chosen: int | None
+) -> dict[str, Any]:
+    """Prints each line once, until the task is done, through all of its tries, or until the chosen one is; the task as
+    it is then."""
+    number, shown = chosen or task["try_number"], 0
     while True:
-        over = task["state"] in FINISHED_TASK or task["try_number"] > number
-        if over and not task["try_number"]:
-            out.note(f"task {_name(task)!r} is {task['state']} and had no try")
-            break
-        lines = [json.loads(line) for line in client.get_lines(log_path, map_index=map_index).splitlines() if line]
-        if not follow:
-            out.show({"try_number": number, "content": lines}, lambda lines=lines: print_log(lines))  # type: ignore[misc]
-            return
-        print_log(lines[shown:])
-        shown = len(lines)
-        if over:
-            break
-        time.sleep(POLL_S)
-        task = client.get(task_path)
-    if task["try_number"] == number and task["state"] in {"failed", "upstream_failed"}:
-        raise click.exceptions.Exit(ExitCode.RUN_FAILED)
+        over = task["state"] in FINISHED_TASK or (chosen is not None and task["try_number"] > chosen)
+        if number:
+            lines = _log(client, f"{logs_path}/{number}", task["map_index"])
+            print_log(lines[shown:])
+            shown = len(lines)
+        if chosen is None and task["try_number"] > number:
+            number, shown = task["try_number"], 0
+            out.note(f"try {number} of task {_name(task)!r}")
+        elif over:
+            if not number:
+                out.note(f"task {_name(task)!r} is {task['state']} and had no try")
+            return task
+        else:
+            time.sleep(POLL_S)
+            task = client.get(task_path)
+
+
+def _log(client: Client, path: str, map_index: int) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in client.get_lines(path, map_index=map_index).splitlines() if line]
 
 
 def _instance(client: Client, dag_id: str, run_id: str, task_id: str, path: str) -> dict[str, Any]:
@@ -336,6 +362,8 @@ def what_there_is(client: Client, dag_id: str, run_id: str, task_id: str) -> str
     except CommandFailed:
         return ""
     indexes = sorted(task["map_index"] for task in tasks if task["task_id"] == task_id)
+    if indexes == [-1]:
+        return "; it is not mapped, or not expanded yet: leave out --map-index"
     if indexes:
         return f"; it is mapped: choose an instance with --map-index {indexes[0]} to {indexes[-1]}"
     return _near_task(task_id, {str(task["task_id"]): None for task in tasks})

@@ -42,6 +42,11 @@ class ConnectionFacts(msgspec.Struct, frozen=True, kw_only=True):
         return fields if isinstance(fields, dict) else {}
 
 
+OWN_FIELDS = ", ".join(name for name in ConnectionFacts.__struct_fields__ if name != "connection_id")
+ACCEPTED_FIELDS = frozenset({*ConnectionFacts.__struct_fields__, "conn_id", "team_name"})
+"""Beside its own what exports of Airflow and answers of the API have; any other would be lost without a word."""
+
+
 def from_environment(connection_id: str, environment: Mapping[str, str]) -> ConnectionFacts | None:
     """`AIRFLOW_CONN_<ID>`, as a URI or as JSON, exactly as Airflow reads it; None when it is not set.
 
@@ -55,7 +60,7 @@ def from_environment(connection_id: str, environment: Mapping[str, str]) -> Conn
         return _from_json(connection_id, text) if text.lstrip().startswith("{") else _from_uri(connection_id, text)
     except (msgspec.MsgspecError, ValueError):
         # Without the cause: what it quotes may be a part of the password.
-        raise ValueError(f"{name} is neither a connection URI nor a JSON object") from None
+        raise ValueError(f"{name} is neither a connection URI nor a JSON object of {OWN_FIELDS}") from None
 
 
 def normal_type(conn_type: str) -> str:
@@ -65,6 +70,8 @@ def normal_type(conn_type: str) -> str:
 
 def _from_json(connection_id: str, text: str) -> ConnectionFacts:
     fields = msgspec.json.decode(text, type=dict[str, Any])
+    if unknown := fields.keys() - ACCEPTED_FIELDS:
+        raise ValueError(f"{len(unknown)} fields that a connection does not have")
     extra = fields.get("extra")
     port = fields.get("port")
     return ConnectionFacts(

@@ -119,6 +119,7 @@ def test_a_password_on_the_command_line_is_warned_about(leoflow, server, words: 
         ("--uri", '{"conn_type": "http"}'),
         ("--json", "http://x"),
         ("--json", "{"),
+        ("--json", '{"conn_type": "http", "hosst": "x"}'),
         ("--uri", "http://x", "--json", "{}"),
         ("--uri", "-", "--password-stdin"),
         ("--type", "x", "--extra", "-", "--password-stdin"),

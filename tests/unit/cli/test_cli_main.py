@@ -207,6 +207,15 @@ def test_a_command_that_does_not_exist_names_one_that_is_near(leoflow, words: tu
     assert ("did you mean" in result.err) is bool(near)
 
 
+@pytest.mark.parametrize("airflows", cli_main.AIRFLOWS)
+def test_a_command_of_airflow_names_what_does_it_here(leoflow, airflows: str) -> None:
+    result = leoflow(*airflows.split())
+    assert result.code == ExitCode.USAGE
+    named = cli_main.AIRFLOWS[airflows]
+    assert f"`leoflow {named}`" in result.err
+    assert leoflow(*named.split(), "--help").code == 0, "it exists"
+
+
 def test_a_dag_that_does_not_exist_names_one_that_is_near(leoflow, server) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/api/v2/dags":

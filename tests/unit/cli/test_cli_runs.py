@@ -110,6 +110,19 @@ def test_wait_gives_up_on_a_server_that_stays_away(leoflow, server, monkeypatch:
     assert leoflow("runs", "trigger", "etl", "--wait").code == ExitCode.UNREACHABLE
 
 
+def test_ctrl_c_ends_the_waiting_and_says_that_the_run_goes_on(
+    leoflow, server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs_module.time, "sleep", interrupted)
+    server(states("running"))
+    result = leoflow("runs", "trigger", "etl", "--wait")
+    assert result.code == ExitCode.INTERRUPTED
+    assert "run 'manual__1' goes on" in result.err
+
+
 def test_timeout_exits_8_and_says_that_the_run_goes_on(leoflow, server) -> None:
     server(states("running"))
     result = leoflow("runs", "trigger", "etl", "--wait", "--timeout", "0", "-o", "json")
@@ -247,6 +260,21 @@ def test_a_task_without_a_log_is_told_why(leoflow, server, task: dict[str, Any],
     assert said in result.err
 
 
+@pytest.mark.parametrize("words", [(), ("-f",)])
+def test_a_try_that_there_never_was_is_told_so(leoflow, server, words: tuple[str, ...]) -> None:
+    server(run_with(TASK))
+    result = leoflow("runs", "logs", "etl", "manual__1", "load", "--try", "9", *words)
+    assert result.code == ExitCode.NOT_FOUND
+    assert "has no try 9: its last one is 1" in result.err
+
+
+def test_an_instance_of_a_task_that_is_not_mapped_is_told_so(leoflow, server) -> None:
+    server(run_with(TASK))
+    result = leoflow("runs", "logs", "etl", "manual__1", "load", "--map-index", "2")
+    assert result.code == ExitCode.NOT_FOUND
+    assert "leave out --map-index" in result.err
+
+
 def test_follow_waits_for_the_first_try_and_ends_with_a_task_that_has_none(leoflow, server) -> None:
     looks = iter([("scheduled", 0), (None, 0), ("skipped", 0)])
 
@@ -276,6 +304,26 @@ def test_follow_prints_each_line_once_and_exits_1_for_a_failed_task(leoflow, ser
     result = leoflow("runs", "logs", "etl", "manual__1", "load", "-f")
     assert result.out.split("\n") == ["line 0", "line 1", "line 2", ""]
     assert result.code == ExitCode.RUN_FAILED
+
+
+def test_follow_goes_on_with_the_next_try_and_with_try_alone(leoflow, server) -> None:
+    """It ended with the first of several tries, and behind a clear with the log of before."""
+    looks = [("up_for_retry", 1), ("queued", 2), ("success", 2)]
+    left = list(looks)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "logs" in request.url.path:
+            number = request.url.path.rpartition("/")[2]
+            return httpx.Response(200, content=json.dumps({"event": f"of try {number}"}) + "\n")
+        state, number = left.pop(0)
+        return httpx.Response(200, json={**TASK, "state": state, "try_number": number})
+
+    server(answer)
+    result = leoflow("runs", "logs", "etl", "manual__1", "load", "-f")
+    assert (result.code, result.out.split("\n")) == (0, ["of try 1", "of try 2", ""])
+    assert "try 2 of task 'load'" in result.err
+    left[:] = looks
+    assert leoflow("runs", "logs", "etl", "manual__1", "load", "-f", "--try", "1").out == "of try 1\n"
 
 
 def test_clear_asks_a_person_and_a_script_must_say_yes(leoflow, server) -> None:

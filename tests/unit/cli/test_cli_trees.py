@@ -95,6 +95,33 @@ def test_a_folder_inside_of_an_airflow_folder_is_part_of_it_as_each_of_its_files
     assert names == ({"other", "runs"} if inside == "dags" else {"other"})
 
 
+@pytest.mark.parametrize("settings", [None, "", "dag_source: dag.py\n"])
+def test_a_dag_has_one_artifact_however_its_folder_is_named(
+    leoflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: str | None
+) -> None:
+    """`push dags/warehouse`, `push dags` and Lite over `dags` made two versions, one after the other."""
+    files = {"dags/warehouse/dag.py": dag("warehouse", "import helper\n"), "dags/warehouse/helper.py": ""}
+    if settings is not None:
+        files["dags/warehouse/leoflow.yaml"] = settings
+    dags = plant(tmp_path, {**files, "dags/other/dag.py": dag("other"), "dags/other/q.sql": ""}) / "dags"
+    artifacts = set()
+    for number, (folder, named) in enumerate(
+        [
+            (tmp_path, "dags"),
+            (tmp_path, "dags/warehouse"),
+            (tmp_path, "dags/warehouse/dag.py"),
+            (dags, "."),
+            (dags / "warehouse", "."),
+        ]
+    ):
+        monkeypatch.chdir(folder)
+        target = tmp_path / f"{number}.json"
+        result = leoflow("compile", named, "--dag-id", "warehouse", "-o", str(target))
+        assert result.code == ExitCode.OK, result.err
+        artifacts.add(target.read_bytes())
+    assert len(artifacts) == 1
+
+
 def test_a_dag_is_found_by_its_id_from_inside_of_the_dags_folder(
     leoflow, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ def facts(**fields: object) -> ConnectionFacts:
         ("google-cloud-platform://?project=x", facts(conn_type="google_cloud_platform", extra='{"project":"x"}')),
         ("aws://?__extra__=%7B%22a%22%3A1%7D", facts(conn_type="aws", extra='{"a":1}')),
         ('{"conn_type": "postgresql", "port": "5432"}', facts(conn_type="postgres", port=5432)),
+        ('{"conn_type": "http", "conn_id": "x", "connection_id": "x", "team_name": null}', facts(conn_type="http")),
         ('{"conn_type": "http", "extra": {"verify": false}}', facts(conn_type="http", extra='{"verify":false}')),
     ],
 )
@@ -36,7 +37,11 @@ def test_a_text_is_read_as_airflow_reads_it(text: str, expected: ConnectionFacts
 
 
 @pytest.mark.parametrize(
-    "text", ["example.org", "a://b://c://d", "http://u:p@x://host", "{not json", "1x://h", "http://h:port"]
+    "text",
+    [
+        *("example.org", "a://b://c://d", "http://u:p@x://host", "{not json", "1x://h", "http://h:port"),
+        '{"conn_type": "http", "hosst": "a field that no connection has"}',
+    ],
 )
 def test_a_text_that_is_no_connection_is_refused_by_its_variable(text: str) -> None:
     with pytest.raises(ValueError, match="AIRFLOW_CONN_C is neither a connection URI nor a JSON object"):
