@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import threading
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
 import trio
+import trio.testing
+from quart_trio import QuartTrio
 from werkzeug.routing import Rule
 
 from leoflowd.api.app import create_app
@@ -33,6 +36,24 @@ async def test_it_serves_under_a_base_path_and_drains(api_context: ApiContext) -
                 assert (await client.get("/leo/api/v2/version")).status_code == 200
                 assert (await client.get("/leo/api/v2/auth/login")).headers["Location"] == "/leo/auth/login"
             draining.set()
+
+
+async def test_the_event_loop_turns_while_the_routes_are_imported(
+    api_context: ApiContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their modules take half a second of a laptop, in which the pool and the agents have begun already."""
+    turned = threading.Event()
+
+    def slowly(context: ApiContext) -> QuartTrio:
+        assert turned.wait(PATIENCE_S)
+        return create_app(context)
+
+    monkeypatch.setattr("leoflowd.api.server.create_app", slowly)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ApiServer(_with_config(api_context, port=0)).run)
+        await trio.testing.wait_all_tasks_blocked()
+        turned.set()
+        nursery.cancel_scope.cancel()
 
 
 async def test_connection_close_is_honoured(api_context: ApiContext) -> None:
