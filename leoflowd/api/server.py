@@ -32,9 +32,8 @@ class ApiServer:
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve; `task_status` gets the URL, e.g. `http://127.0.0.1:8088`. Raises `ConfigRefused`."""
         config = self._context.config
-        app = await trio.to_thread.run_sync(
-            create_app, self._context
-        )  # it imports every route: half a second of a laptop
+        # It imports all routes, which takes half a second of a laptop.
+        app = await trio.to_thread.run_sync(create_app, self._context)
         listener = _listen(config)
         host, port = listener.getsockname()[:2]
         async with trio.open_nursery() as nursery:
