@@ -268,5 +268,6 @@ def _detail(response: httpx.Response) -> str:
 def _fault(item: Any) -> str:
     if not isinstance(item, dict):
         return str(item)
-    location = ".".join(str(part) for part in item.get("loc", ()) if part != "body")
+    parts = [str(part) for part in item.get("loc", ())]
+    location = ".".join(parts[1:] if parts[:1] in (["body"], ["query"], ["path"]) else parts)
     return f"{location}: {item.get('msg', item)}" if location else str(item.get("msg", item))

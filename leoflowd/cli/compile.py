@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 ARTIFACT = "dag.json"
 SOURCE_MAX_BYTES = 8 * 1024 * 1024
+LINE_MAX = 200
+"""Characters of a line that a finding shows."""
 ARTIFACTS = "artifacts"
 """Of a folder of DAG files: `<dag id>.json` in it."""
 
@@ -264,7 +266,8 @@ def _source_line(fault: dict[str, Any]) -> str:
         lines = read_file(Path(fault["path"]), fault["path"], SOURCE_MAX_BYTES).decode("utf-8", "replace").splitlines()
     except DagCompileError:
         return ""
-    return lines[fault["line"] - 1].strip() if 0 < fault["line"] <= len(lines) else ""
+    line = lines[fault["line"] - 1].strip() if 0 < fault["line"] <= len(lines) else ""
+    return line if len(line) <= LINE_MAX else f"{line[:LINE_MAX]}..."
 
 
 def _print(report: dict[str, Any], told: set[str]) -> None:

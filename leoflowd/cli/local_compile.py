@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from leoflowd.contract.loading import Loadable
 
 DEFAULT_DATA_DIR = Path("~/.leoflow")
+SOURCES = (".py", ".yaml", ".yml")
+"""What a file that makes DAGs ends in."""
 
 python_option = click.option(
     "--python",
@@ -108,6 +110,11 @@ def opened(path: Path) -> tuple[Project, ...]:
     """Those that a person names by a folder or file, at least one. Raises `CommandFailed`."""
     from leoflowd.authoring.discovery import find_projects
 
+    if path.is_file() and path.suffix not in SOURCES:
+        raise CommandFailed(
+            ExitCode.USAGE,
+            f"{path} is no DAG file: name one ({', '.join(SOURCES)}) or a folder; artifacts are for `leoflow push`",
+        )
     found = find_projects(path)
     if not found.projects:
         why = f" Not looked into: {'; '.join(found.skipped)}." if found.skipped else ""

@@ -10,7 +10,7 @@ import msgspec
 
 from leoflowd.cli.compile import specs_of
 from leoflowd.cli.failures import CommandFailed, ExitCode
-from leoflowd.cli.local_compile import Compiler, data_dir_option, python_option
+from leoflowd.cli.local_compile import SOURCES, Compiler, data_dir_option, python_option
 from leoflowd.cli.options import server_command
 from leoflowd.cli.output import Output
 from leoflowd.cli.variable_sources import loadable_of_file, variables_option
@@ -25,7 +25,7 @@ CHECK = f"{ROUTE}/check"
 
 
 @click.command()
-@click.argument("path", metavar="FILE|DIR", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", metavar="[FILE|DIR]", default=".", type=click.Path(exists=True, path_type=Path))
 @click.option("--dag-id", help="Of several DAGs: only this one.")
 @python_option
 @data_dir_option
@@ -41,7 +41,7 @@ def push(
     variables: Path | None,
 ) -> None:
     """Register the artifact FILE, or the DAGs of a project, a DAG file or a folder of them."""
-    is_code = path.is_dir() or path.suffix == ".py"
+    is_code = path.is_dir() or path.suffix in SOURCES
     compiler = Compiler(out, python, data_dir, loadable_of_file(variables))
     artifacts = _compiled(compiler, out, path, dag_id) if is_code else [_read(path)]
     answers: list[Any] = [client.post_bytes(ROUTE, artifact) for artifact in artifacts]

@@ -40,7 +40,7 @@ PARALLEL = max(2, os.cpu_count() or 2)
 
 
 @click.command()
-@click.argument("target", metavar="DIR|FILE|DAG")
+@click.argument("target", metavar="[DIR|FILE|DAG]", default=".")
 @click.option("--dag-id", help="Of a project with several DAGs: this one.")
 @click.option("--task", "task_id", help="Only this task; outputs of its upstream tasks are absent.")
 @click.option("--conf", metavar="JSON", help="The run's configuration, a JSON object.")

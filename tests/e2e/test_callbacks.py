@@ -10,15 +10,16 @@ from loadtests.lite_process import Api, Lite, wait_until
 from tests.conftest import PATIENCE_S
 
 DAG = """\
-from airflow.sdk import DAG, task
+from airflow.sdk import BaseHook, DAG, Variable, task
 
+def ask(context): print("it is at", BaseHook.get_connection("calls_back").host, Variable.get("calls_back"))
 def tell(context): print("told of", context["ti"].task_id, context.get("reason"), repr(context.get("exception")))
 def break_(context): raise ValueError("the callback's own")
 
 with DAG("calls_back", schedule=None, on_failure_callback=tell):
     @task(on_failure_callback=[break_, tell])
     def fails(): raise ValueError("the task's own")
-    @task(on_success_callback=tell)
+    @task(on_success_callback=[tell, ask])
     def works(): return 1
     fails(), works()
 """
@@ -28,6 +29,9 @@ CALLBACKS = "/leoflow/api/callbacks"
 @pytest.fixture(scope="module")
 def run_id(lite: Lite, api: Api) -> str:
     """A run that has failed and called back."""
+    stored = {"connection_id": "calls_back", "conn_type": "http", "host": "stored.example"}
+    api.call("POST", "/connections", json=stored)
+    api.call("POST", "/variables", json={"key": "calls_back", "value": "as a variable"})
     folder = lite.workspace / "calls_back"
     folder.mkdir()
     (folder / "dag.py").write_text(DAG)
@@ -80,6 +84,11 @@ def test_what_it_wrote_stands_behind_the_log_of_the_try(api: Api, run_id: str) -
     told = log.index('told of fails None ValueError("the task\'s own")')
     assert group < told
     assert "on_failure_callback break_ failed" in log[group:]
+
+
+def test_it_reads_what_the_server_stores(api: Api, run_id: str) -> None:
+    assert "it is at stored.example as a variable" in api.log("calls_back", run_id, "works")
+    assert one_of(api, "works")["state"] == "success"
 
 
 def test_a_dag_runs_callback_has_a_log_of_its_own(api: Api, run_id: str) -> None:

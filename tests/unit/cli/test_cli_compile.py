@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from pathlib import Path
 
 import httpx
@@ -206,6 +207,34 @@ def test_a_folder_without_projects_exits_4_and_every_command_says_what_would_be_
     assert result.code == ExitCode.NOT_FOUND
     assert "has no project: no dag.py, dag.yaml, leoflow.yaml or DAG file in it" in result.err
     assert "leoflow init" in result.err
+
+
+@pytest.mark.parametrize("words", [("validate",), ("compile",), ("test",), ("deploy", "--dry-run")])
+@pytest.mark.parametrize("name", ["dag.json", "notes.txt", "README"])
+def test_a_file_that_is_no_dag_file_is_not_loaded_as_python(
+    leoflow, project: Path, words: tuple[str, ...], name: str
+) -> None:
+    """An artifact was: "NameError: name 'false' is not defined", and all of it behind that."""
+    (project / name).write_text('{"a": false}')
+    result = leoflow(*words, str(project / name))
+    assert result.code == ExitCode.USAGE
+    assert "is no DAG file" in result.err
+
+
+def test_a_long_line_is_cut_where_a_finding_shows_it(leoflow, tmp_path: Path) -> None:
+    (tmp_path / "dag.py").write_text(f"from airflow.sdk import DAG\nX = ({'1 + ' * 5000} None)\n")
+    result = leoflow("validate", str(tmp_path))
+    assert result.code == ExitCode.INVALID
+    assert max(map(len, result.err.splitlines())) < 1000
+
+
+def test_push_and_test_take_the_folder_that_one_is_in(
+    leoflow, server, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    server(registry)
+    assert leoflow("push").code == 0
+    assert leoflow("test", "--python", sys.executable).code == 0
 
 
 @pytest.mark.parametrize("word", ["json", "table"])
