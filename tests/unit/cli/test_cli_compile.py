@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -47,6 +48,22 @@ def test_an_artifact_that_lies_in_its_project_does_not_change_it(leoflow, projec
     first = target.read_bytes()
     assert leoflow("compile", str(project), "-o", str(target)).code == 0
     assert target.read_bytes() == first
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_where_a_command_prints_is_no_part_of_the_project_that_it_lies_in(
+    project: Path, tmp_path: Path, stream: str
+) -> None:
+    """`leoflow compile -o - > dag.json` was another artifact than `leoflow compile` wrote."""
+    compiled = []
+    for file in (tmp_path / "beside", project / "inside"):
+        with file.open("wb") as sink:
+            sinks = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: sink}
+            command = [sys.executable, "-m", "leoflowd.cli.main", "compile", str(project), "-o", "-"]
+            done = subprocess.run(command, check=True, **sinks)  # type: ignore[call-overload]
+        compiled.append(file.read_bytes() if stream == "stdout" else done.stdout)
+        file.unlink()
+    assert compiled[0] == compiled[1] != b""
 
 
 def test_the_artifacts_of_a_folder_do_not_change_it(leoflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
