@@ -336,3 +336,12 @@ def test_with_a_report_as_json_stderr_holds_json_alone(leoflow, tmp_path: Path) 
     (tmp_path / "bad.py").write_text("from airflow.sdk import DAG\n1 / 0\n")
     (fault,) = leoflow("-o", "json", "compile", str(tmp_path)).error["compile_errors"]
     assert fault["path"] == str(tmp_path / "bad.py")
+
+
+def test_a_dag_whose_task_functions_are_never_called_is_told_so(leoflow, tmp_path: Path) -> None:
+    source = "from airflow.sdk import DAG, task\nwith DAG('d'):\n    @task\n    def a(): ...\n"
+    (tmp_path / "dag.py").write_text(source)
+    result = leoflow("validate", str(tmp_path))
+    assert (result.code, "dag 'd' has no task" in result.err) == (0, True)
+    (tmp_path / "dag.py").write_text(source + "    a()\n")
+    assert "has no task" not in leoflow("validate", str(tmp_path)).err
