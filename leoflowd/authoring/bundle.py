@@ -15,6 +15,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from fnmatch import translate
 from functools import lru_cache
 from pathlib import Path
@@ -30,9 +31,11 @@ DEPTH_MAX = 64
 """Folders inside folders."""
 LEFT_BY_EDITORS = ("*~", "*.sw[a-p]", ".#*", "#*#", ".DS_Store", "Thumbs.db")
 """What Vim, Emacs and file managers put beside a file that is open, or a folder that was looked at."""
+LEFT_BY_PROGRAMS = ("*.log", "nohup.out")
+"""What a program that runs there says; `leoflow lite` in its own project is one."""
 LEFT_BY_DBT = frozenset({"target", "logs"})
 """Beside `dbt_project.yml`."""
-ALWAYS_EXCLUDED = ("__pycache__", "*.pyc", "venv", "node_modules", *LEFT_BY_EDITORS)
+ALWAYS_EXCLUDED = ("__pycache__", "*.pyc", "venv", "node_modules", *LEFT_BY_EDITORS, *LEFT_BY_PROGRAMS)
 DECLARATIVE_FOLDER = ".leoflow"
 """As in `airflow._leoflow_runtime`: the JSON form of `dag.yaml`, which the task runner can read."""
 
@@ -167,9 +170,12 @@ def _files(
             found[relative] = file
             if len(found) > MAX_FILES:
                 raise _too_much(relative, f"more than {MAX_FILES:,} files")
-    total = 0
+    total, ours = 0, own_outputs()
     for relative in sorted(found):
-        total += _size(relative, found[relative])
+        facts = _facts(relative, found[relative])
+        if (facts.st_dev, facts.st_ino) in ours:
+            continue
+        total += facts.st_size
         if total > MAX_BYTES:
             raise _too_much(relative, f"more than {MAX_BYTES // 2**20} MiB")
         yield relative, found[relative]
@@ -185,9 +191,20 @@ def _too_much(relative: str, size: str) -> DagCompileError:
     )
 
 
-def _size(relative: str, file: str) -> int:
+def own_outputs() -> frozenset[tuple[int, int]]:
+    """Device and inode of where our standard output and error go, e.g. `leoflow compile -o - > dag.json`: what we write
+    there while we look is no part of what we look at."""
+    found = []
+    for descriptor in (1, 2):
+        with suppress(OSError):  # it is closed
+            facts = os.fstat(descriptor)
+            found.append((facts.st_dev, facts.st_ino))
+    return frozenset(found)
+
+
+def _facts(relative: str, file: str) -> os.stat_result:
     try:
-        return os.stat(file).st_size  # noqa: PTH116
+        return os.stat(file)  # noqa: PTH116
     except OSError as error:
         raise _unreadable(relative, error) from error
 

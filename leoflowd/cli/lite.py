@@ -149,6 +149,7 @@ def run(
         ui_version=ui_version,
         cluster=_cluster(executor, run_as, **pods),
     )
+    _refuse_data_in_workspace(config.data_dir, config.workspace)
     _refuse_taken_port(host, port)
     if config.cluster is not None:
         _refuse_taken_port("0.0.0.0", config.cluster.agent_port, "--agent-address HOST:PORT")  # noqa: S104
@@ -158,6 +159,17 @@ def run(
         out.note(f"new workspace {config.workspace} with {', '.join(copied)}")
     _note_what_lies_beside(out, config.workspace)
     _run_daemon(config)
+
+
+def _refuse_data_in_workspace(data_dir: Path, workspace: Path) -> None:
+    """It holds copies of each version of each project, and changes all the time."""
+    data, top = data_dir.resolve(), workspace.resolve()
+    if data.is_relative_to(top) and not any(part.startswith(".") for part in data.relative_to(top).parts):
+        raise CommandFailed(
+            ExitCode.USAGE,
+            f"the data folder {data} lies in the workspace {top}: what is written there would be taken for projects; "
+            "with --data-dir name one outside of it, or one that begins with a dot",
+        )
 
 
 def _note_what_lies_beside(out: Output, workspace: Path) -> None:

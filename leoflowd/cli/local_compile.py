@@ -144,7 +144,12 @@ def static_needs(project: Project) -> Needs:
 
 def notes_of(done: Compilation) -> list[str]:
     """What was inferred, and what else the author of this file should know."""
-    return [*(f"needs {one}" for one in done.needs.inferred), *done.notes, *done.needs.notes]
+    empty = [
+        f"dag {spec.dag_id!r} has no task; a @task function is one where it is called"
+        for spec in done.specs
+        if not spec.tasks
+    ]
+    return [*(f"needs {one}" for one in done.needs.inferred), *done.notes, *done.needs.notes, *empty]
 
 
 def told_of(project: Project, done: Compilation) -> list[str]:

@@ -145,7 +145,7 @@ def what_is_awaited(wait: KnownWait) -> str:
 def why_no_slot(task: TaskSpec, max_active_tasks: int | None, use: SlotUse) -> str:
     """The first thing that it lacks, in the order in which `SlotLedger` asks; GRANTED_NEXT when it lacks nothing."""
     if use.pool_slots is None:
-        return f"pool {task.pool!r} does not exist: create it, or name another pool in the task"
+        return f"pool {task.pool!r} does not exist: create it (`leoflow pools set`), or name another pool in the task"
     if max_active_tasks and use.in_run >= max_active_tasks:
         return f"{use.in_run} task instances of this dag run hold slots, and its max_active_tasks is {max_active_tasks}"
     per_dag, per_run, of = task.max_active_tis_per_dag, task.max_active_tis_per_dagrun, f"of task {task.task_id!r}"

@@ -11,10 +11,10 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatch
 from pathlib import Path
 
 from leoflowd import telemetry
+from leoflowd.authoring.bundle import is_named, own_outputs
 from leoflowd.authoring.closure import DBT_PROJECT, closure_of
 from leoflowd.authoring.compiler import LEFT_BY_AIRFLOW, plugins_with_macros
 from leoflowd.authoring.discovery import SKIPPED_FOLDERS, discover
@@ -60,9 +60,7 @@ class _Folder:
         files = _listing(project.folder)
         left = LEFT_BY_AIRFLOW if project.in_tree else ()
         self._files = {
-            name: facts
-            for name, facts in files.items()
-            if not name.startswith(inside) and not any(fnmatch(name.rpartition("/")[2], pattern) for pattern in left)
+            name: facts for name, facts in files.items() if not name.startswith(inside) and not is_named(name, left)
         }
         self._modules = frozenset(name for name in self._files if name.endswith(".py"))
         self._dbt_projects = [name.removesuffix(DBT_PROJECT) for name in self._files if _is_dbt_project(name)]
@@ -99,6 +97,7 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 def _listing(folder: Path) -> Listing:
     found: list[tuple[str, bytes]] = []
+    ours = own_outputs()
     ahead = [b""]
     top = os.fsencode(folder)
     while ahead:
@@ -110,13 +109,14 @@ def _listing(folder: Path) -> Listing:
                     if entry.is_dir(follow_symlinks=False):
                         ahead += [name + b"/"] if _is_code(os.fsdecode(entry.name)) else []
                     elif not name.endswith(b".pyc") and not entry.name.startswith(HALF_WRITTEN):
-                        found.append((os.fsdecode(name), name + b"\0%d %d %d\n" % _facts(entry)))
+                        facts = entry.stat()
+                        if (facts.st_dev, facts.st_ino) not in ours:
+                            found.append((os.fsdecode(name), name + _saved(facts)))
     return dict(sorted(found))
 
 
-def _facts(entry: os.DirEntry[bytes]) -> tuple[int, int, int]:
-    facts = entry.stat()
-    return facts.st_mtime_ns, facts.st_size, facts.st_mode
+def _saved(facts: os.stat_result) -> bytes:
+    return b"\0%d %d %d\n" % (facts.st_mtime_ns, facts.st_size, facts.st_mode)
 
 
 def _is_code(folder: str) -> bool:

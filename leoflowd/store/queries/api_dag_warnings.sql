@@ -11,7 +11,7 @@ CROSS JOIN LATERAL (
     FROM jsonb_array_elements(v.spec->'warnings') WITH ORDINALITY AS f (warning, position)
     UNION ALL
     SELECT 'non-existent pool', min(position),
-           format('pool %%L does not exist, and these tasks wait for it: %%s; create it under Admin, Pools, or name another',
+           format('pool %%L does not exist, and these tasks wait for it: %%s; create it under Admin, Pools, or with `leoflow pools set`, or name another',
                   t.task->>'pool', string_agg(t.task->>'task_id', ', ' ORDER BY position))
     FROM jsonb_array_elements(v.spec->'tasks') WITH ORDINALITY AS t (task, position)
     WHERE t.task->>'pool' IS NOT NULL AND NOT EXISTS (SELECT FROM pool p WHERE p.name = t.task->>'pool')

@@ -49,7 +49,18 @@ def test_caches_environments_and_excluded_files_are_no_part(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "left", [".dag.py.swp", "dag.py~", "#dag.py#", ".DS_Store", "inner/.q.sql.swo", "dbt/target/run.json", "dbt/logs/x"]
+    "left",
+    [
+        "lite.log",
+        "nohup.out",
+        ".dag.py.swp",
+        "dag.py~",
+        "#dag.py#",
+        ".DS_Store",
+        "inner/.q.sql.swo",
+        "dbt/target/run.json",
+        "dbt/logs/x",
+    ],
 )
 def test_what_programs_leave_beside_the_files_is_no_part(tmp_path: Path, left: str) -> None:
     """To open a file in an editor, or to run dbt, made a new version of each DAG of the project."""

@@ -265,7 +265,7 @@ def test_more_files_than_a_version_may_have_are_a_compile_error(
 def test_a_file_that_vanishes_while_the_project_is_read_is_a_compile_error(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text(name)
-    files = bundle._files(tmp_path, (".",), (), False)
+    files = bundle._files(tmp_path, (".",), (), False, None)
     assert next(files)[0] == "a"
     (tmp_path / "b").unlink()
     with pytest.raises(DagCompileError, match=r"^b:1: "):

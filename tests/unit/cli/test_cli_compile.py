@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -47,6 +48,22 @@ def test_an_artifact_that_lies_in_its_project_does_not_change_it(leoflow, projec
     first = target.read_bytes()
     assert leoflow("compile", str(project), "-o", str(target)).code == 0
     assert target.read_bytes() == first
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_where_a_command_prints_is_no_part_of_the_project_that_it_lies_in(
+    project: Path, tmp_path: Path, stream: str
+) -> None:
+    """`leoflow compile -o - > dag.json` was another artifact than `leoflow compile` wrote."""
+    compiled = []
+    for file in (tmp_path / "beside", project / "inside"):
+        with file.open("wb") as sink:
+            sinks = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: sink}
+            command = [sys.executable, "-m", "leoflowd.cli.main", "compile", str(project), "-o", "-"]
+            done = subprocess.run(command, check=True, **sinks)  # type: ignore[call-overload]
+        compiled.append(file.read_bytes() if stream == "stdout" else done.stdout)
+        file.unlink()
+    assert compiled[0] == compiled[1] != b""
 
 
 def test_the_artifacts_of_a_folder_do_not_change_it(leoflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,3 +336,12 @@ def test_with_a_report_as_json_stderr_holds_json_alone(leoflow, tmp_path: Path) 
     (tmp_path / "bad.py").write_text("from airflow.sdk import DAG\n1 / 0\n")
     (fault,) = leoflow("-o", "json", "compile", str(tmp_path)).error["compile_errors"]
     assert fault["path"] == str(tmp_path / "bad.py")
+
+
+def test_a_dag_whose_task_functions_are_never_called_is_told_so(leoflow, tmp_path: Path) -> None:
+    source = "from airflow.sdk import DAG, task\nwith DAG('d'):\n    @task\n    def a(): ...\n"
+    (tmp_path / "dag.py").write_text(source)
+    result = leoflow("validate", str(tmp_path))
+    assert (result.code, "dag 'd' has no task" in result.err) == (0, True)
+    (tmp_path / "dag.py").write_text(source + "    a()\n")
+    assert "has no task" not in leoflow("validate", str(tmp_path)).err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,16 @@ def test_an_address_that_is_not_ours_is_not_blamed_on_the_port(host: str, remedy
     with pytest.raises(CommandFailed, match=remedy) as refused:
         lite._refuse_taken_port(host, 0)
     assert refused.value.code is ExitCode.NOT_READY
+
+
+@pytest.mark.parametrize(
+    ("data", "is_refused"), [("w/data", True), ("w", True), ("w/a/b", True), ("w/.leoflow/x", False), ("data", False)]
+)
+def test_the_data_folder_is_no_part_of_the_workspace(tmp_path: Path, data: str, is_refused: bool) -> None:
+    """`--data-dir ./data` gave import errors of Postgres' files, and a compile for each of its writes."""
+    refusal = pytest.raises(CommandFailed, match="begins with a dot") if is_refused else nullcontext()
+    with refusal:
+        lite._refuse_data_in_workspace(tmp_path / data, tmp_path / "w")
 
 
 @pytest.mark.parametrize(("inside", "is_told"), [("dags", True), ("", False)])

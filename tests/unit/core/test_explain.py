@@ -57,7 +57,10 @@ def use(*holders: tuple[str | None, int], pool_slots: int | None = 8, **counts: 
             use(*((name, 2) for name in "abcd")),
             "(2 by dag 'a', 2 by dag 'b', 2 by dag 'c', 2 by others), and it needs 2",
         ),
-        (use(pool_slots=None), "pool 'p' does not exist: create it, or name another pool in the task"),
+        (
+            use(pool_slots=None),
+            "pool 'p' does not exist: create it (`leoflow pools set`), or name another pool in the task",
+        ),
         (use(pool_slots=1), "it needs 2 slots, but pool 'p' has only 1: enlarge the pool"),
         (use(in_run=4), "4 task instances of this dag run hold slots, and its max_active_tasks is 4"),
         (use(of_task=3), "3 instances of task 'a' hold slots in all its dag runs: its max_active_tis_per_dag is 3"),

@@ -116,7 +116,8 @@ TABLE: tuple[tuple[str, RunView, dict[str, Any], str], ...] = (
         "pool that does not exist",
         one(S.SCHEDULED, pool="p"),
         {"slots": NO_POOL},
-        "it waits for a slot: pool 'p' does not exist: create it, or name another pool in the task",
+        "it waits for a slot: pool 'p' does not exist: create it (`leoflow pools set`), or name another pool in the "
+        "task",
     ),
     (
         "agent gone",

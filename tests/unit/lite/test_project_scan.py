@@ -30,6 +30,27 @@ def test_any_file_of_a_project_changes_its_signature_and_no_other(tmp_path: Path
     assert before["b"] == after["b"]
 
 
+@pytest.mark.parametrize("name", ["lite.log", "nohup.out", ".dag.py.swp", "said.txt"])
+def test_what_a_server_says_into_its_own_workspace_starts_nothing(tmp_path: Path, name: str) -> None:
+    """`leoflow lite . > lite.log` in a project: each line was a new version, which was another line."""
+    (tmp_path / "dag.py").write_text("")
+    (before,) = list_projects_in(tmp_path)
+    kept = os.dup(2)
+    try:
+        with (tmp_path / name).open("w") as said:
+            if name == "said.txt":
+                os.dup2(said.fileno(), 2)
+            said.write("a line")
+            said.flush()
+            (after,) = list_projects_in(tmp_path)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+    assert before.signature == after.signature
+    (after,) = list_projects_in(tmp_path)
+    assert (before.signature == after.signature) is (name != "said.txt"), "any other file of that name is the author's"
+
+
 def test_names_and_files_of_any_kind_are_listed_with_a_signature(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xff.py")).write_text("# an airflow dag")
     (tmp_path / "x.py").write_text("# an airflow dag")
