@@ -45,7 +45,7 @@ DEFAULT_MEMORY_BYTES = 4 * 1024**3
 """Address space, not resident memory: numeric libraries reserve gigabytes that they never touch."""
 PLUGINS = "plugins"
 MACROS = "macros"
-LEFT_BY_AIRFLOW = ("airflow.db*", "airflow.cfg", "*.pid")
+LEFT_BY_AIRFLOW = ("*.log", "airflow.db*", "airflow.cfg", "*.pid")
 """What a running Airflow leaves in the folder that it works in."""
 
 MISSING = ("Variable.get(", "the environment variable ")
