@@ -32,7 +32,7 @@ DEPTH_MAX = 64
 LEFT_BY_EDITORS = ("*~", "*.sw[a-p]", ".#*", "#*#", ".DS_Store", "Thumbs.db")
 """What Vim, Emacs and file managers put beside a file that is open, or a folder that was looked at."""
 LEFT_BY_PROGRAMS = ("nohup.out",)
-"""What a program that was started there says. A `*.log` may be what tasks read: only what we write is known for ours."""
+"""What a program that was started there says. A `*.log` may be what tasks read; of those only our own is known."""
 LEFT_BY_DBT = frozenset({"target", "logs"})
 """Beside `dbt_project.yml`."""
 ALWAYS_EXCLUDED = ("__pycache__", "*.pyc", "venv", "node_modules", *LEFT_BY_EDITORS, *LEFT_BY_PROGRAMS)
