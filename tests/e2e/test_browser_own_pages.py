@@ -6,6 +6,7 @@ The tests of this module are one visit: they share a tab and build on each other
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,10 +17,16 @@ from loadtests.lite_process import Api, Lite
 from tests.e2e.conftest import Complaints, log_in, visit
 
 DAG_ID = "e2e_own_pages"
-DAG = """\
+NOW = datetime.now(UTC)
+SLOT = (NOW.hour - 1) % 24
+CRON = f"0 {SLOT} * * *"
+"""The slot has just passed: none comes while the tests run."""
+DAG = f"""\
+from datetime import datetime
 from airflow.sdk import DAG, task
 
-with DAG("e2e_own_pages", schedule="0 6 * * *", params={"broken": False}):
+START = datetime.fromisoformat("{NOW.isoformat()}")  # after the slot, which would have its run at once
+with DAG("e2e_own_pages", schedule="{CRON}", start_date=START, params={{"broken": False}}):
     @task
     def load(params=None):
         print("loading")
@@ -93,7 +100,7 @@ def test_the_menu_leads_to_the_next_days(page: Page, runs: tuple[str, str], arti
     frame.get_by_label("DAGs that contain").press("Enter")
     expect(frame.locator("rect.run")).to_have_count(7)
     found = frame.get_by_role("table", name="Runs of each DAG").get_by_role("row", name=DAG_ID)
-    assert found.locator("td").all_inner_texts()[:2] == ["0 6 * * *", "7"]
+    assert found.locator("td").all_inner_texts()[:2] == [CRON, "7"]
     expect(frame.get_by_role("img", name=re.compile("Pool default_pool: at most 1 of 128 slots"))).to_be_visible()
     expect(frame.get_by_text("No wait of these runs polls.")).to_be_visible()
     page.screenshot(path=artifacts / "what-if.png")
@@ -112,7 +119,7 @@ def test_a_change_is_shown_beside_what_is(page: Page, api: Api, artifacts: Path)
     expect(row.get_by_text("instead of 1")).to_be_visible()
     assert frame.locator("path.before").count() == 1
     page.screenshot(path=artifacts / "what-if-changed.png")
-    assert api.call("GET", f"/dags/{DAG_ID}")["timetable_summary"] == "0 6 * * *"
+    assert api.call("GET", f"/dags/{DAG_ID}")["timetable_summary"] == CRON
 
 
 def test_days_begin_in_the_zone_that_the_ui_shows(page: Page) -> None:
@@ -122,7 +129,7 @@ def test_days_begin_in_the_zone_that_the_ui_shows(page: Page) -> None:
     frame = page.frame_locator("iframe[title='Schedule what-if']")
     expect(frame.get_by_text("Times are of Asia/Tokyo.")).to_be_visible()
     first = frame.locator("rect.run title").filter(has_text=DAG_ID).first
-    expect(first).to_have_text(re.compile(" 15:00:00$"))
+    expect(first).to_have_text(re.compile(f" {(SLOT + 9) % 24:02}:00:00$"))
     page.evaluate("localStorage.removeItem('timezone')")
 
 
