@@ -183,14 +183,14 @@ AUDIT_DAYS_MIN = 30
 
 
 class RetentionConfig(Section, frozen=True, kw_only=True):
-    """How much history is kept (ADR 93). Both limits are off at first: nothing is ever removed."""
+    """How much history is kept (ADR 93). All limits are off at first: nothing is ever removed."""
 
     days: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """Dag runs that were due, and ended, longer ago are removed with all that is theirs; 0 = never."""
     runs_per_dag: Annotated[int, msgspec.Meta(ge=0)] = 0
     """So many ended runs of each DAG are kept, the newest; 0 = all."""
     audit_days: float = 0.0
-    """Rows of the audit log that are older are removed, in what order they were sealed (ADR 101); 0 = never."""
+    """Rows of the audit log that are older are removed, in the order in which they were sealed (ADR 101); 0 = never."""
     interval_s: Positive = 300.0
     """How often it is looked for some."""
     pause_s: Positive = 0.5

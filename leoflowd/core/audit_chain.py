@@ -78,20 +78,23 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     position: int
     seal: bytes
+    is_keyed: bool
+    """Whether that row was sealed with a key."""
     removed_before: datetime
     """So old was all that was removed."""
     key_id: str
+    """Of `proof`, which is of its own time: rows that were sealed without a key go under one that came later."""
     proof: bytes
     """As `proof` makes it."""
 
     @property
     def head(self) -> Head:
-        return Head(position=self.position, seal=self.seal, is_keyed=self.key_id != UNKEYED)
+        return Head(position=self.position, seal=self.seal, is_keyed=self.is_keyed)
 
 
-def proof(key: bytes, position: int, seal: bytes, removed_before: datetime) -> bytes:
+def proof(key: bytes, head: Head, removed_before: datetime) -> bytes:
     """32 bytes that show who removed the rows up to there. `key` is empty where there is none."""
-    said = msgspec.json.encode([position, seal.hex(), _plain(removed_before)])
+    said = msgspec.json.encode([head.position, head.seal.hex(), head.is_keyed, _plain(removed_before)])
     return hmac.new(key, b"removed " + said, hashlib.sha256).digest()
 
 
@@ -103,7 +106,7 @@ def why_no_beginning(checkpoint: Checkpoint, following: Sealed | None, keys: Map
     """
     if checkpoint.key_id not in keys:
         return f"the rows before it were removed under the key {checkpoint.key_id!r}, which this server does not have"
-    made = proof(keys[checkpoint.key_id], checkpoint.position, checkpoint.seal, checkpoint.removed_before)
+    made = proof(keys[checkpoint.key_id], checkpoint.head, checkpoint.removed_before)
     if not hmac.compare_digest(made, checkpoint.proof):
         return "the rows before it were removed by somebody who does not have the key"
     if checkpoint.key_id == UNKEYED and following is not None and following.key_id != UNKEYED:

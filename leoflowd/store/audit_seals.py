@@ -104,7 +104,8 @@ async def remove_sealed(
     `keys` by id, `key_id` that which proves it.
     """
     await execute(conn, _SQL.lock_chain, key=ADVISORY_LOCK)
-    beginning, links, broken = await _begin(conn, keys)
+    beginning, broken = await _begin(conn, keys)
+    links = await _links_after(conn, beginning.head.position)
     if broken is None:
         broken = await trio.to_thread.run_sync(partial(first_break, beginning.head, links, keys))
     if broken is not None:
@@ -112,10 +113,9 @@ async def remove_sealed(
     old = removable(links, before, is_all=broken is None and len(links) < BATCH)
     if not old:
         return Removed(count=0, broken=broken)
-    end = old[-1]
-    made = proof(keys[key_id], end.position, end.seal, before)
-    values: dict[str, Any] = {"seal": end.seal, "removed_before": before, "key_id": key_id, "proof": made}
-    await execute(conn, _SQL.put_checkpoint, position=end.position, **values)
+    end = _head_at(old[-1])
+    values: dict[str, Any] = {"key_id": key_id, "proof": proof(keys[key_id], end, before), "removed_before": before}
+    await execute(conn, _SQL.put_checkpoint, **msgspec.structs.asdict(end), **values)
     await execute(conn, _SQL.remove_sealed, position=end.position)
     extra = {"rows": len(old), "up_to": end.position, "seal": end.seal.hex(), "older_than": before.isoformat()}
     await insert_event(conn, now=now, event="remove_audit_rows", owner=None, extra=extra, client=OURSELVES)
@@ -136,7 +136,7 @@ async def verify(lane: AnyLane, keys: Mapping[str, bytes], *, after: Head | None
     """
     unkeyed, is_complete = 0, False
     async with lane.connection() as conn:
-        beginning, _, broken = await _begin(conn, keys)
+        beginning, broken = await _begin(conn, keys)
         head = beginning.head
         if broken is None and after is not None and after.position > head.position:
             head, broken = await _find_kept(conn, after, beginning)
@@ -148,8 +148,7 @@ async def verify(lane: AnyLane, keys: Mapping[str, bytes], *, after: Head | None
         is_complete = len(links) < BATCH
         if broken is None and links:
             unkeyed += sum(link.key_id == UNKEYED for link in links)
-            end = links[-1]
-            head = Head(position=end.position, seal=end.seal, is_keyed=end.key_id != UNKEYED)
+            head = _head_at(links[-1])
     async with lane.connection() as conn:
         left = await fetch_one(conn, _SQL.count_open, _Open)
         assert left is not None
@@ -175,19 +174,24 @@ class _Beginning(msgspec.Struct, frozen=True):
     removed_before: datetime | None = None
 
 
-async def _begin(conn: Connection, keys: Mapping[str, bytes]) -> tuple[_Beginning, list[Sealed], Break | None]:
-    """What the first row that is left follows, and the first batch of them."""
+async def _begin(conn: Connection, keys: Mapping[str, bytes]) -> tuple[_Beginning, Break | None]:
+    """What the first row that is left follows; broken when it cannot be that."""
     checkpoint = await fetch_one(conn, _SQL.fetch_checkpoint, Checkpoint)
     beginning = _Beginning() if checkpoint is None else _Beginning(checkpoint.head, checkpoint.removed_before)
-    links = await _links_after(conn, beginning.head.position)
-    because = checkpoint and why_no_beginning(checkpoint, next(iter(links), None), keys)
+    first = await _links_after(conn, beginning.head.position, limit=1)
+    because = checkpoint and why_no_beginning(checkpoint, next(iter(first), None), keys)
     if not because:
-        return beginning, links, None
-    return beginning, links, Break(position=beginning.head.position + 1, event_log_id=None, because=because)
+        return beginning, None
+    return beginning, Break(position=beginning.head.position + 1, event_log_id=None, because=because)
 
 
-async def _links_after(conn: Connection, position: int) -> list[Sealed]:
-    return [_link(row) for row in await list_rows(conn, _SQL.list_sealed, after=position, limit=BATCH)]
+async def _links_after(conn: Connection, position: int, limit: int | None = None) -> list[Sealed]:
+    """By default a batch."""
+    return [_link(row) for row in await list_rows(conn, _SQL.list_sealed, after=position, limit=limit or BATCH)]
+
+
+def _head_at(link: Sealed) -> Head:
+    return Head(position=link.position, seal=link.seal, is_keyed=link.key_id != UNKEYED)
 
 
 async def _find_kept(conn: Connection, kept: Head, beginning: _Beginning) -> tuple[Head, Break | None]:

@@ -3,7 +3,7 @@ SELECT pg_advisory_xact_lock(%(key)s);
 
 -- name: fetch_head (index of position)
 (SELECT position, seal, key_id <> '' AS is_keyed FROM audit_seal WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1)
-UNION ALL SELECT position, seal, key_id <> '' FROM audit_checkpoint ORDER BY position DESC LIMIT 1;
+UNION ALL SELECT position, seal, is_keyed FROM audit_checkpoint ORDER BY position DESC LIMIT 1;
 
 -- name: list_open (partial index audit_seal_open)
 SELECT e.id, e.occurred_at, e.event, e.owner, e.dag_id, e.run_id, e.task_id, e.map_index, e.try_number, e.logical_date,
@@ -22,13 +22,13 @@ FROM audit_seal s LEFT JOIN event_log e ON e.id = s.event_id
 WHERE s.position > %(after)s ORDER BY s.position LIMIT %(limit)s;
 
 -- name: fetch_checkpoint
-SELECT position, seal, removed_before, key_id, proof FROM audit_checkpoint;
+SELECT position, seal, is_keyed, removed_before, key_id, proof FROM audit_checkpoint;
 
 -- name: put_checkpoint
-INSERT INTO audit_checkpoint (position, seal, removed_before, key_id, proof)
-VALUES (%(position)s, %(seal)s, %(removed_before)s, %(key_id)s, %(proof)s)
-ON CONFLICT (is_only) DO UPDATE SET (position, seal, removed_before, key_id, proof)
-    = (excluded.position, excluded.seal, excluded.removed_before, excluded.key_id, excluded.proof);
+INSERT INTO audit_checkpoint (position, seal, is_keyed, removed_before, key_id, proof)
+VALUES (%(position)s, %(seal)s, %(is_keyed)s, %(removed_before)s, %(key_id)s, %(proof)s)
+ON CONFLICT (is_only) DO UPDATE SET (position, seal, is_keyed, removed_before, key_id, proof)
+    = (excluded.position, excluded.seal, excluded.is_keyed, excluded.removed_before, excluded.key_id, excluded.proof);
 
 -- name: remove_sealed
 WITH s AS (DELETE FROM audit_seal WHERE position <= %(position)s RETURNING event_id)

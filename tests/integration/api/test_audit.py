@@ -421,6 +421,20 @@ async def test_many_go_in_batches(
     assert len(await events(aged, event="remove_audit_rows")) == 2
 
 
+async def test_rows_from_before_there_was_a_key_go_when_there_is_one(
+    admin: Client, api_context: ApiContext, seals: AuditSeals
+) -> None:
+    for number in range(3):
+        await admin.send("POST", "/leoflow/api/teams", {"name": f"team {number}"}, status=201)
+    first_two = b"WHERE id <= (SELECT min(id) + 1 FROM event_log)"
+    await change(api_context.db, b"UPDATE event_log SET occurred_at = occurred_at - interval '1 year' " + first_two)
+    await AuditSeals(db=api_context.db, secrets=SecretBox(dict)).look()
+    await retention(api_context).look_at_audit_log()
+    await seals.look()
+    report = await admin.get(VERIFY)
+    assert (report["broken"], report["removed"], report["checked"], report["sealed_without_key"]) == (None, 2, 3, 2)
+
+
 async def test_what_was_changed_stays_as_evidence_with_all_that_follows(aged: Client, api_context: ApiContext) -> None:
     await change(api_context.db, b"UPDATE event_log SET owner = 'bob' WHERE id = " + THIRD)
     remover = retention(api_context)
@@ -431,7 +445,8 @@ async def test_what_was_changed_stays_as_evidence_with_all_that_follows(aged: Cl
 
 
 FORGED = (
-    b"INSERT INTO audit_checkpoint SELECT true, position, seal, now(), %s, '\\x00' FROM audit_seal WHERE position = 2"
+    b"INSERT INTO audit_checkpoint SELECT true, position, seal, true, now(), %s, '\\x00' "
+    b"FROM audit_seal WHERE position = 2"
 )
 
 

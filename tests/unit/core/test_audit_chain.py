@@ -150,8 +150,9 @@ DAY = datetime(2026, 8, 1, tzinfo=UTC)
 
 
 def checkpoint(link: Sealed, key_id: str = "k1") -> Checkpoint:
-    made = proof(KEYS[key_id], link.position, link.seal, DAY)
-    return Checkpoint(position=link.position, seal=link.seal, removed_before=DAY, key_id=key_id, proof=made)
+    head = Head(position=link.position, seal=link.seal, is_keyed=link.key_id != UNKEYED)
+    made = proof(KEYS[key_id], head, DAY)
+    return Checkpoint(**msgspec.structs.asdict(head), removed_before=DAY, key_id=key_id, proof=made)
 
 
 def test_the_rest_of_a_chain_follows_its_checkpoint() -> None:
@@ -167,6 +168,7 @@ def test_the_rest_of_a_chain_follows_its_checkpoint() -> None:
     [
         {"position": 3},
         {"seal": bytes(32)},
+        {"is_keyed": False},
         {"removed_before": DAY + timedelta(days=1)},
         {"proof": bytes(32)},
         {"key_id": "k2"},
@@ -186,7 +188,14 @@ def test_without_a_key_only_what_was_sealed_without_one_is_removed() -> None:
     assert why_no_beginning(checkpoint(mixed[0], UNKEYED), mixed[1], KEYS) is None
     assert why_no_beginning(checkpoint(mixed[1], UNKEYED), mixed[2], KEYS) is not None
     assert why_no_beginning(checkpoint(mixed[1], "k1"), mixed[2], KEYS) is None
-    assert checkpoint(mixed[1], "k1").head.is_keyed
+
+
+def test_rows_that_were_sealed_before_there_was_a_key_go_under_one_that_came_later() -> None:
+    mixed = chain(rows(4), [UNKEYED, UNKEYED, "k1", "k1"])
+    begun = checkpoint(mixed[0], "k1")
+    assert why_no_beginning(begun, mixed[1], KEYS) is None
+    assert first_break(begun.head, mixed[1:], KEYS) is None
+    assert first_break(checkpoint(mixed[2]).head, chain(rows(4), ["k1", "k1", "k1", UNKEYED])[3:], KEYS) is not None
 
 
 def test_what_may_go_is_the_oldest_up_to_the_first_that_is_not_too_old() -> None:
