@@ -17,9 +17,9 @@ from quart import Response, current_app, request
 from typing_extensions import override
 
 from leoflowd.api.auth import SessionWatch, caller
-from leoflowd.api.problems import TooManyRequests, leoflow_problem
+from leoflowd.api.problems import leoflow_problem
 from leoflowd.api.streaming import LineStream
-from leoflowd.contract.errors import LeoflowError
+from leoflowd.contract.errors import LeoflowError, TooManyRequests
 
 P = ParamSpec("P")
 Look = Callable[[], Awaitable[Response]]

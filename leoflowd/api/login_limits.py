@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from leoflowd.api.problems import TooManyRequests
+from leoflowd.contract.errors import TooManyRequests
 
 FAILURES_MAX = 10
 FAILURE_WINDOW_S = 60

@@ -24,7 +24,7 @@ from leoflowd.contract.errors import (
     NotAllowed,
     NotFound,
     StoreUnavailable,
-    TooManyAtOnce,
+    TooManyRequests,
 )
 from leoflowd.contract.logs import LogNotStored
 from leoflowd.contract.xcoms import ValuesUnavailable
@@ -58,14 +58,6 @@ class BadRequest(LeoflowError):
 
 class NotAuthenticated(LeoflowError):
     """401: the browser goes to the login page."""
-
-
-class TooManyRequests(LeoflowError):
-    """429 with Retry-After (seconds)."""
-
-    def __init__(self, message: str, *, retry_after_s: int) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 class BodyTooSlow(LeoflowError):
@@ -108,7 +100,6 @@ STATUS: Mapping[type[LeoflowError], int] = {
     Invalid: 422,
     Unprocessable: 422,
     TooManyRequests: 429,
-    TooManyAtOnce: 429,
     KeysRefused: 503,
     StoreUnavailable: 503,
     LogNotStored: 503,
@@ -123,8 +114,6 @@ def leoflow_problem(error: LeoflowError) -> Response:
     answer = json_answer({"detail": _detail(error)}, status)
     if isinstance(error, TooManyRequests):
         answer.headers["Retry-After"] = str(error.retry_after_s)
-    if isinstance(error, TooManyAtOnce):
-        answer.headers["Retry-After"] = "1"
     if isinstance(error, NotAuthenticated):
         answer.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, KeysRefused):

@@ -22,10 +22,10 @@ from leoflowd.api.bodies import read_form
 from leoflowd.api.compression import accepts_gzip
 from leoflowd.api.context import ApiContext, context
 from leoflowd.api.oidc_flow import RENEW
-from leoflowd.api.problems import NotAuthenticated, TooManyRequests
+from leoflowd.api.problems import NotAuthenticated
 from leoflowd.api.public.login import is_safe_next
 from leoflowd.config import ApiConfig, Passwords
-from leoflowd.contract.errors import LeoflowError, NotFound
+from leoflowd.contract.errors import LeoflowError, NotFound, TooManyRequests
 
 blueprint = Blueprint("static_files", __name__)
 

@@ -78,14 +78,14 @@ def open_projects(path: Path) -> tuple[Project, ...]:
 
 def airflow_folder_around(folder: Path) -> Path | None:
     """The one in whose `dags/` this folder is, or which it is the `dags/` of."""
-    return next(
-        (
-            _tree_of(one.parent, Path(one.anchor), _repository_of(one.parent)).root
-            for one in (folder, *folder.parents)
-            if one.name == DAGS and _has_signs(one.parent)
-        ),
-        None,
-    )
+    return next((found for one in (folder, *folder.parents) if (found := _airflow_folder_of(one)) is not None), None)
+
+
+def _airflow_folder_of(dags: Path) -> Path | None:
+    """None: this folder is nobody's `dags/`."""
+    if dags.name != DAGS or not _has_signs(dags.parent):
+        return None
+    return _tree_of(dags.parent, Path(dags.anchor), _repository_of(dags.parent)).root
 
 
 def _source(project: Project) -> Path:
@@ -104,10 +104,9 @@ def _project_of(file: Path) -> Project:
 def _root_of(folder: Path) -> Path:
     """The tree that DAG files in this folder belong to; by default it is a dags folder itself."""
     for one in (folder, *folder.parents):
-        if one.name == DAGS and _has_signs(one.parent):
-            return _tree_of(one.parent, Path(one.anchor), _repository_of(one.parent)).root
-        if _is_dags_folder(one):
-            return one
+        found = _airflow_folder_of(one) or (one if _is_dags_folder(one) else None)
+        if found is not None:
+            return found
     return folder
 
 

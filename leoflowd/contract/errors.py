@@ -31,8 +31,12 @@ class Invalid(LeoflowError):
         self.location = location
 
 
-class TooManyAtOnce(LeoflowError):
-    """The caller has as many requests under way as he may; this one was not carried out, and may succeed later."""
+class TooManyRequests(LeoflowError):
+    """The caller asks more than he may; this request was not carried out. It may succeed after `retry_after_s`."""
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class StoreUnavailable(LeoflowError):

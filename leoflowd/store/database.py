@@ -30,7 +30,7 @@ import trio
 from psycopg.rows import class_row
 
 from leoflowd.config import StoreConfig
-from leoflowd.contract.errors import LeoflowError, StoreUnavailable, TooManyAtOnce
+from leoflowd.contract.errors import LeoflowError, StoreUnavailable, TooManyRequests
 from leoflowd.store.arrays import Arrays
 from leoflowd.store.content_errors import LIMIT_ERRORS
 from leoflowd.store.trio_connection import SessionLimits, TrioConnection
@@ -203,7 +203,7 @@ class LaneShare:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """As of the lane. Raises `TooManyAtOnce` when the others of this user take too long."""
+        """As of the lane. Raises `TooManyRequests` when the others of this user take too long."""
         async with _turn(self._limiter, self._too_many), self._lane.connection() as connection:
             yield connection
 
@@ -212,11 +212,12 @@ class LaneShare:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
-    def _too_many(self) -> TooManyAtOnce:
+    def _too_many(self) -> TooManyRequests:
         most = int(self._limiter.total_tokens)
-        return TooManyAtOnce(
+        return TooManyRequests(
             f"{most} requests of yours have kept the database busy for {ACQUIRE_TIMEOUT_S:.0f} s, no more go at once; "
-            "this one was not carried out: ask for less at a time, or again later"
+            "this one was not carried out: ask for less at a time, or again later",
+            retry_after_s=1,
         )
 
 

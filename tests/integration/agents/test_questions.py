@@ -240,7 +240,8 @@ class TestDagRuns:
     ) -> None:
         first = await questions.answer(asker, question)
         assert await questions.answer(asker, question) == first
-        assert [run["run_id"] for run in await runs(world)] == [first.run_id]  # type: ignore[union-attr]
+        assert isinstance(first, m.DagRunAnswer)
+        assert [run["run_id"] for run in await runs(world)] == [first.run_id]
 
     async def test_two_questions_without_a_name_are_two_runs(
         self, world: World, questions: Questions, asker: TryRow
@@ -406,7 +407,8 @@ class TestCallbacks:
     ) -> None:
         first = await questions.answer(caller, question)
         assert await questions.answer(caller, question) == first
-        assert [run["run_id"] for run in await runs(world)] == [first.run_id]  # type: ignore[union-attr]
+        assert isinstance(first, m.DagRunAnswer)
+        assert [run["run_id"] for run in await runs(world)] == [first.run_id]
 
     async def test_a_callback_that_is_over_is_told_nothing(
         self, world: World, questions: Questions, caller: TryRow

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from leoflowd.contract.errors import StoreUnavailable, TooManyAtOnce
+from leoflowd.contract.errors import StoreUnavailable, TooManyRequests
 from leoflowd.store import database as database_module
 from leoflowd.store import migrations
 from leoflowd.store.database import Database, fetch_value
@@ -74,7 +74,7 @@ async def test_who_waits_too_long_for_his_own_requests_is_told_so(
     monkeypatch.setattr(database_module, "ACQUIRE_TIMEOUT_S", 0.01)
     lane = Database(database.conninfo, api=2).api
     async with lane.share_of("ana").transaction():
-        with pytest.raises(TooManyAtOnce, match="1 requests of yours"):
+        with pytest.raises(TooManyRequests, match="1 requests of yours"):
             async with lane.share_of("ana").connection():
                 pass
     async with lane.share_of("ana").connection():

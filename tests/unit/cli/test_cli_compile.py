@@ -58,9 +58,9 @@ def test_where_a_command_prints_is_no_part_of_the_project_that_it_lies_in(
     compiled = []
     for file in (tmp_path / "beside", project / "inside"):
         with file.open("wb") as sink:
-            sinks = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: sink}
             command = [sys.executable, "-m", "leoflowd.cli.main", "compile", str(project), "-o", "-"]
-            done = subprocess.run(command, check=True, **sinks)  # type: ignore[call-overload]
+            out, err = (sink, subprocess.PIPE) if stream == "stdout" else (subprocess.PIPE, sink)
+            done = subprocess.run(command, check=True, stdout=out, stderr=err)
         compiled.append(file.read_bytes() if stream == "stdout" else done.stdout)
         file.unlink()
     assert compiled[0] == compiled[1] != b""
