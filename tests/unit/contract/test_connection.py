@@ -41,6 +41,7 @@ def test_a_text_is_read_as_airflow_reads_it(text: str, expected: ConnectionFacts
     [
         *("example.org", "a://b://c://d", "http://u:p@x://host", "{not json", "1x://h", "http://h:port"),
         '{"conn_type": "http", "hosst": "a field that no connection has"}',
+        '{"conn_type": "http", "team_name": "there are none here"}',
     ],
 )
 def test_a_text_that_is_no_connection_is_refused_by_its_variable(text: str) -> None:
