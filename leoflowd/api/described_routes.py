@@ -11,7 +11,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import msgspec
@@ -81,12 +81,13 @@ def _called(call: ast.Call, function: FunctionType) -> Any:
 
 
 def _value(node: ast.AST, function: FunctionType) -> Any:
-    """What a name, an attribute or `Generic[Name]` of the function's module stands for; None for anything else."""
+    """What a name, an attribute of a module or class, or `Generic[Name]` stands for there; None for anything else."""
     match node:
         case ast.Name(id=name):
             return function.__globals__.get(name)
         case ast.Attribute(value=ast.Name() as owner, attr=attribute):
-            return getattr(_value(owner, function), attribute, None)
+            holder = _value(owner, function)
+            return getattr(holder, attribute, None) if isinstance(holder, ModuleType | type) else None
         case ast.Subscript(value=generic, slice=argument):
             base, inner = _value(generic, function), _value(argument, function)
             return base[inner] if base is not None and inner is not None else None
