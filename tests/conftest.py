@@ -64,6 +64,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call() -> None:
+    """Not a name for each test: loaders are kept for as long as the environment is the same (ADR 102)."""
+    os.environ["PYTEST_CURRENT_TEST"] = "one of them"
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """A whole run in CI needs a real API server at its end; building one, where there is none, begins at once."""
     if (

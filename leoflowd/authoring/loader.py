@@ -1,12 +1,13 @@
-"""Loads a project's DAG file in the author's interpreter and writes it down as JSON: `python -I loader.py FD`.
+"""Loads a project's DAG file in the author's interpreter and writes it down as JSON.
 
-Started by `compiler.py`, always in a process of its own, because the file it executes may do anything; this process
-itself only guards the one that does it (`guard`), so that nothing the file has started outlives the compile. The
-request is JSON on standard input; the answer is one JSON document on the descriptor `FD`; everything the file prints
-goes to standard output and error, which the compiler reads, caps and never parses. Standard library only, Python 3.10+.
+`python -I loader.py SOCKET SHIM shim|sdk`, started by `loader_servers`, imports what every load needs and then forks
+for each (ADR 102): a process of its own, because the file that it executes may do anything, below one that guards it
+(`guard`), so that nothing the file has started outlives the compile. A load is asked for by four descriptors (`serve`).
+The answer is one JSON document; everything the file prints goes to standard output and error, which the compiler reads,
+caps and never parses. Standard library only, Python 3.10+.
 
 There are two ways to load a file (ADR 40): against the shim, which needs no package; and by Airflow's own SDK, where
-the interpreter has it (`sdk` in the request), whose objects the shim then copies. One serializer writes both down.
+the interpreter has it, whose objects the shim then copies. One serializer writes both down.
 """
 
 from __future__ import annotations
@@ -14,17 +15,22 @@ from __future__ import annotations
 import builtins
 import contextlib
 import faulthandler
+import gc
 import importlib
 import importlib.util
 import json
 import os
 import resource
+import select
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, NoReturn
 
+IDLE_S = 60.0
+DESCRIPTORS = 4
 OUR_PID = os.getpid()
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 REALLY_EXIT = os._exit
@@ -32,10 +38,15 @@ WRITE_JSON = json.dumps
 FIX_IT = "correct that line"
 SHIM = f"{__file__.removesuffix('loader.py')}airflow_shim{os.sep}"
 CALLERS_SHOWN = 3
+CONNECTORS = "airflow._leoflow.connectors"
 READS = "airflow._leoflow.loading"
 REFERENCES = "airflow._leoflow.secret_references"
 OLD_ARGUMENTS = "leoflow_moved"
+CLOCK = "airflow._leoflow.custom_timetable"
+SERIALIZE = "airflow._leoflow.serialize"
 SDK_FILE = "airflow._leoflow.sdk_file"
+BESIDE: Any = None
+"""The module that leads old names of the real Airflow, where it is the one that loads."""
 
 
 class Exited(BaseException):
@@ -43,14 +54,69 @@ class Exited(BaseException):
 
 
 def main() -> None:
+    asking = socket.socket(fileno=int(sys.argv[1]))
+    shim, kind = sys.argv[2:]
+    _prepare(shim, by_sdk=kind == "sdk")
+    request, answer, output, told = serve(asking)
+    _load_one(request, answer, output, told)
+
+
+def serve(asking: socket.socket) -> tuple[int, ...]:
+    """Fork for each message until nobody asks; returns in the children, with the descriptors of the message.
+
+    They are: the request as JSON, the answer, what the file prints, and what `told` says: the process id of the guard,
+    then how the loader ended, as an exit code. No message but an end: the compiler is gone.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    begun_with = _packages_now()
+    gc.freeze()
+    while True:
+        if not select.select([asking], [], [], IDLE_S)[0]:
+            if _has_children():
+                continue
+            REALLY_EXIT(0)
+        if _packages_now() != begun_with:  # the message stays where it is
+            os.set_inheritable(asking.fileno(), True)
+            os.execv(sys.executable, [sys.executable, "-I", *sys.argv])  # noqa: S606 - this very program
+        _, descriptors, _, _ = socket.recv_fds(asking, 1, DESCRIPTORS)
+        if not descriptors:
+            REALLY_EXIT(0)  # and the guards end what is loaded
+        if os.fork() == 0:
+            asking.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            return tuple(descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _has_children() -> bool:
+    with contextlib.suppress(ChildProcessError):
+        return os.waitpid(-1, os.WNOHANG) == (0, 0)
+    return False
+
+
+def _packages_now() -> list[int]:
+    """Another number where a package came or went: what was imported before may be another one now."""
+    return [os.stat(path).st_mtime_ns for path in sys.path if os.path.isdir(path)]  # noqa: PTH112, PTH116
+
+
+def _load_one(request_fd: int, answer_fd: int, output_fd: int, told_fd: int) -> NoReturn:
+    global OUR_PID
+    OUR_PID = os.getpid()
+    os.setsid()
+    os.write(told_fd, b"%d\n" % OUR_PID)
+    for fd, source in enumerate((request_fd, output_fd, output_fd)):
+        os.dup2(source, fd)
+    os.close(request_fd)
+    os.close(output_fd)
     request = json.load(sys.stdin)
-    answer_fd = int(sys.argv[1])
+    os.chdir(request["folder"])
     prctl = _load_prctl()
     child = os.fork()
     if child:
         os.close(answer_fd)
-        guard(child, prctl)
-    global OUR_PID
+        guard(child, prctl, told_fd)
+    os.close(told_fd)
     OUR_PID = os.getpid()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # it may kill the guard, its parent
     _contain(request, answer_fd)
@@ -77,8 +143,8 @@ def _written(answer: dict[str, Any]) -> str:
     return text
 
 
-def guard(child: int, prctl: Callable[..., int]) -> NoReturn:
-    """Wait for `child`, end whatever it left behind, and end as it did. Also when the compiler says so, or is gone.
+def guard(child: int, prctl: Callable[..., int], told_fd: int) -> NoReturn:
+    """Wait for `child`, end whatever it left behind, and tell how it ended. Also when the compiler says so, or is gone.
 
     As subreaper this process is the parent of all orphans below it: `setsid` and a second fork hide nobody.
     """
@@ -92,13 +158,8 @@ def guard(child: int, prctl: Callable[..., int]) -> NoReturn:
     while ended != child:
         ended, status = os.wait()
     _end_descendants()
-    code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        with contextlib.suppress(OSError):  # of SIGKILL
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    REALLY_EXIT(abs(code))
+    os.write(told_fd, b"%d\n" % os.waitstatus_to_exitcode(status))
+    REALLY_EXIT(0)
 
 
 def _load_prctl() -> Callable[..., int]:
@@ -158,26 +219,39 @@ def _contain(request: dict[str, Any], answer_fd: int) -> None:
     os._exit = exit_instead  # type: ignore[assignment]
 
 
+def _prepare(shim: str, *, by_sdk: bool) -> None:
+    """Import what every load needs. What fails here fails in each load as well, which tells of it."""
+    with contextlib.suppress(Exception):
+        _import_ours(shim, by_sdk=by_sdk)
+        for name in (CONNECTORS, READS, REFERENCES, CLOCK, SERIALIZE, *([SDK_FILE] if by_sdk else ())):
+            importlib.import_module(name)
+
+
+def _import_ours(shim: str, *, by_sdk: bool) -> Any:
+    """Gives the runtime. By name, because it is on this process's path only: no part of what type checkers see."""
+    global BESIDE
+    if by_sdk:
+        BESIDE = BESIDE or _begin_sdk(shim)
+    elif shim not in sys.path:
+        sys.path.insert(0, shim)
+    return importlib.import_module("airflow._leoflow_runtime")
+
+
 def _load(request: dict[str, Any]) -> dict[str, Any]:
-    # by name, because they are on this process's path only: no part of the package that type checkers see
-    beside: Any = None
-    if request["sdk"]:
-        beside = _begin_sdk(request["shim"])
-    else:
-        sys.path.insert(0, request["shim"])
-    runtime: Any = importlib.import_module("airflow._leoflow_runtime")
-    importlib.import_module("airflow._leoflow.connectors").allow(request["packages"])
+    by_sdk = request["sdk"]
+    runtime = _import_ours(request["shim"], by_sdk=by_sdk)
+    importlib.import_module(CONNECTORS).allow(request["packages"])
     importlib.import_module(READS).begin(request["loadable"])
     importlib.import_module(REFERENCES).begin(request["folder"], request["spelling"])
-    importlib.import_module("airflow._leoflow.custom_timetable").begin(request["now"])
+    importlib.import_module(CLOCK).begin(request["now"])
     sys.dont_write_bytecode = True  # only the author's own modules are imported from here on
     folder, source_path = request["folder"], request["source_path"]
     preload: set[str] = set()
     builtins.__import__ = _recording_import(folder, preload)
-    if beside is not None:
-        by_sdk: Any = importlib.import_module(SDK_FILE)
-        by_sdk.begin(folder, beside)
-        dags = by_sdk.load_project(folder, source_path, request["import_paths"])
+    if by_sdk:
+        sdk_file: Any = importlib.import_module(SDK_FILE)
+        sdk_file.begin(folder, BESIDE)
+        dags = sdk_file.load_project(folder, source_path, request["import_paths"])
     elif request["declarative"] is not None:
         build_dags = importlib.import_module("airflow._leoflow.declarative").build_dags
         document, lines = request["declarative"]
@@ -237,7 +311,7 @@ class Refused(Exception):
 
 def _serialized(dags: Iterable[Any], request: dict[str, Any]) -> list[dict[str, Any]]:
     """Raises `Refused` with the faults of all tasks."""
-    serialize = importlib.import_module("airflow._leoflow.serialize")
+    serialize = importlib.import_module(SERIALIZE)
     found: list[dict[str, Any]] = []
     faults: list[dict[str, Any]] = []
     for dag in dags:

@@ -1,7 +1,8 @@
-"""The loader's processes: two at once, each with a deadline, limits and capped output, and both answers must be equal.
+"""The loads of a file: two at once, each with a deadline, limits and capped output, and both answers must be equal.
 
-`compiler` calls `load_twice`. Structure that depends on the clock, on chance or on the order of a set is an error
-(`differences`). Whatever the file does, its processes are ended, and the error says what happened and where.
+Each is a process that a server has forked (`loader_servers`). `compiler` calls `load_twice`. Structure that depends
+on the clock, on chance or on the order of a set is an error (`differences`). Whatever the file does, its processes are
+ended, and the error says what happened and where.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import os
 import re
 import selectors
 import signal
-import subprocess
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -23,11 +23,11 @@ import msgspec
 
 from leoflowd.authoring.differences import not_deterministic, reconcile
 from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.loader_servers import Server, ServerGone, servers_of
 from leoflowd.authoring.project import Project
 from leoflowd.contract.loading import ReadKind
 from leoflowd.contract.ready import ready
 
-LOADER = Path(__file__).parent / "loader.py"
 MAX_OUTPUT_BYTES = 8 * 1024 * 1024
 """What a DAG file may print; more is a loop that prints."""
 KEPT_OUTPUT_BYTES = 32 * 1024
@@ -70,13 +70,31 @@ class Answer(msgspec.Struct):
 ready(Answer)  # projects are compiled side by side
 
 
+class Unanswered(Exception):
+    """A load ended together with its server, which somebody else may have ended; `refusal` if it happens again."""
+
+    def __init__(self, refusal: DagCompileError) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
 def load_twice(request: Mapping[str, Any], python: str, deadline_s: float, project: Project) -> Answer:
+    """`request` is what `loader.py` takes. Raises `DagCompileError`."""
+    with contextlib.suppress(Unanswered):
+        return _load_twice(request, python, deadline_s, project)
+    try:
+        return _load_twice(request, python, deadline_s, project)
+    except Unanswered as error:
+        raise error.refusal from error
+
+
+def _load_twice(request: Mapping[str, Any], python: str, deadline_s: float, project: Project) -> Answer:
     shown = project.source_path
     loadings: list[Loading] = []
     try:
-        for spelling in range(2):
+        for spelling, server in enumerate(_servers(request, python, shown)):
             encoded = json.dumps({**request, "spelling": spelling}).encode()
-            loadings.append(Loading(encoded, python, project.folder, shown))
+            loadings.append(Loading(encoded, server, project.folder, shown))
         _read_until_done(loadings, time.monotonic() + deadline_s, deadline_s)
         one, other = loadings
         if one.answer == other.answer:  # nearly always; reading both would be a third of our own work
@@ -94,44 +112,40 @@ def load_twice(request: Mapping[str, Any], python: str, deadline_s: float, proje
     return first
 
 
-class Loading:
-    """One loader process and what it has said so far."""
+def _servers(request: Mapping[str, Any], python: str, shown: str) -> tuple[Server, Server]:
+    try:
+        return servers_of(python, request["shim"], by_sdk=request["sdk"])
+    except OSError as error:
+        raise _not_started(python, shown, str(error)) from error
 
-    def __init__(self, request: bytes, python: str, folder: Path, shown: str) -> None:
+
+def _not_started(python: str, shown: str, why: str) -> DagCompileError:
+    what = f"the interpreter {python!r} cannot be started"
+    return DagCompileError(shown, 1, what, why, "check the project's environment")
+
+
+class Loading:
+    """One load and what it has said so far. Raises `Unanswered`."""
+
+    def __init__(self, request: bytes, server: Server, folder: Path, shown: str) -> None:
         self.shown = shown
         self.folder = folder
         self.answer = bytearray()
         self.output = bytearray()
         self.output_bytes = 0
-        answer_read, answer_write = os.pipe()
-        output_read, output_write = os.pipe()
+        self.answer_fd, answer_write = os.pipe()
+        self.output_fd, output_write = os.pipe()
         try:
-            self.process = subprocess.Popen(  # noqa: S603 - running the author's interpreter is the point
-                [python, "-I", str(LOADER), str(answer_write)],
-                stdin=subprocess.PIPE,
-                stdout=output_write,
-                stderr=output_write,
-                pass_fds=(answer_write,),
-                cwd=folder,
-                env={name: value for name, value in os.environ.items() if not name.startswith("LEOFLOW_")},
-                start_new_session=True,
-            )
-        except OSError as error:
-            os.close(answer_read)
-            os.close(output_read)
-            raise DagCompileError(
-                shown, 1, f"the interpreter {python!r} cannot be started", str(error), "check the project's environment"
-            ) from error
+            self.process = server.load(request, answer_write, output_write)
+        except ServerGone as error:
+            os.close(self.answer_fd)
+            os.close(self.output_fd)
+            why = server.last_words().decode("utf-8", "replace").strip()
+            raise Unanswered(_not_started(server.python, shown, why or "it ended at once")) from error
         finally:
             os.close(answer_write)
             os.close(output_write)
-        self.answer_fd, self.output_fd = answer_read, output_read
-        self.open = {answer_read, output_read}
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(request)
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
+        self.open = {self.answer_fd, self.output_fd}
 
     def read(self, fd: int) -> bool:
         """Take what is there; False at the end of that stream."""
@@ -151,20 +165,17 @@ class Loading:
     def end(self) -> None:
         """The guard ends what the file has started, and itself; by force if it is stopped or was killed."""
         self.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(END_WAIT_S)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.wait(END_WAIT_S)
+        self.process.kill()
+        self.process.wait(END_WAIT_S)
         for fd in (self.answer_fd, self.output_fd):
-            with contextlib.suppress(OSError):
-                os.close(fd)
+            os.close(fd)
+        self.process.close()
 
     def where(self) -> int:
         """The line of the DAG file that runs right now, as far as the process still tells."""
         before = len(self.answer)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.process.pid, signal.SIGUSR1)
+        self.process.trace()
         limit = time.monotonic() + TRACE_WAIT_S
         with selectors.DefaultSelector() as selector:
             selector.register(self.answer_fd, selectors.EVENT_READ)
@@ -204,7 +215,7 @@ def _read_until_done(loadings: list[Loading], until: float, deadline_s: float) -
 def _notice_the_dead(loadings: list[Loading], selector: selectors.BaseSelector) -> None:
     """A dead loader whose forked children hold the answer's descriptor open: take what is there, and stop reading."""
     for loading in loadings:
-        if loading.is_done or loading.process.poll() is None:
+        if loading.is_done or loading.process.wait(0) is None:
             continue
         for fd in tuple(loading.open):
             os.set_blocking(fd, False)
@@ -263,11 +274,8 @@ def _refuse_constant(shown: str, number: str) -> NoReturn:
 
 
 def _no_answer(loading: Loading) -> DagCompileError:
-    """The process ended, or closed our descriptor, without an answer."""
-    try:
-        code = loading.process.wait(timeout=TRACE_WAIT_S)
-    except subprocess.TimeoutExpired:
-        code = 0
+    """The process ended, or closed our descriptor, without an answer. Raises `Unanswered` if its server did so too."""
+    code = loading.process.wait(TRACE_WAIT_S) or 0
     how = "closed the descriptors of its interpreter"
     if code == -signal.SIGXCPU:
         how = "used too much CPU time"
@@ -275,8 +283,12 @@ def _no_answer(loading: Loading) -> DagCompileError:
         how = f"ended its interpreter by signal {signal.Signals(-code).name}"
     elif code > 0:
         how = f"ended its interpreter with code {code}"
-    last = bytes(loading.output).decode("utf-8", "replace").strip().splitlines()
+    said = bytes(loading.output) or loading.process.server.last_words()
+    last = said.decode("utf-8", "replace").strip().splitlines()
     why = f"the last line it printed is {last[-1][:200]!r}" if last else "it printed nothing"
-    return DagCompileError(
+    refusal = DagCompileError(
         loading.shown, 1, f"loading it {how}", why, "a DAG file only describes the DAG: move everything else into tasks"
     )
+    if loading.process.server.exit_code is not None:
+        raise Unanswered(refusal)
+    return refusal
