@@ -17,6 +17,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -79,10 +80,11 @@ def prepare_packages(cache_dir: Path, *, progress: Callable[[str], None]) -> Pat
     """`place_of` with each package that can be had; what cannot is told by `progress`. Blocking: for a thread."""
     ready = place_of(cache_dir)
     ready.mkdir(parents=True, exist_ok=True)
-    for package in PACKAGES:
-        if not (ready / package.folder).is_dir():
+    missing = [package for package in PACKAGES if not (ready / package.folder).is_dir()]
+    with ThreadPoolExecutor() as threads:
+        for made in [threads.submit(_prepare, package, ready, progress) for package in missing]:
             try:
-                _prepare(package, ready, progress)
+                made.result()
             except PackageUnavailable as error:
                 progress(str(error))
     return ready

@@ -7,6 +7,7 @@ no network. Blocking code; a thread's work for callers on Trio.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -28,12 +29,17 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 def prepare(data_dir: Path, say: Callable[[str], None], *, ui_version: str = UI_VERSION) -> Prepared:
-    """Make what is missing. Raises `UiUnavailable` or `EnvironmentFailed`, which say what to do."""
+    """Make what is missing, side by side: a first start mostly waits for a network.
+
+    Raises `UiUnavailable` or `EnvironmentFailed`, which say what to do, when all of it has ended.
+    """
     make_data_dir(data_dir)
-    ui_dir = prepare_ui(data_dir / "ui", progress=say, version=ui_version)
-    prepare_packages(data_dir / "packages", progress=say)
-    python = Environments(data_dir).ensure(EnvironmentSpec(), say)
-    return Prepared(ui_dir, python)
+    with ThreadPoolExecutor() as threads:
+        ui_dir = threads.submit(prepare_ui, data_dir / "ui", progress=say, version=ui_version)
+        packages = threads.submit(prepare_packages, data_dir / "packages", progress=say)
+        python = threads.submit(Environments(data_dir).ensure, EnvironmentSpec(), say)
+    packages.result()
+    return Prepared(ui_dir.result(), python.result())
 
 
 def make_data_dir(data_dir: Path) -> None:
