@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from leoflowd.lite import setup
+from leoflowd.lite.environments import Environments
 from leoflowd.lite.ui_assets import UiUnavailable
 
 PATIENCE_S = 60
@@ -24,7 +25,7 @@ def test_all_three_are_made_at_the_same_time(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(setup, "prepare_ui", made)
     monkeypatch.setattr(setup, "prepare_packages", made)
-    monkeypatch.setattr(setup.Environments, "ensure", made)
+    monkeypatch.setattr(Environments, "ensure", made)
     assert setup.prepare(tmp_path, print) == setup.Prepared(tmp_path, tmp_path)
 
 
@@ -43,7 +44,7 @@ def test_what_cannot_be_made_is_told_and_the_rest_is_there(
 
     monkeypatch.setattr(setup, "prepare_ui", lambda *args, **kwargs: tmp_path)
     monkeypatch.setattr(setup, "prepare_packages", lambda *args, **kwargs: tmp_path)
-    monkeypatch.setattr(setup.Environments, "ensure", builds)
+    monkeypatch.setattr(Environments, "ensure", builds)
     monkeypatch.setattr(setup, failing, fails)
     with pytest.raises(UiUnavailable, match="no network"):
         setup.prepare(tmp_path, print)
