@@ -9,6 +9,7 @@ is configured for, to this machine; the build itself needs no network. Standard 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -93,15 +94,18 @@ def run_build(builder: str, context: Path, arguments: argparse.Namespace) -> Non
     command += ["--platform", f"linux/{arguments.arch}", *arguments.builder_option]
     if builder != "docker":
         command += ONE_TIME
-    subprocess.run([*command, str(context)], check=True, stdout=sys.stderr)  # noqa: S603  # what the caller asked for
+    if subprocess.run([*command, str(context)], check=False, stdout=sys.stderr).returncode:  # noqa: S603  # what the caller asked for
+        needs = " (Docker builds this with BuildKit only: its buildx)" if builder == "docker" else ""
+        raise SystemExit(f"build.py: {builder} did not build the image, see above{needs}")
 
 
 def push(builder: str, arguments: argparse.Namespace, digest: Path) -> str:
     """The name by which a registry gives out exactly this image."""
     if builder == "docker":
         subprocess.run([builder, "push", arguments.tag], check=True, stdout=sys.stderr)  # noqa: S603
-        inspect = [builder, "image", "inspect", "--format", "{{index .RepoDigests 0}}", arguments.tag]
-        return subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+        inspect = [builder, "image", "inspect", "--format", "{{json .RepoDigests}}", arguments.tag]
+        known: list[str] = json.loads(subprocess.run(inspect, check=True, capture_output=True, text=True).stdout)  # noqa: S603
+        return next(name for name in known if name.rpartition("@")[0] == _without_tag(arguments.tag))
     # Not from `inspect`: podman's own digest of the image is another one than the registry's.
     subprocess.run([builder, "push", "--digestfile", str(digest), arguments.tag], check=True, stdout=sys.stderr)  # noqa: S603
     return f"{_without_tag(arguments.tag)}@{digest.read_text().strip()}"

@@ -38,7 +38,7 @@ from leoflowd.cli.local_compile import (
 )
 from leoflowd.cli.options import confirm, output_option
 from leoflowd.cli.output import Output, echo
-from leoflowd.cli.push import ROUTE, note_missing, warnings_of
+from leoflowd.cli.push import CHECK, ROUTE, note_missing, warnings_of
 from leoflowd.cli.runs import trigger_run
 from leoflowd.cli.variable_sources import loadable_of_file, variables_option
 from leoflowd.contract.named_connections import connections_in
@@ -238,6 +238,8 @@ class _Deployment:
             if self._client is None:
                 text = (dockerfile or context / "Dockerfile").read_text()
                 return [self._row(spec, image=plan.tag, dockerfile=text, command=command) for spec in plan.done.specs]
+            for spec in plan.done.specs:
+                _check(self._client, spec)
             self._out.note(f"{project.path}: building an image ({plan.platform})")
             self._builder.build(command)
             self._out.note(f"{project.path}: pushing {plan.tag}")
@@ -361,6 +363,19 @@ class _Deployment:
 
     def _row(self, spec: DagSpec, **facts: Any) -> dict[str, Any]:
         return {"dag_id": spec.dag_id, **facts, "connections": connections_in(spec)}
+
+
+def _check(client: Client, spec: DagSpec) -> None:
+    """Raises `CommandFailed` for what the server would refuse after minutes of building."""
+    from leoflowd.contract import dag_spec
+
+    answer = client.post_bytes(CHECK, dag_spec.encode_canonical(spec))
+    if not answer.get("code_is_here", True):  # an older server does not say
+        raise CommandFailed(
+            ExitCode.CONFLICT,
+            f"{client.login.server} runs the projects of its workspace and no images: put the folder of {spec.dag_id} "
+            "into that workspace, or deploy to a cluster. Nothing was built",
+        )
 
 
 def _refuse_unused(config: ProjectConfig) -> None:

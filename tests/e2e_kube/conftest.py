@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,30 @@ def engine(tmp_path_factory: pytest.TempPathFactory, registry: str) -> Iterator[
         yield engine
     finally:
         engine.remove_all()
+
+
+@pytest.fixture(scope="session")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Variables of a Docker of our own, beside one that may run here. Builds use the host's net: it has no bridge."""
+    folder = tmp_path_factory.mktemp("docker")
+    where = {"DOCKER_HOST": f"unix://{folder}/socket"}
+    command = ["dockerd", "--data-root", folder / "data", "--exec-root", folder / "run", "--pidfile", folder / "pid"]
+    command += ["-H", where["DOCKER_HOST"], "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"]
+    with (folder / "output").open("wb") as output:
+        daemon = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + PATIENCE_S
+        while subprocess.run(
+            ["docker", "info"], env={**os.environ, **where}, capture_output=True, check=False
+        ).returncode:
+            assert daemon.poll() is None, (folder / "output").read_text()[-4000:]
+            assert time.monotonic() < until, "Docker does not answer"
+            time.sleep(0.1)
+        yield where
+    finally:
+        daemon.terminate()
+        daemon.wait()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

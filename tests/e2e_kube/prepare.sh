@@ -8,7 +8,8 @@ CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/leoflow/e2e-kube"
 # As images of Python have it: the library of C++, a shell, its tools, certificates, time zones.
 PACKAGES=python3,python3-venv,libstdc++6,bash,dash,coreutils,grep,sed,findutils,libc-bin,ca-certificates,media-types,netbase,tzdata
 declare -A TOOLS=([buildah]=buildah [podman]=podman [runc]=runc [docker-registry]=docker-registry [mmdebstrap]=mmdebstrap
-    [jq]=jq [containerd]=containerd [/usr/lib/cni/bridge]=containernetworking-plugins)
+    [jq]=jq [containerd]=containerd [/usr/lib/cni/bridge]=containernetworking-plugins [dockerd]=docker.io)
+if apt-cache show docker-cli > /dev/null 2>&1; then TOOLS[docker]=docker-cli; fi # since Debian 13 a package of its own
 
 die() { echo "e2e-kube: $*" >&2; exit 1; }
 

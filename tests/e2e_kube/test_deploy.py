@@ -43,17 +43,23 @@ def _project(folder: Path, word: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("builder", ["buildah", "podman"])
+@pytest.mark.parametrize(
+    ("builder", "option"),
+    [("buildah", "--isolation=chroot"), ("podman", "--isolation=chroot"), ("docker", "--network=host")],
+)
 async def test_one_command_ends_in_a_green_run(
     scene: Scene,  # noqa: F811
     engine: Engine,
     registry: str,
     base_image: str,
     tmp_path: Path,
+    docker: dict[str, str],
     builder: str,
+    option: str,
 ) -> None:
     environment = {
         **engine.environment,
+        **docker,
         "LEOFLOW_CONFIG": str(tmp_path / "cli.yaml"),
         "LEOFLOW_REGISTRY": f"{registry}/dags",
         "LEOFLOW_BASE_IMAGE": base_image,
@@ -72,9 +78,7 @@ async def test_one_command_ends_in_a_green_run(
         await leoflow("auth", "login", "--server", scene.url)
         for word in ("first", "second"):
             project = _project(tmp_path / "project", word)
-            said = await leoflow(
-                "deploy", str(project), "--yes", "--trigger", "--wait", "--builder-option=--isolation=chroot"
-            )
+            said = await leoflow("deploy", str(project), "--yes", "--trigger", "--wait", f"--builder-option={option}")
             assert "@sha256:" in said
             assert "success" in said
         versions = await api.get("/api/v2/dags/deployed/dagVersions")

@@ -79,10 +79,15 @@ async def promote_canary(dag_id: str) -> Response:
     return json_answer({"dag_id": dag_id, **numbers})
 
 
+def is_code_here(spec: DagSpec) -> bool:
+    """Whether runs of this version could be started: from its image, or in Lite from its bundle."""
+    bundles = context().config.bundles
+    return bundles is None or (bundles / spec.bundle_digest).is_dir()
+
+
 def check_code_is_here(spec: DagSpec) -> None:
     """Raises `Conflict` when no run of this version could be started here."""
-    bundles = context().config.bundles
-    if bundles is not None and not (bundles / spec.bundle_digest).is_dir():
+    if not is_code_here(spec):
         raise Conflict(
             f"the code of this version of Dag `{spec.dag_id}` (bundle {spec.bundle_digest[:12]}) is not here: "
             "Lite runs the projects of its workspace, so put the project's folder there; an artifact alone can be "

@@ -15,7 +15,7 @@ from leoflowd.api.audit import record
 from leoflowd.api.bodies import ARTIFACT_MAX_BYTES, ARTIFACT_WITHIN_S, read_body
 from leoflowd.api.context import context, lane
 from leoflowd.api.live import followed
-from leoflowd.api.own.versions import check_code_is_here
+from leoflowd.api.own.versions import check_code_is_here, is_code_here
 from leoflowd.api.paging import Query
 from leoflowd.api.public import task_instances
 from leoflowd.contract.dag_spec import SCHEMA_VERSION, DagSpec
@@ -83,12 +83,19 @@ async def register() -> Response:
 @blueprint.post("/api/v2/leoflow/dags/check")
 async def check() -> Response:
     """What registering this `dag.json` would answer, `created` and `warnings`, or why it would be refused; the code
-    need not be here yet. Nothing is kept."""
+    need not be here yet, and `code_is_here` says whether it is. Nothing is kept."""
     spec = await _read_artifact()
     async with lane().connection() as conn, conn.transaction(force_rollback=True):
         registered = await _registered(conn, spec, context().now())
         warnings = await list_missing_pools(conn, dag_id=spec.dag_id, version_id=registered.version_id)
-    return json_answer({"dag_id": spec.dag_id, "created": registered.created, "warnings": warnings})
+    return json_answer(
+        {
+            "dag_id": spec.dag_id,
+            "created": registered.created,
+            "code_is_here": is_code_here(spec),
+            "warnings": warnings,
+        }
+    )
 
 
 async def _read_artifact() -> DagSpec:

@@ -283,13 +283,16 @@ async def test_pushing_says_which_pools_do_not_exist(seeded: Client, query: str)
 async def test_a_check_says_what_pushing_would_and_keeps_nothing(
     seeded: Client, app: QuartTrio, api_context: ApiContext, tmp_path: Path
 ) -> None:
-    config = msgspec.structs.replace(api_context.config, bundles=tmp_path)  # where the code is not
+    config = msgspec.structs.replace(api_context.config, bundles=tmp_path / "none")  # where the code is not
     app.config["LEOFLOW_CONTEXT"] = dataclasses.replace(api_context, config=config)
     for _ in range(2):
         answer = await seeded.call("POST", "/api/v2/leoflow/dags/check", data=NEEDS_A_POOL)
         told = await answer.get_json()
         assert told.pop("warnings")[0].startswith("pool 'gpu' does not exist")
-        assert told == {"dag_id": "hungry", "created": True}
+        assert told == {"dag_id": "hungry", "created": True, "code_is_here": False}
+    app.config["LEOFLOW_CONTEXT"] = api_context  # of a cluster, where images are
+    answer = await seeded.call("POST", "/api/v2/leoflow/dags/check", data=NEEDS_A_POOL)
+    assert (await answer.get_json())["code_is_here"]
     assert (await seeded.call("GET", "/api/v2/dags/hungry")).status_code == 404
     assert (await seeded.get("/api/v2/dagWarnings?dag_id=hungry"))["dag_warnings"] == []
     await seeded.send("POST", "/api/v2/leoflow/dags/check", {"dag_id": "x", "tasks": [], "odd": 1}, status=422)

@@ -87,6 +87,8 @@ class Server:
         self.registered: list[dict[str, Any]] = []
         self.triggered: list[str] = []
         self.warnings: list[str] = []
+        self.checked = httpx.Response(200, json={"created": True, "warnings": []})
+        """Of servers before `code_is_here`."""
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
@@ -95,6 +97,8 @@ class Server:
             answer = {"dag_id": self.registered[-1]["dag_id"], "version_number": len(self.registered), "created": True}
             answer |= {"missing_connections": ["shop_api"], "warnings": self.warnings}
             return httpx.Response(200, json=answer)
+        if path == "/api/v2/leoflow/dags/check":
+            return self.checked
         if path.endswith("/dagRuns"):
             dag_id = path.split("/")[-2]
             self.triggered.append(dag_id)
@@ -173,6 +177,27 @@ def test_a_build_that_fails_registers_nothing(leoflow, server, builders: Builder
     assert known.registered == []
 
 
+@pytest.mark.parametrize(
+    ("status", "answer", "words"),
+    [
+        (200, {"created": True, "code_is_here": False, "warnings": []}, "no images"),
+        (403, {"detail": "Forbidden"}, "Forbidden"),
+        (400, {"detail": "its wait has no such kind"}, "no such kind"),
+    ],
+)
+def test_what_the_server_would_not_run_is_not_built(
+    leoflow, server, builders: Builders, tmp_path: Path, status: int, answer: dict[str, Any], words: str
+) -> None:
+    known = Server()
+    known.checked = httpx.Response(status, json=answer)
+    server(known)
+    result = deploy(leoflow, project(tmp_path / "shop"))
+    assert result.code != 0
+    assert words in result.err
+    assert builders.calls() == []
+    assert known.registered == []
+
+
 def test_one_broken_project_does_not_stop_the_others(leoflow, server, builders: Builders, tmp_path: Path) -> None:
     known = Server()
     server(known)
@@ -202,6 +227,7 @@ def test_a_dag_is_found_by_its_id(leoflow, server, builders: Builders, tmp_path:
     project(tmp_path / "all" / "a", "one")
     project(tmp_path / "all" / "b", "two")
     monkeypatch.chdir(tmp_path / "all")
+    monkeypatch.setenv("LEOFLOW_BUILDER", "podman")
     assert leoflow("deploy", "two", "--yes").code == 0
     assert [each["dag_id"] for each in known.registered] == ["two"]
     assert leoflow("deploy", "three", "--yes").code == ExitCode.NOT_FOUND
