@@ -183,6 +183,7 @@ class Environments:
             self._installer.install(python, ("--require-hashes", "-r", str(self._lock)), (), work)
             if requirements:
                 self._install(python, requirements, yielding, constraints, work)
+            self._installer.lend(python)
             (folder / MARKER).write_text(json.dumps({"python": version, "requirements": sorted(requirements)}))
             self._built_total += 1
             work.say(f"the environment with {wanted} is ready")
@@ -270,6 +271,12 @@ class Installer:
         else:
             head = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
         self._checked([*head, *options, *requirements], work, "install the packages", requirements)
+
+    def lend(self, python: Path) -> None:
+        """uv for the tasks of this environment, which build others (`@task.virtualenv`); one of their own stays."""
+        if self.uv:
+            with contextlib.suppress(FileExistsError):
+                (python.parent / "uv").symlink_to(self.uv.resolve())
 
     def installed(self, python: Path, work: Work) -> frozenset[str]:
         """Names of the packages that are there, normalised."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -176,12 +178,13 @@ with DAG("d") as dag:
 """
 
 
-@pytest.mark.parametrize("has_uv", [True, False])
-@pytest.mark.parametrize("system_site_packages", [True, False])
+@pytest.mark.parametrize(("has_uv", "system_site_packages"), [(True, True), (True, False), (False, True)])
 def test_an_environment_is_made_for_the_task_and_gone_with_it(
     process: StartProcess, monkeypatch: pytest.MonkeyPatch, has_uv: bool, system_site_packages: bool
 ) -> None:
-    if not has_uv:
+    if has_uv:
+        find_uv(monkeypatch)
+    else:
         monkeypatch.setattr("shutil.which", lambda _: None)
     prefix, sees_ours = process(VENV % f"system_site_packages={system_site_packages}").run("f")
     assert prefix != sys.prefix
@@ -189,9 +192,16 @@ def test_an_environment_is_made_for_the_task_and_gone_with_it(
     assert sees_ours is system_site_packages, "the packages of the DAG's environment, where that is asked for"
 
 
+def find_uv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an environment that uv has built."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert shutil.which("uv") is not None
+
+
 def test_one_that_is_cached_is_built_once(
     process: StartProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    find_uv(monkeypatch)
     started = process(VENV % f"system_site_packages=False, venv_cache_path={str(tmp_path / 'cache')!r}")
     first = started.run("f")
     assert Path(first[0]).parent == tmp_path / "cache"
@@ -236,6 +246,7 @@ def test_requirements_are_installed_with_the_options_of_the_task(
 def test_a_build_that_fails_says_why(process: StartProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.exceptions import AirflowException
 
+    find_uv(monkeypatch)
     started = process(VENV % "requirements=['no such thing at all'], index_urls=[]")
     with pytest.raises(AirflowException, match="correct `requirements`"):
         started.run("f")

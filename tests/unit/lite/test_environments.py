@@ -62,6 +62,25 @@ def environments(tmp_path: Path, lock: Path, installer: Installer) -> Environmen
     return Environments(tmp_path / "data", lock=lock, installer=installer)
 
 
+@pytest.mark.parametrize("brings", [False, True])
+def test_tasks_build_environments_with_the_uv_that_built_theirs(
+    tmp_path: Path, lock: Path, brings: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uv = tmp_path / "uv"
+    uv.touch()
+
+    def make(installer: Installer, base: Path, folder: Path, work: Work) -> None:
+        (folder / "bin").mkdir(parents=True)
+        if brings:
+            (folder / "bin" / "uv").write_text("its own")
+
+    monkeypatch.setattr(Installer, "make", make)
+    monkeypatch.setattr(Installer, "install", lambda *_: None)
+    found = environments(tmp_path, lock, Installer(uv)).ensure(EnvironmentSpec()).parent / "uv"
+    assert found.is_symlink() is not brings
+    assert brings or found.resolve() == uv
+
+
 def test_an_environment_is_built_once_and_then_needs_no_tool(tmp_path: Path, lock: Path) -> None:
     installer = FakeInstaller()
     built = environments(tmp_path, lock, installer).ensure(EnvironmentSpec())
