@@ -39,7 +39,7 @@ SOURCE_MAX_BYTES = 8 * 1024 * 1024
 LINE_MAX = 200
 """Characters of a line that a finding shows."""
 ARTIFACTS = "artifacts"
-"""Of a folder of DAG files: `<dag id>.json` in it."""
+"""Of several DAGs: `<dag id>.json` in it."""
 
 
 @click.command("compile")
@@ -49,7 +49,7 @@ ARTIFACTS = "artifacts"
     "--output",
     "target",
     metavar="FILE|DIR|-",
-    help=f"Where to: a file ({ARTIFACT}), for a folder of DAG files a folder ({ARTIFACTS}); - is stdout.",
+    help=f"Where to: a file ({ARTIFACT}), for several DAGs a folder ({ARTIFACTS}); - is stdout.",
 )
 @click.option("--dag-id", help="Of several DAGs: this one.")
 @click.option("--dag-version", default="", help="A label for people, e.g. `$(git describe --always --dirty)`.")
@@ -81,10 +81,15 @@ def compile_project(
         )
     done = compile_all(Compiler(out, python, data_dir, loadable), folder, out.note)
     specs = [msgspec.structs.replace(spec, dag_version=dag_version) for _, one in done for spec in one.specs]
-    if dag_id is None and folder.is_dir() and any(project.in_tree for project, _ in done):
+    is_tree = folder.is_dir() and any(project.in_tree for project, _ in done)
+    if dag_id is None and (is_tree or (len(specs) > 1 and _may_be_folder(target))):
         _write_all(out, Path(target or ARTIFACTS), _each_once(specs))
     else:
         _write_one(out, target or ARTIFACT, _chosen(specs, folder, dag_id))
+
+
+def _may_be_folder(target: str | None) -> bool:
+    return target is None or (target != "-" and Path(target).suffix != ".json")
 
 
 def specs_of(compiler: Compiler, out: Output, path: Path, dag_id: str | None) -> list[DagSpec]:

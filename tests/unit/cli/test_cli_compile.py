@@ -121,13 +121,26 @@ def test_a_fault_as_json_has_its_parts(leoflow, project: Path) -> None:
     assert fault["what_to_do"]
 
 
-def test_a_project_with_several_dags_needs_a_choice(leoflow, tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [".", "dag.py"])
+@pytest.mark.parametrize(("options", "folder"), [((), "artifacts"), (("-o", "made"), "made")])
+def test_several_dags_are_written_as_those_of_a_folder_are(
+    leoflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, options: tuple[str, ...], folder: str
+) -> None:
+    (tmp_path / "leoflow.yaml").touch()
+    (tmp_path / "dag.py").write_text(TWO_DAGS)
+    monkeypatch.chdir(tmp_path)
+    assert leoflow("compile", named, *options).code == 0
+    assert sorted(file.name for file in (tmp_path / folder).iterdir()) == ["one.json", "two.json"]
+
+
+def test_of_several_dags_one_is_chosen_for_a_file(leoflow, tmp_path: Path) -> None:
     folder = tmp_path / "several"
     folder.mkdir()
     (folder / "dag.py").write_text(TWO_DAGS)
     target = tmp_path / "dag.json"
     result = leoflow("compile", str(folder), "-o", str(target))
     assert (result.code, "one, two" in result.err) == (ExitCode.USAGE, True)
+    assert leoflow("compile", str(folder), "-o", "-").code == ExitCode.USAGE
     assert leoflow("compile", str(folder), "-o", str(target), "--dag-id", "two").code == 0
     assert dag_spec.decode(target.read_bytes()).dag_id == "two"
 
