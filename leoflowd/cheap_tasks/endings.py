@@ -14,7 +14,7 @@ A deferral (`terms.resume`) decides itself: it gets the event, or Airflow's word
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -73,12 +73,12 @@ def probe_failed(record: WaitRecord, because: str, now: datetime) -> WaitEnd | N
     return _ended(record, OutcomeKind.FAILED, because, now)
 
 
-def timed_out(record: WaitRecord, last_seen: str | None, now: datetime) -> WaitEnd:
-    """`last_seen`: summary of the last observation."""
+def timed_out(record: WaitRecord, seen: Sequence[str], now: datetime) -> WaitEnd:
+    """`seen`: what the probes came to, in sentences. A sensor that a process prepared has waited since that began."""
     terms = record.terms.wait
-    waited_s = now.timestamp() - record.registered_at
-    seen = "" if last_seen is None else f"; last seen: {last_seen}"
-    because = f"timed out: waited {waited_s:.0f} s of a timeout of {terms.timeout_s or 0:g} s{seen}"
+    timeout_s = terms.timeout_s or 0.0
+    waited_s = now.timestamp() - record.deadline_at + timeout_s
+    because = "; ".join((f"timed out: waited {waited_s:.0f} s of a timeout of {timeout_s:g} s", *seen))
     if terms.resume is not None:
         return _not_resumed(record, TRIGGER_TIMED_OUT, because)
     because = f"Sensor has {because}"

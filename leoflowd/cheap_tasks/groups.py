@@ -69,6 +69,14 @@ class ProbeHistory:
         """Summary of the newest one that was no error."""
         return next((record.summary for record in reversed(self.records()) if not record.is_error), None)
 
+    def told(self) -> tuple[str, ...]:
+        """What was seen last, and what is wrong if later probes saw nothing."""
+        seen, newest = self.last_seen(), next(reversed(self.records()), None)
+        sentences = [] if seen is None else [f"last seen: {seen}"]
+        if newest is not None and newest.is_error:
+            sentences.append(f"the last probe failed: {newest.summary}")
+        return tuple(sentences)
+
     def records(self) -> tuple[ProbeRecord, ...]:
         """Oldest first."""
         return tuple(

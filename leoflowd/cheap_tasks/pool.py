@@ -386,9 +386,8 @@ class CheapTaskPool:
     def _time_out(self, record: WaitRecord, now: datetime, *, popped: bool = False) -> None:
         self._stop_trigger(record)
         history = record.source.history if isinstance(record.source, ProbeGroup) else None
-        last_seen = None if history is None else history.last_seen()
         self._figures.timed_out += 1
-        self._end(record, endings.timed_out(record, last_seen, now), popped=popped)
+        self._end(record, endings.timed_out(record, () if history is None else history.told(), now), popped=popped)
 
     # --- answers of the world ---------------------------------------------------------------------------------------
 

@@ -131,7 +131,8 @@ class LocalWait:
         deadline = self._wait.deadline_at
         if deadline is None or now < deadline:
             return None
-        return self._end(endings.timed_out(record, self._last_seen, now))
+        seen = () if self._last_seen is None else (f"last seen: {self._last_seen}",)
+        return self._end(endings.timed_out(record, seen, now))
 
     def _record(self, predicate: Any) -> WaitRecord:
         wait = self._wait

@@ -43,7 +43,7 @@ from leoflowd.scheduler.inbox import (
     WaitsEnded,
 )
 from leoflowd.scheduler.views import Views
-from leoflowd.scheduler.waits import first_wait, wait_of_deferral
+from leoflowd.scheduler.waits import first_wait, shown_fields, wait_of_deferral
 from leoflowd.store.run_views import LoadedRun
 from leoflowd.store.waits import FiredWait
 
@@ -245,13 +245,14 @@ class Deciding:
             return
         self._apply(dag_run_id, decision, draft)
         try:
-            wait = first_wait(loaded.try_facts(i), draft.now)
+            one = loaded.try_facts(i)
+            wait = first_wait(one, draft.now)
         except TemplateFault as fault:
             outcome = Outcome(kind=OutcomeKind.FAILED, because=str(fault), start_date=draft.now, end_date=draft.now)
             self._end(dag_run_id, i, outcome, draft)
             return
         draft.waits[dag_run_id, i] = wait
-        draft.reported(dag_run_id, i).rendered = {**wait.spec.probe.arguments, **wait.spec.terms.predicate}
+        draft.reported(dag_run_id, i).rendered = shown_fields(one, wait, draft.now)
 
     def _grant(self, draft: Draft) -> None:
         if not self._may_launch():

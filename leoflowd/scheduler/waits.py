@@ -28,7 +28,7 @@ from leoflowd.contract.wait_spec import (
 )
 from leoflowd.contract.waits import TRIGGER_KIND, NewWait, TriggerCall, coalescing_key
 from leoflowd.core.known_triggers import native_wait as known_wait
-from leoflowd.core.simple_templates import names_of, render
+from leoflowd.core.simple_templates import TemplateFault, names_of, render
 from leoflowd.core.try_spec import TryFacts
 
 DEFAULT_POKE_INTERVAL_S = 60.0
@@ -44,6 +44,24 @@ def first_wait(one: TryFacts, now: datetime) -> NewWait:
     if one.items is not None:
         spec = msgspec.convert(_with_items(one, msgspec.to_builtins(spec)), WaitSpec)
     return _new(one, spec, now)
+
+
+def shown_fields(one: TryFacts, wait: NewWait, now: datetime) -> dict[str, Any]:
+    """The template fields of a try that begins with this wait, rendered, as its process would report them.
+
+    Of a task that is mapped over values of the file only the wait has those of the instance.
+    """
+    if one.task.mapped_values:
+        return {**wait.spec.probe.arguments, **wait.spec.terms.predicate}
+    names = _names(one, now)
+    return {name: _shown(value, names) for name, value in one.task.template_values.items()} | (one.items or {})
+
+
+def _shown(value: Any, names: dict[str, Any]) -> Any:
+    try:
+        return render(value, names)
+    except TemplateFault:  # a field that its wait does not use
+        return value
 
 
 def wait_of_deferral(one: TryFacts, deferral: Deferral, now: datetime) -> NewWait:

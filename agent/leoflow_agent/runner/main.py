@@ -203,7 +203,9 @@ class _Try:
             method, kwargs = deferral.resumed(self._spec["resume"])
             return runtime.resume(self._task, context, method, xcom.decode(kwargs), before=self._before_execute)
         if self._spec["kind"] == "wait" and self._task.kind == "wait":
-            # A native sensor whose arguments only this process could render; the cheap-task pool does the rest.
+            # A native sensor whose arguments only this process could render, or who wants to be told of before; the
+            # cheap-task pool does the rest.
+            self._before_execute(context)
             raise runtime.LeoflowDefer(self._task.leoflow_wait())
         return runtime.execute(self._task, context, before=self._before_execute)
 

@@ -2,7 +2,8 @@
 
 The UI asks for the whole log every few seconds and parses line by line; one half-written line would empty its view, so
 only whole lines go out. A try that waits in the pool writes no file: its log is made from facts (what for, since when,
-the last probes, how it ended), behind what a process of it wrote before it deferred.
+the last probes), behind what a process of it wrote before it deferred. The last line of every try that is over is a
+fact too: how it ended, and why. What ended it may not be its process: a wait, a timeout, a person, a lost machine.
 """
 
 from __future__ import annotations
@@ -51,8 +52,7 @@ async def get_log(dag_id: str, run_id: str, task_id: str, try_number: str) -> Re
         dag_id=dag_id, run_id=run_id, dag_run_id=run.id, task_id=task_id, map_index=map_index, try_number=number
     )
     written = await read_whole_lines(context().logs, log)
-    if not written or found["state"] in MAY_WAIT:
-        written += await _facts(found)
+    written += await _facts(found, has_log=bool(written))
     lines = _source_details(await context().logs.where(log)) + (written or _why_empty(found))
     if form == NDJSON:
         return ndjson_answer(lines)
@@ -99,8 +99,11 @@ def _why_empty(row: dict[str, Any]) -> bytes:
     return _line(f"Try {row['try_number']} has written nothing yet (state {row['state'] or 'none'}).")
 
 
-async def _facts(row: dict[str, Any]) -> bytes:
-    """Lines about a try from what is stored of it and what the pool sees; none when there is nothing to tell."""
+async def _facts(row: dict[str, Any], *, has_log: bool) -> bytes:
+    """Lines about a try from what is stored of it and what the pool sees; none when there is nothing to tell.
+
+    `has_log`: a process of it wrote something.
+    """
     key = {"task_id": row["task_id"], "map_index": row["map_index"]}
     async with lane().connection() as conn:
         story = await api_waits.fetch_try_story(
@@ -110,7 +113,7 @@ async def _facts(row: dict[str, Any]) -> bytes:
             return b""
         is_waiting = story.is_present and story.state in MAY_WAIT
         wait = await fetch_known_wait(conn, dag_run_id=story.dag_run_id, **key) if is_waiting else None
-    return b"".join(_story(story) if wait is None else _waiting(wait, context().now()))
+    return b"".join(_story(story, has_log=has_log) if wait is None else _waiting(wait, context().now()))
 
 
 def _waiting(wait: KnownWait, now: datetime) -> Iterator[bytes]:
@@ -123,11 +126,12 @@ def _waiting(wait: KnownWait, now: datetime) -> Iterator[bytes]:
         yield _line(sentence)
 
 
-def _story(story: TryStory) -> Iterator[bytes]:
-    """A try that ended without any process of its own."""
+def _story(story: TryStory, *, has_log: bool) -> Iterator[bytes]:
+    """A try that is over."""
     if story.start_date is None or story.end_date is None:
         return
-    yield _line("The try began; no process of its own ran.", at=story.start_date)
+    if not has_log:
+        yield _line("The try began; no process of its own ran.", at=story.start_date)
     level = "error" if story.state == "failed" else "info"
     yield _line(f"state {story.state}: {story.because or 'no reason is known'}", level, at=story.end_date)
 

@@ -109,6 +109,16 @@ def test_a_native_sensor_is_rendered_in_the_process_and_waits_without_one() -> N
     assert facts.rendered == {"path": "/2026-03-02"}
 
 
+def test_a_native_sensor_with_on_execute_callback_is_called_by_its_process_and_then_waits_without_one() -> None:
+    facts = ran(
+        'Native(task_id="run", path="/x", on_execute_callback=lambda context: print("before", context["ti"].task_id))',
+        kind="wait",
+    )
+    assert "before run" in facts.events
+    assert facts.outcome.deferral is not None, facts.events
+    assert facts.outcome.deferral.wait is not None
+
+
 ASKING = """
 @task
 def run():

@@ -402,6 +402,31 @@ async def test_the_log_of_an_ended_wait_says_how_it_ended(admin: Client, api_con
     ]
 
 
+@pytest.mark.parametrize(
+    ("state", "because", "level"),
+    [
+        ("failed", "Sensor has timed out: waited 60 s of a timeout of 60 s", "error"),
+        ("skipped", "HTTP 500; soft_fail makes that a skip", "info"),
+        ("success", "a person fired this wait", "info"),
+        ("failed", "The task ran and waited longer than its execution_timeout of 4 s.", "error"),
+    ],
+)
+async def test_the_log_of_a_try_ends_with_how_it_ended_also_when_its_process_could_not_say_so(
+    admin: Client, api_context: ApiContext, state: str, because: str, level: str
+) -> None:
+    await put_wait(api_context.db, "extract")
+    await end_wait(api_context.db, "extract", state, because, START + timedelta(seconds=90))
+    first, *_, last = await log_of(admin, "extract")
+    assert first["event"] == "hello"
+    assert last == {"timestamp": "2026-11-21T03:01:30Z", "event": f"state {state}: {because}", "level": level}
+
+
+async def test_the_log_of_a_try_that_goes_on_says_no_end(admin: Client, api_context: ApiContext) -> None:
+    async with api_context.db.api.transaction() as conn:
+        await conn.execute(b"UPDATE task_instance SET state = 'running', end_date = NULL WHERE task_id = 'extract'")
+    assert [line["event"] for line in await log_of(admin, "extract")][-1] == "hello"
+
+
 async def test_a_deferred_instance_has_airflows_trigger(
     admin: Client, api_context: ApiContext, schemas: dict[str, Any]
 ) -> None:

@@ -90,6 +90,17 @@ async def test_a_native_sensor_waits_without_a_process(world: World) -> None:
         assert world.none_launched()
 
 
+async def test_its_rendered_fields_have_the_names_that_the_author_knows(world: World) -> None:
+    async with world.leading():
+        fields = {"filepath": "/data/{{ ds }}", "fs_conn_id": "fs_default", "odd": "{{ macros.ds_add(ds, 1) }}"}
+        await world.create(dag("d", sensor("wait", template_values=fields)), logical_date=LOGICAL_DATE)
+        await begun(world)
+        async with world.db.api.connection() as conn:
+            cursor = await conn.execute(b"SELECT rendered_fields FROM task_instance WHERE task_id = 'wait'")
+            (shown,) = await cursor.fetchone() or ((),)
+    assert shown == {**fields, "filepath": "/data/2024-01-01"}
+
+
 async def test_its_row_is_what_the_pool_arms_after_a_restart(world: World) -> None:
     async with world.leading():
         await world.create(dag("d", sensor("wait")), logical_date=LOGICAL_DATE)

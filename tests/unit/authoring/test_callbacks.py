@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import Compile, Refuse
+from .conftest import Compile
 
 HEADER = """
 from datetime import timedelta
@@ -69,16 +69,16 @@ def test_a_wait_is_called_when_it_ends_and_needs_a_process_to_be_called_before(c
     line = "\nwith DAG('d'):\n    TimeDeltaSensor(task_id='a', delta=timedelta(1), {}=tell)\n"
     (ends,) = compiled(HEADER + line.format("on_success_callback")).tasks
     (begins,) = compiled(HEADER + line.format("on_execute_callback")).tasks
-    assert (ends.kind, ends.callbacks) == ("wait", ("success",))
-    assert (begins.kind, begins.callbacks, begins.wait) == ("sensor", ("execute",), None)
+    assert (ends.kind, ends.callbacks, ends.prepare) == ("wait", ("success",), "daemon")
+    assert (begins.kind, begins.callbacks, begins.prepare, begins.wait) == ("wait", ("execute",), "process", None)
 
 
-def test_a_wait_without_code_of_its_own_is_not_called_before(refused: Refuse) -> None:
+def test_a_wait_without_code_of_its_own_is_called_before_by_a_process_as_well(compiled: Compile) -> None:
     code = """
 from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
 with DAG('d'):
     ExternalTaskSensor(task_id='a', external_dag_id='x', on_execute_callback=tell)
+    ExternalTaskSensor.partial(task_id='b', on_execute_callback=tell).expand(external_dag_id=['x', 'y'])
 """
-    error = refused(HEADER + code)
-    assert error.line == 11
-    assert "on_execute_callback" in error.what
+    for task in compiled(HEADER + code).tasks:
+        assert (task.kind, task.prepare, task.wait) == ("wait", "process", None)

@@ -185,6 +185,18 @@ def test_calls_that_are_mapped_over_outputs_say_where_the_items_go_and_how_a_pro
     assert (tasks["headers"].kind, tasks["headers"].http) == ("python", None), "its constructor looks into them"
 
 
+@pytest.mark.parametrize("items", ["['/a', '/b']", "make()"])
+def test_instances_that_have_names_begin_with_a_process_which_renders_them(compiled: Compile, items: str) -> None:
+    code = f"""
+    from airflow.providers.http.operators.http import HttpOperator
+    FileSensor.partial(task_id="f", map_index_template="{{{{ task.filepath }}}}").expand(filepath={items})
+    HttpOperator.partial(task_id="h", map_index_template="{{{{ task.endpoint }}}}").expand(endpoint={items})
+"""
+    tasks = tasks_of(compiled(IMPORTS + code))
+    assert (tasks["f"].kind, tasks["f"].prepare, tasks["f"].wait) == ("wait", "process", None)
+    assert (tasks["h"].kind, tasks["h"].http) == ("python", None)
+
+
 def waits_of(task: TaskSpec, count: int) -> list[WaitSpec]:
     found = [of_instance(task, map_index).wait for map_index in range(count)]
     return [own for own in found if own is not None]

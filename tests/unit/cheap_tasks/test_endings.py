@@ -67,7 +67,7 @@ def test_a_sensor_ends_as_in_airflow(
 ) -> None:
     assert kind(endings.judged(record(**terms), GAVE_UP, "seen", NOW)) is gave_up
     assert kind(endings.probe_failed(record(**terms), "HTTP 500", NOW)) is failed
-    assert kind(endings.timed_out(record(**terms), None, NOW)) is timed_out
+    assert kind(endings.timed_out(record(**terms), (), NOW)) is timed_out
     assert kind(endings.judged(record(**terms), SKIPS, "seen", NOW)) is skips
 
 
@@ -162,7 +162,7 @@ def test_a_kind_that_gives_up_with_an_event_lets_the_deferral_decide() -> None:
 
 def test_a_deferral_hears_of_a_failed_probe_and_of_a_timeout() -> None:
     failed = endings.probe_failed(deferral(silent_fail=True), "HTTP 500", NOW)
-    late = endings.timed_out(deferral(soft_fail=True), None, NOW)
+    late = endings.timed_out(deferral(soft_fail=True), (), NOW)
     assert failed is not None
     assert failed.resume is not None
     assert late.resume is not None
@@ -177,8 +177,19 @@ def test_an_event_that_cannot_be_stored_is_a_trigger_failure() -> None:
 
 
 def test_a_timeout_says_how_long_and_what_was_seen_last() -> None:
-    end = endings.timed_out(record(timeout_s=60), "HTTP 404", NOW)
-    assert end.because == "Sensor has timed out: waited 90 s of a timeout of 60 s; last seen: HTTP 404"
+    late = record(timeout_s=60)
+    late.deadline_at = NOW.timestamp() - 5
+    end = endings.timed_out(late, ("last seen: HTTP 404", "the last probe failed: refused"), NOW)
+    assert end.because == (
+        "Sensor has timed out: waited 65 s of a timeout of 60 s; last seen: HTTP 404; the last probe failed: refused"
+    )
+
+
+def test_a_timeout_counts_what_the_deadline_counts_from_and_not_from_when_the_pool_took_the_wait() -> None:
+    """Of a sensor that a process prepared: the try began before the wait."""
+    late = record(timeout_s=60)
+    late.registered_at, late.deadline_at = NOW.timestamp() - 40, NOW.timestamp()
+    assert "waited 60 s of a timeout of 60 s" in endings.timed_out(late, (), NOW).because
 
 
 @pytest.mark.parametrize(("end", "expected"), [("failed", _K.FAILED), ("skipped", _K.SKIPPED), ("gone", None)])

@@ -48,7 +48,7 @@ class OperatorMeta(ABCMeta):
             namespace["__init__"] = _with_defaults(init)
         return super().__new__(mcs, name, bases, namespace)
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __call__(cls, /, *args: Any, **kwargs: Any) -> Any:
         if args:
             raise AuthoringError(
                 f"{cls.__name__} is given positional arguments",

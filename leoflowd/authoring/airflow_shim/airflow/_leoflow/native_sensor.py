@@ -48,7 +48,7 @@ class NativeSensor(BaseSensorOperator):
         self.deferrable = bool(given.get("deferrable", self.is_deferrable))
         # a native wait has no process to start or to end in: start_from_trigger and end_from_trigger hold already
         if given.get("trigger_kwargs"):
-            raise self.refuse("trigger_kwargs", "it belongs to dynamic task mapping, which is not supported yet")
+            raise self.refuse("trigger_kwargs", "no trigger is made for it, since the daemon waits")
         if self._pre_execute_hook is not None or self._post_execute_hook is not None:
             self.kind = "sensor"
 

@@ -227,15 +227,11 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
 def _how_it_runs(task: BaseOperator) -> dict[str, Any]:
     """`kind`, and for a wait or a call what it is; `process_kind`: how it would run in a process, None if it cannot."""
     found = _how_it_would_run(task)
+    if task.on_execute_callback and found["kind"] == "wait" and not has_airflow():
+        # a short process calls it and hands the wait over
+        return {"kind": "wait", "wait": None, "prepare": "process", "process_kind": found["process_kind"]}
     if task.on_execute_callback and found["kind"] in {"wait", "http"}:
-        if found["process_kind"] is None:
-            raise AuthoringError(
-                f"task {task.task_id!r} has on_execute_callback",
-                f"a {task.task_type} waits in the daemon, without a process that could call it",
-                "remove it, or call it in a task before this one",
-                task._location,
-            )
-        found = {"kind": found["process_kind"], "process_kind": found["process_kind"]}
+        return {"kind": found["process_kind"], "process_kind": found["process_kind"]}
     return found
 
 
@@ -266,10 +262,12 @@ def _how_its_instances_run(task: MappedOperator) -> dict[str, Any]:
     if task.kind == "wait" and has_poke(task):
         process_kind = "sensor"
     found = {"kind": task.kind, "process_kind": process_kind, "wait": None}
+    by_process = {"prepare": "process"} if task.kind == "wait" else {"kind": process_kind}
+    if task.map_index_template:  # only a process renders it
+        return {**found, **by_process}
     plain = plain_form(task)
     if plain is not None:
         return {**found, task.kind: plain[0], "mapped_values": plain[1]}
-    by_process = {"prepare": "process"} if task.kind == "wait" else {"kind": process_kind}
     with_items = item_form(task)
     if with_items is not None:
         by_process |= {task.kind: with_items[0], "mapped_items": with_items[1]}
