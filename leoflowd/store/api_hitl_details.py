@@ -12,7 +12,7 @@ from leoflowd.contract.errors import NotFound
 from leoflowd.core.human import param_form
 from leoflowd.core.rights import Dags
 from leoflowd.store.api_lists import Column, DagListing, Json, list_page
-from leoflowd.store.api_task_instances import fetch_task_instance, list_touched, list_tries
+from leoflowd.store.api_task_instances import NAME_OF_MAP_INDEX, fetch_task_instance, list_touched, list_tries
 from leoflowd.store.database import Connection
 
 LISTING = DagListing(
@@ -33,7 +33,7 @@ LISTING = DagListing(
         "task_id": Column("h.task_id", "text"),
         "map_index": Column("h.map_index", "int8"),
         "task_display_name": Column("t.task_display_name", "text"),
-        "rendered_map_index": Column("t.rendered_map_index", "text", nullable=True),
+        "rendered_map_index": Column(NAME_OF_MAP_INDEX, "text", nullable=True),
         "task_instance_operator": Column("t.operator", "text"),
         "task_instance_state": Column("t.state", "text", nullable=True),
     },

@@ -36,6 +36,8 @@ from leoflowd.store.api_lists import (
 from leoflowd.store.database import Connection, fetch_all, fetch_one, statements
 
 _SQL = statements("api_task_instances")
+NAME_OF_MAP_INDEX = "coalesce(t.rendered_map_index, nullif(t.map_index, -1)::text)"
+"""As Airflow's rendered_map_index: of a mapped instance without a name its number, of any other nothing."""
 _DURATION = "extract(epoch FROM t.end_date - t.start_date)::float8"
 
 LISTING = DagListing(
@@ -55,7 +57,7 @@ LISTING = DagListing(
         "run_after": Column("r.run_after", "timestamptz"),
         "data_interval_start": Column("r.data_interval_start", "timestamptz", nullable=True),
         "data_interval_end": Column("r.data_interval_end", "timestamptz", nullable=True),
-        "rendered_map_index": Column("t.rendered_map_index", "text", nullable=True),
+        "rendered_map_index": Column(NAME_OF_MAP_INDEX, "text", nullable=True),
         "operator": Column("t.operator", "text"),
     },
 )

@@ -189,6 +189,10 @@ class _Try:
             self._tell_name(dag, context)
             _log.info("Skipping downstream tasks")
             return {**skips.success(skipped.tasks, xcoms.kept(), ti.map_index), "assets": events.outlets.records()}
+        except Exception:
+            with contextlib.suppress(Exception):  # the task's own error is the one to tell of
+                self._tell_name(dag, context)
+            raise
         self._tell_name(dag, context)
         assets.tell_of_returned(value, context["outlets"])
         return {

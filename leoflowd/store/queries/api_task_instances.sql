@@ -9,7 +9,8 @@ jsonb_build_object('id', v.id, 'version_number', v.version_number, 'dag_id', v.d
     'bundle_name', d.bundle_name, 'bundle_version', nullif(v.bundle_digest, ''),
     'created_at', to_char(v.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     'dag_display_name', d.dag_display_name, 'bundle_url', NULL) AS dag_version,
-r.logical_date, r.run_after, t.note, t.rendered_map_index, t.rendered_fields,
+r.logical_date, r.run_after, t.note,
+coalesce(t.rendered_map_index, nullif(t.map_index, -1)::text) AS rendered_map_index, t.rendered_fields,
 -- Airflow's TriggerResponse and JobResponse for what is deferred: the pool waits, in the leader's process.
 CASE WHEN t.state = 'deferred' THEN (
     SELECT json_build_object('id', ('x' || right(w.id::text, 12))::bit(48)::bigint,
@@ -68,8 +69,8 @@ AND (%(queue_name_ilike)s::text[] IS NULL OR t.queue ILIKE ANY (%(queue_name_ili
 AND (%(queue_name_like)s::text[] IS NULL OR t.queue LIKE ANY (%(queue_name_like)s))
 AND (%(operator_name_ilike)s::text[] IS NULL OR t.operator_name ILIKE ANY (%(operator_name_ilike)s))
 AND (%(operator_name_like)s::text[] IS NULL OR t.operator_name LIKE ANY (%(operator_name_like)s))
-AND (%(rendered_map_index_ilike)s::text[] IS NULL OR coalesce(t.rendered_map_index, t.map_index::text) ILIKE ANY (%(rendered_map_index_ilike)s))
-AND (%(rendered_map_index_like)s::text[] IS NULL OR coalesce(t.rendered_map_index, t.map_index::text) LIKE ANY (%(rendered_map_index_like)s))
+AND (%(rendered_map_index_ilike)s::text[] IS NULL OR coalesce(t.rendered_map_index, nullif(t.map_index, -1)::text) ILIKE ANY (%(rendered_map_index_ilike)s))
+AND (%(rendered_map_index_like)s::text[] IS NULL OR coalesce(t.rendered_map_index, nullif(t.map_index, -1)::text) LIKE ANY (%(rendered_map_index_like)s))
 AND (%(run_after_gte)s::timestamptz IS NULL OR r.run_after >= %(run_after_gte)s)
 AND (%(run_after_gt)s::timestamptz IS NULL OR r.run_after > %(run_after_gt)s)
 AND (%(run_after_lte)s::timestamptz IS NULL OR r.run_after <= %(run_after_lte)s)

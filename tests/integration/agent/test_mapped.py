@@ -43,6 +43,24 @@ run.partial(y="{{ ds }}").expand(x=make())
     assert "XComPull" not in result.messages
 
 
+def test_an_instance_that_fails_has_the_name_that_it_made_before() -> None:
+    result = run_one(
+        ADD
+        + """
+@task(map_index_template="{{ name }}!")
+def run(x):
+    get_current_context()["name"] = x
+    raise ValueError(x)
+run.expand(x=make())
+""",
+        map_index=0,
+        xcoms=(value("make", {"0": "bad"}, length=1),),
+    )
+    assert result.outcome.kind is OutcomeKind.FAILED
+    assert "ValueError: bad" in result.outcome.because
+    assert result.names == ["bad!"]
+
+
 def test_an_instance_of_an_operator_has_its_own_arguments() -> None:
     result = run_one(
         """

@@ -201,3 +201,23 @@ async def test_a_pool_that_nobody_has_made_is_a_warning_until_it_is_made(
 @pytest.mark.parametrize("query", ["dag_id=other", "dag_id=nobody", "warning_type=non-existent+pool"])
 async def test_warnings_of_others_are_not_among_them(seeded: Client, query: str) -> None:
     assert (await seeded.get(f"/api/v2/dagWarnings?{query}"))["total_entries"] == 0
+
+
+async def test_a_mapped_instance_without_a_name_goes_by_its_number(seeded: Client, api_context: ApiContext) -> None:
+    """The UI's lists show `rendered_map_index` and nothing else: null is an empty cell."""
+    async with api_context.db.api.transaction() as conn:
+        for run_id, index, name in ((DONE, 10, None), (BROKEN, 9, None), (OPEN, 11, "eve")):
+            await conn.execute(
+                b"UPDATE task_instance SET map_index = %(index)s, rendered_map_index = %(name)s FROM dag_run r"
+                b" WHERE r.id = dag_run_id AND r.run_id = %(run)s AND task_id = 'load'",
+                {"index": index, "name": name, "run": run_id},
+            )
+
+    async def names(query: str) -> list[str | None]:
+        return await _ids(seeded, f"{INSTANCES}?{query}", "task_instances", "rendered_map_index")
+
+    assert await names("order_by=rendered_map_index") == ["10", "9", "eve", *[None] * 6]
+    assert await names("order_by=rendered_map_index&cursor=&limit=2") == ["10", "9"]
+    assert await names("rendered_map_index_prefix_pattern=1") == ["10"]
+    assert await names("rendered_map_index_prefix_pattern=-1") == []
+    assert await names("rendered_map_index_pattern=-1") == []
