@@ -106,6 +106,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     finally:
         daemon.terminate()
         daemon.wait()
+        subprocess.run(["umount", "-l", folder / "run" / "netns" / "default"], capture_output=True, check=False)
         shutil.rmtree(folder, ignore_errors=True)
 
 
