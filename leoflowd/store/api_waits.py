@@ -61,6 +61,8 @@ class TryStory(msgspec.Struct, frozen=True):
     because: str | None
     start_date: datetime | None
     end_date: datetime | None
+    rendered_fields: Any
+    """As stored, secrets are not masked; None for what is not kept of earlier tries."""
     is_present: bool
     """Not followed by another try."""
 

@@ -21,6 +21,10 @@ _DATED = re.compile(
 """What fails when a name is missing that only a run with a logical date has: templates, `context[...]`, arguments."""
 
 
+_NO_HOOK = re.compile(r"AirflowException: Unknown hook type \"(?P<type>[^\"]+)\"")
+"""Airflow's words for a connection whose provider is not in the environment."""
+
+
 class CannotLoad(Exception):
     """The project or the task in it cannot be loaded; the message says where."""
 
@@ -34,7 +38,13 @@ def sentence(error: BaseException) -> str:
 
 
 def remedy(sentence: str, dag_run: dict[str, Any]) -> str:
-    """What to do about a name that a run without a logical date does not have; "" when that is not what failed."""
+    """What to do about a name that a run without a logical date does not have, or a hook that no package has; "" when
+    neither is what failed."""
+    if (hook := _NO_HOOK.match(sentence)) is not None:
+        return (
+            f"no package in this DAG's environment knows connections of type {hook['type']!r}: name the provider that "
+            f"does in `connectors:` of leoflow.yaml, such as `connectors: [{hook['type']}]`"
+        )
     found = _DATED.match(sentence) if dag_run.get("logical_date") is None else None
     if found is None:
         return ""

@@ -21,7 +21,9 @@ from leoflowd.api.own.waits import fetch_known_wait
 from leoflowd.api.paging import Query, accepted_form, path_integer
 from leoflowd.contract.errors import NotFound
 from leoflowd.contract.logs import LogStore, TryLog
+from leoflowd.contract.values import shown
 from leoflowd.core.explain import KnownWait, explain_wait
+from leoflowd.core.secret_names import masked
 from leoflowd.store import api_task_instances, api_waits, dag_runs
 from leoflowd.store.api_waits import TryStory
 
@@ -132,6 +134,10 @@ def _story(story: TryStory, *, has_log: bool) -> Iterator[bytes]:
         return
     if not has_log:
         yield _line("The try began; no process of its own ran.", at=story.start_date)
+        for name, value in masked(story.rendered_fields or {}).items():
+            if value is not None:
+                text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+                yield _line(f"{name}: {shown(text)}", at=story.start_date)
     level = "error" if story.state == "failed" else "info"
     yield _line(f"state {story.state}: {story.because or 'no reason is known'}", level, at=story.end_date)
 

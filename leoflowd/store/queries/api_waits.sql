@@ -37,11 +37,13 @@ JOIN dag d ON d.dag_id = w.dag_id
 WHERE w.dag_run_id = %(dag_run_id)s AND w.task_id = %(task_id)s AND w.map_index = %(map_index)s AND w.status = 'waiting';
 
 -- name: fetch_try_story (a log without a file; primary key, or the unique index of task_instance_history)
-SELECT t.dag_run_id, t.state, t.because, t.start_date, t.end_date, t.is_present
+SELECT t.dag_run_id, t.state, t.because, t.start_date, t.end_date, t.rendered_fields, t.is_present
 FROM dag_run r JOIN (
-    SELECT dag_run_id, task_id, map_index, try_number, state, because, start_date, end_date, true AS is_present FROM task_instance
+    SELECT dag_run_id, task_id, map_index, try_number, state, because, start_date, end_date, rendered_fields, true AS is_present
+    FROM task_instance
     UNION ALL
-    SELECT dag_run_id, task_id, map_index, try_number, state, because, start_date, end_date, false FROM task_instance_history
+    SELECT dag_run_id, task_id, map_index, try_number, state, because, start_date, end_date, NULL, false
+    FROM task_instance_history
 ) t ON t.dag_run_id = r.id
 WHERE r.dag_id = %(dag_id)s AND r.run_id = %(run_id)s AND t.task_id = %(task_id)s AND t.map_index = %(map_index)s
   AND t.try_number = %(try_number)s

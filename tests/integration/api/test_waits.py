@@ -421,6 +421,21 @@ async def test_the_log_of_a_try_ends_with_how_it_ended_also_when_its_process_cou
     assert last == {"timestamp": "2026-11-21T03:01:30Z", "event": f"state {state}: {because}", "level": level}
 
 
+async def test_the_log_of_an_ended_wait_says_what_it_waited_for_and_no_secret(
+    admin: Client, api_context: ApiContext
+) -> None:
+    await put_wait(api_context.db)
+    await end_wait(api_context.db, "load", "success", "HTTP 200 OK", START + timedelta(seconds=90))
+    fields = b'{"endpoint": "/ready", "data": null, "headers": {"Authorization": "Bearer abc", "X-Run": "7"}}'
+    async with api_context.db.api.transaction() as conn:
+        await conn.execute(
+            b"UPDATE task_instance SET rendered_fields = %(fields)s::text::jsonb WHERE task_id = 'load'",
+            {"fields": fields.decode()},
+        )
+    told = {line["event"] for line in (await log_of(admin))[1:-1]}
+    assert told == {"endpoint: /ready", 'headers: {"X-Run":"7","Authorization":"***"}'}
+
+
 async def test_the_log_of_a_try_that_goes_on_says_no_end(admin: Client, api_context: ApiContext) -> None:
     async with api_context.db.api.transaction() as conn:
         await conn.execute(b"UPDATE task_instance SET state = 'running', end_date = NULL WHERE task_id = 'extract'")

@@ -121,3 +121,10 @@ def test_shown_fields_are_json_hide_secrets_and_are_cut():
     assert shown["env"] == {"API_TOKEN": "***", "HOME": "/", "1": "inf"}
     assert shown["function"] == "<callable len>"
     assert shown["rows"] == [[3]]
+
+
+def test_a_connection_that_no_package_knows_is_told_with_what_brings_it() -> None:
+    told = because.remedy('AirflowException: Unknown hook type "postgres"', {"logical_date": None})
+    assert "'postgres'" in told
+    assert "`connectors: [postgres]`" in told
+    assert because.remedy('ValueError: Unknown hook type "postgres"', {"logical_date": None}) == ""

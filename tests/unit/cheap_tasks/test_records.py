@@ -132,3 +132,14 @@ def test_a_history_keeps_the_last_probes_and_equal_texts_once() -> None:
     assert [record.at.timestamp() for record in records if record.is_error] == [10.0]
     assert len({id(record.summary) for record in records}) == 1
     assert history.last_seen() == "no file"
+
+
+def test_a_history_tells_what_was_seen_last_and_what_is_wrong_since() -> None:
+    history = ProbeHistory()
+    assert history.told() == ()
+    history.add(1.0, 0.5, "HTTP 404", is_error=False)
+    assert history.told() == ("last seen: HTTP 404",)
+    history.add(2.0, 0.5, "refused", is_error=True)
+    assert history.told() == ("last seen: HTTP 404", "the last probe failed: refused")
+    history.add(3.0, 0.5, "HTTP 404", is_error=False)
+    assert history.told() == ("last seen: HTTP 404",)
