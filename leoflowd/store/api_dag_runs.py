@@ -32,6 +32,7 @@ LISTING = DagListing(
         "dag_run_id": Column("r.run_id", "text"),
         "logical_date": Column("r.logical_date", "timestamptz", nullable=True),
         "run_after": Column("r.run_after", "timestamptz"),
+        "partition_date": Column("r.partition_date", "timestamptz", nullable=True),
         "start_date": Column("r.start_date", "timestamptz", nullable=True),
         "end_date": Column("r.end_date", "timestamptz", nullable=True),
         "updated_at": Column("r.updated_at", "timestamptz"),

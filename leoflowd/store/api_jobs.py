@@ -20,6 +20,11 @@ LISTING = Listing(
         "latest_heartbeat": Column("r.heard_at", "timestamptz"),
         "state": Column("r.state", "text"),
         "hostname": Column("r.name", "text"),
+        "job_type": Column("'SchedulerJob'::text", "text"),
+        "end_date": Column("CASE WHEN r.state = 'failed' THEN r.heard_at END", "timestamptz", nullable=True),
+        # what no daemon has
+        **dict.fromkeys(("dag_id", "executor_class", "unixname"), Column("NULL::text", "text", nullable=True)),
+        "start_date": Column("NULL::timestamptz", "timestamptz", nullable=True),
     },
 )
 

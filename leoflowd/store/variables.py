@@ -32,6 +32,7 @@ LISTING = Listing(
         "description": Column("v.description", "text", nullable=True),
         "is_encrypted": Column("v.value IS NOT NULL", "bool"),
         "team_name": Column("NULL::text", "text", nullable=True),
+        "_val": Column("v.value", "bytea"),  # the UI's column of values; sealed, as they are to Airflow's database
     },
 )
 NO_FILTERS: dict[str, Any] = {"variable_key_ilike": None, "variable_key_like": None}
