@@ -255,13 +255,14 @@ class Run:
         return "\n".join(answer["because"])
 
     def records(self, task_id: str, try_number: int = 1) -> list[dict[str, Any]]:
-        """The log as the UI gets it, without the folded group about its source."""
+        """The log as the UI gets it, without the folded group about its source, and without its end, a fact."""
         path = f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/{task_id}/logs/{try_number}"
         answer = self.api.http.get(f"/api/v2{path}", headers={"Accept": "application/x-ndjson"})
         assert answer.status_code == 200, answer.text[:1000]
         records = [json.loads(line) for line in answer.text.splitlines()]
         assert records[1]["event"] == "::endgroup::"
-        return records[2:]
+        assert records[-1]["event"].startswith("state ")
+        return records[2:-1]
 
     def printed(self, task_id: str, try_number: int = 1) -> list[str]:
         """The lines of its standard output."""
