@@ -30,6 +30,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 IDLE_S = 60.0
+"""Without a load; then a server ends."""
 DESCRIPTORS = 4
 OUR_PID = os.getpid()
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
