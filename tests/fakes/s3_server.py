@@ -13,16 +13,17 @@ import httpx
 
 REGION = "eu-central-1"
 KEY_ID, SECRET = "AKIATEST", "test-secret"
+_NUMBERS = itertools.count(1)
+"""Of this process, whose servers share what they hold."""
 
 
 class S3Server:
     def __init__(self, client: Any, url: str) -> None:
         self._client = client
-        self._numbers = itertools.count(1)
         self.url = url
 
     def new_bucket(self) -> str:
-        name = f"bucket-{next(self._numbers)}"
+        name = f"bucket-{next(_NUMBERS)}"
         self.create_bucket(name)
         return name
 
