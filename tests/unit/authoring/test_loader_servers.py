@@ -16,6 +16,7 @@ import pytest
 
 from leoflowd.authoring import compiler, loader_servers
 from leoflowd.authoring.errors import DagCompileError
+from tests.conftest import PATIENCE_S
 
 from .conftest import Compile, MakeProject, Refuse
 
@@ -137,7 +138,7 @@ def test_a_load_ends_with_its_compiler(project: MakeProject, tmp_path: Path) -> 
     loading = psutil.Process(int(note.read_text()))
     os.kill(compiling.pid, signal.SIGKILL)
     compiling.wait()
-    assert psutil.wait_procs([loading], timeout=30)[1] == []
+    assert psutil.wait_procs([loading], timeout=PATIENCE_S)[1] == []
 
 
 def test_a_server_that_nobody_asks_ends_but_not_while_it_loads(
@@ -148,7 +149,5 @@ def test_a_server_that_nobody_asks_ends_but_not_while_it_loads(
     monkeypatch.setattr(loader_servers, "LOADER", hurried)
     assert compiled("import time\ntime.sleep(0.5)\n" + GOOD).dag_id == "d"
     (pair,) = loader_servers._servers.values()
-    while any(server.exit_code is None for server in pair):
-        time.sleep(0.05)
-    assert [server.exit_code for server in pair] == [0, 0]
+    assert [server._process.wait(PATIENCE_S) for server in pair] == [0, 0]
     assert compiled(GOOD).dag_id == "d"
