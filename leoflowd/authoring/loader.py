@@ -26,6 +26,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -98,7 +99,7 @@ def _has_children() -> bool:
 
 def _packages_now() -> list[int]:
     """Another number where a package came or went: what was imported before may be another one now."""
-    return [os.stat(path).st_mtime_ns for path in sys.path if os.path.isdir(path)]  # noqa: PTH112, PTH116
+    return [folder.stat().st_mtime_ns for folder in map(Path, sys.path) if folder.is_dir()]
 
 
 def _load_one(request_fd: int, answer_fd: int, output_fd: int, told_fd: int) -> NoReturn:
@@ -197,8 +198,8 @@ def _children() -> list[int]:
     for entry in os.scandir("/proc"):
         with contextlib.suppress(OSError, ValueError):
             pid = int(entry.name)
-            with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib costs 10 ms
-                parent = int(file.read().rpartition(b")")[2].split()[1])  # pid (name) state parent; names hold anything
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            parent = int(stat.rpartition(b")")[2].split()[1])  # pid (name) state parent; names hold anything
             if parent == OUR_PID:
                 found.append(pid)
     return found
@@ -221,8 +222,8 @@ def _contain(request: dict[str, Any], answer_fd: int) -> None:
 
 
 def _prepare(shim: str, *, by_sdk: bool) -> None:
-    """Import what every load needs. What fails here fails in each load as well, which tells of it."""
-    with contextlib.suppress(Exception):
+    """Import what every load needs. What is missing here is missing in each load as well, which tells of it."""
+    with contextlib.suppress(ImportError):
         _import_ours(shim, by_sdk=by_sdk)
         for name in (CONNECTORS, READS, REFERENCES, CLOCK, SERIALIZE, *([SDK_FILE] if by_sdk else ())):
             importlib.import_module(name)
@@ -271,8 +272,8 @@ def _begin_sdk(shim: str) -> Any:
 
     Raises ModuleNotFoundError where there is no Airflow.
     """
-    inside = os.path.join(shim, "airflow")  # noqa: PTH118 - pathlib costs 10 ms
-    path = os.path.join(inside, "_leoflow", "beside_airflow.py")  # noqa: PTH118
+    inside = Path(shim) / "airflow"
+    path = inside / "_leoflow" / "beside_airflow.py"
     spec = importlib.util.spec_from_file_location("leoflow_beside_airflow", path)
     assert spec is not None
     assert spec.loader is not None
@@ -280,7 +281,7 @@ def _begin_sdk(shim: str) -> Any:
     spec.loader.exec_module(beside)
     beside.prepare(_tell_of_old_name)
     importlib.import_module("airflow.sdk")
-    sys.modules["airflow"].__path__.append(inside)
+    sys.modules["airflow"].__path__.append(str(inside))
     return beside
 
 

@@ -179,8 +179,7 @@ class _Try:
         os.environ.update(contexts.environment_of(context))
         runtime.set_current_context(context)
         self._render(runtime, dag, context)
-        with contextlib.suppress(Exception):  # it may need what the task makes of the context
-            self._tell_name(dag, context)
+        self._tell_name_if_possible(dag, context)
         try:
             value = self._call(runtime, context)
         except runtime.Deferred as deferred:
@@ -190,8 +189,7 @@ class _Try:
             _log.info("Skipping downstream tasks")
             return {**skips.success(skipped.tasks, xcoms.kept(), ti.map_index), "assets": events.outlets.records()}
         except Exception:
-            with contextlib.suppress(Exception):  # the task's own error is the one to tell of
-                self._tell_name(dag, context)
+            self._tell_name_if_possible(dag, context)
             raise
         self._tell_name(dag, context)
         assets.tell_of_returned(value, context["outlets"])
@@ -227,6 +225,11 @@ class _Try:
         if name is not None and name != self._name:
             self._name = name
             self._control.show({"map_index": self._control.redact(name)})
+
+    def _tell_name_if_possible(self, dag: Any, context: dict[str, Any]) -> None:
+        """The template may need what the task makes of the context; of a task that failed its own error counts."""
+        with contextlib.suppress(Exception):
+            self._tell_name(dag, context)
 
     @property
     def _source(self) -> tuple[str, str]:

@@ -432,3 +432,22 @@ def test_a_thousand_tasks(compiled: Compile) -> None:
     spec = compiled(body("@task", "def f(x): ...", "@task", "def g(xs): ...", "g([f(i) for i in range(999)])"))
     assert len(spec.tasks) == 1000
     assert len(tasks(spec)["g"].upstream_task_ids) == 999
+
+
+def test_an_operator_may_have_an_argument_that_is_called_cls(compiled: Compile) -> None:
+    (task,) = compiled(
+        """
+        from airflow.sdk import DAG, BaseOperator
+
+        class Makes(BaseOperator):
+            def __init__(self, cls, **kwargs):
+                super().__init__(**kwargs)
+                self.cls = cls
+
+            def execute(self, context): ...
+
+        with DAG("d"):
+            Makes(task_id="a", cls="x")
+        """
+    ).tasks
+    assert task.task_id == "a"
