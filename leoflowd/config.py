@@ -142,6 +142,15 @@ class OidcConfig(Section, frozen=True, kw_only=True):
         return f"OidcConfig(issuer={self.issuer!r}, client_id={self.client_id!r})"
 
 
+class AdmissionConfig(Section, frozen=True, kw_only=True):
+    """Whose versions a cluster runs (ADR 105)."""
+
+    signers: tuple[str, ...] = ()
+    """Public keys as in `~/.ssh/authorized_keys`: `ssh-ed25519 AAAA... name`. Signatures are checked with them."""
+    require_signed: bool = False
+    """A version that none of them signed is refused, whoever brings it."""
+
+
 class SchedulerConfig(Section, frozen=True, kw_only=True):
     sweep_interval_s: float = 5.0
     """The guarantee behind every lost hint."""
@@ -465,6 +474,7 @@ class Config(Section, frozen=True, kw_only=True):
     """Of the user `admin`, needed at the first start of a cluster; Lite makes one."""
     api: ApiConfig = ApiConfig()
     oidc: OidcConfig = OidcConfig()
+    admission: AdmissionConfig = AdmissionConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     agents: AgentsConfig = AgentsConfig()
     dags: DagsConfig = DagsConfig()
@@ -494,6 +504,11 @@ def lite_config(lite: LiteConfig, environment: Mapping[str, str] = os.environ) -
     """Everything of a Lite installation, from its flags and LITE_SECTIONS. Raises `ConfigRefused`."""
     if not 1 <= lite.port <= 65535:
         raise ConfigRefused(f"--port {lite.port} is no port; choose 1 to 65535")
+    if any(name.startswith("LEOFLOW_ADMISSION_") for name in environment):
+        raise ConfigRefused(
+            "LEOFLOW_ADMISSION_* is set, and Lite runs what lies in its workspace, which nobody signs: unset it, or "
+            "run a cluster"
+        )
     data = lite.data_dir
     # whoever writes DAGs here runs anything here: what they probe of this very machine is no news to them (ADR 83)
     is_private = lite.host in LOOPBACK and lite.cluster is None
@@ -546,6 +561,7 @@ def _of_cluster(cluster: LiteClusterConfig, data_dir: Path) -> dict[str, str]:
 SECTIONS: dict[str, type[Section]] = {
     "api": ApiConfig,
     "oidc": OidcConfig,
+    "admission": AdmissionConfig,
     "scheduler": SchedulerConfig,
     "agents": AgentsConfig,
     "dags": DagsConfig,

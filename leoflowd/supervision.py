@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -278,13 +278,21 @@ async def contain(record: Callable[[Exception], Awaitable[None]]) -> AsyncIterat
         await record(failure)
 
 
-@contextmanager
-def contained(record: Callable[[Exception], None]) -> Iterator[None]:
+class contained:  # noqa: N801  # a context manager by class: it is entered for each of a million waits
     """`contain` for a unit of work that never waits."""
-    try:
-        yield
-    except Exception as failure:  # noqa: BLE001  # this is `contain`
-        record(failure)
+
+    __slots__ = ("_record",)
+
+    def __init__(self, record: Callable[[Exception], None]) -> None:
+        self._record = record
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, failure: BaseException | None, trace: object) -> bool:
+        if not isinstance(failure, Exception):
+            return False
+        self._record(failure)
+        return True
 
 
 def _innermost(error: BaseException) -> Exception:

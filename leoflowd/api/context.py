@@ -12,6 +12,7 @@ from typing import Any
 
 from quart import current_app, g
 
+from leoflowd.api.admission import Admission
 from leoflowd.api.identity_provider import IdentityProvider
 from leoflowd.api.ui.summary_lines import SummaryMemory
 from leoflowd.config import ApiConfig, RetentionConfig
@@ -44,6 +45,8 @@ class ApiContext:
     """This daemon's share of the cheap-task pool; None: it has none."""
     secrets: SecretBox = field(default_factory=lambda: SecretBox(dict))
     """What connections are encrypted with; without a key, those with secrets are refused."""
+    admission: Admission = field(default_factory=Admission)
+    """Whose versions are taken; of anybody, as in Lite, unless told otherwise."""
     oidc: IdentityProvider | None = None
     """Who vouches for people beside our own passwords; None: nobody, as in Lite."""
     summaries: SummaryMemory = field(default_factory=SummaryMemory)

@@ -22,6 +22,7 @@ from leoflow_sensors.egress_policy import EgressPolicy, parse_policy
 from leoflowd import telemetry
 from leoflowd.agents.callbacks import CallbackReports
 from leoflowd.agents.service import AgentService
+from leoflowd.api.admission import Admission
 from leoflowd.api.context import ApiContext
 from leoflowd.api.identity_provider import IdentityProvider
 from leoflowd.api.server import ApiServer
@@ -32,10 +33,11 @@ from leoflowd.cheap_tasks.connection_check import ConnectionCheck
 from leoflowd.cheap_tasks.everywhere import PoolEverywhere
 from leoflowd.cheap_tasks.parts import HostParts, WaitParts
 from leoflowd.cheap_tasks.trigger_host_line import HostPlaces
-from leoflowd.config import SECTIONS, ApiConfig, Config, ConfigRefused, EgressConfig
+from leoflowd.config import SECTIONS, AdmissionConfig, ApiConfig, Config, ConfigRefused, EgressConfig
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dispatch import Dispatch
-from leoflowd.contract.errors import StoreUnavailable
+from leoflowd.contract.errors import Invalid, StoreUnavailable
+from leoflowd.contract.signatures import read_signers
 from leoflowd.contract.workspace_files import WorkspaceEditor
 from leoflowd.core.traces import TraceIds, Traceparent, untraced
 from leoflowd.executors.refusals import Refusal, Refusals
@@ -398,6 +400,7 @@ def build_api(
         pool=None if waits is None else waits.pool,
         secrets=box_of(base.config.secrets),
         oidc=_identity_provider(base),
+        admission=_admission(base.config.admission),
         paused_at_creation=base.config.dags.paused_at_creation,
         retention=base.config.retention,
         settings={name: getattr(base.config, name) for name in SECTIONS},
@@ -421,6 +424,20 @@ def _identity_provider(base: Foundation) -> IdentityProvider | None:
             "the one must be the other"
         )
     return provider
+
+
+def _admission(config: AdmissionConfig) -> Admission:
+    """Raises `ConfigRefused`."""
+    try:
+        signers = read_signers(config.signers)
+    except Invalid as error:
+        raise ConfigRefused(f"LEOFLOW_ADMISSION_SIGNERS: {error}") from error
+    if config.require_signed and not signers:
+        raise ConfigRefused(
+            "LEOFLOW_ADMISSION_REQUIRE_SIGNED is set and LEOFLOW_ADMISSION_SIGNERS names no key: no version could be "
+            "registered"
+        )
+    return Admission(signers, is_required=config.require_signed)
 
 
 def connections_of(base: Foundation, lane: Lane) -> ConnectionBook:

@@ -1,8 +1,10 @@
-"""Ends of waits on their way to the scheduler: in batches, a few of them at a time, again until somebody commits."""
+"""Ends of waits on their way to the scheduler: in batches, a few of them at a time, again until somebody commits.
+
+A batch has all that is known of its dag runs: of a hundred thousand waits that end at once each run is decided on once.
+"""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection
 
 import trio
@@ -28,16 +30,17 @@ class EndReporter:
     def __init__(self, ends: WaitEnds, committed: Callable[[WaitRecord], None]) -> None:
         self._ends = ends
         self._committed = committed
-        self._queue: deque[tuple[WaitRecord, WaitEnd]] = deque()
+        self._queues: dict[int, list[tuple[WaitRecord, WaitEnd]]] = {}
+        """By dag run; who has waited longest comes first."""
         self._filled = trio.Event()
         self._seats = trio.CapacityLimiter(IN_FLIGHT_MAX)
 
     def __len__(self) -> int:
         """Waiting to be sent."""
-        return len(self._queue)
+        return sum(map(len, self._queues.values()))
 
     def put(self, record: WaitRecord, end: WaitEnd) -> None:
-        self._queue.append((record, end))
+        self._queues.setdefault(record.run, []).append((record, end))
         self._filled.set()
 
     async def run(self) -> None:
@@ -45,10 +48,21 @@ class EndReporter:
             while True:
                 await self._filled.wait()
                 self._filled = trio.Event()
-                while self._queue:
+                while self._queues:
                     await self._seats.acquire_on_behalf_of(seat := object())
-                    batch = [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
-                    nursery.start_soon(self._report, batch, seat)
+                    nursery.start_soon(self._report, self._next_batch(), seat)
+
+    def _next_batch(self) -> list[tuple[WaitRecord, WaitEnd]]:
+        batch: list[tuple[WaitRecord, WaitEnd]] = []
+        while self._queues and len(batch) < BATCH_MAX:
+            run, ends = next(iter(self._queues.items()))
+            room = BATCH_MAX - len(batch)
+            batch += ends[:room]
+            if len(ends) > room:
+                self._queues[run] = ends[room:]  # first still
+            else:
+                del self._queues[run]
+        return batch
 
     async def _report(self, batch: list[tuple[WaitRecord, WaitEnd]], seat: object) -> None:
         attempt = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -36,6 +37,9 @@ from leoflowd.store.waits import ArmRow
 from leoflowd.supervision import contained
 
 log = telemetry.get_logger(__name__)
+
+SPECS_KEPT = 10_000
+"""Of timed kinds, as they were read: the sensors of a dag run, and the runs of a day, wait for the same few moments."""
 
 
 class TriggerHosts(Protocol):
@@ -92,6 +96,7 @@ class Intake:
         self._parked_until = parked_until
         self._somebody_asked = asked
         self._clock_sources = {name: ClockSource(name) for name in kinds}
+        self._timed_spec = lru_cache(SPECS_KEPT)(self._read_timed_spec)
 
     def take_new(self, wait: NewWait) -> None:
         """Registered just now: a probe may come at once."""
@@ -121,8 +126,8 @@ class Intake:
                 key=row.key,
                 probe=row.probe,
                 terms=row.terms,
-                registered_at=row.registered_at.timestamp(),
-                deadline_at=_seconds(row.deadline_at),
+                registered_at=row.registered_at,
+                deadline_at=row.deadline_at,
                 is_new=False,
             )
         )
@@ -166,7 +171,8 @@ class Intake:
     def _take_timed(
         self, asked: _Asked, kind: SensorKind[Any, Any], due_at: Callable[[Any, datetime], datetime | None]
     ) -> None:
-        spec = msgspec.convert(_probe(asked).arguments, kind.spec)
+        probe = asked.probe
+        spec = self._timed_spec(kind.name, probe if isinstance(probe, str) else msgspec.json.encode(probe).decode())
         moment = _seconds(due_at(spec, datetime.fromtimestamp(asked.registered_at, UTC)))
         source = self._clock_sources[kind.name]
         # Strictly before the deadline means its moment; the deadline itself is one float object for both.
@@ -174,6 +180,10 @@ class Intake:
         if moment == asked.deadline_at < math.inf:
             wake_at = math.nextafter(moment, -math.inf)
         self._park(asked, source, self._terms.of(kind, asked.terms), wake_at)
+
+    def _read_timed_spec(self, kind_name: str, probe: str) -> Any:
+        arguments = msgspec.json.decode(probe, type=ProbeSpec).arguments
+        return msgspec.convert(arguments, self._kinds[kind_name].spec)
 
     def _take_probed(self, asked: _Asked, kind: SensorKind[Any, Any]) -> None:
         terms = self._terms.of(kind, asked.terms)

@@ -7,7 +7,7 @@ Used through `options.server_command`. httpx is imported when a client is opened
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -80,8 +80,8 @@ class Client:
     def post(self, path: str, body: Any) -> Any:
         return self._call("POST", path, json=body)
 
-    def post_bytes(self, path: str, body: bytes) -> Any:
-        return self._call("POST", path, content=body, headers={"content-type": "application/json"})
+    def post_bytes(self, path: str, body: bytes, headers: Mapping[str, str] = {}) -> Any:
+        return self._call("POST", path, content=body, headers={"content-type": "application/json", **headers})
 
     def patch(self, path: str, body: Any) -> Any:
         return self._call("PATCH", path, json=body)

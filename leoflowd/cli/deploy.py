@@ -40,10 +40,13 @@ from leoflowd.cli.options import confirm, output_option
 from leoflowd.cli.output import Output, echo
 from leoflowd.cli.push import CHECK, ROUTE, note_missing, warnings_of
 from leoflowd.cli.runs import trigger_run
+from leoflowd.cli.signing import check_key, register, sign_key_option
 from leoflowd.cli.variable_sources import loadable_of_file, variables_option
 from leoflowd.contract.named_connections import connections_in
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from leoflowd.authoring.compiler import Compilation
     from leoflowd.authoring.project import Project, ProjectConfig
     from leoflowd.cli.client import Client
@@ -116,6 +119,7 @@ class Plan(msgspec.Struct, frozen=True):
 @python_option
 @data_dir_option
 @variables_option
+@sign_key_option
 @click.option("--server", metavar="URL", help="Overrides LEOFLOW_SERVER and the saved login.")
 @click.option("--token", metavar="TOKEN", help="Overrides LEOFLOW_TOKEN and the saved login.")
 @output_option
@@ -140,6 +144,7 @@ def deploy(
     python: Path | None,
     data_dir: Path,
     variables: Path | None,
+    sign_key: Ed25519PrivateKey | None,
     server: str | None,
     token: str | None,
 ) -> None:
@@ -156,7 +161,7 @@ def deploy(
         if client is not None:
             confirm(out, f"Deploy {_names(found)} to {client.login.server}?", yes=yes)
         deployment = _Deployment(
-            out, client, chosen, compiler, registry, base, platform, dag_version, Path(target), route
+            out, client, chosen, compiler, registry, base, platform, dag_version, Path(target), route, sign_key
         )
         done, failed = deployment.run(found)
         runs = [] if client is None or not triggers else list(_trigger(client, out, done, wait=wait))
@@ -196,6 +201,7 @@ class _Deployment:
         dag_version: str,
         named: Path,
         route: str,
+        sign_key: Ed25519PrivateKey | None,
     ) -> None:
         self._out = out
         self._client = client
@@ -206,6 +212,7 @@ class _Deployment:
         self._platform = platform
         self._dag_version = dag_version
         self._route = route
+        self._sign_key = sign_key
         self._named = named if named.exists() else Path()
 
     def run(self, projects: Sequence[Project]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -239,7 +246,7 @@ class _Deployment:
                 text = (dockerfile or context / "Dockerfile").read_text()
                 return [self._row(spec, image=plan.tag, dockerfile=text, command=command) for spec in plan.done.specs]
             for spec in plan.done.specs:
-                _check(self._client, spec)
+                _check(self._client, spec, self._sign_key)
             self._out.note(f"{project.path}: building an image ({plan.platform})")
             self._builder.build(command)
             self._out.note(f"{project.path}: pushing {plan.tag}")
@@ -350,13 +357,13 @@ class _Deployment:
 
         assert self._client is not None, "a dry run registers nothing"
         pinned = msgspec.structs.replace(spec, image=image, dag_version=self._dag_version)
-        answer = self._client.post_bytes(self._route, dag_spec.encode_canonical(pinned))
+        answer = register(self._client, self._out, self._route, dag_spec.encode_canonical(pinned), self._sign_key)
         missing = note_missing(self._out, answer)
         for warning in warnings_of(answer):
             self._out.note(warning)
         facts = {"version": answer["version_number"], "new": answer["created"], "missing_connections": missing}
         facts["warnings"] = list(answer.get("warnings", ()))
-        facts["canary"] = answer.get("canary")
+        facts |= {"canary": answer.get("canary"), "signed_by": answer.get("signed_by")}
         if self._route != ROUTE and facts["canary"] is None:
             self._out.note(f"{spec.dag_id}: no canary: its first version, or the one that is current already")
         return self._row(spec, image=image, **facts)
@@ -365,7 +372,7 @@ class _Deployment:
         return {"dag_id": spec.dag_id, **facts, "connections": connections_in(spec)}
 
 
-def _check(client: Client, spec: DagSpec) -> None:
+def _check(client: Client, spec: DagSpec, sign_key: Ed25519PrivateKey | None) -> None:
     """Raises `CommandFailed` for what the server would refuse after minutes of building."""
     from leoflowd.contract import dag_spec
 
@@ -376,6 +383,7 @@ def _check(client: Client, spec: DagSpec) -> None:
             f"{client.login.server} runs the projects of its workspace and no images: put the folder of {spec.dag_id} "
             "into that workspace, or deploy to a cluster. Nothing was built",
         )
+    check_key(answer.get("signatures"), sign_key, client.login.server)
 
 
 def _refuse_unused(config: ProjectConfig) -> None:
@@ -525,7 +533,8 @@ def _print(out: Output, done: Sequence[dict[str, Any]], runs: Sequence[dict[str,
         else:
             new = "" if each["new"] else " (as it was)"
             share = f", canary of {each['canary']['share']} % of the new runs" if each["canary"] else ""
-            echo(f"{each['dag_id']}: version {each['version']}{new}{share}, {each['image']}")
+            signed = f", signed by {each['signed_by']}" if each["signed_by"] else ""
+            echo(f"{each['dag_id']}: version {each['version']}{new}{share}, {each['image']}{signed}")
         if each["connections"]:
             echo(f"{each['dag_id']}: needs the connections {', '.join(each['connections'])}")
     for run in runs:

@@ -13,11 +13,14 @@ from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.local_compile import SOURCES, Compiler, data_dir_option, python_option
 from leoflowd.cli.options import server_command
 from leoflowd.cli.output import Output
+from leoflowd.cli.signing import register, sign_key_option
 from leoflowd.cli.variable_sources import loadable_of_file, variables_option
 from leoflowd.contract import dag_spec
 from leoflowd.contract.errors import Invalid
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from leoflowd.cli.client import Client
 
 ROUTE = "/api/v2/leoflow/dags"
@@ -30,6 +33,7 @@ CHECK = f"{ROUTE}/check"
 @python_option
 @data_dir_option
 @variables_option
+@sign_key_option
 @server_command
 def push(
     client: Client,
@@ -39,12 +43,13 @@ def push(
     python: Path | None,
     data_dir: Path,
     variables: Path | None,
+    sign_key: Ed25519PrivateKey | None,
 ) -> None:
     """Register the artifact FILE, or the DAGs of a project, a DAG file or a folder of them."""
     is_code = path.is_dir() or path.suffix in SOURCES
     compiler = Compiler(out, python, data_dir, loadable_of_file(variables))
     artifacts = _compiled(compiler, out, path, dag_id) if is_code else [_read(path)]
-    answers: list[Any] = [client.post_bytes(ROUTE, artifact) for artifact in artifacts]
+    answers: list[Any] = [register(client, out, ROUTE, artifact, sign_key) for artifact in artifacts]
     for answer in answers:
         note_missing(out, answer)
         for warning in warnings_of(answer):

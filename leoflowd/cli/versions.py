@@ -104,10 +104,17 @@ def versions(client: Client, out: Output, dag_id: str) -> None:
     """List the versions of DAG_ID, newest first: which is current, which is a canary, and how its runs ended."""
     rows = client.get(f"{_path(dag_id)}/versions")["versions"]
     cells = [
-        (row["version_number"], row["created_at"][:16].replace("T", " "), _standing(row), row["label"], row["image"])
+        (
+            row["version_number"],
+            row["created_at"][:16].replace("T", " "),
+            _standing(row),
+            row["label"],
+            row["image"],
+            row.get("signed_by"),  # an older server does not say
+        )
         for row in rows
     ]
-    headers = ("version", "created (UTC)", "standing", "label", "image")
+    headers = ("version", "created (UTC)", "standing", "label", "image", "signed by")
     out.show({"dag_id": dag_id, "versions": rows}, lambda: out.table(headers, cells))
 
 

@@ -21,10 +21,10 @@ LISTING = Listing(
         "state": Column("r.state", "text"),
         "hostname": Column("r.name", "text"),
         "job_type": Column("'SchedulerJob'::text", "text"),
+        "start_date": Column("r.started_at", "timestamptz", nullable=True),
         "end_date": Column("CASE WHEN r.state = 'failed' THEN r.heard_at END", "timestamptz", nullable=True),
         # what no daemon has
         **dict.fromkeys(("dag_id", "executor_class", "unixname"), Column("NULL::text", "text", nullable=True)),
-        "start_date": Column("NULL::timestamptz", "timestamptz", nullable=True),
     },
 )
 

@@ -22,7 +22,7 @@ from leoflowd.store.rollback import roll_back
 
 
 async def register_canary(
-    conn: Connection, spec: DagSpec, terms: CanaryTerms, *, by: str, now: datetime
+    conn: Connection, spec: DagSpec, terms: CanaryTerms, *, by: str, now: datetime, signed_by: str | None = None
 ) -> Registered | None:
     """This artifact gets its share of the new runs; what is current stays, with its schedule.
 
@@ -37,7 +37,7 @@ async def register_canary(
     if current.digest == prepared.digest:
         return None
     _refuse_new_outlets(current.spec, spec)
-    registered = await insert_version(conn, spec, prepared, now)
+    registered = await insert_version(conn, spec, prepared, now, signed_by)
     await canaries.start(conn, spec.dag_id, registered.version_id, terms, by=by, now=now)
     return registered
 

@@ -122,6 +122,7 @@ async def register_dag(
     bundle_name: str = "workspace",
     parse_duration_s: float | None = None,
     paused_at_creation: bool = False,
+    signed_by: str | None = None,
 ) -> Registered:
     """Make this artifact the current version of its DAG. Equal digest = same version, also when it is an old one.
 
@@ -135,14 +136,19 @@ async def register_dag(
     await conn.execute(_SQL.forget_deletions, {"dag_ids": [spec.dag_id]})
     await conn.execute(_SQL.insert_dag, {"dag_id": spec.dag_id, "paused": paused, "now": now})
     await conn.execute(_SQL.lock_dag, {"dag_id": spec.dag_id})
-    registered = await insert_version(conn, spec, prepared, now)
+    registered = await insert_version(conn, spec, prepared, now, signed_by)
     where = Whereabouts(fileloc, relative_fileloc, bundle_name, parse_duration_s)
     await make_current(conn, registered.version_id, spec, prepared, where, now)
     return registered
 
 
-async def insert_version(conn: Connection, spec: DagSpec, prepared: Prepared, now: datetime) -> Registered:
-    """The version of this artifact, new or known; what is current stays. The caller has locked the dag row."""
+async def insert_version(
+    conn: Connection, spec: DagSpec, prepared: Prepared, now: datetime, signed_by: str | None = None
+) -> Registered:
+    """The version of this artifact, new or known; what is current stays. The caller has locked the dag row.
+
+    `signed_by`: whose signature of it was checked; a known version keeps the last one.
+    """
     digest = prepared.digest
     known = await fetch_one(conn, _SQL.fetch_version_by_digest, _KnownVersion, dag_id=spec.dag_id, digest=digest)
     if known is None:
@@ -157,10 +163,13 @@ async def insert_version(conn: Connection, spec: DagSpec, prepared: Prepared, no
             source=spec.source,
             bundle_digest=spec.bundle_digest,
             label=spec.dag_version,
+            signed_by=signed_by,
             now=now,
         )
     else:
         version_id, number = known.id, known.version_number
+        if signed_by is not None:
+            await conn.execute(_SQL.update_signer, {"id": version_id, "signed_by": signed_by})
         if isinstance(spec.timetable, CustomTimetable):
             timetable = msgspec.json.encode(spec.timetable).decode()
             await conn.execute(_SQL.update_look_ahead, {"id": version_id, "timetable": timetable})
@@ -275,6 +284,11 @@ async def fetch_version_by_id(conn: Connection, version_id: uuid.UUID) -> Versio
     if raw is None:
         raise NotFound(f"no DAG version {version_id}; its DAG was deleted")
     return await _remembered(raw)
+
+
+async def fetch_signer(conn: Connection, version_id: uuid.UUID) -> str | None:
+    """Whose signature of this version was checked; None: nobody's."""
+    return await fetch_value(conn, _SQL.fetch_signer, id=version_id)
 
 
 async def _remembered(raw: _RawVersion) -> VersionRow:

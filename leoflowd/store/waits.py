@@ -38,7 +38,8 @@ class FiredWait(msgspec.Struct, frozen=True):
 
 
 class ArmRow(msgspec.Struct, frozen=True):
-    """A current wait as the pool arms it; `probe` and `terms` are JSON text, equal texts being equal."""
+    """A current wait as the pool arms it; `probe` and `terms` are JSON text, equal texts being equal. Moments are
+    seconds since the epoch: there may be a million of these."""
 
     id: UUID
     dag_run_id: int
@@ -47,8 +48,9 @@ class ArmRow(msgspec.Struct, frozen=True):
     key: str
     probe: str
     terms: str
-    registered_at: datetime
-    deadline_at: datetime | None
+    registered_at: float
+    deadline_at: float
+    """Infinity for never."""
 
 
 async def upsert_waits(conn: Connection, writes: Sequence[WaitWrite]) -> None:

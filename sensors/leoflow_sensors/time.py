@@ -7,6 +7,7 @@ and the moment at which the wait was registered. Arguments that make no sense ar
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -34,6 +35,7 @@ def due_at_moment(spec: TimeSpec, _registered_at: datetime) -> datetime:
     return _moment_of(spec)
 
 
+@lru_cache(maxsize=10_000)  # a day's sensors wait for the same few moments
 def _moment_of(spec: TimeSpec) -> datetime:
     try:
         return parse_moment(spec.moment) + timedelta(seconds=spec.plus_s)

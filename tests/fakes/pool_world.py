@@ -5,6 +5,7 @@ The wall clock is Trio's clock plus an offset that a test may step, so that one 
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -145,8 +146,8 @@ class Table:
                 key=wait.key,
                 probe=msgspec.json.encode(wait.spec.probe).decode(),
                 terms=msgspec.json.encode(wait.spec.terms).decode(),
-                registered_at=wait.registered_at,
-                deadline_at=wait.deadline_at,
+                registered_at=wait.registered_at.timestamp(),
+                deadline_at=math.inf if wait.deadline_at is None else wait.deadline_at.timestamp(),
             )
 
     async def list_to_arm(self, ids: IdRange, *, limit: int) -> ArmPage:

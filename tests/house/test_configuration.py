@@ -47,6 +47,11 @@ def test_lite_refuses_a_port_that_is_none(tmp_path: Path) -> None:
         lite_config(LiteConfig(workspace=tmp_path, data_dir=tmp_path, port=0))
 
 
+def test_lite_does_not_promise_to_check_signatures(tmp_path: Path) -> None:
+    with pytest.raises(ConfigRefused, match="LEOFLOW_ADMISSION_"):
+        lite_config(LiteConfig(workspace=tmp_path, data_dir=tmp_path), {"LEOFLOW_ADMISSION_REQUIRE_SIGNED": "true"})
+
+
 def test_lite_reads_where_it_may_connect_to_from_the_environment(tmp_path: Path) -> None:
     environment = {"LEOFLOW_EGRESS_ALLOW": "127.0.0.1", "LEOFLOW_INLINE_WORKERS": "3", "LEOFLOW_API_PORT": "1"}
     config = lite_config(LiteConfig(workspace=tmp_path, data_dir=tmp_path), environment)

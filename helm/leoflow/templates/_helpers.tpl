@@ -140,6 +140,9 @@ capabilities: {drop: [ALL]}
 {{- if and .Values.oidc.issuer (not .Values.oidc.groupRoles) (not .Values.oidc.defaultRole) -}}
 {{- fail "nobody could log in through oidc.issuer: set oidc.groupRoles or oidc.defaultRole" -}}
 {{- end -}}
+{{- if and .Values.admission.requireSigned (not .Values.admission.signers) -}}
+{{- fail "admission.requireSigned is set: name the keys that sign in admission.signers, or no version could be registered" -}}
+{{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts is empty: name the hosts" -}}
 {{- end -}}

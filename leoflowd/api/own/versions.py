@@ -19,6 +19,7 @@ from leoflowd.core.version_diff import diff_versions
 from leoflowd.store import canaries, dags
 from leoflowd.store.canary_versions import promote
 from leoflowd.store.dags import VersionRow
+from leoflowd.store.database import Connection
 from leoflowd.store.rollback import roll_back
 
 blueprint = Blueprint("own_versions", __name__)
@@ -52,7 +53,7 @@ async def rollback(dag_id: str) -> Response:
     body = await read_body(RollbackBody)
     async with lane().transaction() as conn:
         version, was = await roll_back(conn, dag_id, body.version_number, context().now(), by=caller().username)
-        check_code_is_here(version.spec)
+        await _check_may_run(conn, version)
         numbers = {"version_number": version.version_number, "rolled_back_from": was}
         await record(conn, "rollback_dag", dag_id, extra=numbers)
     return json_answer({"dag_id": dag_id, **numbers})
@@ -73,7 +74,7 @@ async def promote_canary(dag_id: str) -> Response:
     """All new runs are of the canary from now on. Without a body."""
     async with lane().transaction() as conn:
         version, was = await promote(conn, dag_id, context().now(), by=caller().username)
-        check_code_is_here(version.spec)
+        await _check_may_run(conn, version)
         numbers = {"version_number": version.version_number, "promoted_over": was}
         await record(conn, "promote_dag", dag_id, extra=numbers)
     return json_answer({"dag_id": dag_id, **numbers})
@@ -93,6 +94,12 @@ def check_code_is_here(spec: DagSpec) -> None:
             "Lite runs the projects of its workspace, so put the project's folder there; an artifact alone can be "
             "pushed to bring back a version that was there before"
         )
+
+
+async def _check_may_run(conn: Connection, version: VersionRow) -> None:
+    """Raises `Conflict`, `NotAllowed`."""
+    check_code_is_here(version.spec)
+    context().admission.check(version.dag_id, await dags.fetch_signer(conn, version.id))
 
 
 def _with_source(version: VersionRow) -> DagSpec:

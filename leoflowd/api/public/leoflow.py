@@ -7,12 +7,12 @@ from functools import partial
 
 import msgspec
 import trio
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 
 from leoflowd.api import auth
 from leoflowd.api.answers import json_answer
 from leoflowd.api.audit import record
-from leoflowd.api.bodies import ARTIFACT_MAX_BYTES, ARTIFACT_WITHIN_S, read_body
+from leoflowd.api.bodies import ARTIFACT_MAX_BYTES, ARTIFACT_WITHIN_S, raw_body, read_body
 from leoflowd.api.context import context, lane
 from leoflowd.api.live import followed
 from leoflowd.api.own.versions import check_code_is_here, is_code_here
@@ -21,6 +21,7 @@ from leoflowd.api.public import task_instances
 from leoflowd.contract.dag_spec import SCHEMA_VERSION, DagSpec
 from leoflowd.contract.errors import Conflict, Invalid, NotFound
 from leoflowd.contract.named_connections import connections_in
+from leoflowd.contract.signatures import HEADER
 from leoflowd.core.canary import CanaryTerms
 from leoflowd.core.explain import explain_try
 from leoflowd.core.explain_dag import explain_dag
@@ -48,21 +49,28 @@ async def register() -> Response:
     them failed when `after` of them ended. A DAG that is new has nothing to compare it with: it becomes current.
     `missing_connections` are those that this artifact names and nobody added; its tasks could ask for each of them, so
     its author learns nothing here that they would not tell.
-    `warnings` says which of its pools do not exist.
+    `warnings` says which of its pools do not exist, `signed_by` whose signature was checked (`Leoflow-Signature`).
     """
     terms = _canary_terms(Query())
     spec = await _read_artifact()
+    signed_by = await _signer_of(spec)
     check_code_is_here(spec)
     by, now = auth.caller().username, context().now()
     async with lane().transaction() as conn:
-        registered = None if terms is None else await register_canary(conn, spec, terms, by=by, now=now)
+        registered = (
+            None if terms is None else await register_canary(conn, spec, terms, by=by, now=now, signed_by=signed_by)
+        )
         is_canary = registered is not None
         if registered is None:
-            registered = await _registered(conn, spec, now)
+            registered = await _registered(conn, spec, now, signed_by)
             because = f"{by} deployed version {registered.version_number}"
             await canaries.end(conn, spec.dag_id, because=because, now=now)
         warnings = await list_missing_pools(conn, dag_id=spec.dag_id, version_id=registered.version_id)
-        facts = {"version_number": registered.version_number, "canary": terms if is_canary else None}
+        facts = {
+            "version_number": registered.version_number,
+            "canary": terms if is_canary else None,
+            "signed_by": signed_by,
+        }
         await record(conn, "register_dag", spec.dag_id, extra=facts)
         named = await off_loop(lambda: connections_in(spec), size=size_of(spec))
         missing = await list_missing_connections(conn, named)
@@ -74,6 +82,7 @@ async def register() -> Response:
             "version_number": registered.version_number,
             "created": registered.created,
             "missing_connections": missing,
+            "signed_by": signed_by,
             "warnings": warnings,
         },
         201 if registered.created else 200,
@@ -83,7 +92,8 @@ async def register() -> Response:
 @blueprint.post("/api/v2/leoflow/dags/check")
 async def check() -> Response:
     """What registering this `dag.json` would answer, `created` and `warnings`, or why it would be refused; the code
-    need not be here yet, and `code_is_here` says whether it is. Nothing is kept."""
+    need not be here yet, and `code_is_here` says whether it is. `signatures` are `required`, `checked` or `ignored`
+    here; this one is not asked for, since the image is not pinned yet. Nothing is kept."""
     spec = await _read_artifact()
     async with lane().connection() as conn, conn.transaction(force_rollback=True):
         registered = await _registered(conn, spec, context().now())
@@ -93,6 +103,7 @@ async def check() -> Response:
             "dag_id": spec.dag_id,
             "created": registered.created,
             "code_is_here": is_code_here(spec),
+            "signatures": context().admission.word,
             "warnings": warnings,
         }
     )
@@ -106,7 +117,13 @@ async def _read_artifact() -> DagSpec:
     return spec
 
 
-async def _registered(conn: Connection, spec: DagSpec, now: datetime) -> Registered:
+async def _signer_of(spec: DagSpec) -> str | None:
+    """Of the artifact that was just read. Raises `NotAllowed`."""
+    artifact = await raw_body(ARTIFACT_MAX_BYTES)
+    return context().admission.signer_of(spec.dag_id, artifact, request.headers.get(HEADER))
+
+
+async def _registered(conn: Connection, spec: DagSpec, now: datetime, signed_by: str | None = None) -> Registered:
     """Raises `Invalid`."""
     return await register_dag(
         conn,
@@ -116,6 +133,7 @@ async def _registered(conn: Connection, spec: DagSpec, now: datetime) -> Registe
         relative_fileloc=spec.source_path,
         bundle_name=PUSHED,
         paused_at_creation=context().paused_at_creation,
+        signed_by=signed_by,
     )
 
 

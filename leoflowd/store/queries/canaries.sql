@@ -43,7 +43,7 @@ WHERE c.dag_id = %(dag_id)s AND c.ended_at IS NULL AND d.dag_id = c.dag_id
   AND d.current_version_id IS DISTINCT FROM %(version_id)s;
 
 -- name: list_versions (newest first, with the last canary of each; unique index on (dag_id, version_number))
-SELECT v.version_number, nullif(v.label, '') AS label, v.spec ->> 'image' AS image, v.created_at,
+SELECT v.version_number, nullif(v.label, '') AS label, v.spec ->> 'image' AS image, v.signed_by, v.created_at,
        v.id = d.current_version_id AS is_current, to_jsonb(c) AS canary
 FROM dag d JOIN dag_version v ON v.dag_id = d.dag_id
 LEFT JOIN LATERAL (

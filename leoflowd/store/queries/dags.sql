@@ -21,11 +21,17 @@ SELECT v.id, v.dag_id, v.version_number, v.digest, v.spec::text, v.source, v.bun
 FROM dag d JOIN dag_version v ON v.id = d.current_version_id WHERE d.dag_id = %(dag_id)s;
 
 -- name: insert_version (the caller holds the lock of the dag row; returns the version's number)
-INSERT INTO dag_version (id, dag_id, version_number, digest, spec, source, bundle_digest, label, created_at)
+INSERT INTO dag_version (id, dag_id, version_number, digest, spec, source, bundle_digest, label, signed_by, created_at)
 SELECT %(id)s, %(dag_id)s, coalesce(max(version_number), 0) + 1, %(digest)s, %(spec)s::jsonb, %(source)s, %(bundle_digest)s,
-       %(label)s, %(now)s
+       %(label)s, %(signed_by)s, %(now)s
 FROM dag_version WHERE dag_id = %(dag_id)s
 RETURNING version_number;
+
+-- name: fetch_signer
+SELECT signed_by FROM dag_version WHERE id = %(id)s;
+
+-- name: update_signer (the caller holds the lock of the dag row)
+UPDATE dag_version SET signed_by = %(signed_by)s WHERE id = %(id)s;
 
 -- name: update_look_ahead (of a custom timetable: the one part of a version that is no part of its digest and counts;
 -- the caller holds the lock of the dag row)

@@ -1,5 +1,6 @@
 -- name: beat
-INSERT INTO replica (id, name, heard_at, tries, agents) VALUES (%(id)s, %(name)s, %(now)s, %(tries)s::uuid[], %(agents)s)
+INSERT INTO replica (id, name, started_at, heard_at, tries, agents)
+VALUES (%(id)s, %(name)s, %(now)s, %(now)s, %(tries)s::uuid[], %(agents)s)
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, beat = replica.beat + 1, heard_at = excluded.heard_at,
     tries = excluded.tries, agents = excluded.agents;
 

@@ -29,14 +29,18 @@ WITH page AS MATERIALIZED (
     SELECT id, dag_run_id, dag_id, status, kind, key, probe, terms, registered_at, deadline_at FROM wait
     WHERE id > %(after)s::uuid AND id <= %(upto)s::uuid ORDER BY id LIMIT %(limit)s
 )
-SELECT w.id, w.dag_run_id, w.dag_id, w.kind, w.key, w.probe::text AS probe, w.terms::text AS terms, w.registered_at, w.deadline_at,
+SELECT w.id, w.dag_run_id, w.dag_id, w.kind, w.key, w.probe::text AS probe, w.terms::text AS terms,
+    extract(epoch FROM w.registered_at)::float8 AS registered_at,
+    coalesce(extract(epoch FROM w.deadline_at)::float8, 'infinity') AS deadline_at,
     w.status = 'waiting' AND coalesce(t.state IN ('deferred', 'up_for_reschedule'), false) AND NOT d.is_paused AS is_current
 FROM page w JOIN dag d ON d.dag_id = w.dag_id
 LEFT JOIN LATERAL (SELECT i.state FROM task_instance i WHERE i.id = w.id LIMIT 1) t ON true
 ORDER BY w.id;
 
 -- name: list_waits_of_dag (the DAG was unpaused or registered; partial index wait_of_dag)
-SELECT w.id, w.dag_run_id, w.dag_id, w.kind, w.key, w.probe::text AS probe, w.terms::text AS terms, w.registered_at, w.deadline_at
+SELECT w.id, w.dag_run_id, w.dag_id, w.kind, w.key, w.probe::text AS probe, w.terms::text AS terms,
+    extract(epoch FROM w.registered_at)::float8 AS registered_at,
+    coalesce(extract(epoch FROM w.deadline_at)::float8, 'infinity') AS deadline_at
 FROM wait w
 JOIN task_instance t ON t.id = w.id AND t.state IN ('deferred', 'up_for_reschedule')
 JOIN dag d ON d.dag_id = w.dag_id AND NOT d.is_paused
@@ -44,7 +48,9 @@ WHERE w.status = 'waiting' AND w.dag_id = %(dag_id)s
 ORDER BY w.id;
 
 -- name: list_waits_of_run (the scheduler of another daemon has begun some; primary key)
-SELECT w.id, w.dag_run_id, w.dag_id, w.kind, w.key, w.probe::text AS probe, w.terms::text AS terms, w.registered_at, w.deadline_at
+SELECT w.id, w.dag_run_id, w.dag_id, w.kind, w.key, w.probe::text AS probe, w.terms::text AS terms,
+    extract(epoch FROM w.registered_at)::float8 AS registered_at,
+    coalesce(extract(epoch FROM w.deadline_at)::float8, 'infinity') AS deadline_at
 FROM wait w
 JOIN task_instance t ON t.id = w.id AND t.state IN ('deferred', 'up_for_reschedule')
 JOIN dag d ON d.dag_id = w.dag_id AND NOT d.is_paused
@@ -67,7 +73,9 @@ LEFT JOIN LATERAL (SELECT i.state FROM task_instance i WHERE i.id = w.id LIMIT 1
 ORDER BY w.id;
 
 -- name: list_waits_by_ids (what the sweep found and the pool does not know)
-SELECT w.id, w.dag_run_id, w.dag_id, w.kind, w.key, w.probe::text AS probe, w.terms::text AS terms, w.registered_at, w.deadline_at
+SELECT w.id, w.dag_run_id, w.dag_id, w.kind, w.key, w.probe::text AS probe, w.terms::text AS terms,
+    extract(epoch FROM w.registered_at)::float8 AS registered_at,
+    coalesce(extract(epoch FROM w.deadline_at)::float8, 'infinity') AS deadline_at
 FROM wait w WHERE w.id = ANY (%(ids)s::uuid[]);
 
 -- name: list_resumes (dispatch of tries that go on; primary key)

@@ -86,18 +86,20 @@ async def test_only_an_admin_sees_settings(clients: dict[str, Client]) -> None:
 async def test_each_daemon_is_a_job_that_fails_when_it_falls_silent(seeded: Client, api_context: ApiContext) -> None:
     async with api_context.db.api.transaction() as conn:
         await beat(conn, replica="a", name="one:1", tries=(), agents=0, now=START)
-        await beat(conn, replica="b", name="two:2", tries=(), agents=0, now=START - timedelta(minutes=5))
+        for age in (timedelta(hours=1), timedelta(minutes=5)):
+            await beat(conn, replica="b", name="two:2", tries=(), agents=0, now=START - age)
     jobs = (await seeded.get("/api/v2/jobs?order_by=hostname"))["jobs"]
-    assert [(job["hostname"], job["state"], job["end_date"]) for job in jobs] == [
-        ("one:1", "running", None),
-        ("two:2", "failed", "2026-11-21T02:55:00Z"),
+    assert [(job["hostname"], job["state"], job["start_date"], job["end_date"]) for job in jobs] == [
+        ("one:1", "running", "2026-11-21T03:00:00Z", None),
+        ("two:2", "failed", "2026-11-21T02:00:00Z", "2026-11-21T02:55:00Z"),
     ]
     for query, names in (
         ("is_alive=true", ["one:1"]),
         ("job_state=failed", ["two:2"]),
         ("hostname=one:1", ["one:1"]),
         ("job_type=TriggererJob", []),
-        ("start_date_gte=2020-01-01T00:00:00Z", []),
+        ("start_date_gte=2026-11-21T03:00:00Z", ["one:1"]),
+        ("start_date_lt=2026-11-21T03:00:00Z", ["two:2"]),
         ("end_date_lt=2026-11-21T03:00:00Z", ["two:2"]),
     ):
         assert [job["hostname"] for job in (await seeded.get(f"/api/v2/jobs?{query}"))["jobs"]] == names, query

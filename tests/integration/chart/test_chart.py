@@ -20,6 +20,7 @@ from leoflowd import telemetry
 from leoflowd.api.identity_provider import IdentityProvider
 from leoflowd.api.own.metrics import LANE_READINGS, POOL_READINGS, READINGS
 from leoflowd.config import SECTIONS, Role, from_environment
+from leoflowd.contract.signatures import read_signers
 from leoflowd.core.delays import BOUNDS_S
 from leoflowd.kube.pod_spec import INSTALLATION
 from tests.conftest import REPOSITORY
@@ -43,6 +44,7 @@ OIDC: dict[str, Any] = {
     "groupTeams": {"sales": ["sales"]},
     "passwords": "admins",
 }
+SIGNER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop ci@example.com"
 EVERYTHING: dict[str, Any] = {
     "roles": SPLIT,
     "image": {"digest": "sha256:" + "0" * 64, "pullSecrets": ["registry"]},
@@ -57,6 +59,7 @@ EVERYTHING: dict[str, Any] = {
     "logs": {"envFrom": [{"secretRef": {"name": "s3"}}]},
     "settings": {"LEOFLOW_EGRESS_ALLOW": "10.0.0.0/8", "LEOFLOW_POOL_WORKERS": 128},
     "oidc": OIDC,
+    "admission": {"signers": [SIGNER], "requireSigned": True},
     "extraEnv": [{"name": "TZ", "value": "UTC"}],
     "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
     "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
@@ -109,6 +112,7 @@ def test_every_object_is_valid(rendered: Rendered, variant: str, release: str) -
         ({"ingress": {"enabled": True}}, "ingress.hosts is empty"),
         ({"oidc": OIDC | {"clientId": ""}}, "set oidc.publicUrl and oidc.clientId"),
         ({"oidc": OIDC | {"groupRoles": {}}}, "nobody could log in"),
+        ({"admission": {"requireSigned": True}}, "name the keys that sign in admission.signers"),
         ({"gateway": {"enabled": True}}, "gateway.parentRefs is empty"),
         ({"agents": {"tls": {"mode": "certManager", "caConfigMap": "x"}}}, "issuerRef is empty"),
     ],
@@ -129,6 +133,7 @@ def test_what_is_missing_is_said_before_anything_is_made(rendered: Rendered, val
         {"image": {"digest": "latest"}},
         {"oidc": {"issuer": "http://id.example"}},
         {"oidc": {"passwords": "some"}},
+        {"admission": {"signers": ["ssh-rsa AAAA ci"]}},
     ],
 )
 def test_a_value_that_the_chart_does_not_know_is_refused(chart: helm_python.Chart, values: Any) -> None:
@@ -175,6 +180,13 @@ def test_the_provider_of_logins_is_what_the_daemon_accepts_and_its_secret_a_file
     assert volume["secret"] == {"secretName": "id", "items": [{"key": "clientSecret", "path": "secret"}]}
     (mount,) = (each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "oidc")
     assert str(file) == f"{mount['mountPath']}/secret"
+
+
+def test_keys_that_sign_versions_are_what_the_daemon_accepts(rendered: Rendered) -> None:
+    objects = rendered(admission={"signers": [SIGNER], "requireSigned": True})
+    admission = from_environment(one(objects, "ConfigMap", "leo-leoflow")["data"]).admission
+    assert admission.require_signed
+    assert [signer.name for signer in read_signers(admission.signers)] == ["ci@example.com"]
 
 
 def test_secrets_stand_in_secrets_only(rendered: Rendered) -> None:
@@ -271,6 +283,7 @@ MODES = {
     "agents.tls.mode": "none", "service.type": "NodePort", "image.pullPolicy": "Always",
     "image.digest": "sha256:" + "1" * 64, "database.url": "postgresql://other", "redis.url": "redis://other",
     "oidc.issuer": "https://other", "oidc.publicUrl": "https://other", "oidc.passwords": "none",
+    "admission.signers": [SIGNER.replace("ci", "other")],
     "oidc.groupRoles": {"other": ["x"]}, "oidc.groupTeams": {"other": ["x"]},
     "logs.url": "gs://other", "secrets.keys": "1:b3RoZXI=", "settings": {"LEOFLOW_OTHER": "x"},
     "metrics.rules.scheduleLagSeconds": 30, "metrics.rules.scheduleObjective": 0.999,

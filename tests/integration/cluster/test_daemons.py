@@ -14,7 +14,16 @@ import pytest
 import trio
 
 from leoflowd import daemon
-from leoflowd.config import AgentsConfig, ApiConfig, Config, ConfigRefused, KubernetesConfig, Role, SchedulerConfig
+from leoflowd.config import (
+    AdmissionConfig,
+    AgentsConfig,
+    ApiConfig,
+    Config,
+    ConfigRefused,
+    KubernetesConfig,
+    Role,
+    SchedulerConfig,
+)
 from leoflowd.contract.agent_messages import Outcome, OutcomeKind
 from leoflowd.contract.dag_spec import DagSpec, TaskSpec
 from leoflowd.contract.termination import Termination, termination_text
@@ -238,6 +247,20 @@ async def test_a_door_that_would_tell_tokens_to_everybody_is_refused(
 ) -> None:
     with pytest.RaisesGroup(pytest.RaisesExc(ConfigRefused, match=named), flatten_subgroups=True):
         await daemon.run(world.config(Role.ALL, agents=agents), lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("admission", "named"),
+    [
+        (AdmissionConfig(require_signed=True), "LEOFLOW_ADMISSION_SIGNERS names no key"),
+        (AdmissionConfig(signers=("ssh-rsa AAAA ci",)), "LEOFLOW_ADMISSION_SIGNERS: 'ssh-rsa AAAA ci'"),
+    ],
+)
+async def test_keys_that_nobody_could_sign_with_are_refused(
+    world: World, admission: AdmissionConfig, named: str
+) -> None:
+    with pytest.RaisesGroup(pytest.RaisesExc(ConfigRefused, match=named), flatten_subgroups=True):
+        await daemon.run(world.config(Role.ALL, admission=admission), lambda _: None)
 
 
 async def test_the_first_start_needs_a_password(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import groupby
 
 import pytest
 import trio
@@ -75,6 +76,24 @@ async def test_thousands_due_at_one_moment_go_out_in_batches_a_few_at_a_time(
     assert w.ends.ids() == {str(wait.id) for wait in waits}
     assert max(w.ends.batches) == BATCH_MAX
     assert len(w.ends.ended) == 5000
+
+
+async def test_of_thousands_that_end_at_once_a_batch_has_whole_dag_runs(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """So that the scheduler decides on each of them once, and not once for each of its waits."""
+    w = PoolWorld()
+    async with w.pool() as pool:
+        waits = [w.timer(10, run=number % 50) for number in range(5000)]
+        w.register(pool, *waits)
+        w.ends.hold = trio.Event()
+        await trio.sleep(11)
+        w.ends.hold.set()
+        await trio.sleep(1)
+    run_of = {str(wait.id): wait.dag_run_id for wait in waits}
+    rest = [run_of[end.id] for end in w.ends.ended[IN_FLIGHT_MAX * BATCH_MAX :]]
+    assert len(rest) == 3000
+    assert len(list(groupby(rest))) == len(set(rest))
 
 
 async def test_the_next_batch_is_made_while_one_is_committed(autojump_clock: trio.testing.MockClock) -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from leoflowd.cli import init as init_module
 from leoflowd.cli.failures import ExitCode
 from leoflowd.contract import dag_spec
+from leoflowd.contract.signatures import HEADER, sign
 
 TWO_DAGS = """
 from airflow.sdk import DAG
@@ -285,6 +288,18 @@ def test_push_of_a_project_sends_its_canonical_artifact(leoflow, server, project
         assert leoflow("push", str(source), "-o", "json").document["dags"][0]["version_number"] == 3
     assert [request.read() for request in requests] == [(tmp_path / "dag.json").read_bytes()] * 2
     assert requests[0].url.path == "/api/v2/leoflow/dags"
+    assert HEADER not in requests[0].headers
+
+
+def test_push_signs_what_it_sends(leoflow, server, project: Path, tmp_path: Path, monkeypatch) -> None:
+    key = Ed25519PrivateKey.generate()
+    (tmp_path / "key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    monkeypatch.setenv("LEOFLOW_SIGN_KEY", str(tmp_path / "key"))
+    answer = {"dag_id": "hello", "version_number": 3, "created": True, "signed_by": "ci"}
+    requests = server(lambda _: httpx.Response(201, json=answer))
+    assert leoflow("push", str(project)).code == 0
+    (request,) = requests
+    assert request.headers[HEADER] == sign(key, request.content)
 
 
 def test_push_of_something_else_sends_nothing(leoflow, server, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from leoflowd.cli.failures import ExitCode
+from leoflowd.contract.signatures import DOMAIN, HEADER
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
@@ -87,6 +91,7 @@ class Server:
         self.registered: list[dict[str, Any]] = []
         self.triggered: list[str] = []
         self.warnings: list[str] = []
+        self.signed_by: str | None = None
         self.checked = httpx.Response(200, json={"created": True, "warnings": []})
         """Of servers before `code_is_here`."""
 
@@ -96,6 +101,7 @@ class Server:
             self.registered.append(json.loads(request.content))
             answer = {"dag_id": self.registered[-1]["dag_id"], "version_number": len(self.registered), "created": True}
             answer |= {"missing_connections": ["shop_api"], "warnings": self.warnings}
+            answer |= {"signed_by": self.signed_by}
             return httpx.Response(200, json=answer)
         if path == "/api/v2/leoflow/dags/check":
             return self.checked
@@ -144,6 +150,46 @@ def test_what_the_server_warns_of_is_told(leoflow, server, builders: Builders, t
     result = deploy(leoflow, project(tmp_path / "shop"), "-o", "json")
     assert result.document["deployed"][0]["warnings"] == known.warnings
     assert "shop: pool 'gpu' does not exist" in deploy(leoflow, project(tmp_path / "shop")).err
+
+
+def test_what_was_pinned_is_signed(leoflow, server, builders: Builders, tmp_path: Path) -> None:
+    key = Ed25519PrivateKey.generate()
+    (tmp_path / "key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    known = Server()
+    requests = server(known)
+    known.signed_by = "ci (SHA256:x)"
+    result = deploy(leoflow, project(tmp_path / "shop"), "--sign-key", str(tmp_path / "key"))
+    assert result.code == 0, result.err
+    assert f"shop@{DIGEST}, signed by ci (SHA256:x)" in result.out
+    (sent,) = (request for request in requests if request.url.path == "/api/v2/leoflow/dags")
+    signature = base64.b64decode(sent.headers[HEADER].split()[1])
+    key.public_key().verify(signature, DOMAIN + sent.content)
+    assert DIGEST.encode() in sent.content
+    known.signed_by = None
+    said = deploy(leoflow, tmp_path / "shop", "--sign-key", str(tmp_path / "key")).err
+    assert "checks no signatures" in said
+
+
+def test_a_key_that_the_server_will_want_is_missed_before_anything_is_built(
+    leoflow, server, builders: Builders, tmp_path: Path
+) -> None:
+    known = Server()
+    server(known)
+    known.checked = httpx.Response(200, json={"created": True, "warnings": [], "signatures": "required"})
+    result = deploy(leoflow, project(tmp_path / "shop"))
+    assert (result.code, builders.lines(), known.registered) == (ExitCode.NOT_ALLOWED, [], [])
+    assert "--sign-key" in result.err
+
+
+def test_a_key_that_is_none_is_refused_before_anything_is_built(
+    leoflow, server, builders: Builders, tmp_path: Path
+) -> None:
+    known = Server()
+    server(known)
+    (tmp_path / "key").write_text("hello")
+    for name in ("key", "missing", "."):
+        result = deploy(leoflow, project(tmp_path / "shop"), "--sign-key", str(tmp_path / name))
+        assert (result.code, builders.lines(), known.registered) == (ExitCode.USAGE, [], [])
 
 
 def test_docker_is_asked_for_the_digest_of_this_repository(leoflow, server, builders: Builders, tmp_path: Path) -> None:
