@@ -32,7 +32,7 @@ IN_WORKERS = $(if $(WORKERS),-n $(WORKERS) --dist loadfile --no-loadscope-reorde
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lite test crashes corpus oracle contract image image-daemon e2e-kube check $(CHECKS) bench load lock release smoke pin-migrations docs clean programs
+.PHONY: help setup setup-dev lite test crashes postgres-releases corpus oracle contract image image-daemon e2e-kube check $(CHECKS) bench load lock release smoke pin-migrations docs clean programs
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -51,6 +51,14 @@ test: setup-dev programs ## run all tests; ARGS="tests/unit -k word" for some, i
 
 crashes: setup-dev ## break every statement and hint of each journey once (ADR 34); ARGS="-k retry" for some
 	LEOFLOW_CRASHES=all $(VENV)/bin/python -m pytest tests/crashes -n $(shell expr $(CORES) + 1) $(ARGS)
+
+postgres-releases: setup-dev programs ## the tests that talk to a database on PostgreSQL 14 to 17; RELEASES="14", ARGS="tests/integration/store"
+	@set -e; for release in $(or $(RELEASES),14 15 16 17); do \
+	    package=$$($(VENV)/bin/python -m tests.postgres_releases $$release); \
+	    echo "PostgreSQL $$release"; \
+	    LEOFLOW_TEST_POSTGRES=$$package $(VENV)/bin/python -m pytest $(IN_WORKERS) \
+	        $(or $(ARGS),$(addprefix tests/,crashes conformance security) $(addprefix tests/integration/,api api_ui cheap_tasks cluster scheduler store)); \
+	done
 
 corpus: setup-dev ## compile other people's DAG files as they are, write docs/compatibility.md; ARGS="FOLDER" for a folder of your own
 	$(VENV)/bin/python -m tests.corpus $(ARGS)

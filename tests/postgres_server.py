@@ -3,11 +3,14 @@
 `tests/integration/conftest.py` runs it with the test run's process id as argument. It prints its conninfo when the
 database `leoflow_template`, migrated, is there to be cloned, and leaves nothing behind when that process is gone.
 
+`LEOFLOW_TEST_POSTGRES` names the programs of another release (`tests/postgres_releases.py`); else it is Lite's.
+
 Cloning costs a fifth of a second, emptying a clone a tenth of that: `pristine.again()` makes it what it was.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -23,6 +26,9 @@ from leoflowd.store.migrations import migrate
 from leoflowd.store.trio_connection import TrioConnection
 
 TEMPLATE = "leoflow_template"
+RELEASE = os.environ.get("LEOFLOW_TEST_POSTGRES")
+CLONED = f"TEMPLATE {TEMPLATE}" + ("" if RELEASE else " STRATEGY file_copy")
+"""How a database is made of it. Release 14 has no other strategy, and no word for it."""
 LIMITS = lane_limits(STORE)
 SCHEMA_NOW = """
 SELECT md5(string_agg(made, ',' ORDER BY made)) FROM (
@@ -89,7 +95,7 @@ def main(test_run: int) -> None:
 
 async def _serve(folder: Path, test_run: int) -> None:
     async with trio.open_nursery() as nursery:
-        server = postgres.EmbeddedPostgres(folder)
+        server = postgres.EmbeddedPostgres(folder, Path(RELEASE) if RELEASE else None)
         conninfo = await nursery.start(server.run)
         await _make_template(server.paths.admin_conninfo(), conninfo)
         print(conninfo, flush=True)
@@ -101,7 +107,10 @@ async def _make_template(admin_conninfo: str, conninfo: str) -> None:
     connection = await TrioConnection.open(admin_conninfo, LIMITS)
     await connection.execute(f"CREATE DATABASE {TEMPLATE} OWNER {postgres.DAEMON_ROLE}".encode())
     # Some tests write rows of one table without those that they refer to.
-    await connection.execute(f"GRANT SET ON PARAMETER session_replication_role TO {postgres.DAEMON_ROLE}".encode())
+    if connection.info.server_version < 150_000:  # which cannot grant that alone
+        await connection.execute(f"ALTER ROLE {postgres.DAEMON_ROLE} SUPERUSER".encode())
+    else:
+        await connection.execute(f"GRANT SET ON PARAMETER session_replication_role TO {postgres.DAEMON_ROLE}".encode())
     connection.pgconn.finish()
     connection = await TrioConnection.open(make_conninfo(conninfo, dbname=TEMPLATE), LIMITS)
     await migrate(connection)

@@ -19,9 +19,9 @@ from leoflowd import telemetry
 from leoflowd.cheap_tasks.records import Parked, WaitRecord
 from leoflowd.cheap_tasks.wait_table import WaitTable
 from leoflowd.contract.errors import StoreUnavailable
-from leoflowd.core.pool_shards import IdRange, ranges_of, shard_of
+from leoflowd.core.pool_shards import shard_of
 from leoflowd.store.hints import Hint
-from leoflowd.store.waits import ArmPage, ArmRow
+from leoflowd.store.waits import FIRST_PAGE, ArmPage, ArmRow, InstanceKey
 from leoflowd.supervision import backoff_s
 
 log = telemetry.get_logger(__name__)
@@ -99,12 +99,11 @@ class Arming:
 
     async def _read_pages(self, shards: Collection[int], send: trio.MemorySendChannel[ArmPage]) -> None:
         async with send:
-            for ids in ranges_of(shards):
-                rest: IdRange | None = ids
-                while rest is not None:
-                    page = await self._read(partial(self._table.list_to_arm, rest, limit=PAGE))
-                    await send.send(page)
-                    rest = None if page.next_after is None else IdRange(page.next_after, ids.upto)
+            after: InstanceKey | None = FIRST_PAGE
+            while after is not None:
+                page = await self._read(partial(self._table.list_to_arm, shards, after=after, limit=PAGE))
+                await send.send(page)
+                after = page.next_after
 
     async def release(self, shards: Collection[int]) -> None:
         """Another daemon watches them from now on: forgotten, without an end."""
@@ -216,13 +215,13 @@ class Arming:
     async def _sweep(self) -> None:
         """Every current id once: those unknown here are armed, those that no page had are dropped."""
         self._parked.sweep += 1
-        for ids in ranges_of(self._held):
-            rest: IdRange | None = ids
-            while rest is not None:
-                async with self._one_look():
-                    page = await self._read(partial(self._table.list_current_ids_page, rest, limit=PAGE))
-                    await self._mark(page.ids)
-                rest = None if page.next_after is None else IdRange(page.next_after, ids.upto)
+        after: InstanceKey | None = FIRST_PAGE
+        while after is not None and self._held:
+            async with self._one_look():
+                held = frozenset(self._held)
+                page = await self._read(partial(self._table.list_current_ids_page, held, after=after, limit=PAGE))
+                await self._mark(page.ids)
+            after = page.next_after
         for place, record in enumerate(tuple(self._parked.records.values())):
             if place % PAGE == 0:
                 await trio.lowlevel.checkpoint()

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Protocol
-from uuid import UUID
 
 import msgspec
 
@@ -52,21 +51,6 @@ class TriggerHosts(Protocol):
     def explain(self, wait_id: str) -> str: ...
 
 
-class _Asked(msgspec.Struct, frozen=True):
-    """A wait on its way into memory, from the scheduler or from the table."""
-
-    number: int
-    run: int
-    dag: str
-    kind: str
-    key: str
-    probe: ProbeSpec | str
-    terms: WaitTerms | str
-    registered_at: float
-    deadline_at: float
-    is_new: bool
-
-
 class Intake:
     """`replace` drops an older wait of the same try, `refused` ends one that makes no sense, `parked_until` hears when
     the clock has to look at a new one, `asked` of a question, which may be answered already."""
@@ -100,107 +84,90 @@ class Intake:
 
     def take_new(self, wait: NewWait) -> None:
         """Registered just now: a probe may come at once."""
-        self._take(
-            _Asked(
-                number=wait.id.int,
-                run=wait.dag_run_id,
-                dag=wait.dag_id,
-                kind=wait.spec.probe.kind,
-                key=wait.key,
-                probe=wait.spec.probe,
-                terms=wait.spec.terms,
-                registered_at=wait.registered_at.timestamp(),
-                deadline_at=_seconds(wait.deadline_at),
-                is_new=True,
-            )
+        row = ArmRow(
+            id=wait.id,
+            dag_run_id=wait.dag_run_id,
+            dag_id=wait.dag_id,
+            kind=wait.spec.probe.kind,
+            key=wait.key,
+            probe=msgspec.json.encode(wait.spec.probe).decode(),
+            terms=msgspec.json.encode(wait.spec.terms).decode(),
+            registered_at=wait.registered_at.timestamp(),
+            deadline_at=_seconds(wait.deadline_at),
         )
+        self._take(row, is_new=True)
 
     def take_row(self, row: ArmRow) -> None:
         """Found in the table: it comes back at its stable phase."""
-        self._take(
-            _Asked(
-                number=row.id.int,
-                run=row.dag_run_id,
-                dag=row.dag_id,
-                kind=row.kind,
-                key=row.key,
-                probe=row.probe,
-                terms=row.terms,
-                registered_at=row.registered_at,
-                deadline_at=row.deadline_at,
-                is_new=False,
-            )
-        )
+        self._take(row, is_new=False)
 
-    def _take(self, asked: _Asked) -> None:
+    def _take(self, row: ArmRow, *, is_new: bool) -> None:
         """Park it, unless it is known. The same try may wait a second time, under the same id: the later one counts."""
-        known = self._parked.records.get(asked.number)
+        known = self._parked.records.get(row.id.int)
         if known is not None:
-            if known.registered_at >= asked.registered_at:
+            if known.registered_at >= row.registered_at:
                 return
             self._replace(known)
 
         def refuse(error: Exception) -> None:
-            log.error("wait_refused", wait_id=str(UUID(int=asked.number)), kind=asked.kind, error=str(error))
-            self._refuse(asked, f"this {asked.kind} wait cannot be understood: {type(error).__name__}: {error}")
+            log.error("wait_refused", wait_id=str(row.id), kind=row.kind, error=str(error))
+            self._refuse(row, f"this {row.kind} wait cannot be understood: {type(error).__name__}: {error}")
 
-        kind = self._kinds.get(asked.kind)
+        kind = self._kinds.get(row.kind)
         # A third party's kind may raise anything about arguments that it does not like.
         with contained(refuse):
-            if asked.kind == TRIGGER_KIND:
-                self._take_trigger(asked)
-            elif asked.kind == HUMAN_KIND:
-                self._take_question(asked)
+            if row.kind == TRIGGER_KIND:
+                self._take_trigger(row)
+            elif row.kind == HUMAN_KIND:
+                self._take_question(row)
             elif kind is None:
-                self._refuse(asked, f"no sensor kind {asked.kind!r} is installed in this daemon; install its package")
+                self._refuse(row, f"no sensor kind {row.kind!r} is installed in this daemon; install its package")
             elif kind.due_at is not None:
-                self._take_timed(asked, kind, kind.due_at)
+                self._take_timed(row, kind, kind.due_at)
             else:
-                self._take_probed(asked, kind)
+                self._take_probed(row, kind, is_new=is_new)
 
-    def _take_trigger(self, asked: _Asked) -> None:
-        call = msgspec.convert(_probe(asked).arguments, TriggerCall)
-        record = self._park(asked, HostSource(), self._terms.of(None, asked.terms), asked.deadline_at)
+    def _take_trigger(self, row: ArmRow) -> None:
+        call = msgspec.convert(_probe(row.probe).arguments, TriggerCall)
+        record = self._park(row, HostSource(), self._terms.of(None, row.terms), row.deadline_at)
         self._trigger_hosts.start(record.wait_id, call)
 
-    def _take_question(self, asked: _Asked) -> None:
+    def _take_question(self, row: ArmRow) -> None:
         """Its row knows its deadline: the clock of the pool never looks at it."""
-        self._park(asked, HumanSource(), self._terms.of(None, asked.terms), math.inf)
+        self._park(row, HumanSource(), self._terms.of(None, row.terms), math.inf)
         self._somebody_asked()
 
     def _take_timed(
-        self, asked: _Asked, kind: SensorKind[Any, Any], due_at: Callable[[Any, datetime], datetime | None]
+        self, row: ArmRow, kind: SensorKind[Any, Any], due_at: Callable[[Any, datetime], datetime | None]
     ) -> None:
-        probe = asked.probe
-        spec = self._timed_spec(kind.name, probe if isinstance(probe, str) else msgspec.json.encode(probe).decode())
-        moment = _seconds(due_at(spec, datetime.fromtimestamp(asked.registered_at, UTC)))
+        spec = self._timed_spec(kind.name, row.probe)
+        moment = _seconds(due_at(spec, datetime.fromtimestamp(row.registered_at, UTC)))
         source = self._clock_sources[kind.name]
         # Strictly before the deadline means its moment; the deadline itself is one float object for both.
-        wake_at = min(asked.deadline_at, moment)
-        if moment == asked.deadline_at < math.inf:
+        wake_at = min(row.deadline_at, moment)
+        if moment == row.deadline_at < math.inf:
             wake_at = math.nextafter(moment, -math.inf)
-        self._park(asked, source, self._terms.of(kind, asked.terms), wake_at)
+        self._park(row, source, self._terms.of(kind, row.terms), wake_at)
 
     def _read_timed_spec(self, kind_name: str, probe: str) -> Any:
-        arguments = msgspec.json.decode(probe, type=ProbeSpec).arguments
-        return msgspec.convert(arguments, self._kinds[kind_name].spec)
+        return msgspec.convert(_probe(probe).arguments, self._kinds[kind_name].spec)
 
-    def _take_probed(self, asked: _Asked, kind: SensorKind[Any, Any]) -> None:
-        terms = self._terms.of(kind, asked.terms)
-        key = asked.key if kind.is_safe_to_share else f"{asked.key}:{asked.number}"
+    def _take_probed(self, row: ArmRow, kind: SensorKind[Any, Any], *, is_new: bool) -> None:
+        terms = self._terms.of(kind, row.terms)
+        key = row.key if kind.is_safe_to_share else f"{row.key}:{row.id.int}"
         group = self._schedule.groups.get(key)
         if group is None:
-            group = self._new_group(asked, kind, key)
-        record = self._park(asked, group, terms, asked.deadline_at)
-        self._schedule.join(group, record, is_new=asked.is_new)
+            group = self._new_group(row, kind, key)
+        record = self._park(row, group, terms, row.deadline_at)
+        self._schedule.join(group, record, is_new=is_new)
         if group.size == 1 and kind.watch is not None and group.end_watch is None:
             group.end_watch = self._subscribe(kind, kind.watch, group)
 
-    def _new_group(self, asked: _Asked, kind: SensorKind[Any, Any], key: str) -> ProbeGroup:
-        probe = _probe(asked)
+    def _new_group(self, row: ArmRow, kind: SensorKind[Any, Any], key: str) -> ProbeGroup:
+        probe = _probe(row.probe)
         spec = msgspec.convert(probe.arguments, kind.spec)
         shape = None if kind.batch_key is None or kind.poke_many is None else kind.batch_key(spec)
-        return ProbeGroup(key, kind, spec, probe.connection_id, asked.dag, shape)
+        return ProbeGroup(key, kind, spec, probe.connection_id, row.dag_id, shape)
 
     def _subscribe(
         self,
@@ -217,40 +184,38 @@ class Intake:
             return watch(group.spec, self._push, lambda: self._schedule.wake(group))
         return None
 
-    def _refuse(self, asked: _Asked, because: str) -> None:
-        terms = _readable_terms(asked.terms)
-        source = RefusedSource(asked.kind, because)
-        record = self._park(asked, source, Terms(terms, None), asked.deadline_at)
+    def _refuse(self, row: ArmRow, because: str) -> None:
+        terms = _readable_terms(row.terms)
+        source = RefusedSource(row.kind, because)
+        record = self._park(row, source, Terms(terms, None), row.deadline_at)
         self._refused(record, because)
 
-    def _park(self, asked: _Asked, source: Any, terms: Terms, wake_at: float) -> WaitRecord:
+    def _park(self, row: ArmRow, source: Any, terms: Terms, wake_at: float) -> WaitRecord:
         record = WaitRecord(
             wake_at=wake_at,
-            number=asked.number,
-            run=asked.run,
-            dag=asked.dag,
+            number=row.id.int,
+            run=row.dag_run_id,
+            dag=row.dag_id,
             source=source,
             terms=terms,
-            registered_at=asked.registered_at,
-            deadline_at=asked.deadline_at,
+            registered_at=row.registered_at,
+            deadline_at=row.deadline_at,
         )
         self._parked.add(record)
         self._parked_until(wake_at)
         return record
 
 
-def _readable_terms(terms: WaitTerms | str) -> WaitTerms:
+def _readable_terms(terms: str) -> WaitTerms:
     """Those of a wait that is refused; they may be what cannot be understood of it."""
-    if isinstance(terms, WaitTerms):
-        return terms
     try:
         return msgspec.json.decode(terms, type=WaitTerms)
     except (msgspec.MsgspecError, RecursionError):
         return WaitTerms()
 
 
-def _probe(asked: _Asked) -> ProbeSpec:
-    return asked.probe if isinstance(asked.probe, ProbeSpec) else msgspec.json.decode(asked.probe, type=ProbeSpec)
+def _probe(text: str) -> ProbeSpec:
+    return msgspec.json.decode(text, type=ProbeSpec)
 
 
 def _seconds(moment: datetime | None) -> float:

@@ -296,7 +296,7 @@ class CheapTaskPool:
             return False
         changed = msgspec.structs.replace(record.terms.wait, poke_interval_s=seconds)
         if isinstance(record.source, ProbeGroup):
-            record.terms = self._terms.of(record.source.kind, changed)
+            record.terms = self._terms.of(record.source.kind, msgspec.json.encode(changed).decode())
             self._schedule.new_cadence(record.source, record)
         return True
 

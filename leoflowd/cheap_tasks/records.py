@@ -55,13 +55,12 @@ class TermsTable:
     def __init__(self) -> None:
         self._known: WeakValueDictionary[tuple[str, str], Terms] = WeakValueDictionary()
 
-    def of(self, kind: SensorKind[Any, Any] | None, terms: WaitTerms | str) -> Terms:
-        """`kind` None: a trigger or a person, without a predicate. Raises `msgspec.ValidationError`."""
-        text = terms if isinstance(terms, str) else msgspec.json.encode(terms).decode()
+    def of(self, kind: SensorKind[Any, Any] | None, text: str) -> Terms:
+        """`kind` None: a trigger or a person, without a predicate. Raises `msgspec.MsgspecError`."""
         name = TRIGGER_KIND if kind is None else kind.name
         found = self._known.get((name, text))
         if found is None:
-            wait = msgspec.json.decode(terms, type=WaitTerms) if isinstance(terms, str) else terms
+            wait = msgspec.json.decode(text, type=WaitTerms)
             predicate = None if kind is None else msgspec.convert(wait.predicate, kind.predicate)
             found = self._known[name, text] = Terms(wait, predicate)
         return found

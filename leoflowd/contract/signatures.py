@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from leoflowd.contract.errors import Invalid, NotAllowed
+from leoflowd.contract.overriding import override
 
 HEADER = "Leoflow-Signature"
 DOMAIN = b"leoflow dag version 1\0"
@@ -35,6 +36,7 @@ class Signer(msgspec.Struct, frozen=True):
     """As `ssh-keygen -l` shows it."""
     key: Ed25519PublicKey
 
+    @override
     def __str__(self) -> str:
         return f"{self.name} ({self.fingerprint})" if self.name else self.fingerprint
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from uuid import UUID
 
 import msgspec
 
@@ -22,30 +21,6 @@ MEMBERS_FROM = SHARDS
 def shard_of(number: int) -> int:
     """Of a wait by its id as a number: ids are random, so that their first bits are a hash."""
     return number >> _SHIFT
-
-
-class IdRange(msgspec.Struct, frozen=True):
-    """Ids behind `after`, up to `upto`; None: from the first one on, to the last."""
-
-    after: UUID | None
-    upto: UUID | None
-
-
-EVERY_ID = IdRange(None, None)
-
-
-def ranges_of(shards: Collection[int]) -> tuple[IdRange, ...]:
-    """The ids of these shards, in as few ranges as there are gaps between them."""
-    found: list[IdRange] = []
-    for shard in sorted(shards):
-        first, last = shard << _SHIFT, ((shard + 1) << _SHIFT) - 1
-        if found and found[-1].upto == UUID(int=first - 1):
-            found[-1] = IdRange(found[-1].after, UUID(int=last))
-        else:
-            found.append(IdRange(UUID(int=first - 1) if first else None, UUID(int=last)))
-    return tuple(
-        IdRange(one.after, None if shard_of(one.upto.int) == SHARDS - 1 else one.upto) for one in found if one.upto
-    )
 
 
 def home_of(shard: int, members: Collection[int]) -> int:

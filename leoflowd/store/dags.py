@@ -288,7 +288,8 @@ async def fetch_version_by_id(conn: Connection, version_id: uuid.UUID) -> Versio
 
 async def fetch_signer(conn: Connection, version_id: uuid.UUID) -> str | None:
     """Whose signature of this version was checked; None: nobody's."""
-    return await fetch_value(conn, _SQL.fetch_signer, id=version_id)
+    signed_by: str | None = await fetch_value(conn, _SQL.fetch_signer, id=version_id)
+    return signed_by
 
 
 async def _remembered(raw: _RawVersion) -> VersionRow:

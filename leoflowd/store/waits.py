@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -12,12 +11,10 @@ import msgspec
 from leoflowd.contract.agent_messages import ResumeCall
 from leoflowd.contract.wait_spec import WaitTerms
 from leoflowd.contract.waits import NewWait, ResumeWith
-from leoflowd.core.pool_shards import IdRange
+from leoflowd.core.pool_shards import SHARD_BITS, SHARDS
 from leoflowd.store.database import Connection, execute, fetch_all, fetch_value, long_statement, statements
 
 _SQL = statements("waits")
-
-_FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 
 InstanceKey = tuple[int, str, int]
 """(dag_run_id, task_id, map_index)"""
@@ -82,10 +79,10 @@ async def delete_waits(conn: Connection, keys: Collection[InstanceKey]) -> None:
 
 
 class ArmPage(msgspec.Struct, frozen=True):
-    """Current waits of DAGs that are not paused, in order of id."""
+    """Current waits of DAGs that are not paused, in order of their instances."""
 
     rows: tuple[ArmRow, ...]
-    next_after: UUID | None
+    next_after: InstanceKey | None
     """Where the next page begins; None = this was the last one."""
 
 
@@ -93,14 +90,22 @@ class IdPage(msgspec.Struct, frozen=True):
     """The same, ids only."""
 
     ids: tuple[UUID, ...]
-    next_after: UUID | None
+    next_after: InstanceKey | None
 
 
-async def list_waits_to_arm(conn: Connection, ids: IdRange, *, limit: int) -> ArmPage:
-    """The first `limit` rows of the range, of which dead ones are left out."""
-    cursor = await conn.execute(_SQL.list_waits_to_arm, {**_bounds(ids), "limit": limit})
+FIRST_PAGE: InstanceKey = (0, "", -1)
+
+
+async def list_waits_to_arm(
+    conn: Connection, shards: Collection[int], *, after: InstanceKey = FIRST_PAGE, limit: int
+) -> ArmPage:
+    """The first `limit` rows of these shards (`core.pool_shards`) behind `after`, of which dead ones are left out."""
+    cursor = await conn.execute(_SQL.list_waits_to_arm, _page(shards, after, limit))
     rows = await cursor.fetchall()
-    return ArmPage(tuple(ArmRow(*row[:-1]) for row in rows if row[-1]), _next_after(rows, limit))
+    last = rows[-1] if len(rows) == limit else None
+    return ArmPage(
+        tuple(ArmRow(*row[:9]) for row in rows if row[9]), None if last is None else (last[1], last[10], last[11])
+    )
 
 
 async def list_waits_of_dag(conn: Connection, dag_id: str) -> tuple[ArmRow, ...]:
@@ -123,18 +128,19 @@ async def list_current_ids(conn: Connection, ids: Sequence[UUID]) -> frozenset[U
     return frozenset(row[0] for row in await cursor.fetchall())
 
 
-async def list_current_ids_page(conn: Connection, ids: IdRange, *, limit: int) -> IdPage:
-    cursor = await conn.execute(_SQL.list_current_ids_page, {**_bounds(ids), "limit": limit})
+async def list_current_ids_page(
+    conn: Connection, shards: Collection[int], *, after: InstanceKey = FIRST_PAGE, limit: int
+) -> IdPage:
+    cursor = await conn.execute(_SQL.list_current_ids_page, _page(shards, after, limit))
     rows = await cursor.fetchall()
-    return IdPage(tuple(row[0] for row in rows if row[1]), _next_after(rows, limit))
+    return IdPage(tuple(row[0] for row in rows if row[1]), rows[-1][2:] if len(rows) == limit else None)
 
 
-def _bounds(ids: IdRange) -> dict[str, UUID]:
-    return {"after": ids.after or _FIRST, "upto": ids.upto or _LAST}
-
-
-def _next_after(rows: Sequence[tuple[Any, ...]], limit: int) -> UUID | None:
-    return rows[-1][0] if len(rows) == limit else None
+def _page(shards: Collection[int], after: InstanceKey, limit: int) -> dict[str, object]:
+    run, task_id, map_index = after
+    wanted = None if len(shards) == SHARDS else sorted(shards)
+    key = {"run": run, "task_id": task_id, "map_index": map_index}
+    return {**key, "shards": wanted, "shift": 8 - SHARD_BITS, "limit": limit}
 
 
 async def delete_dead_waits(conn: Connection) -> int:

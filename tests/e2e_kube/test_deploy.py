@@ -12,7 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from leoflowd.cli.failures import ExitCode
 from loadtests.lite_process import PASSWORD, free_port
 from tests.conftest import PATIENCE_S, REPOSITORY
 from tests.e2e_kube.test_real_pods import Scene, node, scene  # noqa: F401  # fixtures
@@ -43,6 +46,14 @@ def _project(folder: Path, word: str) -> Path:
     return folder
 
 
+def _keys(folder: Path) -> tuple[Path, str]:
+    """A private key's file, and the line of its public half."""
+    key = Ed25519PrivateKey.generate()
+    (folder / "sign").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    line = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return folder / "sign", f"{line} ci@example.com"
+
+
 @pytest.mark.parametrize(
     ("builder", "option"),
     [("buildah", "--isolation=chroot"), ("podman", "--isolation=chroot"), ("docker", "--network=host")],
@@ -57,6 +68,9 @@ async def test_one_command_ends_in_a_green_run(
     builder: str,
     option: str,
 ) -> None:
+    """On a server that runs signed versions only."""
+    key, signer = _keys(tmp_path)
+    scene.settings.update(LEOFLOW_ADMISSION_SIGNERS=signer, LEOFLOW_ADMISSION_REQUIRE_SIGNED="true")
     environment = {
         **engine.environment,
         **docker,
@@ -67,19 +81,23 @@ async def test_one_command_ends_in_a_green_run(
         "LEOFLOW_PASSWORD": PASSWORD,
     }
 
-    async def leoflow(*arguments: str) -> str:
+    async def leoflow(*arguments: str, code: int = 0) -> str:
         done = await trio.to_thread.run_sync(
             lambda: subprocess.run([LEOFLOW, *arguments], env=environment, capture_output=True, text=True, check=False)
         )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
+        assert done.returncode == code, done.stderr[-3000:]
+        return done.stdout if code == 0 else done.stderr
 
     async with scene.daemon() as api:
         await leoflow("auth", "login", "--server", scene.url)
+        project = _project(tmp_path / "project", "first")
+        assert "Nothing was built" in await leoflow("deploy", str(project), "--yes", code=ExitCode.NOT_ALLOWED)
+        environment["LEOFLOW_SIGN_KEY"] = str(key)
         for word in ("first", "second"):
-            project = _project(tmp_path / "project", word)
+            _project(project, word)
             said = await leoflow("deploy", str(project), "--yes", "--trigger", "--wait", f"--builder-option={option}")
             assert "@sha256:" in said
+            assert "signed by ci@example.com" in said
             assert "success" in said
         versions = await api.get("/api/v2/dags/deployed/dagVersions")
         assert versions["total_entries"] == 2

@@ -6,7 +6,7 @@ The wall clock is Trio's clock plus an offset that a test may step, so that one 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,10 +24,10 @@ from leoflowd.contract.errors import StoreUnavailable
 from leoflowd.contract.human import Answer
 from leoflowd.contract.wait_spec import ProbeSpec, WaitSpec, WaitTerms
 from leoflowd.contract.waits import NewWait, TriggerCall, WaitEnd, coalescing_key
-from leoflowd.core.pool_shards import IdRange
+from leoflowd.core.pool_shards import shard_of
 from leoflowd.store.hints import Hint
 from leoflowd.store.hitl_details import Settled
-from leoflowd.store.waits import ArmPage, ArmRow, IdPage
+from leoflowd.store.waits import ArmPage, ArmRow, IdPage, InstanceKey
 
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
@@ -150,9 +150,9 @@ class Table:
                 deadline_at=math.inf if wait.deadline_at is None else wait.deadline_at.timestamp(),
             )
 
-    async def list_to_arm(self, ids: IdRange, *, limit: int) -> ArmPage:
+    async def list_to_arm(self, shards: Collection[int], *, after: InstanceKey, limit: int) -> ArmPage:
         rows = dict(self.rows)
-        page = await self.list_current_ids_page(ids, limit=limit)
+        page = await self.list_current_ids_page(shards, after=after, limit=limit)
         return ArmPage(tuple(rows[one] for one in page.ids), page.next_after)
 
     async def list_of_dag(self, dag_id: str) -> Sequence[ArmRow]:
@@ -171,16 +171,16 @@ class Table:
         await self._read(f"{len(ids)} ids")
         return self._done(frozenset(row.id for row in self._current()) & frozenset(ids))
 
-    async def list_current_ids_page(self, ids: IdRange, *, limit: int) -> IdPage:
-        """Dead rows take up a page too, as in Postgres."""
+    async def list_current_ids_page(self, shards: Collection[int], *, after: InstanceKey, limit: int) -> IdPage:
+        """Dead rows take up a page too, as in Postgres. Each id is a task's."""
         await self._read("page")
-        page = sorted(
-            one for one in self.rows if (ids.after is None or one > ids.after) and (ids.upto is None or one <= ids.upto)
-        )[:limit]
+        keys = {
+            (row.dag_run_id, row.id.hex, -1): row.id for row in self.rows.values() if shard_of(row.id.int) in shards
+        }
+        page = sorted(key for key in keys if key > after)[:limit]
         current = {row.id for row in self._current()}
-        return self._done(
-            IdPage(tuple(one for one in page if one in current), page[-1] if len(page) == limit else None)
-        )
+        ids = tuple(keys[key] for key in page if keys[key] in current)
+        return self._done(IdPage(ids, page[-1] if len(page) == limit else None))
 
     async def set_poke_interval(self, wait_id: str, seconds: float) -> bool:
         await self._read(f"interval {wait_id} {seconds:g}")

@@ -100,8 +100,8 @@ _EMPTIED: list[str] = []
 
 async def _cloned(postgres_conninfo: str) -> str:
     name = f"test_{uuid.uuid4().hex[:12]}"
-    clone = f"TEMPLATE {postgres_server.TEMPLATE} STRATEGY file_copy OWNER {DAEMON_ROLE}"
-    await _as_superuser(postgres_conninfo, "postgres", f"CREATE DATABASE {name} {clone}")
+    clone = f"CREATE DATABASE {name} {postgres_server.CLONED} OWNER {DAEMON_ROLE}"
+    await _as_superuser(postgres_conninfo, "postgres", clone)
     return name
 
 

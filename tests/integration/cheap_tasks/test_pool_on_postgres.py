@@ -11,8 +11,10 @@ import trio
 from leoflowd.cheap_tasks.arming import PAGE
 from leoflowd.cheap_tasks.pool import CheapTaskPool
 from leoflowd.cheap_tasks.wait_table import StoredWaits
+from leoflowd.core.pool_shards import ALL_SHARDS, SHARDS, shard_of
 from leoflowd.store.database import Database
 from leoflowd.store.hints import HintListener, send_hint
+from leoflowd.store.waits import list_current_ids_page, list_waits_to_arm
 from tests.conftest import PATIENCE_S
 from tests.fakes.pool_world import PoolWorld
 
@@ -71,6 +73,18 @@ async def test_everything_that_waits_is_armed_over_several_pages(database: Datab
     await seed(database, PAGE + 5)
     async with pool_on(database) as pool:
         assert pool.statistics().waits == {"time": PAGE + 5}
+
+
+async def test_a_share_of_the_shards_is_a_share_of_the_rows(database: Database) -> None:
+    await seed(database, 300)
+    shares = [frozenset(range(first, SHARDS, 3)) for first in range(3)]
+    async with database.api.connection() as conn:
+        for share in (*shares, ALL_SHARDS, frozenset[int]()):
+            armed = await list_waits_to_arm(conn, share, limit=1000)
+            swept = await list_current_ids_page(conn, share, limit=1000)
+            everything = await conn.execute(b"SELECT id FROM wait ORDER BY map_index")
+            wanted = [one for (one,) in await everything.fetchall() if shard_of(one.int) in share]
+            assert [row.id for row in armed.rows] == list(swept.ids) == wanted
 
 
 async def test_pausing_and_unpausing_is_heard(database: Database) -> None:

@@ -23,9 +23,10 @@ from leoflowd.contract.wait_spec import (
     WaitTerms,
 )
 from leoflowd.contract.waits import NewWait, ResumeWith, WaitEnd
-from leoflowd.core.pool_shards import EVERY_ID, IdRange
+from leoflowd.core.pool_shards import ALL_SHARDS
 from leoflowd.scheduler.inbox import DagChanged, RunChanged
 from leoflowd.store import dags, task_instances, waits
+from leoflowd.store.waits import FIRST_PAGE, InstanceKey
 from leoflowd.store.xcoms import xcoms_of
 from tests.conftest import PATIENCE_S
 from tests.integration.scheduler.conftest import World, attached, dag, task, utc_now
@@ -106,33 +107,36 @@ async def test_its_row_is_what_the_pool_arms_after_a_restart(world: World) -> No
         await world.create(dag("d", sensor("wait")), logical_date=LOGICAL_DATE)
         (wait,) = await begun(world)
     async with world.db.api.connection() as conn:
-        (row,) = (await waits.list_waits_to_arm(conn, EVERY_ID, limit=10)).rows
+        (row,) = (await waits.list_waits_to_arm(conn, ALL_SHARDS, limit=10)).rows
     assert (row.id, row.dag_run_id, row.dag_id, row.kind, row.key) == (wait.id, wait.dag_run_id, "d", "file", wait.key)
-    assert (row.registered_at, row.deadline_at) == (wait.registered_at, wait.deadline_at)
+    assert wait.deadline_at is not None
+    assert (row.registered_at, row.deadline_at) == (wait.registered_at.timestamp(), wait.deadline_at.timestamp())
 
 
 async def test_pages_go_on_behind_rows_that_are_dead(world: World) -> None:
     async with world.leading():
         run = await world.create(dag("d", *(sensor(f"w{n}") for n in range(5))), logical_date=LOGICAL_DATE)
-        found = sorted(await begun(world, 5), key=lambda wait: wait.id)
+        await begun(world, 5)
         async with world.db.api.transaction() as conn:
+            found = [row.id for row in (await waits.list_waits_to_arm(conn, ALL_SHARDS, limit=10)).rows]
             await conn.execute(
                 b"UPDATE task_instance SET state = 'success' WHERE dag_run_id = %(run)s AND id = ANY (%(ids)s)",
-                {"run": run, "ids": [found[1].id, found[3].id]},
+                {"run": run, "ids": [found[1], found[3]]},
             )
             await conn.execute(
-                b"UPDATE wait SET status = 'fired', ended_at = now() WHERE id = %(id)s", {"id": found[0].id}
+                b"UPDATE wait SET status = 'fired', ended_at = now() WHERE id = %(id)s", {"id": found[0]}
             )
             seen: list[UUID] = []
             ids: list[UUID] = []
-            after = None
+            after: InstanceKey | None = FIRST_PAGE
             for _ in range(3):
-                page = await waits.list_waits_to_arm(conn, IdRange(after, None), limit=2)
+                assert after is not None
+                page = await waits.list_waits_to_arm(conn, ALL_SHARDS, after=after, limit=2)
                 seen += [row.id for row in page.rows]
-                ids += (await waits.list_current_ids_page(conn, IdRange(after, None), limit=2)).ids
+                ids += (await waits.list_current_ids_page(conn, ALL_SHARDS, after=after, limit=2)).ids
                 after = page.next_after
         assert after is None
-        assert seen == ids == [found[2].id, found[4].id]
+        assert seen == ids == [found[2], found[4]]
 
 
 async def test_reschedule_mode_is_shown_as_airflow_shows_it(world: World) -> None:

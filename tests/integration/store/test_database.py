@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 import trio
@@ -12,7 +13,7 @@ import trio.testing
 from leoflowd.contract.errors import StoreUnavailable, TooManyRequests
 from leoflowd.store import database as database_module
 from leoflowd.store import migrations
-from leoflowd.store.database import Database, fetch_value
+from leoflowd.store.database import Database, fetch_all, fetch_one, fetch_value
 from leoflowd.store.migrations import MigrationRefused, migrate, migrations_folder, read_migrations
 
 
@@ -125,6 +126,25 @@ async def test_large_statements_and_answers_pass_in_pipelines(database: Database
         row = await second.fetchone()
     assert row is not None
     assert len(row[0]) == 2_000_000
+
+
+class Pair(msgspec.Struct, frozen=True):
+    a: int
+    b: int = 7
+
+
+@pytest.mark.parametrize(
+    ("columns", "row"),
+    [("1 AS a, 2 AS b", Pair(1, 2)), ("2 AS b, 1 AS a", Pair(1, 2)), ("1 AS a", Pair(1))],
+)
+async def test_columns_are_fields_by_their_names(database: Database, columns: str, row: Pair) -> None:
+    async with database.api.connection() as conn:
+        statement = f"SELECT {columns} FROM generate_series(1, 2)".encode()
+        assert await fetch_all(conn, statement, Pair) == (row, row)
+        assert await fetch_one(conn, statement, Pair) == row
+        assert await fetch_one(conn, b"SELECT 1 AS a, 2 AS b WHERE false", Pair) is None
+        with pytest.raises(TypeError):
+            await fetch_all(conn, b"SELECT 1 AS a, 2 AS c", Pair)
 
 
 async def test_migrating_again_applies_nothing(database: Database) -> None:

@@ -26,14 +26,14 @@ def record(number: int, *, run: int = 1, wake_at: float = 5.0, terms: TermsTable
         run=run,
         dag="".join(["d"]),
         source=ClockSource("time"),
-        terms=(terms or TermsTable()).of(TIME, WaitTerms()),
+        terms=(terms or TermsTable()).of(TIME, "{}"),
         registered_at=float(number),
         deadline_at=float(number) + 1e9,
     )
 
 
 def test_a_parked_wait_costs_three_hundred_bytes() -> None:
-    source, terms = ClockSource("time"), TermsTable().of(TIME, WaitTerms())
+    source, terms = ClockSource("time"), TermsTable().of(TIME, "{}")
     parked, count = Parked(), 50_000
     tracemalloc.start()
     try:
@@ -67,12 +67,12 @@ def test_equal_terms_are_one_object_whoever_brings_them() -> None:
     table = TermsTable()
     text = '{"poke_interval_s":5.0}'
     assert table.of(TIME, text) is table.of(TIME, text)
-    assert table.of(TIME, WaitTerms(poke_interval_s=5)) is table.of(TIME, WaitTerms(poke_interval_s=5))
+    assert table.of(TIME, text).wait == WaitTerms(poke_interval_s=5)
 
 
 def test_terms_that_nobody_has_are_forgotten() -> None:
     table = TermsTable()
-    table.of(TIME, WaitTerms())
+    table.of(TIME, "{}")
     assert len(table._known) == 0
 
 

@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from uuid import UUID
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from leoflowd.core.pool_shards import (
     ALL_SHARDS,
-    EVERY_ID,
     MEMBERS_FROM,
     SHARDS,
     home_of,
     plan_shift,
-    ranges_of,
-    shard_of,
 )
 
 members = st.frozensets(st.integers(MEMBERS_FROM, 2**31 - 1), min_size=1, max_size=6)
-
-
-@given(st.frozensets(st.integers(0, SHARDS - 1)), st.lists(st.uuids(), max_size=50))
-def test_ranges_hold_exactly_the_ids_of_their_shards(shards: frozenset[int], ids: list[UUID]) -> None:
-    edges = [UUID(int=(shard << 122) + offset) for shard in range(SHARDS) for offset in (0, 2**122 - 1)]
-    ranges = ranges_of(shards)
-    for one in [*ids, *edges]:
-        inside = [r for r in ranges if (r.after is None or one > r.after) and (r.upto is None or one <= r.upto)]
-        assert len(inside) == (shard_of(one.int) in shards), one
-
-
-@given(st.frozensets(st.integers(0, SHARDS - 1)))
-def test_ranges_are_few_and_in_order(shards: frozenset[int]) -> None:
-    ranges = ranges_of(shards)
-    gaps = sum(shard - 1 not in shards for shard in shards)
-    assert len(ranges) == gaps
-    assert all(
-        one.upto is not None and other.after is not None and one.upto < other.after for one, other in pairwise(ranges)
-    )
-
-
-def test_all_shards_are_one_range() -> None:
-    assert ranges_of(ALL_SHARDS) == (EVERY_ID,)
-    assert ranges_of(()) == ()
 
 
 @given(members)
