@@ -30,6 +30,9 @@ def reconcile(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None
 def _reconcile_task(one: dict[str, Any], other: dict[str, Any], dag: dict[str, Any]) -> None:
     if one["task_id"] != other["task_id"]:
         return
+    fields = sorted(one["template_fields"])
+    if one["template_fields"] != other["template_fields"] and fields == sorted(other["template_fields"]):
+        one["template_fields"] = other["template_fields"] = fields  # of a set, as in Google's operators of pods
     pinned = _pin(one, other, PINNED_OF_TASK)
     own = [name for name in pinned if one[name] != dag.get(name)]
     if own:

@@ -421,6 +421,10 @@ def explain(error: BaseException, folder: str, source_path: str) -> dict[str, An
     elif isinstance(error, ModuleNotFoundError):
         what, why = f"the module {error.name!r} is imported", "it is not installed in the DAG's environment"
         remedy = "name its package in requirements.txt or in `dependencies:` of leoflow.yaml, or correct the name"
+    elif isinstance(error, ImportError) and (error.name or "").partition(".")[0] in sys.stdlib_module_names:
+        here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        what, why = str(error).removesuffix(" (unknown location)"), f"Python {here} has no such name there"
+        remedy = "name the Python that it is written for as `python_version:` in leoflow.yaml, or correct the name"
     elif type(error).__module__ == OLD_ARGUMENTS and hasattr(error, "argument") and hasattr(error, "remedy"):
         what, why, remedy = f"{error.argument} is given", "there is no such argument any more", error.remedy
     elif isinstance(error, KeyError) and _is_of_environment(error):

@@ -276,11 +276,18 @@ def _source_line(fault: dict[str, Any]) -> str:
 
 
 def _print(report: dict[str, Any], told: set[str]) -> None:
-    """`told`: warnings of a folder that were told for another file of it."""
+    """`told`: what was told for another file of the folder: warnings of it, and faults of what both import."""
     for fault in report["errors"]:
-        echo(line_of(fault), err=True)
+        line = line_of(fault)
+        if line in told:
+            echo(f"{report['project']}: stopped by {fault['path']}:{fault['line']} as well", err=True)
+            continue
+        told.add(line)
+        echo(line, err=True)
         if fault["source"]:
             echo(f"  {fault['line']:>5} | {fault['source']}", err=True)
+        if not f"{fault['path']}/".startswith(f"{report['project']}/"):
+            echo(f"        | which {report['project']} imports", err=True)
     if not report["errors"]:
         dags = ", ".join(f"{dag['dag_id']} ({dag['tasks']} tasks)" for dag in report["dags"])
         echo(f"{report['project']}: {f'ok: {dags}' if dags else 'skipped'}")

@@ -297,3 +297,14 @@ def test_what_a_subclass_gave_its_parent_it_may_read(compiled: Compile) -> None:
         yaml="connectors: [common.sql]\n",
     )
     assert spec.tasks[0].template_values["label"] == "select 1"
+
+
+def test_template_fields_may_come_of_a_set(compiled: Compile) -> None:
+    """As those of Google's pods do: their order is another one in each process, and means nothing."""
+    names = [f"field_{letter}" for letter in "edcba"]
+    spec = compiled(
+        "from airflow.sdk import DAG, BaseOperator\n"
+        f"class Own(BaseOperator):\n    template_fields = tuple(set({names}))\n    def execute(self, context): ...\n"
+        "with DAG('d'):\n    Own(task_id='t')\n"
+    )
+    assert spec.tasks[0].template_fields == tuple(sorted(names))

@@ -209,6 +209,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.providers.slack.operators.slack_webhook import SlackWebhookOperator
 from airflow.providers.google.cloud.operators.bigquery import BigQueryCreateEmptyTableOperator, BigQueryCreateExternalTableOperator, BigQueryInsertJobOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sensors.external_task import ExternalTaskMarker
 from {SQL} import SQLExecuteQueryOperator
 with DAG('d', default_args={{'postgres_conn_id': 'mine'}}):
 """
@@ -245,6 +246,10 @@ def test_old_arguments_of_partial_become_todays_and_are_named(compiled: Compile)
         (
             "KubernetesPodOperator(task_id='a', resources={'limit_memory': '1Gi', 'limit_cpu': None, 'request_ephemeral_storage': '2Gi'})",
             {"container_resources": {"limits": {"memory": "1Gi"}, "requests": {"ephemeral-storage": "2Gi"}}},
+        ),
+        (
+            "ExternalTaskMarker(task_id='a', external_dag_id='d', external_task_id='t', execution_date='{{ ts }}')",
+            {"external_dag_id": "d", "external_task_id": "t", "logical_date": "{{ ts }}"},
         ),
         ("SlackWebhookOperator(task_id='a', http_conn_id='h', webhook_token=None)", {"slack_webhook_conn_id": "h"}),
         ("BigQueryInsertJobOperator(task_id='a', bigquery_conn_id='b')", {"gcp_conn_id": "b"}),

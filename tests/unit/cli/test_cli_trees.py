@@ -122,6 +122,20 @@ def test_a_dag_has_one_artifact_however_its_folder_is_named(
     assert len(artifacts) == 1
 
 
+def test_what_stops_several_files_is_said_once_with_each_of_them(leoflow, tmp_path: Path) -> None:
+    importing = {f"dags/{name}.py": dag(name, "import shared\n") for name in ("one", "two")}
+    tree = plant(
+        tmp_path, {**importing, "dags/shared.py": "from itertools import no_such\n", "dags/fine.py": dag("fine")}
+    )
+    result = leoflow("validate", str(tree))
+    assert result.code == ExitCode.INVALID
+    at = f"{tree}/dags/shared.py:1"
+    assert result.err.count(f"{at}: cannot import name 'no_such' from 'itertools'; Python ") == 1
+    assert f"which {tree}/dags/one.py imports" in result.err
+    assert f"{tree}/dags/two.py: stopped by {at} as well" in result.err
+    assert "`python_version:`" in result.err
+
+
 def test_a_dag_is_found_by_its_id_from_inside_of_the_dags_folder(
     leoflow, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

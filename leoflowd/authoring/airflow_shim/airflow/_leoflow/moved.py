@@ -583,6 +583,9 @@ RULES: Mapping[str, Rules] = {
         rename={"execution_date": "logical_date"},
         refuse={"python_callable": "pass conf={...}; a branch before it decides whether it runs"},
     ),
+    "airflow.providers.standard.sensors.external_task.ExternalTaskMarker": Rules(
+        rename={"execution_date": "logical_date"}
+    ),
     "airflow.providers.standard.operators.datetime.BranchDateTimeOperator": Rules(rename=_DAY),
     "airflow.providers.standard.operators.weekday.BranchDayOfWeekOperator": Rules(rename=_DAY),
     "airflow.providers.standard.sensors.weekday.DayOfWeekSensor": Rules(rename=_DAY),
