@@ -285,6 +285,9 @@ class TaskSpec(Spec, frozen=True, kw_only=True):
     ui_color: str = "#fff"
     ui_fgcolor: str = "#000"
     extra_links: tuple[str, ...] = ()
+    """Names of its operator's links, as far as they are known when it is compiled."""
+    extra_link_keys: tuple[str, ...] = ()
+    """The XComs that hold them, in the same order."""
 
 
 class TaskGroupSpec(Spec, frozen=True, kw_only=True):

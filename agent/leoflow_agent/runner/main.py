@@ -31,6 +31,7 @@ from . import (
     logs,
     mapped,
     old_spelling,
+    operator_links,
     project,
     real_airflow,
     real_callbacks,
@@ -201,6 +202,13 @@ class _Try:
         }
 
     def _call(self, runtime: Any, context: dict[str, Any]) -> Any:
+        try:
+            return self._run_task(runtime, context)
+        finally:
+            if not self._is_terminated:
+                operator_links.push(self._task, context["ti"])
+
+    def _run_task(self, runtime: Any, context: dict[str, Any]) -> Any:
         if self._spec.get("resume") is not None:
             method, kwargs = deferral.resumed(self._spec["resume"])
             return runtime.resume(self._task, context, method, xcom.decode(kwargs), before=self._before_execute)

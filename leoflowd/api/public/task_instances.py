@@ -184,8 +184,8 @@ async def list_mapped_dependencies(dag_id: str, run_id: str, task_id: str, map_i
 
 @blueprint.get(f"{TASK}/links")
 async def list_extra_links(dag_id: str, run_id: str, task_id: str) -> Response:
-    """What operators pushed as `_link_<class of the link>` when they ended, as Airflow's do; of an earlier try nothing
-    is left."""
+    """What operators pushed when they ended, as Airflow's do: those that the version knows by name, null until they
+    are pushed, and what else is called `_link_<class of the link>`. Of an earlier try nothing is left."""
     query = Query()
     map_index, try_number = query.integer("map_index", -1), query.integer("try_number")
     query.check()
@@ -196,6 +196,7 @@ async def list_extra_links(dag_id: str, run_id: str, task_id: str) -> Response:
         if try_number not in (None, instance["try_number"]):
             await _fetch_try(conn, dag_id, run_id, task_id, map_index, try_number)
             return json_answer({"extra_links": {}, "total_entries": 0})
+        names = await _names_of_links(conn, instance)
         rows, _ = await api_xcoms.list_xcoms(
             conn,
             filters | {"xcom_key_like": [LINK_KEYS]},
@@ -204,12 +205,20 @@ async def list_extra_links(dag_id: str, run_id: str, task_id: str) -> Response:
             limit=LINKS_MAX,
             offset=0,
         )
-        values = [
-            (row["key"], await api_xcoms.fetch_xcom_value(conn, dag_id, run_id, task_id, map_index, row["key"]))
-            for row in rows
-        ]
-    links = {link_name(key): url for key, value in values if (url := link_url(value)) is not None}
+        pushed = {row["key"] for row in rows}
+        links: dict[str, str | None] = dict.fromkeys(names.values())
+        for key in names.keys() | pushed:
+            url = link_url(await api_xcoms.fetch_xcom_value(conn, dag_id, run_id, task_id, map_index, key))
+            if url is not None:
+                links[names.get(key) or link_name(key)] = url
     return json_answer({"extra_links": links, "total_entries": len(links)})
+
+
+async def _names_of_links(conn: Connection, instance: dict[str, Any]) -> dict[str, str]:
+    """Key of the XCom -> name of the link."""
+    version = await dags.fetch_version_by_id(conn, uuid.UUID(str(instance["dag_version"]["id"])))
+    task = next((task for task in version.spec.tasks if task.task_id == instance["task_id"]), None)
+    return {} if task is None else dict(zip(task.extra_link_keys, task.extra_links, strict=True))
 
 
 # --- shared ------------------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from leoflowd.contract.agent_messages import InstanceFacts, OutcomeKind, PreviousInstanceAsk, StatesAsk
 from tests.fakes.fake_control_plane import Facts
 
@@ -98,3 +100,45 @@ def test_a_run_without_a_logical_date_says_why_ds_is_undefined() -> None:
     assert ran.outcome.kind is OutcomeKind.FAILED
     assert "'ds' is undefined (this dag run was started without a logical date" in ran.outcome.because
     assert any("--logical-date" in event for event in ran.events), "the log says it as well"
+
+
+LINKED = """
+    from airflow.sdk import BaseOperator, BaseOperatorLink
+
+    class Job(BaseOperatorLink):
+        name = "The job"
+
+        def get_link(self, operator, *, ti_key):
+            return f"https://jobs.example/{{operator.job}}?run={{ti_key.run_id}}"
+
+    class Own(BaseOperatorLink):
+        name, xcom_key = "Own key", "link_of_mine"
+
+        def get_link(self, operator, *, ti_key):
+            return "https://own.example"
+
+    class Broken(BaseOperatorLink):
+        name = "Broken"
+
+        def get_link(self, operator, *, ti_key):
+            raise ValueError("no job yet")
+
+    class Start(BaseOperator):
+        operator_extra_links = (Broken(), Job(), Own())
+
+        def execute(self, context):
+            self.job = 7
+            {end}
+
+    Start(task_id="run")
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"), [("return None", OutcomeKind.SUCCESS), ("raise ValueError('it broke')", OutcomeKind.FAILED)]
+)
+def test_links_of_an_operator_are_pushed_when_it_has_run_however_it_ended(end: str, kind: OutcomeKind) -> None:
+    ran = run_one(LINKED.format(end=end), operator="Start")
+    assert ran.outcome.kind is kind, ran.outcome.because
+    assert ran.xcoms == {"_link_Job": "https://jobs.example/7?run=manual__1", "link_of_mine": "https://own.example"}
+    assert any("the link 'Broken' failed" in event for event in ran.events)

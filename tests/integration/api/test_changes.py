@@ -188,6 +188,23 @@ async def test_an_xcom_value_comes_native_or_as_text(seeded: Client) -> None:
     await seeded.send("GET", f"{entries}/text", status=404)
 
 
+async def test_links_that_the_version_knows_have_their_names_and_are_null_until_they_are_pushed(
+    seeded: Client,
+) -> None:
+    linked = TaskSpec(
+        task_id="t", operator="Start", extra_links=("The job", "Bill"), extra_link_keys=("_link_Job", "bill_of_it")
+    )
+    spec = DagSpec(dag_id="linked", tasks=(linked,), bundle_digest="1" * 64)
+    await seeded.send("POST", "/api/v2/leoflow/dags", msgspec.to_builtins(spec), status=201)
+    run = await seeded.send("POST", "/api/v2/dags/linked/dagRuns", {"logical_date": None})
+    task = f"/api/v2/dags/linked/dagRuns/{run['dag_run_id']}/taskInstances/t"
+    assert (await seeded.get(f"{task}/links"))["extra_links"] == {"The job": None, "Bill": None}
+    for key, value in (("_link_Job", "https://x/1"), ("bill_of_it", "https://x/2"), ("_link_OtherLink", "https://x/3")):
+        await seeded.send("POST", f"{task}/xcomEntries", {"key": key, "value": value}, status=201)
+    pushed = {"The job": "https://x/1", "Bill": "https://x/2", "Other Link": "https://x/3"}
+    assert await seeded.get(f"{task}/links") == {"extra_links": pushed, "total_entries": 3}
+
+
 async def test_links_that_an_operator_pushed_are_shown(seeded: Client) -> None:
     task = f"{RUNS}/{DONE}/taskInstances/extract"
     await seeded.send("POST", f"{task}/xcomEntries", {"key": "_link_JobLink", "value": "https://x/1"}, status=201)

@@ -308,3 +308,37 @@ def test_template_fields_may_come_of_a_set(compiled: Compile) -> None:
         "with DAG('d'):\n    Own(task_id='t')\n"
     )
     assert spec.tasks[0].template_fields == tuple(sorted(names))
+
+
+LINKED = """
+from airflow.sdk import DAG, BaseOperator, BaseOperatorLink
+from airflow.providers.standard.operators.empty import EmptyOperator
+
+class Job(BaseOperatorLink):
+    name = "The job"
+    def get_link(self, operator, *, ti_key): return "x"
+
+class Own({base}):
+    operator_extra_links = ({link},)
+    def __init__(self, size=1, **kwargs):
+        super().__init__(**kwargs)
+    def execute(self, context): ...
+
+with DAG("d"):
+    Own(task_id="t")
+    Own.partial(task_id="m").expand(size=[1, 2])
+"""
+
+
+def test_links_of_an_operator_are_named(compiled: Compile) -> None:
+    spec = compiled(LINKED.format(base="BaseOperator", link="Job()"))
+    assert [task.extra_links for task in spec.tasks] == [("The job",), ("The job",)]
+    assert [task.extra_link_keys for task in spec.tasks] == [("_link_Job",), ("_link_Job",)]
+
+
+@pytest.mark.parametrize(
+    ("base", "link", "says"),
+    [("EmptyOperator", "Job()", "has none"), ("BaseOperator", "'x'", "no link"), ("BaseOperator", "Job", "no link")],
+)
+def test_links_that_nobody_could_make_are_refused(refused: Refuse, base: str, link: str, says: str) -> None:
+    assert says in str(refused(LINKED.format(base=base, link=link)))

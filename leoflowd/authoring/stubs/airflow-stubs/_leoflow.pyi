@@ -381,8 +381,11 @@ class BaseOperator(Task):
         """A task that is mapped was made of this class: what of its arguments does not hold for it as a whole."""
 
 class BaseOperatorLink:
-    """A link that an operator shows beside its tasks."""
+    """A link that an operator shows beside its tasks, under a `name`: pushed as an XCom once the task has run."""
     operators: Sequence[Any]
+    name: str
+    @property
+    def xcom_key(self) -> str: ...
     def get_link(self, operator: Any, *, ti_key: Any) -> str: ...
 
 class BaseSensorOperator(BaseOperator):

@@ -60,9 +60,14 @@ class BaseNotifier:
 
 
 class BaseOperatorLink:
-    """A link that an operator shows beside its tasks."""
+    """A link that an operator shows beside its tasks, under a `name`: pushed as an XCom once the task has run."""
 
     operators: Sequence[Any] = ()
+    name: str = ""
+
+    @property
+    def xcom_key(self) -> str:
+        return f"_link_{type(self).__name__}"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         raise NotImplementedError(f"{type(self).__name__} has no get_link()")

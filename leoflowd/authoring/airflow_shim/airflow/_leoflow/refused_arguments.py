@@ -11,6 +11,7 @@ from airflow._leoflow.mapping import MappedOperator
 from airflow._leoflow.sensors import BaseSensorOperator
 from airflow._leoflow.xcom_arg import MappedArgument, XComArg
 
+WITHOUT_PROCESS = frozenset({"empty", "wait", "http"})
 REFUSED_TASK_ARGUMENTS: dict[str, tuple[str, str]] = {
     "retry_policy": ("retry policies are not supported", "use retries, retry_delay and AirflowFailException"),
     "resources": ("Kubernetes resources live outside the code", "set tasks.<id>.resources in leoflow.yaml"),
@@ -32,12 +33,34 @@ def refuse_set(node: Any, refused: Mapping[str, tuple[str, str]], who: str, wher
             raise ShimUnsupported(f"{who} has {name}", why, remedy, where)
 
 
+def links_of(task: BaseOperator) -> list[Any]:
+    """Its `operator_extra_links`. Raises `AuthoringError` for what is no link."""
+    links = task.operator_extra_links
+    if not isinstance(links, (list, tuple)):  # a property, of a mapped task's class
+        return []
+    for link in links:
+        name = None if isinstance(link, type) else getattr(link, "name", None)
+        if not (isinstance(name, str) and name and callable(getattr(link, "get_link", None))):
+            raise AuthoringError(
+                f"task {task.task_id!r} has {link!r:.80} among its operator_extra_links",
+                "it is no link with a name and get_link()",
+                "make it of a subclass of airflow.sdk.BaseOperatorLink",
+                task._location,
+            )
+    return list(links)
+
+
 def refuse_others(task: BaseOperator) -> None:
     who, where = f"task {task.task_id!r}", task._location
     if not task.allow_nested_operators:
         raise ShimUnsupported(f"{who} has allow_nested_operators=False", "it is not supported", "remove it", where)
-    if task.operator_extra_links:
-        raise ShimUnsupported(f"{who} has operator_extra_links", "they are not supported yet", "remove it", where)
+    if links_of(task) and task.kind in WITHOUT_PROCESS:
+        raise ShimUnsupported(
+            f"{who} has operator_extra_links",
+            f"a task's process makes them, and a {task.task_type} has none",
+            "remove them",
+            where,
+        )
     shared = task.arguments if isinstance(task, MappedOperator) else {}
     for name, value in {**shared, **vars(task)}.items():
         is_output = isinstance(value, (XComArg, MappedArgument)) and not name.startswith("_")

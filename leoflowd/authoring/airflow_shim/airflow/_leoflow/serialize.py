@@ -42,6 +42,7 @@ from airflow._leoflow.refused_arguments import (
     REFUSED_DAG_ARGUMENTS,
     REFUSED_TASK_ARGUMENTS,
     has_poke,
+    links_of,
     refuse_others,
     refuse_set,
 )
@@ -170,6 +171,7 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
     warn_of_context(task, texts([getattr(task, name, None) for name in task.template_fields]))
     cls = task.operator_class
     priority_weight, weight_rule = weight_of(task)
+    links = links_of(task)
     return {
         "task_id": task.task_id,
         "operator": cls.__name__,
@@ -218,6 +220,8 @@ def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
         "doc_md": _task_doc(task, project),
         "ui_color": task.ui_color,
         "ui_fgcolor": task.ui_fgcolor,
+        "extra_links": [link.name for link in links],
+        "extra_link_keys": [link.xcom_key for link in links],
         "line": where[1],
         "file": where[0],
         "given": sorted(name for name in YAML_DEFAULTS if _is_given(task, name)),
