@@ -153,6 +153,10 @@ class Api:
         answer = await self._http.patch(path, json=body)
         assert answer.status_code == 200, answer.text
 
+    async def post(self, path: str, body: dict[str, Any]) -> None:
+        answer = await self._http.post(path, json=body)
+        assert answer.status_code in (200, 201), answer.text
+
     async def trigger(self) -> str:
         answer = await self._http.post(f"/api/v2/dags/{DAG_ID}/dagRuns", json={"logical_date": None})
         assert answer.status_code == 200, answer.text
