@@ -32,7 +32,7 @@ from leoflowd.cheap_tasks.schedule import ProbeSchedule
 from leoflowd.contract.human import HUMAN_KIND
 from leoflowd.contract.wait_spec import ProbeSpec, WaitTerms
 from leoflowd.contract.waits import TRIGGER_KIND, NewWait, TriggerCall
-from leoflowd.store.waits import ArmRow
+from leoflowd.store.waits import ArmRow, row_of
 from leoflowd.supervision import contained
 
 log = telemetry.get_logger(__name__)
@@ -84,18 +84,7 @@ class Intake:
 
     def take_new(self, wait: NewWait) -> None:
         """Registered just now: a probe may come at once."""
-        row = ArmRow(
-            id=wait.id,
-            dag_run_id=wait.dag_run_id,
-            dag_id=wait.dag_id,
-            kind=wait.spec.probe.kind,
-            key=wait.key,
-            probe=msgspec.json.encode(wait.spec.probe).decode(),
-            terms=msgspec.json.encode(wait.spec.terms).decode(),
-            registered_at=wait.registered_at.timestamp(),
-            deadline_at=_seconds(wait.deadline_at),
-        )
-        self._take(row, is_new=True)
+        self._take(row_of(wait), is_new=True)
 
     def take_row(self, row: ArmRow) -> None:
         """Found in the table: it comes back at its stable phase."""

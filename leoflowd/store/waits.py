@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -48,6 +49,21 @@ class ArmRow(msgspec.Struct, frozen=True):
     registered_at: float
     deadline_at: float
     """Infinity for never."""
+
+
+def row_of(wait: NewWait) -> ArmRow:
+    """As the table would give it."""
+    return ArmRow(
+        id=wait.id,
+        dag_run_id=wait.dag_run_id,
+        dag_id=wait.dag_id,
+        kind=wait.spec.probe.kind,
+        key=wait.key,
+        probe=_json(wait.spec.probe),
+        terms=_json(wait.spec.terms),
+        registered_at=wait.registered_at.timestamp(),
+        deadline_at=math.inf if wait.deadline_at is None else wait.deadline_at.timestamp(),
+    )
 
 
 async def upsert_waits(conn: Connection, writes: Sequence[WaitWrite]) -> None:

@@ -5,14 +5,12 @@ The wall clock is Trio's clock plus an offset that a test may step, so that one 
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import trio
 
 from leoflow_sensors import time as time_kinds
@@ -27,7 +25,7 @@ from leoflowd.contract.waits import NewWait, TriggerCall, WaitEnd, coalescing_ke
 from leoflowd.core.pool_shards import shard_of
 from leoflowd.store.hints import Hint
 from leoflowd.store.hitl_details import Settled
-from leoflowd.store.waits import ArmPage, ArmRow, IdPage, InstanceKey
+from leoflowd.store.waits import ArmPage, ArmRow, IdPage, InstanceKey, row_of
 
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
@@ -138,17 +136,7 @@ class Table:
 
     def add(self, *waits: NewWait) -> None:
         for wait in waits:
-            self.rows[wait.id] = ArmRow(
-                id=wait.id,
-                dag_run_id=wait.dag_run_id,
-                dag_id=wait.dag_id,
-                kind=wait.spec.probe.kind,
-                key=wait.key,
-                probe=msgspec.json.encode(wait.spec.probe).decode(),
-                terms=msgspec.json.encode(wait.spec.terms).decode(),
-                registered_at=wait.registered_at.timestamp(),
-                deadline_at=math.inf if wait.deadline_at is None else wait.deadline_at.timestamp(),
-            )
+            self.rows[wait.id] = row_of(wait)
 
     async def list_to_arm(self, shards: Collection[int], *, after: InstanceKey, limit: int) -> ArmPage:
         rows = dict(self.rows)
