@@ -207,7 +207,7 @@ async def list_extra_links(dag_id: str, run_id: str, task_id: str) -> Response:
         )
         pushed = {row["key"] for row in rows}
         links: dict[str, str | None] = dict.fromkeys(names.values())
-        for key in names.keys() | pushed:
+        for key in sorted(names.keys() | pushed):
             url = link_url(await api_xcoms.fetch_xcom_value(conn, dag_id, run_id, task_id, map_index, key))
             if url is not None:
                 links[names.get(key) or link_name(key)] = url
@@ -218,7 +218,8 @@ async def _names_of_links(conn: Connection, instance: dict[str, Any]) -> dict[st
     """Key of the XCom -> name of the link."""
     version = await dags.fetch_version_by_id(conn, uuid.UUID(str(instance["dag_version"]["id"])))
     task = next((task for task in version.spec.tasks if task.task_id == instance["task_id"]), None)
-    return {} if task is None else dict(zip(task.extra_link_keys, task.extra_links, strict=True))
+    # an artifact may be anybody's: names without a key are nobody's
+    return {} if task is None else dict(zip(task.extra_link_keys, task.extra_links, strict=False))
 
 
 # --- shared ------------------------------------------------------------------------------------------------------
