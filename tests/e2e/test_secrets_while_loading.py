@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from loadtests.lite_process import Api, Lite, temporary_folder
+from loadtests.lite_process import PASSWORD, Api, Lite, temporary_folder
 
 CANARY = "c4nary-In-The-Mine"
 IN_BASE64 = base64.b64encode(f"u:{CANARY}".encode()).decode()
 DAG = """\
 import base64
+import time
+from pathlib import Path
 
 from airflow.providers.http.operators.http import HttpOperator
 from airflow.providers.http.sensors.http import HttpSensor
@@ -51,7 +53,20 @@ with DAG("with_secrets", schedule=None, default_args={"env": {"TOKEN": TOKEN}}):
         print("has", token)
         return len(token)
 
+    @task
+    def commands():
+        seen = set()
+        for _ in range(20):
+            for file in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    seen.add(file.read_bytes().replace(b"\\0", b" ").decode(errors="replace"))
+                except OSError:
+                    pass  # it has just ended
+            time.sleep(0.05)
+        return sorted(seen)
+
     function(TOKEN)
+    commands()
 """
 
 
@@ -140,3 +155,14 @@ def test_no_file_outside_of_the_database_holds_it(ended: tuple[Api, str, Path]) 
     files = [file for file in data.rglob("*") if file.is_file() and "postgres" not in file.relative_to(data).parts[0]]
     assert [file.name for file in files if file.name == "dag.py"], "the bundle is among them"
     assert not [str(file) for file in files if CANARY.encode() in file.read_bytes()]
+
+
+def test_no_command_line_shows_a_secret(ended: tuple[Api, str, Path]) -> None:
+    """As `ps` shows them to every user of the machine, while the tasks of this run were at work."""
+    api, run_id, data = ended
+    commands = api.xcoms("with_secrets", run_id)["commands"]["return_value"]
+    assert any(str(data) in command for command in commands)
+    secrets = [CANARY, IN_BASE64, PASSWORD, *(data / "secret_key").read_text().split(":")[1:]]
+    secrets.append((data / "agent" / "host_token").read_text().strip())
+    for command in commands:
+        assert not any(secret.strip() in command for secret in secrets), command
