@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from leoflowd.authoring.compiler import SHIM, digest_of
+from leoflowd.authoring.compiler import digest_of
 from leoflowd.authoring.discovery import discover
 from leoflowd.authoring.project import config_of
 
@@ -27,15 +26,9 @@ PROJECT = {"dbt_project.yml": "name: shop\n"}
 
 
 @pytest.fixture
-def dbt_dag() -> Iterator[Any]:
+def dbt_dag(runtime: ModuleType) -> Any:
     """The shim's module, in this process."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(SHIM))
-    yield importlib.import_module("airflow._leoflow.dbt_dag")
-    sys.path.remove(str(SHIM))
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] == "airflow":
-            del sys.modules[name]
+    return importlib.import_module("airflow._leoflow.dbt_dag")
 
 
 def node(dbt_dag: Any, name: str, *parents: str, kind: str = "model", folder: str = "models") -> Any:
