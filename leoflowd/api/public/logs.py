@@ -133,7 +133,7 @@ def _story(story: TryStory, *, has_log: bool) -> Iterator[bytes]:
     if story.start_date is None or story.end_date is None:
         return
     if not has_log:
-        yield _line("The try began; no process of its own ran.", at=story.start_date)
+        yield _line("The try began; no process of it wrote anything.", at=story.start_date)
         for name, value in masked(story.rendered_fields or {}).items():
             if value is not None:
                 text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
