@@ -10,8 +10,10 @@ from . import callbacks
 
 def push(task: Any, ti: Any) -> None:
     """What fails is logged, and changes nothing for the task."""
-    for link in task.operator_extra_links:
-        callbacks.call_one(f"the link {link.name!r}", functools.partial(_push, link, task, ti))
+    links: list[Any] = []
+    callbacks.call_one("operator_extra_links", lambda: links.extend(task.operator_extra_links))  # may be a property
+    for link in links:
+        callbacks.call_one(f"the link {type(link).__name__}", functools.partial(_push, link, task, ti))
 
 
 def _push(link: Any, task: Any, ti: Any) -> None:

@@ -141,4 +141,13 @@ def test_links_of_an_operator_are_pushed_when_it_has_run_however_it_ended(end: s
     ran = run_one(LINKED.format(end=end), operator="Start")
     assert ran.outcome.kind is kind, ran.outcome.because
     assert ran.xcoms == {"_link_Job": "https://jobs.example/7?run=manual__1", "link_of_mine": "https://own.example"}
-    assert any("the link 'Broken' failed" in event for event in ran.events)
+    assert any("the link Broken failed" in event for event in ran.events)
+
+
+def test_links_that_cannot_be_listed_change_nothing_for_the_task() -> None:
+    listed = "operator_extra_links = (Broken(), Job(), Own())"
+    property_ = "operator_extra_links = property(lambda self: self.links)"
+    ran = run_one(LINKED.format(end="return 1").replace(listed, property_), operator="Start")
+    assert ran.outcome.kind is OutcomeKind.SUCCESS, ran.outcome.because
+    assert ran.xcoms == {"return_value": 1}
+    assert any("operator_extra_links failed" in event for event in ran.events)

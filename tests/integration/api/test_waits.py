@@ -397,7 +397,11 @@ async def test_the_log_of_an_ended_wait_says_how_it_ended(admin: Client, api_con
     await put_wait(api_context.db)
     await end_wait(api_context.db, "load", "failed", "Sensor has timed out", START + timedelta(seconds=90))
     assert await log_of(admin) == [
-        {"timestamp": "2026-11-21T03:00:00Z", "event": "The try began; no process of it wrote anything.", "level": "info"},
+        {
+            "timestamp": "2026-11-21T03:00:00Z",
+            "event": "The try began; no process of it wrote anything.",
+            "level": "info",
+        },
         {"timestamp": "2026-11-21T03:01:30Z", "event": "state failed: Sensor has timed out", "level": "error"},
     ]
 
