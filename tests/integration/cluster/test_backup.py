@@ -40,9 +40,10 @@ async def test_a_backup_taken_under_way_is_restored_and_goes_on(
         # without the schema that the tests keep beside ours
         what = ("--schema=public", "--format=custom", "--file", str(tmp_path / "dump"))
         await _run("pg_dump", *what, "--dbname", world.db.conninfo)
+        before = set(await world.kubelet.names())
         lost = await api.trigger()
         with trio.fail_after(PATIENCE_S):
-            while not any(name.startswith("first-") for name in await world.kubelet.names()):  # noqa: ASYNC110
+            while before.issuperset(await world.kubelet.names()):  # noqa: ASYNC110  # the pod of the lost run
                 await trio.sleep(0.02)
     await _as_superuser(postgres_conninfo, "postgres", f"CREATE DATABASE {restored} OWNER {DAEMON_ROLE}")
     try:
