@@ -32,7 +32,7 @@ IN_WORKERS = $(if $(WORKERS),-n $(WORKERS) --dist loadfile --no-loadscope-reorde
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lite test crashes postgres-releases corpus oracle contract image image-daemon e2e-kube check $(CHECKS) bench load lock release smoke pin-migrations docs clean programs
+.PHONY: help setup setup-dev lite test crashes postgres-releases corpus oracle contract image image-daemon e2e-kube check $(CHECKS) bench load lock release audit smoke pin-migrations docs clean programs
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -107,9 +107,9 @@ check-house:
 bench: setup-dev ## measure latency and throughput on this machine; raw results go to loadtests/results/
 	$(VENV)/bin/python -m loadtests.latency --json --save $(ARGS)
 
-load: setup-dev ## run the locust scenarios headless (locust in an environment of its own, .cache/locust)
-	@locks/install-locust.sh
-	$(VENV)/bin/python -m loadtests.locust_headless --locust .cache/locust/bin/locust $(ARGS)
+load: setup-dev ## run the locust scenarios headless (locust in an environment of its own, .cache/load)
+	@locks/install-apart.sh load
+	$(VENV)/bin/python -m loadtests.locust_headless --locust .cache/load/bin/locust $(ARGS)
 
 lock: | $(VENV)/bin/uv ## resolve the locks again from pyproject.toml; UPGRADE=1 takes the newest versions
 	$(UV_COMPILE) pyproject.toml --extra lite --extra cluster --extra mcp --extra top --group dev --output-file locks/dev.txt
@@ -126,6 +126,9 @@ $(VENV)/bin/uv:
 
 release: setup-dev ## build what a release consists of into dist/, the same bytes for the same commit; KEY=FILE signs it
 	@locks/release.sh $(KEY)
+
+audit: setup-dev ## known vulnerabilities of what the locks pin, asked of the index's advisory service; ARGS="--vulnerability-service osv"
+	@locks/audit.sh $(ARGS)
 
 # Minutes, needs root on Debian; not part of `make test`.
 smoke: setup-dev ## a release in clean roots of Debian 12 and 13, and the release before upgraded with work underway

