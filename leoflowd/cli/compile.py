@@ -276,13 +276,20 @@ def _source_line(fault: dict[str, Any]) -> str:
 
 
 def _print(report: dict[str, Any], told: set[str]) -> None:
-    """`told`: what was told for another file of the folder: warnings of it, and faults of what both import."""
-    for fault in report["errors"]:
-        line = line_of(fault)
+    """`told`: what was told for another file of the folder: warnings of it, faults of what both import, and what tools
+    said of requirements that both have."""
+    faults = {line_of(fault): fault for fault in report["errors"]}
+    for place in dict.fromkeys(f"{fault['path']}:{fault['line']}" for line, fault in faults.items() if line in told):
+        echo(f"{report['project']}: stopped by {place} as well", err=True)
+    for line, fault in faults.items():
         if line in told:
-            echo(f"{report['project']}: stopped by {fault['path']}:{fault['line']} as well", err=True)
             continue
-        told.add(line)
+        place = f"{fault['path']}:{fault['line']}"
+        text = line.removeprefix(place)
+        if "\n" in text and text in told:  # the output of a tool
+            echo(f"{place}: {fault['what'].splitlines()[0]} The same as above", err=True)
+            continue
+        told |= {line, text}
         echo(line, err=True)
         if fault["source"]:
             echo(f"  {fault['line']:>5} | {fault['source']}", err=True)

@@ -47,6 +47,8 @@ AIRFLOW = ("apache-airflow-core==3.2.2", "apache-airflow-task-sdk")
 """`locks/airflow-constraints.txt` says in which versions; a unit test compares them."""
 
 LIST_INSTALLED = "import importlib.metadata as m; print(*(one.metadata['Name'] for one in m.distributions()))"
+YANKED = re.compile(r"\b([a-z0-9][a-z0-9.-]*==[^\s,]+) was yanked")
+"""In what uv says. pip takes such a version where a package pins it; uv where it is asked for by name."""
 NOT_FOR_INSTALLERS = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
 
 
@@ -270,7 +272,17 @@ class Installer:
             head: list[str | Path] = [self.uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
         else:
             head = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-        self._checked([*head, *options, *requirements], work, "install the packages", requirements)
+        withdrawn: set[str] = set()
+        while True:
+            try:
+                command = [*head, *options, *requirements, *sorted(withdrawn)]
+                return self._checked(command, work, "install the packages", requirements)
+            except EnvironmentFailed as error:
+                more = set(YANKED.findall(str(error))) - withdrawn
+                if not more:
+                    raise
+                withdrawn |= more
+                work.say(f"withdrawn by its authors, and pinned by a requirement: {', '.join(sorted(more))}")
 
     def lend(self, python: Path) -> None:
         """uv for the tasks of this environment, which build others (`@task.virtualenv`); one of their own stays."""

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from leoflowd.authoring.errors import EnvironmentFailed
+from leoflowd.cli.compile import _print
 from leoflowd.cli.failures import ExitCode
 from leoflowd.contract import dag_spec
 from leoflowd.contract.dag_spec import EnvironmentSpec
@@ -134,6 +135,28 @@ def test_what_stops_several_files_is_said_once_with_each_of_them(leoflow, tmp_pa
     assert f"which {tree}/dags/one.py imports" in result.err
     assert f"{tree}/dags/two.py: stopped by {at} as well" in result.err
     assert "`python_version:`" in result.err
+
+
+def test_a_place_that_lacks_two_variables_stops_another_file_once(leoflow, tmp_path: Path) -> None:
+    importing = {f"dags/{name}.py": dag(name, "import shared\n") for name in ("one", "two")}
+    reads = "from airflow.sdk import Variable\n\nA = Variable.get('a')\nB = Variable.get('b')\n"
+    tree = plant(tmp_path, {**importing, "dags/shared.py": reads})
+    result = leoflow("validate", str(tree))
+    assert result.err.count("2 variables are read without a default: a, b") == 1
+    assert result.err.count(f"{tree}/dags/two.py: stopped by {tree}/dags/shared.py:3 as well") == 1
+
+
+def test_the_output_of_a_tool_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    fault = {"line": 1, "what": "cannot install pins==1: uv ended.\nerror: no", "why": "w", "what_to_do": "see above"}
+    told: set[str] = set()
+    for name in ("one", "two"):
+        report = {"project": name, "errors": [{**fault, "path": name, "source": ""}], "notes": [], "warnings": []}
+        _print(report, told)
+    assert capsys.readouterr().err.splitlines() == [
+        "one:1: cannot install pins==1: uv ended.",
+        "error: no; w; see above",
+        "two:1: cannot install pins==1: uv ended. The same as above",
+    ]
 
 
 def test_a_dag_is_found_by_its_id_from_inside_of_the_dags_folder(

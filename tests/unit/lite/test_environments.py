@@ -203,6 +203,28 @@ def test_requirements_of_an_older_airflow_give_way_to_ours(
     assert any("without the versions of cryptography<42" in text for text in told)
 
 
+class Yanked(FakeInstaller):
+    """Two packages pin versions that were withdrawn, the second shows when the first is there: as uv says it."""
+
+    @override
+    def run(self, command: Sequence[str], work: Work) -> tuple[int, str]:
+        answer = super().run(command, work)
+        for version in ("requests==2.32.0", "zope.event==5.0.post1"):
+            if "pins" in command and version not in command:
+                return 1, f"Because pins depends on {version} and {version} was yanked (reason: CVE), it cannot be used."
+        return answer
+
+
+def test_a_version_that_was_withdrawn_is_taken_where_a_package_pins_it(tmp_path: Path, lock: Path) -> None:
+    installer, told = Yanked(), []
+    environments(tmp_path, lock, installer).ensure(EnvironmentSpec(dependencies=("pins",)), told.append)
+    assert installer.commands[-1][-3:] == ["pins", "requests==2.32.0", "zope.event==5.0.post1"]
+    assert [text for text in told if "withdrawn" in text] == [
+        "withdrawn by its authors, and pinned by a requirement: requests==2.32.0",
+        "withdrawn by its authors, and pinned by a requirement: zope.event==5.0.post1",
+    ]
+
+
 def test_requirements_give_way_where_nothing_else_is_asked_for(tmp_path: Path, lock: Path) -> None:
     installer = FakeInstaller("cryptography<42")
     spec = EnvironmentSpec(dependencies=("cryptography<42",), yielding=("cryptography<42",))
