@@ -410,7 +410,8 @@ def explain(error: BaseException, folder: str, source_path: str) -> dict[str, An
         return {**_place(path, line, folder, what, why, remedy), "connector": getattr(error, "connector", "")}
     if isinstance(error, SyntaxError):
         path, line = error.filename or path, error.lineno or 1
-        what, why, remedy = f"the file is not valid Python: {error.msg}", "it cannot be read", "correct that line"
+        what, why = f"the file is not valid Python: {error.msg}", f"Python {_here()} cannot read it"
+        remedy = "correct that line, or name the Python that it is written for as `python_version:` in leoflow.yaml"
     elif isinstance(error, SystemExit | Exited):
         call = "sys.exit()" if isinstance(error, SystemExit) else "os._exit()"
         what, why = f"loading it called {call}", "a DAG file only describes the DAG and must load to its end"
@@ -422,8 +423,7 @@ def explain(error: BaseException, folder: str, source_path: str) -> dict[str, An
         what, why = f"the module {error.name!r} is imported", "it is not installed in the DAG's environment"
         remedy = "name its package in requirements.txt or in `dependencies:` of leoflow.yaml, or correct the name"
     elif isinstance(error, ImportError) and (error.name or "").partition(".")[0] in sys.stdlib_module_names:
-        here = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        what, why = str(error).removesuffix(" (unknown location)"), f"Python {here} has no such name there"
+        what, why = str(error).removesuffix(" (unknown location)"), f"Python {_here()} has no such name there"
         remedy = "name the Python that it is written for as `python_version:` in leoflow.yaml, or correct the name"
     elif type(error).__module__ == OLD_ARGUMENTS and hasattr(error, "argument") and hasattr(error, "remedy"):
         what, why, remedy = f"{error.argument} is given", "there is no such argument any more", error.remedy
@@ -439,6 +439,10 @@ def explain(error: BaseException, folder: str, source_path: str) -> dict[str, An
         remedy += f"; a secret that it reads is known in tasks only, and text or JSON of this form here: {secrets}"
     module = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
     return {**_place(path, line, folder, what, why, remedy), "module": module}
+
+
+def _here() -> str:
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def _is_of_environment(error: KeyError) -> bool:

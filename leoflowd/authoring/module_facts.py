@@ -31,6 +31,8 @@ COMPUTED = frozenset({"pkgutil", "runpy", "zipimport"})
 LOADERS = frozenset({"import_module", "__import__", "spec_from_file_location", "SourceFileLoader", "DagBag"})
 MISSING = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
 _parsing = threading.Lock()
+UNREADABLE_MAX = 100
+"""Attempts at one file; a line takes at most two."""
 
 When = Literal["load", "call", "optional"]
 """While the file is loaded; later, in a function; or in a `try` that does without it."""
@@ -110,12 +112,31 @@ def _facts_of(file: Path, mtime_ns: int, size: int) -> Facts:
 
 
 def _parsed(content: bytes) -> ast.Module | None:
-    try:
-        with _parsing, warnings.catch_warnings():  # of one thread at a time; those of the text come again when it runs
-            warnings.simplefilter("ignore")
-            return ast.parse(content)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    """Without the lines that this Python cannot read: the DAG's own Python may be newer than the daemon's, and what
+    else a file imports belongs to its DAG all the same."""
+    lines = content.split(b"\n")
+    with _parsing, warnings.catch_warnings():  # of one thread at a time; those of the text come again when it runs
+        warnings.simplefilter("ignore")
+        for _ in range(UNREADABLE_MAX):
+            try:
+                return ast.parse(b"\n".join(lines))
+            except SyntaxError as error:
+                if not _take_out(lines, error.lineno or 0):
+                    return None
+            except (ValueError, RecursionError, MemoryError):
+                return None
+    return None
+
+
+def _take_out(lines: list[bytes], number: int) -> bool:
+    """A statement becomes `pass`; where that fits no better, in brackets or without a block's head, nothing is left."""
+    line = lines[number - 1] if 0 < number <= len(lines) else b""
+    code = line.strip()
+    if not code:
+        return False
+    indent = line[: len(line) - len(line.lstrip())]
+    lines[number - 1] = b"" if code == b"pass" else indent + b"pass"
+    return True
 
 
 def _registered(tree: ast.Module) -> Iterator[str]:

@@ -38,6 +38,26 @@ LIBRARY = {
 
 
 @pytest.mark.parametrize(
+    "newer",
+    [
+        'text = f"{"a" "b"!x}"',
+        "print(\n    f(=),\n    1,\n)",
+        "def f(=):\n    first = 1\n\n    def g():\n        return first\n\n    return g",
+        "for x in y:\n    a = (=)",
+        "(=)",
+    ],
+)
+def test_a_line_of_a_newer_python_hides_no_other(tmp_path: Path, newer: str) -> None:
+    """The daemon's Python reads what a DAG imports, another one may run it."""
+    text = f"import near\n{newer}\nif True:\n    import ops\n"
+    assert modules(tmp_path, {**LIBRARY, "dags/a.py": text}) == ["dags/near.py", "plugins/ops.py"]
+
+
+def test_what_is_no_python_at_all_imports_nothing(tmp_path: Path) -> None:
+    assert modules(tmp_path, {**LIBRARY, "dags/a.py": "import (=\n" * 500 + "import near\n"}) == []
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("import near", ["dags/near.py"]),

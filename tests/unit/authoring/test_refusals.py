@@ -44,7 +44,7 @@ with DAG("d") as dag:
         ("    import surely_not_there", 5, ["surely_not_there", "dependencies"]),
         ("    with task(print)() as x: ...", 5, ["with"]),
         ("    1 / 0", 5, ["ZeroDivisionError"]),
-        ("    def f(:", 5, ["not valid Python"]),
+        ("    def f(:", 5, ["not valid Python", "Python 3.", "`python_version:`"]),
     ],
 )
 def test_a_fault_in_a_dag_names_its_line(refused: Refuse, code: str, line: int, words: list[str]) -> None:

@@ -211,7 +211,10 @@ class Yanked(FakeInstaller):
         answer = super().run(command, work)
         for version in ("requests==2.32.0", "zope.event==5.0.post1"):
             if "pins" in command and version not in command:
-                return 1, f"Because pins depends on {version} and {version} was yanked (reason: CVE), it cannot be used."
+                return (
+                    1,
+                    f"Because pins depends on {version} and {version} was yanked (reason: CVE), it cannot be used.",
+                )
         return answer
 
 
