@@ -27,7 +27,7 @@ from leoflowd.authoring.errors import DagCompileError, EnvironmentFailed
 from leoflowd.authoring.import_names import BASE, PROVIDERS
 from leoflowd.authoring.loader_processes import Answer, load_twice, odd_answer
 from leoflowd.authoring.missing_values import with_all_missing
-from leoflowd.authoring.module_facts import Asked, facts_of, stamp_of
+from leoflowd.authoring.module_facts import Asked, Import, facts_of, stamp_of
 from leoflowd.authoring.packages import Needs, Shim, distributions_of, name_of, needs_of
 from leoflowd.authoring.project import Project, ProjectConfig, airflow_packages, config_of
 from leoflowd.authoring.project_settings import choose, finish, no_dag
@@ -288,17 +288,18 @@ def _outside_of(
 def _load(
     job: Job, requirements: Requirements, python_for: PythonFor
 ) -> tuple[Needs, Answer, tuple[str, ...], tuple[str, ...]]:
-    """Load the file where it finds what it needs, once more for each provider that only loading shows to be needed.
+    """Load the file where it finds what it needs, once more for each package that only loading shows to be needed.
 
     In the environment that the folder shares; in one of its own where that cannot be built. That one package excludes
     another is known when the installer has tried: pins of requirements.txt are everybody's, what is inferred has none.
     Gives what it needs, the answer, notes on this file, and notes on the folder.
     """
     neighbours = _of_neighbours(job)
+    outside = list(job.code.outside)
     found: dict[str, str] = {}
     apart: tuple[str, ...] = ()
     while True:
-        needs = needs_of(job.code.outside, job.config, requirements, shim_tables(), found, neighbours=neighbours)
+        needs = needs_of(outside, job.config, requirements, shim_tables(), found, neighbours=neighbours)
         if needs.unknown:
             first, *others = needs.unknown
             raise first.with_others(others)
@@ -313,16 +314,30 @@ def _load(
             neighbours = ()
             apart = (f"its DAG files cannot share one environment, each gets its own: {error.__cause__ or error}",)
         except DagCompileError as error:
-            if not _is_to_be_had(error, found):
+            if _is_undeclared(error, needs):
+                outside.append(Outside(error.path, Import(error.module, (), 0, error.line, "load")))
+            elif _is_provider(error, found):
+                name = error.connector.replace(".", "-")
+                found[name] = f"apache-airflow-providers-{name}, because {error.path}:{error.line}: {error.what}"
+            else:
                 raise
-            name = error.connector.replace(".", "-")
-            found[name] = f"apache-airflow-providers-{name}, because {error.path}:{error.line}: {error.what}"
 
 
-def _is_to_be_had(error: DagCompileError, found: Container[str]) -> bool:
-    """A provider would help, and has not been taken in yet."""
+def _is_provider(error: DagCompileError, found: Container[str]) -> bool:
+    """One would help, and has not been taken in yet."""
     name = error.connector.replace(".", "-")
     return name in PROVIDERS and name not in found
+
+
+def _is_undeclared(error: DagCompileError, needs: Needs) -> bool:
+    """A package imports what it does not bring; what files of the project import is asked for already."""
+    top = error.module.partition(".")[0]
+    brings = {name_of(one) for one in distributions_of(error.module) or ()}
+    return (
+        bool(brings)
+        and top not in needs.modules | BASE.keys()
+        and brings.isdisjoint(map(name_of, needs.environment.dependencies))
+    )
 
 
 def _load_with(needs: Needs, job: Job, python_for: PythonFor, found: Container[str]) -> tuple[Answer, tuple[str, ...]]:
@@ -332,7 +347,7 @@ def _load_with(needs: Needs, job: Job, python_for: PythonFor, found: Container[s
     try:
         return _load_in(python, job, needs, loader), ()
     except DagCompileError as error:
-        if _is_to_be_had(error, found):
+        if _is_undeclared(error, needs) or _is_provider(error, found):
             raise
         refused = _about_missing(error, needs, python)
         is_code = not _is_declarative(job.project)

@@ -260,7 +260,7 @@ patoolib patool
 brotli Brotli
 apscheduler APScheduler
 past future
-pkg_resources setuptools
+pkg_resources setuptools<82
 deprecated Deprecated
 authlib Authlib
 grpc grpcio

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import venv
 from pathlib import Path
 
 import pytest
 
 from leoflowd.authoring.compiler import compile_opened
 from leoflowd.authoring.discovery import discover, open_projects
-from leoflowd.authoring.errors import EnvironmentFailed
+from leoflowd.authoring.errors import DagCompileError, EnvironmentFailed
 from leoflowd.authoring.packages import Needs
 from leoflowd.authoring.project import Project
 from leoflowd.contract.dag_spec import EnvironmentSpec, has_airflow
@@ -119,3 +120,30 @@ def test_a_file_for_airflow_whose_environment_fails_shows_why_the_shim_was_not_e
     first, second = str(caught.value).splitlines()
     assert first.startswith("dags/needy.py:2: ")
     assert second == "Airflow's own packages may load it, but their environment cannot be built: cannot install"
+
+
+def with_packages(folder: Path, **modules: str) -> str:
+    """An interpreter that has these modules."""
+    venv.create(folder, symlinks=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    for name, text in modules.items():
+        (packages / f"{name}.py").write_text(text)
+    return str(folder / "bin" / "python")
+
+
+def test_what_a_package_imports_and_does_not_bring_is_installed_with_it(tmp_path: Path) -> None:
+    """pkg_resources left setuptools, and environments have no setuptools of themselves."""
+    without = with_packages(tmp_path / "without", duckdb="import pkg_resources\n")
+    whole = with_packages(tmp_path / "whole", duckdb="import pkg_resources\n", pkg_resources="")
+    (project,) = projects(plant(tmp_path / "tree", {"dags/one.py": dag("one", "import duckdb\n")})).values()
+
+    def python_for(needs: Needs) -> str:
+        return whole if "setuptools<82" in needs.environment.dependencies else without
+
+    done = compile_opened(project, python_for=python_for)
+    assert done.specs[0].environment.dependencies == ("duckdb", "setuptools<82")
+    assert [(one.package, one.path, one.line) for one in done.needs.inferred][1:] == [
+        ("setuptools<82", "dags/one.py", 1)
+    ]
+    with pytest.raises(DagCompileError, match=f"{without} does not have it, although the environment is to have setup"):
+        compile_opened(project, python=without)
