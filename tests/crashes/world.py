@@ -89,7 +89,7 @@ class World:
         """What the journey says that became of it: `task_id` -> state and number of the last try."""
         self._folder = folder
         self._asking = Database(make_conninfo(conninfo, application_name="the test"), STORE, api=1)
-        self._made = 0
+        self._made: list[Daemon] = []
         self._token = ""
 
     def find(self, application_name: str) -> Watch | None:
@@ -113,6 +113,8 @@ class World:
                 nursery.cancel_scope.cancel()
         finally:
             self._asking.close()
+            for daemon in self._made:
+                daemon.db.close()  # its callers' connections, given back after the end of its process
 
     async def _leads(self) -> bool:
         await trio.lowlevel.checkpoint()
@@ -123,9 +125,8 @@ class World:
     async def _keep(self, site: Site) -> None:
         """As an orchestrator does: a daemon that ends is followed by another one."""
         while True:
-            self._made += 1
             daemon = Daemon(
-                f"{site.name}-{self._made}",
+                f"{site.name}-{len(self._made) + 1}",
                 launcher=site.name,
                 conninfo=self.conninfo,
                 folder=self._folder,
@@ -135,6 +136,7 @@ class World:
                 now=now,
             )
             site.daemon = daemon
+            self._made.append(daemon)
             try:
                 await daemon.run()
             except Exception as error:
