@@ -12,7 +12,6 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-
 PACKAGES = {"leoflowd", "leoflow_agent", "leoflow_sensors", "airflow-stubs", "leoflow-stubs"}
 
 
@@ -49,7 +48,7 @@ def test_the_wheel_holds_what_a_daemon_reads(dist: Path) -> None:
 
 
 def test_installing_the_wheel_runs_nothing_then_or_later(dist: Path) -> None:
-    """No `.pth` line that every start of Python would run, no files outside of the packages, no scripts but two commands."""
+    """No `.pth` line that every start would run, no files outside of the packages, no scripts but two commands."""
     (wheel,) = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
