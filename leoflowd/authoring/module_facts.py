@@ -31,8 +31,8 @@ COMPUTED = frozenset({"pkgutil", "runpy", "zipimport"})
 LOADERS = frozenset({"import_module", "__import__", "spec_from_file_location", "SourceFileLoader", "DagBag"})
 MISSING = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
 _parsing = threading.Lock()
-UNREADABLE_MAX = 100
-"""Attempts at one file; a line takes at most two."""
+ATTEMPTS_MAX, ATTEMPTED_MAX_BYTES = 100, 5_000_000
+"""At parsing one file, and what they may read in all: each line that cannot be read takes at most two."""
 
 When = Literal["load", "call", "optional"]
 """While the file is loaded; later, in a function; or in a `try` that does without it."""
@@ -117,7 +117,7 @@ def _parsed(content: bytes) -> ast.Module | None:
     lines = content.split(b"\n")
     with _parsing, warnings.catch_warnings():  # of one thread at a time; those of the text come again when it runs
         warnings.simplefilter("ignore")
-        for _ in range(UNREADABLE_MAX):
+        for _ in range(1 + min(ATTEMPTS_MAX, ATTEMPTED_MAX_BYTES // (len(content) + 1))):
             try:
                 return ast.parse(b"\n".join(lines))
             except SyntaxError as error:
