@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import ARTIFACTS
 from tests.e2e_kube.conftest import build_base
 from tests.kube.node import Engine
 
@@ -18,12 +18,14 @@ def test_two_builds_are_one_digest(engine: Engine, registry: str, debian: str, b
     assert again.rpartition("@")[2] == base_image.rpartition("@")[2]
 
 
-def test_the_base_image_is_small_and_runs_as_nobody(engine: Engine, debian: str, base_image: str) -> None:
+def test_the_base_image_is_small_and_runs_as_nobody(
+    engine: Engine, debian: str, base_image: str, artifacts: Path
+) -> None:
     engine.call("podman", "pull", "-q", base_image)
     [found] = json.loads(engine.call("podman", "image", "inspect", base_image))
     [under] = json.loads(engine.call("podman", "image", "inspect", debian))
     note = f"base image: {found['Size'] / 1e6:.0f} MB, of which {under['Size'] / 1e6:.0f} MB are Debian and Python\n"
-    (ARTIFACTS / "e2e-kube-image.txt").write_text(note)
+    (artifacts / "e2e-kube-image.txt").write_text(note)
     print(note)
     assert found["Size"] <= MAX_BYTES
     assert found["Config"]["User"] == "50000:50000"

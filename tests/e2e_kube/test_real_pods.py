@@ -27,7 +27,7 @@ from leoflowd.store.dags import register_dag
 from leoflowd.store.database import Database
 from loadtests.kube_admin import NAMESPACE, create
 from loadtests.lite_process import PASSWORD, free_port
-from tests.conftest import ARTIFACTS, PATIENCE_S
+from tests.conftest import PATIENCE_S
 from tests.e2e_kube.conftest import build_dag_image
 from tests.fakes.certificates import self_signed
 from tests.fakes.s3_server import S3Server
@@ -237,6 +237,7 @@ async def test_a_run_of_pods_of_a_pinned_image_is_green(
     base_image: str,
     tmp_path: Path,
     redis: Valkey,
+    artifacts: Path,
     s3: S3Server,
     bucket: str,
 ) -> None:
@@ -267,17 +268,17 @@ async def test_a_run_of_pods_of_a_pinned_image_is_green(
                 await trio.sleep(0.05)
     assert len(redis.keys("leoflow:xcom:")) == 1, "the large one of the two results"
     assert any("first" in key for key in s3.keys(bucket))
-    tell_times(node, began)
+    tell_times(node, began, artifacts)
 
 
-def tell_times(node: Node | RealNode, began: dict[str, float]) -> None:
+def tell_times(node: Node | RealNode, began: dict[str, float], artifacts: Path) -> None:
     """The first pod pulls the image, the second finds it."""
     lines = []
     for name, seen in node.seen_at.items():
         task_id = name.partition("-")[0]
         container_s, code_s = node.started_at[name] - seen, began[task_id] - seen
         lines.append(f"{task_id}: {container_s:.2f} s from pod create to container, {code_s:.2f} s to user code\n")
-    (ARTIFACTS / f"e2e-kube-times-{type(node).__name__}.txt").write_text("".join(lines))
+    (artifacts / f"e2e-kube-times-{type(node).__name__}.txt").write_text("".join(lines))
     print("", *lines)
 
 
