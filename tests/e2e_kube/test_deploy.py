@@ -122,9 +122,12 @@ async def test_one_command_ends_in_a_green_run(
 
 async def test_of_a_folder_of_projects_one_that_is_broken_stops_no_other(
     scene: Scene,  # noqa: F811
+    engine: Engine,
+    registry: str,
     terminal: Terminal,
     tmp_path: Path,
 ) -> None:
+    """And whoever moves the tag of what was deployed changes no run of it."""
     folder = tmp_path / "projects"
     folder.mkdir()
     for name in ("east", "west"):
@@ -141,6 +144,19 @@ async def test_of_a_folder_of_projects_one_that_is_broken_stops_no_other(
             (run,) = (await api.get(f"/api/v2/dags/{name}/dagRuns"))["dag_runs"]
             assert run["state"] == "success"
         assert {dag["dag_id"] for dag in (await api.get("/api/v2/dags"))["dags"]} == {"east", "west"}
+        tag = _tag_of(registry, "east")
+        engine.call("buildah", "tag", f"{registry}/leoflow-base:py3.11", tag)
+        engine.call("buildah", "push", tag)
+        await _trigger(api, ["moved"], dag_id="east")
+        assert await _result(api, "moved", dag_id="east") == "east"
+
+
+def _tag_of(registry: str, name: str) -> str:
+    """The only one of this DAG."""
+    with httpx.Client(base_url=f"http://{registry}/v2", timeout=PATIENCE_S) as client:
+        (repository,) = [one for one in client.get("/_catalog").json()["repositories"] if one.endswith(f"/{name}")]
+        (tag,) = client.get(f"/{repository}/tags/list").json()["tags"]
+    return f"{registry}/{repository}:{tag}"
 
 
 async def test_half_of_twenty_runs_are_a_canarys_and_one_that_fails_is_rolled_back(
@@ -175,24 +191,24 @@ async def test_half_of_twenty_runs_are_a_canarys_and_one_that_fails_is_rolled_ba
         assert await _result(api, run_id) == "second"
 
 
-async def _trigger(api: Api, run_ids: list[str]) -> list[str]:
+async def _trigger(api: Api, run_ids: list[str], *, dag_id: str = "deployed") -> list[str]:
     for run_id in run_ids:
-        await api.post("/api/v2/dags/deployed/dagRuns", {"logical_date": None, "dag_run_id": run_id})
+        await api.post(f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "dag_run_id": run_id})
     return run_ids
 
 
-async def _end(api: Api, run_id: str) -> str:
+async def _end(api: Api, run_id: str, *, dag_id: str = "deployed") -> str:
     with trio.fail_after(PATIENCE_S):
         while True:
-            state = (await api.get(f"/api/v2/dags/deployed/dagRuns/{run_id}"))["state"]
+            state = (await api.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))["state"]
             if state in ("success", "failed"):
                 return str(state)
             await trio.sleep(0.1)
 
 
-async def _result(api: Api, run_id: str) -> str:
-    assert await _end(api, run_id) == "success"
-    path = f"/api/v2/dags/deployed/dagRuns/{run_id}/taskInstances/says/xcomEntries/return_value"
+async def _result(api: Api, run_id: str, *, dag_id: str = "deployed") -> str:
+    assert await _end(api, run_id, dag_id=dag_id) == "success"
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/says/xcomEntries/return_value"
     return str((await api.get(path))["value"])
 
 
