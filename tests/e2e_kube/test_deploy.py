@@ -180,7 +180,7 @@ async def test_half_of_twenty_runs_are_a_canarys_and_one_that_fails_is_rolled_ba
         (project / "helper.py").write_text("")
         await terminal.leoflow(*canary)
         run_ids = await _trigger(api, [f"bad_{n}" for n in range(20)])
-        states = {run_id: await _end(api, run_id) for run_id in run_ids}
+        states = {run_id: await api.wait_for_run(run_id, dag_id="deployed") for run_id in run_ids}
         assert list(states.values()).count("failed") >= 4
         versions = json.loads(await terminal.leoflow("versions", "deployed", "-o", "json"))["versions"]
         (bad,) = [row for row in versions if row["version_number"] == 3]
@@ -197,17 +197,8 @@ async def _trigger(api: Api, run_ids: list[str], *, dag_id: str = "deployed") ->
     return run_ids
 
 
-async def _end(api: Api, run_id: str, *, dag_id: str = "deployed") -> str:
-    with trio.fail_after(PATIENCE_S):
-        while True:
-            state = (await api.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))["state"]
-            if state in ("success", "failed"):
-                return str(state)
-            await trio.sleep(0.1)
-
-
 async def _result(api: Api, run_id: str, *, dag_id: str = "deployed") -> str:
-    assert await _end(api, run_id, dag_id=dag_id) == "success"
+    assert await api.wait_for_run(run_id, dag_id=dag_id) == "success"
     path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/says/xcomEntries/return_value"
     return str((await api.get(path))["value"])
 

@@ -162,10 +162,10 @@ class Api:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["dag_run_id"])
 
-    async def wait_for_run(self, run_id: str) -> str:
+    async def wait_for_run(self, run_id: str, *, dag_id: str = DAG_ID) -> str:
         with trio.fail_after(PATIENCE_S):
             while True:
-                state = (await self.get(f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}"))["state"]
+                state = (await self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))["state"]
                 if state in ("success", "failed"):
                     return str(state)
                 await trio.sleep(0.05)
