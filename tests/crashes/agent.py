@@ -67,6 +67,10 @@ class Agent:
         """Whatever runs until somebody ends it ends well."""
         self._released.set()
 
+    def shown(self) -> str:
+        """For a walk that failed: how often it came, and which tries it has."""
+        return f"the agent attached {self._boots} times, has {list(self._open)} and was given {sorted(self._seen)}"
+
     async def is_idle(self) -> bool:
         """Every try that it was given is over, and acknowledged."""
         await trio.lowlevel.checkpoint()

@@ -101,6 +101,8 @@ class Daemon:
         self._calls: set[trio.CancelScope] = set()
         self._app: QuartTrio | None = None
         self._is_over = False
+        self._launches = Launches()
+        self._agents: AgentService | None = None
 
     def kill(self) -> None:
         """As SIGKILL: nothing of it runs on, and nothing that it holds is put in order."""
@@ -140,6 +142,11 @@ class Daemon:
     def db(self) -> Database:
         return self._db
 
+    def shown(self) -> str:
+        """For a walk that failed: whether it leads, and what became of its launches."""
+        parts = [part.statistics() for part in (self.scheduler, self._agents, self._launches) if part is not None]
+        return f"{self.name}: {parts}"
+
     def app(self) -> QuartTrio:
         """Its API, called in process."""
         if self._app is None:
@@ -157,7 +164,7 @@ class Daemon:
 
     async def _start(self, nursery: trio.Nursery) -> None:
         db, now, root = self._db, self._now, Node("daemon")
-        hints, inbox, launches = HintListener(db.conninfo, STORE), Inbox(), Launches()
+        hints, inbox, launches = HintListener(db.conninfo, STORE), Inbox(), self._launches
         dispatches_in, dispatches_out = trio.open_memory_channel[Dispatch](0)
         refusals = Refusals(lambda refusal: self._tell_refusal(inbox, refusal))
         clock = TimetableClock(db=db, now=now)
@@ -176,6 +183,7 @@ class Daemon:
             now=now,
             silence_max_s=QUIET_S,
         )
+        self._agents = agents
 
         def refuse(try_id: str, reason: str) -> None:
             raise AssertionError(f"try {try_id} cannot be launched: {reason}")

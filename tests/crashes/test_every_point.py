@@ -105,4 +105,5 @@ async def test_nothing_is_lost_or_doubled(
         unmet += not done.happened
         failed += [f"{fault}: {what}" for what in wrong]
     print(f"{name}, {way}: {len(faults)} points, {unmet} of them not met again, seed {SEED}")
+    print(*failed, sep="\n")  # whole, which an assertion is not
     assert failed == [], f"LEOFLOW_CRASHES_SEED={SEED}"

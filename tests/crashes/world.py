@@ -279,7 +279,11 @@ class World:
         try:
             await self.until(met)
         except trio.TooSlowError as error:
-            raise AssertionError(f"waited in vain for {expected}, there is {seen}") from error
+            tries = await self.rows(
+                b"SELECT task_id, id::text, state, launcher, queued_at::text FROM task_instance ORDER BY task_id"
+            )
+            sides = [line for site in self.sites for line in (site.daemon and site.daemon.shown(), site.agent.shown())]
+            raise AssertionError(f"waited in vain for {expected}, there is {seen}: {tries}, {sides}") from error
 
     async def until_runs(self, count: int, *, fails: int = 0, or_more: bool = False) -> None:
         """So many runs there are, and all but `fails` have succeeded."""
