@@ -209,7 +209,7 @@ def validate(out: Output, folders: tuple[Path, ...], python: Path | None, data_d
                 report = _validated(compiler, named, project, client)
                 reports.append(report)
                 if not out.as_json:  # at once: the environment of the next one may take minutes
-                    _print(report, told)
+                    _print(report, told, shares=project.in_tree)
     faults = [fault for report in reports for fault in report["errors"]]
     out.show({"valid": not faults, "projects": reports}, lambda: _print_sum(reports))
     if faults:
@@ -275,22 +275,21 @@ def _source_line(fault: dict[str, Any]) -> str:
     return line if len(line) <= LINE_MAX else f"{line[:LINE_MAX]}..."
 
 
-def _print(report: dict[str, Any], told: set[str]) -> None:
-    """`told`: what was told for another file of the folder: warnings of it, faults of what both import, and what tools
-    said of requirements that both have."""
-    faults = {line_of(fault): fault for fault in report["errors"]}
-    for place in dict.fromkeys(f"{fault['path']}:{fault['line']}" for line, fault in faults.items() if line in told):
+def _print(report: dict[str, Any], told: set[str], *, shares: bool = True) -> None:
+    """`told`: what was told for another file of the folder: warnings of it, faults of what both import, what tools said
+    of requirements that both have, and, where all of it `shares` an environment, what that needs."""
+    faults = {f"{_place(fault)}: {fault['what']}": fault for fault in report["errors"]}
+    for place in dict.fromkeys(_place(fault) for key, fault in faults.items() if key in told):
         echo(f"{report['project']}: stopped by {place} as well", err=True)
-    for line, fault in faults.items():
-        if line in told:
+    for key, fault in faults.items():
+        if key in told:
             continue
-        place = f"{fault['path']}:{fault['line']}"
-        text = line.removeprefix(place)
-        if "\n" in text and text in told:  # the output of a tool
-            echo(f"{place}: {fault['what'].splitlines()[0]} The same as above", err=True)
+        what = fault["what"]
+        if "\n" in what and what in told:  # the output of a tool
+            echo(f"{_place(fault)}: {what.splitlines()[0]} The same as above", err=True)
             continue
-        told |= {line, text}
-        echo(line, err=True)
+        told |= {key, what}
+        echo(line_of(fault), err=True)
         if fault["source"]:
             echo(f"  {fault['line']:>5} | {fault['source']}", err=True)
         if not f"{fault['path']}/".startswith(f"{report['project']}/"):
@@ -301,11 +300,19 @@ def _print(report: dict[str, Any], told: set[str]) -> None:
     for line in report.get("code_warnings", ()):
         echo(line, err=True)
     for note in report["notes"]:
-        echo(f"{report['project']}: {note}", err=True)
+        need = note.partition(", because ")[0] if note.startswith("needs ") else ""
+        if need not in told:
+            echo(f"{report['project']}: {note}", err=True)
+        if need and shares:
+            told.add(need)
     for warning in report["warnings"]:
         if warning not in told:
             echo(warning, err=True)
             told.add(warning)
+
+
+def _place(fault: dict[str, Any]) -> str:
+    return f"{fault['path']}:{fault['line']}"
 
 
 def _print_sum(reports: list[dict[str, Any]]) -> None:

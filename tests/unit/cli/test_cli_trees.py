@@ -146,6 +146,24 @@ def test_a_place_that_lacks_two_variables_stops_another_file_once(leoflow, tmp_p
     assert result.err.count(f"{tree}/dags/two.py: stopped by {tree}/dags/shared.py:3 as well") == 1
 
 
+def test_a_place_that_each_file_comes_to_from_its_own_line_is_said_once(leoflow, tmp_path: Path) -> None:
+    calling = {f"dags/{name}.py": dag(name, "import shared\nshared.read()\n") for name in ("one", "two")}
+    reads = "def read():\n    return open('config.json').read()\n"
+    tree = plant(tmp_path, {**calling, "dags/shared.py": reads})
+    result = leoflow("validate", str(tree))
+    assert result.err.count("FileNotFoundError") == 1
+    assert f"{tree}/dags/two.py: stopped by {tree}/dags/shared.py:2 as well" in result.err
+
+
+def test_what_the_environment_of_a_folder_needs_is_said_once(leoflow, tmp_path: Path, built) -> None:
+    tree = plant(
+        tmp_path, {f"dags/{name}.py": dag(name, "def later():\n    import duckdb\n") for name in ("one", "two")}
+    )
+    result = leoflow("validate", str(tree))
+    assert result.code == ExitCode.OK, result.err
+    assert result.err.count("needs duckdb, because") == 1
+
+
 def test_the_output_of_a_tool_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     fault = {"line": 1, "what": "cannot install pins==1: uv ended.\nerror: no", "why": "w", "what_to_do": "see above"}
     told: set[str] = set()
