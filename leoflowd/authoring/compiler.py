@@ -28,10 +28,11 @@ from leoflowd.authoring.import_names import BASE, PROVIDERS
 from leoflowd.authoring.loader_processes import Answer, load_twice, odd_answer
 from leoflowd.authoring.missing_values import with_all_missing
 from leoflowd.authoring.module_facts import Asked, Import, facts_of, stamp_of
-from leoflowd.authoring.packages import Needs, Shim, distributions_of, name_of, needs_of
+from leoflowd.authoring.packages import Needs, Shim, distributions_of, needs_of
 from leoflowd.authoring.project import Project, ProjectConfig, airflow_packages, config_of
 from leoflowd.authoring.project_settings import choose, finish, no_dag
 from leoflowd.authoring.reading import check_name, read_file
+from leoflowd.authoring.requirement_names import name_of
 from leoflowd.authoring.requirements import Requirements, read_requirements
 from leoflowd.authoring.secret_references import settle
 from leoflowd.authoring.yaml_lines import read_yaml
@@ -172,7 +173,7 @@ def compile_opened(
 
 def _compiled(job: Job, source: str, dag_id: str | None, python_for: PythonFor) -> Compilation:
     project, config = job.project, job.config
-    requirements = read_requirements(project.folder)
+    requirements = read_requirements(project.folder, project.base)
     needs, answer, notes, apart = _load(job, requirements, python_for)
     folder_notes = (*requirements.notes, *_plugin_notes(project), *apart)
     if not answer.dags and project.in_tree:
@@ -209,7 +210,7 @@ def _compiled(job: Job, source: str, dag_id: str | None, python_for: PythonFor) 
 
 
 def _plugin_notes(project: Project) -> list[str]:
-    plugins = project.folder / PLUGINS
+    plugins = project.folder / project.base / PLUGINS
     files = [plugins / name for name in sorted(python_files(plugins, ()))] if project.in_tree else ()
     unused = {file: facts_of(file).registers - {MACROS} for file in files}
     return [
@@ -261,7 +262,9 @@ def static_needs(project: Project) -> Needs:
     """By its text alone: nothing is loaded. Raises `DagCompileError`."""
     config = config_of(project)
     files = python_files(project.folder, excluded_of(project, config))
-    return needs_of(code_of(project, config, files).outside, config, read_requirements(project.folder), shim_tables())
+    return needs_of(
+        code_of(project, config, files).outside, config, read_requirements(project.folder, project.base), shim_tables()
+    )
 
 
 def _of_neighbours(job: Job) -> tuple[Outside, ...]:

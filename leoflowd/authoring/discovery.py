@@ -19,7 +19,8 @@ from leoflowd.authoring.airflowignore import IGNORE_NAME, Rules, is_ignored, wit
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.module_facts import facts_of
 from leoflowd.authoring.packages import is_known
-from leoflowd.authoring.project import CONFIG_NAME, SOURCE_NAMES, Project, read_project
+from leoflowd.authoring.project import CONFIG_NAME, SOURCE_NAMES, Project, read_project, repository_of
+from leoflowd.authoring.requirements import SRC, Requirements, read_requirements
 from leoflowd.contract.import_paths import path_of_package
 from leoflowd.contract.values import shown
 
@@ -29,9 +30,9 @@ BESIDE = ("plugins", "config")
 SIGNS = (
     *BESIDE,
     *("include", "requirements.txt", "airflow_settings.yaml", "airflow.cfg", "Dockerfile", ".astro", "packages.txt"),
+    *("pyproject.toml", "Pipfile"),
 )
 """What lies beside `dags/` in Airflow's own, Astro's and Composer's layouts."""
-SRC = "src"
 OF_A_PACKAGE = ("pyproject.toml", "setup.cfg", "setup.py")
 NO_PROJECTS = frozenset({DAGS, *BESIDE, "include", "tests"})
 """Folders of a tree that are not searched for projects of their own."""
@@ -85,7 +86,7 @@ def _airflow_folder_of(dags: Path) -> Path | None:
     """None: this folder is nobody's `dags/`."""
     if dags.name != DAGS or not _has_signs(dags.parent):
         return None
-    return _tree_of(dags.parent, Path(dags.anchor), _repository_of(dags.parent)).root
+    return _tree_of(dags.parent, Path(dags.anchor), repository_of(dags.parent)).root
 
 
 def _source(project: Project) -> Path:
@@ -98,7 +99,8 @@ def _project_of(file: Path) -> Project:
         if _source(project) == file:
             return project
     is_dags = _is_dags_folder(root) or root == file.parent
-    return _Tree(root, has_dags=not is_dags, is_dags=True).project(file, root)  # a person has named it: it counts
+    named = _Tree(root, has_dags=not is_dags, is_dags=True).project(file, root)  # a person has named it: it counts
+    return _with_packages(named)
 
 
 def _root_of(folder: Path) -> Path:
@@ -108,11 +110,6 @@ def _root_of(folder: Path) -> Path:
         if found is not None:
             return found
     return folder
-
-
-def _repository_of(folder: Path) -> Path:
-    """Above it lies what is somebody else's; and above a folder that is in no repository."""
-    return next((one for one in (folder, *folder.parents) if os.path.lexists(one / ".git")), folder)
 
 
 class _Tree(msgspec.Struct, frozen=True):
@@ -130,6 +127,7 @@ class _Tree(msgspec.Struct, frozen=True):
             folder=self.root,
             source_path=file.relative_to(self.root).as_posix(),
             path=file.relative_to(workspace).as_posix(),
+            base=self.base,
             in_tree=True,
             import_paths=self._import_paths(file),
         )
@@ -161,8 +159,8 @@ class _Tree(msgspec.Struct, frozen=True):
 
 def _tree_of(folder: Path, workspace: Path, reach: Path | None = None) -> _Tree:
     """Of a folder with `dags/`. Its root is where its files import from: above a package in which the folder lies when
-    they name that package, as far as the workspace goes; or a folder further up that has what they name, as far as
-    `reach`, by default the workspace."""
+    they name that package, as far as the workspace goes; or a folder further up that has what they name, or a package
+    that the folder requires by its path, as far as `reach`, by default the workspace."""
     beside = [folder, folder / DAGS, *(folder / name for name in BESIDE)]
     imported = {top for file in _dag_files(folder / DAGS) for top in _tops(file)}
     missing = {top for top in imported if not (is_known(top) or _is_importable(beside, top))}
@@ -174,6 +172,9 @@ def _tree_of(folder: Path, workspace: Path, reach: Path | None = None) -> _Tree:
         if (reach or workspace) in (inner, *inner.parents) and any(_has(inner, top) for top in missing):
             root = inner
             break
+    for package in _requirements(root, folder).outside:
+        around = next(one for one in (root, *root.parents) if one in package.parents)
+        root = around if (reach or workspace) in (around, *around.parents) else root
     base = "" if root == folder else f"{folder.relative_to(root).as_posix()}/"
     return _Tree(root, base, has_dags=True, is_dags=True)
 
@@ -243,7 +244,7 @@ class _Search:
 
     def _add_own(self, folder: Path) -> None:
         path = folder.name if folder == self.workspace else folder.relative_to(self.workspace).as_posix()
-        self.projects.append(Project(folder=folder, source_path=_source_of(folder), path=path))
+        self.projects.append(_with_packages(Project(folder=folder, source_path=_source_of(folder), path=path)))
 
     def _with_rules_of(self, folder: Path, rules: Rules) -> Rules:
         file = (folder / IGNORE_NAME).relative_to(self.workspace).as_posix()
@@ -281,17 +282,37 @@ def _apart(projects: list[Project]) -> tuple[Project, ...]:
         root: _packages_of(root, {path for one in projects if one.folder == root for path in one.import_paths})
         for root in roots
     }
+    required = {one: _requirements(*one).folders for one in {(p.folder, p.folder / p.base) for p in projects}}
     return tuple(
         msgspec.structs.replace(
             project,
             excluded=inside[project.folder],
             neighbours=beside[project.folder],
-            import_paths=(*project.import_paths, *packages[project.folder]),
+            import_paths=(
+                *project.import_paths,
+                *required[project.folder, project.folder / project.base],
+                *packages[project.folder],
+            ),
         )
         if project.in_tree
         else project
         for project in projects
     )
+
+
+def _requirements(root: Path, folder: Path) -> Requirements:
+    """Nothing where they cannot be read: the compile says it."""
+    try:
+        return read_requirements(root, "" if root == folder else f"{folder.relative_to(root).as_posix()}/")
+    except DagCompileError:
+        return Requirements()
+
+
+def _with_packages(project: Project) -> Project:
+    """A project that nothing else is found beside: its import paths are those of the packages that it requires too."""
+    folders = _requirements(project.folder, project.folder).folders
+    paths = (*(project.import_paths or (".",)), *folders) if folders else project.import_paths
+    return msgspec.structs.replace(project, import_paths=paths)
 
 
 def _packages_of(root: Path, import_paths: Iterable[str]) -> tuple[str, ...]:

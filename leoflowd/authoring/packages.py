@@ -18,7 +18,8 @@ from leoflowd.authoring.closure import Outside, asks_for_dbt
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.import_names import BASE, NAMED_LIKE_THEIR_MODULE, NEEDING_AIRFLOW, OTHERWISE_NAMED, PROVIDERS
 from leoflowd.authoring.project import ProjectConfig
-from leoflowd.authoring.requirements import NAME, Requirements, normalised
+from leoflowd.authoring.requirement_names import name_of, normalised
+from leoflowd.authoring.requirements import Requirements
 from leoflowd.contract.dag_spec import EnvironmentSpec, has_airflow
 from leoflowd.contract.overriding import override
 
@@ -147,12 +148,6 @@ def _known_names() -> frozenset[str]:
 def is_known(module: str) -> bool:
     """A module of Python, of Airflow or of a package that we know: a folder of its name is not what an import means."""
     return module in OURS or module in sys.stdlib_module_names or module in BASE or distributions_of(module) is not None
-
-
-def name_of(requirement: str) -> str:
-    """Normalised; empty for one that has no name, such as an address."""
-    found = NAME.match(requirement.strip())
-    return normalised(found[1]) if found else ""
 
 
 class _Search:

@@ -66,6 +66,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     source_path: str
     path: str
+    base: str = ""
+    """Of a tree: where `dags/` and what lies beside it are in `folder`, with a slash at its end."""
     in_tree: bool = False
     """One DAG file of a folder that it shares with others: of the Python files there it has those that it imports."""
     import_paths: tuple[str, ...] = ()
@@ -74,6 +76,11 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     """The DAG files of the tree, this one among them, with which it shares an environment."""
     excluded: tuple[str, ...] = ()
     """Paths in `folder` that belong to other projects; they are no part of this one's bundle."""
+
+
+def repository_of(folder: Path) -> Path:
+    """Above it lies what is somebody else's; and above a folder that is in no repository."""
+    return next((one for one in (folder, *folder.parents) if os.path.lexists(one / ".git")), folder)
 
 
 # --- the schema --------------------------------------------------------------------------------------------------
@@ -294,6 +301,14 @@ def read_project(folder: Path) -> ProjectConfig:
 def config_of(project: Project) -> ProjectConfig:
     """The settings of a project. One `leoflow.yaml` stands over all files of a tree, so it says nothing of one DAG."""
     config = read_project(project.folder)
+    if project.base and os.path.lexists(project.folder / project.base / CONFIG_NAME):
+        raise DagCompileError(
+            f"{project.base}{CONFIG_NAME}",
+            1,
+            "these settings have no effect here",
+            f"DAG files beside it import what lies in {project.folder}, which is the project's folder therefore",
+            "move it there, or import nothing from above",
+        )
     if config.dbt:
         _check_dbt(project, config)
     if project.in_tree:

@@ -15,7 +15,8 @@ from leoflowd.authoring.import_names import BASE, NAMED_LIKE_THEIR_MODULE, NEEDI
 from leoflowd.authoring.module_facts import Import, When
 from leoflowd.authoring.packages import DISTRIBUTIONS, Needs, Shim, needs_of, provider_of
 from leoflowd.authoring.project import ProjectConfig
-from leoflowd.authoring.requirements import Requirement, Requirements, normalised, read_requirements
+from leoflowd.authoring.requirement_names import normalised
+from leoflowd.authoring.requirements import Requirement, Requirements, read_requirements
 from leoflowd.lite.environments import default_lock, requirements_of
 from tests.fakes.dag_trees import plant
 

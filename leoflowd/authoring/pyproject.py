@@ -1,0 +1,153 @@
+"""What a `pyproject.toml` or a `Pipfile` asks for, in the words of an installer: a rule for each tool that writes them.
+
+[project] is the standard (PEP 621), `[tool.uv.sources]` says where some of it comes from, `[tool.poetry.dependencies]`
+is the list itself, or says the same of what [project] lists. ADR 108.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from leoflowd.authoring.errors import DagCompileError
+from leoflowd.authoring.project import repository_of
+from leoflowd.authoring.reading import read_file
+from leoflowd.authoring.requirement_names import NAME, name_of, normalised
+
+Table = Mapping[str, Any]
+PYPROJECT = "pyproject.toml"
+MAX_BYTES = 1024 * 1024
+MEMBERS_MAX = 200
+"""Folders of a workspace of uv that are looked at for a name."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    text: str
+    """A requirement; of a folder the name alone; empty where only something is to be said."""
+    path: str = ""
+    """The folder, or file, that it is installed from, as it is written; may lie outside of the project."""
+    note: str = ""
+
+
+def wanted_by_project(content: Table, folder: Path) -> Iterator[Wanted]:
+    """Of a `pyproject.toml` in `folder`: what its package needs to run, not its groups and extras."""
+    listed = _table(content, "project").get("dependencies")
+    sources = {normalised(name): one for name, one in _table(content, "tool", "uv", "sources").items()}
+    poetry = {normalised(name): one for name, one in _table(content, "tool", "poetry", "dependencies").items()}
+    if not isinstance(listed, list):
+        yield from (one for name, value in poetry.items() if name != "python" for one in _of_poetry(name, value))
+        return
+    for text in (str(one).strip() for one in listed):
+        name = name_of(text)
+        if name in sources:
+            yield _from_uv(text, name, _one_of(sources[name]), folder)
+        elif isinstance(poetry.get(name), dict) and not poetry[name].keys().isdisjoint(
+            {"path", "git", "url", "source"}
+        ):
+            yield from _of_poetry(name, poetry[name])
+        else:
+            yield Wanted(text)
+
+
+def wanted_by_pipfile(content: Table, _folder: Path) -> Iterator[Wanted]:
+    for name, value in _table(content, "packages").items():
+        one: Table = value if isinstance(value, dict) else {"version": value}
+        extras = f"[{','.join(map(str, one['extras']))}]" if one.get("extras") else ""
+        marker = f"; {one['markers']}" if one.get("markers") else ""
+        if "path" in one:
+            yield Wanted(normalised(name), path=str(one["path"]))
+        elif "git" in one or "file" in one:
+            yield Wanted(f"{name}{extras} @ {_address(one)}{marker}")
+        else:
+            version = re.sub(r"^(?=\d)", "==", str(one.get("version", "*"))).removeprefix("*")
+            yield Wanted(f"{name}{extras}{version}{marker}", note=_of_index(name, one.get("index")))
+
+
+def _table(content: Table, *keys: str) -> Table:
+    for key in keys:
+        found = content.get(key)
+        content = found if isinstance(found, dict) else {}
+    return content
+
+
+def _one_of(source: Any) -> Table:
+    """Of several the first: they differ by platform, and by indexes that an installer must be told."""
+    first = next(iter(source), None) if isinstance(source, list) else source
+    return first if isinstance(first, dict) else {}
+
+
+def _from_uv(text: str, name: str, source: Table, folder: Path) -> Wanted:
+    if "path" in source:
+        return Wanted(name, path=str(source["path"]))
+    if source.get("workspace"):
+        member = _member(name, folder)
+        left_out = f"{name} is left out: uv's workspace has no such member"
+        return Wanted(name, path=member) if member else Wanted("", note=left_out)
+    if "git" in source or "url" in source:
+        own, _, marker = text.partition(";")
+        found = NAME.match(own.strip())
+        named = own if found is None else f"{found[1]}[{found[2]}]" if found[2] else found[1]
+        return Wanted(f"{named} @ {_address(source)}" + (f" ;{marker}" if marker else ""))
+    return Wanted(text, note=_of_index(name, source.get("index")))
+
+
+def _of_index(name: str, index: Any) -> str:
+    """Whoever installs has to know its address; what is asked of the usual index may be somebody else's."""
+    return f"{name} comes from the index {index!r}: set UV_INDEX to its address for the installer" if index else ""
+
+
+def _address(source: Table) -> str:
+    if "git" not in source:
+        return str(source.get("url", source.get("file")))
+    at = next((f"@{source[key]}" for key in ("rev", "tag", "branch", "ref") if key in source), "")
+    inside = f"#subdirectory={source['subdirectory']}" if "subdirectory" in source else ""
+    return f"git+{str(source['git']).removeprefix('git+')}{at}{inside}"
+
+
+def _member(name: str, folder: Path) -> str | None:
+    """Where the package of this name lies in the workspace of uv that the folder is in."""
+    for place in (folder, *folder.parents):
+        patterns = _table(_read(place), "tool", "uv", "workspace").get("members", ())
+        globs = [f"{pattern}/{PYPROJECT}".lstrip("/") for pattern in patterns]
+        for file in (one for pattern in globs for one in sorted(place.glob(pattern))[:MEMBERS_MAX]):
+            if normalised(str(_table(_read(file.parent), "project").get("name", ""))) == name:
+                return os.path.relpath(file.parent, folder)
+        if place == repository_of(folder):
+            break
+    return None
+
+
+def _read(folder: Path) -> Table:
+    """Its `pyproject.toml`; nothing where that cannot be read, which its own reader says."""
+    try:
+        return tomllib.loads(read_file(folder / PYPROJECT, PYPROJECT, MAX_BYTES).decode())
+    except (DagCompileError, ValueError):
+        return {}
+
+
+def _of_poetry(name: str, value: Any) -> Iterator[Wanted]:
+    """Poetry's own library knows its carets, tildes and markers."""
+    from poetry.core.factory import Factory
+
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, dict) and one.get("optional"):
+            continue
+        if isinstance(one, dict) and "path" in one:
+            yield Wanted(name, path=str(one["path"]))
+            continue
+        source = one.get("source") if isinstance(one, dict) else None
+        try:
+            text = Factory.create_dependency(name, one).to_pep_508()
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            yield Wanted(name, note=f"{name}: its version is left out: Poetry's own library cannot read it: {error}")
+            continue
+        if "||" in text:
+            yield Wanted(name, note=f"{name}: its version is left out: installers know no alternatives (||)")
+        else:
+            yield Wanted(text, note=_of_index(name, source))
