@@ -104,7 +104,10 @@ def _project_of(file: Path) -> Project:
 
 
 def _root_of(folder: Path) -> Path:
-    """The tree that DAG files in this folder belong to; by default it is a dags folder itself."""
+    """The tree that DAG files in this folder, or in its `dags/`, belong to; by default it is a dags folder itself."""
+    own = _airflow_folder_of(folder / DAGS) if (folder / DAGS).is_dir() else None
+    if own is not None:
+        return own
     for one in (folder, *folder.parents):
         found = _airflow_folder_of(one) or (one if _is_dags_folder(one) else None)
         if found is not None:

@@ -156,6 +156,7 @@ class _Search:
         self.requirements = requirements
         self.shim = shim
         self.named = {name_of(text) for text in config.dependencies} | {one.name for one in requirements.packages}
+        self.left_out = dict(requirements.left_out)
         self.inferred: dict[str, Inferred] = {}
         """By distribution."""
         self.providers: dict[str, Inferred] = {}
@@ -206,7 +207,8 @@ class _Search:
         if one.what.when == "optional" or self._may_be_named():
             return
         if one.what.when == "load":
-            why = "no file of the project has this name, and Leoflow knows no package that brings it"
+            unknown = "no file of the project has this name, and Leoflow knows no package that brings it"
+            why = self.left_out.get(normalised(top), unknown)
             self.unknown.setdefault(top, DagCompileError(one.path, one.what.line, what, why, remedy))
         elif top not in self.unknown:
             self.notes.append(

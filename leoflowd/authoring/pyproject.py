@@ -29,9 +29,11 @@ MEMBERS_MAX = 200
 
 class Wanted(msgspec.Struct, frozen=True):
     text: str
-    """A requirement; of a folder the name alone; empty where only something is to be said."""
+    """A requirement; of a folder, or of what is left out, the name alone."""
     path: str = ""
     """The folder, or file, that it is installed from, as it is written; may lie outside of the project."""
+    left_out: str = ""
+    """Why it is not to be asked for by its name."""
     note: str = ""
 
 
@@ -87,8 +89,8 @@ def _from_uv(text: str, name: str, source: Table, folder: Path) -> Wanted:
         return Wanted(name, path=str(source["path"]))
     if source.get("workspace"):
         member = _member(name, folder)
-        left_out = f"{name} is left out: uv's workspace has no such member"
-        return Wanted(name, path=member) if member else Wanted("", note=left_out)
+        left_out = "" if member else "no workspace of uv around it, within its repository, has this member"
+        return Wanted(name, path=member or "", left_out=left_out)
     if "git" in source or "url" in source:
         own, _, marker = text.partition(";")
         found = NAME.match(own.strip())

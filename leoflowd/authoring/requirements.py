@@ -52,6 +52,8 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True):
     """Airflow's, as they are named after `apache-airflow-providers-`."""
     folders: tuple[str, ...] = ()
     """Import paths of packages that lie in the folder, such as `libs/ours/src`. No index is asked for them."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """Packages of which only a path is known, by their normalised names, and why they are not taken from there."""
     outside: tuple[Path, ...] = ()
     """Packages that are named by a path, and lie in none of the folders below."""
     notes: tuple[str, ...] = ()
@@ -74,6 +76,7 @@ def read_requirements(folder: Path, base: str = "") -> Requirements:
         packages=tuple(reader.packages.values()),
         providers=tuple(sorted(reader.providers)),
         folders=tuple(reader.folders),
+        left_out=tuple(reader.left_out.items()),
         outside=tuple(reader.outside),
         notes=tuple(dict.fromkeys(reader.notes)),
     )
@@ -98,6 +101,7 @@ class _Reader:
         self.packages: dict[str, Requirement] = {}
         self.providers: set[str] = set()
         self.folders: dict[str, None] = {}
+        self.left_out: dict[str, str] = {}
         self.outside: dict[Path, None] = {}
         self.notes: list[str] = []
         self._read: set[Path] = set()
@@ -149,9 +153,11 @@ class _Reader:
 
     def _add_all(self, wanted: Iterable[Wanted], file: Path) -> None:
         for one in wanted:
-            if one.path:
+            if one.left_out:
+                self._leave_out(one.text, "", one.left_out, self.shown(file))
+            elif one.path:
                 self._add_path(one.text, one.path, file.parent, self.shown(file))
-            elif one.text:
+            else:
                 self._add(one.text, file.parent, self.shown(file))
             if one.note:
                 self.notes.append(f"{self.shown(file)}: {one.note}")
@@ -184,20 +190,22 @@ class _Reader:
     def _add_path(self, name: str, path: str, beside: Path, place: str) -> None:
         """A package that lies in the folder: where its modules are, and what it needs itself."""
         found = Path(os.path.normpath(beside / re.sub(r"^file:(//)?", "", path)))
-        left_out = f"{place}: {name or path} is left out: "
         if not found.is_relative_to(self.folder):
             self.outside.setdefault(found)
-            self.notes.append(f"{left_out}{self.shown(found)} lies outside; name a folder that holds both")
+            self._leave_out(name, path, f"{self.shown(found)} lies outside; name a folder that holds both", place)
         elif found.is_file():
-            self.notes.append(
-                f"{left_out}{self.shown(found)} is a file, and Leoflow takes packages by name, or as folders of sources"
-            )
+            why = f"{self.shown(found)} is a file, and Leoflow takes packages by name, or as folders of sources"
+            self._leave_out(name, path, why, place)
         elif not found.is_dir():
-            self.notes.append(f"{left_out}there is no folder {self.shown(found)}")
+            self._leave_out(name, path, f"there is no folder {self.shown(found)}", place)
         elif found != self.folder:
             modules = found / SRC if (found / SRC).is_dir() else found
             self.folders.setdefault(modules.relative_to(self.folder).as_posix())
             self.read_package(found)
+
+    def _leave_out(self, name: str, path: str, why: str, place: str) -> None:
+        self.left_out.setdefault(normalised(name or Path(path).name), why)
+        self.notes.append(f"{place}: {name or path} is left out: {why}")
 
     def _add_airflow(self, name: str, extras: str, version: str, text: str, place: str) -> None:
         if name.startswith(PROVIDER):

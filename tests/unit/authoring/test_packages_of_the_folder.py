@@ -97,15 +97,20 @@ def test_a_package_beside_the_folder_moves_the_root_as_far_as_the_repository(tmp
             "flows/dags/a.py": DAGS["dags/a.py"],
         },
     )
-    (alone,) = open_projects(clone / "flows")
+    alone = project_of(clone / "flows")
     assert (alone.folder, alone.base) == (clone / "flows", "")
     assert alone.import_paths == ("dags", ".")
+    assert open_projects(clone / "flows") == (alone,)
     (clone / ".git").mkdir()
     (whole,) = open_projects(clone / "flows/dags/a.py")
     assert (whole.folder, whole.base) == (clone, "flows/")
     assert whole.import_paths[-1] == "libs/ours/src"
     assert compile_opened(whole).specs[0].environment.dependencies == ("duckdb==1.2",)
     assert discover(clone).projects == (whole,)
+    for named in ("", "flows", "flows/dags"):
+        assert open_projects(clone / named) == (whole,)
+    with pytest.raises(DagCompileError, match=r"'ours' is imported; .* lies outside; name a folder that holds both"):
+        compile_opened(alone)
 
 
 def test_requirements_beside_the_dags_count_where_the_root_lies_further_up(tmp_path: Path) -> None:
@@ -163,11 +168,12 @@ def test_the_folder_itself_is_there_already(tmp_path: Path, line: str) -> None:
 
 def test_a_workspace_without_the_member_gives_no_package_of_that_name(tmp_path: Path) -> None:
     text = f"{UV}[tool.uv.sources]\nours = {{ workspace = true }}\n{WORKSPACE}"
-    found = read_requirements(plant(tmp_path, {"pyproject.toml": text}))
-    assert (packages(found), found.notes) == (
-        [],
-        ("pyproject.toml: ours is left out: uv's workspace has no such member",),
-    )
+    tree = plant(tmp_path, {**DAGS, "pyproject.toml": text})
+    found = read_requirements(tree)
+    assert packages(found) == []
+    assert "pyproject.toml: ours is left out: no workspace of uv around it" in found.notes[0]
+    with pytest.raises(DagCompileError, match="'ours' is imported; no workspace of uv around it"):
+        compile_opened(project_of(tree))
 
 
 @pytest.mark.parametrize(
