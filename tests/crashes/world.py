@@ -7,7 +7,7 @@ is real, only faster (`RATE`), so that sweeps and backoffs take milliseconds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -283,7 +283,10 @@ class World:
                 b"SELECT task_id, id::text, state, launcher, queued_at::text FROM task_instance ORDER BY task_id"
             )
             sides = [line for site in self.sites for line in (site.daemon and site.daemon.shown(), site.agent.shown())]
-            raise AssertionError(f"waited in vain for {expected}, there is {seen}: {tries}, {sides}") from error
+            sides += ["", *stacks(), ""]
+            raise AssertionError(
+                f"at {now()} waited in vain for {expected}, there is {seen}: {tries}\n" + "\n".join(map(str, sides))
+            ) from error
 
     async def until_runs(self, count: int, *, fails: int = 0, or_more: bool = False) -> None:
         """So many runs there are, and all but `fails` have succeeded."""
@@ -397,6 +400,19 @@ class World:
         is_right = count == expected or (or_more and count > expected)
         left = [f"{message!r} was never heard" for message in self.source.messages]
         return left if is_right else [*left, f"watchers made {count} events, not {expected}"]
+
+
+def stacks() -> Iterator[str]:
+    """Where each task of this run waits: for a walk that hangs."""
+    root = trio.lowlevel.current_root_task()
+    tasks = [] if root is None else [root]
+    while tasks:
+        task = tasks.pop()
+        frames = [
+            f"{Path(f.f_code.co_filename).name}:{line} {f.f_code.co_name}" for f, line in task.iter_await_frames()
+        ]
+        yield f"{task.name}: {' < '.join(frames[:-7:-1])}"
+        tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
 
 
 def told(error: BaseException) -> str:
