@@ -46,6 +46,8 @@ DEFAULT_MEMORY_BYTES = 4 * 1024**3
 """Address space, not resident memory: numeric libraries reserve gigabytes that they never touch."""
 PLUGINS = "plugins"
 MACROS = "macros"
+LEFT_ALONE = "defines no DAG: it is left alone, as Airflow does"
+"""The end of what is said of a file of a tree."""
 LEFT_BY_AIRFLOW = ("*.log", "airflow.db*", "airflow.cfg", "*.pid")
 """What a running Airflow leaves in the folder that it works in."""
 
@@ -177,7 +179,7 @@ def _compiled(job: Job, source: str, dag_id: str | None, python_for: PythonFor) 
     needs, answer, notes, apart = _load(job, requirements, python_for)
     folder_notes = (*requirements.notes, *_plugin_notes(project), *apart)
     if not answer.dags and project.in_tree:
-        notes = (*notes, f"{project.source_path} defines no DAG: it is left alone, as Airflow does")
+        notes = (*notes, f"{project.source_path} {LEFT_ALONE}")
         return Compilation(
             specs=(), needs=needs, modules=None, notes=notes, folder_notes=folder_notes, reads=job.reads()
         )

@@ -20,7 +20,7 @@ from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.module_facts import facts_of
 from leoflowd.authoring.packages import is_known
 from leoflowd.authoring.project import CONFIG_NAME, SOURCE_NAMES, Project, read_project, repository_of
-from leoflowd.authoring.requirements import SRC, Requirements, read_requirements
+from leoflowd.authoring.requirements import SRC, Requirements, folders_from, read_requirements
 from leoflowd.contract.import_paths import path_of_package
 from leoflowd.contract.values import shown
 
@@ -34,7 +34,9 @@ SIGNS = (
 )
 """What lies beside `dags/` in Airflow's own, Astro's and Composer's layouts."""
 OF_A_PACKAGE = ("pyproject.toml", "setup.cfg", "setup.py")
-NO_PROJECTS = frozenset({DAGS, *BESIDE, "include", "tests"})
+TESTS = "tests"
+"""Of a repository: they import DAG files, and are none."""
+NO_PROJECTS = frozenset({DAGS, *BESIDE, "include", TESTS})
 """Folders of a tree that are not searched for projects of their own."""
 MAX_DEPTH = 5
 """Folders below the workspace that are looked into; what lies deeper is reported."""
@@ -146,10 +148,9 @@ class _Tree(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys([*found, ".", *self._own_package(), *self._nearer(file, found)]))
 
     def _own_package(self) -> list[str]:
-        """Where the package lies that images of this repository install beside its DAGs."""
-        folder = self.root / self.base
-        is_package = (folder / SRC).is_dir() and any(_is_there(folder / name) for name in OF_A_PACKAGE)
-        return [self.base + SRC] if is_package else []
+        """Where the package lies that images of this repository install beside its DAGs, or with them."""
+        around = [folder for folder in folders_from(self.root, self.base) if _has_source_package(folder)]
+        return [(folder / SRC).relative_to(self.root).as_posix() for folder in around]
 
     def _nearer(self, file: Path, found: list[str]) -> list[str]:
         """Folders around the file that have what it imports and nothing else has: a dags folder in a dags folder, as a
@@ -175,11 +176,17 @@ def _tree_of(folder: Path, workspace: Path, reach: Path | None = None) -> _Tree:
         if (reach or workspace) in (inner, *inner.parents) and any(_has(inner, top) for top in missing):
             root = inner
             break
+    if root.name == SRC and _has_source_package(root.parent) and workspace in root.parents:
+        root = root.parent
     for package in _requirements(root, folder).outside:
         around = next(one for one in (root, *root.parents) if one in package.parents)
         root = around if (reach or workspace) in (around, *around.parents) else root
     base = "" if root == folder else f"{folder.relative_to(root).as_posix()}/"
     return _Tree(root, base, has_dags=True, is_dags=True)
+
+
+def _has_source_package(folder: Path) -> bool:
+    return (folder / SRC).is_dir() and any(_is_there(folder / name) for name in OF_A_PACKAGE)
 
 
 def _is_importable(places: Iterable[Path], module: str) -> bool:
@@ -238,6 +245,8 @@ class _Search:
         for inner in self._folders(folder):
             if inner.name in hidden or inner.name in SKIPPED_FOLDERS or inner.name.startswith("."):
                 continue
+            if inner.name == TESTS and not (tree is not None and tree.is_dags):
+                continue
             if tree is not None and is_ignored(inner, rules, is_folder=True):
                 continue
             if depth == limit:
@@ -291,10 +300,10 @@ def _apart(projects: list[Project]) -> tuple[Project, ...]:
             project,
             excluded=inside[project.folder],
             neighbours=beside[project.folder],
-            import_paths=(
-                *project.import_paths,
-                *required[project.folder, project.folder / project.base],
-                *packages[project.folder],
+            import_paths=_each_once(
+                project.import_paths,
+                required[project.folder, project.folder / project.base],
+                packages[project.folder],
             ),
         )
         if project.in_tree
@@ -311,10 +320,14 @@ def _requirements(root: Path, folder: Path) -> Requirements:
         return Requirements()
 
 
+def _each_once(*paths: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(path for some in paths for path in some))
+
+
 def _with_packages(project: Project) -> Project:
     """A project that nothing else is found beside: its import paths are those of the packages that it requires too."""
     folders = _requirements(project.folder, project.folder).folders
-    paths = (*(project.import_paths or (".",)), *folders) if folders else project.import_paths
+    paths = _each_once(project.import_paths or (".",), folders) if folders else project.import_paths
     return msgspec.structs.replace(project, import_paths=paths)
 
 

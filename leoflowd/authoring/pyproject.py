@@ -115,14 +115,19 @@ def _address(source: Table) -> str:
 def _member(name: str, folder: Path) -> str | None:
     """Where the package of this name lies in the workspace of uv that the folder is in."""
     for place in (folder, *folder.parents):
-        patterns = _table(_read(place), "tool", "uv", "workspace").get("members", ())
-        globs = [f"{pattern}/{PYPROJECT}".lstrip("/") for pattern in patterns]
-        for file in (one for pattern in globs for one in sorted(place.glob(pattern))[:MEMBERS_MAX]):
-            if normalised(str(_table(_read(file.parent), "project").get("name", ""))) == name:
-                return os.path.relpath(file.parent, folder)
+        for member in members_of(place):
+            if normalised(str(_table(_read(member), "project").get("name", ""))) == name:
+                return os.path.relpath(member, folder)
         if place == repository_of(folder):
             break
     return None
+
+
+def members_of(folder: Path) -> list[Path]:
+    """Folders of the packages of the workspace of uv that begins in this one."""
+    patterns = _table(_read(folder), "tool", "uv", "workspace").get("members", ())
+    globs = [f"{pattern}/{PYPROJECT}".lstrip("/") for pattern in patterns]
+    return [file.parent for pattern in globs for file in sorted(folder.glob(pattern))[:MEMBERS_MAX]]
 
 
 def _read(folder: Path) -> Table:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from leoflowd.authoring.errors import DagCompileError
-from leoflowd.authoring.pyproject import PYPROJECT, Wanted, wanted_by_pipfile, wanted_by_project
+from leoflowd.authoring.pyproject import PYPROJECT, Wanted, members_of, wanted_by_pipfile, wanted_by_project
 from leoflowd.authoring.reading import read_file
 from leoflowd.authoring.requirement_names import NAME, normalised
 
@@ -60,10 +60,10 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_requirements(folder: Path, base: str = "") -> Requirements:
-    """All files of `folder / base`, where a tree has its `dags/`, then those of the folder; a package that several name
-    counts as the first says. Raises `DagCompileError`."""
+    """All files of `folder / base`, where a tree has its `dags/`, and of the folders around it as far as `folder`; a
+    package that several name counts as the first says. Raises `DagCompileError`."""
     reader = _Reader(folder)
-    for place in dict.fromkeys((folder / base, folder)):
+    for place in folders_from(folder, base):
         if os.path.lexists(place / REQUIREMENTS):
             reader.read_file(_written_by_people(place, reader))
         reader.read_package(place)
@@ -72,6 +72,8 @@ def read_requirements(folder: Path, base: str = "") -> Requirements:
                 f"{reader.shown(place / SYSTEM_PACKAGES)}: Lite installs no system packages: install them on this "
                 "machine yourself"
             )
+    for place in folders_from(folder, base):
+        reader.add_members(place)
     return Requirements(
         packages=tuple(reader.packages.values()),
         providers=tuple(sorted(reader.providers)),
@@ -80,6 +82,11 @@ def read_requirements(folder: Path, base: str = "") -> Requirements:
         outside=tuple(reader.outside),
         notes=tuple(dict.fromkeys(reader.notes)),
     )
+
+
+def folders_from(folder: Path, base: str) -> list[Path]:
+    """`folder / base` and those around it, the last of them `folder`."""
+    return [one for one in (folder / base, *(folder / base).parents) if one.is_relative_to(folder)]
 
 
 def _written_by_people(place: Path, reader: _Reader) -> Path:
@@ -145,6 +152,16 @@ class _Reader:
                 raise DagCompileError(shown, 1, what, f"{type(error).__name__}: {error}", "correct it") from error
             self._add_all(wanted, file)
 
+    def add_members(self, place: Path) -> None:
+        """All packages of a workspace can be imported; what one that nobody requires needs is told by its imports."""
+        if os.path.lexists(place / PYPROJECT):
+            for member in members_of(place):
+                self._add_modules(member)
+
+    def _add_modules(self, package: Path) -> None:
+        modules = package / SRC if (package / SRC).is_dir() else package
+        self.folders.setdefault(modules.relative_to(self.folder).as_posix())
+
     def _is_new(self, file: Path) -> bool:
         if file in self._read or len(self._read) >= MAX_FILES:
             return False
@@ -199,8 +216,7 @@ class _Reader:
         elif not found.is_dir():
             self._leave_out(name, path, f"there is no folder {self.shown(found)}", place)
         elif found != self.folder:
-            modules = found / SRC if (found / SRC).is_dir() else found
-            self.folders.setdefault(modules.relative_to(self.folder).as_posix())
+            self._add_modules(found)
             self.read_package(found)
 
     def _leave_out(self, name: str, path: str, why: str, place: str) -> None:

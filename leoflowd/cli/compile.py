@@ -278,6 +278,8 @@ def _source_line(fault: dict[str, Any]) -> str:
 def _print(report: dict[str, Any], told: set[str], *, shares: bool = True) -> None:
     """`told`: what was told for another file of the folder: warnings of it, faults of what both import, what tools said
     of requirements that both have, and, where all of it `shares` an environment, what that needs."""
+    from leoflowd.authoring.compiler import LEFT_ALONE
+
     faults = {f"{_place(fault)}: {fault['what']}": fault for fault in report["errors"]}
     for place in dict.fromkeys(_place(fault) for key, fault in faults.items() if key in told):
         echo(f"{report['project']}: stopped by {place} as well", err=True)
@@ -296,10 +298,12 @@ def _print(report: dict[str, Any], told: set[str], *, shares: bool = True) -> No
             echo(f"        | which {report['project']} imports", err=True)
     if not report["errors"]:
         dags = ", ".join(f"{dag['dag_id']} ({dag['tasks']} tasks)" for dag in report["dags"])
-        echo(f"{report['project']}: {f'ok: {dags}' if dags else 'skipped'}")
+        echo(f"{report['project']}: {f'ok: {dags}' if dags else 'skipped, it defines no DAG'}")
     for line in report.get("code_warnings", ()):
         echo(line, err=True)
     for note in report["notes"]:
+        if note.endswith(LEFT_ALONE):
+            continue
         need = note.partition(", because ")[0] if note.startswith("needs ") else ""
         if need not in told:
             echo(f"{report['project']}: {note}", err=True)

@@ -104,13 +104,45 @@ def test_a_package_beside_the_folder_moves_the_root_as_far_as_the_repository(tmp
     (clone / ".git").mkdir()
     (whole,) = open_projects(clone / "flows/dags/a.py")
     assert (whole.folder, whole.base) == (clone, "flows/")
-    assert whole.import_paths[-1] == "libs/ours/src"
+    assert whole.import_paths == ("flows/dags", "flows", ".", "libs/ours/src")
     assert compile_opened(whole).specs[0].environment.dependencies == ("duckdb==1.2",)
     assert discover(clone).projects == (whole,)
     for named in ("", "flows", "flows/dags"):
         assert open_projects(clone / named) == (whole,)
     with pytest.raises(DagCompileError, match=r"'ours' is imported; .* lies outside; name a folder that holds both"):
         compile_opened(alone)
+
+
+def test_members_of_a_workspace_are_importable_though_nobody_requires_them(tmp_path: Path) -> None:
+    """A repository that is somebody's dags folder; what it needs is not what all of its packages need."""
+    tree = plant(tmp_path, {**OURS, ".airflowignore": "", "pyproject.toml": WORKSPACE, "flows/a.py": DAGS["dags/a.py"]})
+    project = project_of(tree)
+    assert project.import_paths == (".", "libs/ours/src")
+    assert compile_opened(project).specs[0].environment.dependencies == ()
+
+
+def test_a_package_that_holds_the_dags_is_imported_from_its_src(tmp_path: Path) -> None:
+    tree = plant(
+        tmp_path,
+        {
+            "air/pyproject.toml": '[project]\ndependencies = ["duckdb==1.2"]\n',
+            "air/src/flows/dags/a.py": dag("a", "from flows.names import NAME\n"),
+            "air/src/flows/names.py": "NAME = 'a'\n",
+        },
+    )
+    project = project_of(tree)
+    assert (project.folder, project.base) == (tree / "air", "src/flows/")
+    done = compile_opened(project)
+    assert done.specs[0].environment.dependencies == ("duckdb==1.2",)
+    assert done.modules is not None
+    assert "src/flows/names.py" in done.modules
+
+
+def test_tests_of_a_repository_are_no_dag_files(tmp_path: Path) -> None:
+    files = {"air/dags/a.py": dag("a"), "air/tests/b.py": dag("b"), "tests/c.py": dag("c"), "loose.py": dag("d")}
+    found = discover(plant(tmp_path, files)).projects
+    assert [project.path for project in found] == ["air/dags/a.py", "loose.py"]
+    assert [project.path for project in discover(tmp_path / "tests").projects] == ["c.py"]
 
 
 def test_requirements_beside_the_dags_count_where_the_root_lies_further_up(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_validate_shows_every_finding_of_every_file_with_its_line(leoflow, tree:
     assert '\n      5 | EmptyOperator(task_id="a", run_as_user="root")\n' in result.err
     assert "\n      2 | 1/0\n" in result.err
     assert f"{tree}/dags/runs.py: ok: runs (1 tasks)" in result.out
-    assert f"{tree}/dags/notes.py: skipped" in result.out
+    assert f"{tree}/dags/notes.py: skipped, it defines no DAG" in result.out
     assert result.out.splitlines()[-1] == "5 files: 2 DAGs; 2 with errors, 1 without a DAG"
 
 
