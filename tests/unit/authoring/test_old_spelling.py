@@ -207,6 +207,8 @@ from airflow.contrib.operators.bigquery_operator import BigQueryOperator
 from airflow.operators.postgres_operator import PostgresOperator
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.slack.operators.slack_webhook import SlackWebhookOperator
+from airflow.providers.google.cloud.operators.datastore import CloudDatastoreExportEntitiesOperator
+from airflow.providers.google.cloud.sensors.gcs import GCSObjectUpdateSensor
 from airflow.providers.google.cloud.operators.bigquery import BigQueryCreateEmptyTableOperator, BigQueryCreateExternalTableOperator, BigQueryInsertJobOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sensors.external_task import ExternalTaskMarker
@@ -253,6 +255,8 @@ def test_old_arguments_of_partial_become_todays_and_are_named(compiled: Compile)
         ),
         ("SlackWebhookOperator(task_id='a', http_conn_id='h', webhook_token=None)", {"slack_webhook_conn_id": "h"}),
         ("BigQueryInsertJobOperator(task_id='a', bigquery_conn_id='b')", {"gcp_conn_id": "b"}),
+        ("GCSObjectUpdateSensor(task_id='a', google_cloud_conn_id='b')", {"google_cloud_conn_id": "b"}),
+        ("CloudDatastoreExportEntitiesOperator(task_id='a', datastore_conn_id='b')", {"datastore_conn_id": "b"}),
         (
             "BigQueryCreateEmptyTableOperator(task_id='a', dataset_id='d', table_id='t', schema_fields=[1], cluster_fields=['x'])",
             {

@@ -455,6 +455,8 @@ class Rules(NamedTuple):
     """What the old class took by itself, under the new names."""
     make: str = ""
     """A function of `MAKERS` that puts the new arguments together."""
+    keep: frozenset[str] = frozenset()
+    """Not old here: names that a rule for more classes takes for old, and these classes still have."""
 
 
 class Refused(Exception):
@@ -577,6 +579,11 @@ RULES: Mapping[str, Rules] = {
             "datastore_conn_id": "gcp_conn_id",
         },
         refuse={"delegate_to": "pass impersonation_chain"},
+    ),
+    "airflow.providers.google.cloud.sensors.gcs.": Rules(keep=frozenset({"google_cloud_conn_id"})),
+    "airflow.providers.google.cloud.operators.datastore.": Rules(keep=frozenset({"datastore_conn_id"})),
+    "airflow.providers.google.cloud.operators.bigquery.BigQueryCreateTableOperator": Rules(
+        keep=frozenset({"google_cloud_storage_conn_id"})
     ),
     "airflow.providers.amazon.aws.sensors.s3.": Rules(rename={"s3_conn_id": "aws_conn_id"}),
     "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOperator": Rules(
@@ -866,4 +873,10 @@ def rules_of(module: str, name: str) -> tuple[Rules, ...]:
         for known, rules in RULES.items()
         if full == known or (known.endswith(".") and full.startswith(known))
     ]
-    return tuple({id(rules): rules for rules in found}.values())
+    kept = frozenset[str]().union(*(rules.keep for rules in found))
+    return tuple({id(rules): _without(rules, kept) for rules in found}.values())
+
+
+def _without(rules: Rules, kept: frozenset[str]) -> Rules:
+    renamed = {old: new for old, new in rules.rename.items() if old not in kept}
+    return rules if len(renamed) == len(rules.rename) else rules._replace(rename=renamed)
