@@ -354,10 +354,7 @@ def _constructors(cls: type) -> Iterator[Any]:
 
 def _hidden(cls: type) -> Iterator[str]:
     """Arguments that constructors take out of `**kwargs`."""
-    yield from getattr(cls, "deferral_arguments", ())
-    yield from getattr(cls, "airflow_only", ())
-    if cls.__name__ in ("HttpSensor", "HttpOperator"):
-        yield from importlib.import_module(f"{INSIDE}.http_calls").KEEP_ALIVE
+    yield from getattr(cls, "unnamed_arguments", tuple)()
 
 
 def _annotations(cls: type) -> dict[str, Any]:

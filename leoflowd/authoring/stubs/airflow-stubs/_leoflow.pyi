@@ -377,6 +377,9 @@ class BaseOperator(Task):
     def partial(cls, **kwargs: Any) -> Any:
         """The arguments that all instances share; `expand` and `expand_kwargs` of what it gives make the task."""
     @classmethod
+    def unnamed_arguments(cls) -> Iterable[str]:
+        """What its constructor takes beside the parameters that it names."""
+    @classmethod
     def note_mapped(cls, mapped: BaseOperator) -> None:
         """A task that is mapped was made of this class: what of its arguments does not hold for it as a whole."""
 
@@ -1273,7 +1276,7 @@ class GCSObjectExistenceSensor(_GcsSensor):
     use_glob: bool
     def __init__(
         self, *, object: str | XComArg, use_glob: bool = False, bucket: str | XComArg,
-        google_cloud_conn_id: str = 'google_cloud_default', poke_interval: timedelta | float = 60,
+        google_cloud_conn_id: str | XComArg = 'google_cloud_default', poke_interval: timedelta | float = 60,
         timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
         exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
         never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
@@ -1307,7 +1310,7 @@ class GCSObjectsWithPrefixExistenceSensor(_GcsSensor):
     prefix: str
     def __init__(
         self, *, prefix: str | XComArg, bucket: str | XComArg,
-        google_cloud_conn_id: str = 'google_cloud_default', poke_interval: timedelta | float = 60,
+        google_cloud_conn_id: str | XComArg = 'google_cloud_default', poke_interval: timedelta | float = 60,
         timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
         exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
         never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
@@ -1331,7 +1334,7 @@ class GCSObjectsWithPrefixExistenceSensor(_GcsSensor):
         doc_json: str | None = None, doc_yaml: str | None = None, doc_rst: str | None = None,
         task_display_name: str | None = None, logger_name: str | None = None,
         allow_nested_operators: bool = True, render_template_as_native_obj: bool | None = None,
-        deferrable: Any = ..., impersonation_chain: Any = ..., retry: Any = ...,
+        deferrable: Any = ..., impersonation_chain: Any = ...,
     ) -> None: ...
     def objects(self) -> tuple[str, list[str]]: ...
 
@@ -1524,6 +1527,8 @@ class HttpOperator(BaseOperator):
         tcp_keep_alive: Any = ..., tcp_keep_alive_idle: Any = ..., tcp_keep_alive_count: Any = ...,
         tcp_keep_alive_interval: Any = ...,
     ) -> None: ...
+    @classmethod
+    def unnamed_arguments(cls) -> Iterable[str]: ...
     def leoflow_http(self) -> dict[str, Any] | None:
         """The `HttpCall` as plain data, templates unrendered; None when only a process can put it together."""
     def execute(self, context: Any) -> Any: ...
@@ -1571,6 +1576,8 @@ class HttpSensor(NativeSensor):
         deferrable: Any = ..., tcp_keep_alive: Any = ..., tcp_keep_alive_idle: Any = ...,
         tcp_keep_alive_count: Any = ..., tcp_keep_alive_interval: Any = ...,
     ) -> None: ...
+    @classmethod
+    def unnamed_arguments(cls) -> Iterable[str]: ...
     def fixed_values(self) -> Sequence[Any]: ...
     def probe_arguments(self) -> dict[str, Any]: ...
     def predicate(self) -> dict[str, Any]: ...
@@ -1767,6 +1774,8 @@ class NativeSensor(BaseSensorOperator):
         task_display_name: str | None = None, logger_name: str | None = None,
         allow_nested_operators: bool = True, render_template_as_native_obj: bool | None = None,
     ) -> None: ...
+    @classmethod
+    def unnamed_arguments(cls) -> Iterable[str]: ...
     def refuse(self, name: str, why: str, remedy: str = 'remove it') -> ShimUnsupported: ...
     def probe_arguments(self) -> dict[str, Any]:
         """What the probe of this sensor looks at; every subclass has its own."""
@@ -1790,7 +1799,7 @@ class NullTimetable(BaseTimetable):
 
 class ObjectSensor(NativeSensor):
     """Base of the sensors for objects in a store; `objects()` says which."""
-    airflow_only: Sequence[str]
+    airflow_only: Mapping[str, Any]
     store: str
     provider: str
     is_prefix: bool
@@ -1819,6 +1828,8 @@ class ObjectSensor(NativeSensor):
         task_display_name: str | None = None, logger_name: str | None = None,
         allow_nested_operators: bool = True, render_template_as_native_obj: bool | None = None,
     ) -> None: ...
+    @classmethod
+    def unnamed_arguments(cls) -> Iterable[str]: ...
     def objects(self) -> tuple[str, list[str]]:
         """(bucket, keys or prefixes); every subclass has its own."""
     def is_wildcard(self) -> bool: ...
@@ -2067,6 +2078,7 @@ class Rules(NamedTuple):
     refuse: Any = ...
     default: Any = ...
     make: Any = ...
+    keep: Any = ...
 
 class S3KeySensor(_S3Sensor):
     """Waits until all keys exist; a key may be a whole `s3://bucket/key`."""
@@ -2075,7 +2087,7 @@ class S3KeySensor(_S3Sensor):
     wildcard_match: bool
     def __init__(
         self, *, bucket_key: str | list[str] | XComArg, bucket_name: str | None | XComArg = None,
-        wildcard_match: bool = False, aws_conn_id: str | None = 'aws_default',
+        wildcard_match: bool = False, aws_conn_id: str | None | XComArg = 'aws_default',
         poke_interval: timedelta | float = 60, timeout: timedelta | float | None = None,
         soft_fail: bool = False, mode: str = 'poke', exponential_backoff: bool = False,
         max_wait: timedelta | float | None = None, silent_fail: bool = False, never_fail: bool = False,
@@ -2102,7 +2114,8 @@ class S3KeySensor(_S3Sensor):
         deferrable: Any = ..., check_fn: Any = ..., use_regex: Any = ..., metadata_keys: Any = ...,
         verify: Any = ..., region_name: Any = ..., botocore_config: Any = ...,
     ) -> None: ...
-    def needs_process(self) -> bool: ...
+    def needs_process(self) -> bool:
+        """Which bucket a template means is only known when it is rendered."""
     def is_wildcard(self) -> bool: ...
     def objects(self) -> tuple[str, list[str]]: ...
 
@@ -2112,7 +2125,7 @@ class S3PrefixSensor(_S3Sensor):
     prefix: str | list[str]
     def __init__(
         self, *, bucket_name: str | XComArg, prefix: str | list[str] | XComArg, delimiter: str = '/',
-        aws_conn_id: str | None = 'aws_default', poke_interval: timedelta | float = 60,
+        aws_conn_id: str | None | XComArg = 'aws_default', poke_interval: timedelta | float = 60,
         timeout: timedelta | float | None = None, soft_fail: bool = False, mode: str = 'poke',
         exponential_backoff: bool = False, max_wait: timedelta | float | None = None, silent_fail: bool = False,
         never_fail: bool = False, task_id: str, owner: str | None = 'airflow', email: Any = None,
@@ -2896,9 +2909,8 @@ class _GcsSensor(ObjectSensor):
         doc_json: str | None = None, doc_yaml: str | None = None, doc_rst: str | None = None,
         task_display_name: str | None = None, logger_name: str | None = None,
         allow_nested_operators: bool = True, render_template_as_native_obj: bool | None = None,
-        impersonation_chain: Any = ..., retry: Any = ...,
+        impersonation_chain: Any = ...,
     ) -> None: ...
-    def fixed_values(self) -> Sequence[Any]: ...
     def connection(self) -> str | None: ...
 
 class _HttpTrigger(BaseTrigger):
@@ -2978,7 +2990,6 @@ class _S3Sensor(ObjectSensor):
         task_display_name: str | None = None, logger_name: str | None = None,
         allow_nested_operators: bool = True, render_template_as_native_obj: bool | None = None,
     ) -> None: ...
-    def fixed_values(self) -> Sequence[Any]: ...
     def connection(self) -> str | None: ...
 
 class _StartOf(PartitionMapper):

@@ -392,6 +392,11 @@ class BaseOperator(Task, metaclass=OperatorMeta):
         return mapping.OperatorPartial(cls, kwargs)
 
     @classmethod
+    def unnamed_arguments(cls) -> Iterable[str]:
+        """What its constructor takes beside the parameters that it names."""
+        return ()
+
+    @classmethod
     def note_mapped(cls, mapped: BaseOperator) -> None:
         """A task that is mapped was made of this class: what of its arguments does not hold for it as a whole."""
 

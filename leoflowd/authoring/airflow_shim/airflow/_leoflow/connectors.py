@@ -93,6 +93,13 @@ def helped_by(error: AuthoringError, connector: str) -> AuthoringError:
 
 def needs_airflow(task: Any, argument: str, connector: str) -> None:
     """An argument that only the provider's own class honours: run that class where there is one, else refuse."""
+    if _packages is None:  # for whatever the file says this would be a process of Airflow's
+        raise ShimUnsupported(
+            f"task {task.task_id!r}: {type(task).__name__} has {argument}",
+            "only the real package honours it, and that is told by the file, not by what another task returned",
+            "pass it to partial(), so that the package runs all instances",
+            task._location,
+        )
     if not has_airflow():
         refused = ShimUnsupported(
             f"task {task.task_id!r}: {type(task).__name__} has {argument}",

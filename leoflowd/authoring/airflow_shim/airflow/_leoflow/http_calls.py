@@ -11,7 +11,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from email.message import Message
 from typing import Any
 from urllib.parse import urlencode
@@ -204,6 +204,10 @@ class HttpSensor(NativeSensor):
             self.kind = "sensor"
         _refuse_options(self, IN_THE_PROCESS)
 
+    @classmethod
+    def unnamed_arguments(cls) -> Iterable[str]:
+        return (*super().unnamed_arguments(), *KEEP_ALIVE)
+
     def fixed_values(self) -> Sequence[Any]:
         return (self.method, self.request_kwargs, self.extra_options)
 
@@ -305,6 +309,10 @@ class HttpOperator(BaseOperator):
         ):
             if value:
                 needs_airflow(self, name, "http")
+
+    @classmethod
+    def unnamed_arguments(cls) -> Iterable[str]:
+        return KEEP_ALIVE
 
     def leoflow_http(self) -> dict[str, Any] | None:
         """The `HttpCall` as plain data, templates unrendered; None when only a process can put it together."""

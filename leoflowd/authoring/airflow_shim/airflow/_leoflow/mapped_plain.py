@@ -11,34 +11,53 @@ the daemon puts the items (ADR 70).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from airflow._leoflow.base_operator import BaseOperator
+from airflow._leoflow.errors import ShimUnsupported
 from airflow._leoflow.mapping import MappedOperator, closest_mapped_group
 from airflow._leoflow.templating import as_json
-from airflow._leoflow.xcom_arg import XComArg, iter_outputs
+from airflow._leoflow.xcom_arg import XComArg, item_at, iter_outputs
 
 AT_MOST = 100_000
 """Instances; more of them are a large artifact, and are told by their processes what they wait for."""
 
 
+class RealPackageNeeded(Exception):
+    """An instance has an argument that only the class of the provider's own package honours."""
+
+
 def plain_form(task: MappedOperator) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
-    """The common wait or call, and the columns; None when only the process of an instance can say it."""
-    forms: list[dict[str, Any]] = []
-    try:
-        for instance in _instances(task):
-            form = _form(instance)
-            if form is None:
-                return None
-            forms.append(form)
-    except Exception:  # noqa: BLE001  the author's constructor; as in Airflow, it is that instance which fails, and says why
-        return None
+    """The common wait or call, and the columns; None when only the process of an instance can say it. Raises
+    `RealPackageNeeded`, and where the environment lacks that package the refusal that names it."""
+    forms = _forms(task, _instances(task))
     if not forms:
         return None
     common, columns = _compared(forms, [])
     is_of_one_mode = not any(column["path"][:2] == ["terms", "mode"] or not column["path"] for column in columns)
     return (common, columns) if is_of_one_mode else None
+
+
+def _forms(task: MappedOperator, instances: Iterable[BaseOperator]) -> list[dict[str, Any]] | None:
+    """What each of them waits for; None when one needs its process. Raises as `plain_form`."""
+    forms: list[dict[str, Any] | None] = []
+    try:
+        for instance in instances:
+            if instance.kind == "operator":
+                raise RealPackageNeeded
+            forms.append(_form(instance))
+    except RealPackageNeeded:
+        raise
+    except ShimUnsupported as error:
+        if error.connector:
+            error.location = task._location
+            raise
+        return None
+    except Exception:  # noqa: BLE001  the author's constructor; as in Airflow, it is that instance which fails, and says why
+        return None
+    known = [form for form in forms if form is not None]
+    return known if len(known) == len(forms) else None
 
 
 def _instances(task: MappedOperator) -> Iterator[BaseOperator]:
@@ -58,22 +77,43 @@ MARKS = ("leoflow-item-{}", "/leoflow.items/{}?a=1&b=2#c", "{} leoflow:item")
 
 
 def item_form(task: MappedOperator) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
-    """The wait or call without the items, and where each of these goes; None when only a process can say it."""
+    """The wait or call without the items, and where each of these goes; None when only a process can say it. Raises as
+    `plain_form`."""
     names = _names_of_outputs(task)
-    forms = []
-    try:
-        for mark in MARKS if names else ():
-            form = _form(task.instance_with({name: mark.format(name) for name in names}))
-            if form is None:
-                return None
-            forms.append(_without_marks(form, {mark.format(name): name for name in names}))
-    except Exception:  # noqa: BLE001  as above
+    if not names:
+        _forms(task, _specimens(task))
         return None
-    if not forms or any(form != forms[0] or form is None for form in forms):
+    marked = [{name: mark.format(name) for name in names} for mark in MARKS]
+    found = _forms(task, (task.instance_with(dict(marks)) for marks in marked))
+    if found is None:
+        return None
+    forms = [
+        _without_marks(form, {mark: name for name, mark in marks.items()})
+        for form, marks in zip(found, marked, strict=True)
+    ]
+    if any(form != forms[0] or form is None for form in forms):
         return None
     bare, paths = forms[0]  # type: ignore[misc]  # not None, as the last line says
     objects = getattr(task.operator_class, "object_fields", ())
     return bare, [{"name": name, "paths": paths.get(name, []), "takes_objects": name in objects} for name in names]
+
+
+def _specimens(task: MappedOperator) -> Iterator[BaseOperator]:
+    """Instances with a mark in the place of each output, of which the constructor knows no more."""
+    mapped = task.expand_input
+    if mapped.kind == "expand":
+        yield task.instance_with({name: _first(name, one) for name, one in mapped.value.items()})
+    elif isinstance(mapped.value, XComArg):  # its names are not known: the template fields stand for what is required
+        fields = [name for name in task.operator_class.template_fields if name not in task.arguments]
+        yield task.instance_with({name: MARKS[0].format(name) for name in fields})
+    else:
+        yield from (task.instance_with(dict(one)) for one in mapped.value if not isinstance(one, XComArg))
+
+
+def _first(name: str, values: Any) -> Any:
+    if isinstance(values, XComArg) or not len(values):
+        return MARKS[0].format(name)
+    return item_at(values, 0)
 
 
 def _names_of_outputs(task: MappedOperator) -> list[str]:

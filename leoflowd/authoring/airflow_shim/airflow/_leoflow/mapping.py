@@ -384,7 +384,7 @@ def _arguments_of(cls: type[BaseOperator]) -> Callable[[str], bool]:
         for name, parameter in inspect.signature(base.__init__).parameters.items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) and name != "self"
     }
-    return names.__contains__
+    return names.union(cls.unnamed_arguments()).__contains__
 
 
 # --- @task functions ---------------------------------------------------------------------------------------------

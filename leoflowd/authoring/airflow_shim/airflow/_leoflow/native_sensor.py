@@ -9,7 +9,7 @@ runs like any other sensor. The kinds are in `time_sensors`, `external_task_sens
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -51,6 +51,10 @@ class NativeSensor(BaseSensorOperator):
             raise self.refuse("trigger_kwargs", "no trigger is made for it, since the daemon waits")
         if self._pre_execute_hook is not None or self._post_execute_hook is not None:
             self.kind = "sensor"
+
+    @classmethod
+    def unnamed_arguments(cls) -> Iterable[str]:
+        return cls.deferral_arguments
 
     def refuse(self, name: str, why: str, remedy: str = "remove it") -> ShimUnsupported:
         return ShimUnsupported(f"task {self.task_id!r}: {type(self).__name__} has {name}", why, remedy, self._location)

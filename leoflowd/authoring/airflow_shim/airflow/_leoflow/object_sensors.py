@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow._leoflow.connectors import needs_airflow
 from airflow._leoflow.errors import AuthoringError
 from airflow._leoflow.native_sensor import NativeSensor
-from airflow._leoflow.templating import texts
 
 
 class ObjectSensor(NativeSensor):
@@ -17,16 +16,21 @@ class ObjectSensor(NativeSensor):
     sensor_kind = "object_key"
     store = ""
     provider = ""
-    airflow_only: Sequence[str] = ()
-    """Arguments that only Airflow's own class honours."""
+    airflow_only: Mapping[str, Any] = {}
+    """Arguments that only Airflow's own class honours -> the value with which there is nothing to honour; None is
+    another one."""
     is_prefix = False
 
     def __init__(self, **kwargs: Any) -> None:
-        unsupported = {name: kwargs.pop(name, None) for name in self.airflow_only}
+        given = {name: kwargs.pop(name, self._defaults.get(name)) for name in self.airflow_only}
         super().__init__(**kwargs)
-        for name, value in unsupported.items():
-            if value is not None and value is not False:
+        for name, value in given.items():
+            if value is not None and value is not self.airflow_only[name]:
                 needs_airflow(self, name, self.provider)
+
+    @classmethod
+    def unnamed_arguments(cls) -> Iterable[str]:
+        return (*super().unnamed_arguments(), *cls.airflow_only)
 
     def objects(self) -> tuple[str, list[str]]:
         """(bucket, keys or prefixes); every subclass has its own."""
@@ -53,9 +57,8 @@ class _S3Sensor(ObjectSensor):
     def __init__(self, *, aws_conn_id: str | None = "aws_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.aws_conn_id = aws_conn_id
-
-    def fixed_values(self) -> Sequence[Any]:
-        return (self.aws_conn_id,)
+        if not aws_conn_id:  # the identity of whoever asks: a task's process has one to give, the daemon has not
+            needs_airflow(self, f"aws_conn_id={aws_conn_id!r}", self.provider)
 
     def connection(self) -> str | None:
         return self.aws_conn_id
@@ -65,8 +68,15 @@ class S3KeySensor(_S3Sensor):
     """Waits until all keys exist; a key may be a whole `s3://bucket/key`."""
 
     deferral_arguments = ("deferrable",)
-    template_fields: Sequence[str] = ("bucket_key", "bucket_name")
-    airflow_only = ("check_fn", "use_regex", "metadata_keys", "verify", "region_name", "botocore_config")
+    template_fields: Sequence[str] = ("aws_conn_id", "bucket_key", "bucket_name")
+    airflow_only = {
+        "check_fn": None,
+        "use_regex": False,
+        "metadata_keys": None,
+        "verify": None,
+        "region_name": None,
+        "botocore_config": None,
+    }
 
     def __init__(
         self,
@@ -82,34 +92,59 @@ class S3KeySensor(_S3Sensor):
         self.wildcard_match = wildcard_match
 
     def needs_process(self) -> bool:
-        if super().needs_process():
-            return True
-        # which bucket a template means is only known when it is rendered
-        return self.bucket_name is None and any(key.startswith("{{") for key in texts(self.bucket_key))
+        """Which bucket a template means is only known when it is rendered."""
+        return super().needs_process() or (self.bucket_name is None and any(map(_hides_bucket, self._keys())))
 
     def is_wildcard(self) -> bool:
         return bool(self.wildcard_match)
 
     def objects(self) -> tuple[str, list[str]]:
-        keys = [self.bucket_key] if isinstance(self.bucket_key, str) else list(self.bucket_key)
+        keys = self._keys()
         if self.bucket_name is not None:
+            for url in (key for key in keys if _split_s3(key)[0]):  # a template's turns out when it waits
+                raise self.refuse(
+                    f"bucket_key={url!r} and bucket_name={self.bucket_name!r}",
+                    "the URL names a bucket as well, and Airflow takes no URL beside bucket_name",
+                    "remove bucket_name, or write the key without its bucket",
+                )
             return self.bucket_name, keys
         split = [_split_s3(key) for key in keys]
-        if any(bucket is None for bucket, _ in split) or len({bucket for bucket, _ in split}) != 1:
+        if not split:  # all of none are there, as Airflow has it
+            return "", []
+        if len({bucket for bucket, _ in split}) != 1 or not split[0][0]:
             raise AuthoringError(
                 f"task {self.task_id!r} waits for {', '.join(map(repr, keys))}",
                 "one sensor waits in one bucket, and there is no bucket_name",
                 "write s3://bucket/key with one bucket for all keys, or pass bucket_name; else use one task per bucket",
                 self._location,
             )
-        return str(split[0][0]), [key for _, key in split]
+        return split[0][0], [key for _, key in split]
+
+    def _keys(self) -> list[str]:
+        keys = [self.bucket_key] if isinstance(self.bucket_key, str) else self.bucket_key
+        found = list(keys) if isinstance(keys, Iterable) else [keys]
+        if not all(isinstance(key, str) for key in found):
+            raise self.refuse(f"bucket_key={self.bucket_key!r}", "a key is a text", "write a text or a list of texts")
+        return found
 
 
-def _split_s3(url: str) -> tuple[str | None, str]:
+def _hides_bucket(key: str) -> bool:
+    """Whether a template decides where the bucket of this URL ends: `{{ url }}`, `s3://{{ path }}`."""
+    scheme, _, rest = key.partition("://")
+    place, slash, _ = rest.partition("/")
+    return "{{" in scheme or place.count("{{") != place.count("}}") or ("{{" in place and not slash)
+
+
+def _split_s3(url: str) -> tuple[str, str]:
+    """(bucket, key) of what Airflow's hook takes for a URL of S3; no bucket in anything else."""
     scheme, _, rest = url.partition("://")
-    if not rest or scheme not in {"s3", "s3a", "s3n"}:
-        return None, url
-    bucket, _, key = rest.partition("/")
+    place, _, path = rest.partition("/")
+    if scheme.lower() in {"s3", "s3a", "s3n"}:
+        return place, path.lstrip("/")
+    parts = place.split(".")
+    if scheme != "https" or "s3" not in parts[:2]:
+        return "", url
+    bucket, _, key = path.partition("/") if parts[0] == "s3" else (parts[0], "", path)
     return bucket, key
 
 
@@ -117,8 +152,8 @@ class S3PrefixSensor(_S3Sensor):
     """Waits until each prefix has an object."""
 
     is_prefix = True
-    template_fields: Sequence[str] = ("prefix", "bucket_name")
-    airflow_only = ("verify",)
+    template_fields: Sequence[str] = ("aws_conn_id", "prefix", "bucket_name")
+    airflow_only = {"verify": None}
 
     def __init__(self, *, bucket_name: str, prefix: str | list[str], delimiter: str = "/", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -134,15 +169,12 @@ class S3PrefixSensor(_S3Sensor):
 class _GcsSensor(ObjectSensor):
     store = "gcs"
     provider = "google"
-    airflow_only = ("impersonation_chain", "retry")
+    airflow_only: Mapping[str, Any] = {"impersonation_chain": None}
 
     def __init__(self, *, bucket: str, google_cloud_conn_id: str = "google_cloud_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.bucket = bucket
         self.google_cloud_conn_id = google_cloud_conn_id
-
-    def fixed_values(self) -> Sequence[Any]:
-        return (self.google_cloud_conn_id,)
 
     def connection(self) -> str | None:
         return self.google_cloud_conn_id
@@ -150,7 +182,8 @@ class _GcsSensor(ObjectSensor):
 
 class GCSObjectExistenceSensor(_GcsSensor):
     deferral_arguments = ("deferrable",)
-    template_fields: Sequence[str] = ("bucket", "object")
+    template_fields: Sequence[str] = ("bucket", "object", "google_cloud_conn_id")
+    airflow_only = {"impersonation_chain": None, "retry": None}
     ui_color = "#f0eee4"
 
     def __init__(self, *, object: str, use_glob: bool = False, **kwargs: Any) -> None:  # noqa: A002 - Airflow's name
@@ -175,7 +208,7 @@ class GCSObjectsWithPrefixExistenceSensor(_GcsSensor):
 
     is_prefix = True
     deferral_arguments = ("deferrable",)
-    template_fields: Sequence[str] = ("bucket", "prefix")
+    template_fields: Sequence[str] = ("bucket", "prefix", "google_cloud_conn_id")
     ui_color = "#f0eee4"
 
     def __init__(self, *, prefix: str, **kwargs: Any) -> None:

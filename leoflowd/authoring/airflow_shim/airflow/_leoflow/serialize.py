@@ -33,7 +33,7 @@ from airflow._leoflow.deadlines import deadlines_of
 from airflow._leoflow.enums import TriggerRule, WeightRule
 from airflow._leoflow.errors import AuthoringError, Warned, warned
 from airflow._leoflow.mapped_group import MappedTaskGroup
-from airflow._leoflow.mapped_plain import item_form, plain_form
+from airflow._leoflow.mapped_plain import RealPackageNeeded, item_form, plain_form
 from airflow._leoflow.mapping import MappedOperator
 from airflow._leoflow.names import MODULES
 from airflow._leoflow.old_names import warn_of_context
@@ -267,12 +267,15 @@ def _how_its_instances_run(task: MappedOperator) -> dict[str, Any]:
         process_kind = "sensor"
     found = {"kind": task.kind, "process_kind": process_kind, "wait": None}
     by_process = {"prepare": "process"} if task.kind == "wait" else {"kind": process_kind}
+    try:
+        plain = plain_form(task)
+        with_items = item_form(task) if plain is None else None
+    except RealPackageNeeded:
+        return {"kind": "operator", "process_kind": "operator"}
     if task.map_index_template:  # only a process renders it
         return {**found, **by_process}
-    plain = plain_form(task)
     if plain is not None:
         return {**found, task.kind: plain[0], "mapped_values": plain[1]}
-    with_items = item_form(task)
     if with_items is not None:
         by_process |= {task.kind: with_items[0], "mapped_items": with_items[1]}
     return {**found, **by_process}
