@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -13,7 +14,7 @@ from leoflow_sensors.aws_signature import encode
 from leoflow_sensors.bucket import PAGE, Page
 from leoflow_sensors.egress import EgressClient, Response
 from leoflow_sensors.kinds import ProbeContext, ProbeFailed
-from leoflow_sensors.refusals import raise_refusal
+from leoflow_sensors.refusals import by_real_package, raise_refusal
 from leoflowd.contract.connection import ConnectionFacts
 from leoflowd.contract.overriding import override
 
@@ -50,18 +51,33 @@ _tokens: OrderedDict[ServiceAccount, _Token] = OrderedDict()
 and all: whoever knows only the account's name must not find its token here."""
 
 
+UNSUPPORTED = (
+    "impersonation_chain",
+    "key_path",
+    "key_secret_name",
+    "credential_config_file",
+    "idp_issuer_url",
+)
+"""Other identities than the one that `keyfile_dict` is."""
+
+
 def service_account(connection: ConnectionFacts) -> ServiceAccount | None:
     """None for a connection that says `is_anonymous`. Raises `ProbeFailed`."""
-    extra = connection.extra_fields()
-    extra = {name.removeprefix("extra__google_cloud_platform__"): value for name, value in extra.items()}
+    extra = extra_of(connection)
+    name = f"connection {connection.connection_id!r}"
+    for field in (field for field in UNSUPPORTED if extra.get(field)):
+        raise ProbeFailed(
+            f"{name} has extra {field!r}, which the daemon does not use; remove it and put the JSON of a service "
+            f"account's key file into extra 'keyfile_dict', or {by_real_package('google')}"
+        )
     if extra.get("is_anonymous"):
         return None
     key = extra.get("keyfile_dict")
     if not key:
         raise ProbeFailed(
-            f"connection {connection.connection_id!r} has no service account key: put the key file's JSON into extra "
+            f"{name} has no service account key: put the key file's JSON into extra "
             '"keyfile_dict", or {"is_anonymous": true} for a public bucket. Key files by path and the '
-            "daemon's own identity are not used; for those add `connectors: [google]` to the DAG's leoflow.yaml"
+            f"daemon's own identity are not used; for those {by_real_package('google')}"
         )
     try:
         if isinstance(key, str):
@@ -71,6 +87,13 @@ def service_account(connection: ConnectionFacts) -> ServiceAccount | None:
         raise ProbeFailed(
             f"extra 'keyfile_dict' of connection {connection.connection_id!r} is no service account key: {error}"
         ) from error
+
+
+def extra_of(connection: ConnectionFacts) -> Mapping[str, Any]:
+    """Under today's names; Airflow once wrote them with the type before."""
+    return {
+        name.removeprefix("extra__google_cloud_platform__"): value for name, value in connection.extra_fields().items()
+    }
 
 
 async def fetch_token(account: ServiceAccount, client: EgressClient, now: datetime) -> str:
@@ -115,6 +138,7 @@ class GoogleBucket:
 
     def __init__(self, bucket: str, connection: ConnectionFacts, context: ProbeContext) -> None:
         self._account = service_account(connection)
+        self._billed_project = extra_of(connection).get("quota_project_id")
         self._bucket = bucket
         self._url = f"{endpoint_of(connection)}/storage/v1/b/{encode(bucket)}/o"
         self._context = context
@@ -153,6 +177,8 @@ class GoogleBucket:
         headers = {}
         if self._account is not None:
             headers["Authorization"] = f"Bearer {await fetch_token(self._account, client, self._context.now())}"
+            if self._billed_project:
+                headers["X-Goog-User-Project"] = str(self._billed_project)
         return await client.request("GET", f"{url}?{urlencode(query)}", headers=headers, redirects_max=0)
 
     def _raise_refusal(self, response: Response, doing: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from itertools import groupby
 from os.path import commonprefix
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,18 +25,17 @@ LIST_FROM = 3
 """Keys of one folder from which on a listing is cheaper than a question each."""
 LISTING_PAGES_MAX = 4
 """Then the keys that were not seen are asked for one by one: the folder holds mostly other things."""
+URL = re.compile(r"(?i)(s3[an]?|https)://")
 NAMES_MAX = 10_000
 """Names that a prefix sensor hands on as its XCom."""
 
-Key = Annotated[str, msgspec.Meta(min_length=1)]
-
 
 class ObjectKeySpec(KindSpec, frozen=True, kw_only=True):
-    """All of `keys` exist: as they are, as wildcards, or as prefixes of something that exists."""
+    """All of `keys` exist: as they are, as wildcards, or as prefixes of something that exists. Of none, all do."""
 
     store: Literal["s3", "gcs"]
-    bucket: Key
-    keys: Annotated[tuple[Key, ...], msgspec.Meta(min_length=1)]
+    bucket: str
+    keys: tuple[str, ...]
     wildcard: bool = False
     """S3: Python's fnmatch, as in Airflow, so that `*` crosses slashes. Google: its own globs."""
     prefix: bool = False
@@ -45,6 +44,15 @@ class ObjectKeySpec(KindSpec, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.wildcard and self.prefix:
             raise ValueError("object_key takes keys as wildcards or as prefixes, not as both")
+        if self.keys and not self.bucket:
+            raise ValueError("the name of the bucket is empty")
+        if not (self.store == "gcs" and self.prefix) and "" in self.keys:  # there it is a prefix of every name
+            raise ValueError(f"the name of an object in bucket {self.bucket!r} is empty; name one")
+        for key in self.keys:
+            if self.store == "s3" and URL.match(
+                key
+            ):  # as Airflow's hook: nobody has such a key, and it would wait in vain
+                raise ValueError(f"{key!r} is a URL, and names a bucket beside {self.bucket!r}; keep one of the two")
 
 
 class ObjectsSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,7 +209,9 @@ def _observe(spec: ObjectKeySpec, found: Sequence[tuple[str, ...] | ProbeFailed]
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         return Observation(value=ObjectsSeen(is_met=False), summary=f"not there: {missing[0]}{more}")
     xcom = (names if spec.prefix else True) if spec.store == "gcs" else None
-    return Observation(value=ObjectsSeen(is_met=True, xcom=xcom), summary=f"found {names[0]}")
+    return Observation(
+        value=ObjectsSeen(is_met=True, xcom=xcom), summary=f"found {names[0]}" if names else "no key to wait for"
+    )
 
 
 def judge(_predicate: NoPredicate, observation: Observation) -> Verdict:
@@ -225,7 +235,8 @@ def target(spec: ObjectKeySpec, connection: ConnectionFacts | None) -> str:
 def describe(spec: ObjectKeySpec) -> str:
     scheme = "s3" if spec.store == "s3" else "gs"
     more = f" and {len(spec.keys) - 1} more" if len(spec.keys) > 1 else ""
-    return f"{scheme}://{spec.bucket}/{spec.keys[0]}{'*' if spec.prefix else ''}{more}"
+    first = spec.keys[0] if spec.keys else ""
+    return f"{scheme}://{spec.bucket}/{first}{'*' if spec.prefix else ''}{more}"
 
 
 KIND: SensorKind[Any, Any] = SensorKind(

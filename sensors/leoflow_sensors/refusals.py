@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from leoflow_sensors.egress import Response
@@ -12,14 +13,25 @@ DETAIL_MAX = 300
 """Characters of the server's own words in our message."""
 
 
-def raise_refusal(response: Response, *, doing: str, remedy: str, now: datetime) -> None:
-    """Nothing for a status below 300. `remedy` is for 401 and 403: what the reader may change.
+def by_real_package(*connectors: str) -> str:
+    """What to write so that Airflow's own hook is used, in a process of the task's."""
+    return (
+        f"let Airflow's own hook ask: `connectors: [{', '.join(connectors)}]` and, of this task, "
+        "`tasks: {<task_id>: {execution: process}}` in the DAG's leoflow.yaml"
+    )
+
+
+def raise_refusal(
+    response: Response, *, doing: str, remedy: str, now: datetime, said: Callable[[bytes], str | None] = lambda _: None
+) -> None:
+    """Nothing for a status below 300. `remedy` is for 401 and 403: what the reader may change. `said` finds the
+    server's own words in the body; None: they are the body.
 
     Raises `ProbeThrottled` for 429 and 503, `TargetDown` for other server errors, `ProbeFailed` for the rest.
     """
     if response.status < 300:
         return
-    words = " ".join(response.text().split())[:DETAIL_MAX]
+    words = " ".join((said(response.body) or response.text()).split())[:DETAIL_MAX]
     message = f"{doing}: HTTP {response.status} {response.reason}".rstrip() + (f": {words}" if words else "")
     if response.status in (429, 503):
         raise ProbeThrottled(message, parse_retry_after(response.headers.get("Retry-After"), now))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
@@ -13,7 +13,7 @@ from leoflow_sensors.aws_signature import AwsKey, encode, signed_headers
 from leoflow_sensors.bucket import PAGE, Page
 from leoflow_sensors.egress import EgressClient, Response, Tls
 from leoflow_sensors.kinds import ProbeContext, ProbeFailed
-from leoflow_sensors.refusals import raise_refusal
+from leoflow_sensors.refusals import by_real_package, raise_refusal
 from leoflowd.contract.connection import ConnectionFacts
 
 DEFAULT_REGION = "us-east-1"
@@ -45,24 +45,40 @@ class S3Access(msgspec.Struct, frozen=True, kw_only=True):
         return f"{scheme}://{bucket}.{host}"
 
 
-_UNSUPPORTED = ("role_arn", "profile_name", "assume_role_method", "session_factory", "s3_config_file")
+UNSUPPORTED = ("role_arn", "profile_name", "session_factory", "s3_config_file")
+CONFIG_KEPT = {
+    "connect_timeout",
+    "inject_host_prefix",
+    "max_pool_connections",
+    "parameter_validation",
+    "read_timeout",
+    "request_checksum_calculation",
+    "response_checksum_validation",
+    "retries",
+    "tcp_keepalive",
+    "user_agent",
+    "user_agent_appid",
+    "user_agent_extra",
+}
+"""Of botocore's configuration: how its client goes about a request, which changes no answer. Ours has its own ways."""
+CONFIG_KEPT_OF_S3 = {"payload_signing_enabled", "us_east_1_regional_endpoint"}
+SIGNATURES = {"unsigned", "s3v4", "v4"}
 
 
 def s3_access(connection: ConnectionFacts) -> S3Access:
     """Raises `ProbeFailed` that names what we cannot honour."""
     extra = connection.extra_fields()
     name = f"connection {connection.connection_id!r}"
-    for field in _UNSUPPORTED:
-        if extra.get(field):
-            raise ProbeFailed(
-                f"{name} has extra {field!r}, which the daemon does not use; give it an access key and a secret key "
-                "(login and password), or add `connectors: [amazon]` to the DAG's leoflow.yaml"
-            )
     config = _mapping(extra, "config_kwargs", name)
+    style = _mapping(config, "s3", name).get("addressing_style")
+    for field in (*(field for field in UNSUPPORTED if extra.get(field)), *_unsupported_config(config)):
+        raise ProbeFailed(
+            f"{name} has extra {field!r}, which the daemon does not use; remove it and give an access key and a "
+            f"secret key (login and password), or {by_real_package('amazon')}"
+        )
     endpoint = _mapping(_mapping(extra, "service_config", name), "s3", name).get(
         "endpoint_url", extra.get("endpoint_url")
     )
-    style = _mapping(config, "s3", name).get("addressing_style")
     return S3Access(
         key=None if config.get("signature_version") == "unsigned" else _aws_key(connection, extra),
         region=str(extra.get("region_name") or DEFAULT_REGION),
@@ -72,17 +88,30 @@ def s3_access(connection: ConnectionFacts) -> S3Access:
     )
 
 
+def _unsupported_config(config: Mapping[str, Any]) -> Iterator[str]:
+    """Options that send a request elsewhere, or another one: proxies, certificates, other endpoints."""
+    for field, value in config.items():
+        is_known = field in CONFIG_KEPT or (field == "signature_version" and str(value) in SIGNATURES)
+        if value and field != "s3" and not is_known:
+            yield f"config_kwargs.{field}"
+    for field, value in (config.get("s3") or {}).items():
+        if value and field != "addressing_style" and field not in CONFIG_KEPT_OF_S3:
+            yield f"config_kwargs.s3.{field}"
+
+
 def _aws_key(connection: ConnectionFacts, extra: Mapping[str, Any]) -> AwsKey:
-    if connection.login and connection.password:
-        pair = (connection.login, connection.password)
-    else:
-        pair = (str(extra.get("aws_access_key_id") or ""), str(extra.get("aws_secret_access_key") or ""))
-    if not all(pair):
-        raise ProbeFailed(
-            f"connection {connection.connection_id!r} has no access key: put it into login and password. For a "
-            'public bucket put {"config_kwargs": {"signature_version": "unsigned"}} into extra. The daemon lends none'
-        )
-    return AwsKey(key_id=pair[0], secret=pair[1], token=extra.get("aws_session_token"))
+    """In the order of Airflow's hook, whose `session_kwargs` are of old."""
+    older = _mapping(extra, "session_kwargs", f"connection {connection.connection_id!r}")
+    pairs = [(connection.login, connection.password)]
+    pairs += [(one.get("aws_access_key_id"), one.get("aws_secret_access_key")) for one in (extra, older)]
+    for key_id, secret in pairs:
+        if key_id and secret:
+            token = extra.get("aws_session_token") or older.get("aws_session_token")
+            return AwsKey(key_id=str(key_id), secret=str(secret), token=token)
+    raise ProbeFailed(
+        f"connection {connection.connection_id!r} has no access key: put it into login and password. For a "
+        'public bucket put {"config_kwargs": {"signature_version": "unsigned"}} into extra. The daemon lends none'
+    )
 
 
 def _mapping(fields: Mapping[str, Any], field: str, name: str) -> Mapping[str, Any]:
@@ -96,7 +125,8 @@ def tls_of(verify: Any, name: str) -> Tls:
     """`verify` as boto's: true, false, or a path, which would be the daemon's."""
     if isinstance(verify, str) and verify.lower() not in ("true", "false"):
         raise ProbeFailed(
-            f"extra 'verify' of {name} is a path; the daemon trusts its system's authorities, so add yours there"
+            f"extra 'verify' of {name} is a path; the daemon trusts its system's authorities, so add yours there, or "
+            + by_real_package("amazon")
         )
     return Tls(verify=str(verify).lower() != "false")
 
@@ -141,7 +171,18 @@ class S3Bucket:
             raise ProbeFailed(
                 f'{doing}: the bucket is in region {region}; put {{"region_name": "{region}"}} into extra'
             )
-        raise_refusal(response, doing=doing, remedy=REMEDY, now=self._context.now())
+        raise_refusal(response, doing=doing, remedy=REMEDY, now=self._context.now(), said=error_of)
+
+
+def error_of(document: bytes) -> str | None:
+    """Code and message of S3's error: the rest are ids, and for a wrong signature all of the request, its session
+    token too. None for what is no such document."""
+    try:
+        root = ET.fromstring(document)  # noqa: S314  # as below
+    except ET.ParseError:
+        return None
+    parts = [text for name in ("Code", "Message") if (text := root.findtext(f"{{*}}{name}"))]
+    return ": ".join(parts) if root.tag.rpartition("}")[2] == "Error" else None
 
 
 def parse_listing(document: bytes) -> Page:

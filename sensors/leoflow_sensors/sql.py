@@ -30,6 +30,7 @@ from leoflow_sensors.kinds import (
     TargetDown,
     Verdict,
 )
+from leoflow_sensors.refusals import by_real_package
 from leoflowd.contract.connection import ConnectionFacts
 
 if TYPE_CHECKING:
@@ -102,9 +103,8 @@ def conninfo_of(connection: ConnectionFacts | None, database: str | None) -> dic
     if connection.conn_type not in CONN_TYPES or special:
         has = ", ".join([f"type {connection.conn_type!r}", *special])
         raise ProbeFailed(
-            f"connection {connection.connection_id!r} has {has}, and the daemon asks plain Postgres only; add "
-            "`connectors: [common.sql, <your database's provider>]` to the DAG's leoflow.yaml, so "
-            "that the sensor runs with Airflow's own hook"
+            f"connection {connection.connection_id!r} has {has}, and the daemon asks plain Postgres only; "
+            + by_real_package("common.sql", "<your database's provider>")
         )
     own = {
         "host": connection.host,
@@ -127,8 +127,7 @@ def _check_extra(connection: ConnectionFacts, extra: dict[str, Any]) -> None:
         raise ProbeFailed(
             f"the extra of connection {connection.connection_id!r} has {', '.join(map(repr, unknown))}, which the "
             f"daemon does not pass on to Postgres' client; it knows {', '.join(sorted(FOR_LIBPQ))}. "
-            "Remove it, or let the sensor run with Airflow's own hook: `connectors: [common.sql, postgres]` in "
-            "leoflow.yaml"
+            f"Remove it, or {by_real_package('common.sql', 'postgres')}"
         )
     if not OPTIONS.fullmatch(str(extra.get("options") or "")):
         raise ProbeFailed(

@@ -85,6 +85,28 @@ async def test_a_wrong_secret_is_an_error_that_says_what_to_check() -> None:
             await poke(s3("in/a.csv"), Context(facts, context.http))
 
 
+async def test_of_no_key_all_are_there() -> None:
+    async with s3_with() as (store, context):
+        found = await poke(s3(), context)
+        assert (judge(NoPredicate(), found), found.summary) == (Verdict(met=True), "no key to wait for")
+        assert store.asked == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"keys": [""]}, "the name of an object in bucket 'landing' is empty"),
+        ({"keys": ["", "a"], "store": "gcs"}, "the name of an object in bucket 'landing' is empty"),
+        ({"bucket": ""}, "the name of the bucket is empty"),
+        ({"keys": ["S3://landing/a"]}, "'S3://landing/a' is a URL, and names a bucket beside 'landing'"),
+    ],
+)
+def test_what_names_no_object_is_told(fields: dict[str, Any], message: str) -> None:
+    """After templates are rendered: what the file itself says is refused when it is compiled."""
+    with pytest.raises(msgspec.ValidationError, match=message):
+        msgspec.convert({"store": "s3", "bucket": "landing", "keys": ["a"]} | fields, ObjectKeySpec)
+
+
 # --- S3: sharing -------------------------------------------------------------------------------------------------
 
 
@@ -199,6 +221,17 @@ async def test_a_bucket_elsewhere_says_where() -> None:
             await poke(s3("a"), context)
 
 
+async def test_of_an_error_its_code_and_message_are_told_and_not_the_request() -> None:
+    document = (
+        b"<Error><Code>SignatureDoesNotMatch</Code><Message>The signature is wrong</Message>"
+        b"<CanonicalRequest>x-amz-security-token:hidden</CanonicalRequest></Error>"
+    )
+    async with s3_with(refuse=lambda _: answer("403 Forbidden", document)) as (_, context):
+        with pytest.raises(ProbeFailed, match="SignatureDoesNotMatch: The signature is wrong; check") as caught:
+            await poke(s3("a*", wildcard=True), context)
+    assert "hidden" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [(b"<html>", "is no XML"), (b"<Error/>", "'Error' instead of a ListBucketResult"), (b"", "is no XML")],
@@ -249,6 +282,13 @@ def test_keys_may_be_in_extra_with_a_session_token() -> None:
     assert (key.key_id, key.secret, key.token) == ("id2", "s", "t")
 
 
+def test_keys_may_be_where_older_connections_have_them() -> None:
+    older = {"aws_access_key_id": "id3", "aws_secret_access_key": "s", "aws_session_token": "t"}
+    key = s3_access(connection("aws", extra={"session_kwargs": older})).key
+    assert key is not None
+    assert (key.key_id, key.secret, key.token) == ("id3", "s", "t")
+
+
 def test_a_public_bucket_needs_no_key() -> None:
     public = connection("aws", extra={"config_kwargs": {"signature_version": "unsigned"}})
     assert s3_access(public).key is None
@@ -263,6 +303,31 @@ def test_the_daemons_own_identity_is_not_lent() -> None:
 def test_what_we_cannot_honour_is_refused(field: str) -> None:
     with pytest.raises(ProbeFailed, match=f"has extra '{field}', which the daemon does not use"):
         access(**{field: "x"})
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ({"proxies": {"https": "http://proxy"}}, "config_kwargs.proxies"),
+        ({"client_cert": "/c.pem"}, "config_kwargs.client_cert"),
+        ({"use_fips_endpoint": True}, "config_kwargs.use_fips_endpoint"),
+        ({"signature_version": "s3"}, "config_kwargs.signature_version"),
+        ({"s3": {"use_accelerate_endpoint": True}}, "config_kwargs.s3.use_accelerate_endpoint"),
+    ],
+)
+def test_a_configuration_that_sends_requests_elsewhere_is_refused(config: dict[str, Any], field: str) -> None:
+    with pytest.raises(ProbeFailed, match=f"extra '{field}'.*execution: process"):
+        access(config_kwargs=config)
+
+
+def test_a_configuration_of_how_botocore_goes_about_it_changes_nothing() -> None:
+    config = {
+        "retries": {"max_attempts": 3},
+        "read_timeout": 5,
+        "signature_version": "s3v4",
+        "use_fips_endpoint": False,
+    }
+    assert access(config_kwargs=config) == access()
 
 
 @pytest.mark.parametrize(("verify", "is_verified"), [(None, True), (True, True), (False, False), ("false", False)])
@@ -393,6 +458,19 @@ async def test_a_google_prefix_hands_on_all_names(private_key: rsa.RSAPrivateKey
         assert not await is_met(gcs("out/", prefix=True), context)
 
 
+async def test_an_empty_google_prefix_is_any_object(private_key: rsa.RSAPrivateKey) -> None:
+    async with google_with(private_key, "a", "b") as (_, context):
+        assert judge(NoPredicate(), await poke(gcs("", prefix=True), context)) == Verdict(met=True, xcom=["a", "b"])
+
+
+async def test_a_quota_project_is_billed(private_key: rsa.RSAPrivateKey) -> None:
+    async with google_with(private_key, "a") as (store, context):
+        assert context.connection is not None
+        extra = context.connection.extra_fields() | {"quota_project_id": "billed"}
+        await poke(gcs("a"), Context(connection("google_cloud_platform", extra=extra), context.http))
+        assert Request.parse(store.requests[-1]).headers["x-goog-user-project"] == "billed"
+
+
 async def test_a_public_google_bucket_needs_no_login(private_key: rsa.RSAPrivateKey) -> None:
     async with google_with(private_key, "a") as (store, context):
         public = connection("google_cloud_platform", extra={"is_anonymous": True, "endpoint_url": store.url})
@@ -405,6 +483,8 @@ async def test_a_public_google_bucket_needs_no_login(private_key: rsa.RSAPrivate
     [
         ({}, "has no service account key"),
         ({"keyfile_dict": "{}"}, "is no service account key"),
+        ({"is_anonymous": True, "impersonation_chain": "a@b"}, "has extra 'impersonation_chain'"),
+        ({"extra__google_cloud_platform__key_path": "/k.json"}, r"has extra 'key_path'.*\[google\]"),
         ({"keyfile_dict": {"client_email": "a@b", "private_key": "x"}}, "private key of a@b cannot be used"),
     ],
 )
