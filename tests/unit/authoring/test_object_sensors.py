@@ -133,3 +133,8 @@ def test_an_output_that_asks_for_the_real_class_fails_its_instance_in_words(proc
     mapped: Any = process(text).task("w")
     with pytest.raises(Exception, match=r"S3KeySensor has use_regex; only the real package honours it.*partial\(\)"):
         mapped.instance_with({"bucket_key": "a", "use_regex": True})
+
+
+def test_beside_an_instance_the_file_may_have_what_only_the_real_class_honours(process: StartProcess) -> None:
+    """A wait of the same file is prepared here, although other tasks of it run under Airflow."""
+    assert process(body("S3KeySensor(task_id='w', bucket_key='s3://b/k', use_regex=True)")).task("w").kind == "operator"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from airflow._leoflow import context
 from airflow._leoflow.errors import AuthoringError, ShimUnsupported
 
 AIRFLOW_ITSELF = "standard"
@@ -93,7 +94,7 @@ def helped_by(error: AuthoringError, connector: str) -> AuthoringError:
 
 def needs_airflow(task: Any, argument: str, connector: str) -> None:
     """An argument that only the provider's own class honours: run that class where there is one, else refuse."""
-    if _packages is None:  # for whatever the file says this would be a process of Airflow's
+    if _packages is None and context.is_unmapping:  # all that the file itself says is in Airflow's hands by now
         raise ShimUnsupported(
             f"task {task.task_id!r}: {type(task).__name__} has {argument}",
             "only the real package honours it, and that is told by the file, not by what another task returned",
