@@ -267,10 +267,15 @@ class _Search:
             if provider in needed:
                 self.unknown.pop(top, None)
         asked = {**self.served, **self.providers}
+        extras = tuple(
+            f"apache-airflow-providers-{provider}[{extra}]"
+            for provider, extra in self.requirements.extras
+            if provider in needed
+        )
         return Needs(
             environment=EnvironmentSpec(
                 python_version=config.python_version,
-                dependencies=dependencies,
+                dependencies=(*dependencies, *extras),
                 yielding=tuple(one.text for one in self.requirements.packages if one.name not in own and one.name),
                 connectors=(*config.connectors, *sorted(name.replace("-", ".") for name in needed - named)),
                 system_packages=config.system_packages,

@@ -36,6 +36,8 @@ PATH = re.compile(
 """A requirement that is a path: `./libs/ours[extra]`, `ours @ file:libs/ours`."""
 OURS = frozenset({"apache-airflow", "apache-airflow-core", "apache-airflow-task-sdk", "leoflow"})
 PROVIDER = "apache-airflow-providers-"
+OF_AMAZON = frozenset({"aiobotocore", "s3fs"})
+"""Extras of Airflow itself that are its Amazon provider's."""
 
 
 class Requirement(msgspec.Struct, frozen=True):
@@ -56,6 +58,8 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True):
     """Packages of which only a path is known, by their normalised names, and why they are not taken from there."""
     outside: tuple[Path, ...] = ()
     """Packages that are named by a path, and lie in none of the folders below."""
+    extras: tuple[tuple[str, str], ...] = ()
+    """(provider, what of it is to be there as well): `amazon[aiobotocore]`."""
     notes: tuple[str, ...] = ()
 
 
@@ -80,6 +84,7 @@ def read_requirements(folder: Path, base: str = "") -> Requirements:
         folders=tuple(reader.folders),
         left_out=tuple(reader.left_out.items()),
         outside=tuple(reader.outside),
+        extras=tuple(sorted(reader.extras)),
         notes=tuple(dict.fromkeys(reader.notes)),
     )
 
@@ -110,6 +115,7 @@ class _Reader:
         self.folders: dict[str, None] = {}
         self.left_out: dict[str, str] = {}
         self.outside: dict[Path, None] = {}
+        self.extras: set[tuple[str, str]] = set()
         self.notes: list[str] = []
         self._read: set[Path] = set()
 
@@ -224,13 +230,17 @@ class _Reader:
         self.notes.append(f"{place}: {name or path} is left out: {why}")
 
     def _add_airflow(self, name: str, extras: str, version: str, text: str, place: str) -> None:
+        named = {normalised(extra.strip()) for extra in extras.split(",") if extra.strip()}
         if name.startswith(PROVIDER):
-            self.providers.add(name.removeprefix(PROVIDER))
+            provider = name.removeprefix(PROVIDER)
+            self.providers.add(provider)
+            self.extras |= {(provider, extra) for extra in named}
             if version:
                 self.notes.append(f"{place}: {text}: its version is left out: one that fits our Airflow is installed")
             return
         self.notes.append(f"{place}: {text} is left out: the environment has the Airflow that Leoflow knows")
-        self.providers |= {normalised(extra.strip()) for extra in extras.split(",") if extra.strip()}
+        self.providers |= named
+        self.extras |= {("amazon", extra) for extra in named & OF_AMAZON}
 
 
 def _text(file: Path, shown: str) -> str:

@@ -228,6 +228,19 @@ def test_providers_of_the_requirements_come_along_where_airflow_is_needed(tmp_pa
     assert needs("import json", folder=tmp_path, lines=lines).environment.connectors == ()
 
 
+def test_what_the_requirements_want_of_a_provider_beside_itself_comes_along(tmp_path: Path) -> None:
+    """Deferrable operators of Amazon need aiobotocore, which the provider brings for who asks for it."""
+    lines = "apache-airflow-providers-amazon[aiobotocore]==9.1\napache-airflow[s3fs, postgres]==3.0\n"
+    head = "from airflow.providers.amazon.aws.operators.s3 import S3CopyObjectOperator"
+    found = needs(head, lines=lines, folder=tmp_path).environment
+    whole = "apache-airflow-providers-amazon"
+    assert (found.connectors, found.dependencies) == (
+        ("amazon", "postgres"),
+        (f"{whole}[aiobotocore]", f"{whole}[s3fs]"),
+    )
+    assert needs("import json", folder=tmp_path, lines=lines).environment.dependencies == ()
+
+
 def test_a_package_made_for_airflow_needs_the_real_one() -> None:
     assert needs("from dagfactory import DagFactory").environment.connectors == ("standard",)
 
