@@ -9,6 +9,10 @@ For sensors they are those of `BaseSensorOperator.execute` in Airflow 3.2:
 | the timeout (AirflowSensorTimeout) | skipped | | | failed for good |
 | the kind skips (AirflowSkipException) | skipped | skipped | skipped | skipped |
 
+For those that would defer, those of `resume_execution` come first: whatever their trigger ends with, `soft_fail` and
+`never_fail` make a skip of it, a failed probe and the timeout too. (Airflow's first probe is not the trigger's, and
+fails the task all the same. Which one was the first is nothing that outlives a daemon, so here all are alike.)
+
 A deferral (`terms.resume`) decides itself: it gets the event, or Airflow's word for why there is none.
 """
 
@@ -24,6 +28,7 @@ from leoflowd.contract.agent_messages import XCOM_MAX_BYTES, Outcome, OutcomeKin
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.human import Answer
 from leoflowd.contract.values import KEY_MAX, checked_text, json_text, shown
+from leoflowd.contract.wait_spec import WaitMode
 from leoflowd.contract.waits import ResumeWith, WaitEnd
 from leoflowd.core import human
 
@@ -66,6 +71,8 @@ def probe_failed(record: WaitRecord, because: str, now: datetime) -> WaitEnd | N
     terms = record.terms.wait
     if terms.resume is not None:
         return _not_resumed(record, TRIGGER_FAILED, because)
+    if terms.soft_fail and terms.mode is WaitMode.DEFERRABLE:
+        return _ended(record, OutcomeKind.SKIPPED, f"{because}; soft_fail makes that a skip", now)
     if terms.silent_fail:
         return None
     if terms.never_fail:
@@ -84,6 +91,8 @@ def timed_out(record: WaitRecord, seen: Sequence[str], now: datetime) -> WaitEnd
     because = f"Sensor has {because}"
     if terms.soft_fail:
         return _ended(record, OutcomeKind.SKIPPED, f"{because}; soft_fail makes that a skip", now)
+    if terms.never_fail and terms.mode is WaitMode.DEFERRABLE:
+        return _ended(record, OutcomeKind.SKIPPED, f"{because}; never_fail makes that a skip", now)
     return _ended(record, OutcomeKind.FAILED_FOR_GOOD, because, now)
 
 

@@ -11,7 +11,8 @@ Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class WaitMode(StrEnum):
-    """How Airflow would run the sensor; here it only decides what state the UI shows while it waits."""
+    """How Airflow would run the sensor; here it decides what state the UI shows while it waits, and a little of how it
+    ends (`cheap_tasks.endings`)."""
 
     POKE = "poke"
     """Shown as `deferred`: no process, no slot."""

@@ -37,4 +37,4 @@ def raise_refusal(
         raise ProbeThrottled(message, parse_retry_after(response.headers.get("Retry-After"), now))
     if response.status >= 500:
         raise TargetDown(message)
-    raise ProbeFailed(f"{message}; {remedy}" if response.status in (401, 403) else message)
+    raise ProbeFailed(f"{message.rstrip('.')}; {remedy}" if response.status in (401, 403) else message)

@@ -12,7 +12,7 @@ from leoflow_sensors.kinds import Verdict
 from leoflowd.cheap_tasks import endings
 from leoflowd.cheap_tasks.records import ClockSource, Terms, WaitRecord
 from leoflowd.contract.agent_messages import XCOM_MAX_BYTES, OutcomeKind
-from leoflowd.contract.wait_spec import Resume, WaitTerms
+from leoflowd.contract.wait_spec import Resume, WaitMode, WaitTerms
 from leoflowd.contract.waits import WaitEnd
 
 BEGAN = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -54,12 +54,15 @@ TABLE = [
     ({"never_fail": True}, _K.SKIPPED, _K.SKIPPED, _K.FAILED_FOR_GOOD, _K.SKIPPED),
     ({"silent_fail": True, "never_fail": True}, None, None, _K.FAILED_FOR_GOOD, _K.SKIPPED),
     ({"silent_fail": True, "soft_fail": True}, _K.SKIPPED, None, _K.SKIPPED, _K.SKIPPED),
+    ({"mode": WaitMode.DEFERRABLE}, _K.FAILED, _K.FAILED, _K.FAILED_FOR_GOOD, _K.SKIPPED),
+    ({"mode": WaitMode.DEFERRABLE, "soft_fail": True}, _K.SKIPPED, _K.SKIPPED, _K.SKIPPED, _K.SKIPPED),
+    ({"mode": WaitMode.DEFERRABLE, "never_fail": True}, _K.SKIPPED, _K.SKIPPED, _K.SKIPPED, _K.SKIPPED),
 ]
 
 
 @pytest.mark.parametrize(("terms", "gave_up", "failed", "timed_out", "skips"), TABLE)
 def test_a_sensor_ends_as_in_airflow(
-    terms: dict[str, bool],
+    terms: dict[str, Any],
     gave_up: OutcomeKind | None,
     failed: OutcomeKind | None,
     timed_out: OutcomeKind,

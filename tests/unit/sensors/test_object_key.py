@@ -223,7 +223,7 @@ async def test_a_bucket_elsewhere_says_where() -> None:
 
 async def test_of_an_error_its_code_and_message_are_told_and_not_the_request() -> None:
     document = (
-        b"<Error><Code>SignatureDoesNotMatch</Code><Message>The signature is wrong</Message>"
+        b"<Error><Code>SignatureDoesNotMatch</Code><Message>The signature is wrong.</Message>"
         b"<CanonicalRequest>x-amz-security-token:hidden</CanonicalRequest></Error>"
     )
     async with s3_with(refuse=lambda _: answer("403 Forbidden", document)) as (_, context):
