@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -128,6 +130,13 @@ def test_arguments_about_deferring_may_be_given_to_partial(compiled: Compile, ca
     assert found.wait.terms.mode == "deferrable"
 
 
+@pytest.fixture
+def told_nothing(runtime: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a task's process: only the loader says which packages there will be."""
+    monkeypatch.setattr(importlib.import_module("airflow._leoflow.connectors"), "_packages", None)
+
+
+@pytest.mark.usefixtures("told_nothing")
 def test_an_output_that_asks_for_the_real_class_fails_its_instance_in_words(process: StartProcess) -> None:
     text = body("S3KeySensor.partial(task_id='w', bucket_name='b').expand_kwargs([{'bucket_key': 'a'}])")
     mapped: Any = process(text).task("w")
@@ -135,6 +144,7 @@ def test_an_output_that_asks_for_the_real_class_fails_its_instance_in_words(proc
         mapped.instance_with({"bucket_key": "a", "use_regex": True})
 
 
+@pytest.mark.usefixtures("told_nothing")
 def test_beside_an_instance_the_file_may_have_what_only_the_real_class_honours(process: StartProcess) -> None:
     """A wait of the same file is prepared here, although other tasks of it run under Airflow."""
     assert process(body("S3KeySensor(task_id='w', bucket_key='s3://b/k', use_regex=True)")).task("w").kind == "operator"
