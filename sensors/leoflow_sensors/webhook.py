@@ -14,7 +14,7 @@ from typing import Annotated, Any, Protocol
 import msgspec
 
 from leoflow_sensors import json_path
-from leoflow_sensors.kinds import KindSpec, Observation, ProbeContext, SensorKind, Verdict, Watcher
+from leoflow_sensors.kinds import KindSpec, Observation, ProbeContext, ProbeFailed, SensorKind, Verdict, Watcher
 
 
 class Delivery(Protocol):
@@ -57,6 +57,13 @@ class WebhookPredicate(KindSpec, frozen=True, kw_only=True):
 
 
 async def poke(spec: WebhookSpec, context: ProbeContext) -> Observation:
+    """Raises `ProbeFailed` where no call can be accepted, as there is no secret. Waits of earlier releases name no
+    connection."""
+    if context.connection is not None and not context.connection.password:
+        raise ProbeFailed(
+            f"connection {context.connection.connection_id!r} has no password, which is the secret that callers sign "
+            "with; nobody can call until it has one"
+        )
     asked: WebhookContext = context  # type: ignore[assignment]  # the pool's context has it; kinds.ProbeContext may get it
     found = tuple(await asked.deliveries(spec.name))
     return Observation(

@@ -77,8 +77,8 @@ def task(spec: DagSpec, task_id: str = "w") -> TaskSpec:
         ("S3PrefixSensor(task_id='w', bucket_name='n', prefix='p/')", "object_key", {"store": "s3", "bucket": "n", "keys": ["p/"], "wildcard": False, "prefix": True}, {}, "aws_default"),
         ("GCSObjectExistenceSensor(task_id='w', bucket='b', object='o')", "object_key", {"store": "gcs", "bucket": "b", "keys": ["o"], "wildcard": False, "prefix": False}, {}, "google_cloud_default"),
         ("GCSObjectsWithPrefixExistenceSensor(task_id='w', bucket='b', prefix='o')", "object_key", {"store": "gcs", "bucket": "b", "keys": ["o"], "wildcard": False, "prefix": True}, {}, "google_cloud_default"),
-        ("WebhookSensor(task_id='w', name='paid', json_path='a.b', equals=1)", "webhook", {"name": "paid"}, {"since": "{{ leoflow_registered_at }}", "json_path": "a.b", "equals": 1}, None),
-        ("WebhookSensor(task_id='w', name='paid', json_path='a.b')", "webhook", {"name": "paid"}, {"since": "{{ leoflow_registered_at }}", "json_path": "a.b"}, None),
+        ("WebhookSensor(task_id='w', name='paid', json_path='a.b', equals=1)", "webhook", {"name": "paid"}, {"since": "{{ leoflow_registered_at }}", "json_path": "a.b", "equals": 1}, "webhook_paid"),
+        ("WebhookSensor(task_id='w', name='paid', json_path='a.b')", "webhook", {"name": "paid"}, {"since": "{{ leoflow_registered_at }}", "json_path": "a.b"}, "webhook_paid"),
         ("KubernetesObjectSensor(task_id='w', api_version='batch/v1', resource='jobs', name='j', namespace='n', condition='Complete')", "kubernetes_object", {"api_version": "batch/v1", "resource": "jobs", "namespace": "n", "name": "j"}, {"condition": "Complete", "status": "True"}, "kubernetes_default"),
     ],
 )  # fmt: skip

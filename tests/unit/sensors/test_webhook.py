@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from leoflow_sensors.kinds import Observation, Verdict
+from leoflow_sensors.kinds import Observation, ProbeFailed, Verdict
 from leoflow_sensors.webhook import KIND, WebhookPredicate, WebhookSpec
+from leoflowd.contract.connection import ConnectionFacts
 
 SINCE = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
@@ -23,7 +24,7 @@ class _Delivery(msgspec.Struct, frozen=True):
 class _Context:
     """The pool's door to stored deliveries; this kind uses no other."""
 
-    connection = None
+    connection: ConnectionFacts | None = None
     http = None
     dag_facts: Any = None
 
@@ -55,6 +56,16 @@ async def _verdict(*found: _Delivery, **predicate: Any) -> Verdict:
     assert KIND.judge is not None
     terms = msgspec.convert({"since": SINCE.isoformat(), **predicate}, WebhookPredicate)
     return KIND.judge(terms, await _poke(*found))
+
+
+async def test_a_webhook_whose_secret_nobody_has_is_a_failed_probe() -> None:
+    context = _Context()
+    context.connection = ConnectionFacts(connection_id="webhook_orders", conn_type="webhook")
+    assert KIND.poke is not None
+    with pytest.raises(ProbeFailed, match="'webhook_orders' has no password, which is the secret"):
+        await KIND.poke(WebhookSpec(name="orders"), context)
+    context.connection = ConnectionFacts(connection_id="webhook_orders", conn_type="webhook", password="secret")
+    assert (await KIND.poke(WebhookSpec(name="orders"), context)).summary == "no delivery yet"
 
 
 async def test_without_a_delivery_it_waits() -> None:

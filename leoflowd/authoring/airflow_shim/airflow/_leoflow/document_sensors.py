@@ -42,6 +42,9 @@ class WebhookSensor(_MatchingSensor):
                 f"name={name!r}", "it is part of a URL: letters, digits, _ and -, at most 100", "rename it"
             )
 
+    def connection(self) -> str | None:
+        return f"webhook_{self.name}"
+
     def probe_arguments(self) -> dict[str, Any]:
         return {"name": self.name}
 
