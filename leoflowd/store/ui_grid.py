@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -72,10 +72,10 @@ class Summary(msgspec.Struct, frozen=True):
     """All task instances are in a state that only a person takes them out of."""
 
 
-async def fetch_grid_runs(conn: Connection, *, dag_id: str, page: RunPage, now: datetime) -> str:
-    """JSON array of GridRunsResponse."""
+async def fetch_grid_runs(conn: Connection, *, dag_id: str, page: RunPage, now: datetime, late: timedelta) -> str:
+    """JSON array of GridRunsResponse, in which runs end so much `late`."""
     statement = ordered(_SQL.fetch_grid_runs, page.order_by, ORDERINGS, _KEY)
-    document: str = await fetch_planned(conn, statement, dag_id=dag_id, now=now, **page.parameters())
+    document: str = await fetch_planned(conn, statement, dag_id=dag_id, now=now, late=late, **page.parameters())
     return document
 
 

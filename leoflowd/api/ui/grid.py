@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from quart import Blueprint, Response, request
 
@@ -20,15 +21,23 @@ from leoflowd.store import dags, ui_dags, ui_grid
 
 blueprint = Blueprint("ui_grid", __name__, url_prefix="/ui")
 
+LOOKS_APART_S = 0.5
+"""Two looks of a busy browser at one thing are at most so much further apart than they should be."""
 MAX_SUMMARY_RUNS = 1000
 """Run ids in one request; the grid shows at most a few hundred."""
 
 
 @blueprint.get("/grid/runs/<dag_id>")
 async def grid_runs(dag_id: str) -> Response:
-    page = read_page(Query())
+    """A run ends here one look of the UI late: it asks for squares while a bar tells of a run that goes on, and then
+    not once more. A last task and its run end together, and its square would stay as it was; in Airflow, where a run
+    ends a moment later, that is seldom."""
+    page, api = read_page(Query()), context().config
+    late = (
+        timedelta(seconds=api.auto_refresh_interval_s + LOOKS_APART_S) if api.auto_refresh_interval_s else timedelta()
+    )
     async with lane().connection() as conn:
-        return json_bytes(await ui_grid.fetch_grid_runs(conn, dag_id=dag_id, page=page, now=context().now()))
+        return json_bytes(await ui_grid.fetch_grid_runs(conn, dag_id=dag_id, page=page, now=context().now(), late=late))
 
 
 @blueprint.get("/grid/structure/<dag_id>")

@@ -1,7 +1,8 @@
 -- What the UI's grid, graph header and Gantt chart read. Each statement answers with one JSON document as text, built
 -- here so that thousands of squares never become Python objects; times are UTC with a Z, as Airflow writes them.
 
--- name: fetch_grid_runs (the bars; {order_by} is one of ui_grid.ORDERINGS; dag_run_recent serves the UI's own order)
+-- name: fetch_grid_runs (the bars; {order_by} is one of ui_grid.ORDERINGS; dag_run_recent serves the UI's own order; a run that
+-- ended less than `late` ago runs on)
 SELECT coalesce(json_agg(page.run), '[]')::text
 FROM (
     SELECT json_build_object(
@@ -11,7 +12,8 @@ FROM (
         'start_date', to_char(r.start_date AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'end_date', to_char(r.end_date AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'run_after', to_char(r.run_after AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        'state', r.state,
+        'state', CASE WHEN r.end_date BETWEEN %(now)s - %(late)s::interval AND %(now)s + %(late)s::interval
+                           AND r.state IN ('success', 'failed') THEN 'running' ELSE r.state END,
         'run_type', r.run_type,
         'duration', greatest(coalesce(extract(epoch FROM coalesce(r.end_date, %(now)s) - r.start_date), 0), 0),
         'has_missed_deadline', EXISTS (SELECT FROM deadline m WHERE m.dag_run_id = r.id AND m.missed),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from tests.conftest import unpacked_ui
 from tests.integration.api.api_client import Client
 from tests.integration.api_ui.conftest import Check
 from tests.integration.api_ui.ui_seed import (
+    NOW,
     Seeded,
     add_mapped_instance,
     etl_spec,
@@ -261,6 +263,19 @@ class TestGrid:
         assert [run["run_id"] for run in runs] == [RUNNING, "bad", "good"]
         assert runs[1]["duration"] == 5
         assert runs[1]["dag_versions"][0]["version_number"] == 1
+
+    @pytest.mark.parametrize(
+        ("ended_s_ago", "state"), [(0, "running"), (3, "running"), (4, "failed"), (-1, "running"), (-4, "failed")]
+    )
+    async def test_a_run_goes_on_until_its_squares_have_been_asked_for(
+        self, admin: Client, database: Database, ended_s_ago: int, state: str
+    ) -> None:
+        """The UI asks every 3 s, and not once more after the last bar has ended."""
+        async with database.api.transaction() as conn:
+            ended = {"at": NOW - timedelta(seconds=ended_s_ago)}
+            await conn.execute(b"UPDATE dag_run SET end_date = %(at)s WHERE run_id = 'bad'", ended)
+        runs = await admin.get("/ui/grid/runs/etl_daily?order_by=-run_after&state=failed")
+        assert [(run["run_id"], run["state"]) for run in runs] == [("bad", state)]
 
     @pytest.mark.parametrize(
         ("query", "expected"),
