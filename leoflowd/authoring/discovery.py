@@ -179,7 +179,7 @@ def _tree_of(folder: Path, workspace: Path, reach: Path | None = None) -> _Tree:
     if root.name == SRC and _has_source_package(root.parent) and workspace in root.parents:
         root = root.parent
     for package in _requirements(root, folder).outside:
-        around = next(one for one in (root, *root.parents) if one in package.parents)
+        around = next(one for one in (root, *root.parents) if one in (package, *package.parents))
         root = around if (reach or workspace) in (around, *around.parents) else root
     base = "" if root == folder else f"{folder.relative_to(root).as_posix()}/"
     return _Tree(root, base, has_dags=True, is_dags=True)

@@ -145,6 +145,21 @@ def test_tests_of_a_repository_are_no_dag_files(tmp_path: Path) -> None:
     assert [project.path for project in discover(tmp_path / "tests").projects] == ["c.py"]
 
 
+def test_a_folder_that_requires_what_it_lies_in_belongs_to_that(tmp_path: Path) -> None:
+    tree = plant(
+        tmp_path,
+        {
+            "pyproject.toml": '[project]\ndependencies = ["duckdb==1.2"]\n',
+            "src/ours/names.py": "NAME = 'a'\n",
+            "air/requirements.txt": "-e ..\n",
+            **{f"air/{path}": text for path, text in DAGS.items()},
+        },
+    )
+    project = project_of(tree)
+    assert (project.folder, project.base, project.import_paths[-1]) == (tree, "air/", "src")
+    assert compile_opened(project).specs[0].environment.dependencies == ("duckdb==1.2",)
+
+
 def test_requirements_beside_the_dags_count_where_the_root_lies_further_up(tmp_path: Path) -> None:
     tree = plant(
         tmp_path,
