@@ -44,6 +44,10 @@ EMPTY = (
     "DELETE FROM dag; DELETE FROM deleted_dag; DELETE FROM event_log; DELETE FROM audit_seal; DELETE FROM history_log;"
     "DELETE FROM asset_event; DELETE FROM deleted_run;"
 )
+SESSIONS = (
+    b"SELECT application_name, pid, state, wait_event, pg_blocking_pids(pid), now() - xact_start, left(query, 90)"
+    b" FROM pg_stat_activity WHERE datname = current_database()"
+)
 RUN_ID = "r1"
 FIRST = "daemon"
 
@@ -283,7 +287,7 @@ class World:
                 b"SELECT task_id, id::text, state, launcher, queued_at::text FROM task_instance ORDER BY task_id"
             )
             sides = [line for site in self.sites for line in (site.daemon and site.daemon.shown(), site.agent.shown())]
-            sides += ["", *stacks(), ""]
+            sides += ["", *await self.rows(SESSIONS), "", *stacks(), ""]
             raise AssertionError(
                 f"at {now()} waited in vain for {expected}, there is {seen}: {tries}\n" + "\n".join(map(str, sides))
             ) from error
