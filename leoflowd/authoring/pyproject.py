@@ -18,7 +18,7 @@ import msgspec
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.project import repository_of
 from leoflowd.authoring.reading import read_file
-from leoflowd.authoring.requirement_names import NAME, name_of, normalised
+from leoflowd.authoring.requirement_names import name_of, normalised
 
 Table = Mapping[str, Any]
 PYPROJECT = "pyproject.toml"
@@ -48,7 +48,7 @@ def wanted_by_project(content: Table, folder: Path) -> Iterator[Wanted]:
     for text in (str(one).strip() for one in listed):
         name = name_of(text)
         if name in sources:
-            yield _from_uv(text, name, _one_of(sources[name]), folder)
+            yield _from_one_of(text, name, sources[name], folder)
         elif isinstance(poetry.get(name), dict) and not poetry[name].keys().isdisjoint(
             {"path", "git", "url", "source"}
         ):
@@ -78,10 +78,14 @@ def _table(content: Table, *keys: str) -> Table:
     return content
 
 
-def _one_of(source: Any) -> Table:
-    """Of several the first: they differ by platform, and by indexes that an installer must be told."""
-    first = next(iter(source), None) if isinstance(source, list) else source
-    return first if isinstance(first, dict) else {}
+def _from_one_of(text: str, name: str, sources: Any, folder: Path) -> Wanted:
+    """uv has one, or several that differ by platform or extra: indexes are told, of other places none is chosen."""
+    several = sources if isinstance(sources, list) else [sources]
+    if len(several) == 1:
+        return _from_uv(text, name, several[0], folder)
+    if all("index" in one for one in several):
+        return Wanted(text, note=_of_index(name, ", ".join(one["index"] for one in several)))
+    return Wanted(name, left_out="uv has several places for it, by platform or extra; write the one that counts here")
 
 
 def _from_uv(text: str, name: str, source: Table, folder: Path) -> Wanted:
@@ -93,9 +97,8 @@ def _from_uv(text: str, name: str, source: Table, folder: Path) -> Wanted:
         return Wanted(name, path=member or "", left_out=left_out)
     if "git" in source or "url" in source:
         own, _, marker = text.partition(";")
-        found = NAME.match(own.strip())
-        named = own if found is None else f"{found[1]}[{found[2]}]" if found[2] else found[1]
-        return Wanted(f"{named} @ {_address(source)}" + (f" ;{marker}" if marker else ""))
+        extras = re.search(r"\[[^\]]*\]", own)
+        return Wanted(f"{name}{extras[0] if extras else ''} @ {_address(source)}" + (f" ;{marker}" if marker else ""))
     return Wanted(text, note=_of_index(name, source.get("index")))
 
 

@@ -275,7 +275,7 @@ def _source_line(fault: dict[str, Any]) -> str:
     return line if len(line) <= LINE_MAX else f"{line[:LINE_MAX]}..."
 
 
-def _print(report: dict[str, Any], told: set[str], *, shares: bool = True) -> None:
+def _print(report: dict[str, Any], told: set[str], *, shares: bool) -> None:
     """`told`: what was told for another file of the folder: warnings of it, faults of what both import, what tools said
     of requirements that both have, and, where all of it `shares` an environment, what that needs."""
     from leoflowd.authoring.compiler import LEFT_ALONE
@@ -305,8 +305,9 @@ def _print(report: dict[str, Any], told: set[str], *, shares: bool = True) -> No
         if note.endswith(LEFT_ALONE):
             continue
         need = note.partition(", because ")[0] if note.startswith("needs ") else ""
-        if need not in told:
-            echo(f"{report['project']}: {note}", err=True)
+        if need and shares and need in told:
+            continue
+        echo(f"{report['project']}: {note}", err=True)
         if need and shares:
             told.add(need)
     for warning in report["warnings"]:

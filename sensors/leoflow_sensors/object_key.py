@@ -48,10 +48,9 @@ class ObjectKeySpec(KindSpec, frozen=True, kw_only=True):
             raise ValueError("the name of the bucket is empty")
         if not (self.store == "gcs" and self.prefix) and "" in self.keys:  # there it is a prefix of every name
             raise ValueError(f"the name of an object in bucket {self.bucket!r} is empty; name one")
+        # As Airflow's hook: nobody has such a key, and it would be waited for in vain.
         for key in self.keys:
-            if self.store == "s3" and URL.match(
-                key
-            ):  # as Airflow's hook: nobody has such a key, and it would wait in vain
+            if self.store == "s3" and URL.match(key):
                 raise ValueError(f"{key!r} is a URL, and names a bucket beside {self.bucket!r}; keep one of the two")
 
 

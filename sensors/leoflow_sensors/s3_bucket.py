@@ -174,11 +174,15 @@ class S3Bucket:
         raise_refusal(response, doing=doing, remedy=REMEDY, now=self._context.now(), said=error_of)
 
 
+def _parsed(document: bytes) -> ET.Element:
+    return ET.fromstring(document)  # noqa: S314  # expat >= 2.4.1 stops entity bombs, the client stops at 1 MiB
+
+
 def error_of(document: bytes) -> str | None:
     """Code and message of S3's error: the rest are ids, and for a wrong signature all of the request, its session
     token too. None for what is no such document."""
     try:
-        root = ET.fromstring(document)  # noqa: S314  # as below
+        root = _parsed(document)
     except ET.ParseError:
         return None
     parts = [text for name in ("Code", "Message") if (text := root.findtext(f"{{*}}{name}"))]
@@ -188,7 +192,7 @@ def error_of(document: bytes) -> str | None:
 def parse_listing(document: bytes) -> Page:
     """ListObjectsV2's answer, with `encoding-type=url`. Raises `ProbeFailed` when it is none."""
     try:
-        root = ET.fromstring(document)  # noqa: S314  # expat >= 2.4.1 stops entity bombs, the client stops at 1 MiB
+        root = _parsed(document)
     except ET.ParseError as error:
         raise ProbeFailed(f"the listing is no XML: {error}; is the endpoint an S3 one?") from error
     for element in root.iter():

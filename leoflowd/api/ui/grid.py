@@ -33,9 +33,7 @@ async def grid_runs(dag_id: str) -> Response:
     not once more. A last task and its run end together, and its square would stay as it was; in Airflow, where a run
     ends a moment later, that is seldom."""
     page, api = read_page(Query()), context().config
-    late = (
-        timedelta(seconds=api.auto_refresh_interval_s + LOOKS_APART_S) if api.auto_refresh_interval_s else timedelta()
-    )
+    late = timedelta(seconds=api.auto_refresh_interval_s + LOOKS_APART_S)
     async with lane().connection() as conn:
         return json_bytes(await ui_grid.fetch_grid_runs(conn, dag_id=dag_id, page=page, now=context().now(), late=late))
 

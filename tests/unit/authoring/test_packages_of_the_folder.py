@@ -246,12 +246,22 @@ def test_a_source_of_uv_is_where_it_is_installed_from(tmp_path: Path, source: st
     [
         f'{UV}[tool.uv.sources]\nours = {{ index = "mine" }}\n',
         f'{UV}[tool.uv.sources]\nours = [{{ index = "mine", marker = "x" }}]\n',
+        f'{UV}[tool.uv.sources]\nours = [{{ index = "mine" }}, {{ index = "other" }}]\n',
         f'{POETRY}ours = {{ version = ">=1", source = "mine" }}\n',
     ],
 )
 def test_an_index_is_said_since_the_installer_has_to_know_it(tmp_path: Path, text: str) -> None:
     found = read_requirements(plant(tmp_path, {"pyproject.toml": text}))
-    assert "ours comes from the index 'mine': set UV_INDEX" in found.notes[0]
+    assert packages(found)
+    assert re.search(r"ours comes from the index 'mine(, other)?': set UV_INDEX", found.notes[0])
+
+
+def test_of_several_places_of_uv_none_is_chosen(tmp_path: Path) -> None:
+    places = '[{ path = "libs/ours", marker = "a" }, { git = "https://e.org/o.git", marker = "b" }]'
+    text = f"{UV}[tool.uv.sources]\nours = {places}\n"
+    found = read_requirements(plant(tmp_path, {**OURS, "pyproject.toml": text}))
+    assert (packages(found), found.folders) == ([], ())
+    assert "ours is left out: uv has several places for it" in found.notes[0]
 
 
 @pytest.mark.parametrize(

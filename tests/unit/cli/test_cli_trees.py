@@ -164,12 +164,23 @@ def test_what_the_environment_of_a_folder_needs_is_said_once(leoflow, tmp_path: 
     assert result.err.count("needs duckdb, because") == 1
 
 
+def test_a_project_of_its_own_says_its_needs_though_a_folder_has_said_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    note = "needs duckdb, because a.py:1 imports duckdb"
+    told: set[str] = set()
+    for name, shares in (("dags/a.py", True), ("dags/b.py", True), ("own", False)):
+        report = {"project": name, "dags": [], "errors": [], "notes": [note], "warnings": []}
+        _print(report, told, shares=shares)
+    assert [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()] == ["dags/a.py", "own"]
+
+
 def test_the_output_of_a_tool_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     fault = {"line": 1, "what": "cannot install pins==1: uv ended.\nerror: no", "why": "w", "what_to_do": "see above"}
     told: set[str] = set()
     for name in ("one", "two"):
         report = {"project": name, "errors": [{**fault, "path": name, "source": ""}], "notes": [], "warnings": []}
-        _print(report, told)
+        _print(report, told, shares=True)
     assert capsys.readouterr().err.splitlines() == [
         "one:1: cannot install pins==1: uv ended.",
         "error: no; w; see above",
