@@ -59,6 +59,7 @@ def test_a_file_that_stops_a_process_is_given_up_at_its_deadline(
 ) -> None:
     monkeypatch.setattr(loader_processes, "TRACE_WAIT_S", 0.2)
     monkeypatch.setattr(loader_processes, "END_WAIT_S", 0.2)
+    refused("1 / 0\n")  # starts the server that loads are forked from, which stays
     before = {child.pid for child in psutil.Process(os.getpid()).children(recursive=True)}
     refused(f"import os, signal, time\nos.kill({stop}, signal.SIGSTOP)\ntime.sleep(600)\n", deadline_s=1)
     assert {child.pid for child in psutil.Process(os.getpid()).children(recursive=True)} <= before
