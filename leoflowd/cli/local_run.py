@@ -13,14 +13,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from leoflowd.cli.failures import CommandFailed, ExitCode
 from leoflowd.cli.local_clock import Clock, pause, shown_ahead
 from leoflowd.cli.local_human import Answers
-from leoflowd.cli.local_try import LocalTry
+from leoflowd.cli.local_try import LocalTry, shim_folder
 from leoflowd.cli.local_waits import LocalWait, failed_for_good
 from leoflowd.contract.agent_messages import DagRunFacts, Outcome, OutcomeKind, ResumeCall, TrySpec, XComInput
 from leoflowd.contract.callback_spec import NewCallback
@@ -29,6 +29,7 @@ from leoflowd.contract.staging import VARIABLE
 from leoflowd.contract.states import FINISHED, LIVE, DagRunState, TaskInstanceState
 from leoflowd.contract.values import conf_text
 from leoflowd.contract.wait_spec import Deferral
+from leoflowd.contract.waits import TriggerCall
 from leoflowd.contract.xcoms import RETURN_KEY
 from leoflowd.core.asset_events import NewEvent, events_of
 from leoflowd.core.callbacks import plan_callback, plan_dag_callback
@@ -49,6 +50,9 @@ from leoflowd.core.timetable import manual_interval
 from leoflowd.core.transitions import apply
 from leoflowd.core.try_spec import Artifact, TryFacts, build_callback_spec, build_try_spec
 from leoflowd.scheduler.waits import first_wait, wait_of_deferral
+
+if TYPE_CHECKING:
+    from leoflowd.cli.local_triggers import LocalTriggers
 
 LOOK_S = 0.5
 """How often running times are shown anew and the clock is looked at."""
@@ -124,12 +128,13 @@ class LocalRun:
         self._pokes: dict[int, int] = {}
         """How often a try has given its process back to be started again later."""
         self._resumes: dict[int, ResumeCall] = {}
-        self._ended: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[tuple[int, Outcome] | None] = queue.SimpleQueue()
+        """None: a trigger has spoken."""
+        self._triggers: LocalTriggers | None = None
 
     def name_of(self, instance: int) -> str:
         """For people: with the map index, if it has one."""
-        task_id, map_index = self.task_of(instance).task_id, self.view.facts[instance].map_index
-        return task_id if map_index < 0 else f"{task_id}[{map_index}]"
+        return named(self.task_of(instance).task_id, self.view.facts[instance].map_index)
 
     def task_of(self, instance: int) -> TaskSpec:
         return self.view.node_of(instance).spec
@@ -153,7 +158,10 @@ class LocalRun:
             for running in [*self._running.values(), *(one for _, one in self._callbacks)]:
                 running.kill()
             while self._running:
-                self._ended_try(*self._ended.get(), keep=False)
+                if (ended := self._ended.get()) is not None:
+                    self._ended_try(*ended, keep=False)
+            if self._triggers is not None:
+                self._triggers.close()
             for thread, _ in self._callbacks:
                 thread.join()
 
@@ -265,8 +273,26 @@ class LocalRun:
         deferral, one, now = self._deferrals.pop(instance, None), self._facts_of(instance), self.clock.now()
         wait = first_wait(one, now) if deferral is None else wait_of_deferral(one, deferral, now)
         ask = partial(self._answers.of, one.task.task_id, self.name_of(instance), now=now)
-        self._waits[instance] = LocalWait(wait, self.clock, ask)
+        self._waits[instance] = LocalWait(wait, self.clock, ask, self._trigger_hosts)
         return self._waits[instance]
+
+    def _trigger_hosts(self) -> LocalTriggers:
+        """Begun with the first trigger of the run that nothing else knows."""
+        from leoflowd.cli.local_triggers import LocalTriggers
+
+        def log(call: TriggerCall, line: dict[str, Any]) -> None:
+            self._told(named(call.task_id, call.map_index), line)
+
+        if self._triggers is None:
+            self._triggers = LocalTriggers(
+                folder=self._folder,
+                python=self._python,
+                shim=shim_folder(),
+                variables=self._variables,
+                log=log,
+                spoke=lambda: self._ended.put(None),
+            )
+        return self._triggers
 
     def _call_back(self, called: NewCallback | None) -> None:
         """In a process of its own, beside the run. Mails and alerts are a server's."""
@@ -276,8 +302,7 @@ class LocalRun:
         spec = build_callback_spec(
             called, str(uuid.uuid4()), self._run_facts(), self._artifact, timeout_s=CALLBACK_TIMEOUT_S
         )
-        index = "" if called.map_index < 0 else f"[{called.map_index}]"
-        whose = self.spec.dag_id if called.call.of_dag else f"{called.task_id}{index}"
+        whose = self.spec.dag_id if called.call.of_dag else named(called.task_id, called.map_index)
         name = f"{whose} on_{called.call.event}_callback"
 
         def log(line: dict[str, Any]) -> None:
@@ -348,21 +373,27 @@ class LocalRun:
             del self.xcoms[key]
 
     def _wait(self, refresh: Callable[[], None]) -> set[int]:
-        """Until something ended or is due; the instances it touches. Time leaps only while no process runs."""
+        """Until something ended or is due; the instances it touches. Time leaps only while no code of the author runs."""
         while True:
             if due := self._due():
                 return due
-            if self._running:
+            if self._running or self._has_live_trigger():
                 try:
-                    return self._ended_try(*self._ended.get(timeout=LOOK_S))
+                    ended = self._ended.get(timeout=LOOK_S)
                 except queue.Empty:
                     refresh()
                     continue
+                if ended is not None:
+                    return self._ended_try(*ended)
+                continue
             moment = self._next_moment()
             if moment is None:
                 raise CommandFailed(ExitCode.UNEXPECTED, "nothing runs and nothing is due: the DAG cannot go on")
             self._pass(moment)
             refresh()
+
+    def _has_live_trigger(self) -> bool:
+        return any(wait.is_real and self.view.facts[i].wait == "waiting" for i, wait in self._waits.items())
 
     def _pass(self, moment: datetime) -> None:
         if self.clock.is_real:
@@ -483,6 +514,10 @@ class LocalRun:
             for (task_id, map_index, key), value in sorted(self.xcoms.copy().items())
             if key == wanted and (task_ids is None or task_id in task_ids) and (indexes is None or map_index in indexes)
         ]
+
+
+def named(task_id: str, map_index: int) -> str:
+    return task_id if map_index < 0 else f"{task_id}[{map_index}]"
 
 
 def _shown_events(events: tuple[NewEvent, ...]) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """One wait of `leoflow test`, which has no cheap-task pool: its moment comes by `Clock`, its probes are asked here.
 
 What a wait is and how it ends are the daemon's rules. Asked for real is whatever answers a person's own machine: files,
-HTTP, SQL, buckets. Triggers of other classes, other dag runs and webhooks have nobody here who watches them: the task
-fails and says so.
+HTTP, SQL, buckets. Foreign triggers run in a trigger host (`local_triggers`). Other dag runs and webhooks have nobody
+here who watches them: the task fails and says so.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from leoflowd.contract.connection import ConnectionFacts, from_environment
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.human import HUMAN_KIND, Answer, Question
 from leoflowd.contract.values import later
-from leoflowd.contract.waits import NewWait, WaitEnd
+from leoflowd.contract.waits import TRIGGER_KIND, NewWait, TriggerCall, WaitEnd
 from leoflowd.core.human import event_of
 
 if TYPE_CHECKING:
     from leoflow_sensors.kinds import Observation, SensorKind
+    from leoflowd.cli.local_triggers import LocalTriggers
 
 BY_THE_CLOCK = "its moment came"
 PROBE_TIMEOUT_S = 60.0
@@ -42,15 +43,34 @@ End = Outcome | ResumeCall
 
 
 class LocalWait:
-    """`next_at`: when the clock is to be looked at again; None = never."""
+    """`triggers` runs foreign ones; None: there is no place for them."""
 
-    def __init__(self, wait: NewWait, clock: Clock, answer: Callable[[Question], Answer | None]) -> None:
+    def __init__(
+        self,
+        wait: NewWait,
+        clock: Clock,
+        answer: Callable[[Question], Answer | None],
+        triggers: Callable[[], LocalTriggers] | None = None,
+    ) -> None:
         self._wait = wait
         self._clock = clock
         self._answer = answer
+        self._triggers = triggers
+        self._trigger: LocalTriggers | None = None
         self._pokes = 0
         self._last_seen: str | None = None
-        self.next_at: datetime | None = wait.registered_at
+        self._next_at: datetime | None = wait.registered_at
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When it is to be looked at again; None = never."""
+        has_spoken = self._trigger is not None and self._trigger.has_spoken(str(self._wait.id))
+        return self._wait.registered_at if has_spoken else self._next_at
+
+    @property
+    def is_real(self) -> bool:
+        """Somebody's own code waits, and time must not leap."""
+        return self._trigger is not None
 
     def look(self) -> End | None:
         """None: it goes on waiting."""
@@ -58,6 +78,8 @@ class LocalWait:
         probe = self._wait.spec.probe
         if probe.kind == HUMAN_KIND:
             return self._of_people(now)
+        if probe.kind == TRIGGER_KIND and self._triggers is not None:
+            return self._of_the_trigger(self._triggers(), now)
         kind = kinds().get(probe.kind)
         if kind is None or kind.name in NOT_HERE:
             return failed_for_good(self._why_not(), now)
@@ -85,6 +107,16 @@ class LocalWait:
             next_method=resume.next_method, next_kwargs=_text(resume.next_kwargs), event=_text(event_of(answer))
         )
 
+    def _of_the_trigger(self, triggers: LocalTriggers, now: datetime) -> End | None:
+        wait_id, record = str(self._wait.id), self._record(None)
+        if self._trigger is None:
+            self._trigger = triggers
+            triggers.start(wait_id, msgspec.convert(self._wait.spec.probe.arguments, TriggerCall))
+        if (said := triggers.said(wait_id)) is not None:
+            return self._end(said(record, now))
+        self._next_at = self._wait.deadline_at
+        return self._timed_out(record, now)
+
     def _of_the_clock(self, record: WaitRecord, due_at: datetime | None, now: datetime) -> End | None:
         from leoflow_sensors.kinds import Verdict
 
@@ -93,7 +125,7 @@ class LocalWait:
         if (end := self._timed_out(record, now)) is not None:
             return end
         moments = [moment for moment in (due_at, self._wait.deadline_at) if moment is not None]
-        self.next_at = min(moments, default=None)
+        self._next_at = min(moments, default=None)
         return None
 
     def _of_the_world(self, kind: SensorKind[Any, Any], spec: Any, record: WaitRecord) -> End | None:
@@ -115,7 +147,7 @@ class LocalWait:
             return self._end(end)
         if (timed_out := self._timed_out(record, now)) is not None:
             return timed_out
-        self.next_at = self._next_poke(now)
+        self._next_at = self._next_poke(now)
         return None
 
     def _next_poke(self, now: datetime) -> datetime | None:

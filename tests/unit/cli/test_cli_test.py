@@ -460,3 +460,85 @@ def test_what_is_missing_is_told_with_the_way_that_helps_here(run) -> None:
     tasks = by_task(run(NO_CONNECTION).document)
     assert tasks["connection"]["because"].endswith("or as AIRFLOW_CONN_API; `leoflow test` knows the last alone")
     assert tasks["variable"]["because"].endswith("or as AIRFLOW_VAR_REGION; for `leoflow test` by --variables FILE")
+
+
+FOREIGN = """
+import asyncio
+from datetime import timedelta
+from airflow.sdk import BaseOperator, Variable, dag
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+class Word(BaseTrigger):
+    def __init__(self, word, seconds=0):
+        super().__init__()
+        self.word, self.seconds = word, seconds
+
+    def serialize(self):
+        return ("dag.Word", {"word": self.word, "seconds": self.seconds})
+
+    async def run(self):
+        self.log.info("looking for %s", self.word)
+        await asyncio.sleep(self.seconds)
+        if self.word == "bad":
+            raise ValueError("no such word")
+        yield TriggerEvent(Variable.get("greeting", default="no greeting") + " " + self.word)
+
+class Waits(BaseOperator):
+    def __init__(self, word, seconds=0, longest=None, **rest):
+        super().__init__(**rest)
+        self.word, self.seconds, self.longest = word, seconds, longest
+
+    def execute(self, context):
+        self.defer(trigger=Word(self.word, self.seconds), method_name="go_on", timeout=self.longest)
+
+    def go_on(self, context, event=None):
+        if event.endswith("first"):
+            self.defer(trigger=Word("second"), method_name="go_on")
+        return event
+
+@dag
+def foreign():
+    Waits(task_id="twice", word="first")
+    Waits(task_id="bad", word="bad", retries=1, retry_delay=timedelta(days=1))
+    Waits(task_id="late", word="late", seconds=60, longest=timedelta(seconds=1))
+    Waits.partial(task_id="each").expand(word=["a", "b"])
+
+foreign()
+"""
+
+
+def test_foreign_triggers_run_in_a_host_of_their_own(run, leoflow, tmp_path: Path) -> None:
+    """In real time, beside a retry a day later that is leapt over; one that never fires ends at its timeout."""
+    (tmp_path / "values.json").write_text('{"greeting": "good day"}')
+    result = run(FOREIGN, "--variables", str(tmp_path / "values.json"))
+    tasks = result.document["task_instances"]
+    ends = {(t["task_id"], t.get("map_index", -1)): (t["state"], t["xcoms"].get("return_value")) for t in tasks}
+    assert ends == {
+        ("twice", -1): ("success", "good day second"),
+        ("bad", -1): ("failed", None),
+        ("late", -1): ("failed", None),
+        ("each", 0): ("success", "good day a"),
+        ("each", 1): ("success", "good day b"),
+    }
+    by_id = by_task(result.document)
+    assert by_id["bad"]["try_number"] == 2
+    assert "Trigger failure" in by_id["bad"]["because"]
+    assert "Trigger timeout" in by_id["late"]["because"]
+    assert result.document["clock_ahead_s"] > 80_000
+
+
+def test_lines_of_triggers_stand_beside_those_of_their_task(leoflow, tmp_path: Path) -> None:
+    (tmp_path / "dag.py").write_text(FOREIGN)
+    result = leoflow("test", str(tmp_path), "--python", sys.executable, "--task", "each")
+    assert "each[1] | looking for b" in result.out.splitlines()
+
+
+def test_a_task_fails_where_no_trigger_host_can_run(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says why, instead of waiting for a thread that is gone."""
+
+    def broken(**_: object) -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr("leoflowd.cli.local_triggers.ProcessHosts", broken)
+    task = by_task(run(FOREIGN, "--task", "twice").document)["twice"]
+    assert (task["state"], "Trigger failure" in task["because"]) == ("failed", True)
