@@ -302,7 +302,8 @@ class LocalRun:
         spec = build_callback_spec(
             called, str(uuid.uuid4()), self._run_facts(), self._artifact, timeout_s=CALLBACK_TIMEOUT_S
         )
-        whose = self.spec.dag_id if called.call.of_dag else named(called.task_id, called.map_index)
+        task_id = None if called.call.of_dag else called.task_id
+        whose = self.spec.dag_id if task_id is None else named(task_id, called.map_index)
         name = f"{whose} on_{called.call.event}_callback"
 
         def log(line: dict[str, Any]) -> None:
@@ -373,7 +374,7 @@ class LocalRun:
             del self.xcoms[key]
 
     def _wait(self, refresh: Callable[[], None]) -> set[int]:
-        """Until something ended or is due; the instances it touches. Time leaps only while no code of the author runs."""
+        """Until something ended or is due; whom it touches. Time leaps only while none of the author's code runs."""
         while True:
             if due := self._due():
                 return due
