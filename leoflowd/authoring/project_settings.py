@@ -20,6 +20,10 @@ from leoflowd.contract.errors import Invalid
 from leoflowd.core.pod_wishes import PodRefused, wishes_of
 from leoflowd.core.simple_templates import is_simple
 
+KEPT_FOR_PODS = "it is kept for a cluster; Lite starts each task as a process, and does not look at it"
+_OF_A_TASK = re.compile(r"^task '[^']*'")
+"""The beginning of a sentence about one."""
+
 
 def choose(
     dags: list[dict[str, Any]], dag_id: str | None, config: ProjectConfig, project: Project
@@ -86,27 +90,45 @@ def finish(
             str(error),
             "correct that argument",
         ) from error
-    return _with_possible_pods(spec, places, is_refused=for_pods or bool(spec.image))
+    warnings = _warnings_of_pods(spec, places, is_refused=for_pods or bool(spec.image))
+    return msgspec.structs.replace(spec, warnings=_folded((*spec.warnings, *warnings)))
 
 
-def _with_possible_pods(
+def _warnings_of_pods(
     spec: DagSpec, places: Mapping[tuple[str | int, ...], tuple[str, int]], *, is_refused: bool
-) -> DagSpec:
+) -> list[DagWarning]:
     """What no cluster would give a task's pod is refused here, where its line is known, and not at its first launch.
     Without a cluster nobody looks at it, and the author is warned."""
     warnings = []
     for task in spec.tasks:
+        path, line = places["tasks", task.task_id]
         try:
             wishes_of(Placement("", task.resources, task.execution, task.executor_config))
         except PodRefused as refused:
-            path, line = places["tasks", task.task_id]
             what, remedy = f"task {task.task_id!r} asks for what no pod gets", "remove it"
             if is_refused:
                 raise DagCompileError(path, line, what, str(refused), remedy) from refused
             warnings.append(
                 DagWarning(path=path, line=line, what=f"{what}: {refused}", remedy=f"{remedy} for a cluster")
             )
-    return msgspec.structs.replace(spec, warnings=(*spec.warnings, *warnings))
+        else:
+            if task.executor_config and not is_refused:
+                what = f"task {task.task_id!r} has executor_config"
+                warnings.append(DagWarning(path=path, line=line, what=what, remedy=KEPT_FOR_PODS))
+    return warnings
+
+
+def _folded(warnings: tuple[DagWarning, ...]) -> tuple[DagWarning, ...]:
+    """One for the tasks that one line makes, in a loop or by a function, where they differ in the task alone."""
+    alike: dict[DagWarning, list[DagWarning]] = {}
+    for one in warnings:
+        alike.setdefault(msgspec.structs.replace(one, what=_OF_A_TASK.sub("task", one.what)), []).append(one)
+    return tuple(_with_more(first, len(others)) for first, *others in alike.values())
+
+
+def _with_more(one: DagWarning, others: int) -> DagWarning:
+    told = _OF_A_TASK.sub(rf"\g<0> (and {others} more)", one.what)
+    return msgspec.structs.replace(one, what=told) if others else one
 
 
 def _places(raw: dict[str, Any], project: Project) -> dict[tuple[str | int, ...], tuple[str, int]]:

@@ -86,7 +86,6 @@ def test_executor_config_is_kept_and_warned_of(compiled: Compile) -> None:
     spec = compiled(body(*lines))
     assert task(spec, "a").executor_config == {"pod_override": {"nodeName": "n"}}
     assert [one.what.partition(": ")[0] for one in spec.warnings] == [
-        "task 'a' has executor_config",
         "task 'a' asks for what no pod gets",
     ]
 
@@ -101,7 +100,18 @@ def test_what_no_cluster_would_give_is_refused_where_a_project_is_for_one(compil
     assert "pod_override.spec.hostNetwork is refused" in error.why
     spec = compiled(text.replace(", 'spec': {'hostNetwork': True}", ""), yaml=yaml)
     assert spec.image == "registry.example/etl@sha256:" + "0" * 64
-    assert [one.what for one in spec.warnings] == ["task 'a' has executor_config"]
+    assert spec.warnings == ()
+
+
+def test_tasks_that_one_line_makes_are_warned_of_once(compiled: Compile) -> None:
+    lines = [
+        "asked = {'pod_override': {'metadata': {'labels': {'team': 'etl'}}}}",
+        "for name in ('a', 'b', 'c'):",
+        "    EmptyOperator(task_id=name, executor_config=asked)",
+        "EmptyOperator(task_id='d', executor_config=asked)",
+    ]
+    whats = [one.what for one in compiled(body(*lines)).warnings]
+    assert whats == ["task 'a' (and 2 more) has executor_config", "task 'd' has executor_config"]
 
 
 WEIGHT = [

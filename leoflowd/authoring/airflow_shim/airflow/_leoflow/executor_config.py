@@ -1,6 +1,6 @@
 """`executor_config`: what a task asks of the executor, written down for a cluster. `serialize` asks.
 
-Lite has none, and says so. Objects of the Kubernetes client (`pod_override`) are written as its API has them.
+Objects of the Kubernetes client (`pod_override`) are written as its API has them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow._leoflow.errors import ShimUnsupported, warn
+from airflow._leoflow.errors import ShimUnsupported
 from airflow._leoflow.templating import as_json
 
 
@@ -25,12 +25,6 @@ def carried(task: Any) -> dict[str, Any]:
             "use dicts of plain values, and objects of kubernetes.client",
             task._location,
         )
-    warn(
-        f"task {task.task_id!r} has executor_config",
-        "it is kept for a cluster; Lite starts each task as a process, and does not look at it",
-        task._location,
-        task.dag_id,
-    )
     return dict(found)
 
 
