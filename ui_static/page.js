@@ -22,11 +22,29 @@ export function sendJson(method, path, body) {
   return call(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
 }
 
+/**
+ * Another page in the window around us. The UI keeps our pages in frames that may not lead it elsewhere; a link of its
+ * own document may, and we are of one origin.
+ */
+function leave(address, isApart = false) {
+  const link = window.top.document.createElement("a");
+  link.href = address;
+  if (isApart) link.target = "_blank";
+  link.click();
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[target=_top]");
+  if (!link || window.top === window) return;
+  event.preventDefault();
+  leave(link.href, event.ctrlKey || event.metaKey);
+});
+
 async function call(path, options) {
   const answer = await fetch(path, options);
   if (answer.status === 401) {
     const here = window.top.location;
-    here.assign(new URL(`api/v2/auth/login?next=${encodeURIComponent(here.pathname + here.search)}`, document.baseURI));
+    leave(new URL(`api/v2/auth/login?next=${encodeURIComponent(here.pathname + here.search)}`, document.baseURI));
   }
   if (!answer.ok) {
     const body = await answer.json().catch(() => ({}));

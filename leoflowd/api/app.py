@@ -66,6 +66,7 @@ MODULES: tuple[str, ...] = (
     "own.callbacks",
     "own.forecast",
     "own.lag",
+    "own.log_search",
     "own.metrics",
     "own.probes",
     "own.hooks",

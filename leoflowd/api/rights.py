@@ -126,6 +126,7 @@ _TABLE: tuple[tuple[Right, Object, str], ...] = (
     (Right.READ, Object.FILTERED, "own_watchers: list_asset_watchers"),
     (Right.READ, Object.FILTERED, "own_forecast: get_forecast"),
     (Right.READ, Object.FILTERED, "own_lag: get_lag"),
+    (Right.READ, Object.FILTERED, "own_log_search: search_logs"),
     # callbacks
     (Right.READ, Object.FILTERED, "own_callbacks: list_callbacks get_callback get_callback_log"),
     (Right.OPERATE, Object.FILTERED, "own_callbacks: retry_callback"),

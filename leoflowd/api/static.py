@@ -246,7 +246,7 @@ async def page_fallback() -> Response | None:
     return None if index is None else _html(index)
 
 
-@blueprint.get("/leoflow/<any(tree, explain, pool, lag, 'run-diff', 'what-if'):name>")
+@blueprint.get("/leoflow/<any(tree, explain, pool, lag, 'log-search', 'run-diff', 'what-if'):name>")
 async def own_page(name: str) -> Response:
     """Our pages hold nothing secret: what they show comes from routes that ask for a login."""
     return await page(name)

@@ -17,6 +17,7 @@ from leoflowd.cli.failures import CommandFailed, ExitCode, did_you_mean
 from leoflowd.cli.options import confirm, given_moment, server_command
 from leoflowd.cli.output import Output, echo, seconds
 from leoflowd.cli.run_diff import diff
+from leoflowd.cli.run_search import search
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.values import parsed_json
 
@@ -38,10 +39,11 @@ TASK_HEADERS = ("task_id", "state", "try", "start", "duration", "operator", "not
 
 @click.group()
 def runs() -> None:
-    """Trigger, list, follow, compare and clear dag runs."""
+    """Trigger, list, follow, compare, search and clear dag runs."""
 
 
 runs.add_command(diff)
+runs.add_command(search)
 
 # --- trigger -----------------------------------------------------------------------------------------------------
 

@@ -339,6 +339,13 @@ async def fetch_all(conn: Connection, statement: bytes, row: type[Row], **parame
         return tuple(await cursor.fetchall())
 
 
+async def fetch_all_planned(conn: Connection, statement: bytes, row: type[Row], **parameters: Any) -> tuple[Row, ...]:
+    """As `fetch_all`, of a statement whose best plan depends on its parameters: planned for these, never prepared."""
+    async with conn.cursor(row_factory=_structs(row)) as cursor:
+        await cursor.execute(statement, parameters, prepare=False)
+        return tuple(await cursor.fetchall())
+
+
 async def fetch_one(conn: Connection, statement: bytes, row: type[Row], **parameters: Any) -> Row | None:
     async with conn.cursor(row_factory=_structs(row)) as cursor:
         await cursor.execute(statement, parameters)

@@ -104,6 +104,8 @@ def test_the_menu_leads_to_the_next_days(page: Page, runs: tuple[str, str], arti
     expect(frame.get_by_role("img", name=re.compile("Pool default_pool: at most 1 of 128 slots"))).to_be_visible()
     expect(frame.get_by_text("No wait of these runs polls.")).to_be_visible()
     page.screenshot(path=artifacts / "what-if.png")
+    frame.get_by_role("link", name=DAG_ID).first.click()
+    expect(page).to_have_url(re.compile(f"/dags/{DAG_ID}(/|$)"))
 
 
 def test_a_change_is_shown_beside_what_is(page: Page, api: Api, artifacts: Path) -> None:
@@ -144,14 +146,42 @@ def test_a_schedule_that_cannot_be_is_explained(page: Page, complaints: Complain
     complaints.found.clear()
 
 
+def test_logs_are_searched_and_lead_to_their_try(page: Page, runs: tuple[str, str], artifacts: Path) -> None:
+    visit(page, "/dags")
+    page.get_by_role("button", name="Browse").click()
+    page.get_by_role("menuitem", name="Log search").click()
+    frame = page.frame_locator("iframe[title='Log search']")
+    frame.get_by_label("Text").fill("keyerror: 'pri")
+    frame.get_by_label("DAG", exact=True).fill(DAG_ID)
+    frame.get_by_role("button", name="Search").click()
+    expect(frame.get_by_role("status")).to_contain_text("Everything was looked at: 1 try has it; looked at 3 tries")
+    expect(frame.locator("mark")).to_have_text("KeyError: 'pri")
+    page.screenshot(path=artifacts / "log-search.png")
+    frame.get_by_role("link", name=f"{DAG_ID} · load").click()
+    expect(page.get_by_text("KeyError: 'price'").first).to_be_visible()
+    assert f"/runs/{quote(runs[1], safe='')}/tasks/load" in page.url
+
+
+def test_a_search_can_be_kept_and_is_told_when_nothing_has_it(page: Page) -> None:
+    page.goto("/leoflow/log-search?text=no+log+has+this&state=failed")
+    expect(page.get_by_role("status")).to_contain_text("Everything was looked at: 0 tries have it")
+    expect(page.get_by_label("State of the try")).to_have_value("failed")
+    page.get_by_label("Text").fill("loading")
+    page.get_by_label("State of the try").select_option("success")
+    page.get_by_label("Text").press("Enter")
+    expect(page.locator("#found > li").first).to_be_visible()
+    assert page.url.endswith("/leoflow/log-search?text=loading&state=success")
+
+
 def test_no_page_is_wider_than_a_phone(page: Page, runs: tuple[str, str]) -> None:
     """What is wide scrolls in a region of its own."""
     page.set_viewport_size({"width": 420, "height": 800})
     for path in (
         f"/leoflow/run-diff?dag_id={DAG_ID}&run_id={quote(runs[1], safe='')}",
         f"/leoflow/what-if?changed={DAG_ID}&schedule=@hourly",
+        "/leoflow/log-search?text=loading",
     ):
         page.goto(path)
-        expect(page.locator("#answer")).to_be_visible()
+        expect(page.locator("#answer, #found li").first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") == 420, path
     page.set_viewport_size({"width": 1440, "height": 900})

@@ -137,6 +137,19 @@ def test_the_lag_of_the_schedule(page: Page, findings: Callable[[], list[str]], 
     assert findings() == []
 
 
+def test_a_search_of_logs(page: Page, findings: Callable[[], list[str]]) -> None:
+    """What it finds is of our making: only waits are here, which have no log."""
+    levels = ("error", "warning", "info", None)
+    lines = [{"timestamp": "2026-11-30T10:00:00Z", "level": level, "text": "no space left"} for level in levels]
+    one = {"dag_id": "shown", "dag_run_id": "r", "task_id": "t", "map_index": 2, "try_number": 1, "state": "failed"}
+    answer = {"tries": [{**one, "lines": lines, "has_more": True}], "looked_at": {"tries": 1}, "reached": None}
+    page.route("**/leoflow/api/logSearch?*", lambda route: route.fulfill(json={**answer, "cursor": None}))
+    page.goto("/leoflow/log-search?text=space")
+    expect(page.locator("mark")).to_have_count(len(levels))
+    assert findings() == []
+    page.unroute("**/leoflow/api/logSearch?*")
+
+
 def test_the_card_on_the_home_page_of_the_ui(
     page: Page, complaints: Complaints, findings: Callable[[], list[str]], artifacts: Path
 ) -> None:

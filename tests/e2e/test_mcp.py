@@ -32,7 +32,7 @@ with DAG("nightly", schedule=None, params={"broken": True}):
     load() >> report()
 """
 READING = {
-    "list_dags", "list_runs", "explain", "list_task_instances", "read_log", "list_waits", "explain_wait",
+    "list_dags", "list_runs", "explain", "list_task_instances", "read_log", "search_logs", "list_waits", "explain_wait",
     "diff_runs", "list_versions", "diff_versions", "show_schedule",
 }  # fmt: skip
 WRITING = {"trigger_run", "preview_clear", "clear_task_instances", "pause_dag"}
@@ -112,6 +112,9 @@ async def test_every_reading_tool_answers(lite: Lite, token: str, failed_run: st
         assert {row["task_id"]: row["state"] for row in rows} == {"load": "failed", "report": "upstream_failed"}
         log = await answer(client, "read_log", **run, task_id="load")
         assert any("loading the prices" in text for text in log["last_lines"])
+        searched = await answer(client, "search_logs", text="loading the PRICES", **one)
+        assert [(found["dag_run_id"], found["task_id"]) for found in searched["tries"]] == [(failed_run, "load")]
+        assert searched["looked_back_to"] is None, "everything was looked at"
         assert (await answer(client, "list_waits", **one)) == {"total": 0, "waits": []}
         assert [row["version_number"] for row in (await answer(client, "list_versions", **one))["versions"]] == [1]
         assert "version 1" in await refusal(client, "diff_versions", **one)

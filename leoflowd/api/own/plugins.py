@@ -30,6 +30,7 @@ VIEWS = (
     View(name="Waits", page="leoflow/pool", url_route="leoflow-waits"),
     View(name="Schedule what-if", page="leoflow/what-if", url_route="leoflow-what-if", category="browse"),
     View(name="Schedule lag", page="leoflow/lag", url_route="leoflow-lag", category="browse"),
+    View(name="Log search", page="leoflow/log-search", url_route="leoflow-log-search", category="browse"),
     View(name="Editor", page="leoflow/editor", url_route="leoflow-editor", category="browse", needs_workspace=True),
     View(name="Daemon tree", page="leoflow/tree", url_route="leoflow-tree", category="browse"),
     View(

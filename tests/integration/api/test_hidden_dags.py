@@ -39,6 +39,7 @@ WORDS = (b"etl", b"extract", b"transform", b"manual__", b"Loads", b"daily", b"be
 """What gives the hidden DAG away."""
 TASK = f"/api/v2/dags/{DAG}/dagRuns/{DONE}/taskInstances/extract"
 QUERIES = {
+    "own_log_search.search_logs": "?text=state",
     "ui_structure.structure_data": f"?dag_id={DAG}",
     "public_backfills.list_backfills": f"?dag_id={DAG}",
     "public_dag_runs.wait_dag_run": "?interval=1",
