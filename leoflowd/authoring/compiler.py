@@ -373,7 +373,8 @@ def _load_by_sdk(job: Job, needs: Needs, python_for: PythonFor, refused: DagComp
     try:
         return _load_in(python, job, needs, Loader.SDK)
     except DagCompileError as error:
-        if error.module in ("airflow", "airflow.sdk"):
+        says_the_same = (error.path, error.line, error.remedy) == (refused.path, refused.line, refused.remedy)
+        if error.module in ("airflow", "airflow.sdk") or says_the_same:
             raise refused from error
         if str(error) != str(refused):
             error.others = (*error.others, refused)

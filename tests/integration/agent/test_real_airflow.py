@@ -169,6 +169,12 @@ def elsewhere():
 elsewhere()
 TriggerDagRunOperator(task_id="wake", trigger_dag_id="asleep", trigger_run_id="w", fail_when_dag_is_paused=True)
 TriggerDagRunOperator(task_id="start", trigger_dag_id="other", trigger_run_id="r", conf={"a": 1})
+def order(context, dag_run_obj):
+    if context["ti"].task_id == "no_order": return None
+    dag_run_obj.payload = {"ds": context["ds"]}
+    return dag_run_obj
+for name in ("order", "no_order"):
+    TriggerDagRunOperator(task_id=name, trigger_dag_id="ordered", python_callable=order)
 HITLOperator(task_id="ask", subject="Who on {{ ds }}?", options=["a", "b"], defaults="b", multiple=True,
              params={"zone": Param("eu", type="string"), "age": Param(3, type="integer")},
              assigned_users=[{"id": "anna", "name": "Anna"}], response_timeout=timedelta(hours=1))
@@ -292,6 +298,8 @@ SPECS: dict[str, dict[str, Any]] = {
     "xcoms": {"kind": "python"},
     "objects": {"kind": "python"},
     "start": {},
+    "order": {},
+    "no_order": {},
     "surroundings": {"kind": "python"},
     "branch": {"kind": "python"},
     "short": {"kind": "python"},
@@ -603,7 +611,15 @@ def test_objects_have_the_same_form_as_in_the_runtime_of_our_shim(tries: dict[st
 
 def test_an_operator_starts_another_dag_run(tries: dict[str, TryFacts], facts: Facts) -> None:
     assert tries["start"].outcome.kind is OutcomeKind.SUCCESS, tries["start"].events
-    assert [(ask.dag_id, ask.run_id, ask.conf) for ask in facts.dag_runs] == [("other", "r", '{"a": 1}')]
+    asked = [(ask.dag_id, ask.run_id, ask.conf) for ask in facts.dag_runs if ask.dag_id == "other"]
+    assert asked == [("other", "r", '{"a": 1}')]
+
+
+def test_a_callable_of_airflow_1_orders_the_run_or_none(tries: dict[str, TryFacts], facts: Facts) -> None:
+    assert tries["order"].outcome.kind is OutcomeKind.SUCCESS, tries["order"].events
+    assert tries["no_order"].outcome.kind is OutcomeKind.SKIPPED, tries["no_order"].events
+    ((run_id, conf),) = [(ask.run_id, ask.conf) for ask in facts.dag_runs if ask.dag_id == "ordered"]
+    assert (str(run_id).startswith("trig__20"), conf) == (True, '{"ds": "2026-03-01"}')
 
 
 def test_airflow_home_is_in_the_environment_and_there_is_no_database(tries: dict[str, TryFacts]) -> None:

@@ -317,10 +317,6 @@ def test_a_subclass_of_an_old_class_passes_old_arguments_up(compiled: Compile) -
         ("BigQueryCreateExternalTableOperator(task_id='a', bucket='b')", ["bucket", "externalDataConfiguration"]),
         ("KubernetesPodOperator(task_id='a', resources={'memory': 1})", ["resources", "container_resources"]),
         ("BigQueryOperator(task_id='a', sql='s', destination_dataset_table='{{ t }}')", ["destinationTable"]),
-        (
-            "TriggerDagRunOperator(task_id='a', trigger_dag_id='x', python_callable=print)",
-            ["python_callable", "branch"],
-        ),
     ],
 )
 def test_what_has_no_successor_is_refused_with_the_remedy(refused: Refuse, call: str, words: list[str]) -> None:
@@ -415,6 +411,18 @@ def test_airflow_is_whole_after_importing_its_root(compiled: Compile) -> None:
     assert spec.start_date is not None
     assert spec.start_date.hour == 0
     assert "days_ago is gone" in said(spec)[0]
+
+
+def test_a_dag_may_stand_at_the_beginning_of_a_chain(compiled: Compile) -> None:
+    spec = compiled(
+        "from airflow import DAG\n"
+        "from airflow.operators.dummy_operator import DummyOperator\n"
+        "dag, first, second, third = DAG('d'), *map(lambda name: DummyOperator(task_id=name), 'abc')\n"
+        "dag >> first >> second\n"
+        "dag << [second, third]\n"
+    )
+    assert {task.task_id: task.upstream_task_ids for task in spec.tasks} == {"a": (), "b": ("a",), "c": ()}
+    assert any("stands in no chain any more" in text for text in said(spec))
 
 
 def test_apply_defaults_and_old_helpers(process: StartProcess) -> None:

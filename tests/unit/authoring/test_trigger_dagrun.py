@@ -142,3 +142,47 @@ def test_a_paused_dag_fails_the_task_where_that_is_asked_for(process: StartProce
     with pytest.raises(errors().AirflowException, match="Dag other is paused"):
         started.run("t")
     assert daemon.asked == [("dag", {"dag_id": "other"})], "no run was asked for"
+
+
+ORDERED = """
+from airflow import DAG
+from airflow.operators.dagrun_operator import DagRunOrder, TriggerDagRunOperator
+
+WANTED = %r
+
+def order(context, dag_run_obj):
+    if WANTED == "none":
+        return None
+    if WANTED == "own":
+        return DagRunOrder(run_id="mine", payload={"n": 1})
+    dag_run_obj.payload = {"n": 2}
+    return dag_run_obj
+
+with DAG("d"):
+    TriggerDagRunOperator(task_id="t", trigger_dag_id="other", python_callable=order)
+"""
+
+
+@pytest.mark.parametrize(("wanted", "run_id", "conf"), [("own", "mine", {"n": 1}), ("given", "trig__", {"n": 2})])
+def test_a_callable_of_airflow_1_orders_the_run(
+    process: StartProcess, wanted: str, run_id: str, conf: dict[str, Any]
+) -> None:
+    daemon, started = Daemon(), process(ORDERED % wanted)
+    started.runtime.set_supervisor(daemon)
+    started.run("t")
+    ((_, question),) = daemon.asked
+    assert question["run_id"].startswith(run_id)
+    assert question["conf"] == conf
+
+
+def test_a_callable_that_orders_nothing_skips_the_task(process: StartProcess) -> None:
+    daemon, started = Daemon(), process(ORDERED % "none")
+    started.runtime.set_supervisor(daemon)
+    with pytest.raises(errors().AirflowSkipException, match="asks for no run of dag 'other'"):
+        started.run("t")
+    assert daemon.asked == []
+
+
+def test_a_callable_of_airflow_1_is_warned_of(compiled: Compile) -> None:
+    (warning,) = [one for one in compiled(ORDERED % "own").warnings if "python_callable" in one.remedy + one.what]
+    assert "pass conf={...}" in warning.remedy + warning.what

@@ -224,5 +224,12 @@ def _adapt_dags() -> None:
         original(self, dag_id, **arguments)
         self.fileloc = sys._getframe(1).f_code.co_filename
 
+    def take_in(dag: Any, others: Any) -> Any:
+        """`dag >> task` of Airflow 1."""
+        for task in others if isinstance(others, (list, tuple)) else [others]:
+            task.dag = dag
+        return others
+
     dags.DAG.__init__ = __init__
+    dags.DAG.__rshift__ = dags.DAG.__lshift__ = take_in
     dags.DAG.test = dags.DAG.cli = lambda *_, **__: None  # each loading, and each try, would run the whole DAG

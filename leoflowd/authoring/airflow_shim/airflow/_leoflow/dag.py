@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow._leoflow import asset_schedule, context, old_names
+from airflow._leoflow.dependencies import as_list
 from airflow._leoflow.errors import (
     AuthoringError,
     Location,
@@ -146,6 +147,16 @@ class DAG:
             raise TaskAlreadyInTaskGroup(f"task {task.task_id!r} is in a group of dag {task.task_group.dag.dag_id!r}")
         task._dag = self
         self.task_dict[task.task_id] = task  # type: ignore[assignment]  # the only tasks that there are
+
+    def __rshift__(self, other: Any) -> Any:
+        """`dag >> first >> second`, as Airflow 1 had it: the tasks beside it are the DAG's."""
+        old_names.warn_of_dag_in_chain(self.dag_id, user_location())
+        for node in as_list(other):
+            for task in node.roots:
+                task.dag = self
+        return other
+
+    __lshift__ = __rshift__
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
         for task in tasks:

@@ -1,4 +1,4 @@
-"""Small functions of `airflow.utils`: those that Airflow 3 has nowhere any more (`dates`), and those of `helpers`.
+"""Small things that Airflow 3 has nowhere any more: functions of `airflow.utils` (`dates`, `helpers`), a run's order.
 
 Like `moved.py` it is also loaded by its path, where the real Airflow runs a task: standard library only.
 """
@@ -14,6 +14,14 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 SECONDS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
+
+
+class DagRunOrder:
+    """What the `python_callable` of a `TriggerDagRunOperator` gave back in Airflow 1."""
+
+    def __init__(self, run_id: str | None = None, payload: Any = None) -> None:
+        self.run_id = run_id
+        self.payload = payload
 
 
 def days_ago(n: int, hour: int = 0, minute: int = 0, second: int = 0, microsecond: int = 0) -> datetime:

@@ -8,7 +8,10 @@ names go in, names come out.
 
 from __future__ import annotations
 
+import importlib
+import types
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 HELPERS = "leoflow:leftovers"
@@ -22,7 +25,7 @@ airflow.operators.python_operator airflow.providers.standard.operators.python
 airflow.operators.dummy_operator airflow.providers.standard.operators.empty DummyOperator=EmptyOperator
 airflow.operators.dummy airflow.providers.standard.operators.empty DummyOperator=EmptyOperator
 airflow.operators.branch_operator airflow.sdk.bases.branch
-airflow.operators.dagrun_operator airflow.providers.standard.operators.trigger_dagrun
+airflow.operators.dagrun_operator airflow.providers.standard.operators.trigger_dagrun DagRunOrder:leoflow:leftovers
 airflow.operators.latest_only_operator airflow.providers.standard.operators.latest_only
 airflow.operators.email_operator airflow.providers.smtp.operators.smtp
 ~airflow.operators.email airflow.providers.smtp.operators.smtp
@@ -587,8 +590,7 @@ RULES: Mapping[str, Rules] = {
     ),
     "airflow.providers.amazon.aws.sensors.s3.": Rules(rename={"s3_conn_id": "aws_conn_id"}),
     "airflow.providers.standard.operators.trigger_dagrun.TriggerDagRunOperator": Rules(
-        rename={"execution_date": "logical_date"},
-        refuse={"python_callable": "pass conf={...}; a branch before it decides whether it runs"},
+        rename={"execution_date": "logical_date"}, make="ordered_run"
     ),
     "airflow.providers.standard.sensors.external_task.ExternalTaskMarker": Rules(
         rename={"execution_date": "logical_date"}
@@ -745,12 +747,32 @@ def _pod_resources(arguments: dict[str, Any]) -> tuple[dict[str, Any], list[str]
     return {**arguments, "container_resources": old}, ["resources is container_resources now"]
 
 
+def _ordered_run(arguments: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """`python_callable(context, order)` of a trigger: what it gives back says which run is asked for, and with what."""
+    call = arguments.pop("python_callable", None)
+    if call is None:
+        return arguments, []
+
+    def ask_for_order(context: Any) -> None:
+        exceptions = importlib.import_module("airflow.exceptions")
+        task = context["ti"].task
+        run_id = f"trig__{datetime.now(timezone.utc).isoformat()}"
+        order = call(context, types.SimpleNamespace(run_id=run_id, payload=None))
+        if not order:
+            raise exceptions.AirflowSkipException(f"its python_callable asks for no run of dag {task.trigger_dag_id!r}")
+        task.trigger_run_id, task.conf = order.run_id, order.payload
+
+    remark = "python_callable is called as in Airflow 1, but that asking for no run skips the task; pass conf={...} now"
+    return {**arguments, "pre_execute": ask_for_order}, [remark]
+
+
 _POD_RESOURCES = {"ephemeral_storage": "ephemeral-storage", "gpu": "nvidia.com/gpu"}
 MAKERS = {
     "bigquery_job": _bigquery_job,
     "bigquery_empty_table": _bigquery_empty_table,
     "bigquery_external_table": _bigquery_external_table,
     "pod_resources": _pod_resources,
+    "ordered_run": _ordered_run,
 }
 
 

@@ -153,6 +153,11 @@ def _warn_of(who: str, remarks: list[str], location: Location, dag_id: Any = Non
     warn(f"{who} is given old arguments", "; ".join(remarks), location, dag_id if isinstance(dag_id, str) else None)
 
 
+def warn_of_dag_in_chain(dag_id: str, location: Location) -> None:
+    remedy = "a DAG stands in no chain any more: write `with DAG(...)` around its tasks, or pass them dag=..."
+    warn("a dependency begins with a DAG", remedy, location, dag_id)
+
+
 def trigger_rule(rule: Any, dag: Any, location: Location) -> Any:
     today = moved.TRIGGER_RULES.get(rule) if isinstance(rule, str) else None
     if today is None:
