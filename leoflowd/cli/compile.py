@@ -281,8 +281,8 @@ def _print(report: dict[str, Any], told: set[str], *, shares: bool) -> None:
     from leoflowd.authoring.compiler import LEFT_ALONE
 
     faults = {f"{_place(fault)}: {fault['what']}": fault for fault in report["errors"]}
-    for place in dict.fromkeys(_place(fault) for key, fault in faults.items() if key in told):
-        echo(f"{report['project']}: stopped by {place} as well", err=True)
+    if places := dict.fromkeys(_place(fault) for key, fault in faults.items() if key in told):
+        echo(f"{report['project']}: stopped by {', '.join(places)} as well", err=True)
     for key, fault in faults.items():
         if key in told:
             continue
