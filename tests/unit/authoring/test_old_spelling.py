@@ -169,9 +169,30 @@ def test_arguments_by_their_place(compiled: Compile) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("where", "old", "new", "counts"),
+    [
+        ("dag", "concurrency=4", "max_active_tasks=6", 4),
+        ("dag", "max_active_tasks=6", "concurrency=4", 4),
+        ("task", "task_concurrency=4", "max_active_tis_per_dag=6", 6),
+    ],
+)
+def test_of_two_names_that_airflow_2_took_together_the_same_one_counts(
+    compiled: Compile, where: str, old: str, new: str, counts: int
+) -> None:
+    both = f", {old}, {new}"
+    of_dag, of_task = (both, "") if where == "dag" else ("", both)
+    spec = compiled(
+        "from airflow import DAG\nfrom airflow.operators.empty import EmptyOperator\n"
+        f"with DAG('d'{of_dag}):\n    EmptyOperator(task_id='a'{of_task})\n"
+    )
+    assert (spec.max_active_tasks if where == "dag" else one(spec).max_active_tis_per_dag) == counts
+    assert any(f"{counts} counts, as in Airflow 2" in text for text in said(spec))
+
+
 def test_an_old_and_a_new_argument_that_disagree_are_refused(refused: Refuse) -> None:
-    error = refused(old_dag("concurrency=3, max_active_tasks=4"))
-    assert (error.line, "concurrency" in error.what, "keep one of them" in error.remedy) == (4, True, True)
+    error = refused(old_dag("schedule_interval='@daily', schedule='@hourly'"))
+    assert (error.line, "schedule_interval" in error.what, "keep one of them" in error.remedy) == (4, True, True)
 
 
 def test_what_nobody_ever_knew_is_refused(refused: Refuse) -> None:

@@ -207,7 +207,9 @@ class BaseOperator(Task, metaclass=OperatorMeta):
         render_template_as_native_obj: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        old = old_names.task_arguments(self, kwargs) if kwargs else {}
+        today = {"max_active_tis_per_dag": max_active_tis_per_dag, "do_xcom_push": do_xcom_push}
+        both = {**kwargs, **{name: value for name, value in today.items() if name in self._given}}
+        old = old_names.task_arguments(self, both) if kwargs else {}
         max_active_tis_per_dag = old.pop("max_active_tis_per_dag", max_active_tis_per_dag)
         do_xcom_push = old.pop("do_xcom_push", do_xcom_push)
         if old:

@@ -446,6 +446,8 @@ class Rules(NamedTuple):
 
     rename: Mapping[str, str | tuple[str, ...]] = {}
     """old -> new, or several new ones that take the value."""
+    counts: Mapping[str, bool] = {}
+    """Of the renamed ones that Airflow 2 took beside their new names: whether the old one counted."""
     into: Mapping[str, tuple[str, ...]] = {}
     """new argument, a dict -> the old ones that are keys of it now."""
     values: Mapping[str, tuple[str, Mapping[Any, Any]]] = {}
@@ -478,6 +480,7 @@ DAG_RULES = Rules(
         "concurrency": "max_active_tasks",
         "fail_stop": "fail_fast",
     },
+    counts={"concurrency": True},
     drop={
         "default_view": "the UI opens its own page",
         "orientation": "the UI has its own",
@@ -488,6 +491,7 @@ DAG_RULES = Rules(
 TRIGGER_RULES: Mapping[str, str] = {"none_failed_or_skipped": "none_failed_min_one_success", "dummy": "always"}
 TASK_RULES = Rules(
     rename={"task_concurrency": "max_active_tis_per_dag", "xcom_push": "do_xcom_push"},
+    counts={"task_concurrency": False},
     values={"trigger_rule": ("trigger_rule", TRIGGER_RULES)},
     drop={
         "provide_context": "a function gets the context names that it has parameters for",
@@ -623,8 +627,12 @@ def modern_arguments(
                 if value is not None or name not in arguments:  # None was how that age left out one of two
                     known = arguments.get(name)
                     arguments[name] = value if known is None else known
-                if value is not None and arguments[name] != value:
+                if value is None or arguments[name] == value:
+                    continue
+                if old not in rules.counts:
                     raise Refused(old, f"{name} is given as well, with another value; keep one of them")
+                arguments[name] = value if rules.counts[old] else known
+                remarks.append(f"{name} is given as well, and {arguments[name]!r} counts, as in Airflow 2")
             remarks.append(f"{old} is called {' and '.join(names)} now")
     for old, (name, values) in rules.values.items():
         if old in arguments:
