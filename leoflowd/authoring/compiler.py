@@ -373,12 +373,18 @@ def _load_by_sdk(job: Job, needs: Needs, python_for: PythonFor, refused: DagComp
     try:
         return _load_in(python, job, needs, Loader.SDK)
     except DagCompileError as error:
-        says_the_same = (error.path, error.line, error.remedy) == (refused.path, refused.line, refused.remedy)
-        if error.module in ("airflow", "airflow.sdk") or says_the_same:
+        if error.module in ("airflow", "airflow.sdk") or _says_no_more(error, refused):
             raise refused from error
         if str(error) != str(refused):
             error.others = (*error.others, refused)
         raise
+
+
+def _says_no_more(error: DagCompileError, refused: DagCompileError) -> bool:
+    """The same line has the same remedy, or is an import that fails for both: the shim's words are the better ones."""
+    is_import = error.what.startswith("loading it raised ImportError")
+    at_one_place = (error.path, error.line) == (refused.path, refused.line)
+    return at_one_place and (is_import or error.remedy == refused.remedy)
 
 
 def _with_airflow(needs: Needs, python_for: PythonFor) -> str:

@@ -164,7 +164,8 @@ class _Search:
         self.served: dict[str, Inferred] = {}
         """Those of which we have what is imported."""
         self.unknown: dict[str, DagCompileError] = {}
-        self.notes: list[str] = []
+        self.undeclared: dict[str, str] = {}
+        """By module, which only a function imports: the note on it."""
         self.modules: set[str] = set()
 
     def add(self, one: Outside) -> None:
@@ -211,9 +212,8 @@ class _Search:
             why = self.left_out.get(normalised(top), unknown)
             self.unknown.setdefault(top, DagCompileError(one.path, one.what.line, what, why, remedy))
         elif top not in self.unknown:
-            self.notes.append(
-                f"{one.path}:{one.what.line}: {what} in a function, and no known package brings it; {remedy}"
-            )
+            note = f"{one.path}:{one.what.line}: {what} in a function, and no known package brings it; {remedy}"
+            self.undeclared.setdefault(top, note)
 
     def _may_be_named(self) -> bool:
         """Whether the author names packages of which we do not know what they bring."""
@@ -286,6 +286,6 @@ class _Search:
                 *(asked[name] for name in sorted(needed - named - listed) if name in asked),
             ),
             unknown=tuple(self.unknown.values()),
-            notes=tuple(dict.fromkeys(self.notes)),
+            notes=tuple(self.undeclared.values()),
             modules=frozenset(self.modules),
         )

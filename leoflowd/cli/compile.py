@@ -302,14 +302,12 @@ def _print(report: dict[str, Any], told: set[str], *, shares: bool) -> None:
     for line in report.get("code_warnings", ()):
         echo(line, err=True)
     for note in report["notes"]:
-        if note.endswith(LEFT_ALONE):
-            continue
-        need = note.partition(", because ")[0] if note.startswith("needs ") else ""
-        if need and shares and need in told:
+        said = note.partition(", because ")[0] if note.startswith("needs ") else note
+        if note.endswith(LEFT_ALONE) or (shares and said in told):
             continue
         echo(f"{report['project']}: {note}", err=True)
-        if need and shares:
-            told.add(need)
+        if shares:
+            told.add(said)
     for warning in report["warnings"]:
         if warning not in told:
             echo(warning, err=True)

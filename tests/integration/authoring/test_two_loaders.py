@@ -323,6 +323,27 @@ def test_what_the_shim_does_not_model_is_loaded_by_airflow(project: MakeProject,
     assert [(read.kind, read.key) for read in done.reads] == [("variable", "where")]
 
 
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("from airflow.providers.http.operators.http import NoSuchOperator", "'NoSuchOperator' is imported"),
+        ("TriggerDagRunOperator(task_id='t', trigger_dag_id='d', execution_date='a', logical_date='b')", "task 't'"),
+    ],
+)
+def test_one_reason_of_both_loaders_is_told_once(
+    project: MakeProject, airflow_python: Path, line: str, what: str
+) -> None:
+    """In the words of the shim, which knows the task, and what to do."""
+    text = (
+        "from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator\n"
+        f"from airflow.providers.http.hooks.http import HttpHook\n{line}\n"
+    )
+    with pytest.raises(DagCompileError) as caught:
+        load(project(text, yaml=CONNECTORS), airflow_python)
+    assert caught.value.what.startswith(what)
+    assert (caught.value.line, caught.value.others) == (3, ())
+
+
 def test_a_file_of_yaml_is_never_airflows_to_load(project: MakeProject, airflow_python: Path) -> None:
     wrong = "tasks:\n  - id: a\n    operator: NoSuchOperator\n"
     with pytest.raises(DagCompileError) as caught:
@@ -337,7 +358,7 @@ def test_a_file_of_yaml_is_never_airflows_to_load(project: MakeProject, airflow_
     [
         ("Variable.get('password').split()", "a secret is taken apart while the file is loaded"),
         ("settings.Session().execute('select 1')", "database access via the ORM is not allowed"),
-        ("DAG('d', schedule_interval='@daily', schedule='@hourly')", "schedule_interval is given"),
+        ("DAG('d', schedule_interval='@daily', schedule='@hourly')", "dag 'd' has schedule_interval"),
     ],
 )
 def test_what_airflow_refuses_as_well_has_its_line(

@@ -137,6 +137,15 @@ def test_what_stops_several_files_is_said_once_with_each_of_them(leoflow, tmp_pa
     assert "`python_version:`" in result.err
 
 
+def test_what_several_files_are_told_of_a_module_that_they_share_is_said_once(leoflow, tmp_path: Path) -> None:
+    importing = {f"dags/{name}.py": dag(name, "import shared\n") for name in ("one", "two")}
+    helper = "def first():\n    import no_such_thing\n\ndef second():\n    import no_such_thing.part\n"
+    tree = plant(tmp_path, {**importing, "dags/shared.py": helper})
+    result = leoflow("validate", str(tree))
+    assert result.code == ExitCode.OK, result.err
+    assert result.err.count("the module 'no_such_thing' is imported in a function") == 1
+
+
 def test_a_place_that_lacks_two_variables_stops_another_file_once(leoflow, tmp_path: Path) -> None:
     importing = {f"dags/{name}.py": dag(name, "import shared\n") for name in ("one", "two")}
     reads = "from airflow.sdk import Variable\n\nA = Variable.get('a')\nB = Variable.get('b')\n"
