@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from leoflowd import supervision
 from leoflowd.cheap_tasks import endings
 from leoflowd.cheap_tasks.records import WaitRecord
 from leoflowd.cheap_tasks.trigger_host_process import ProcessHosts
@@ -56,7 +57,7 @@ class LocalTriggers:
 
     def start(self, wait_id: str, call: TriggerCall) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="trigger hosts", daemon=True)
+            self._thread = threading.Thread(target=trio.run, args=[self._run], name="trigger hosts", daemon=True)
             self._thread.start()
             self._begun.wait()
         if self._broken is None:
@@ -74,18 +75,20 @@ class LocalTriggers:
 
     def close(self) -> None:
         """Ends whatever still waits."""
-        if self._thread is not None and self._thread.is_alive():
+        if self._thread is not None and self._broken is None:
             self._token.run_sync_soon(self._scope.cancel)
             self._thread.join(ENDED_WITHIN_S)
 
-    def _run(self) -> None:
-        try:
+    async def _run(self) -> None:
+        async with supervision.contain(self._break):  # the run must not wait for ever for a thread that is gone
             with tempfile.TemporaryDirectory(prefix="leoflow-triggers-") as logs:
-                trio.run(self._host, Path(logs))
-        except Exception as error:  # noqa: BLE001  # a thread's only way out; the run must not wait for ever
-            self._broken = error
-            self._begun.set()
-            self._spoke()
+                await self._host(Path(logs))
+
+    async def _break(self, error: Exception) -> None:
+        await trio.lowlevel.checkpoint()
+        self._broken = error
+        self._begun.set()
+        self._spoke()
 
     async def _host(self, logs: Path) -> None:
         config = TriggerHostsConfig()

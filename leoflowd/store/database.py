@@ -334,15 +334,19 @@ def _structs(kind: type[Row]) -> Callable[[Any], RowMaker[Row]]:
 
 async def fetch_all(conn: Connection, statement: bytes, row: type[Row], **parameters: Any) -> tuple[Row, ...]:
     """All rows as structs; the statement's column names are the struct's field names."""
-    async with conn.cursor(row_factory=_structs(row)) as cursor:
-        await cursor.execute(statement, parameters)
-        return tuple(await cursor.fetchall())
+    return await _rows(conn, statement, row, parameters)
 
 
 async def fetch_all_planned(conn: Connection, statement: bytes, row: type[Row], **parameters: Any) -> tuple[Row, ...]:
     """As `fetch_all`, of a statement whose best plan depends on its parameters: planned for these, never prepared."""
+    return await _rows(conn, statement, row, parameters, prepare=False)
+
+
+async def _rows(
+    conn: Connection, statement: bytes, row: type[Row], parameters: dict[str, Any], *, prepare: bool | None = None
+) -> tuple[Row, ...]:
     async with conn.cursor(row_factory=_structs(row)) as cursor:
-        await cursor.execute(statement, parameters, prepare=False)
+        await cursor.execute(statement, parameters, prepare=prepare)
         return tuple(await cursor.fetchall())
 
 

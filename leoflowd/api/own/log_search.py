@@ -20,6 +20,7 @@ from leoflowd.api import auth
 from leoflowd.api.answers import json_answer
 from leoflowd.api.context import context, lane
 from leoflowd.api.paging import Query
+from leoflowd.api.public.logs import end_line
 from leoflowd.contract.errors import Invalid
 from leoflowd.contract.logs import TryLog
 from leoflowd.contract.states import TaskInstanceState
@@ -29,6 +30,7 @@ from leoflowd.store.log_search import Place, TryRow, Where, is_last, list_tries
 blueprint = Blueprint("own_log_search", __name__)
 
 MOMENT_S = 0.5
+LIMIT_MAX = 200
 PIECE_BYTES = 1024 * 1024
 LINES = 5
 """Of one try; what else it has is in its log."""
@@ -53,7 +55,7 @@ async def search_logs() -> Response:
     """Tries whose log has a line with `text`, in any case of its letters, with the first of these lines.
 
     Of the DAGs that the caller may see; `dag_id`, `run_id`, `task_id`, `state` (of the try) and `since` (`run_after`)
-    choose among them. It ends after `limit` tries (50), or a moment: `cursor`, if there is one, goes on.
+    choose among them. It ends after `limit` tries (50, at most 200), or a moment: `cursor`, if there is one, goes on.
     """
     query = Query()
     text, cursor = query.text("text") or "", query.text("cursor")
@@ -69,8 +71,9 @@ async def search_logs() -> Response:
     assert limit is not None
     if not text.strip() or len(text) > TEXT_MAX:
         raise Invalid(f"say what to look for, in at most {TEXT_MAX} characters", location=("query", "text"))
-    search = _Search(Wanted(text), Place() if cursor is None else _place(cursor), min(limit, 200))
+    place = Place() if cursor is None else _place(cursor)
     async with _one_moment_at_a_time:
+        search = _Search(Wanted(text), place, min(limit, LIMIT_MAX))  # its moment begins when it is its turn
         await search.run(where)
     return json_answer(search.document())
 
@@ -124,13 +127,13 @@ class _Search:
 
     async def _look_at(self, rows: Sequence[TryRow]) -> None:
         """Some tries together; the first that could not be looked at to its end, or is one too many, ends this."""
+        assert self._place is not None
         start = self._place
         looked: list[Looked | None] = [None] * len(rows)
 
         async def look(number: int) -> None:
             row = rows[number]
-            is_first = start is not None and _is_at(start, row)
-            looked[number] = await self._look(row, start.offset if start is not None and is_first else 0)
+            looked[number] = await self._look(row, start.offset if _is_at(start, row) else 0)
 
         async with trio.open_nursery() as nursery:
             for number, row in enumerate(rows):
@@ -163,7 +166,8 @@ class _Search:
                 return Looked(tuple(lines[:LINES]), True, at - offset, None)
             if trio.current_time() >= self._ends_at:
                 return Looked(tuple(lines), False, at - offset, at)
-        if row.is_over and (end := self._wanted.in_line(_end_line(row))) is not None:
+        ended = end_line(row.state, row.because, row.end_date) if row.is_over else b""
+        if (end := self._wanted.in_line(ended)) is not None:
             lines.append(end)
         return Looked(tuple(lines[:LINES]), len(lines) > LINES, at - offset, None)
 
@@ -185,13 +189,6 @@ def _log(row: TryRow) -> TryLog:
         map_index=row.map_index,
         try_number=row.try_number,
     )
-
-
-def _end_line(row: TryRow) -> bytes:
-    """As `public_logs` writes it below the log."""
-    level = "error" if row.state == "failed" else "info"
-    event = f"state {row.state}: {row.because or 'no reason is known'}"
-    return msgspec.json.encode({"timestamp": row.end_date, "level": level, "event": event})
 
 
 def _is_at(place: Place, row: TryRow) -> bool:

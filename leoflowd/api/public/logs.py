@@ -138,8 +138,13 @@ def _story(story: TryStory, *, has_log: bool) -> Iterator[bytes]:
             if value is not None:
                 text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
                 yield _line(f"{name}: {shown(text)}", at=story.start_date)
-    level = "error" if story.state == "failed" else "info"
-    yield _line(f"state {story.state}: {story.because or 'no reason is known'}", level, at=story.end_date)
+    yield end_line(story.state, story.because, story.end_date)
+
+
+def end_line(state: str | None, because: str | None, at: datetime | None) -> bytes:
+    """How a try ended, below its log."""
+    level = "error" if state == "failed" else "info"
+    return _line(f"state {state}: {because or 'no reason is known'}", level, at=at)
 
 
 def _line(event: str, level: str = "info", *, at: datetime | None = None) -> bytes:
