@@ -101,6 +101,23 @@ async def test_a_search_goes_on_where_it_stopped(logged: Client, monkeypatch: py
     assert answers > 5
 
 
+async def test_the_moment_of_a_search_begins_when_it_is_its_turn(
+    logged: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Turn:
+        async def __aenter__(self) -> None:
+            monkeypatch.setattr(route, "MOMENT_S", 60.0)
+
+        async def __aexit__(self, *_: object) -> None:
+            monkeypatch.setattr(route, "MOMENT_S", 0.0)
+
+    monkeypatch.setattr(route, "AT_ONCE", 1)
+    monkeypatch.setattr(route, "MOMENT_S", 0.0)
+    monkeypatch.setattr(route, "_one_moment_at_a_time", Turn())
+    found, answers = await whole(logged, "lost")
+    assert (len(found), answers) == (3, 1)
+
+
 async def test_a_long_log_is_searched_piece_by_piece(
     logged: Client, api_context: ApiContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
