@@ -13,8 +13,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,9 +22,11 @@ import pytest
 import trio_asyncio  # noqa: F401  # first: it takes over asyncio's policy when it is imported
 from hypothesis import HealthCheck, settings
 
+from leoflowd.config import RedisConfig
 from leoflowd.contract.ui_builds import BUILDS, UI_VERSION
 from leoflowd.lite.npm_packages import PACKAGES
 from leoflowd.lite.ui_assets import WHEEL_VARIABLE, prepare_ui
+from leoflowd.redis.link import RedisLink
 from loadtests.lite_process import PATIENCE, Api, Lite, temporary_folder
 
 # The machine may be busy: how long an example takes, or is in the making, says nothing.
@@ -230,3 +232,13 @@ def api(lite: Lite) -> Iterator[Api]:
     """A logged-in HTTP client of the shared Lite."""
     with lite.api() as client:
         yield client
+
+
+LinkTo = Callable[[RedisConfig], RedisLink]
+
+
+@pytest.fixture
+def link_to() -> Iterator[LinkTo]:
+    """Makes links that are closed after the test: a socket that is collected elsewhere fails a test there."""
+    with ExitStack() as links:
+        yield lambda config: links.enter_context(closing(RedisLink(config)))

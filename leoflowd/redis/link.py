@@ -6,7 +6,7 @@ however many values it carries, and a client that hangs holds a thread and nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,11 +36,11 @@ class RedisUnavailable(Exception):
 
 
 class RedisLink:
-    """`run` asks whether it is there; whoever uses it need not wait for that."""
+    """`run` asks whether it is there, and closes it at its end; whoever uses it need not wait for that."""
 
     def __init__(self, config: RedisConfig) -> None:
         self._timeout_s = config.timeout_s
-        self._client = _client(config)
+        self._client, self._guides = _client(config)
         self._threads = trio.CapacityLimiter(THREADS)
         self._fault: str | None = None
         self._trips = self._failures = 0
@@ -55,10 +55,18 @@ class RedisLink:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
-        while True:
-            with suppress(RedisUnavailable):  # `complaint` says it
-                await self.trip(lambda client: client.ping())
-            await trio.sleep(PING_S)
+        try:
+            while True:
+                with suppress(RedisUnavailable):  # `complaint` says it
+                    await self.trip(lambda client: client.ping())
+                await trio.sleep(PING_S)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Its sockets; a trip that comes later opens one again."""
+        for client in (self._client, *self._guides):
+            client.close()
 
     async def trip(self, work: Callable[[Any], T]) -> T:
         """`work` gets the client, in a thread. Raises `RedisUnavailable`."""
@@ -94,8 +102,8 @@ def _words(error: Exception) -> str:
             return "Redis does not answer"
 
 
-def _client(config: RedisConfig) -> Any:
-    """Connects to nothing yet. Raises `ConfigRefused`."""
+def _client(config: RedisConfig) -> tuple[Any, Sequence[Any]]:
+    """And those that are asked where it is. Connects to nothing yet. Raises `ConfigRefused`."""
     if config.cluster and config.sentinels:
         raise ConfigRefused("LEOFLOW_REDIS_CLUSTER and LEOFLOW_REDIS_SENTINELS are two ways to find a node: set one")
     given = _options(config.url)
@@ -106,10 +114,10 @@ def _client(config: RedisConfig) -> Any:
     }
     once_more = Retry(NoBackoff(), 1)
     if config.cluster:
-        return _of_cluster(given, options)
+        return _of_cluster(given, options), ()
     if config.sentinels:
         return _of_sentinels(config, given, {**options, "retry": once_more})
-    return redis.Redis.from_url(config.url, retry=once_more, **options)
+    return redis.Redis.from_url(config.url, retry=once_more, **options), ()
 
 
 def _options(url: str) -> dict[str, Any]:
@@ -138,7 +146,7 @@ def _of_cluster(given: dict[str, Any], options: dict[str, Any]) -> _Lazy:
     return _Lazy(lambda: RedisCluster(**{"ssl": is_tls, **given, **options}))
 
 
-def _of_sentinels(config: RedisConfig, given: dict[str, Any], options: dict[str, Any]) -> Any:
+def _of_sentinels(config: RedisConfig, given: dict[str, Any], options: dict[str, Any]) -> tuple[Any, Sequence[Any]]:
     """The host of the URL is nobody's. TLS, with all that the URL says of it, is spoken with the sentinels too."""
     connection = given.pop("connection_class", Connection)
     if issubclass(connection, UnixDomainSocketConnection):
@@ -152,7 +160,7 @@ def _of_sentinels(config: RedisConfig, given: dict[str, Any], options: dict[str,
         raise ConfigRefused("LEOFLOW_REDIS_SENTINELS has several users or passwords: all sentinels are asked as one")
     sentinel: Any = Sentinel
     found = sentinel(places, sentinel_kwargs={**options, **tls, **logins[0]}, **options, **given)
-    return found.master_for(config.master)
+    return found.master_for(config.master), found.sentinels
 
 
 def _sentinel(place: str) -> tuple[tuple[str, int], dict[str, Any]]:
@@ -196,6 +204,10 @@ class _Lazy:
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._made: Any = None
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
 
     def __getattr__(self, name: str) -> Any:
         if self._made is None:

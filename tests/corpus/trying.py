@@ -88,9 +88,10 @@ def files_of(tree: Tree) -> Iterator[DagFile]:
 
 def try_file(file: DagFile, python: str | None, environments: Environments | None = None) -> Result:
     """Never raises: whatever happens is the result. `python` has what most files import, None: this interpreter;
-    `environments` builds what it lacks, None: such a file is `UNINSTALLED`."""
+    `environments` builds what Lite would load it in, for a file that does not compile there as well; None: what lacks
+    a package is `UNINSTALLED`."""
     result = _try_in(file, lambda _: python or sys.executable)
-    if result.verdict is not Verdict.UNINSTALLED or environments is None:
+    if result.verdict is None or environments is None:
         return result
     built = _try_in(file, lambda needs: str(environments.ensure(needs.environment)))
     return msgspec.structs.replace(built, verdict=_verdict_of_built(built))

@@ -13,6 +13,7 @@ from leoflowd.contract.logs import LogLeg
 from leoflowd.objects.logs import ObjectLogs
 from leoflowd.redis.link import RedisLink
 from leoflowd.redis.live_logs import RedisTails
+from tests.conftest import LinkTo
 from tests.fakes import valkey as valkey_server
 from tests.fakes.s3_server import S3Server
 from tests.fakes.valkey import Valkey
@@ -27,9 +28,8 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
         yield server
 
 
-def daemon(name: str, valkey: Valkey) -> tuple[ObjectLogs, SlowBucket]:
+def daemon(name: str, link: RedisLink) -> tuple[ObjectLogs, SlowBucket]:
     bucket = SlowBucket(f"s3://{name}/logs")
-    link = RedisLink(RedisConfig(url=valkey.url, timeout_s=5))
     return ObjectLogs(bucket, interval_s=3600, tails=RedisTails(link)), bucket
 
 
@@ -40,10 +40,12 @@ async def until_it_reads(logs: ObjectLogs, text: bytes) -> None:
     assert await logs.size(LOG) == len(text)
 
 
-async def test_a_reader_follows_a_log_through_daemons_that_come_and_go(s3_server: S3Server, valkey: Valkey) -> None:
-    name = s3_server.new_bucket()
-    reader, _ = daemon(name, valkey)
-    first, slow = daemon(name, valkey)
+async def test_a_reader_follows_a_log_through_daemons_that_come_and_go(
+    s3_server: S3Server, valkey: Valkey, link_to: LinkTo
+) -> None:
+    name, config = s3_server.new_bucket(), RedisConfig(url=valkey.url, timeout_s=5)
+    reader, _ = daemon(name, link_to(config))
+    first, slow = daemon(name, link_to(config))
     async with running(reader):
         async with trio.open_nursery() as life_of_first:
             await life_of_first.start(first.run)
@@ -54,7 +56,7 @@ async def test_a_reader_follows_a_log_through_daemons_that_come_and_go(s3_server
             await until_it_reads(reader, b"stored\nreceived\n")  # nothing but Redis has it
             first._open.clear()  # as kill -9 does: it stores nothing more
             life_of_first.cancel_scope.cancel()
-        async with running(daemon(name, valkey)[0]) as second:
+        async with running(daemon(name, link_to(config))[0]) as second:
             assert await second.begin(LOG, "try", goes_on=False) == LogLeg(0, 7)
             await second.append(LOG, 7, b"received\nand more\n")
             await until_it_reads(reader, b"stored\nreceived\nand more\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -128,8 +128,10 @@ class InMemory:
 @pytest.fixture(scope="module")
 def redis_values(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValuePlaces]:
     """Every value, however short."""
-    with valkey.running(tmp_path_factory.mktemp("valkey")) as server:
-        link = RedisLink(RedisConfig(url=server.url, timeout_s=5))
+    with (
+        valkey.running(tmp_path_factory.mktemp("valkey")) as server,
+        closing(RedisLink(RedisConfig(url=server.url, timeout_s=5))) as link,
+    ):
         yield ValuePlaces([Place("redis", 0, RedisValues(link, ttl_s=3600))])
 
 

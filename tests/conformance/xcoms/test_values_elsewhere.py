@@ -13,10 +13,11 @@ from leoflowd.contract.xcoms import Asker, ValueGone, ValuesUnavailable, XCom
 from leoflowd.core.choices import CHOICE_KEY
 from leoflowd.objects.bucket import Bucket
 from leoflowd.objects.values import ObjectValues
-from leoflowd.redis.link import RedisLink, RedisUnavailable
+from leoflowd.redis.link import RedisUnavailable
 from leoflowd.redis.values import PREFIX, RedisValues
 from leoflowd.store.database import Database
 from leoflowd.store.value_places import LARGE, Place, ValuePlaces
+from tests.conftest import LinkTo
 from tests.fakes import valkey as valkey_server
 from tests.fakes.s3_server import S3Server
 from tests.fakes.valkey import Valkey
@@ -37,15 +38,15 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
         yield server
 
 
-def link_to(url: str) -> RedisLink:
-    return RedisLink(RedisConfig(url=url, timeout_s=5))
+@pytest.fixture
+def in_redis(valkey: Valkey, link_to: LinkTo) -> RedisValues:
+    return RedisValues(link_to(RedisConfig(url=valkey.url, timeout_s=5)), ttl_s=TTL_S)
 
 
 @pytest.fixture
-async def world(postgres_conninfo: str, valkey: Valkey) -> AsyncIterator[InPostgres]:
-    values = RedisValues(link_to(valkey.url), ttl_s=TTL_S)
+async def world(postgres_conninfo: str, in_redis: RedisValues) -> AsyncIterator[InPostgres]:
     async with fresh_database(postgres_conninfo) as database:
-        with_redis = Database(database.conninfo, values=ValuePlaces([Place("redis", MIN_BYTES, values)]))
+        with_redis = Database(database.conninfo, values=ValuePlaces([Place("redis", MIN_BYTES, in_redis)]))
         yield InPostgres(with_redis)
         with_redis.close()
 
@@ -124,9 +125,9 @@ async def test_who_reads_a_value_keeps_it_alive(world: InPostgres, valkey: Valke
     assert int(valkey.client.ttl(key)) > TTL_S - 60
 
 
-async def test_what_was_kept_ahead_is_not_written_again(valkey: Valkey) -> None:
+async def test_what_was_kept_ahead_is_not_written_again(valkey: Valkey, in_redis: RedisValues) -> None:
     """The commit that takes an outcome does not wait for Redis."""
-    places = ValuePlaces([Place("redis", MIN_BYTES, RedisValues(link_to(valkey.url), ttl_s=TTL_S))])
+    places = ValuePlaces([Place("redis", MIN_BYTES, in_redis)])
     await places.keep_ahead([(1, KEY, LONG), (1, KEY, "1")])
     valkey.kill()
     other, mine, small = await places.keep([(2, KEY, LONG), (1, KEY, LONG), (1, KEY, "1")])
@@ -137,9 +138,9 @@ async def test_what_was_kept_ahead_is_not_written_again(valkey: Valkey) -> None:
     valkey.start()
 
 
-async def test_a_wrong_password_is_said_in_words_without_it(valkey: Valkey) -> None:
+async def test_a_wrong_password_is_said_in_words_without_it(valkey: Valkey, link_to: LinkTo) -> None:
     url = valkey.url.replace("open%20sesame", "secret-guess")
-    link = link_to(url)
+    link = link_to(RedisConfig(url=url, timeout_s=5))
     with pytest.raises(RedisUnavailable):
         await link.trip(lambda client: client.ping())
     assert "refuses the user or password" in str(link.complaint())

@@ -24,7 +24,7 @@ from leoflowd.store.database import Database
 from leoflowd.store.log_files import LogFiles
 from leoflowd.store.value_places import LARGE, Place, ValuePlaces
 from leoflowd.store.xcoms import xcoms_of
-from tests.conftest import PATIENCE_S
+from tests.conftest import PATIENCE_S, LinkTo
 from tests.fakes import s3_server as s3
 from tests.fakes import valkey as valkey_server
 from tests.fakes.s3_server import S3Server
@@ -49,8 +49,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 class Installation:
     """A database, a Redis and a bucket; `deleted` is the component, whose clock the test sets."""
 
-    def __init__(self, database: Database, valkey: Valkey, s3_server: S3Server, bucket: str) -> None:
-        link = RedisLink(RedisConfig(url=valkey.url, timeout_s=5))
+    def __init__(self, database: Database, valkey: Valkey, link: RedisLink, s3_server: S3Server, bucket: str) -> None:
         values = [
             Place("redis", 100, RedisValues(link, ttl_s=3600)),
             Place(LARGE, XCOM_MAX_BYTES + 1, ObjectValues(Bucket(f"s3://{bucket}/large", timeout_s=10))),
@@ -109,8 +108,9 @@ def everything_of(*runs: int) -> set[str]:
 
 
 @pytest.fixture
-async def site(database: Database, valkey: Valkey, s3_server: S3Server) -> AsyncIterator[Installation]:
-    site = Installation(database, valkey, s3_server, s3_server.new_bucket())
+async def site(database: Database, valkey: Valkey, s3_server: S3Server, link_to: LinkTo) -> AsyncIterator[Installation]:
+    link = link_to(RedisConfig(url=valkey.url, timeout_s=5))
+    site = Installation(database, valkey, link, s3_server, s3_server.new_bucket())
     yield site
     site.db.close()
 
