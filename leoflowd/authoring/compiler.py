@@ -31,6 +31,7 @@ from leoflowd.authoring.module_facts import Asked, Import, facts_of, stamp_of
 from leoflowd.authoring.packages import Needs, Shim, distributions_of, needs_of
 from leoflowd.authoring.project import Project, ProjectConfig, airflow_packages, config_of
 from leoflowd.authoring.project_settings import choose, finish, no_dag
+from leoflowd.authoring.pythons import Choice, Here, choose_python
 from leoflowd.authoring.reading import check_name, read_file
 from leoflowd.authoring.requirement_names import name_of
 from leoflowd.authoring.requirements import Requirements, read_requirements
@@ -104,6 +105,7 @@ class Job(msgspec.Struct, frozen=True):
     """What the file asked for while it was loaded, whether that succeeded or not."""
     only: Loader | None = None
     for_pods: bool = False
+    here: Here | None = None
 
     def reads(self) -> tuple[Read, ...]:
         return tuple(read_now(kind, key, self.loadable, os.environ) for kind, key in self.asked)
@@ -150,9 +152,11 @@ def compile_opened(
     loadable: Loadable = EMPTY,
     only: Loader | None = None,
     for_pods: bool = False,
+    here: Here | None = None,
 ) -> Compilation:
     """`compile_project` for a project that `discovery` has found, in this interpreter or in that of its needs.
-    `for_pods`: what a cluster would refuse at a launch is refused now, as it is for a project with an `image`.
+    `for_pods`: what a cluster would refuse at a launch is refused now, as it is for a project with an `image`. `here`:
+    the Pythons to choose from, where the project does not name its own.
 
     By the shim, and where the file needs more than it models, by Airflow's SDK; `only` by one of the two.
 
@@ -163,7 +167,7 @@ def compile_opened(
     source = _read_source(project)
     files = python_files(project.folder, excluded_of(project, config))
     code = code_of(project, config, files)
-    job = Job(project, config, files, code, deadline_s, memory_bytes, loadable, [], only, for_pods)
+    job = Job(project, config, files, code, deadline_s, memory_bytes, loadable, [], only, for_pods, here)
     try:
         return _compiled(job, source, dag_id, python_for or (lambda _: python or sys.executable))
     except DagCompileError as error:
@@ -302,9 +306,11 @@ def _load(
     neighbours = _of_neighbours(job)
     outside = list(job.code.outside)
     found: dict[str, str] = {}
-    apart: tuple[str, ...] = ()
+    python = _python_of(job)
+    config = msgspec.structs.replace(job.config, python_version=python.version)
+    apart: tuple[str, ...] = (python.folder_note,) if python.folder_note else ()
     while True:
-        needs = needs_of(outside, job.config, requirements, shim_tables(), found, neighbours=neighbours)
+        needs = needs_of(outside, config, requirements, shim_tables(), found, neighbours=neighbours)
         if needs.unknown:
             first, *others = needs.unknown
             raise first.with_others(others)
@@ -312,12 +318,15 @@ def _load(
             needs = msgspec.structs.replace(needs, modules=needs.modules | {"dbt"})
         try:
             answer, notes = _load_with(needs, job, python_for, found)
-            return needs, answer, (*found.values(), *notes), apart
+            return needs, answer, (*filter(None, [python.note]), *found.values(), *notes), apart
         except EnvironmentFailed as error:
             if needs.alone is None:
                 raise
             neighbours = ()
-            apart = (f"its DAG files cannot share one environment, each gets its own: {error.__cause__ or error}",)
+            apart = (
+                *apart,
+                f"its DAG files cannot share one environment, each gets its own: {error.__cause__ or error}",
+            )
         except DagCompileError as error:
             if _is_undeclared(error, needs):
                 outside.append(Outside(error.path, Import(error.module, (), 0, error.line, "load")))
@@ -326,6 +335,13 @@ def _load(
                 found[name] = f"apache-airflow-providers-{name}, because {error.path}:{error.line}: {error.what}"
             else:
                 raise
+
+
+def _python_of(job: Job) -> Choice:
+    project = job.project
+    if job.config.python_version is not None or job.here is None:
+        return Choice(job.config.python_version)
+    return choose_python(project.folder, project.base, job.code.modules, job.here)
 
 
 def _is_provider(error: DagCompileError, found: Container[str]) -> bool:

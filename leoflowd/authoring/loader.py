@@ -411,7 +411,10 @@ def explain(error: BaseException, folder: str, source_path: str) -> dict[str, An
     if isinstance(error, SyntaxError):
         path, line = error.filename or path, error.lineno or 1
         what, why = f"the file is not valid Python: {error.msg}", f"Python {_here()} cannot read it"
-        remedy = "correct that line, or name the Python that it is written for as `python_version:` in leoflow.yaml"
+        remedy = (
+            "correct that line, or install the Python that it is written for: Lite takes it then (for images name it "
+            "as `python_version:` in leoflow.yaml)"
+        )
     elif isinstance(error, SystemExit | Exited):
         call = "sys.exit()" if isinstance(error, SystemExit) else "os._exit()"
         what, why = f"loading it called {call}", "a DAG file only describes the DAG and must load to its end"

@@ -70,6 +70,8 @@ class Facts(msgspec.Struct, frozen=True):
     """`Variable.get("x")` and `os.environ["X"]` outside of functions."""
     named_files: frozenset[str] = frozenset()
     """Last parts of paths of Python files in its texts: it may have somebody run them."""
+    unread_line: int = 0
+    """The first that this Python cannot read; 0: there is none."""
 
 
 def facts_of(file: Path) -> Facts:
@@ -95,9 +97,9 @@ def _facts_of(file: Path, mtime_ns: int, size: int) -> Facts:
         return Facts()
     words = content.lower()
     looks_like_a_dag = b"dag" in words and (b"airflow" in words or b"leoflow" in words)
-    tree = _parsed(content)
+    tree, unread_line = _parsed(content)
     if tree is None:
-        return Facts(looks_like_a_dag=looks_like_a_dag)
+        return Facts(looks_like_a_dag=looks_like_a_dag, unread_line=unread_line)
     reader = _Reader()
     reader.read(tree.body, "load")
     return Facts(
@@ -108,24 +110,26 @@ def _facts_of(file: Path, mtime_ns: int, size: int) -> Facts:
         registers=frozenset(_registered(tree)),
         asks=tuple(reader.asks),
         named_files=frozenset(reader.named_files),
+        unread_line=unread_line,
     )
 
 
-def _parsed(content: bytes) -> ast.Module | None:
-    """Without the lines that this Python cannot read: the DAG's own Python may be newer than the daemon's, and what
-    else a file imports belongs to its DAG all the same."""
-    lines = content.split(b"\n")
+def _parsed(content: bytes) -> tuple[ast.Module | None, int]:
+    """Without the lines that this Python cannot read, of which the first is told: the DAG's own Python may be newer
+    than the daemon's, and what else a file imports belongs to its DAG all the same."""
+    lines, unread_line = content.split(b"\n"), 0
     with _parsing, warnings.catch_warnings():  # of one thread at a time; those of the text come again when it runs
         warnings.simplefilter("ignore")
         for _ in range(1 + min(ATTEMPTS_MAX, ATTEMPTED_MAX_BYTES // (len(content) + 1))):
             try:
-                return ast.parse(b"\n".join(lines))
+                return ast.parse(b"\n".join(lines)), unread_line
             except SyntaxError as error:
+                unread_line = unread_line or error.lineno or 1
                 if not _take_out(lines, error.lineno or 0):
-                    return None
+                    break
             except (ValueError, RecursionError, MemoryError):
-                return None
-    return None
+                break
+    return None, unread_line
 
 
 def _take_out(lines: list[bytes], number: int) -> bool:

@@ -71,6 +71,14 @@ def wanted_by_pipfile(content: Table, _folder: Path) -> Iterator[Wanted]:
             yield Wanted(f"{name}{extras}{version}{marker}", note=_of_index(name, one.get("index")))
 
 
+def python_range(folder: Path) -> str:
+    """The Pythons that its package runs on, as `requires-python` or Poetry says it; empty where neither does."""
+    content = _read(folder)
+    found = _table(content, "project").get("requires-python")
+    found = found or _table(content, "tool", "poetry", "dependencies").get("python")
+    return found if isinstance(found, str) else ""
+
+
 def _table(content: Table, *keys: str) -> Table:
     for key in keys:
         found = content.get(key)

@@ -63,10 +63,15 @@ class Compiler:
         """Raises `DagCompileError`, and `CommandFailed` when its environment cannot be built."""
         from leoflowd.authoring.compiler import compile_opened
         from leoflowd.authoring.errors import EnvironmentFailed
+        from leoflowd.lite.environments import Environments
 
         try:
             return compile_opened(
-                project, python_for=self._python_for_loading, loadable=self._loadable, for_pods=self._for_pods
+                project,
+                python_for=self._python_for_loading,
+                loadable=self._loadable,
+                for_pods=self._for_pods,
+                here=None if self._python or self._for_pods else Environments(self._data_dir).python,
             )
         except EnvironmentFailed as error:
             raise CommandFailed(ExitCode.NOT_READY, str(error)) from error

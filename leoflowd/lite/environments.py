@@ -22,7 +22,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +31,7 @@ import msgspec
 
 import leoflowd
 from leoflowd.authoring.errors import EnvironmentFailed
+from leoflowd.authoring.pythons import find_python, find_uv, own_version
 from leoflowd.contract.dag_spec import EnvironmentSpec, has_airflow
 
 MARKER = ".leoflow-complete"
@@ -133,6 +133,10 @@ class Environments:
         requirements, constraints, version = self._wanted(spec)
         return _is_complete(self._folder / self._key(version, requirements, constraints))
 
+    def python(self, version: str) -> Path | None:
+        """Of this machine, to make one with."""
+        return find_python(version, self._installer.uv)
+
     def close(self) -> None:
         """End running installers and refuse further ones; waiting `ensure` calls raise."""
         self._installer.close()
@@ -140,7 +144,7 @@ class Environments:
     def _wanted(self, spec: EnvironmentSpec) -> tuple[tuple[str, ...], Path | None, str]:
         """Requirements, constraints, Python version."""
         constraints = airflow_constraints() if has_airflow(spec) else None
-        return requirements_of(spec), constraints, spec.python_version or _own_version()
+        return requirements_of(spec), constraints, spec.python_version or own_version()
 
     def _key(self, version: str, requirements: Sequence[str], constraints: Path | None) -> str:
         files = [self._lock, *([constraints] if constraints else [])]
@@ -177,7 +181,7 @@ class Environments:
         self._building += 1
         try:
             shutil.rmtree(folder, ignore_errors=True)
-            base = find_python(version, self._installer)
+            base = interpreter(version, self._installer)
             wanted = ", ".join(requirements) or "the default packages"
             work.say(f"building an environment with Python {version} and {wanted} ({self._installer.name})")
             self._installer.make(base, folder, work)
@@ -340,35 +344,22 @@ class Installer:
 
 
 def find_installer() -> Installer:
-    """uv beside our own interpreter (the locked one), else on PATH, else venv and pip."""
-    beside = Path(sys.executable).parent / "uv"
-    on_path = shutil.which("uv")
-    return Installer(beside if beside.exists() else Path(on_path) if on_path else None)
+    """uv, else venv and pip."""
+    return Installer(find_uv())
 
 
-def find_python(version: str, installer: Installer) -> Path:
-    """An interpreter of this version on this machine. Raises `EnvironmentFailed`; nothing is downloaded."""
-    if version == _own_version():
-        return Path(sys.executable)
-    questions: list[tuple[str, ...]] = [(f"python{version}", "-c", "import sys; print(sys.executable)")]
-    if installer.uv:
-        questions.insert(0, (str(installer.uv), "python", "find", "--no-python-downloads", "--no-project", version))
-    for question in questions:
-        # A shim of pyenv is on PATH for versions that do not run: only an answer counts.
-        if answer := _answer(question):
-            return Path(answer)
+def interpreter(version: str, installer: Installer) -> Path:
+    """Of this machine. Raises `EnvironmentFailed`; nothing is downloaded."""
+    if python := find_python(version, installer.uv):
+        return python
     raise EnvironmentFailed(
         f"the project asks for python_version {version}, which is not on this machine (Lite itself runs on "
-        f"{_own_version()}); install python{version} (`uv python install {version}` does it), or change python_version "
+        f"{own_version()}); install python{version} (`uv python install {version}` does it), or change python_version "
         "in leoflow.yaml"
     )
 
 
 # --- small parts -------------------------------------------------------------------------------------------------
-
-
-def _own_version() -> str:
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _python_of(folder: Path) -> Path:
@@ -387,14 +378,6 @@ def _refuse_options(dependencies: Sequence[str]) -> None:
                 f"the dependency {dependency!r} is an option of the installer, not a requirement; "
                 "write one requirement per line in leoflow.yaml, e.g. `duckdb>=1.1`"
             )
-
-
-def _answer(question: Sequence[str]) -> str:
-    """What a short command prints; empty when it is not there or fails."""
-    if shutil.which(question[0]) is None:
-        return ""
-    done = subprocess.run(question, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603  # fixed words
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _output_of(process: subprocess.Popen[str], say: Callable[[str], None]) -> str:

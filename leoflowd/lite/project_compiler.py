@@ -111,6 +111,7 @@ class ProjectCompiler:
                 python_for=partial(self._python_for, project, attempt),
                 loadable=self._loadable(),
                 for_pods=self._pods is not None,
+                here=self._environments.python if self._pods is None else None,
             )
         except EnvironmentFailed:
             if attempt.left is not None:  # its own cannot be had either: it may be the network

@@ -18,6 +18,7 @@ from leoflowd.authoring.compiler import Loader, PythonFor, compile_opened
 from leoflowd.authoring.discovery import discover
 from leoflowd.authoring.errors import DagCompileError, EnvironmentFailed
 from leoflowd.authoring.project import Project
+from leoflowd.authoring.pythons import Here
 from leoflowd.contract.errors import LeoflowError
 from leoflowd.contract.loading import NOTHING, Loadable
 from leoflowd.lite.environments import Environments
@@ -93,7 +94,7 @@ def try_file(file: DagFile, python: str | None, environments: Environments | Non
     result = _try_in(file, lambda _: python or sys.executable)
     if result.verdict is None or environments is None:
         return result
-    built = _try_in(file, lambda needs: str(environments.ensure(needs.environment)))
+    built = _try_in(file, lambda needs: str(environments.ensure(needs.environment)), here=environments.python)
     return msgspec.structs.replace(built, verdict=_verdict_of_built(built))
 
 
@@ -107,12 +108,14 @@ def _verdict_of_built(result: Result) -> Verdict | None:
     return Verdict.REFUSED  # the package that we know by this module does not bring it
 
 
-def _try_in(file: DagFile, python_for: PythonFor) -> Result:
+def _try_in(file: DagFile, python_for: PythonFor, here: Here | None = None) -> Result:
     variables: dict[str, str] = {}
     while True:
         try:
             loadable = Loadable(variables=variables)
-            done = compile_opened(file.project, python_for=python_for, deadline_s=DEADLINE_S, loadable=loadable)
+            done = compile_opened(
+                file.project, python_for=python_for, deadline_s=DEADLINE_S, loadable=loadable, here=here
+            )
             return Result(file, dags=len(done.specs))
         except DagCompileError as refusal:
             missing = _missing_in(refusal) - variables.keys()

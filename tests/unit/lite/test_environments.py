@@ -22,7 +22,7 @@ from leoflowd.lite.environments import (
     Work,
     airflow_constraints,
     find_installer,
-    find_python,
+    interpreter,
     requirements_of,
 )
 
@@ -285,7 +285,7 @@ def test_close_ends_a_running_installer_and_refuses_others(tmp_path: Path) -> No
 
 def test_a_python_that_is_not_here_is_named_with_the_remedy() -> None:
     with pytest.raises(EnvironmentFailed, match=r"python_version 3\.99.*uv python install 3\.99"):
-        find_python("3.99", find_installer())
+        interpreter("3.99", find_installer())
 
 
 def test_a_real_venv_without_network(tmp_path: Path) -> None:
