@@ -53,6 +53,13 @@ def test_they_may_stand_in_annotations_and_be_derived_from(compiled: Compile) ->
         ),
         ("from airflow.stats import Stats\nStats.incr('x')", ["airflow.stats.Stats.incr", "no Airflow installation"]),
         ("from airflow.models import clear_task_instances\nclear_task_instances()", ["clear_task_instances"]),
+        *(
+            (
+                f"from airflow.config_templates.airflow_local_settings import LOGGING\n{use}",
+                ["settings.LOGGING is used"],
+            )
+            for use in ("LOGGING['x']", "{**LOGGING}", "'x' in LOGGING", "list(LOGGING)", "with LOGGING: ...")
+        ),
         ("from airflow.configuration import conf\nconf.as_dict()", ["as_dict"]),
         (
             "from airflow.configuration import conf\nconf.get('core', 'fernet_key')",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from airflow._leoflow.conf import UsedInternal
+from airflow._leoflow.errors import ShimUnsupported
 
 MODULES = frozenset(
     f"airflow.{name}"
@@ -55,6 +56,13 @@ class Internal(type):
 
     def __call__(cls, *_: Any, **__: Any) -> NoReturn:
         raise used(_origin(cls))
+
+    __getitem__ = __iter__ = __len__ = __contains__ = __enter__ = __exit__ = __call__
+
+    def keys(cls) -> NoReturn:
+        """For `{**VALUE}`, which takes an AttributeError for a value that is no mapping."""
+        refusal = used(_origin(cls))
+        raise ShimUnsupported(refusal.what, refusal.why, refusal.remedy)
 
     def __getattr__(cls, name: str) -> NoReturn:
         if name.startswith("__"):
