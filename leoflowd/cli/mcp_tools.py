@@ -21,6 +21,7 @@ from pydantic import Field
 from leoflowd.cli import client as http
 from leoflowd.cli import mcp_answers as answers
 from leoflowd.cli.failures import CommandFailed
+from leoflowd.cli.options import logical_date_to_ask_for
 from leoflowd.cli.run_search import searched
 
 if TYPE_CHECKING:
@@ -277,12 +278,13 @@ class Writing(_Server):
         self,
         dag_id: DagId,
         conf: Annotated[dict[str, Any] | None, Field(description="The run's configuration.")] = None,
-        logical_date: Moment = None,
+        logical_date: Annotated[str | None, Field(description="ISO date or time, or none; left out: now.")] = None,
         dag_run_id: Annotated[str | None, Field(description="Name of the run; left out: one is made.")] = None,
         note: Annotated[str | None, Field(description="A note for people: why it was started.")] = None,
     ) -> str:
         """Start a run of a DAG."""
-        body = {"logical_date": logical_date, "conf": conf or {}, "dag_run_id": dag_run_id, "note": note}
+        moment = logical_date_to_ask_for(logical_date)
+        body = {"logical_date": moment, "conf": conf or {}, "dag_run_id": dag_run_id, "note": note}
         needed = {name: value for name, value in body.items() if value is not None or name == "logical_date"}
         with self._client() as client:
             run = _run(client.post(f"{_dag(dag_id)}/dagRuns", needed))

@@ -98,6 +98,14 @@ def given_moment(text: str, option: str) -> datetime:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
+def logical_date_to_ask_for(given: str | None) -> str | None:
+    """Of `--logical-date`: a moment; or `none`, as Airflow's command has it. Nothing is now, as in the UI's dialog: most
+    templates say {{ ds }}."""
+    if given is None:
+        return datetime.now(UTC).isoformat()
+    return None if given.strip().lower() == "none" else given_moment(given, "--logical-date").isoformat()
+
+
 def for_each(names: Iterable[str], do: Callable[[str], T]) -> tuple[list[T], CommandFailed | None]:
     """What was done, in order, and one failure that names every other name: the bad one hinders no good one.
 

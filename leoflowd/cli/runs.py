@@ -14,7 +14,7 @@ import click
 
 from leoflowd.cli.dags import dag_path
 from leoflowd.cli.failures import CommandFailed, ExitCode, did_you_mean
-from leoflowd.cli.options import confirm, given_moment, server_command
+from leoflowd.cli.options import confirm, logical_date_to_ask_for, server_command
 from leoflowd.cli.output import Output, echo, seconds
 from leoflowd.cli.run_diff import diff
 from leoflowd.cli.run_search import search
@@ -53,7 +53,11 @@ runs.add_command(search)
 @click.option("--conf", metavar="JSON", help="The run's configuration, a JSON object.")
 @click.option("--conf-file", type=click.Path(dir_okay=False, path_type=Path), help="The same, from a file; - is stdin.")
 @click.option("--run-id", help="Name of the run; the server makes one otherwise.")
-@click.option("--logical-date", metavar="ISO", help="2026-01-31, or 2026-01-31T06:00, in UTC unless it names a zone.")
+@click.option(
+    "--logical-date",
+    metavar="ISO",
+    help="2026-01-31, or 2026-01-31T06:00, in UTC unless it names a zone; or none; else now.",
+)
 @click.option("--note", help="A note for people.")
 @click.option("--wait", is_flag=True, help="Wait for the end: exit 0 on success, 1 on failure.")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: exit 8 after this long.")
@@ -74,7 +78,7 @@ def trigger(
     if timeout is not None and not wait:
         raise CommandFailed(ExitCode.USAGE, "--timeout limits --wait; add --wait or leave it out")
     body: dict[str, Any] = {
-        "logical_date": logical_date and given_moment(logical_date, "--logical-date").isoformat(),
+        "logical_date": logical_date_to_ask_for(logical_date),
         "conf": read_conf(conf, conf_file),
     }
     body |= {"dag_run_id": run_id} if run_id else {}
@@ -125,8 +129,9 @@ def _warn_when_paused(client: Client, out: Output, dag_id: str) -> None:
 
 
 def trigger_run(client: Client, out: Output, dag_id: str, *, wait: bool) -> dict[str, Any]:
-    """A run without a logical date or configuration, as it is when it has begun, or ended."""
-    run: dict[str, Any] = client.post(f"{dag_path(dag_id)}/dagRuns", {"logical_date": None, "conf": {}})
+    """A run of now, without configuration, as it is when it has begun, or ended."""
+    body = {"logical_date": logical_date_to_ask_for(None), "conf": {}}
+    run: dict[str, Any] = client.post(f"{dag_path(dag_id)}/dagRuns", body)
     if not wait:
         return run
     _warn_when_paused(client, out, dag_id)

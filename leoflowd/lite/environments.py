@@ -47,6 +47,8 @@ AIRFLOW = ("apache-airflow-core==3.2.2", "apache-airflow-task-sdk")
 """`locks/airflow-constraints.txt` says in which versions; a unit test compares them."""
 
 LIST_INSTALLED = "import importlib.metadata as m; print(*(one.metadata['Name'] for one in m.distributions()))"
+UNBUILT = re.compile(r"Failed to (?:download and )?build:? `?([A-Za-z0-9][\w.-]*==[^`\s]+)")
+"""In what uv says, which can leave one out; pip cannot."""
 YANKED = re.compile(r"\b([a-z0-9][a-z0-9.-]*==[^\s,]+) was yanked")
 """In what uv says. pip takes such a version where a package pins it; uv where it is asked for by name."""
 NOT_FOR_INSTALLERS = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
@@ -188,7 +190,7 @@ class Environments:
             python = _python_of(folder)
             self._installer.install(python, ("--require-hashes", "-r", str(self._lock)), (), work)
             if requirements:
-                self._install(python, requirements, yielding, constraints, work)
+                self._install(folder, requirements, yielding, constraints, work)
             self._installer.lend(python)
             (folder / MARKER).write_text(json.dumps({"python": version, "requirements": sorted(requirements)}))
             self._built_total += 1
@@ -201,7 +203,7 @@ class Environments:
 
     def _install(
         self,
-        python: Path,
+        folder: Path,
         requirements: Sequence[str],
         yielding: Sequence[str],
         constraints: Path | None,
@@ -209,29 +211,60 @@ class Environments:
     ) -> None:
         """On top of the default packages: those that satisfy the requirements stay, others are replaced.
 
+        What others ask for and this machine cannot build (it lacks a compiler, or headers) is left out where everything
+        else can be had: most files and tasks of a folder need none of it.
+        """
+        named = {_name(one) for one in requirements if one not in yielding}
+        options = ["--constraint", str(constraints)] if constraints else []
+        never, left_out = folder / "left-out.txt", set[str]()
+        while failures := self._failures(_python_of(folder), options, requirements, yielding, work):
+            unbuilt = {one for error in failures for one in UNBUILT.findall(str(error))}
+            more = sorted(one for one in unbuilt if _name(one) not in named | left_out)
+            if not more or not self._installer.uv:
+                raise failures[0]
+            work.say(
+                f"{', '.join(more)} cannot be built on this machine and is left out: what imports it fails there. `uv "
+                f"pip install {_name(more[0])}` shows what its build lacks; once that is installed, remove {folder}"
+            )
+            left_out |= set(map(_name, more))
+            never.write_text("".join(f"{name} ; python_version < '3'\n" for name in sorted(left_out)))
+            options = [*options[:2], "--overrides", str(never)]
+
+    def _failures(
+        self, python: Path, options: Sequence[str], requirements: Sequence[str], yielding: Sequence[str], work: Work
+    ) -> list[EnvironmentFailed]:
+        """None of them when it succeeded in the end.
+
         Of requirements that were written for another Airflow the versions give way when they cannot be had with ours,
         or on this Python: first those of Airflow's own libraries, then all.
         """
-        options = ("--constraint", str(constraints)) if constraints else ()
-        try:
-            return self._installer.install(python, options, requirements, work)
-        except EnvironmentFailed as error:
-            if not any(_without_version(one) != one for one in yielding):
-                raise
-            first = error
+        failures: list[EnvironmentFailed] = []
+
+        def installs(texts: Sequence[str]) -> bool:
+            try:
+                self._installer.install(python, options, texts, work)
+            except EnvironmentFailed as error:
+                failures.append(error)
+                return False
+            return True
+
+        if installs(requirements):
+            return []
         own = [one for one in requirements if one not in yielding]
-        if own:  # an installer that is asked for nothing fails
-            self._installer.install(python, options, own, work)
+        without = [_without_version(one) for one in yielding]
+        # an installer that is asked for nothing fails
+        if without == list(yielding) or (own and not installs(own)):
+            return failures
         there = self._installer.installed(python, work)
         kept = [_without_version(one) if _name(one) in there else one for one in yielding]
-        for texts in (kept, [_without_version(one) for one in yielding]):
+        for texts in (kept, without):
             given = ", ".join(sorted(set(yielding) - set(texts)))
             if not given:
                 continue
             work.say(f"the requirements cannot be had here as they are; tried without the versions of {given}")
-            with contextlib.suppress(EnvironmentFailed):
-                return self._installer.install(python, options, [*own, *texts], work)
-        raise first
+            if installs([*own, *texts]):
+                return []
+        return failures
 
 
 # --- installers --------------------------------------------------------------------------------------------------

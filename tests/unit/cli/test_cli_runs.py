@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -417,7 +418,20 @@ def test_a_logical_date_is_utc_unless_it_names_a_zone(leoflow, server, given: st
     assert json.loads(requests[0].read())["logical_date"] == sent
 
 
-def test_a_logical_date_that_is_none_is_wrong_usage(leoflow, server) -> None:
+@pytest.mark.parametrize("given", ["none", " None"])
+def test_a_run_without_a_logical_date_is_asked_for(leoflow, server, given: str) -> None:
+    requests = server(lambda _: httpx.Response(200, json=RUN))
+    assert leoflow("runs", "trigger", "etl", "--logical-date", given).code == 0
+    assert json.loads(requests[0].read())["logical_date"] is None
+
+
+def test_a_run_is_of_now_where_nobody_says_more_as_in_the_uis_dialog(leoflow, server) -> None:
+    requests, before = server(lambda _: httpx.Response(200, json=RUN)), datetime.now(UTC)
+    assert leoflow("runs", "trigger", "etl").code == 0
+    assert before <= datetime.fromisoformat(json.loads(requests[0].read())["logical_date"]) <= datetime.now(UTC)
+
+
+def test_a_logical_date_that_is_no_moment_is_wrong_usage(leoflow, server) -> None:
     requests = server(lambda _: httpx.Response(200, json=RUN))
     result = leoflow("runs", "trigger", "etl", "--logical-date", "yesterday")
     assert (result.code, requests) == (ExitCode.USAGE, [])

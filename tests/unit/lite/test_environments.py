@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from typing_extensions import override
 
@@ -226,6 +227,59 @@ def test_a_version_that_was_withdrawn_is_taken_where_a_package_pins_it(tmp_path:
         "withdrawn by its authors, and pinned by a requirement: requests==2.32.0",
         "withdrawn by its authors, and pinned by a requirement: zope.event==5.0.post1",
     ]
+
+
+class Unbuildable(FakeInstaller):
+    """uv, on a machine that lacks what two packages are built with; it says so of one at a time."""
+
+    def __init__(self, *fail_on: str) -> None:
+        super().__init__(*fail_on)
+        self.uv = Path("/no/uv")
+
+    @override
+    def make(self, base: Path, folder: Path, work: Work) -> None:
+        self.run([str(base), "-m", "venv", str(folder)], work)
+
+    @override
+    def lend(self, python: Path) -> None: ...
+
+    @override
+    def run(self, command: Sequence[str], work: Work) -> tuple[int, str]:
+        never = Path(command[command.index("--overrides") + 1]).read_text() if "--overrides" in command else ""
+        for name, asked in (("mysqlclient", "apache-airflow-providers-mysql"), ("python-ldap", "ldap3-like")):
+            if (asked in command or name in command) and f"{name} ;" not in never:
+                self.commands.append(command)
+                return 1, f"error: Failed to build `{name}==2.3.2`\n  cause: pkg-config"
+        return super().run(command, work)
+
+
+NEEDS_BOTH = ("ldap3-like", "apache-airflow-providers-mysql")
+
+
+def test_what_others_ask_for_and_this_machine_cannot_build_is_left_out(tmp_path: Path, lock: Path) -> None:
+    installer, told = Unbuildable(), []
+    spec = EnvironmentSpec(dependencies=NEEDS_BOTH, yielding=NEEDS_BOTH)
+    folder = environments(tmp_path, lock, installer).ensure(spec, told.append).parent.parent
+    never = folder / "left-out.txt"
+    assert never.read_text() == "mysqlclient ; python_version < '3'\npython-ldap ; python_version < '3'\n"
+    assert [text for text in told if "left out" in text] == [
+        f"{name}==2.3.2 cannot be built on this machine and is left out: what imports it fails there. `uv pip install "
+        f"{name}` shows what its build lacks; once that is installed, remove {folder}"
+        for name in ("mysqlclient", "python-ldap")
+    ]
+    assert ("--overrides", str(never)) == tuple(installer.commands[-1])[-len(NEEDS_BOTH) - 4 :][:2]
+
+
+def test_what_was_asked_for_is_not_left_out(tmp_path: Path, lock: Path) -> None:
+    """Of a requirements file it may be: that is of another machine."""
+    spec = EnvironmentSpec(dependencies=("mysqlclient", "geopy"))
+    with pytest.raises(EnvironmentFailed, match="Failed to build `mysqlclient"):
+        environments(tmp_path, lock, Unbuildable()).ensure(spec)
+    environments(tmp_path, lock, Unbuildable()).ensure(msgspec.structs.replace(spec, yielding=("mysqlclient",)))
+    by_pip = Unbuildable()
+    by_pip.uv = None
+    with pytest.raises(EnvironmentFailed, match="Failed to build `mysqlclient"):
+        environments(tmp_path, lock, by_pip).ensure(EnvironmentSpec(dependencies=NEEDS_BOTH))
 
 
 def test_requirements_give_way_where_nothing_else_is_asked_for(tmp_path: Path, lock: Path) -> None:
