@@ -99,8 +99,8 @@ def given_moment(text: str, option: str) -> datetime:
 
 
 def logical_date_to_ask_for(given: str | None) -> str | None:
-    """Of `--logical-date`: a moment; or `none`, as Airflow's command has it. Nothing is now, as in the UI's dialog: most
-    templates use it."""
+    """Of `--logical-date`: a moment; or `none`, as Airflow's command has it. Nothing is now, as in the UI's dialog:
+    most templates use it."""
     if given is None:
         return datetime.now(UTC).isoformat()
     return None if given.strip().lower() == "none" else given_moment(given, "--logical-date").isoformat()
