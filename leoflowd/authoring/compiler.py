@@ -28,7 +28,7 @@ from leoflowd.authoring.import_names import BASE, PROVIDERS
 from leoflowd.authoring.loader_processes import Answer, load_twice, odd_answer
 from leoflowd.authoring.missing_values import with_all_missing
 from leoflowd.authoring.module_facts import Asked, Import, facts_of, stamp_of
-from leoflowd.authoring.packages import Needs, Shim, distributions_of, needs_of
+from leoflowd.authoring.packages import PREFIX, Needs, Shim, distributions_of, needs_of, provider_of
 from leoflowd.authoring.project import Project, ProjectConfig, airflow_packages, config_of
 from leoflowd.authoring.project_settings import choose, finish, no_dag
 from leoflowd.authoring.pythons import Choice, Here, choose_python
@@ -330,8 +330,7 @@ def _load(
         except DagCompileError as error:
             if _is_undeclared(error, needs):
                 outside.append(Outside(error.path, Import(error.module, (), 0, error.line, "load")))
-            elif _is_provider(error, found):
-                name = error.connector.replace(".", "-")
+            elif name := _missing_provider(error, found):
                 found[name] = f"apache-airflow-providers-{name}, because {error.path}:{error.line}: {error.what}"
             else:
                 raise
@@ -344,10 +343,11 @@ def _python_of(job: Job) -> Choice:
     return choose_python(project.folder, project.base, job.code.modules, job.here)
 
 
-def _is_provider(error: DagCompileError, found: Container[str]) -> bool:
-    """One would help, and has not been taken in yet."""
-    name = error.connector.replace(".", "-")
-    return name in PROVIDERS and name not in found
+def _missing_provider(error: DagCompileError, found: Container[str]) -> str:
+    """That would help, and has not been taken in yet: the file's own, or one that another imports without bringing it.
+    Empty when there is none."""
+    name = error.connector.replace(".", "-") or (provider_of(error.module) if error.module.startswith(PREFIX) else "")
+    return name if name and name in PROVIDERS and name not in found else ""
 
 
 def _is_undeclared(error: DagCompileError, needs: Needs) -> bool:
@@ -368,7 +368,7 @@ def _load_with(needs: Needs, job: Job, python_for: PythonFor, found: Container[s
     try:
         return _load_in(python, job, needs, loader), ()
     except DagCompileError as error:
-        if _is_undeclared(error, needs) or _is_provider(error, found):
+        if _is_undeclared(error, needs) or _missing_provider(error, found):
             raise
         refused = _about_missing(error, needs, python)
         is_code = not _is_declarative(job.project)

@@ -24,6 +24,98 @@ vespa weaviate yandex ydb zendesk
 PROVIDERS = frozenset(PROVIDER_NAMES.split())
 """Airflow's own providers, as they are named after `apache-airflow-providers-`."""
 
+BESIDE_PROVIDERS = """
+amazon.aws.executors.eks cncf-kubernetes
+amazon.aws.hooks.duckdb duckdb
+amazon.aws.operators.eks cncf-kubernetes
+amazon.aws.queues.kinesis common-messaging
+amazon.aws.queues.sqs common-messaging
+amazon.aws.transfers.azure_blob_to_s3 microsoft-azure
+amazon.aws.transfers.exasol_to_s3 exasol
+amazon.aws.transfers.ftp_to_s3 ftp
+amazon.aws.transfers.gcs_to_s3 google
+amazon.aws.transfers.glacier_to_gcs google
+amazon.aws.transfers.google_api_to_s3 google
+amazon.aws.transfers.hive_to_dynamodb apache-hive
+amazon.aws.transfers.imap_attachment_to_s3 imap
+amazon.aws.transfers.mongo_to_s3 mongo
+amazon.aws.transfers.s3_to_ftp ftp
+amazon.aws.transfers.s3_to_sftp ssh
+amazon.aws.transfers.salesforce_to_s3 salesforce
+amazon.aws.transfers.sftp_to_s3 ssh
+amazon.aws.transfers.sql_to_s3 pandas
+amazon.aws.triggers.eks cncf-kubernetes
+apache.beam.operators.beam google
+apache.druid.transfers.hive_to_druid apache-hive
+apache.hive.operators.hive_stats mysql presto
+apache.hive.transfers.hive_to_mysql mysql
+apache.hive.transfers.hive_to_samba samba
+apache.hive.transfers.mssql_to_hive microsoft-mssql
+apache.hive.transfers.mysql_to_hive mysql
+apache.hive.transfers.s3_to_hive amazon
+apache.hive.transfers.vertica_to_hive vertica
+apache.kafka.queues.kafka common-messaging
+apache.kafka.triggers.msg_queue common-messaging
+common.ai.toolsets.datafusion common-sql
+common.ai.toolsets.sql common-sql
+google.cloud.hooks.compute_ssh ssh
+google.cloud.hooks.dataflow apache-beam
+google.cloud.hooks.kubernetes_engine cncf-kubernetes
+google.cloud.hooks.spanner openlineage
+google.cloud.operators.cloud_storage_transfer_service amazon
+google.cloud.operators.dataflow apache-beam
+google.cloud.operators.kubernetes_engine cncf-kubernetes
+google.cloud.operators.spanner openlineage
+google.cloud.sensors.dataflow apache-beam
+google.cloud.transfers.adls_to_gcs microsoft-azure
+google.cloud.transfers.azure_blob_to_gcs microsoft-azure
+google.cloud.transfers.azure_fileshare_to_gcs microsoft-azure
+google.cloud.transfers.bigquery_to_mssql microsoft-mssql
+google.cloud.transfers.bigquery_to_mysql mysql
+google.cloud.transfers.bigquery_to_postgres postgres
+google.cloud.transfers.cassandra_to_gcs apache-cassandra
+google.cloud.transfers.facebook_ads_to_gcs facebook
+google.cloud.transfers.gcs_to_sftp sftp
+google.cloud.transfers.http_to_gcs http
+google.cloud.transfers.mongo_to_gcs mongo
+google.cloud.transfers.mssql_to_gcs microsoft-mssql
+google.cloud.transfers.mysql_to_gcs mysql
+google.cloud.transfers.oracle_to_gcs oracle
+google.cloud.transfers.postgres_to_gcs postgres
+google.cloud.transfers.presto_to_gcs presto
+google.cloud.transfers.s3_to_gcs amazon
+google.cloud.transfers.salesforce_to_gcs salesforce
+google.cloud.transfers.sftp_to_gcs sftp
+google.cloud.transfers.trino_to_gcs trino
+google.cloud.triggers.dataflow apache-beam
+google.cloud.triggers.kubernetes_engine cncf-kubernetes
+google.event_scheduling.events.pubsub common-messaging
+ibm.mq.queues.mq common-messaging
+microsoft.azure.queues.asb common-messaging
+microsoft.azure.transfers.gcs_to_wasb google
+microsoft.azure.transfers.oracle_to_azure_data_lake oracle
+microsoft.azure.transfers.s3_to_wasb amazon
+microsoft.azure.transfers.sftp_to_wasb sftp
+mysql.transfers.presto_to_mysql presto
+mysql.transfers.s3_to_mysql amazon
+mysql.transfers.trino_to_mysql trino
+mysql.transfers.vertica_to_mysql vertica
+presto.transfers.gcs_to_presto google
+redis.queues.redis common-messaging
+samba.transfers.gcs_to_samba google
+snowflake.hooks.cortex_model common-ai
+teradata.hooks.bteq ssh
+teradata.hooks.tpt ssh
+teradata.operators.bteq ssh
+teradata.operators.tpt ssh
+teradata.transfers.azure_blob_to_teradata microsoft-azure
+teradata.transfers.s3_to_teradata amazon
+trino.transfers.gcs_to_trino google
+"""
+"""Modules of Airflow's providers, below `airflow.providers.`, and what else importing or running them takes: other
+providers, which their own names as an extra, or pandas. `python -m tests.corpus.provider_imports` makes all lines but
+that of pandas."""
+
 BASE = {
     "jinja2": "jinja2",
     "markupsafe": "markupsafe",

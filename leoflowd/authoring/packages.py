@@ -16,7 +16,14 @@ import msgspec
 
 from leoflowd.authoring.closure import Outside, asks_for_dbt
 from leoflowd.authoring.errors import DagCompileError
-from leoflowd.authoring.import_names import BASE, NAMED_LIKE_THEIR_MODULE, NEEDING_AIRFLOW, OTHERWISE_NAMED, PROVIDERS
+from leoflowd.authoring.import_names import (
+    BASE,
+    BESIDE_PROVIDERS,
+    NAMED_LIKE_THEIR_MODULE,
+    NEEDING_AIRFLOW,
+    OTHERWISE_NAMED,
+    PROVIDERS,
+)
 from leoflowd.authoring.project import ProjectConfig
 from leoflowd.authoring.requirement_names import name_of, normalised
 from leoflowd.authoring.requirements import Requirements
@@ -45,6 +52,12 @@ NOT_RUN = {
 DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
     **{module: (module.replace("_", "-"),) for module in NAMED_LIKE_THEIR_MODULE.split()},
     **{line.split()[0]: tuple(line.split()[1:]) for line in OTHERWISE_NAMED.strip().splitlines()},
+}
+
+
+BESIDE: Mapping[str, tuple[str, ...]] = {
+    f"{PREFIX}{module}": tuple(others)
+    for module, *others in (line.split() for line in BESIDE_PROVIDERS.strip().splitlines())
 }
 
 
@@ -130,6 +143,13 @@ def provider_of(module: str) -> str | None:
     """`airflow.providers.cncf.kubernetes.operators.pod` -> `cncf-kubernetes`; None when there is none."""
     parts = module.removeprefix(PREFIX).split(".")
     return next((name for n in (2, 1) if (name := "-".join(parts[:n]).replace("_", "-")) in PROVIDERS), None)
+
+
+def beside(full: str) -> tuple[str, ...]:
+    """What a module of a provider, or a name in one, needs that its package does not require."""
+    while full and full not in BESIDE:
+        full = full.rpartition(".")[0]
+    return BESIDE.get(full, ())
 
 
 def distributions_of(full: str) -> tuple[str, ...] | None:
@@ -227,9 +247,9 @@ class _Search:
             is_served = self.shim.has(module, name)
             for behind in self.shim.behind(module, name):
                 if behind.startswith(PREFIX):
-                    self._add_provider(one, behind, is_served=is_served)
+                    self._add_provider(one, behind, is_served=is_served, name=name)
 
-    def _add_provider(self, one: Outside, module: str, *, is_served: bool) -> None:
+    def _add_provider(self, one: Outside, module: str, *, is_served: bool, name: str = "") -> None:
         provider = provider_of(module)
         if provider is None:
             if one.what.when == "load":
@@ -238,8 +258,16 @@ class _Search:
                 error = DagCompileError(one.path, one.what.line, f"the module {module!r} is imported", why, remedy)
                 self.unknown.setdefault(module, error)
         elif provider not in ALWAYS_THERE:
-            asked = Inferred(f"apache-airflow-providers-{provider}", one.what.module, one.path, one.what.line)
-            (self.served if is_served else self.providers).setdefault(provider, asked)
+            for wanted in (provider, *beside(f"{module}.{name}")):
+                self._add_wanted(one, wanted, is_served=is_served)
+
+    def _add_wanted(self, one: Outside, wanted: str, *, is_served: bool) -> None:
+        """A provider, or a package that one needs beside it."""
+        if wanted in PROVIDERS:
+            asked = Inferred(f"apache-airflow-providers-{wanted}", one.what.module, one.path, one.what.line)
+            (self.served if is_served else self.providers).setdefault(wanted, asked)
+        elif wanted not in self.named and not is_served:
+            self.inferred.setdefault(wanted, Inferred(wanted, one.what.module, one.path, one.what.line))
 
     def without_airflow(self, own: EnvironmentSpec) -> EnvironmentSpec:
         """`own`, and third parties that anybody imports."""

@@ -11,9 +11,15 @@ import pytest
 from leoflowd.authoring.closure import Outside
 from leoflowd.authoring.compiler import shim_tables
 from leoflowd.authoring.errors import DagCompileError
-from leoflowd.authoring.import_names import BASE, NAMED_LIKE_THEIR_MODULE, NEEDING_AIRFLOW, OTHERWISE_NAMED
+from leoflowd.authoring.import_names import (
+    BASE,
+    NAMED_LIKE_THEIR_MODULE,
+    NEEDING_AIRFLOW,
+    OTHERWISE_NAMED,
+    PROVIDERS,
+)
 from leoflowd.authoring.module_facts import Import, When
-from leoflowd.authoring.packages import DISTRIBUTIONS, Needs, Shim, needs_of, provider_of
+from leoflowd.authoring.packages import BESIDE, DISTRIBUTIONS, Needs, Shim, beside, needs_of, provider_of
 from leoflowd.authoring.project import ProjectConfig
 from leoflowd.authoring.requirement_names import normalised
 from leoflowd.authoring.requirements import Requirement, Requirements, read_requirements
@@ -120,6 +126,44 @@ def test_loading_needs_the_modules_that_it_imports(when: When, is_loaded: bool) 
     found = needs(said("import pandas", when))
     assert found.environment.dependencies == ("pandas",)
     assert found.modules == ({"pandas"} if is_loaded else set())
+
+
+def test_a_module_between_two_providers_needs_both() -> None:
+    """Which the package of neither requires: Airflow's image has them all."""
+    found = needs("from airflow.providers.amazon.aws.transfers.ftp_to_s3 import FTPToS3Operator")
+    assert found.environment.connectors == ("amazon", "ftp")
+    assert [str(one) for one in found.inferred] == [
+        f"apache-airflow-providers-{name}, because dags/a.py:1 imports airflow.providers.amazon.aws.transfers.ftp_to_s3"
+        for name in ("amazon", "ftp")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "connectors", "dependencies"),
+    [
+        ("from airflow.providers.amazon.aws.transfers import gcs_to_s3", ("amazon", "google"), ()),
+        ("import airflow.providers.google.cloud.operators.dataflow", ("apache.beam", "google"), ()),
+        ("from airflow.providers.amazon.aws.transfers.sql_to_s3 import SqlToS3Operator", ("amazon",), ("pandas",)),
+        ("from airflow.providers.amazon.aws.transfers.local_to_s3 import X", ("amazon",), ()),
+        ("from airflow.providers.apache.spark.operators.spark_submit import X", ("apache.spark",), ()),
+    ],
+)
+def test_what_a_provider_needs_beside_itself(
+    text: str, connectors: tuple[str, ...], dependencies: tuple[str, ...]
+) -> None:
+    environment = needs(text).environment
+    assert (environment.connectors, environment.dependencies) == (connectors, dependencies)
+
+
+def test_the_authors_own_version_of_what_it_needs_stays(tmp_path: Path) -> None:
+    text = "from airflow.providers.amazon.aws.transfers.sql_to_s3 import SqlToS3Operator"
+    assert needs(text, lines="pandas==2.2.3\n", folder=tmp_path).environment.dependencies == ("pandas==2.2.3",)
+
+
+def test_the_table_of_such_modules_names_what_there_is() -> None:
+    assert all(provider_of(module) for module in BESIDE)
+    assert {one for others in BESIDE.values() for one in others} <= PROVIDERS | {"pandas"}
+    assert not [module for module, others in BESIDE.items() if beside(module.rpartition(".")[0]) == others]
 
 
 # --- the project's own requirements --------------------------------------------------------------------------------

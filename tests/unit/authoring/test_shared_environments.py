@@ -147,3 +147,17 @@ def test_what_a_package_imports_and_does_not_bring_is_installed_with_it(tmp_path
     ]
     with pytest.raises(DagCompileError, match=f"{without} does not have it, although the environment is to have setup"):
         compile_opened(project, python=without)
+
+
+def test_a_provider_that_another_one_imports_is_installed_once_loading_shows_it(tmp_path: Path) -> None:
+    missing = "name='airflow.providers.postgres.hooks'"
+    plant(tmp_path, {"dag.py": f"raise ModuleNotFoundError('airflow.providers.postgres.hooks', {missing})\n"})
+    asked: list[tuple[str, ...]] = []
+
+    def python_for(needs: Needs) -> str:
+        asked.append(needs.environment.connectors)
+        return sys.executable
+
+    with pytest.raises(DagCompileError, match=r"airflow\.providers\.postgres\.hooks"):
+        compile_opened(*open_projects(tmp_path / "dag.py"), python_for=python_for)
+    assert list(dict.fromkeys(asked)) == [(), ("postgres",)]
