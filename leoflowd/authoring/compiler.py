@@ -190,6 +190,7 @@ def _compiled(job: Job, source: str, dag_id: str | None, python_for: PythonFor) 
     modules, beyond = _modules(job, answer)
     common = {
         "environment": msgspec.structs.replace(needs.environment, preload=tuple(answer.preload)),
+        "loaded_by": (Loader.SDK if answer.by_sdk else Loader.SHIM).value,
         "staging": config.staging,
         "image": config.image or "",
         "source_path": project.source_path,
@@ -432,6 +433,7 @@ def _load_in(python: str, job: Job, needs: Needs, loader: Loader) -> Answer:
         raise
     job.asked[:] = answer.reads
     settle(answer.dags, answer.references, project.folder)
+    answer.by_sdk = by_sdk
     return answer
 
 

@@ -65,6 +65,8 @@ class Answer(msgspec.Struct):
     references: list[str] = []
     """What stands for secrets that were read, as in `{{ var.value.api_token }}`."""
     errors: list[Fault] = []
+    by_sdk: bool = False
+    """It was asked to use Airflow's own packages."""
 
 
 ready(Answer)  # projects are compiled side by side

@@ -353,9 +353,14 @@ def has_airflow(environment: EnvironmentSpec) -> bool:
     return bool(environment.connectors) or any(map(_AIRFLOW.match, environment.dependencies))
 
 
-def runtime_of(kind: str, environment: EnvironmentSpec) -> str:
-    """`TrySpec.runtime` of a task: user code beside real packages runs with them, our own kinds never need them."""
-    return "airflow" if kind in ("python", "sensor", "operator") and has_airflow(environment) else "shim"
+LoadedBy = Literal["shim", "sdk"]
+
+
+def runtime_of(kind: str, environment: EnvironmentSpec, loaded_by: LoadedBy) -> str:
+    """`TrySpec.runtime` of a task: user code beside real packages runs with them; our own kinds do not need them, where
+    anything else can load their file."""
+    is_real = has_airflow(environment) and (loaded_by == "sdk" or kind in ("python", "sensor", "operator"))
+    return "airflow" if is_real else "shim"
 
 
 class DagSpec(Spec, frozen=True, kw_only=True):
@@ -405,6 +410,8 @@ class DagSpec(Spec, frozen=True, kw_only=True):
     callback_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=CALLBACK_TIMEOUT_MAX_S)] | None = None
     """How long the process of a callback may take; None: as the daemon is set."""
     environment: EnvironmentSpec = EnvironmentSpec()
+    loaded_by: LoadedBy = "shim"
+    """What could load its file, and so can again where a task runs (ADR 40)."""
     staging: dict[str, Any] = {}
     source_path: SourcePath = "dag.py"
     """File the DAG was read from, relative to the project folder."""

@@ -113,7 +113,7 @@ def build_try_spec(one: TryFacts, xcoms: Iterable[XComInput] = (), resume: Resum
     goes on."""
     task, facts, artifact = one.task, one.facts, one.artifact
     kind = HTTP_KIND if one.is_call else task.kind
-    runtime = runtime_of(kind, artifact.spec.environment)
+    runtime = runtime_of(kind, artifact.spec.environment, artifact.spec.loaded_by)
     along = _along(one, xcoms, is_whole=runtime != "shim")
     before, after = _neighbours(one.run, artifact.spec)
     return TrySpec(
@@ -185,7 +185,7 @@ def build_callback_spec(
         prev_logical_date=before,
         next_logical_date=after,
         # Mails and alerts alone need nothing of the author's.
-        runtime=runtime_of("python", spec.environment) if new.call.calls_functions else "shim",
+        runtime=runtime_of("python", spec.environment, spec.loaded_by) if new.call.calls_functions else "shim",
         callback=new.call,
     )
 

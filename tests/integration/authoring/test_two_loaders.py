@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from leoflowd.authoring.compiler import Compilation, Loader, compile_opened
 from leoflowd.authoring.discovery import open_projects
 from leoflowd.authoring.errors import DagCompileError
-from leoflowd.contract.dag_spec import CustomTimetable
+from leoflowd.cli.main import main
+from leoflowd.contract.dag_spec import CustomTimetable, DagSpec
 from leoflowd.contract.loading import EMPTY, NOT_TOLD, Loadable
 from tests.unit.authoring.conftest import MakeProject
 from tests.unit.authoring.test_timetables import DAG as WORKDAY_DAG
@@ -221,6 +223,11 @@ def load(folder: Path, python: Path, only: Loader | None = None, loadable: Loada
     return compile_opened(project, python=str(python), only=only, loadable=loadable)
 
 
+def artifacts(done: Compilation) -> list[DagSpec]:
+    """But for who has loaded them."""
+    return [msgspec.structs.replace(spec, loaded_by="shim") for spec in done.specs]
+
+
 def test_both_loaders_give_the_same_artifact(project: MakeProject, airflow_python: Path) -> None:
     folder = project(EVERYTHING, yaml=CONNECTORS)
     by_shim = load(folder, airflow_python, Loader.SHIM)
@@ -229,7 +236,7 @@ def test_both_loaders_give_the_same_artifact(project: MakeProject, airflow_pytho
     for one, other in zip(by_shim.specs, by_sdk.specs, strict=True):
         for this, that in zip(one.tasks, other.tasks, strict=True):
             assert this == that
-        assert one == other
+    assert artifacts(by_shim) == artifacts(by_sdk)
     assert len(by_sdk.specs[1].warnings) == 3  # the import, the DAG's arguments, the name in the template
 
 
@@ -238,7 +245,7 @@ def test_assets_are_the_same_by_either_loader(project: MakeProject, airflow_pyth
     by_shim = load(folder, airflow_python, Loader.SHIM)
     dag_ids = ["cron_parts", "lone", "many", "nested", "other", "parts", "set", "t1", "t2", "watched"]
     assert [spec.dag_id for spec in by_shim.specs] == dag_ids
-    assert by_shim.specs == load(folder, airflow_python, Loader.SDK).specs
+    assert artifacts(by_shim) == artifacts(load(folder, airflow_python, Loader.SDK))
 
 
 SECRETS = """
@@ -271,7 +278,7 @@ def test_what_stands_for_a_secret_is_the_same_by_either_loader(project: MakeProj
     given = Loadable(secret_variables=("api_token", "aws_secret"), connections=known)
     folder = project(SECRETS, yaml=CONNECTORS)
     by_shim = load(folder, airflow_python, Loader.SHIM, given)
-    assert by_shim.specs == load(folder, airflow_python, Loader.SDK, given).specs
+    assert artifacts(by_shim) == artifacts(load(folder, airflow_python, Loader.SDK, given))
     fields = {task.task_id: task.template_values for task in by_shim.specs[0].tasks}
     assert fields["one"]["env"] == {"A": "{{ var.value.api_token }}", "B": "{{ var.json.aws_secret.key }}"}
     assert fields["four"]["op_kwargs"] == {"p": "{{ conn.api.password }}"}
@@ -321,6 +328,39 @@ def test_what_the_shim_does_not_model_is_loaded_by_airflow(project: MakeProject,
     assert after.template_values["op_args"] == ["file:///tmp"]
     assert any("loaded by Airflow's own packages, because dag.py:" in note for note in done.notes)
     assert [(read.kind, read.key) for read in done.reads] == [("variable", "where")]
+
+
+ONLY_BY_SDK = """
+from airflow import DAG
+from airflow.models.dag import ScheduleInterval
+from airflow.operators.bash import BashOperator
+from airflow.operators.subdag import SubDagOperator
+from airflow.operators.weekday import WeekDay
+from airflow.providers.http.hooks.http import HttpHook
+
+said: ScheduleInterval = HttpHook.conn_name_attr
+with DAG("d", schedule=None):
+    BashOperator(task_id="b", bash_command=f"echo {said} {WeekDay.MONDAY.value} {isinstance(said, SubDagOperator)}")
+"""
+
+
+def test_what_only_airflow_loads_it_loads_where_tasks_run(
+    project: MakeProject, airflow_python: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Also for a task of a kind that needs none of its packages; under names that Airflow 3 has no more."""
+    folder = project(ONLY_BY_SDK, yaml=CONNECTORS)
+    (spec,) = load(folder, airflow_python).specs
+    assert (spec.loaded_by, spec.tasks[0].kind) == ("sdk", "bash")
+    assert [warning.line for warning in spec.warnings] == [2, 4, 5]
+    assert main(["test", str(folder), "--python", str(airflow_python)]) == 0
+    assert "http_conn_id 1 False" in capfd.readouterr().out
+
+
+def test_a_class_that_is_gone_is_not_made_by_airflow_either(project: MakeProject, airflow_python: Path) -> None:
+    with pytest.raises(
+        DagCompileError, match=r"SubDagOperator of airflow\.operators\.subdag, and Airflow 3 has removed it"
+    ):
+        load(project(f"{ONLY_BY_SDK}    SubDagOperator(task_id='s')\n", yaml=CONNECTORS), airflow_python)
 
 
 @pytest.mark.parametrize(

@@ -350,15 +350,38 @@ def test_what_has_no_successor_is_refused_with_the_remedy(refused: Refuse, call:
 @pytest.mark.parametrize(
     ("line", "remedy"),
     [
-        ("from airflow.operators.subdag import SubDagOperator", "task group"),
-        ("from airflow.contrib.kubernetes.volume import Volume", "V1Volume"),
-        ("from airflow.contrib.operators.dataproc_operator import DataProcSparkOperator", "spark_job"),
+        ("from airflow.operators.subdag import get_subdag", "task group"),
         ("from airflow.contrib.operators.nobody import Nobody", "airflow.providers"),
     ],
 )
 def test_a_name_without_a_successor_says_what_to_do(refused: Refuse, line: str, remedy: str) -> None:
     error = refused(f"{line}\n", yaml=YAML)
     assert (error.line, remedy in error.remedy) == (1, True), str(error)
+
+
+@pytest.mark.parametrize(
+    ("line", "call", "remedy"),
+    [
+        ("from airflow.operators.subdag import SubDagOperator", "SubDagOperator(task_id='s')", "task group"),
+        ("from airflow.contrib.kubernetes.volume import Volume", "Volume(name='v')", "V1Volume"),
+        (
+            "from airflow.contrib.operators.dataproc_operator import DataProcSparkOperator",
+            "DataProcSparkOperator.partial(task_id='s')",
+            "spark_job",
+        ),
+    ],
+)
+def test_a_class_without_a_successor_may_be_imported_and_is_refused_where_it_is_made(
+    compiled: Compile, refused: Refuse, line: str, call: str, remedy: str
+) -> None:
+    """A library of helpers asks `isinstance(task, SubDagOperator)`, and every DAG file imports it."""
+    name = line.rpartition(" ")[2]
+    dag = f"from airflow.sdk import DAG, task\n{line}\nwith DAG('d'):\n    task(print)()\n    isinstance(1, {name})\n"
+    (warning,) = compiled(dag, yaml=YAML).warnings
+    assert (warning.line, name in warning.what, remedy in warning.remedy) == (2, True, True)
+    error = refused(f"{dag}    {call}\n", yaml=YAML)
+    assert (error.line, name in error.what, error.why) == (6, True, "Airflow 3 has removed it")
+    assert remedy in error.remedy
 
 
 # --- names of the context ----------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ with DAG("d") as dag:
     ("code", "line", "words"),
     [
         ("    @task.stub\n    def f(): ...", 5, ["@task.stub", "other languages"]),
-        ("    from airflow.operators.subdag import SubDagOperator", 5, ["SubDagOperator", "TaskGroup"]),
+        ("    from airflow.operators.subdag import get_subdag", 5, ["get_subdag", "TaskGroup"]),
         ("    @task.nonsense\n    def f(): ...", 5, ["no such decorator"]),
         ("    EmptyOperator(task_id='a', on_failure_callback='mine.f')", 5, ["'a'", "on_failure_callback", "notifier"]),
         ("    EmptyOperator(task_id='a', executor_config={'x': {1}})", 5, ["executor_config", "JSON"]),

@@ -44,8 +44,9 @@ def test_a_connector_brings_it_too() -> None:
 def test_user_code_beside_real_packages_runs_with_them_and_our_own_kinds_never_do() -> None:
     with_airflow = EnvironmentSpec(connectors=("http",))
     kinds = ("python", "sensor", "operator", "bash", "wait", "http")
-    assert [runtime_of(kind, with_airflow) for kind in kinds] == ["airflow"] * 3 + ["shim"] * 3
-    assert {runtime_of(kind, EnvironmentSpec()) for kind in kinds} == {"shim"}
+    assert [runtime_of(kind, with_airflow, "shim") for kind in kinds] == ["airflow"] * 3 + ["shim"] * 3
+    assert {runtime_of(kind, with_airflow, "sdk") for kind in kinds} == {"airflow"}
+    assert {runtime_of(kind, EnvironmentSpec(), "shim") for kind in kinds} == {"shim"}
 
 
 def waiting(*columns: MappedValues) -> TaskSpec:

@@ -61,16 +61,18 @@ class _OldModules:
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if "." not in name or (name not in _moved.MODULES and name not in _moved.PACKAGES):
+        if "." not in name or not (_has_old_names(name) or name in _moved.PACKAGES):
             return None
         real = _find_real(name, path, target)
-        if name not in _moved.MODULES:
-            return real or ModuleSpec(name, _WithOldNames(None), is_package=True)  # type: ignore[arg-type]
         if real is None:
             return ModuleSpec(name, _WithOldNames(None), is_package=True)  # type: ignore[arg-type]
         if real.loader is not None:
             real.loader = _WithOldNames(real.loader)  # type: ignore[assignment]
         return real
+
+
+def _has_old_names(module: str) -> bool:
+    return module in _moved.MODULES or module in _moved.REMOVED
 
 
 def _find_real(name: str, path: Any, target: Any) -> ModuleSpec | None:
@@ -96,7 +98,10 @@ class _WithOldNames:
     def exec_module(self, module: ModuleType) -> None:
         if self._real is not None:
             self._real.exec_module(module)
-        _add_old_names(module)
+        inside = f"{module.__name__}."  # Airflow's own packages make modules of theirs that nobody looks for
+        for name in (module.__name__, *(one for one in tuple(sys.modules) if one.startswith(inside))):
+            if _has_old_names(name):
+                _add_old_names(sys.modules[name])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
@@ -129,7 +134,7 @@ def _find(module: str, name: str) -> Any:
     """Each old name stands for one thing, however often it is imported."""
     remedy = _moved.remedy_of(module, name)
     if remedy is not None:
-        raise ImportError(f"{name!r} of {module!r} is gone in Airflow 3; {remedy}")
+        return _gone(module, name, remedy)
     target = _moved.resolve(module, name)
     if target is None or (target.module, target.name) == (module, name):
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
@@ -138,6 +143,17 @@ def _find(module: str, name: str) -> Any:
     found = getattr(importlib.import_module(target.module), target.name)
     rules = _moved.rules_of(module, name)
     return _with_rules(found, rules, (module, name)) if rules and isinstance(found, type) else found
+
+
+def _gone(module: str, name: str, remedy: str) -> type:
+    """A class that Airflow 3 has no more: it may be imported and asked about, and none is made."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise TypeError(f"there is a {name} of {module}, and Airflow 3 has removed it; {remedy}")
+
+    if not name[:1].isupper():
+        raise ImportError(f"{name!r} of {module!r} is gone in Airflow 3; {remedy}")
+    return type(name, (), {"__module__": module, "__new__": refuse, "partial": classmethod(refuse)})
 
 
 def _with_rules(cls: Any, rules: tuple[Any, ...], old: tuple[str, str]) -> Any:

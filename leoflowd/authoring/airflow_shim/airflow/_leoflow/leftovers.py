@@ -13,6 +13,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
+ScheduleInterval = ScheduleArg = ScheduleIntervalArg = Any
+DagStateChangeCallback = Callable[[Any], None]
+"""For annotations: whoever writes one of these wraps a DAG's arguments."""
 SECONDS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
 
 

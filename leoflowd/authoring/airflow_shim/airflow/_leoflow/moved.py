@@ -32,6 +32,7 @@ airflow.operators.email_operator airflow.providers.smtp.operators.smtp
 ~airflow.operators.branch airflow.sdk.bases.branch
 ~airflow.operators.datetime airflow.providers.standard.operators.datetime
 ~airflow.operators.weekday airflow.providers.standard.operators.weekday
+airflow.operators.weekday WeekDay:airflow.providers.standard.utils.weekday
 ~airflow.operators.latest_only airflow.providers.standard.operators.latest_only
 ~airflow.operators.generic_transfer airflow.providers.common.sql.operators.generic_transfer
 airflow.operators.sql airflow.providers.common.sql.operators.sql SQLTablecheckOperator=SQLTableCheckOperator
@@ -121,6 +122,7 @@ airflow.utils.helpers chain,cross_downstream:airflow.sdk
 airflow.utils apply_defaults:leoflow:leftovers chain,cross_downstream:airflow.sdk
 airflow.models.baseoperator BaseOperatorLink:airflow.sdk
 airflow.models.taskinstance Context:airflow.sdk
+airflow.models.dag ScheduleInterval,ScheduleArg,ScheduleIntervalArg,DagStateChangeCallback:leoflow:leftovers
 ~airflow.utils.task_group airflow.sdk
 ~airflow.utils.weekday airflow.providers.standard.utils.weekday
 ~airflow.utils.dag_parsing_context airflow.sdk
@@ -888,6 +890,8 @@ def modules_of(module: str, name: str) -> tuple[str, ...]:
 
 def remedy_of(module: str, name: str = "") -> str | None:
     """What to do about a module or a name that is gone; None = it is not known to be."""
+    if name.startswith("_"):
+        return None
     for full in way(module, name) if name else (module,):
         for removed, remedy in REMOVED.items():
             if full == removed or full.startswith(removed + "."):

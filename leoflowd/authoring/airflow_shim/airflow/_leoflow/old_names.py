@@ -16,12 +16,17 @@ from airflow._leoflow import context, moved
 from airflow._leoflow.errors import AuthoringError, Location, ShimUnsupported, UnsupportedImport, user_location, warn
 
 HELPERS = "airflow._leoflow.leftovers"
+GONE = "Airflow 3 has removed it"
 _NAMES = "|".join(moved.CONTEXT)
 _CONTEXT_NAME = re.compile(rf"(?<![\w.'\"])({_NAMES})(?![\w'\"])|\b(?:ti|task_instance|dag_run)\.(execution_date)\b")
 _TEMPLATE = re.compile(r"\{[{%](.*?)[}%]\}", re.DOTALL)
 _NO_LONGER = {
     "days_ago": "write a fixed date: this one is pinned when the file is compiled, so that each day makes a version",
     "apply_defaults": "remove it: every operator applies default_args by itself",
+    **dict.fromkeys(
+        ("ScheduleInterval", "ScheduleArg", "ScheduleIntervalArg", "DagStateChangeCallback"),
+        "write the type itself, or Any: nothing but annotations used it",
+    ),
 }
 
 
@@ -38,7 +43,7 @@ def find(module: str, name: str, find_today: Callable[[str, str], Any]) -> Any:
     """What an old name stands for; None = it is not old, or Airflow 3 takes it as well. Raises `UnsupportedImport`."""
     remedy = moved.remedy_of(module, name)
     if remedy is not None:
-        raise UnsupportedImport(f"{name!r} is imported from {module!r}", "Airflow 3 has removed it", remedy)
+        return _gone(module, name, remedy)
     target = moved.resolve(module, name)
     if target is None or not target.is_removed:
         return None
@@ -57,6 +62,28 @@ def warn_of_name(module: str, name: str, target: moved.Target) -> None:
         warn(f"{module}.{name} is gone in Airflow 3", _NO_LONGER.get(name, "use datetime and timedelta"))
     else:
         warn(f"{module}.{name} has moved", f"write `from {target.module} import {target.name}`")
+
+
+def _gone(module: str, name: str, remedy: str) -> type:
+    """A class that Airflow 3 has no more: it may be imported and asked about, and none is made. Raises
+    `UnsupportedImport` for whatever else it was."""
+    if not name[:1].isupper():
+        raise UnsupportedImport(f"{name!r} is imported from {module!r}", GONE, remedy)
+    if (module, name) not in _found:
+
+        def refuse(_: type, *__: Any, **given: Any) -> Any:
+            task = f"task {given['task_id']!r} is" if "task_id" in given else "there is"
+            raise ShimUnsupported(f"{task} a {name} of {module}", GONE, remedy)
+
+        members = {"__module__": module, "__new__": refuse, "partial": classmethod(refuse)}
+        _found[module, name] = type(name, (), members)
+    warn_of_gone(module, name, remedy)
+    found: type = _found[module, name]
+    return found
+
+
+def warn_of_gone(module: str, name: str, remedy: str) -> None:
+    warn(f"{module}.{name} is imported, and {GONE}", remedy)
 
 
 def _find(module: str, name: str, target: moved.Target, find_today: Callable[[str, str], Any]) -> Any:

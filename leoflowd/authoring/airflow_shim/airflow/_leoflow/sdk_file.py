@@ -69,6 +69,9 @@ class _Placed:
 
 def old_name(module: str, name: str) -> None:
     """A file imports an old name; what the packages import is theirs."""
-    target = moved.resolve(module, name)
-    if _folder is not None and target is not None and user_location()[0].startswith(_folder):
+    if _folder is None or not user_location()[0].startswith(_folder):
+        return
+    if remedy := moved.remedy_of(module, name):
+        old_names.warn_of_gone(module, name, remedy)
+    elif target := moved.resolve(module, name):
         old_names.warn_of_name(module, name, target)
