@@ -86,9 +86,11 @@ def airflow_folder_around(folder: Path) -> Path | None:
 
 def _airflow_folder_of(dags: Path) -> Path | None:
     """None: this folder is nobody's `dags/`."""
-    if dags.name != DAGS or not _has_signs(dags.parent):
+    top = repository_of(dags.parent)
+    is_cloned = os.path.lexists(top / ".git")  # no home of somebody is searched for want of signs
+    if dags.name != DAGS or not (_has_signs(dags.parent) or (is_cloned and _has_dags(dags.parent))):
         return None
-    return _tree_of(dags.parent, Path(dags.anchor), repository_of(dags.parent)).root
+    return _tree_of(dags.parent, Path(dags.anchor), top).root
 
 
 def _source(project: Project) -> Path:

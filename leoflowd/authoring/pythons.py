@@ -23,7 +23,7 @@ from leoflowd.authoring.module_facts import facts_of, stamp_of
 from leoflowd.authoring.project import PYTHON_VERSIONS
 from leoflowd.authoring.pyproject import MAX_BYTES, PYPROJECT, python_range
 from leoflowd.authoring.reading import read_file
-from leoflowd.authoring.requirements import folders_from
+from leoflowd.authoring.requirements import places_of
 
 VERSION_FILE = ".python-version"
 DOCKERFILE = "Dockerfile"
@@ -86,8 +86,8 @@ def choose_python(folder: Path, base: str, files: Iterable[str], here: Here) -> 
 
 
 def said_in(folder: Path, base: str) -> Said | None:
-    """By the nearest folder that says it, from `base` up to the project's own."""
-    return next((said for place in folders_from(folder, base) for said in _said_beside(place, folder)), None)
+    """By the nearest of the folders whose requirements count."""
+    return next((said for place in places_of(folder, base) for said in _said_beside(place, folder)), None)
 
 
 def by_nearness(own: str) -> list[str]:

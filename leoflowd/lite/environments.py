@@ -24,7 +24,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -47,8 +47,15 @@ AIRFLOW = ("apache-airflow-core==3.2.2", "apache-airflow-task-sdk")
 """`locks/airflow-constraints.txt` says in which versions; a unit test compares them."""
 
 LIST_INSTALLED = "import importlib.metadata as m; print(*(one.metadata['Name'] for one in m.distributions()))"
-UNBUILT = re.compile(r"Failed to (?:download and )?build:? `?([A-Za-z0-9][\w.-]*==[^`\s]+)")
-"""In what uv says, which can leave one out; pip cannot."""
+LACKING = {
+    re.compile(r"Failed to (?:download and )?build:? `?([A-Za-z0-9][\w.-]*)=="): (
+        "cannot be built on this machine: `uv pip install {0}` shows what its build lacks"
+    ),
+    re.compile(r"\b([a-z0-9][a-z0-9.-]*) was not found in the package registry"): (
+        "is in no index that was asked: set UV_INDEX to the address of the one that has it"
+    ),
+}
+"""In what uv says of a package, which it can leave out; pip cannot."""
 YANKED = re.compile(r"\b([a-z0-9][a-z0-9.-]*==[^\s,]+) was yanked")
 """In what uv says. pip takes such a version where a package pins it; uv where it is asked for by name."""
 NOT_FOR_INSTALLERS = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
@@ -211,22 +218,21 @@ class Environments:
     ) -> None:
         """On top of the default packages: those that satisfy the requirements stay, others are replaced.
 
-        What others ask for and this machine cannot build (it lacks a compiler, or headers) is left out where everything
-        else can be had: most files and tasks of a folder need none of it.
+        What others ask for and this machine cannot have (it lacks headers, or the index of a company) is left out where
+        everything else can be had: most files and tasks of a folder need none of it.
         """
         named = {_name(one) for one in requirements if one not in yielding}
         options = ["--constraint", str(constraints)] if constraints else []
         never, left_out = folder / "left-out.txt", set[str]()
         while failures := self._failures(_python_of(folder), options, requirements, yielding, work):
-            unbuilt = {one for error in failures for one in UNBUILT.findall(str(error))}
-            more = sorted(one for one in unbuilt if _name(one) not in named | left_out)
+            more = {name: why for name, why in _lacking(failures).items() if name not in named | left_out}
             if not more or not self._installer.uv:
                 raise failures[0]
-            work.say(
-                f"{', '.join(more)} cannot be built on this machine and is left out: what imports it fails there. `uv "
-                f"pip install {_name(more[0])}` shows what its build lacks; once that is installed, remove {folder}"
-            )
-            left_out |= set(map(_name, more))
+            for name, why in more.items():
+                work.say(
+                    f"{name} {why}. It is left out, and what imports it fails; once that is mended, remove {folder}"
+                )
+            left_out |= more.keys()
             never.write_text("".join(f"{name} ; python_version < '3'\n" for name in sorted(left_out)))
             options = [*options[:2], "--overrides", str(never)]
 
@@ -442,6 +448,16 @@ def _failure(tool: str, step: str, requirements: Sequence[str], code: int, outpu
         f"cannot {step}{whose}: {tool} ended with exit code {code}; correct `dependencies` or `connectors` in "
         f"leoflow.yaml, or check the network, and save again. The end of its output:\n{tail}"
     )
+
+
+def _lacking(failures: Iterable[EnvironmentFailed]) -> dict[str, str]:
+    """Packages that cannot be had, by their normalised names, and why."""
+    text = "\n".join(map(str, failures))
+    return {
+        _normalised(name): why.format(name)
+        for pattern, why in LACKING.items()
+        for name in sorted(pattern.findall(text))
+    }
 
 
 def _name(requirement: str) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from leoflowd import telemetry
@@ -20,6 +20,8 @@ from leoflowd.authoring.compiler import LEFT_BY_AIRFLOW, plugins_with_macros
 from leoflowd.authoring.discovery import SKIPPED_FOLDERS, discover
 from leoflowd.authoring.module_facts import facts_of
 from leoflowd.authoring.project import Project
+from leoflowd.authoring.pythons import DOCKERFILE, VERSION_FILE
+from leoflowd.authoring.requirements import SAY_IT, places_of
 from leoflowd.core.workspace_paths import RESERVED
 from leoflowd.lite.watched_project import ProjectFiles
 
@@ -64,8 +66,10 @@ class _Folder:
         }
         self._modules = frozenset(name for name in self._files if name.endswith(".py"))
         self._dbt_projects = [name.removesuffix(DBT_PROJECT) for name in self._files if _is_dbt_project(name)]
-        self._others = _digest(facts for name, facts in self._files.items() if name not in self._modules)
-        self._all = _digest(self._files.values())
+        above = _requirements_above(project)
+        others = (facts for name, facts in self._files.items() if name not in self._modules)
+        self._others = _digest([*others, *above])
+        self._all = _digest([*self._files.values(), *above])
 
     def signature_of(self, project: Project, beyond: frozenset[str]) -> str:
         if not project.in_tree:
@@ -82,6 +86,14 @@ class _Folder:
             return self._all
         own = sorted((code.modules | beyond) & self._modules)
         return _digest([self._others.encode(), *(self._files[name] for name in own)])
+
+
+def _requirements_above(project: Project) -> Iterator[bytes]:
+    """What says further up in the repository what the project is to have."""
+    for place in places_of(project.folder, project.base):
+        for name in () if place.is_relative_to(project.folder) else (*SAY_IT, VERSION_FILE, DOCKERFILE):
+            with contextlib.suppress(OSError):
+                yield name.encode() + _saved((place / name).stat())
 
 
 def _is_dbt_project(name: str) -> bool:

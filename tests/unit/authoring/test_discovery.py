@@ -232,6 +232,16 @@ def test_a_named_file_is_the_one_of_its_tree(tmp_path: Path, sign: str | None) -
     assert project.import_paths == (("dags", ".") if sign else (".",))
 
 
+@pytest.mark.parametrize("named", ["src", "src/dags", "src/dags/team", "src/dags/team/a.py"])
+def test_in_a_clone_a_tree_without_signs_is_the_same_however_it_is_named(tmp_path: Path, named: str) -> None:
+    """Elsewhere nothing above a dags folder is looked at: it may be somebody's home."""
+    plant(tmp_path, {"src/dags/team/a.py": dag("a", "import ours\n"), "src/ours/__init__.py": "", ".git/HEAD": ""})
+    (whole,) = discover(tmp_path).projects
+    assert (whole.folder, whole.import_paths) == (tmp_path / "src", ("dags", "."))
+    (project,) = open_projects(tmp_path / named)
+    assert (project.folder, project.source_path) == (whole.folder, whole.source_path)
+
+
 def test_a_named_file_counts_although_airflow_would_not_look_at_it(tmp_path: Path) -> None:
     plant(tmp_path, {"dags/a.py": "x = 1", "dags/.airflowignore": "a.py\n"})
     (project,) = open_projects(tmp_path / "dags" / "a.py")

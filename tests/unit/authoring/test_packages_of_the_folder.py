@@ -113,6 +113,21 @@ def test_a_package_beside_the_folder_moves_the_root_as_far_as_the_repository(tmp
         compile_opened(alone)
 
 
+@pytest.mark.parametrize("named", ["", "src", "src/dags", "src/dags/a.py"])
+def test_requirements_further_up_in_the_repository_count(tmp_path: Path, named: str) -> None:
+    """A repository with `src/dags/` beside its requirements; nothing above a folder that is no clone is read."""
+    plant(
+        tmp_path,
+        {"requirements.txt": "duckdb==1.2\n-r more.txt\n", "more.txt": "polars==1\n", "src/dags/a.py": dag("a")},
+    )
+    assert packages(read_requirements(tmp_path / "src")) == []
+    (tmp_path / ".git").mkdir()
+    (project,) = open_projects(tmp_path / named)
+    assert packages(read_requirements(project.folder, project.base)) == ["duckdb==1.2", "polars==1"]
+    (tmp_path / "src" / "Pipfile").write_text("")
+    assert packages(read_requirements(project.folder, project.base)) == []
+
+
 def test_members_of_a_workspace_are_importable_though_nobody_requires_them(tmp_path: Path) -> None:
     """A repository that is somebody's dags folder; what it needs is not what all of its packages need."""
     tree = plant(tmp_path, {**OURS, ".airflowignore": "", "pyproject.toml": WORKSPACE, "flows/a.py": DAGS["dags/a.py"]})

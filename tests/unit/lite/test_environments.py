@@ -230,7 +230,7 @@ def test_a_version_that_was_withdrawn_is_taken_where_a_package_pins_it(tmp_path:
 
 
 class Unbuildable(FakeInstaller):
-    """uv, on a machine that lacks what two packages are built with; it says so of one at a time."""
+    """uv, on a machine that lacks what one package is built with, and the index of another; it says one at a time."""
 
     def __init__(self, *fail_on: str) -> None:
         super().__init__(*fail_on)
@@ -249,7 +249,10 @@ class Unbuildable(FakeInstaller):
         for name, asked in (("mysqlclient", "apache-airflow-providers-mysql"), ("python-ldap", "ldap3-like")):
             if (asked in command or name in command) and f"{name} ;" not in never:
                 self.commands.append(command)
-                return 1, f"error: Failed to build `{name}==2.3.2`\n  cause: pkg-config"
+                return 1, {
+                    "mysqlclient": f"error: Failed to build `{name}==2.3.2`\n  cause: pkg-config",
+                    "python-ldap": f"Because {name} was not found in the package registry and you require {name}==1",
+                }[name]
         return super().run(command, work)
 
 
@@ -263,9 +266,11 @@ def test_what_others_ask_for_and_this_machine_cannot_build_is_left_out(tmp_path:
     never = folder / "left-out.txt"
     assert never.read_text() == "mysqlclient ; python_version < '3'\npython-ldap ; python_version < '3'\n"
     assert [text for text in told if "left out" in text] == [
-        f"{name}==2.3.2 cannot be built on this machine and is left out: what imports it fails there. `uv pip install "
-        f"{name}` shows what its build lacks; once that is installed, remove {folder}"
-        for name in ("mysqlclient", "python-ldap")
+        f"{why}. It is left out, and what imports it fails; once that is mended, remove {folder}"
+        for why in (
+            "mysqlclient cannot be built on this machine: `uv pip install mysqlclient` shows what its build lacks",
+            "python-ldap is in no index that was asked: set UV_INDEX to the address of the one that has it",
+        )
     ]
     assert ("--overrides", str(never)) == tuple(installer.commands[-1])[-len(NEEDS_BOTH) - 4 :][:2]
 

@@ -12,7 +12,7 @@ from leoflowd.authoring.compiler import code_of
 from leoflowd.authoring.discovery import discover
 from leoflowd.authoring.project import config_of
 from leoflowd.lite.project_scan import list_projects_in
-from tests.fakes.dag_trees import plant
+from tests.fakes.dag_trees import dag, plant
 
 
 def test_any_file_of_a_project_changes_its_signature_and_no_other(tmp_path: Path) -> None:
@@ -100,6 +100,16 @@ def test_a_saved_module_is_the_business_of_those_that_import_it(tmp_path: Path, 
         file.write("# saved\n")
     after = signatures(tmp_path)
     assert {name for name in before if after[name] != before[name]} == again
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "pyproject.toml", "Pipfile", ".python-version", "Dockerfile"])
+def test_what_a_repository_requires_above_the_tree_is_its_business(tmp_path: Path, name: str) -> None:
+    plant(tmp_path, {"src/dags/etl.py": dag("etl"), "requirements.txt": "", ".git/HEAD": ""})
+    before = signatures(tmp_path)
+    (tmp_path / name).write_text("# saved")
+    assert signatures(tmp_path) != before
+    (tmp_path / "README.md").write_text("saved")
+    assert signatures(tmp_path) == signatures(tmp_path / "src")
 
 
 def test_a_module_that_appears_is_the_business_of_those_that_miss_it(tmp_path: Path) -> None:
