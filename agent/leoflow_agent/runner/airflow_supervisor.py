@@ -81,6 +81,8 @@ class Supervisor:
             _log.error("The connection %r cannot be read: %s", msg.conn_id, answer["refused"])
             return self._error("PERMISSION_DENIED", conn_id=msg.conn_id, message=answer["refused"])
         facts = answer.get("connection")
+        if facts is None and msg.conn_id == "fs_default":
+            facts = {"conn_type": "fs"}  # the root, as it is for the FileSensor of the cheap-task pool
         if facts is None:
             return self._error("CONNECTION_NOT_FOUND", conn_id=msg.conn_id)
         self._control.hide(_secrets_of(facts))

@@ -46,6 +46,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.providers.standard.operators.latest_only import LatestOnlyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.providers.standard.sensors.filesystem import FileSensor
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow.operators.bash_operator import BashOperator
 from airflow.operators.python_operator import PythonOperator
@@ -121,6 +122,7 @@ BashOperator(task_id="template", bash_command="echo {{ var.value.stored }} {{ va
 @task
 def unknown_connection(): HttpHook(http_conn_id="nobody").get_conn()
 unknown_connection()
+FileSensor(task_id="file", filepath="proc/version")
 
 @task
 def later(ti=None):
@@ -294,6 +296,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "no_variable": {"kind": "python"},
     "template": {"kind": "bash"},
     "unknown_connection": {"kind": "python"},
+    "file": {"kind": "sensor"},
     "later": {"kind": "python", "first_started_at": datetime(2026, 1, 1, tzinfo=UTC)},
     "xcoms": {"kind": "python"},
     "objects": {"kind": "python"},
@@ -498,6 +501,11 @@ def test_what_a_file_reads_of_secrets_reaches_fields_that_are_no_templates(airfl
 
 def test_a_connection_that_nobody_stored_fails_the_task(tries: dict[str, TryFacts]) -> None:
     assert "The conn_id `nobody` isn't defined" in tries["unknown_connection"].outcome.because
+
+
+def test_a_file_sensor_without_a_connection_looks_from_the_root(tries: dict[str, TryFacts]) -> None:
+    """As the pool does, to which it goes where Airflow's own packages need not load its file."""
+    assert (tries["file"].state, tries["file"].outcome.because) == ("success", "The task returned.")
 
 
 def test_a_deferrable_operator_becomes_a_wait_for_its_trigger(tries: dict[str, TryFacts]) -> None:
