@@ -82,7 +82,8 @@ class Supervisor:
             return self._error("PERMISSION_DENIED", conn_id=msg.conn_id, message=answer["refused"])
         facts = answer.get("connection")
         if facts is None and msg.conn_id == "fs_default":
-            facts = {"conn_type": "fs"}  # the root, as it is for the FileSensor of the cheap-task pool
+            # the root, as it is for the FileSensor of the cheap-task pool
+            facts = {"conn_type": "fs", "extra": '{"path": "/"}'}
         if facts is None:
             return self._error("CONNECTION_NOT_FOUND", conn_id=msg.conn_id)
         self._control.hide(_secrets_of(facts))
