@@ -337,10 +337,23 @@ from airflow.operators.bash import BashOperator
 from airflow.operators.subdag import SubDagOperator
 from airflow.operators.weekday import WeekDay
 from airflow.providers.http.hooks.http import HttpHook
+from airflow.utils.log.logging_mixin import LoggingMixin
+
+
+class Retrying(LoggingMixin):
+    def __init__(self, tries=1, **kwargs):
+        super().__init__(**kwargs)
+        self.tries = tries
+
+
+class Echo(Retrying, BashOperator):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+
 
 said: ScheduleInterval = HttpHook.conn_name_attr
 with DAG("d", schedule=None):
-    BashOperator(task_id="b", bash_command=f"echo {said} {WeekDay.MONDAY.value} {isinstance(said, SubDagOperator)}")
+    Echo(task_id="b", tries=2, bash_command=f"echo {said} {WeekDay.MONDAY.value} {isinstance(said, SubDagOperator)}")
 """
 
 

@@ -190,6 +190,7 @@ def adapt() -> None:
             _add_old_names(sys.modules[name])
     _adapt_operators()
     _adapt_dags()
+    _adapt_logging_mixin()
     rules: Any = importlib.import_module("airflow.sdk").TriggerRule
     for old, today in _moved.TRIGGER_RULES.items():
         type.__setattr__(rules, old.upper(), rules(today))
@@ -249,3 +250,19 @@ def _adapt_dags() -> None:
     dags.DAG.__init__ = __init__
     dags.DAG.__rshift__ = dags.DAG.__lshift__ = take_in
     dags.DAG.test = dags.DAG.cli = lambda *_, **__: None  # each loading, and each try, would run the whole DAG
+
+
+def _adapt_logging_mixin() -> None:
+    """Airflow 2's was a base of every operator, so that a mixin of an author that derives from it handed the operator's
+    arguments on to the operator. Airflow 3's operators have another one, and this one would be given them."""
+    mixin: Any = importlib.import_module("airflow.utils.log.logging_mixin").LoggingMixin
+    original = mixin.__init__
+
+    @functools.wraps(original)
+    def __init__(self: Any, *args: Any, **given: Any) -> None:  # noqa: N807 - the class's own
+        if given.keys() <= {"context"}:
+            original(self, *args, **given)
+        else:
+            super(mixin, self).__init__(*args, **given)
+
+    mixin.__init__ = __init__
