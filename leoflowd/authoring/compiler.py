@@ -179,7 +179,7 @@ def compile_opened(
 
 def _compiled(job: Job, source: str, dag_id: str | None, python_for: PythonFor) -> Compilation:
     project, config = job.project, job.config
-    requirements = read_requirements(project.folder, project.base)
+    requirements = read_requirements(project.folder, project.base, in_tree=project.in_tree)
     needs, answer, notes, apart = _load(job, requirements, python_for)
     folder_notes = (*requirements.notes, *_plugin_notes(project), *apart)
     if not answer.dags and project.in_tree:
@@ -269,9 +269,8 @@ def static_needs(project: Project) -> Needs:
     """By its text alone: nothing is loaded. Raises `DagCompileError`."""
     config = config_of(project)
     files = python_files(project.folder, excluded_of(project, config))
-    return needs_of(
-        code_of(project, config, files).outside, config, read_requirements(project.folder, project.base), shim_tables()
-    )
+    requirements = read_requirements(project.folder, project.base, in_tree=project.in_tree)
+    return needs_of(code_of(project, config, files).outside, config, requirements, shim_tables())
 
 
 def _of_neighbours(job: Job) -> tuple[Outside, ...]:
@@ -341,7 +340,7 @@ def _python_of(job: Job) -> Choice:
     project = job.project
     if job.config.python_version is not None or job.here is None:
         return Choice(job.config.python_version)
-    return choose_python(project.folder, project.base, job.code.modules, job.here)
+    return choose_python(project, job.code.modules, job.here)
 
 
 def _missing_provider(error: DagCompileError, found: Container[str]) -> str:

@@ -314,10 +314,11 @@ def _apart(projects: list[Project]) -> tuple[Project, ...]:
     )
 
 
-def _requirements(root: Path, folder: Path) -> Requirements:
+def _requirements(root: Path, folder: Path, *, in_tree: bool = True) -> Requirements:
     """Nothing where they cannot be read: the compile says it."""
+    base = "" if root == folder else f"{folder.relative_to(root).as_posix()}/"
     try:
-        return read_requirements(root, "" if root == folder else f"{folder.relative_to(root).as_posix()}/")
+        return read_requirements(root, base, in_tree=in_tree)
     except DagCompileError:
         return Requirements()
 
@@ -328,7 +329,7 @@ def _each_once(*paths: tuple[str, ...]) -> tuple[str, ...]:
 
 def _with_packages(project: Project) -> Project:
     """A project that nothing else is found beside: its import paths are those of the packages that it requires too."""
-    folders = _requirements(project.folder, project.folder).folders
+    folders = _requirements(project.folder, project.folder, in_tree=project.in_tree).folders
     paths = _each_once(project.import_paths or (".",), folders) if folders else project.import_paths
     return msgspec.structs.replace(project, import_paths=paths)
 

@@ -20,7 +20,7 @@ import msgspec
 
 from leoflowd.authoring.errors import DagCompileError
 from leoflowd.authoring.module_facts import facts_of, stamp_of
-from leoflowd.authoring.project import PYTHON_VERSIONS
+from leoflowd.authoring.project import PYTHON_VERSIONS, Project
 from leoflowd.authoring.pyproject import MAX_BYTES, PYPROJECT, python_range
 from leoflowd.authoring.reading import read_file
 from leoflowd.authoring.requirements import places_of
@@ -66,10 +66,10 @@ def own_version() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def choose_python(folder: Path, base: str, files: Iterable[str], here: Here) -> Choice:
-    """`files`: what loading the project runs, relative to its folder; `base`: as in `Project`."""
-    own = own_version()
-    said = said_in(folder, base)
+def choose_python(project: Project, files: Iterable[str], here: Here) -> Choice:
+    """`files`: what loading the project runs, relative to its folder."""
+    own, folder = own_version(), project.folder
+    said = said_in(project)
     fitting = [one for one in by_nearness(own) if said is None or said.takes(one)]
     if said is not None and own not in fitting:
         found = next((one for one in fitting if here(one)), None)
@@ -85,9 +85,10 @@ def choose_python(folder: Path, base: str, files: Iterable[str], here: Here) -> 
     return Choice(None)
 
 
-def said_in(folder: Path, base: str) -> Said | None:
+def said_in(project: Project) -> Said | None:
     """By the nearest of the folders whose requirements count."""
-    return next((said for place in places_of(folder, base) for said in _said_beside(place, folder)), None)
+    places = places_of(project.folder, project.base, in_tree=project.in_tree)
+    return next((said for place in places for said in _said_beside(place, project.folder)), None)
 
 
 def by_nearness(own: str) -> list[str]:

@@ -64,11 +64,11 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def read_requirements(folder: Path, base: str = "") -> Requirements:
+def read_requirements(folder: Path, base: str = "", *, in_tree: bool = False) -> Requirements:
     """All files of `folder / base`, where a tree has its `dags/`, and of the folders around it as far as `folder`, or
     those of its repository; a package that several name counts as the first says. Raises `DagCompileError`."""
     reader = _Reader(folder)
-    for place in places_of(folder, base):
+    for place in places_of(folder, base, in_tree=in_tree):
         if os.path.lexists(place / REQUIREMENTS):
             reader.read_file(_written_by_people(place, reader))
         reader.read_package(place)
@@ -95,10 +95,10 @@ def folders_from(folder: Path, base: str) -> list[Path]:
     return [one for one in (folder / base, *(folder / base).parents) if one.is_relative_to(folder)]
 
 
-def places_of(folder: Path, base: str) -> list[Path]:
-    """The same; and where none of them says what it requires, the nearest one further up in its repository that does:
-    `src/dags/` below the `requirements.txt` of all."""
-    inside, top = folders_from(folder, base), repository_of(folder)
+def places_of(folder: Path, base: str, *, in_tree: bool) -> list[Path]:
+    """The same; and where none of those of a tree says what it requires, the nearest one further up in its repository
+    that does: `src/dags/` below the `requirements.txt` of all. A project of its own has what lies in it."""
+    inside, top = folders_from(folder, base), repository_of(folder) if in_tree else folder
     above = [one for one in folder.parents if one.is_relative_to(top)]
     nearest = next((one for one in (*inside, *above) if any(os.path.lexists(one / name) for name in SAY_IT)), folder)
     return inside if nearest in inside else [*inside, nearest]

@@ -130,7 +130,7 @@ def _warn_when_paused(client: Client, out: Output, dag_id: str) -> None:
 
 def trigger_run(client: Client, out: Output, dag_id: str, *, wait: bool) -> dict[str, Any]:
     """A run of now, without configuration, as it is when it has begun, or ended."""
-    body = {"logical_date": logical_date_to_ask_for(None), "conf": {}}
+    body: dict[str, Any] = {"logical_date": logical_date_to_ask_for(None), "conf": {}}
     run: dict[str, Any] = client.post(f"{dag_path(dag_id)}/dagRuns", body)
     if not wait:
         return run

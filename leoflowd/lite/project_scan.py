@@ -90,7 +90,7 @@ class _Folder:
 
 def _requirements_above(project: Project) -> Iterator[bytes]:
     """What says further up in the repository what the project is to have."""
-    for place in places_of(project.folder, project.base):
+    for place in places_of(project.folder, project.base, in_tree=project.in_tree):
         for name in () if place.is_relative_to(project.folder) else (*SAY_IT, VERSION_FILE, DOCKERFILE):
             with contextlib.suppress(OSError):
                 yield name.encode() + _saved((place / name).stat())

@@ -76,6 +76,18 @@ def test_an_object_storage_path_needs_the_real_packages_and_is_not_opened(compil
     assert "exists" in refused(body("ObjectStoragePath('s3://b/').exists()")).what
 
 
+def test_rights_and_executors_that_a_file_names_have_no_effect_and_are_warned_of(compiled: Compile) -> None:
+    """The first could only give rights, the second only place work."""
+    spec = compiled(
+        "from leoflow import DAG, EmptyOperator\nwith DAG('d', access_control={'role': {'can_edit'}}):\n"
+        "    EmptyOperator(task_id='a', executor='CeleryExecutor')\n"
+    )
+    assert [(one.line, one.what) for one in spec.warnings] == [
+        (2, "dag 'd' has access_control, which has no effect here"),
+        (3, "task 'a' has executor, which has no effect here"),
+    ]
+
+
 def test_executor_config_is_kept_and_warned_of(compiled: Compile) -> None:
     lines = [
         "class Pod:",

@@ -120,12 +120,13 @@ def test_requirements_further_up_in_the_repository_count(tmp_path: Path, named: 
         tmp_path,
         {"requirements.txt": "duckdb==1.2\n-r more.txt\n", "more.txt": "polars==1\n", "src/dags/a.py": dag("a")},
     )
-    assert packages(read_requirements(tmp_path / "src")) == []
+    assert packages(read_requirements(tmp_path / "src", in_tree=True)) == []
     (tmp_path / ".git").mkdir()
+    assert packages(read_requirements(tmp_path / "src", in_tree=False)) == []
     (project,) = open_projects(tmp_path / named)
-    assert packages(read_requirements(project.folder, project.base)) == ["duckdb==1.2", "polars==1"]
+    assert packages(read_requirements(project.folder, project.base, in_tree=True)) == ["duckdb==1.2", "polars==1"]
     (tmp_path / "src" / "Pipfile").write_text("")
-    assert packages(read_requirements(project.folder, project.base)) == []
+    assert packages(read_requirements(project.folder, project.base, in_tree=True)) == []
 
 
 def test_members_of_a_workspace_are_importable_though_nobody_requires_them(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from leoflowd.authoring.compiler import compile_opened
 from leoflowd.authoring.discovery import open_projects
 from leoflowd.authoring.errors import DagCompileError, EnvironmentFailed
 from leoflowd.authoring.packages import Needs
+from leoflowd.authoring.project import Project
 from leoflowd.authoring.pythons import Choice, Here, Said, by_nearness, choose_python, find_python, said_in
 from tests.fakes.dag_trees import dag, plant
 
@@ -48,6 +49,10 @@ def program(file: Path, code: str) -> Path:
     return file
 
 
+def of(folder: Path) -> Project:
+    return Project(folder=folder, source_path="dag.py", path="p")
+
+
 def project(wanted: str, poetry: str = "") -> str:
     return f'[project]\nname = "x"\nrequires-python = "{wanted}"\n[tool.poetry.dependencies]\npython = "{poetry}"\n'
 
@@ -81,7 +86,7 @@ def test_the_nearest_folder_that_names_a_python_counts(
     tmp_path: Path, files: dict[str, str], said: Said | None
 ) -> None:
     plant(tmp_path, {"a/dag.py": "", **files})
-    assert said_in(tmp_path, "a") == said
+    assert said_in(Project(folder=tmp_path, source_path="a/dag.py", path="a", base="a/")) == said
 
 
 @pytest.mark.parametrize(
@@ -120,7 +125,7 @@ def test_what_the_folder_says_is_taken_where_it_is(
 ) -> None:
     here.update(dict.fromkeys(there, True))
     plant(tmp_path, {".python-version": wanted, "dag.py": ""})
-    found = choose_python(tmp_path, "", ["dag.py"], find)
+    found = choose_python(of(tmp_path), ["dag.py"], find)
     assert (found.version, found.note) == (version, "")
     assert words in found.folder_note
     assert bool(words) == bool(found.folder_note)
@@ -145,8 +150,8 @@ def test_a_file_that_ours_cannot_read_gets_the_first_newer_one_that_can(
     here.update(there)
     plant(tmp_path, {"dag.py": "import used\n", "used.py": f"x = 1\n{NOBODYS}", "pyproject.toml": project(said)})
     note = version and f"Python {version}, since 3.11 cannot read used.py:2"
-    assert choose_python(tmp_path, "", ["dag.py", "used.py"], find) == Choice(version, note=note or "")
-    assert choose_python(tmp_path, "", ["dag.py"], find) == Choice(None)
+    assert choose_python(of(tmp_path), ["dag.py", "used.py"], find) == Choice(version, note=note or "")
+    assert choose_python(of(tmp_path), ["dag.py"], find) == Choice(None)
 
 
 def test_the_choice_is_the_environments_and_leoflow_yaml_says_more(

@@ -1,12 +1,12 @@
-"""Arguments of Airflow that Leoflow could not honour: which, why, and what to do instead. `serialize` asks."""
+"""Arguments of Airflow that Leoflow does not honour: which, why, and what to do instead. `serialize` asks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow._leoflow.base_operator import BaseOperator
-from airflow._leoflow.errors import AuthoringError, ShimUnsupported
+from airflow._leoflow.errors import AuthoringError, ShimUnsupported, warn
 from airflow._leoflow.mapping import MappedOperator
 from airflow._leoflow.sensors import BaseSensorOperator
 from airflow._leoflow.xcom_arg import MappedArgument, XComArg
@@ -16,15 +16,26 @@ REFUSED_TASK_ARGUMENTS: dict[str, tuple[str, str]] = {
     "retry_policy": ("retry policies are not supported", "use retries, retry_delay and AirflowFailException"),
     "resources": ("Kubernetes resources live outside the code", "set tasks.<id>.resources in leoflow.yaml"),
     "run_as_user": ("all tasks run as the user of the agent", "remove it"),
-    "executor": ("Leoflow chooses the executor", "remove it"),
     "wait_for_past_depends_before_skipping": ("it is not supported yet", "remove it"),
 }
 REFUSED_DAG_ARGUMENTS: dict[str, tuple[str, str]] = {
-    "access_control": ("rights are given to roles and users, not in the code", "set them in the UI"),
     "allowed_run_types": ("every type of run is allowed", "remove it"),
     "disable_bundle_versioning": ("a run keeps the version it started with", "remove it"),
     "rerun_with_latest_version": ("a cleared task runs the run's own version", "remove it"),
 }
+
+
+WITHOUT_EFFECT = {
+    "access_control": "it gives nobody a right: those are given to roles (`leoflow roles`), by id, tag or team",
+    "executor": "Leoflow chooses what runs it: remove it",
+}
+"""What can only give more, or only place work: a warning is enough."""
+
+
+def warn_of_set(node: Any, names: Iterable[str], who: str, dag_id: str) -> None:
+    for name in names:
+        if getattr(node, name, None):
+            warn(f"{who} has {name}, which has no effect here", WITHOUT_EFFECT[name], node._location, dag_id)
 
 
 def refuse_set(node: Any, refused: Mapping[str, tuple[str, str]], who: str, where: Any) -> None:

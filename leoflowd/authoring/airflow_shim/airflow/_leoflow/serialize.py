@@ -45,6 +45,7 @@ from airflow._leoflow.refused_arguments import (
     links_of,
     refuse_others,
     refuse_set,
+    warn_of_set,
 )
 from airflow._leoflow.shown_values import display
 from airflow._leoflow.task_group import TaskGroup
@@ -78,6 +79,7 @@ def serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
 
 def _serialize_dag(dag: DAG, project: str) -> dict[str, Any]:
     refuse_set(dag, REFUSED_DAG_ARGUMENTS, f"dag {dag.dag_id!r}", dag._location)
+    warn_of_set(dag, ["access_control"], f"dag {dag.dag_id!r}", dag.dag_id)
     check_dag(dag)
     for task in dag.tasks:
         task.depend_on_outputs()
@@ -166,6 +168,7 @@ def _written_down(make: Callable[[Any, str], dict[str, Any]], node: Any, project
 def serialize_task(task: BaseOperator, project: str) -> dict[str, Any]:
     where = task._location
     refuse_set(task, REFUSED_TASK_ARGUMENTS, f"task {task.task_id!r}", where)
+    warn_of_set(task, ["executor"], f"task {task.task_id!r}", task.dag_id)
     refuse_others(task)
     check_task(task)
     warn_of_context(task, texts([getattr(task, name, None) for name in task.template_fields]))
