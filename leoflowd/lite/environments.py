@@ -24,7 +24,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -224,8 +224,10 @@ class Environments:
         named = {_name(one) for one in requirements if one not in yielding}
         options = ["--constraint", str(constraints)] if constraints else []
         never, left_out = folder / "left-out.txt", set[str]()
-        while failures := self._failures(_python_of(folder), options, requirements, yielding, work):
-            more = {name: why for name, why in _lacking(failures).items() if name not in named | left_out}
+        without: list[str] = []
+        while failures := self._failures(_python_of(folder), [*options, *without], requirements, yielding, work):
+            # the last one has the fewest pins: what only a pinned version lacks is not to be left out
+            more = {name: why for name, why in _lacking(failures[-1]).items() if name not in named | left_out}
             if not more or not self._installer.uv:
                 raise failures[0]
             for name, why in more.items():
@@ -234,7 +236,7 @@ class Environments:
                 )
             left_out |= more.keys()
             never.write_text("".join(f"{name} ; python_version < '3'\n" for name in sorted(left_out)))
-            options = [*options[:2], "--overrides", str(never)]
+            without = ["--overrides", str(never)]
 
     def _failures(
         self, python: Path, options: Sequence[str], requirements: Sequence[str], yielding: Sequence[str], work: Work
@@ -450,13 +452,12 @@ def _failure(tool: str, step: str, requirements: Sequence[str], code: int, outpu
     )
 
 
-def _lacking(failures: Iterable[EnvironmentFailed]) -> dict[str, str]:
+def _lacking(failure: EnvironmentFailed) -> dict[str, str]:
     """Packages that cannot be had, by their normalised names, and why."""
-    text = "\n".join(map(str, failures))
     return {
         _normalised(name): why.format(name)
         for pattern, why in LACKING.items()
-        for name in sorted(pattern.findall(text))
+        for name in sorted(pattern.findall(str(failure)))
     }
 
 

@@ -246,6 +246,8 @@ class Unbuildable(FakeInstaller):
     @override
     def run(self, command: Sequence[str], work: Work) -> tuple[int, str]:
         never = Path(command[command.index("--overrides") + 1]).read_text() if "--overrides" in command else ""
+        if "pandas==1" in command:
+            return 1, "error: Failed to build `pandas==1`"
         for name, asked in (("mysqlclient", "apache-airflow-providers-mysql"), ("python-ldap", "ldap3-like")):
             if (asked in command or name in command) and f"{name} ;" not in never:
                 self.commands.append(command)
@@ -273,6 +275,14 @@ def test_what_others_ask_for_and_this_machine_cannot_build_is_left_out(tmp_path:
         )
     ]
     assert ("--overrides", str(never)) == tuple(installer.commands[-1])[-len(NEEDS_BOTH) - 4 :][:2]
+
+
+def test_what_only_a_pinned_version_lacks_is_not_left_out(tmp_path: Path, lock: Path) -> None:
+    installer, pinned = Unbuildable(), ("pandas==1", "apache-airflow-providers-mysql")
+    spec = EnvironmentSpec(dependencies=pinned, yielding=pinned)
+    folder = environments(tmp_path, lock, installer).ensure(spec).parent.parent
+    assert (folder / "left-out.txt").read_text() == "mysqlclient ; python_version < '3'\n"
+    assert "pandas" in installer.commands[-1]
 
 
 def test_what_was_asked_for_is_not_left_out(tmp_path: Path, lock: Path) -> None:
