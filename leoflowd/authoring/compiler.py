@@ -31,7 +31,7 @@ from leoflowd.authoring.module_facts import Asked, Import, facts_of, stamp_of
 from leoflowd.authoring.packages import PREFIX, Needs, Shim, distributions_of, needs_of, provider_of
 from leoflowd.authoring.project import Project, ProjectConfig, airflow_packages, config_of
 from leoflowd.authoring.project_settings import choose, finish, no_dag
-from leoflowd.authoring.pythons import Choice, Here, choose_python
+from leoflowd.authoring.pythons import Choice, Here, choose_python, own_version
 from leoflowd.authoring.reading import check_name, read_file
 from leoflowd.authoring.requirement_names import name_of
 from leoflowd.authoring.requirements import Requirements, read_requirements
@@ -299,15 +299,18 @@ def _load(
 ) -> tuple[Needs, Answer, tuple[str, ...], tuple[str, ...]]:
     """Load the file where it finds what it needs, once more for each package that only loading shows to be needed.
 
-    In the environment that the folder shares; in one of its own where that cannot be built. That one package excludes
-    another is known when the installer has tried: pins of requirements.txt are everybody's, what is inferred has none.
+    In the environment that the folder shares; in one of its own where that cannot be built; with our Python where it
+    cannot be built with the one that the folder names. That one package excludes another is known when the installer
+    has tried: pins of requirements.txt are everybody's, what is inferred has none.
     Gives what it needs, the answer, notes on this file, and notes on the folder.
     """
     neighbours = _of_neighbours(job)
     outside = list(job.code.outside)
     found: dict[str, str] = {}
     python = _python_of(job)
-    config = msgspec.structs.replace(job.config, python_version=python.version)
+    config = job.config
+    if python.version is not None:
+        config = msgspec.structs.replace(config, python_version=python.version)
     apart: tuple[str, ...] = (python.folder_note,) if python.folder_note else ()
     while True:
         needs = needs_of(outside, config, requirements, shim_tables(), found, neighbours=neighbours)
@@ -320,13 +323,17 @@ def _load(
             answer, notes = _load_with(needs, job, python_for, found)
             return needs, answer, (*filter(None, [python.note]), *found.values(), *notes), apart
         except EnvironmentFailed as error:
-            if needs.alone is None:
+            why = error.__cause__ or error
+            if needs.alone is not None:
+                neighbours = ()
+                apart = (*apart, f"its DAG files cannot share one environment, each gets its own: {why}")
+            elif python.is_said and config is not job.config:
+                config, neighbours = job.config, _of_neighbours(job)
+                apart = (
+                    f"{python.folder_note}; its packages cannot be had there, and {own_version()} is taken: {why}",
+                )
+            else:
                 raise
-            neighbours = ()
-            apart = (
-                *apart,
-                f"its DAG files cannot share one environment, each gets its own: {error.__cause__ or error}",
-            )
         except DagCompileError as error:
             if _is_undeclared(error, needs):
                 outside.append(Outside(error.path, Import(error.module, (), 0, error.line, "load")))
@@ -339,7 +346,7 @@ def _load(
 def _python_of(job: Job) -> Choice:
     project = job.project
     if job.config.python_version is not None or job.here is None:
-        return Choice(job.config.python_version)
+        return Choice(None)
     return choose_python(project, job.code.modules, job.here)
 
 

@@ -57,9 +57,14 @@ class Said(msgspec.Struct, frozen=True):
 
 class Choice(msgspec.Struct, frozen=True):
     version: str | None
-    """None: that of Leoflow."""
+    """None: that of Leoflow, or of leoflow.yaml."""
     folder_note: str = ""
     note: str = ""
+
+    @property
+    def is_said(self) -> bool:
+        """By the folder: its files can be read by others."""
+        return self.version is not None and not self.note
 
 
 def own_version() -> str:

@@ -204,6 +204,36 @@ def test_one_that_shares_no_environment_keeps_its_python(tmp_path: Path, here: d
     ]
 
 
+def test_ours_is_taken_where_the_packages_cannot_be_had_with_the_one_that_is_named(
+    tmp_path: Path, here: dict[str, bool], find: Here
+) -> None:
+    """A Dockerfile may be of something else. What only the newer one can read stays with that."""
+    here.update({"3.12": True})
+    code = "def f():\n    from airflow.providers.{0}.hooks.{0} import H\n"
+    plant(tmp_path, {f"dags/{one}.py": dag(one, code.format(one)) for one in ("ftp", "imap")})
+    (tmp_path / "Dockerfile").write_text("FROM python:3.12")
+    asked: list[tuple[str | None, bool]] = []
+
+    def python_for(needs: Needs) -> str:
+        asked.append((needs.environment.python_version, needs.alone is not None))
+        if needs.environment.python_version is not None:
+            raise EnvironmentFailed("no wheels")
+        return sys.executable
+
+    project = open_projects(tmp_path)[0]
+    done = compile_opened(project, python_for=python_for, here=find)
+    assert asked == [("3.12", True), ("3.12", False), (None, True)]
+    assert done.specs[0].environment.python_version is None
+    assert done.folder_notes == (
+        "Python 3.12, since Dockerfile asks for Python 3.12; its packages cannot be had there, and 3.11 is taken: "
+        "no wheels",
+    )
+    plant(tmp_path, {"dags/ftp.py": dag("ftp", code.format("ftp") + "import new\n"), "dags/new.py": NOBODYS})
+    (tmp_path / "Dockerfile").unlink()
+    with pytest.raises(EnvironmentFailed, match="no wheels"):
+        compile_opened(open_projects(tmp_path)[0], python_for=python_for, here=find)
+
+
 def test_a_python_is_found_by_its_name_and_under_pyenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pythons, "LOOK_AGAIN_S", 1e-9)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin")
