@@ -173,8 +173,9 @@ def things(client: Any) -> None:
 
 def backfills(client: Any, dag_id: str) -> None:
     backfill = api.BackfillApi(client)
-    first, last = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
-    body = api.BackfillPostBody(dag_id=dag_id, from_date=first, to_date=last)
+    first, last = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC)
+    # one run after the other, so that there is something left to cancel
+    body = api.BackfillPostBody(dag_id=dag_id, from_date=first, to_date=last, max_active_runs=1)
     call("create_backfill_dry_run", lambda: backfill.create_backfill_dry_run(body))
     made = call("create_backfill", lambda: backfill.create_backfill(body))
     call("list_backfills", lambda: backfill.list_backfills(dag_id))
