@@ -337,6 +337,7 @@ from airflow.operators.bash import BashOperator
 from airflow.operators.subdag import SubDagOperator
 from airflow.operators.weekday import WeekDay
 from airflow.providers.http.hooks.http import HttpHook
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.utils.log.logging_mixin import LoggingMixin
 
 
@@ -349,6 +350,11 @@ class Retrying(LoggingMixin):
 class Echo(Retrying, BashOperator):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
+
+
+class Again(TriggerDagRunOperator):
+    def __init__(self, execution_date=None, **kwargs):
+        super().__init__(logical_date=execution_date, trigger_dag_id="d", **kwargs)
 
 
 said: ScheduleInterval = HttpHook.conn_name_attr
@@ -367,6 +373,14 @@ def test_what_only_airflow_loads_it_loads_where_tasks_run(
     assert [warning.line for warning in spec.warnings] == [2, 4, 5]
     assert main(["test", str(folder), "--python", str(airflow_python)]) == 0
     assert "http_conn_id 1 False" in capfd.readouterr().out
+
+
+def test_an_argument_that_an_authors_class_names_is_its_own(project: MakeProject, airflow_python: Path) -> None:
+    """`execution_date` is an old name of the operator's; here it is a name of the class that is made."""
+    text = f"{ONLY_BY_SDK}    Again(task_id='again', execution_date='{{{{ ds }}}}')\n"
+    (spec,) = load(project(text, yaml=CONNECTORS), airflow_python).specs
+    (again,) = (task for task in spec.tasks if task.task_id == "again")
+    assert again.template_values["logical_date"] == "{{ ds }}"
 
 
 def test_a_class_that_is_gone_is_not_made_by_airflow_either(project: MakeProject, airflow_python: Path) -> None:

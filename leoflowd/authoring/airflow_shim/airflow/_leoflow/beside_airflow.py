@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import tempfile
@@ -213,7 +214,9 @@ def _adapt_operators() -> None:
         if rules:
             dag = kwargs.get("dag") or contexts.DagContext.get_current()
             defaults = {**(getattr(dag, "default_args", None) or {}), **(kwargs.get("default_args") or {})}
-            kwargs = _modern(rules, kwargs, defaults)
+            own = {name: kwargs[name] for name in kwargs.keys() & _declared(cls)}
+            others = {name: value for name, value in kwargs.items() if name not in own}
+            kwargs = {**_modern(rules, others, defaults), **own}
         return super(meta, cls).__call__(*args, **kwargs)
 
     meta.__call__ = __call__
@@ -229,6 +232,15 @@ def _adapt_operators() -> None:
 def _rules_of_class(cls: type) -> tuple[Any, ...]:
     found = [rules for base in cls.__mro__ for rules in _moved.rules_of(base.__module__, base.__name__)]
     return tuple({id(rules): rules for rules in found}.values())
+
+
+@functools.lru_cache(maxsize=1024)
+def _declared(cls: Any) -> frozenset[str]:
+    """Arguments that a class of an author names itself: they mean what it makes of them, whatever they meant once."""
+    owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    if owner.__module__.startswith("airflow."):
+        return frozenset()
+    return frozenset(inspect.signature(cls.__init__).parameters)
 
 
 def _adapt_dags() -> None:
